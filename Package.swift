@@ -1,0 +1,127 @@
+// swift-tools-version:6.2
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import PackageDescription
+
+/// House rules of every target: Swift 6 language mode, explicit existentials and imports, no implicit hop off the
+/// caller's executor, no unmarked unsafe code, and no warnings.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+let nio: (String) -> Target.Dependency = { .product(name: $0, package: "swift-nio") }
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "nws",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "nws", targets: ["nws"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Curve arithmetic. System library only: nothing of the curve is written here.
+        .systemLibrary(
+            name: "CSecp256k1",
+            pkgConfig: "libsecp256k1",
+            providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
+        ),
+        // Keys, signatures, NIP-44. The audit unit.
+        .target(name: "NostrCrypto", dependencies: ["CSecp256k1", crypto, cryptoExtras], swiftSettings: settings),
+        // Events, filters, messages, NIP-19, URLs. Pure.
+        .target(name: "Nostr", dependencies: ["NostrCrypto", nio("NIOCore")], swiftSettings: settings),
+        // NIP-74 messages and names, the dialect seam, SOCKS5. Pure.
+        .target(
+            name: "TunnelProtocol",
+            dependencies: ["Nostr", "NostrCrypto", nio("NIOCore"), deque],
+            swiftSettings: settings
+        ),
+        // HTTP/1.1 and WebSocket, both ends.
+        .target(
+            name: "HTTPTransport",
+            dependencies: [
+                nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"), nioSSL, logging,
+            ],
+            swiftSettings: settings
+        ),
+        // Connections to relays: reconnect, subscriptions, limits, AUTH.
+        .target(
+            name: "NostrClient",
+            dependencies: [
+                "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nioSSL, logging, metrics,
+                deque,
+            ],
+            swiftSettings: settings
+        ),
+        // The embedded relay.
+        .target(
+            name: "NostrRelay",
+            dependencies: [
+                "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), logging,
+                metrics, deque, lifecycle,
+            ],
+            swiftSettings: settings
+        ),
+        // Entry and exit.
+        .target(
+            name: "Tunnel",
+            dependencies: [
+                "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                nio("NIOPosix"), logging, metrics, deque, lifecycle,
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "nws",
+            dependencies: [
+                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, lifecycle,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // Shared by tests only: vectors, clocks, sockets.
+        .target(
+            name: "TestSupport",
+            dependencies: [nio("NIOCore"), nio("NIOPosix")],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "NostrCryptoTests",
+            dependencies: ["NostrCrypto", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "NostrTests",
+            dependencies: ["Nostr", "NostrCrypto", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+    ]
+)

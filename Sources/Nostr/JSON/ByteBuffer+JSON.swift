@@ -1,0 +1,65 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+
+extension ByteBuffer {
+    /// Writes a quoted JSON string in the form that NIP-01 hashes: seven short escapes, other control characters as
+    /// lower-case `\u00xx`, everything else verbatim. `bytes` is UTF-8.
+    public mutating func writeJSONString(_ bytes: Span<UInt8>) {
+        self.writeInteger(UInt8(ascii: "\""))
+        var start = 0
+        while start < bytes.count {
+            var end = JSONScanner.nextSpecialByte(bytes, from: start)
+            // Bytes outside ASCII need no escape; take them along.
+            while end < bytes.count, bytes[end] >= 0x80 {
+                end = JSONScanner.nextSpecialByte(bytes, from: end + 1)
+            }
+            unsafe self.writeBytes(bytes.extracting(start..<end).bytes)
+            if end < bytes.count { self.writeJSONEscape(of: bytes[end]) }
+            start = end + 1
+        }
+        self.writeInteger(UInt8(ascii: "\""))
+    }
+
+    /// Writes a quoted JSON string.
+    public mutating func writeJSONString(_ bytes: [UInt8]) {
+        self.writeJSONString(bytes.span)
+    }
+
+    /// Writes a quoted JSON string.
+    public mutating func writeJSONString(_ string: String) {
+        self.writeJSONString(Array(string.utf8).span)
+    }
+
+    private mutating func writeJSONEscape(of byte: UInt8) {
+        switch byte {
+        case 0x22: self.writeStaticString("\\\"")
+        case 0x5c: self.writeStaticString("\\\\")
+        case 0x08: self.writeStaticString("\\b")
+        case 0x09: self.writeStaticString("\\t")
+        case 0x0a: self.writeStaticString("\\n")
+        case 0x0c: self.writeStaticString("\\f")
+        case 0x0d: self.writeStaticString("\\r")
+        default:
+            self.writeStaticString("\\u00")
+            self.writeHex(CollectionOfOne(byte))
+        }
+    }
+
+    /// Writes lower-case hex digits.
+    public mutating func writeHex(_ bytes: some Collection<UInt8>) {
+        for byte in bytes {
+            for nibble in [byte >> 4, byte & 15] {
+                self.writeInteger(nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10)
+            }
+        }
+    }
+
+    /// Writes an integer in decimal.
+    public mutating func writeDecimal(_ value: some BinaryInteger) {
+        self.writeString(String(value))
+    }
+}

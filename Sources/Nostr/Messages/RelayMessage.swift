@@ -1,0 +1,130 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+import NostrCrypto
+
+/// A message from a relay to a client (NIP-01, NIP-42).
+public enum RelayMessage: Sendable {
+    case event(SubscriptionID, ReceivedEvent)
+    case ok(EventID, accepted: Bool, ReasonText)
+    case endOfStoredEvents(SubscriptionID)
+    case closed(SubscriptionID, ReasonText)
+    case notice(String)
+    case challenge(String)
+
+    /// Longest text of a relay that is kept.
+    static let maximumTextLength = 1024
+
+    /// Parses one message. Unknown types and extra elements are for the caller to ignore.
+    public static func parse(_ buffer: ByteBuffer) throws(MessageParsingError) -> RelayMessage {
+        var scanner = JSONScanner(buffer)
+        do {
+            try scanner.expect(UInt8(ascii: "["))
+            let type = try scanner.scanString()
+            if scanner.matches(type, "EVENT") {
+                let id = try Self.scanSubscriptionID(&scanner)
+                try scanner.expect(UInt8(ascii: ","))
+                let event = try ReceivedEvent.scan(&scanner)
+                try scanner.expect(UInt8(ascii: "]"))
+                try scanner.expectEnd()
+                return .event(id, event)
+            }
+            if scanner.matches(type, "OK") {
+                try scanner.expect(UInt8(ascii: ","))
+                let string = try scanner.scanString()
+                // Relays echo the id as they got it; compare as bytes, either case (some send upper case back).
+                guard let id = Bytes32(hex: String(decoding: scanner.bytes(of: string), as: UTF8.self)) else {
+                    throw MessageParsingError.shape("OK")
+                }
+                try scanner.expect(UInt8(ascii: ","))
+                guard let accepted = try JSONValue.scan(&scanner, depth: 1).bool else {
+                    throw MessageParsingError.shape("OK")
+                }
+                return .ok(EventID(id), accepted: accepted, ReasonText(try Self.scanText(&scanner) ?? ""))
+            }
+            if scanner.matches(type, "EOSE") {
+                return .endOfStoredEvents(try Self.scanSubscriptionID(&scanner))
+            }
+            if scanner.matches(type, "CLOSED") {
+                let id = try Self.scanSubscriptionID(&scanner)
+                return .closed(id, ReasonText(try Self.scanText(&scanner) ?? ""))
+            }
+            if scanner.matches(type, "NOTICE") {
+                return .notice(try Self.scanText(&scanner) ?? "")
+            }
+            if scanner.matches(type, "AUTH") {
+                guard let challenge = try Self.scanText(&scanner), !challenge.isEmpty else {
+                    throw MessageParsingError.shape("AUTH")
+                }
+                return .challenge(challenge)
+            }
+            throw MessageParsingError.unknownType(
+                String(decoding: scanner.bytes(of: type).prefix(32), as: UTF8.self)
+            )
+        } catch let error as MessageParsingError {
+            throw error
+        } catch let error as JSONError {
+            throw .json(error)
+        } catch {
+            throw .shape("relay")
+        }
+    }
+
+    private static func scanSubscriptionID(_ scanner: inout JSONScanner) throws -> SubscriptionID {
+        try scanner.expect(UInt8(ascii: ","))
+        let string = try scanner.scanString()
+        return SubscriptionID(unchecked: scanner.bytes(of: string))
+    }
+
+    /// The next element if it is there and a string, cut to ``maximumTextLength`` bytes.
+    private static func scanText(_ scanner: inout JSONScanner) throws -> String? {
+        guard try scanner.takeSeparator(or: UInt8(ascii: "]")) else { return nil }
+        let string = try scanner.scanString()
+        return String(decoding: scanner.bytes(of: string).prefix(Self.maximumTextLength), as: UTF8.self)
+    }
+
+    /// The message as JSON text.
+    public func encoded() -> ByteBuffer {
+        var buffer = ByteBuffer()
+        switch self {
+        case .event(let id, let received):
+            return Self.encodeEvent(id, json: received.json)
+        case .ok(let id, let accepted, let reason):
+            buffer.writeStaticString("[\"OK\",\"")
+            buffer.writeHex(id.bytes.bytes)
+            buffer.writeStaticString(accepted ? "\",true," : "\",false,")
+            buffer.writeJSONString(reason.text)
+        case .endOfStoredEvents(let id):
+            buffer.writeStaticString("[\"EOSE\",")
+            buffer.writeJSONString(id.bytes.bytes)
+        case .closed(let id, let reason):
+            buffer.writeStaticString("[\"CLOSED\",")
+            buffer.writeJSONString(id.bytes.bytes)
+            buffer.writeStaticString(",")
+            buffer.writeJSONString(reason.text)
+        case .notice(let text):
+            buffer.writeStaticString("[\"NOTICE\",")
+            buffer.writeJSONString(text)
+        case .challenge(let challenge):
+            buffer.writeStaticString("[\"AUTH\",")
+            buffer.writeJSONString(challenge)
+        }
+        buffer.writeStaticString("]")
+        return buffer
+    }
+
+    /// The message that delivers `json`, an event's own bytes, to a subscription.
+    public static func encodeEvent(_ id: SubscriptionID, json: ByteBuffer) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        buffer.reserveCapacity(json.readableBytes + id.bytes.bytes.count + 16)
+        buffer.writeStaticString("[\"EVENT\",")
+        buffer.writeJSONString(id.bytes.bytes)
+        buffer.writeStaticString(",")
+        buffer.writeImmutableBuffer(json)
+        buffer.writeStaticString("]")
+        return buffer
+    }
+}

@@ -1,0 +1,19 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Crypto
+
+extension Bytes32 {
+    /// SHA-256 of `data`.
+    public static func sha256(of data: [UInt8]) -> Bytes32 {
+        Bytes32(digest: Crypto.SHA256.hash(data: data))
+    }
+
+    /// The bytes of a SHA-256 digest.
+    init(digest: SHA256.Digest) {
+        // A SHA-256 digest has 32 bytes by definition.
+        self = Bytes32(Array(digest)) ?? .zero
+    }
+}

@@ -1,0 +1,149 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CSecp256k1
+import Crypto
+
+/// A secp256k1 secret key with its public key computed.
+///
+/// The key material lives in one heap allocation that is overwritten when the last reference goes; it prints as
+/// `<redacted>`.
+@safe
+public final class SecretKey: @unchecked Sendable {
+    private let keypair: UnsafeMutablePointer<secp256k1_keypair>
+
+    /// The x-only public key that belongs to this key.
+    public let publicKey: PublicKey
+
+    /// Takes 32 bytes between 1 and the order of the curve less one.
+    public init(_ bytes: Bytes32) throws(CryptoError) {
+        let context = unsafe Secp256k1Context.shared.pointer
+        let keypair = UnsafeMutablePointer<secp256k1_keypair>.allocate(capacity: 1)
+        unsafe keypair.initialize(to: secp256k1_keypair())
+        var secret = bytes.bytes
+        defer { secret.erase() }
+        guard unsafe secp256k1_keypair_create(context, keypair, secret) == 1 else {
+            unsafe keypair.deallocate()
+            throw .invalidSecretKey
+        }
+        var key = secp256k1_xonly_pubkey()
+        var output = [UInt8](repeating: 0, count: 32)
+        guard unsafe secp256k1_keypair_xonly_pub(context, &key, nil, keypair) == 1,
+            unsafe secp256k1_xonly_pubkey_serialize(context, &output, &key) == 1,
+            let publicKey = Bytes32(output)
+        else {
+            unsafe keypair.deallocate()
+            throw .operationFailed
+        }
+        unsafe self.keypair = keypair
+        self.publicKey = PublicKey(unchecked: publicKey)
+    }
+
+    deinit {
+        // The barrier of a volatile-like write: the optimiser may not see that the memory is freed next.
+        unsafe withExtendedLifetime(self.keypair) { pointer in
+            let bytes = unsafe UnsafeMutableRawBufferPointer(start: pointer, count: MemoryLayout<secp256k1_keypair>.size)
+            unsafe secureZero(bytes)
+        }
+        unsafe self.keypair.deallocate()
+    }
+
+    /// A fresh key from the system's secure random generator.
+    public static func generate() -> SecretKey {
+        while true {
+            // One in 2^128 draws is not a key; draw again.
+            if let key = try? SecretKey(Bytes32.random()) { return key }
+        }
+    }
+
+    /// The 32 secret bytes, for writing to a key file or deriving; never for logs.
+    public func exposeBytes() throws(CryptoError) -> Bytes32 {
+        var output = [UInt8](repeating: 0, count: 32)
+        defer { output.erase() }
+        guard unsafe secp256k1_keypair_sec(Secp256k1Context.shared.pointer, &output, self.keypair) == 1,
+            let bytes = Bytes32(output)
+        else { throw .operationFailed }
+        return bytes
+    }
+
+    /// Signs a 32-byte message (BIP-340) with fresh auxiliary randomness. About 17 µs.
+    public func sign(_ message: Bytes32) throws(CryptoError) -> SchnorrSignature {
+        try self.sign(message, auxiliaryRandomness: .random())
+    }
+
+    /// Signs with the given auxiliary randomness; for test vectors.
+    package func sign(
+        _ message: Bytes32,
+        auxiliaryRandomness: Bytes32
+    ) throws(CryptoError) -> SchnorrSignature {
+        var output = [UInt8](repeating: 0, count: 64)
+        let message = message.bytes
+        let auxiliary = auxiliaryRandomness.bytes
+        guard
+            unsafe secp256k1_schnorrsig_sign32(
+                Secp256k1Context.shared.pointer,
+                &output,
+                message,
+                self.keypair,
+                auxiliary
+            ) == 1,
+            let signature = SchnorrSignature(output)
+        else { throw .operationFailed }
+        return signature
+    }
+
+    /// The x coordinate of the Diffie-Hellman point with `peer`, unhashed as NIP-44 asks. About 31 µs.
+    func sharedX(with peer: PublicKey) throws(CryptoError) -> Bytes32 {
+        let context = unsafe Secp256k1Context.shared.pointer
+        // ECDH wants a full point: the one with even y, as BIP-340 keys stand for.
+        let compressed = [2] + peer.bytes.bytes
+        var point = secp256k1_pubkey()
+        guard unsafe secp256k1_ec_pubkey_parse(context, &point, compressed, compressed.count) == 1 else {
+            throw .invalidPublicKey
+        }
+        var secret = try self.exposeBytes().bytes
+        defer { secret.erase() }
+        var output = [UInt8](repeating: 0, count: 32)
+        defer { output.erase() }
+        let result = unsafe secp256k1_ecdh(
+            context,
+            &output,
+            &point,
+            secret,
+            { output, x, _, _ in
+                guard let output = unsafe output, let x = unsafe x else { return 0 }
+                unsafe output.update(from: x, count: 32)
+                return 1
+            },
+            nil
+        )
+        guard result == 1, let shared = Bytes32(output) else { throw .operationFailed }
+        return shared
+    }
+}
+
+extension SecretKey: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var description: String { "<redacted>" }
+    public var debugDescription: String { "<redacted>" }
+    public var customMirror: Mirror { Mirror(self, children: [:]) }
+}
+
+/// Overwrites `bytes` with zeros; not inlined, so that the stores are kept.
+@inline(never)
+private func secureZero(_ bytes: UnsafeMutableRawBufferPointer) {
+    for index in bytes.indices {
+        unsafe bytes[index] = 0
+    }
+}
+
+extension [UInt8] {
+    /// Overwrites the elements with zeros before the storage is released.
+    @inline(never)
+    fileprivate mutating func erase() {
+        for index in self.indices {
+            self[index] = 0
+        }
+    }
+}

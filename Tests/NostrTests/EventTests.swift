@@ -1,0 +1,83 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import NIOCore
+import Nostr
+import NostrCrypto
+import TestSupport
+import Testing
+
+@Suite("Events")
+struct EventTests {
+    @Test("tricky content", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    func validVectors() throws {
+        let vectors = try SharedVectors.object("events.json").objects("events")
+        #expect(vectors.count == 29)
+        for vector in vectors {
+            let name = vector.text("name")
+            for form in ["wire_ascii", "wire_utf8", "wire_slash_escaped", "wire_spaced"] {
+                guard let wire = vector[form] as? String else { continue }
+                let event = try Event(json: ByteBuffer(string: wire))
+                #expect(event.id.hex == vector.text("id"), "\(name) \(form)")
+                #expect(throws: Never.self, "\(name) \(form)") { try event.verify() }
+                var canonical = ByteBuffer()
+                event.writeCanonical(into: &canonical)
+                #expect(Hex.encode(canonical.readableBytesView) == vector.text("canonical_utf8_hex"), "\(name)")
+                let again = try Event(json: event.json)
+                #expect(throws: Never.self, "\(name) \(form), encoded again") { try again.verify() }
+                #expect(again.content == event.content)
+                #expect(again.tags == event.tags)
+            }
+        }
+    }
+
+    @Test("events that are none", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    func invalidVectors() throws {
+        let vectors = try SharedVectors.object("events.json").objects("invalid")
+        #expect(vectors.count == 31)
+        for vector in vectors {
+            #expect(throws: (any Error).self, "\(vector.text("name")): \(vector.text("why"))") {
+                try Event(json: ByteBuffer(string: vector.text("wire"))).verify()
+            }
+        }
+    }
+
+    @Test("signing makes what verifying accepts")
+    func roundTrip() throws {
+        let key = SecretKey.generate()
+        let event = try Event.signed(
+            by: key,
+            createdAt: 1_767_225_600,
+            kind: .tunnelMessage,
+            tags: [Tag("p", ByteString(key.publicKey.hex)), Tag("d", "e\u{301}")],
+            content: ByteBuffer(string: "quotes \" and \\ and \u{1} and é")
+        )
+        try event.verify()
+        let parsed = try Event(json: event.json)
+        try parsed.verify()
+        #expect(parsed.id == event.id)
+        #expect(parsed.identifier == "e\u{301}")
+        #expect(parsed.identifier != "\u{e9}")
+    }
+
+    @Test("deep and endless JSON ends in an error")
+    func hostileJSON() {
+        let deep = String(repeating: "[", count: 60_000)
+        for text in [deep, "{\"a\":" + deep, "{\"id\":\"", "{", "", "[[[[", "{\"tags\":[[", "\"\\u12"] {
+            #expect(throws: (any Error).self) { try Event(json: ByteBuffer(string: text)) }
+            #expect(throws: JSONError.self) { try JSONValue.parse(ByteBuffer(string: text)) }
+        }
+    }
+
+    @Test("kinds tell how relays keep them")
+    func retention() {
+        #expect(EventKind.tunnelMessage.retention == .ephemeral)
+        #expect(EventKind.exitAnnouncement.retention == .addressable)
+        #expect(EventKind.relayList.retention == .replaceable)
+        #expect(EventKind.deletion.retention == .regular)
+        #expect(EventKind.metadata.retention == .replaceable)
+    }
+}
