@@ -22,9 +22,10 @@ let nio: (String) -> Target.Dependency = { .product(name: $0, package: "swift-ni
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
-let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -57,7 +58,7 @@ let package = Package(
         // NIP-74 messages and names, the dialect seam, SOCKS5. Pure.
         .target(
             name: "TunnelProtocol",
-            dependencies: ["Nostr", "NostrCrypto", nio("NIOCore"), deque],
+            dependencies: ["Nostr", "NostrCrypto", nio("NIOCore"), deque, heap],
             swiftSettings: settings
         ),
         // HTTP/1.1 and WebSocket, both ends.

@@ -35,6 +35,14 @@ public struct RelayInformation: Hashable, Sendable {
         /// Seconds into the future that `created_at` may lie.
         public var createdAtUpperLimit: Int?
         public var defaultLimit: Int?
+        /// Bytes of one event's JSON. Not in NIP-11; ours say it.
+        public var maximumEventLength: Int?
+        /// Events a second of one connection. Not in NIP-11; ours say it.
+        public var maximumEventsPerSecond: Int?
+        /// Bytes that may wait for a slow reader. Not in NIP-11; ours say it.
+        public var maximumOutboundBytes: Int?
+        /// Not in NIP-11; ours say it.
+        public var maximumConnectionsPerAddress: Int?
 
         public init() {}
     }
@@ -68,6 +76,10 @@ public struct RelayInformation: Hashable, Sendable {
         self.limitation.createdAtLowerLimit = count("created_at_lower_limit")
         self.limitation.createdAtUpperLimit = count("created_at_upper_limit")
         self.limitation.defaultLimit = count("default_limit")
+        self.limitation.maximumEventLength = count("max_event_length")
+        self.limitation.maximumEventsPerSecond = count("max_events_per_second")
+        self.limitation.maximumOutboundBytes = count("max_outbound_bytes")
+        self.limitation.maximumConnectionsPerAddress = count("max_connections_per_address")
     }
 
     /// The document.
@@ -104,6 +116,10 @@ public struct RelayInformation: Hashable, Sendable {
             ("created_at_lower_limit", self.limitation.createdAtLowerLimit),
             ("created_at_upper_limit", self.limitation.createdAtUpperLimit),
             ("default_limit", self.limitation.defaultLimit),
+            ("max_event_length", self.limitation.maximumEventLength),
+            ("max_events_per_second", self.limitation.maximumEventsPerSecond),
+            ("max_outbound_bytes", self.limitation.maximumOutboundBytes),
+            ("max_connections_per_address", self.limitation.maximumConnectionsPerAddress),
         ]
         let flags: [(String, Bool?)] = [
             ("auth_required", self.limitation.authenticationRequired),

@@ -1,0 +1,80 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// What an IP address is for, as far as dialling addresses that others name is concerned.
+public enum AddressClass: Hashable, Sendable {
+    /// Anything that routes on the internet.
+    case global
+    /// This host.
+    case loopback
+    /// Private networks: RFC 1918, CGNAT (RFC 6598), unique local IPv6 (RFC 4193).
+    case privateNetwork
+    /// Link-local, where cloud metadata services live.
+    case linkLocal
+    /// Multicast and broadcast.
+    case multicast
+    /// The unspecified address, and ranges reserved for documentation, benchmarks and the future.
+    case reserved
+
+    /// The class of `address`. An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) counts as itself. Unix sockets
+    /// are reserved.
+    public init(_ address: SocketAddress) {
+        guard let text = address.ipAddress, let bytes = Self.bytes(of: text) else {
+            self = .reserved
+            return
+        }
+        self = bytes.count == 4 ? Self.classify4(bytes) : Self.classify6(bytes)
+    }
+
+    private static func bytes(of text: String) -> [UInt8]? {
+        let bare = text.split(separator: "%").first.map(String.init) ?? text
+        for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
+            var bytes = [UInt8](repeating: 0, count: count)
+            if unsafe inet_pton(family, bare, &bytes) == 1 { return bytes }
+        }
+        return nil
+    }
+
+    private static func classify4(_ bytes: [UInt8]) -> AddressClass {
+        switch (bytes[0], bytes[1], bytes[2]) {
+        case (127, _, _): .loopback
+        case (10, _, _), (192, 168, _), (172, 16...31, _), (100, 64...127, _): .privateNetwork
+        case (169, 254, _): .linkLocal
+        case (224...239, _, _), (255, 255, 255): .multicast
+        case (0, _, _), (240..., _, _), (192, 0, 0), (192, 0, 2), (198, 18...19, _), (198, 51, 100), (203, 0, 113):
+            .reserved
+        default: .global
+        }
+    }
+
+    private static func classify6(_ bytes: [UInt8]) -> AddressClass {
+        let leadingZeros = bytes.prefix { $0 == 0 }.count
+        if leadingZeros >= 15 { return bytes[15] == 1 ? .loopback : .reserved }
+        // ::ffff:a.b.c.d, and the deprecated ::a.b.c.d.
+        if leadingZeros == 10, bytes[10] == 0xff, bytes[11] == 0xff { return Self.classify4(Array(bytes[12...])) }
+        if leadingZeros >= 12 { return Self.classify4(Array(bytes[12...])) }
+        switch (bytes[0], bytes[1]) {
+        case (0xfe, 0x80...0xbf): return .linkLocal
+        case (0xfe, 0xc0...0xff), (0xfc...0xfd, _): return .privateNetwork
+        case (0xff, _): return .multicast
+        // 6to4 and NAT64 carry an IPv4 address.
+        case (0x20, 0x02): return Self.classify4(Array(bytes[2..<6]))
+        case (0x00, 0x64) where bytes[2] == 0xff && bytes[3] == 0x9b: return Self.classify4(Array(bytes[12...]))
+        case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8: return .reserved
+        case (0x20...0x3f, _): return .global
+        default: return .reserved
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// One GET, for a relay's information document (NIP-11). No redirects, no reuse.
+public enum HTTPClient {
+    /// What this program calls itself.
+    static let userAgent = "nws"
+    /// Most bytes of a body.
+    public static let maximumBodyLength = 128 << 10
+    /// Longest time from connecting to the end of the body.
+    public static let timeout: TimeAmount = .seconds(10)
+
+    /// Why there is no body.
+    public enum RequestError: Error, Sendable {
+        case status(Int)
+        case bodyTooLong
+        case timedOut
+        case connectionClosed
+    }
+
+    /// Fetches the body of a 200 answer.
+    public static func get(
+        _ target: WebSocketClient.Target,
+        accept: String,
+        on eventLoop: any EventLoop
+    ) -> EventLoopFuture<ByteBuffer> {
+        guard let address = target.addresses.first else {
+            return eventLoop.makeFailedFuture(WebSocketClient.ConnectError.noAddress)
+        }
+        let promise = eventLoop.makePromise(of: ByteBuffer.self)
+        let connection = ClientBootstrap(group: eventLoop)
+            .connectTimeout(WebSocketClient.connectTimeout)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let operations = channel.pipeline.syncOperations
+                    if let context = target.tls {
+                        let isAddress = (try? SocketAddress(ipAddress: target.host, port: 0)) != nil
+                        try operations.addHandler(
+                            NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : target.host)
+                        )
+                    }
+                    try operations.addHTTPClientHandlers()
+                    try operations.addHandler(GetHandler(target: target, accept: accept, promise: promise))
+                }
+            }
+            .connect(to: address)
+        connection.whenFailure { promise.fail($0) }
+        let timer = eventLoop.scheduleTask(in: Self.timeout) { promise.fail(RequestError.timedOut) }
+        promise.futureResult.whenComplete { _ in
+            timer.cancel()
+            connection.whenSuccess { $0.close(promise: nil) }
+        }
+        return promise.futureResult
+    }
+
+    private final class GetHandler: ChannelInboundHandler {
+        typealias InboundIn = HTTPClientResponsePart
+        typealias OutboundOut = HTTPClientRequestPart
+
+        private let target: WebSocketClient.Target
+        private let accept: String
+        private let promise: EventLoopPromise<ByteBuffer>
+        private var body = ByteBuffer()
+
+        init(target: WebSocketClient.Target, accept: String, promise: EventLoopPromise<ByteBuffer>) {
+            self.target = target
+            self.accept = accept
+            self.promise = promise
+        }
+
+        func channelActive(context: ChannelHandlerContext) {
+            let headers: HTTPHeaders = [
+                "Host": self.target.authority, "Accept": self.accept, "User-Agent": HTTPClient.userAgent,
+                "Connection": "close",
+            ]
+            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: self.target.requestTarget, headers: headers)
+            context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+            context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            switch Self.unwrapInboundIn(data) {
+            case .head(let head):
+                if head.status != .ok { self.fail(context, RequestError.status(Int(head.status.code))) }
+            case .body(var part):
+                self.body.writeBuffer(&part)
+                if self.body.readableBytes > HTTPClient.maximumBodyLength {
+                    self.fail(context, RequestError.bodyTooLong)
+                }
+            case .end:
+                self.promise.succeed(self.body)
+            }
+        }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            self.promise.fail(RequestError.connectionClosed)
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            self.fail(context, error)
+        }
+
+        private func fail(_ context: ChannelHandlerContext, _ error: any Error) {
+            self.promise.fail(error)
+            context.close(promise: nil)
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import Logging
+public import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOWebSocket
+import Synchronization
+
+/// An HTTP/1.1 server with WebSocket upgrades on the same port.
+public final class HTTPServer: Sendable {
+    /// Where to listen and what to hold.
+    public struct Configuration: Sendable {
+        /// Name or address.
+        public var host: String
+        /// 0 takes a free one.
+        public var port: Int
+        /// Most connections at once; more are closed at once.
+        public var maximumConnections = 10_000
+        /// Most connections at once from one address other than loopback.
+        public var maximumConnectionsPerAddress = 64
+        /// Most connections at once from a loopback address: generous, because there every user shares it.
+        public var maximumLoopbackConnections = 8_192
+        /// Time for a request's head, and for the next request on a kept connection.
+        public var requestTimeout: TimeAmount = .seconds(15)
+        /// Of the WebSocket connections.
+        public var webSocket = WebSocketConfiguration()
+        /// Connections that the kernel holds while we are not accepting.
+        public var backlog: Int32 = 1_024
+        /// Bytes that may wait to be sent before a connection counts as not writable.
+        public var highWaterMark = 1 << 20
+
+        public init(host: String, port: Int) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    /// Decides about an upgrade: the events of the connection, and a callback with the open socket.
+    public struct WebSocketAcceptor: Sendable {
+        /// What happens on the connection.
+        public var events: WebSocket.Events
+        /// The connection is open.
+        public var onOpen: @Sendable (WebSocket) -> Void
+
+        public init(events: WebSocket.Events, onOpen: @escaping @Sendable (WebSocket) -> Void) {
+            self.events = events
+            self.onOpen = onOpen
+        }
+    }
+
+    public typealias Route = @Sendable (HTTPRequest) -> HTTPResponse
+    /// Nil refuses the upgrade.
+    public typealias Upgrade = @Sendable (HTTPRequest, any Channel) -> WebSocketAcceptor?
+
+    private let channel: any Channel
+    private let connections: ConnectionCounter
+
+    /// The address that was bound.
+    public let localAddress: SocketAddress
+
+    private init(channel: any Channel, connections: ConnectionCounter, localAddress: SocketAddress) {
+        self.channel = channel
+        self.connections = connections
+        self.localAddress = localAddress
+    }
+
+    /// Binds and serves.
+    ///
+    /// - Parameter group: Where connections run, spread over its loops.
+    public static func start(
+        _ configuration: Configuration,
+        on group: any EventLoopGroup,
+        logger: Logger,
+        route: @escaping Route,
+        upgrade: @escaping Upgrade
+    ) async throws -> HTTPServer {
+        let connections = ConnectionCounter(configuration)
+        let channel = try await ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: configuration.backlog)
+            // A restart binds at once, whatever connections of the old process linger.
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 4)
+            .childChannelOption(
+                .writeBufferWaterMark,
+                value: ChannelOptions.Types.WriteBufferWaterMark(
+                    low: configuration.highWaterMark / 4,
+                    high: configuration.highWaterMark
+                )
+            )
+            .childChannelInitializer { channel in
+                guard connections.admit(channel.remoteAddress) else {
+                    logger.debug("connection refused: too many", metadata: ["peer": "\(channel.remoteAddress?.ipAddress ?? "-")"])
+                    return channel.eventLoop.makeFailedFuture(ChannelError.eof)
+                }
+                let address = channel.remoteAddress
+                channel.closeFuture.whenComplete { _ in connections.release(address) }
+                return channel.eventLoop.makeCompletedFuture {
+                    try Self.configure(channel, configuration, route: route, upgrade: upgrade)
+                }
+            }
+            .bind(host: configuration.host, port: configuration.port)
+            .get()
+        guard let address = channel.localAddress else {
+            try await channel.close()
+            throw ChannelError.unknownLocalAddress
+        }
+        return HTTPServer(channel: channel, connections: connections, localAddress: address)
+    }
+
+    private static func configure(
+        _ channel: any Channel,
+        _ configuration: Configuration,
+        route: @escaping Route,
+        upgrade: @escaping Upgrade
+    ) throws {
+        let handler = HTTPRequestHandler(timeout: configuration.requestTimeout, route: route)
+        let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+        let acceptor = NIOLoopBoundBox<WebSocketAcceptor?>(nil, eventLoop: channel.eventLoop)
+        let upgrader = NIOWebSocketServerUpgrader(
+            maxFrameSize: configuration.webSocket.maximumMessageLength,
+            automaticErrorHandling: false,
+            shouldUpgrade: { channel, head in
+                let request = HTTPRequest(head: head, remoteAddress: channel.remoteAddress)
+                guard let accepted = upgrade(request, channel) else {
+                    return channel.eventLoop.makeSucceededFuture(nil)
+                }
+                acceptor.value = accepted
+                return channel.eventLoop.makeSucceededFuture([:])
+            },
+            upgradePipelineHandler: { channel, _ in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let accepted = acceptor.value else { throw ChannelError.inappropriateOperationForState }
+                    let socket = try WebSocket.attach(
+                        to: channel,
+                        configuration: configuration.webSocket,
+                        isServer: true,
+                        events: accepted.events
+                    )
+                    accepted.onOpen(socket)
+                }
+            }
+        )
+        try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+            withServerUpgrade: (
+                upgraders: [upgrader],
+                completionHandler: { context in
+                    context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+                }
+            )
+        )
+        try channel.pipeline.syncOperations.addHandler(handler)
+    }
+
+    /// Connections that are open now.
+    public var connectionCount: Int { self.connections.count }
+
+    /// Stops listening. Open connections go on.
+    public func stopListening() async throws {
+        try await self.channel.close()
+    }
+
+    /// Waits until the listening socket is closed.
+    public func closed() async throws {
+        try await self.channel.closeFuture.get()
+    }
+}
+
+/// Counts connections, in all and by address.
+private final class ConnectionCounter: Sendable {
+    private struct State {
+        var total = 0
+        /// Holds as many entries as there are connections at most.
+        var byAddress: [String: Int] = [:]
+    }
+
+    private let configuration: HTTPServer.Configuration
+    private let state = Mutex(State())
+
+    init(_ configuration: HTTPServer.Configuration) {
+        self.configuration = configuration
+    }
+
+    var count: Int { self.state.withLock { $0.total } }
+
+    func admit(_ address: SocketAddress?) -> Bool {
+        let key = address?.ipAddress ?? ""
+        let isLoopback = key.hasPrefix("127.") || key == "::1" || key.isEmpty
+        let limit =
+            isLoopback
+            ? self.configuration.maximumLoopbackConnections : self.configuration.maximumConnectionsPerAddress
+        return self.state.withLock { state in
+            guard state.total < self.configuration.maximumConnections, state.byAddress[key, default: 0] < limit else {
+                return false
+            }
+            state.total += 1
+            state.byAddress[key, default: 0] += 1
+            return true
+        }
+    }
+
+    func release(_ address: SocketAddress?) {
+        let key = address?.ipAddress ?? ""
+        self.state.withLock { state in
+            state.total -= 1
+            guard let count = state.byAddress[key] else { return }
+            state.byAddress[key] = count > 1 ? count - 1 : nil
+        }
+    }
+}

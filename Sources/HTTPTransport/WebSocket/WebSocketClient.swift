@@ -1,0 +1,157 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+import NIOHTTP1
+import NIOPosix
+public import NIOSSL
+import NIOWebSocket
+
+/// Opens WebSocket connections.
+public enum WebSocketClient {
+    /// Where to connect and what to ask for.
+    public struct Target: Sendable {
+        /// Checked addresses, tried in order.
+        public var addresses: [SocketAddress]
+        /// Name or address, for the certificate and its indication (SNI).
+        public var host: String
+        /// The Host field.
+        public var authority: String
+        /// Path and query.
+        public var requestTarget: String
+        /// Nil for a connection without TLS.
+        public var tls: NIOSSLContext?
+
+        public init(
+            addresses: [SocketAddress],
+            host: String,
+            authority: String,
+            requestTarget: String,
+            tls: NIOSSLContext?
+        ) {
+            self.addresses = addresses
+            self.host = host
+            self.authority = authority
+            self.requestTarget = requestTarget
+            self.tls = tls
+        }
+    }
+
+    /// Why no connection came about.
+    public enum ConnectError: Error, Sendable, CustomStringConvertible {
+        /// The server answered the handshake with another status.
+        case refused(status: Int)
+        /// The server closed or took too long during the handshake.
+        case handshakeFailed(String)
+        /// No address to try.
+        case noAddress
+
+        public var description: String {
+            switch self {
+            case .refused(let status): "no WebSocket there: the server answered \(status)"
+            case .handshakeFailed(let what): "WebSocket handshake failed: \(what)"
+            case .noAddress: "no address"
+            }
+        }
+    }
+
+    /// Longest time for the TCP connection to one address, and for the handshakes after it.
+    public static let connectTimeout: TimeAmount = .seconds(10)
+
+    /// Connects on `eventLoop`; `events` are called there.
+    public static func connect(
+        to target: Target,
+        on eventLoop: any EventLoop,
+        configuration: WebSocketConfiguration,
+        events: WebSocket.Events
+    ) -> EventLoopFuture<WebSocket> {
+        guard let first = target.addresses.first else {
+            return eventLoop.makeFailedFuture(ConnectError.noAddress)
+        }
+        var attempt = Self.connect(
+            to: target,
+            address: first,
+            on: eventLoop,
+            configuration: configuration,
+            events: events
+        )
+        for address in target.addresses.dropFirst() {
+            attempt = attempt.flatMapError { error in
+                // A server that answered is not asked again at its other address.
+                if error is ConnectError { return eventLoop.makeFailedFuture(error) }
+                return Self.connect(
+                    to: target,
+                    address: address,
+                    on: eventLoop,
+                    configuration: configuration,
+                    events: events
+                )
+            }
+        }
+        return attempt
+    }
+
+    private static func connect(
+        to target: Target,
+        address: SocketAddress,
+        on eventLoop: any EventLoop,
+        configuration: WebSocketConfiguration,
+        events: WebSocket.Events
+    ) -> EventLoopFuture<WebSocket> {
+        let promise = eventLoop.makePromise(of: WebSocket.self)
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            .connectTimeout(Self.connectTimeout)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(
+                .writeBufferWaterMark,
+                value: ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
+            )
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let operations = channel.pipeline.syncOperations
+                    if let context = target.tls {
+                        let isAddress = (try? SocketAddress(ipAddress: target.host, port: 0)) != nil
+                        try operations.addHandler(
+                            NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : target.host)
+                        )
+                    }
+                    let upgrader = NIOWebSocketClientUpgrader(
+                        maxFrameSize: configuration.maximumMessageLength,
+                        automaticErrorHandling: false
+                    ) { channel, _ in
+                        channel.eventLoop.makeCompletedFuture {
+                            let socket = try WebSocket.attach(
+                                to: channel,
+                                configuration: configuration,
+                                isServer: false,
+                                events: events
+                            )
+                            promise.succeed(socket)
+                        }
+                    }
+                    let handler = WebSocketRequestHandler(target: target, promise: promise)
+                    let request = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+                    let upgrade: NIOHTTPClientUpgradeConfiguration = (
+                        upgraders: [upgrader],
+                        completionHandler: { context in
+                            context.pipeline.syncOperations.removeHandler(request.value, promise: nil)
+                        }
+                    )
+                    // Some relays send their AUTH challenge in the segment that ends the handshake.
+                    try operations.addHTTPClientHandlers(
+                        leftOverBytesStrategy: .forwardBytes,
+                        withClientUpgrade: upgrade
+                    )
+                    try operations.addHandler(handler)
+                }
+            }
+        bootstrap.connect(to: address).whenFailure { promise.fail($0) }
+        let timeout = eventLoop.scheduleTask(in: Self.connectTimeout + Self.connectTimeout) {
+            promise.fail(ConnectError.handshakeFailed("no answer in time"))
+        }
+        promise.futureResult.whenComplete { _ in timeout.cancel() }
+        return promise.futureResult
+    }
+}

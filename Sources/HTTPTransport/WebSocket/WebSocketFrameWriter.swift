@@ -1,0 +1,81 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOWebSocket
+
+/// Writes frames below NIO's frame encoder.
+///
+/// It exists to send one message from several buffers without joining them (a relay forwards an event's own bytes to
+/// many subscribers) and to mask quickly. It passes everything else through.
+final class WebSocketFrameWriter: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let masks: Bool
+    private var context: ChannelHandlerContext?
+    private var generator = SystemRandomNumberGenerator()
+
+    /// - Parameter masks: Whether this end is the client, which must mask (RFC 6455, section 5.3).
+    init(masks: Bool) {
+        self.masks = masks
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+    }
+
+    /// Writes one unfragmented frame whose payload is `parts` in order.
+    func write(_ opcode: WebSocketOpcode, _ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
+        guard let context = self.context else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        let length = parts.reduce(0) { $0 + $1.readableBytes }
+        var head = context.channel.allocator.buffer(capacity: self.masks ? length + 14 : 10)
+        head.writeInteger(0x80 | UInt8(webSocketOpcode: opcode))
+        let maskBit: UInt8 = self.masks ? 0x80 : 0
+        switch length {
+        case ..<126:
+            head.writeInteger(maskBit | UInt8(length))
+        case ..<65_536:
+            head.writeInteger(maskBit | 126)
+            head.writeInteger(UInt16(length))
+        default:
+            head.writeInteger(maskBit | 127)
+            head.writeInteger(UInt64(length))
+        }
+        guard self.masks else {
+            guard let last = parts.last(where: { $0.readableBytes > 0 }) else {
+                context.write(Self.wrapOutboundOut(head), promise: promise)
+                return
+            }
+            context.write(Self.wrapOutboundOut(head), promise: nil)
+            for part in parts.dropLast() where part.readableBytes > 0 {
+                context.write(Self.wrapOutboundOut(part), promise: nil)
+            }
+            context.write(Self.wrapOutboundOut(last), promise: promise)
+            return
+        }
+        let key = WebSocketMaskingKey.random(using: &self.generator)
+        head.writeBytes(key)
+        var payload = context.channel.allocator.buffer(capacity: length)
+        for part in parts {
+            payload.writeImmutableBuffer(part)
+        }
+        payload.applyWebSocketMask(key)
+        context.write(Self.wrapOutboundOut(head), promise: nil)
+        context.write(Self.wrapOutboundOut(payload), promise: promise)
+    }
+
+    /// Flushes what was written.
+    func flush() {
+        self.context?.flush()
+    }
+}

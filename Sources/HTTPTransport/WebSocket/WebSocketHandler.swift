@@ -1,0 +1,287 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOWebSocket
+
+/// One end of a WebSocket connection: joins fragments, answers pings and closes, keeps the line alive.
+///
+/// Messages go to `onMessage` and the end to `onClose`, both on the channel's loop. Nothing is delivered after
+/// `onClose`, which is called once.
+final class WebSocketHandler: ChannelInboundHandler {
+    typealias InboundIn = WebSocketFrame
+
+    private enum State {
+        /// Messages flow both ways.
+        case open
+        /// A close frame was sent; waiting for the other's, or the time-out.
+        case closing(WebSocketCloseReason)
+        /// Over; `onClose` was called.
+        case closed
+    }
+
+    private let configuration: WebSocketConfiguration
+    private let isServer: Bool
+    private let writer: WebSocketFrameWriter
+    private let onMessage: @Sendable (ByteBuffer) -> Void
+    private let onWritabilityChange: @Sendable (Bool) -> Void
+    private let onClose: @Sendable (WebSocketCloseReason) -> Void
+
+    private var state = State.open
+    private var context: ChannelHandlerContext?
+    /// The fragments so far of a message that is not complete.
+    private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
+    private var heardSincePing = true
+    private var pinger: Scheduled<Void>?
+    private var closeTimer: Scheduled<Void>?
+    private var flushIsScheduled = false
+
+    init(
+        configuration: WebSocketConfiguration,
+        isServer: Bool,
+        writer: WebSocketFrameWriter,
+        onMessage: @escaping @Sendable (ByteBuffer) -> Void,
+        onWritabilityChange: @escaping @Sendable (Bool) -> Void,
+        onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
+    ) {
+        self.configuration = configuration
+        self.isServer = isServer
+        self.writer = writer
+        self.onMessage = onMessage
+        self.onWritabilityChange = onWritabilityChange
+        self.onClose = onClose
+    }
+
+    // MARK: Sending
+
+    /// Sends a text message made of `parts`. Written at once, flushed at the end of the loop's turn.
+    func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
+        guard case .open = self.state else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        self.writer.write(.text, parts, promise: promise)
+        self.scheduleFlush()
+    }
+
+    /// Starts the closing handshake.
+    func close(code: WebSocketErrorCode, reason: WebSocketCloseReason = .closedLocally) {
+        guard case .open = self.state, let context = self.context else { return }
+        self.state = .closing(reason)
+        self.sendClose(code)
+        self.armCloseTimer(context)
+    }
+
+    private func scheduleFlush() {
+        guard !self.flushIsScheduled, let context = self.context else { return }
+        self.flushIsScheduled = true
+        context.eventLoop.assumeIsolated().execute {
+            self.flushIsScheduled = false
+            self.writer.flush()
+        }
+    }
+
+    private func sendClose(_ code: WebSocketErrorCode?) {
+        var data = ByteBuffer()
+        if let code { data.write(webSocketErrorCode: code) }
+        self.writer.write(.connectionClose, [data])
+        self.writer.flush()
+    }
+
+    private func armCloseTimer(_ context: ChannelHandlerContext) {
+        let channel = context.channel
+        self.closeTimer = context.eventLoop.scheduleTask(in: self.configuration.closeTimeout) {
+            channel.close(promise: nil)
+        }
+    }
+
+    // MARK: Lifecycle
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        self.armPinger(context)
+    }
+
+    private func armPinger(_ context: ChannelHandlerContext) {
+        self.pinger = context.eventLoop.assumeIsolated().scheduleTask(in: self.configuration.pingInterval) {
+            self.ping()
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.finish(.connectionLost("connection ended"))
+        self.context = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.finish(.connectionLost("connection ended without a close frame"))
+        context.fireChannelInactive()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .open = self.state { self.onWritabilityChange(context.channel.isWritable) }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error as? NIOWebSocketError {
+        case .invalidFrameLength:
+            self.fail(context, code: .messageTooLarge, .messageTooLong)
+        case .fragmentedControlFrame, .multiByteControlFrameLength:
+            self.fail(context, code: .protocolError, .protocolViolation("malformed control frame"))
+        case nil:
+            self.finish(.connectionLost("\(error)"))
+            context.close(promise: nil)
+        }
+    }
+
+    private func ping() {
+        guard case .open = self.state, let context = self.context else { return }
+        guard self.heardSincePing else {
+            self.finish(.timedOut)
+            context.close(promise: nil)
+            return
+        }
+        self.heardSincePing = false
+        self.writer.write(.ping, [ByteBuffer()])
+        self.writer.flush()
+        self.armPinger(context)
+    }
+
+    private func finish(_ reason: WebSocketCloseReason) {
+        let final: WebSocketCloseReason
+        switch self.state {
+        case .open: final = reason
+        case .closing(let first): final = first
+        case .closed: return
+        }
+        self.state = .closed
+        self.pinger?.cancel()
+        self.closeTimer?.cancel()
+        self.fragments = nil
+        self.onClose(final)
+    }
+
+    /// Ends the connection for the other side's fault.
+    private func fail(_ context: ChannelHandlerContext, code: WebSocketErrorCode, _ reason: WebSocketCloseReason) {
+        guard case .open = self.state else { return }
+        self.state = .closing(reason)
+        self.sendClose(code)
+        // The rest of the bytes can't be read as frames any more.
+        context.close(promise: nil)
+    }
+
+    // MARK: Receiving
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let frame = Self.unwrapInboundIn(data)
+        self.heardSincePing = true
+        if case .closed = self.state { return }
+        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
+            self.fail(context, code: .protocolError, .protocolViolation("reserved bit set"))
+            return
+        }
+        guard self.isServer == (frame.maskKey != nil) else {
+            self.fail(context, code: .protocolError, .protocolViolation("wrong masking"))
+            return
+        }
+        var payload = frame.data
+        if let key = frame.maskKey { payload.applyWebSocketMask(key) }
+        switch frame.opcode {
+        case .text, .binary:
+            guard self.fragments == nil else {
+                self.fail(context, code: .protocolError, .protocolViolation("message inside a message"))
+                return
+            }
+            if frame.fin {
+                self.deliver(context, frame.opcode, payload)
+            } else {
+                self.fragments = (frame.opcode, payload)
+            }
+        case .continuation:
+            guard let (opcode, first) = self.fragments else {
+                self.fail(context, code: .protocolError, .protocolViolation("continuation of nothing"))
+                return
+            }
+            self.fragments = nil
+            var data = first
+            guard data.readableBytes + payload.readableBytes <= self.configuration.maximumMessageLength else {
+                self.fail(context, code: .messageTooLarge, .messageTooLong)
+                return
+            }
+            data.writeBuffer(&payload)
+            if frame.fin {
+                self.deliver(context, opcode, data)
+            } else {
+                self.fragments = (opcode, data)
+            }
+        case .ping:
+            guard case .open = self.state else { return }
+            self.writer.write(.pong, [payload])
+            self.scheduleFlush()
+        case .pong:
+            break
+        case .connectionClose:
+            self.receiveClose(context, payload)
+        default:
+            self.fail(context, code: .protocolError, .protocolViolation("unknown opcode"))
+        }
+    }
+
+    private func deliver(_ context: ChannelHandlerContext, _ opcode: WebSocketOpcode, _ payload: ByteBuffer) {
+        guard case .open = self.state else { return }
+        guard payload.readableBytes <= self.configuration.maximumMessageLength else {
+            self.fail(context, code: .messageTooLarge, .messageTooLong)
+            return
+        }
+        if opcode == .text, self.configuration.validatesUTF8 {
+            do {
+                _ = try UTF8Span(validating: payload.readableBytesUInt8Span)
+            } catch {
+                self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("text is not UTF-8"))
+                return
+            }
+        }
+        self.onMessage(payload)
+    }
+
+    private func receiveClose(_ context: ChannelHandlerContext, _ payload: ByteBuffer) {
+        var payload = payload
+        guard payload.readableBytes != 1 else {
+            self.fail(context, code: .protocolError, .protocolViolation("close code cut short"))
+            return
+        }
+        let code = payload.readInteger(as: UInt16.self)
+        if let code, !Self.isValidCloseCode(code) {
+            self.fail(context, code: .protocolError, .protocolViolation("invalid close code"))
+            return
+        }
+        guard let reason = payload.readUTF8() else {
+            self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("close reason is not UTF-8"))
+            return
+        }
+        if case .open = self.state {
+            self.state = .closing(.closedByPeer(code: code, reason: reason))
+            self.sendClose(code.map { WebSocketErrorCode(codeNumber: Int($0)) })
+        }
+        context.close(promise: nil)
+    }
+
+    /// The codes that may stand in a close frame (RFC 6455, section 7.4, and the registry's 1012 to 1014).
+    private static func isValidCloseCode(_ code: UInt16) -> Bool {
+        switch code {
+        case 1000...1003, 1007...1014, 3000...4999: true
+        default: false
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// The rest as text; nil if it is not UTF-8.
+    fileprivate mutating func readUTF8() -> String? {
+        let bytes = self.readBytes(length: self.readableBytes) ?? []
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,52 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOHTTP1
+
+/// Sends the request that asks for the upgrade, and fails `promise` when the answer is another one.
+final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private let target: WebSocketClient.Target
+    private let promise: EventLoopPromise<WebSocket>
+
+    init(target: WebSocketClient.Target, promise: EventLoopPromise<WebSocket>) {
+        self.target = target
+        self.promise = promise
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        var headers = HTTPHeaders()
+        headers.add(name: "Host", value: self.target.authority)
+        headers.add(name: "User-Agent", value: HTTPClient.userAgent)
+        let head = HTTPRequestHead(
+            version: .http1_1,
+            method: .GET,
+            uri: self.target.requestTarget,
+            headers: headers
+        )
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard case .head(let head) = Self.unwrapInboundIn(data) else { return }
+        self.promise.fail(WebSocketClient.ConnectError.refused(status: Int(head.status.code)))
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.promise.fail(WebSocketClient.ConnectError.handshakeFailed("connection closed"))
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.promise.fail(WebSocketClient.ConnectError.handshakeFailed("\(error)"))
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,31 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+public import NIOCore
+
+/// Which addresses of relays may be dialled.
+///
+/// A relay that the user configured may be anywhere. One that somebody else named (in a name, a list) may not make us
+/// talk to what only we can reach, except where the user is alone with this process anyway.
+public enum DialPolicy: Hashable, Sendable {
+    /// The user configured the relay.
+    case configured
+    /// Somebody named it; loopback and private addresses are allowed because this node serves this host alone.
+    case namedByOthersAllowingLocal
+    /// Somebody named it.
+    case namedByOthers
+
+    /// Whether to dial `address`. Link-local (cloud metadata), multicast and reserved ones are never dialled for others.
+    public func allows(_ address: SocketAddress) -> Bool {
+        switch (self, AddressClass(address)) {
+        case (.configured, _), (_, .global): true
+        case (.namedByOthersAllowingLocal, .loopback), (.namedByOthersAllowingLocal, .privateNetwork): true
+        case (.namedByOthersAllowingLocal, .linkLocal), (.namedByOthersAllowingLocal, .multicast),
+            (.namedByOthersAllowingLocal, .reserved), (.namedByOthers, _):
+            false
+        }
+    }
+}

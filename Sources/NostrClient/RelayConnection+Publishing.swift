@@ -1,0 +1,128 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import HTTPTransport
+import Logging
+public import NIOCore
+public import Nostr
+import NostrCrypto
+
+/// How far answering a relay's AUTH challenge has come (NIP-42).
+enum RelayAuthentication {
+    case none
+    /// The AUTH event with this id was sent.
+    case pending(EventID)
+    case done
+    /// The relay does not let this key in.
+    case refused
+}
+
+extension RelayConnection {
+    // MARK: Publishing
+
+    /// Sends an event; `completion` gets the answer, once.
+    ///
+    /// - Parameter message: The encoded EVENT message of the event with this id.
+    public func publish(_ id: EventID, _ message: ByteBuffer, completion: @escaping (PublishResult) -> Void) {
+        guard self.isOpen else {
+            completion(.unreachable)
+            return
+        }
+        if let limit = self.information.limitation.maximumMessageLength, message.readableBytes > limit {
+            completion(.rejected(ReasonText(.invalid, "longer than the relay's \(limit) bytes")))
+            return
+        }
+        guard self.pending[id] == nil, self.pending.count < self.configuration.maximumPendingPublishes else {
+            completion(.rejected(ReasonText(.rateLimited, "too many unanswered events")))
+            return
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let timeout = self.loop.scheduleTask(in: self.configuration.publishTimeout) {
+            bound.value.publishTimedOut(id)
+        }
+        self.pending[id] = PendingPublish(
+            message: message,
+            mayAuthenticate: true,
+            completion: completion,
+            timeout: timeout
+        )
+        self.metrics.published.increment()
+        self.send(message)
+    }
+
+    private func publishTimedOut(_ id: EventID) {
+        guard let publish = self.pending.removeValue(forKey: id) else { return }
+        self.metrics.unanswered.increment()
+        publish.completion(.unanswered)
+    }
+
+    func receiveOK(_ id: EventID, _ accepted: Bool, _ reason: ReasonText) {
+        if case .pending(id) = self.authentication {
+            self.authenticationAnswered(accepted, reason)
+            return
+        }
+        guard let publish = self.pending[id] else { return }
+        if !accepted, reason.prefix == .authRequired, publish.mayAuthenticate, self.authenticate() {
+            // Sent again once the relay knows us.
+            self.pending[id]?.mayAuthenticate = false
+            return
+        }
+        self.pending[id] = nil
+        publish.timeout.cancel()
+        // A relay that has the event has it.
+        if accepted || reason.prefix == .duplicate {
+            publish.completion(.accepted)
+        } else {
+            self.metrics.rejected.increment()
+            self.logger.debug("relay rejected an event", metadata: ["reason": "\(reason)"])
+            publish.completion(.rejected(reason))
+        }
+    }
+
+    // MARK: AUTH
+
+    /// Answers the challenge, unless it was. False if there is nothing to answer or the relay refused us.
+    @discardableResult
+    func authenticate() -> Bool {
+        switch self.authentication {
+        case .pending: return true
+        case .refused: return false
+        case .none, .done: break
+        }
+        guard let challenge = self.challenge,
+            let event = try? Event.signed(
+                by: self.authenticationKey,
+                createdAt: Self.now(),
+                kind: .authentication,
+                tags: [Tag("relay", ByteString(self.url.text)), Tag("challenge", ByteString(challenge))],
+                content: ByteBuffer()
+            )
+        else { return false }
+        self.authentication = .pending(event.id)
+        self.send(ClientMessage.authentication(event).encoded())
+        return true
+    }
+
+    private func authenticationAnswered(_ accepted: Bool, _ reason: ReasonText) {
+        guard accepted else {
+            self.authentication = .refused
+            self.logger.warning("relay refused to authenticate us", metadata: ["reason": "\(reason)"])
+            let waiting = self.pending.filter { !$0.value.mayAuthenticate }
+            for (id, publish) in waiting {
+                self.pending[id] = nil
+                publish.timeout.cancel()
+                publish.completion(.rejected(ReasonText(.authRequired, "authentication refused")))
+            }
+            return
+        }
+        self.authentication = .done
+        for publish in self.pending.values where !publish.mayAuthenticate {
+            self.send(publish.message)
+        }
+        self.subscription.authenticated()
+        self.advanceSubscription()
+    }
+}

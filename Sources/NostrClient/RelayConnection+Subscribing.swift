@@ -1,0 +1,166 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+public import NIOCore
+public import Nostr
+public import NostrCrypto
+
+/// What a relay said that bears on the subscription.
+enum SubscriptionSignal {
+    case event(SubscriptionID)
+    case endOfStoredEvents(SubscriptionID)
+    case closed(SubscriptionID, ReasonText)
+    case notice(ReasonText)
+}
+
+extension RelayConnection {
+    /// Hears messages for `key` from now on.
+    ///
+    /// - Parameter onReady: Called as soon as the subscription is in force, so that answers will be heard, and again
+    ///   after each reconnect.
+    public func addRecipient(_ key: PublicKey, onReady: @escaping () -> Void) {
+        self.subscription.add(key)
+        self.recipients[key] = onReady
+        if self.hears(key) {
+            self.announced.insert(key)
+            onReady()
+        } else {
+            self.advanceSubscription()
+        }
+    }
+
+    /// Stops hearing messages for `key`.
+    public func removeRecipient(_ key: PublicKey) {
+        self.subscription.remove(key)
+        self.recipients[key] = nil
+        self.announced.remove(key)
+        self.advanceSubscription()
+    }
+
+    /// Whether messages for `key` are heard.
+    public func hears(_ key: PublicKey) -> Bool {
+        self.isOpen && self.subscription.isReady(key)
+    }
+
+    /// Whether the relay took the subscription: EOSE, an event, or a second without a no.
+    public var subscriptionIsAccepted: Bool {
+        self.isOpen && self.subscription.acceptance == .accepted
+    }
+
+    func advanceSubscription() {
+        self.perform(self.subscription.advance())
+    }
+
+    func subscriptionEvent(_ signal: SubscriptionSignal) {
+        switch signal {
+        case .event(let id), .endOfStoredEvents(let id):
+            self.perform(self.subscription.heard(id, .accepted))
+            self.onSubscriptionSettled?()
+        case .closed(let id, let reason):
+            self.perform(self.subscription.heard(id, .refused(reason)))
+        case .notice(let reason):
+            // strfry answers a REQ beyond its limit with a NOTICE and nothing else.
+            guard let id = self.subscription.awaited, reason.text.lowercased().contains("req") else { return }
+            self.perform(self.subscription.heard(id, .refused(reason)))
+        }
+    }
+
+    private func perform(_ actions: [RelaySubscription.Action]) {
+        for action in actions {
+            switch action {
+            case .request(let id, let filters):
+                self.send(ClientMessage.request(id, filters).encoded())
+                self.armSubscriptionTimers(id)
+            case .close(let id):
+                self.send(ClientMessage.close(id).encoded())
+            case .ready(let keys):
+                for key in keys where self.recipients[key] != nil && self.announced.insert(key).inserted {
+                    self.recipients[key]?()
+                }
+            case .authenticate:
+                if !self.authenticate() { self.retrySubscriptionLater() }
+            case .retryLater:
+                self.retrySubscriptionLater()
+            }
+        }
+    }
+
+    private func retrySubscriptionLater() {
+        self.logger.warning("relay refuses our subscription, asking again later")
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let timer = self.loop.scheduleTask(in: Backoff.most) {
+            bound.value.subscription.pauseOver()
+            bound.value.advanceSubscription()
+        }
+        self.subscriptionTimers.append(timer)
+    }
+
+    private func armSubscriptionTimers(_ id: SubscriptionID) {
+        self.cancelSubscriptionTimers()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        for (delay, acceptance) in [
+            (self.configuration.subscriptionPatience, RelaySubscription.Acceptance.assumed),
+            (self.configuration.subscriptionAcceptance, .accepted),
+        ] {
+            self.subscriptionTimers.append(
+                self.loop.scheduleTask(in: delay) {
+                    bound.value.perform(bound.value.subscription.heard(id, acceptance))
+                    if acceptance == .accepted { bound.value.onSubscriptionSettled?() }
+                }
+            )
+        }
+    }
+
+    func cancelSubscriptionTimers() {
+        for timer in self.subscriptionTimers { timer.cancel() }
+        self.subscriptionTimers = []
+    }
+
+    // MARK: Queries
+
+    /// Asks for stored events once. `completion` gets what came until EOSE, CLOSED, the end of the connection or the
+    /// time-out, verified by nobody.
+    public func query(_ filter: Filter, timeout: TimeAmount, completion: @escaping ([ReceivedEvent]) -> Void) {
+        self.nextQueryNumber += 1
+        guard self.isOpen, let id = SubscriptionID(ByteString("query\(self.nextQueryNumber)")) else {
+            completion([])
+            return
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let timer = self.loop.scheduleTask(in: timeout) {
+            guard let query = bound.value.queries.removeValue(forKey: id) else { return }
+            bound.value.send(ClientMessage.close(id).encoded())
+            query.finish()
+        }
+        self.queries[id] = RelayQuery(timer: timer, completion: completion)
+        self.send(ClientMessage.request(id, [filter]).encoded())
+    }
+}
+
+/// A question for stored events that is not answered yet.
+final class RelayQuery {
+    /// Most events that are kept of an answer.
+    static let maximumEvents = 100
+
+    private let timer: Scheduled<Void>
+    private let completion: ([ReceivedEvent]) -> Void
+    private var events: [ReceivedEvent] = []
+
+    init(timer: Scheduled<Void>, completion: @escaping ([ReceivedEvent]) -> Void) {
+        self.timer = timer
+        self.completion = completion
+    }
+
+    func add(_ event: ReceivedEvent) {
+        if self.events.count < Self.maximumEvents { self.events.append(event) }
+    }
+
+    func finish() {
+        self.timer.cancel()
+        self.completion(self.events)
+    }
+}

@@ -1,0 +1,362 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+public import HTTPTransport
+public import Logging
+public import NIOCore
+import NIOPosix
+import NIOSSL
+public import Nostr
+public import NostrCrypto
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// One relay, connected for as long as it is wanted: reconnects, restores its subscription, answers AUTH.
+///
+/// Lives on its loop, where every method is called and every callback comes.
+public final class RelayConnection {
+    /// What happens on a connection.
+    public struct Callbacks {
+        /// A message for one of the recipients. Not verified.
+        public var onEvent: (ReceivedEvent) -> Void
+        /// The relay can be used, or used again.
+        public var onUp: () -> Void
+        /// It cannot; publishes that were not answered have failed.
+        public var onDown: (_ reason: String) -> Void
+        /// The send buffer ran full (false) or drained (true).
+        public var onWritabilityChange: (Bool) -> Void
+
+        public init(
+            onEvent: @escaping (ReceivedEvent) -> Void,
+            onUp: @escaping () -> Void,
+            onDown: @escaping (_ reason: String) -> Void,
+            onWritabilityChange: @escaping (Bool) -> Void
+        ) {
+            self.onEvent = onEvent
+            self.onUp = onUp
+            self.onDown = onDown
+            self.onWritabilityChange = onWritabilityChange
+        }
+    }
+
+    /// The answer to a published event.
+    public enum PublishResult: Hashable, Sendable {
+        case accepted
+        case rejected(ReasonText)
+        /// No connection.
+        case unreachable
+        /// The connection ended before an answer.
+        case lost
+        /// The relay did not answer in time; some never do.
+        case unanswered
+    }
+
+    enum State {
+        /// Not wanted yet.
+        case idle
+        /// Resolving, connecting, shaking hands, or waiting for the next try.
+        case connecting
+        /// Messages flow.
+        case open(WebSocket, since: NIODeadline)
+        /// For good.
+        case stopped
+    }
+
+    struct PendingPublish {
+        let message: ByteBuffer
+        var mayAuthenticate: Bool
+        let completion: (PublishResult) -> Void
+        let timeout: Scheduled<Void>
+    }
+
+    public let url: RelayURL
+    let policy: DialPolicy
+    let configuration: RelayClientConfiguration
+    let loop: any EventLoop
+    let logger: Logger
+    let metrics = RelayClientMetrics()
+    private let resolver: HostResolver
+    private let tls: NIOSSLContext?
+    /// Answers AUTH challenges; a key that is nobody's identity unless the relay admits only that.
+    let authenticationKey: SecretKey
+    private let callbacks: Callbacks
+
+    private(set) var state = State.idle
+    private var backoff = Backoff()
+    private var generator = SystemRandomNumberGenerator()
+    private var retry: Scheduled<Void>?
+    /// Tells callbacks of an earlier connection from those of the present one.
+    private var epoch = 0
+    private var malformedMessages = 0
+    /// When the last connection ended, for catching up.
+    private(set) var lastDown: Int64?
+    /// What the relay says of itself; the defaults where it says nothing.
+    public private(set) var information = RelayInformation()
+    public private(set) var lastError: String?
+
+    var pending: [EventID: PendingPublish] = [:]
+    var subscription: RelaySubscription
+    var subscriptionTimers: [Scheduled<Void>] = []
+    var challenge: String?
+    var authentication: RelayAuthentication = .none
+    /// Called each time that a recipient's subscription comes into force.
+    var recipients: [PublicKey: () -> Void] = [:]
+    /// The recipients for which that was called on the present connection.
+    var announced: Set<PublicKey> = []
+    /// Called when a subscription has been in force for long enough to count as accepted.
+    public var onSubscriptionSettled: (() -> Void)?
+    var queries: [SubscriptionID: RelayQuery] = [:]
+    var nextQueryNumber = 0
+
+    /// - Throws: If the TLS configuration is unusable.
+    public init(
+        url: RelayURL,
+        policy: DialPolicy,
+        configuration: RelayClientConfiguration,
+        authenticationKey: SecretKey,
+        resolver: HostResolver,
+        loop: any EventLoop,
+        logger: Logger,
+        callbacks: Callbacks
+    ) throws {
+        self.url = url
+        self.policy = policy
+        self.configuration = configuration
+        self.authenticationKey = authenticationKey
+        self.resolver = resolver
+        self.loop = loop
+        var logger = logger
+        logger[metadataKey: "relay.url"] = "\(url)"
+        self.logger = logger
+        self.callbacks = callbacks
+        self.tls = url.isSecure ? try NIOSSLContext(configuration: configuration.tls) : nil
+        self.subscription = RelaySubscription(recipientsPerFilter: configuration.recipientsPerFilter)
+    }
+
+    // MARK: Connecting
+
+    /// Whether messages can be sent.
+    public var isOpen: Bool {
+        if case .open = self.state { true } else { false }
+    }
+
+    /// Whether the send buffer has room.
+    public var isWritable: Bool {
+        if case .open(let socket, _) = self.state { socket.isWritable } else { false }
+    }
+
+    /// Starts connecting, and keeps at it.
+    public func start() {
+        guard case .idle = self.state else { return }
+        self.state = .connecting
+        self.connect()
+    }
+
+    /// Ends the connection for good.
+    public func stop() {
+        if case .stopped = self.state { return }
+        let socket: WebSocket? = if case .open(let socket, _) = self.state { socket } else { nil }
+        self.state = .stopped
+        self.retry?.cancel()
+        self.epoch += 1
+        self.failEverything()
+        socket?.close()
+    }
+
+    private func connect() {
+        self.epoch += 1
+        let epoch = self.epoch
+        let port = self.url.port
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.resolver.resolve(host: self.url.host, port: port, on: self.loop).flatMapThrowing {
+            let policy = bound.value.policy
+            let allowed = $0.filter { policy.allows($0) }
+            guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
+            return allowed
+        }.flatMap { addresses in
+            bound.value.open(addresses, epoch: epoch)
+        }.whenComplete { result in
+            bound.value.connected(result, epoch: epoch)
+        }
+    }
+
+    private func open(_ addresses: [SocketAddress], epoch: Int) -> EventLoopFuture<WebSocket> {
+        let target = WebSocketClient.Target(
+            addresses: addresses,
+            host: self.url.host,
+            authority: self.url.authority,
+            requestTarget: self.url.requestTarget,
+            tls: self.tls
+        )
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let socket = WebSocketClient.connect(
+            to: target,
+            on: self.loop,
+            configuration: self.configuration.webSocket,
+            events: WebSocket.Events(
+                onMessage: { bound.value.receive($0, epoch: epoch) },
+                onWritabilityChange: { bound.value.writabilityChanged($0, epoch: epoch) },
+                onClose: { bound.value.closed($0, epoch: epoch) }
+            )
+        )
+        // The information document tells limits that the first messages must keep; it comes beside the handshake, and
+        // a relay that has none, or is slow with it, is used without.
+        let information = HTTPClient.get(target, accept: "application/nostr+json", on: self.loop)
+        let patience = self.loop.makePromise(of: RelayInformation?.self)
+        let timer = self.loop.scheduleTask(in: self.configuration.informationPatience) { patience.succeed(nil) }
+        information.whenComplete { result in
+            timer.cancel()
+            patience.succeed((try? result.get()).flatMap { try? RelayInformation(json: $0) })
+        }
+        return socket.and(patience.futureResult).map { socket, information in
+            if let information, bound.value.epoch == epoch { bound.value.information = information }
+            return socket
+        }
+    }
+
+    private func connected(_ result: Result<WebSocket, any Error>, epoch: Int) {
+        guard epoch == self.epoch, case .connecting = self.state else {
+            if case .success(let socket) = result { socket.close() }
+            return
+        }
+        switch result {
+        case .success(let socket):
+            self.state = .open(socket, since: .now())
+            self.lastError = nil
+            self.malformedMessages = 0
+            self.metrics.connects.increment()
+            self.logger.debug("relay connected")
+            let since = self.lastDown.map { max($0 - 5, Self.now() - self.configuration.catchUp.nanoseconds / 1_000_000_000) }
+            self.subscription.connectionOpened(since: since)
+            self.callbacks.onUp()
+            self.advanceSubscription()
+        case .failure(let error):
+            self.goDown("\(error)", held: .zero)
+        }
+    }
+
+    private func closed(_ reason: WebSocketCloseReason, epoch: Int) {
+        guard epoch == self.epoch else { return }
+        switch self.state {
+        case .open(_, let since):
+            self.metrics.disconnects.increment()
+            self.goDown("\(reason)", held: NIODeadline.now() - since)
+        case .connecting:
+            // The handshake's end and the information document were still awaited.
+            self.goDown("\(reason)", held: .zero)
+        case .idle, .stopped:
+            break
+        }
+    }
+
+    /// The connection failed or ended: fails what hangs on it, and tries again later.
+    private func goDown(_ reason: String, held: TimeAmount) {
+        self.epoch += 1
+        let wasOpen = self.isOpen
+        self.state = .connecting
+        self.lastError = reason
+        if wasOpen { self.lastDown = Self.now() }
+        self.failEverything()
+        self.backoff.connectionHeld(for: held)
+        let wait = self.backoff.next(using: &self.generator)
+        self.logger.debug(
+            wasOpen ? "relay disconnected" : "relay not reachable",
+            metadata: ["reason": "\(reason)", "retry_ms": "\(wait.nanoseconds / 1_000_000)"]
+        )
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.retry = self.loop.scheduleTask(in: wait) { bound.value.connect() }
+        self.callbacks.onDown(reason)
+    }
+
+    private func failEverything() {
+        let failed = self.pending
+        self.pending = [:]
+        self.challenge = nil
+        self.authentication = .none
+        self.subscription.connectionClosed()
+        self.cancelSubscriptionTimers()
+        for publish in failed.values {
+            publish.timeout.cancel()
+            publish.completion(.lost)
+        }
+        self.announced = []
+        let queries = self.queries
+        self.queries = [:]
+        for query in queries.values { query.finish() }
+    }
+
+    static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
+
+    // MARK: Messages
+
+    func send(_ message: ByteBuffer) {
+        guard case .open(let socket, _) = self.state else { return }
+        socket.sendText(message)
+    }
+
+    private func writabilityChanged(_ isWritable: Bool, epoch: Int) {
+        guard epoch == self.epoch, self.isOpen else { return }
+        self.callbacks.onWritabilityChange(isWritable)
+    }
+
+    private func receive(_ text: ByteBuffer, epoch: Int) {
+        guard epoch == self.epoch else { return }
+        let message: RelayMessage
+        do {
+            message = try RelayMessage.parse(text)
+        } catch {
+            // Types that we do not know are the relay's right.
+            if case .unknownType = error { return }
+            self.metrics.malformed.increment()
+            self.malformedMessages += 1
+            self.logger.debug("relay sent a malformed message", metadata: ["error": "\(error)"])
+            if self.malformedMessages > self.configuration.maximumMalformedMessages,
+                case .open(let socket, _) = self.state
+            {
+                socket.closeForPolicyViolation()
+            }
+            return
+        }
+        switch message {
+        case .event(let id, let received):
+            self.metrics.received.increment()
+            if let query = self.queries[id] {
+                query.add(received)
+                return
+            }
+            self.subscriptionEvent(.event(id))
+            self.callbacks.onEvent(received)
+        case .ok(let id, let accepted, let reason):
+            self.receiveOK(id, accepted, reason)
+        case .endOfStoredEvents(let id):
+            if let query = self.queries.removeValue(forKey: id) {
+                self.send(ClientMessage.close(id).encoded())
+                query.finish()
+                return
+            }
+            self.subscriptionEvent(.endOfStoredEvents(id))
+        case .closed(let id, let reason):
+            if let query = self.queries.removeValue(forKey: id) {
+                query.finish()
+                return
+            }
+            self.logger.debug("relay closed a subscription", metadata: ["reason": "\(reason)"])
+            self.subscriptionEvent(.closed(id, reason))
+        case .notice(let text):
+            self.metrics.notices.increment()
+            self.logger.debug("relay sent a notice", metadata: ["text": "\(text)"])
+            self.subscriptionEvent(.notice(ReasonText(text)))
+        case .challenge(let challenge):
+            self.challenge = challenge
+            self.authentication = .none
+            if self.information.limitation.authenticationRequired == true { self.authenticate() }
+        }
+    }
+}

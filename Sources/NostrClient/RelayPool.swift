@@ -1,0 +1,150 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+public import Logging
+public import NIOCore
+public import Nostr
+public import NostrCrypto
+
+/// The relays of a node: one connection for each relay and lane, shared by everything that uses it.
+///
+/// A lane keeps connections apart that a relay must not tie together, such as those of a long-term key and those of
+/// short-lived ones. Lives on its loop.
+public final class RelayPool {
+    /// Which connection.
+    public struct Key: Hashable, Sendable {
+        public let url: RelayURL
+        public let lane: String
+
+        public init(url: RelayURL, lane: String) {
+            self.url = url
+            self.lane = lane
+        }
+    }
+
+    /// What happens on the pool's connections.
+    public struct Callbacks {
+        /// A message for a recipient. Not verified.
+        public var onEvent: (Key, ReceivedEvent) -> Void
+        public var onUp: (Key) -> Void
+        public var onDown: (Key, _ reason: String) -> Void
+        public var onWritabilityChange: (Key, Bool) -> Void
+
+        public init(
+            onEvent: @escaping (Key, ReceivedEvent) -> Void,
+            onUp: @escaping (Key) -> Void,
+            onDown: @escaping (Key, _ reason: String) -> Void,
+            onWritabilityChange: @escaping (Key, Bool) -> Void
+        ) {
+            self.onEvent = onEvent
+            self.onUp = onUp
+            self.onDown = onDown
+            self.onWritabilityChange = onWritabilityChange
+        }
+    }
+
+    /// Most connections of a pool; relays that names carry count too.
+    public static let maximumConnections = 256
+
+    private struct Entry {
+        let connection: RelayConnection
+        var users: Int
+        var closing: Scheduled<Void>?
+    }
+
+    private let configuration: RelayClientConfiguration
+    private let resolver: HostResolver
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let callbacks: Callbacks
+    private let lingering: TimeAmount
+    private var entries: [Key: Entry] = [:]
+    private var isStopped = false
+
+    /// - Parameter lingering: How long a connection stays when nobody uses it.
+    public init(
+        configuration: RelayClientConfiguration,
+        lingering: TimeAmount,
+        loop: any EventLoop,
+        logger: Logger,
+        callbacks: Callbacks
+    ) {
+        self.configuration = configuration
+        self.resolver = HostResolver()
+        self.lingering = lingering
+        self.loop = loop
+        self.logger = logger
+        self.callbacks = callbacks
+    }
+
+    /// The connection of `key`, made and started if there is none; nil beyond ``maximumConnections`` or when TLS
+    /// can't be set up. Give it back with ``release(_:)``.
+    public func use(_ key: Key, policy: DialPolicy, authenticationKey: @autoclosure () -> SecretKey) -> RelayConnection? {
+        guard !self.isStopped else { return nil }
+        if var entry = self.entries[key] {
+            entry.closing?.cancel()
+            entry.closing = nil
+            entry.users += 1
+            self.entries[key] = entry
+            return entry.connection
+        }
+        guard self.entries.count < Self.maximumConnections else {
+            self.logger.warning("too many relays at once", metadata: ["relay.url": "\(key.url)"])
+            return nil
+        }
+        let callbacks = self.callbacks
+        do {
+            let connection = try RelayConnection(
+                url: key.url,
+                policy: policy,
+                configuration: self.configuration,
+                authenticationKey: authenticationKey(),
+                resolver: self.resolver,
+                loop: self.loop,
+                logger: self.logger,
+                callbacks: RelayConnection.Callbacks(
+                    onEvent: { callbacks.onEvent(key, $0) },
+                    onUp: { callbacks.onUp(key) },
+                    onDown: { callbacks.onDown(key, $0) },
+                    onWritabilityChange: { callbacks.onWritabilityChange(key, $0) }
+                )
+            )
+            self.entries[key] = Entry(connection: connection, users: 1)
+            connection.start()
+            return connection
+        } catch {
+            self.logger.error("TLS cannot be set up", metadata: ["error": "\(error)", "relay.url": "\(key.url)"])
+            return nil
+        }
+    }
+
+    /// The connection of `key`, if there is one.
+    public func connection(_ key: Key) -> RelayConnection? { self.entries[key]?.connection }
+
+    /// One user fewer. The last one's connection closes after a while.
+    public func release(_ key: Key) {
+        guard var entry = self.entries[key] else { return }
+        entry.users -= 1
+        if entry.users <= 0 {
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            entry.closing = self.loop.scheduleTask(in: self.lingering) {
+                bound.value.entries.removeValue(forKey: key)?.connection.stop()
+            }
+        }
+        self.entries[key] = entry
+    }
+
+    /// Closes all connections for good.
+    public func stop() {
+        self.isStopped = true
+        let entries = self.entries
+        self.entries = [:]
+        for entry in entries.values {
+            entry.closing?.cancel()
+            entry.connection.stop()
+        }
+    }
+}

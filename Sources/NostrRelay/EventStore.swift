@@ -1,0 +1,247 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+import Nostr
+import NostrCrypto
+
+/// The events that a relay keeps, in memory, bounded by number and bytes. Pure: time is an argument.
+struct EventStore {
+    /// What became of an event.
+    enum Insertion: Hashable {
+        case stored
+        /// The very event is here.
+        case duplicate
+        /// A newer version of it is here.
+        case superseded
+        /// Its author deleted it (NIP-09).
+        case deleted
+    }
+
+    /// Newest first; of one second the lowest id first (NIP-01).
+    private struct Position: Comparable {
+        let createdAt: Int64
+        let id: EventID
+
+        static func < (left: Position, right: Position) -> Bool {
+            left.createdAt != right.createdAt
+                ? left.createdAt > right.createdAt : left.id.bytes < right.id.bytes
+        }
+    }
+
+    /// What of a replaceable or addressable event there is only one.
+    private struct Address: Hashable {
+        let kind: EventKind
+        let author: PublicKey
+        let identifier: ByteString
+    }
+
+    private let limits: RelayLimits
+    private var events: [EventID: ReceivedEvent] = [:]
+    private var order: [Position] = []
+    private var orderByAuthor: [PublicKey: [Position]] = [:]
+    private var current: [Address: EventID] = [:]
+    private var byteCount = 0
+    /// Ids that an author deleted, and addresses with the time up to which they are deleted.
+    private var deletedIDs: [EventID: Set<PublicKey>] = [:]
+    private var deletedAddresses: [Address: Int64] = [:]
+    private var deletions: Deque<Deletion> = []
+
+    private enum Deletion {
+        case id(EventID, PublicKey)
+        case address(Address)
+    }
+
+    init(limits: RelayLimits) {
+        self.limits = limits
+    }
+
+    /// Number of events.
+    var count: Int { self.events.count }
+
+    /// Bytes of their JSON.
+    var bytes: Int { self.byteCount }
+
+    // MARK: Inserting
+
+    /// Keeps a verified event that is not ephemeral.
+    mutating func insert(_ received: ReceivedEvent) -> Insertion {
+        let event = received.event
+        guard self.events[event.id] == nil else { return .duplicate }
+        if self.deletedIDs[event.id]?.contains(event.pubkey) == true { return .deleted }
+        let address = Self.address(of: event)
+        if let address {
+            if let until = self.deletedAddresses[address], event.createdAt <= until { return .deleted }
+            if let old = self.current[address].flatMap({ self.events[$0]?.event }) {
+                let isNewer = Position(createdAt: event.createdAt, id: event.id)
+                    < Position(createdAt: old.createdAt, id: old.id)
+                guard isNewer else { return .superseded }
+                self.remove(old.id)
+            }
+            self.current[address] = event.id
+        }
+        self.add(received)
+        if event.kind == .deletion { self.apply(deletion: event) }
+        while self.events.count > self.limits.storedEvents || self.byteCount > self.limits.storedBytes,
+            let oldest = self.order.last
+        {
+            self.remove(oldest.id)
+        }
+        return .stored
+    }
+
+    private mutating func add(_ received: ReceivedEvent) {
+        let position = Position(createdAt: received.event.createdAt, id: received.event.id)
+        // The event's bytes are a slice of the socket's buffer; a kept event must not keep that whole.
+        let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
+        self.events[received.event.id] = owned
+        self.order.insert(position, at: Self.index(of: position, in: self.order))
+        var own = self.orderByAuthor[received.event.pubkey] ?? []
+        own.insert(position, at: Self.index(of: position, in: own))
+        self.orderByAuthor[received.event.pubkey] = own
+        self.byteCount += received.json.readableBytes
+    }
+
+    private mutating func remove(_ id: EventID) {
+        guard let removed = self.events.removeValue(forKey: id) else { return }
+        let event = removed.event
+        let position = Position(createdAt: event.createdAt, id: id)
+        self.order.remove(at: Self.index(of: position, in: self.order))
+        if var own = self.orderByAuthor[event.pubkey] {
+            own.remove(at: Self.index(of: position, in: own))
+            self.orderByAuthor[event.pubkey] = own.isEmpty ? nil : own
+        }
+        if let address = Self.address(of: event), self.current[address] == id { self.current[address] = nil }
+        self.byteCount -= removed.json.readableBytes
+    }
+
+    /// Where `position` is, or belongs.
+    private static func index(of position: Position, in order: [Position]) -> Int {
+        var low = 0
+        var high = order.count
+        while low < high {
+            let middle = (low + high) / 2
+            if order[middle] < position { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    private static func address(of event: Event) -> Address? {
+        switch event.kind.retention {
+        case .replaceable: Address(kind: event.kind, author: event.pubkey, identifier: "")
+        case .addressable: Address(kind: event.kind, author: event.pubkey, identifier: event.identifier)
+        case .regular, .ephemeral: nil
+        }
+    }
+
+    // MARK: Deleting (NIP-09)
+
+    private mutating func apply(deletion event: Event) {
+        for tag in event.tags {
+            guard let value = tag.value else { continue }
+            if tag.name == "e", let bytes = Bytes32(hex: value.text) {
+                let id = EventID(bytes)
+                if self.deletedIDs[id, default: []].insert(event.pubkey).inserted {
+                    self.deletions.append(.id(id, event.pubkey))
+                }
+                if let target = self.events[id]?.event, target.pubkey == event.pubkey, target.kind != .deletion {
+                    self.remove(id)
+                }
+            } else if tag.name == "a", let address = Self.parseAddress(value), address.author == event.pubkey {
+                if self.deletedAddresses[address] == nil { self.deletions.append(.address(address)) }
+                self.deletedAddresses[address] = max(self.deletedAddresses[address] ?? .min, event.createdAt)
+                if let target = self.current[address].flatMap({ self.events[$0]?.event }),
+                    target.createdAt <= event.createdAt
+                {
+                    self.remove(target.id)
+                }
+            }
+        }
+        while self.deletions.count > self.limits.rememberedDeletions, let oldest = self.deletions.popFirst() {
+            switch oldest {
+            case .id(let id, let author):
+                self.deletedIDs[id]?.remove(author)
+                if self.deletedIDs[id]?.isEmpty == true { self.deletedIDs[id] = nil }
+            case .address(let address):
+                self.deletedAddresses[address] = nil
+            }
+        }
+    }
+
+    /// `kind:author:identifier`; the identifier may have colons.
+    private static func parseAddress(_ value: ByteString) -> Address? {
+        let parts = value.bytes.split(separator: UInt8(ascii: ":"), maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count >= 2, let kind = UInt16(String(decoding: parts[0], as: UTF8.self)),
+            let author = Bytes32(hex: String(decoding: parts[1], as: UTF8.self))
+        else { return nil }
+        return Address(
+            kind: EventKind(rawValue: kind),
+            author: PublicKey(unchecked: author),
+            identifier: parts.count == 3 ? ByteString(Array(parts[2])) : ""
+        )
+    }
+
+    // MARK: Querying
+
+    /// The events that match any of `filters`, newest first, each filter up to its limit, expired ones left out.
+    ///
+    /// - Parameter now: Seconds since 1970.
+    mutating func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] {
+        var found: Set<EventID> = []
+        var expired: [EventID] = []
+        for filter in filters {
+            var remaining = min(filter.limit ?? self.limits.resultLimit, self.limits.resultLimit)
+            guard remaining > 0 else { continue }
+            for position in self.candidates(for: filter) {
+                if let since = filter.since, position.createdAt < since { break }
+                guard let event = self.events[position.id]?.event, filter.matches(event) else { continue }
+                if let expiration = event.expiration, expiration <= now {
+                    expired.append(event.id)
+                    continue
+                }
+                found.insert(position.id)
+                remaining -= 1
+                if remaining == 0 { break }
+            }
+        }
+        for id in expired {
+            self.remove(id)
+        }
+        return found.compactMap { self.events[$0] }.sorted {
+            Position(createdAt: $0.event.createdAt, id: $0.event.id)
+                < Position(createdAt: $1.event.createdAt, id: $1.event.id)
+        }
+    }
+
+    /// Positions in order that include every match of `filter`.
+    private func candidates(for filter: Filter) -> [Position] {
+        if let ids = filter.ids {
+            return ids.compactMap { id in
+                self.events[id].map { Position(createdAt: $0.event.createdAt, id: id) }
+            }.sorted()
+        }
+        if let authors = filter.authors {
+            let own = authors.compactMap { self.orderByAuthor[$0] }
+            return own.count == 1 ? own[0] : own.joined().sorted()
+        }
+        return self.order
+    }
+}
+
+extension Event {
+    /// The same event with bytes of its own.
+    fileprivate func detached() -> Event {
+        Event(
+            id: self.id,
+            pubkey: self.pubkey,
+            createdAt: self.createdAt,
+            kind: self.kind,
+            tags: self.tags,
+            content: ByteBuffer(self.content.readableBytesView),
+            signature: self.signature
+        )
+    }
+}

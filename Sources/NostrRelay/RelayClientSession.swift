@@ -1,0 +1,240 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import HTTPTransport
+import Logging
+import NIOCore
+import Nostr
+import NostrCrypto
+
+/// One client's connection: reads its messages, checks them, and answers.
+///
+/// Lives on its connection's loop. Verifying is done right there: a connection's events stay in order, and connections
+/// on different loops verify in parallel.
+final class RelayClientSession {
+    private let configuration: RelayConfiguration
+    private let hub: RelayHub
+    private let metrics: RelayMetrics
+    private let clock: RelayClock
+    private let outbox: RelayOutbox
+    private let logger: Logger
+    /// The Host field of the upgrade, which AUTH events must name.
+    private let host: String
+    private let challenge: String
+
+    private var subscriptions: [SubscriptionID: RelayHub.Index.Token] = [:]
+    private var authenticated: Set<PublicKey> = []
+    private var eventBucket: TokenBucket
+    private var requestBucket: TokenBucket
+    private var noticeBucket: TokenBucket
+    private var isClosed = false
+
+    /// Keys that one connection may be at once.
+    static let maximumAuthenticatedKeys = 64
+
+    init(
+        configuration: RelayConfiguration,
+        hub: RelayHub,
+        metrics: RelayMetrics,
+        clock: RelayClock,
+        outbox: RelayOutbox,
+        host: String,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.hub = hub
+        self.metrics = metrics
+        self.clock = clock
+        self.outbox = outbox
+        self.host = host
+        self.logger = logger
+        self.challenge = String(Bytes32.random().hex.prefix(32))
+        let now = clock.monotonicNanoseconds()
+        let limits = configuration.limits
+        self.eventBucket = TokenBucket(perSecond: limits.eventsPerSecond, burst: limits.eventBurst, now: now)
+        self.requestBucket = TokenBucket(
+            perSecond: limits.requestsPerSecond,
+            burst: limits.requestsPerSecond * 10,
+            now: now
+        )
+        self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
+    }
+
+    /// The connection is open.
+    func open() {
+        self.metrics.connections.increment()
+        self.send(.challenge(self.challenge))
+    }
+
+    /// The connection is over.
+    func close() {
+        guard !self.isClosed else { return }
+        self.isClosed = true
+        self.hub.unsubscribe(self.subscriptions.values)
+        self.subscriptions = [:]
+        self.outbox.close()
+    }
+
+    /// One WebSocket message.
+    func receive(_ text: ByteBuffer) {
+        guard !self.isClosed else { return }
+        self.metrics.messages.increment()
+        let message: ClientMessage
+        do {
+            message = try ClientMessage.parse(text, maximumFilters: self.configuration.limits.filters)
+        } catch {
+            self.reject(error)
+            return
+        }
+        switch message {
+        case .event(let received): self.receive(received)
+        case .request(let id, let filters): self.subscribe(id, filters)
+        case .close(let id):
+            if let token = self.subscriptions.removeValue(forKey: id) { self.hub.unsubscribe([token]) }
+        case .authentication(let event): self.authenticate(event)
+        }
+    }
+
+    private func send(_ message: RelayMessage) {
+        self.outbox.send([message.encoded()])
+    }
+
+    private func notice(_ text: String) {
+        if self.noticeBucket.take(now: self.clock.monotonicNanoseconds()) { self.send(.notice(text)) }
+    }
+
+    private func reject(_ error: MessageParsingError) {
+        switch error {
+        case .filter(let problem, let id):
+            self.metrics.rejected(.invalidFilter)
+            self.send(.closed(id, ReasonText(.invalid, "\(problem)")))
+        case .event:
+            self.metrics.rejected(.malformedEvent)
+            self.notice("invalid: \(error)")
+        case .json, .subscriptionID, .unknownType, .shape:
+            self.metrics.rejected(.malformedMessage)
+            self.notice("invalid: \(error)")
+        }
+    }
+
+    // MARK: EVENT
+
+    private func receive(_ received: ReceivedEvent) {
+        let event = received.event
+        guard let (rejection, reason) = self.check(received) else {
+            self.publish(received)
+            return
+        }
+        self.metrics.rejected(rejection)
+        self.send(.ok(event.id, accepted: false, reason))
+    }
+
+    /// Why `received` is not accepted, cheapest check first; nil if it is.
+    private func check(_ received: ReceivedEvent) -> (RelayMetrics.Rejection, ReasonText)? {
+        let event = received.event
+        let limits = self.configuration.limits
+        guard self.eventBucket.take(now: self.clock.monotonicNanoseconds()) else {
+            return (.rateLimited, ReasonText(.rateLimited, "slow down: \(limits.eventsPerSecond) events a second"))
+        }
+        guard received.json.readableBytes <= limits.eventLength else {
+            return (.eventTooLong, ReasonText(.invalid, "event longer than \(limits.eventLength) bytes"))
+        }
+        guard event.kind != .authentication else {
+            return (.kindNotAccepted, ReasonText(.invalid, "kind 22242 is sent as AUTH, not as EVENT"))
+        }
+        if let kinds = self.configuration.acceptedKinds, !kinds.contains(event.kind) {
+            return (.kindNotAccepted, ReasonText(.blocked, "this relay carries tunnels, not kind \(event.kind)"))
+        }
+        let now = self.clock.secondsSince1970()
+        guard event.createdAt <= now + Int64(limits.createdAtUpperLimit) else {
+            return (.createdAt, ReasonText(.invalid, "created_at is too far in the future"))
+        }
+        if let expiration = event.expiration, expiration <= now {
+            return (.expired, ReasonText(.invalid, "event has expired"))
+        }
+        if event.isProtected, !self.authenticated.contains(event.pubkey) {
+            return (.protected, ReasonText(.authRequired, "only its author may publish this event"))
+        }
+        do {
+            try event.verify()
+        } catch {
+            switch error {
+            case .idMismatch: return (.invalidID, ReasonText(.invalid, "id is not the hash of the event"))
+            case .invalidSignature: return (.invalidSignature, ReasonText(.invalid, "signature does not verify"))
+            }
+        }
+        return nil
+    }
+
+    private func publish(_ received: ReceivedEvent) {
+        let id = received.event.id
+        switch self.hub.publish(received) {
+        case nil, .stored:
+            self.metrics.eventsAccepted.increment()
+            self.send(.ok(id, accepted: true, .none))
+        case .duplicate:
+            self.send(.ok(id, accepted: true, ReasonText(.duplicate, "have this event")))
+        case .superseded:
+            self.send(.ok(id, accepted: false, ReasonText(.invalid, "a newer version of this event is here")))
+        case .deleted:
+            self.metrics.rejected(.deleted)
+            self.send(.ok(id, accepted: false, ReasonText(.blocked, "its author deleted this event")))
+        }
+    }
+
+    // MARK: REQ
+
+    private func subscribe(_ id: SubscriptionID, _ filters: [Filter]) {
+        guard self.requestBucket.take(now: self.clock.monotonicNanoseconds()) else {
+            self.metrics.rejected(.rateLimited)
+            self.send(.closed(id, ReasonText(.rateLimited, "too many REQs")))
+            return
+        }
+        if let old = self.subscriptions.removeValue(forKey: id) {
+            self.hub.unsubscribe([old])
+        }
+        guard self.subscriptions.count < self.configuration.limits.subscriptions else {
+            self.metrics.rejected(.subscriptionLimit)
+            let limit = self.configuration.limits.subscriptions
+            self.send(.closed(id, ReasonText(.restricted, "more than \(limit) subscriptions")))
+            return
+        }
+        let now = self.clock.secondsSince1970()
+        self.subscriptions[id] = self.hub.subscribe(id, filters, outbox: self.outbox, now: now)
+    }
+
+    // MARK: AUTH (NIP-42)
+
+    private func authenticate(_ event: Event) {
+        func fail(_ words: String) {
+            self.metrics.rejected(.invalidAuthentication)
+            self.send(.ok(event.id, accepted: false, ReasonText(.invalid, words)))
+        }
+        guard self.eventBucket.take(now: self.clock.monotonicNanoseconds()) else {
+            self.send(.ok(event.id, accepted: false, ReasonText(.rateLimited, "slow down")))
+            return
+        }
+        guard event.kind == .authentication else { return fail("an AUTH event has kind 22242") }
+        guard event.firstValue(of: "challenge")?.text == self.challenge else { return fail("wrong challenge") }
+        let age = abs(self.clock.secondsSince1970() - event.createdAt)
+        guard age <= Int64(self.configuration.limits.authenticationAge) else { return fail("created_at is off") }
+        guard let relay = event.firstValue(of: "relay"), self.isThisRelay(relay.text) else {
+            return fail("the relay tag names another relay")
+        }
+        guard (try? event.verify()) != nil else { return fail("id or signature does not verify") }
+        guard self.authenticated.count < Self.maximumAuthenticatedKeys else { return fail("too many keys") }
+        self.authenticated.insert(event.pubkey)
+        self.metrics.authentications.increment()
+        self.send(.ok(event.id, accepted: true, .none))
+    }
+
+    /// Whether a URL names the host that this client connected to.
+    private func isThisRelay(_ url: String) -> Bool {
+        guard let relay = try? RelayURL(url), let own = try? RelayURL((relay.isSecure ? "wss://" : "ws://") + self.host)
+        else { return false }
+        return relay.host == own.host && relay.port == own.port
+    }
+}

@@ -1,0 +1,96 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import NIOCore
+import Nostr
+import Synchronization
+
+/// What all connections of a relay share: who wants what, and what is kept.
+///
+/// One lock; under it only look-ups and appends. An event is put into every outbox under it, so that all subscribers
+/// see all events in one order, and a REQ sees each event either stored or live and never neither.
+final class RelayHub: Sendable {
+    /// A subscription's way out.
+    struct Subscriber {
+        let outbox: RelayOutbox
+        let id: SubscriptionID
+    }
+
+    typealias Index = SubscriptionIndex<Subscriber>
+
+    private struct State {
+        var index = Index()
+        var store: EventStore
+    }
+
+    private let state: Mutex<State>
+    private let metrics: RelayMetrics
+
+    init(limits: RelayLimits, metrics: RelayMetrics) {
+        self.state = Mutex(State(store: EventStore(limits: limits)))
+        self.metrics = metrics
+    }
+
+    /// Hands a verified event to its subscribers, and keeps it unless it is ephemeral.
+    ///
+    /// Nil for an ephemeral one.
+    func publish(_ received: ReceivedEvent) -> EventStore.Insertion? {
+        self.state.withLock { state in
+            var insertion: EventStore.Insertion?
+            if received.event.kind.retention != .ephemeral {
+                let result = state.store.insert(received)
+                insertion = result
+                guard result == .stored else { return insertion }
+            }
+            var delivered: Int64 = 0
+            state.index.forEachMatch(received.event) { subscriber in
+                subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
+                delivered += 1
+            }
+            if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
+            return insertion
+        }
+    }
+
+    /// Adds a subscription: stored events, EOSE, then live ones, all through `outbox`.
+    ///
+    /// - Parameter now: Seconds since 1970.
+    func subscribe(_ id: SubscriptionID, _ filters: [Filter], outbox: RelayOutbox, now: Int64) -> Index.Token {
+        self.state.withLock { state in
+            for received in state.store.query(filters, now: now) {
+                outbox.send(Self.delivery(of: received.json, to: id))
+            }
+            outbox.send([RelayMessage.endOfStoredEvents(id).encoded()])
+            return state.index.insert(Subscriber(outbox: outbox, id: id), filters: filters)
+        }
+    }
+
+    /// Removes subscriptions.
+    func unsubscribe(_ tokens: some Sequence<Index.Token>) {
+        self.state.withLock { state in
+            for token in tokens {
+                state.index.remove(token)
+            }
+        }
+    }
+
+    /// Subscriptions and stored events, for status.
+    var counts: (subscriptions: Int, events: Int) {
+        self.state.withLock { ($0.index.count, $0.store.count) }
+    }
+
+    /// The delivery as three buffers, so that the event's own bytes are shared by all subscribers.
+    private static func delivery(of json: ByteBuffer, to id: SubscriptionID) -> [ByteBuffer] {
+        var head = ByteBuffer()
+        head.reserveCapacity(id.bytes.bytes.count + 16)
+        head.writeStaticString("[\"EVENT\",")
+        head.writeJSONString(id.bytes.bytes)
+        head.writeStaticString(",")
+        return [head, json, Self.tail]
+    }
+
+    private static let tail = ByteBuffer(string: "]")
+}

@@ -1,0 +1,85 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import HTTPTransport
+import NIOCore
+import Synchronization
+
+/// The way to one client, from any loop.
+///
+/// Messages keep the order in which they were put in. Putting in from another loop costs one wake-up for as many
+/// messages as come before it is served. What waits is bounded: a reader that lags further behind than
+/// ``RelayLimits/outboundBytes`` is disconnected.
+final class RelayOutbox: Sendable {
+    private struct State {
+        var socket: WebSocket?
+        var queue: [[ByteBuffer]] = []
+        var queuedBytes = 0
+        var isScheduled = false
+        var isClosed = false
+    }
+
+    private let eventLoop: any EventLoop
+    private let maximumBytes: Int
+    private let metrics: RelayMetrics
+    private let state = Mutex(State())
+
+    init(eventLoop: any EventLoop, maximumBytes: Int, metrics: RelayMetrics) {
+        self.eventLoop = eventLoop
+        self.maximumBytes = maximumBytes
+        self.metrics = metrics
+    }
+
+    /// Gives the outbox its socket; on the socket's loop.
+    func open(_ socket: WebSocket) {
+        self.state.withLock { $0.socket = socket }
+        self.drain()
+    }
+
+    /// Drops what waits and everything to come.
+    func close() {
+        self.state.withLock { state in
+            state.isClosed = true
+            state.socket = nil
+            state.queue = []
+            state.queuedBytes = 0
+        }
+    }
+
+    /// Puts in a message made of `parts`.
+    func send(_ parts: [ByteBuffer]) {
+        let length = parts.reduce(0) { $0 + $1.readableBytes }
+        let mustSchedule = self.state.withLock { state in
+            guard !state.isClosed else { return false }
+            state.queue.append(parts)
+            state.queuedBytes += length
+            guard !state.isScheduled else { return false }
+            state.isScheduled = true
+            return true
+        }
+        // Also on the own loop: what one read brings goes out in one write.
+        if mustSchedule { self.eventLoop.execute { self.drain() } }
+    }
+
+    private func drain() {
+        let (socket, messages) = self.state.withLock { state in
+            state.isScheduled = false
+            guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]]()) }
+            let messages = state.queue
+            state.queue = []
+            state.queuedBytes = 0
+            return (socket, messages)
+        }
+        guard let socket else { return }
+        for parts in messages {
+            socket.sendText(parts)
+        }
+        if !socket.isWritable, socket.bufferedBytes > self.maximumBytes {
+            self.metrics.slowReaders.increment()
+            socket.abort()
+        }
+    }
+}

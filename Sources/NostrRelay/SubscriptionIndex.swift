@@ -1,0 +1,103 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+import NostrCrypto
+
+/// Finds the subscriptions that want an event, at a cost that does not grow with their number.
+///
+/// Every filter is filed under its most selective condition (ids, a tag, authors, kinds), under each of that
+/// condition's values; an event looks only under its own id, tags, author and kind. What is found is then matched in
+/// full.
+struct SubscriptionIndex<Subscriber> {
+    /// Names a subscription of the index.
+    typealias Token = UInt64
+
+    private enum Key: Hashable {
+        case id(EventID)
+        case tag(UInt8, ByteString)
+        case author(PublicKey)
+        case kind(EventKind)
+        case any
+    }
+
+    private struct Entry {
+        let subscriber: Subscriber
+        let filters: [Filter]
+    }
+
+    private var entries: [Token: Entry] = [:]
+    private var tokensByKey: [Key: Set<Token>] = [:]
+    private var nextToken: Token = 0
+
+    /// Number of subscriptions.
+    var count: Int { self.entries.count }
+
+    /// Adds a subscription.
+    mutating func insert(_ subscriber: Subscriber, filters: [Filter]) -> Token {
+        let token = self.nextToken
+        self.nextToken += 1
+        self.entries[token] = Entry(subscriber: subscriber, filters: filters)
+        for key in Self.keys(of: filters) {
+            self.tokensByKey[key, default: []].insert(token)
+        }
+        return token
+    }
+
+    /// Removes a subscription.
+    mutating func remove(_ token: Token) {
+        guard let entry = self.entries.removeValue(forKey: token) else { return }
+        for key in Self.keys(of: entry.filters) {
+            self.tokensByKey[key]?.remove(token)
+            if self.tokensByKey[key]?.isEmpty == true { self.tokensByKey[key] = nil }
+        }
+    }
+
+    /// Calls `body` once for each subscription that wants `event`.
+    func forEachMatch(_ event: Event, _ body: (Subscriber) -> Void) {
+        // Usually one key has hits; a second one may name the same subscription again.
+        var seen: Set<Token> = []
+        var isFirstHit = true
+        func visit(_ key: Key) {
+            guard let tokens = self.tokensByKey[key] else { return }
+            let mayRepeat = !isFirstHit
+            isFirstHit = false
+            for token in tokens {
+                if mayRepeat, seen.contains(token) { continue }
+                seen.insert(token)
+                guard let entry = self.entries[token], entry.filters.contains(where: { $0.matches(event) }) else {
+                    continue
+                }
+                body(entry.subscriber)
+            }
+        }
+        visit(.id(event.id))
+        visit(.author(event.pubkey))
+        visit(.kind(event.kind))
+        visit(.any)
+        for tag in event.tags {
+            if let letter = tag.indexedLetter, let value = tag.value { visit(.tag(letter, value)) }
+        }
+    }
+
+    private static func keys(of filters: [Filter]) -> Set<Key> {
+        var keys: Set<Key> = []
+        for filter in filters {
+            // Live events never count against a limit, but a filter that asks for none wants live ones all the same.
+            if let ids = filter.ids {
+                keys.formUnion(ids.map(Key.id))
+            } else if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }) {
+                keys.formUnion(values.map { Key.tag(letter, $0) })
+            } else if let authors = filter.authors {
+                keys.formUnion(authors.map(Key.author))
+            } else if let kinds = filter.kinds {
+                keys.formUnion(kinds.map(Key.kind))
+            } else {
+                keys.insert(.any)
+            }
+        }
+        return keys
+    }
+}

@@ -1,0 +1,48 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+public import Nostr
+public import NostrClient
+public import TunnelProtocol
+
+/// Where an entry listens and what it allows.
+public struct EntryConfiguration: Sendable {
+    /// The reference's port.
+    public static let defaultPort = 8882
+
+    /// Name or address to listen on.
+    public var host = "127.0.0.1"
+    /// 0 takes a free one.
+    public var port = Self.defaultPort
+    /// For names that carry none.
+    public var relays: [RelayURL] = []
+    /// What SOCKS clients must present; nil lets everyone in.
+    public var credentials: SOCKS5HandshakeStateMachine.Credentials?
+    /// Whether relays in names may be on loopback and private addresses. By default only where the entry itself listens
+    /// on loopback.
+    public var allowsLocalRelays: Bool?
+    public var relayClient = RelayClientConfiguration()
+    public var dialect = NIP74Configuration()
+
+    /// Most relays of one name that are used.
+    public static let maximumRelaysPerName = 8
+    /// SOCKS connections at once.
+    public var maximumConnections = 4_096
+    /// Exits talked to at once.
+    public var maximumExits = 256
+    /// For a SOCKS client to say what it wants.
+    public var handshakeTimeout: TimeAmount = .seconds(10)
+    /// For a relay of the name to be connected and subscribed.
+    public var relayTimeout: TimeAmount = .seconds(10)
+    /// After this, a request fails as soon as every relay of the name is known to be unreachable.
+    public var relayPatience: TimeAmount = .seconds(2)
+    /// For the list of relays of a bare npub (NIP-65).
+    public var relayListTimeout: TimeAmount = .seconds(3)
+    /// How long the key and the connections for an exit are kept after its last stream.
+    public var lingering: TimeAmount = .seconds(60)
+
+    public init() {}
+}

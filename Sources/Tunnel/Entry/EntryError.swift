@@ -1,0 +1,44 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import TunnelProtocol
+
+/// Why an entry did not even ask an exit.
+enum EntryError: Error {
+    /// The name is malformed.
+    case invalidName(NostrName.DecodingError)
+    /// An address or a name that is not of Nostr.
+    case clearnet
+    /// The name carries no relays, and none are configured.
+    case noRelays
+    /// No relay of the name could be reached in time, and what each said.
+    case relaysUnreachable([String])
+    /// Too many exits at once.
+    case tooManyExits
+    case shuttingDown
+
+    /// The SOCKS reply that says it best.
+    var reply: SOCKS5Reply {
+        switch self {
+        case .invalidName, .noRelays, .relaysUnreachable: .hostUnreachable
+        case .clearnet: .notAllowed
+        case .tooManyExits, .shuttingDown: .generalFailure
+        }
+    }
+}
+
+extension EntryError: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .invalidName(let error): "invalid name: \(error)"
+        case .clearnet:
+            "not a .nostr name, npub or nprofile; clearnet destinations through public exits are not there yet"
+        case .noRelays: "the name carries no relays, and this entry has none configured (--relay)"
+        case .relaysUnreachable(let reasons): "no relay of the name can be reached: \(reasons.joined(separator: "; "))"
+        case .tooManyExits: "too many exits at once"
+        case .shuttingDown: "shutting down"
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import TunnelProtocol
+
+/// One SOCKS client: handshake, request, and then the splice takes over.
+final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, StreamEndpoint {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        /// Bytes of the handshake are read.
+        case handshake
+        /// The stream is being opened.
+        case opening(TargetAddress)
+        /// The splice has the connection.
+        case spliced
+        /// Over.
+        case closed
+    }
+
+    private let core: EntryCore
+    private let logger: Logger
+    private let timeout: TimeAmount
+    private var machine: SOCKS5HandshakeStateMachine
+    private var state = State.handshake
+    private var context: ChannelHandlerContext?
+    private var timer: Scheduled<Void>?
+    private var stream: (link: PeerLink, id: StreamID)?
+    private var startedAt = NIODeadline.now()
+
+    init(core: EntryCore, configuration: EntryConfiguration, logger: Logger) {
+        self.core = core
+        self.logger = logger
+        self.timeout = configuration.handshakeTimeout
+        self.machine = SOCKS5HandshakeStateMachine(credentials: configuration.credentials)
+    }
+
+    // MARK: Socket
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { self.begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.begin(context)
+        context.fireChannelActive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.context = nil
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard self.timer == nil else { return }
+        let channel = context.channel
+        self.timer = context.eventLoop.scheduleTask(in: self.timeout) { channel.close(promise: nil) }
+        context.read()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard case .handshake = self.state else { return }
+        var action = self.machine.receive(Self.unwrapInboundIn(data))
+        while case .reply(let bytes) = action {
+            self.write(bytes)
+            action = self.machine.receive(ByteBuffer())
+        }
+        switch action {
+        case .wait, .reply:
+            break
+        case .fail(let bytes, let failure):
+            self.core.metrics.handshakeFailed(failure)
+            self.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
+            self.close(after: bytes)
+        case .connect(let target, _):
+            self.open(target)
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        // While the stream opens, what the client sends stays in the kernel.
+        if case .handshake = self.state { context.read() }
+        context.fireChannelReadComplete()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .inputClosed? = event as? ChannelEvent, case .handshake = self.state {
+            context.close(promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.abandon()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.abandon()
+        context.close(promise: nil)
+    }
+
+    private func abandon() {
+        self.timer?.cancel()
+        if case .opening = self.state, let stream { stream.link.reset(stream.id, .connectionReset) }
+        if case .spliced = self.state { return }
+        self.state = .closed
+    }
+
+    // MARK: Stream
+
+    private func open(_ target: TargetAddress) {
+        self.timer?.cancel()
+        self.state = .opening(target)
+        self.startedAt = .now()
+        self.core.open(target, endpoint: self) { result in
+            switch result {
+            case .success(let (link, id)):
+                self.stream = (link, id)
+                if case .closed = self.state { link.reset(id, .connectionReset) }
+            case .failure(let error):
+                self.logger.warning("cannot connect", metadata: ["target": "\(target)", "reason": "\(error)"])
+                self.close(after: error.reply.encoded)
+            }
+        }
+    }
+
+    func opened() {
+        guard case .opening(let target) = self.state, let stream, let context = self.context else { return }
+        self.state = .spliced
+        let logger = self.logger
+        let startedAt = self.startedAt
+        let splice = SpliceHandler(link: stream.link, id: stream.id) { reason, sent, received in
+            logger.info(
+                "stream ended",
+                metadata: [
+                    "target": "\(target)", "sent": "\(sent)", "received": "\(received)",
+                    "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
+                    "reason": "\(reason?.rawValue ?? "complete")",
+                ]
+            )
+        }
+        logger.debug("stream opened", metadata: ["target": "\(target)"])
+        stream.link.replaceEndpoint(of: stream.id, with: splice)
+        self.write(SOCKS5Reply.succeeded.encoded)
+        do {
+            try context.pipeline.syncOperations.addHandler(splice)
+        } catch {
+            stream.link.reset(stream.id, .connectionReset)
+            context.close(promise: nil)
+            return
+        }
+        splice.unread(self.machine.takeLeftover())
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    }
+
+    func ended(_ reason: StreamEnd?) {
+        guard case .opening(let target) = self.state else { return }
+        let end = reason ?? .connectionReset
+        self.stream = nil
+        self.logger.warning(
+            "cannot connect",
+            metadata: ["target": "\(target)", "hop": "\(end.hop)", "reason": "\(end)"]
+        )
+        self.close(after: SOCKS5Reply(end).encoded)
+    }
+
+    // Nothing of these comes before the splice is the endpoint.
+    func credit(_ bytes: Int) {}
+    func receive(_ data: ByteBuffer) {}
+    func finished() {}
+
+    // MARK: Writing
+
+    private func write(_ bytes: [UInt8]) {
+        self.context?.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+    }
+
+    private func close(after bytes: [UInt8]) {
+        self.state = .closed
+        guard let context = self.context else { return }
+        guard !bytes.isEmpty else {
+            context.close(promise: nil)
+            return
+        }
+        let channel = context.channel
+        context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes))).whenComplete { _ in
+            channel.close(promise: nil)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Everything of an exit that lives on its loop: its relays, its clients, and their connections to the backend.
+final class ExitCore {
+    private let configuration: ExitConfiguration
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let metrics = TunnelMetrics()
+    private let dialer: BackendDialer
+    private var gate: EventGate
+    private var pool: RelayPool?
+    private var relays: [RelayPool.Key] = []
+    private var ready: Set<PathID> = []
+    private var links: [PublicKey: PeerLink] = [:]
+    private var streamCount = 0
+    private var isStopped = false
+    private let firstRelay: EventLoopPromise<Void>
+
+    /// Connections of the long-term key, apart from all others.
+    private static let lane = "exit"
+
+    /// - Parameter firstRelay: Succeeds when a relay accepted the subscription.
+    init(
+        configuration: ExitConfiguration,
+        loop: any EventLoop,
+        logger: Logger,
+        firstRelay: EventLoopPromise<Void>
+    ) {
+        self.configuration = configuration
+        self.loop = loop
+        self.logger = logger
+        self.firstRelay = firstRelay
+        self.dialer = BackendDialer(timeout: configuration.dialTimeout, loop: loop)
+        self.gate = EventGate(metrics: self.metrics, logger: logger)
+    }
+
+    func start() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let pool = RelayPool(
+            configuration: self.configuration.relayClient,
+            lingering: self.configuration.lingering,
+            loop: self.loop,
+            logger: self.logger,
+            callbacks: RelayPool.Callbacks(
+                onEvent: { bound.value.receive($0, $1) },
+                onUp: { bound.value.logger.info("relay up", metadata: ["relay.url": "\($0.url)"]) },
+                onDown: { bound.value.relayDown($0, $1) },
+                onWritabilityChange: { bound.value.writabilityChanged($0, $1) }
+            )
+        )
+        self.pool = pool
+        let ownKey = self.configuration.secretKey.publicKey
+        for url in self.configuration.relays {
+            let key = RelayPool.Key(url: url, lane: Self.lane)
+            guard let connection = pool.use(
+                key,
+                policy: .configured,
+                authenticationKey: self.configuration.secretKey
+            ) else { continue }
+            let path = PathID(rawValue: self.relays.count)
+            self.relays.append(key)
+            connection.onSubscriptionSettled = { bound.value.subscriptionSettled(path) }
+            connection.addRecipient(ownKey) { bound.value.pathReady(path) }
+        }
+        self.sweepLater()
+    }
+
+    func stop() {
+        self.isStopped = true
+        for link in self.links.values { link.resetAll(.shuttingDown) }
+        self.links = [:]
+        self.firstRelay.fail(RelayConnectionError.stopped)
+    }
+
+    /// Closes the relays once the last messages of ``stop()`` had time to leave.
+    func disconnect(after delay: TimeAmount, promise: EventLoopPromise<Void>) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: delay) {
+            bound.value.pool?.stop()
+            promise.succeed()
+        }
+    }
+
+    // MARK: Relays
+
+    private func connection(_ path: PathID) -> RelayConnection? {
+        guard self.relays.indices.contains(path.rawValue) else { return nil }
+        return self.pool?.connection(self.relays[path.rawValue])
+    }
+
+    private func subscriptionSettled(_ path: PathID) {
+        guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
+        connection.onSubscriptionSettled = nil
+        self.firstRelay.succeed()
+    }
+
+    private func pathReady(_ path: PathID) {
+        guard let connection = self.connection(path) else { return }
+        self.ready.insert(path)
+        let description = PathDescription(url: connection.url, information: connection.information)
+        for link in self.links.values { link.addPath(path, description) }
+    }
+
+    private func relayDown(_ key: RelayPool.Key, _ reason: String) {
+        self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
+        guard let index = self.relays.firstIndex(of: key) else { return }
+        let path = PathID(rawValue: index)
+        guard self.ready.remove(path) != nil else { return }
+        for link in self.links.values { link.removePath(path) }
+    }
+
+    private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
+        guard let index = self.relays.firstIndex(of: key) else { return }
+        for link in self.links.values { link.setWritable(PathID(rawValue: index), isWritable) }
+    }
+
+    // MARK: Events
+
+    private func receive(_ key: RelayPool.Key, _ received: ReceivedEvent) {
+        let event = received.event
+        guard !self.isStopped, let recipient = self.gate.recipient(of: event),
+            let index = self.relays.firstIndex(of: key)
+        else { return }
+        let ownKey = self.configuration.secretKey.publicKey
+        guard recipient == ownKey else {
+            self.metrics.rejected(.wrongRecipient)
+            return
+        }
+        // NIP-44 keys are the same both ways: an event of ours that a relay reflects would open.
+        guard event.pubkey != ownKey else {
+            self.metrics.rejected(.wrongAuthor)
+            return
+        }
+        guard self.gate.admit(event), let link = self.link(with: event.pubkey) else { return }
+        link.receive(event, path: PathID(rawValue: index))
+    }
+
+    private func link(with client: PublicKey) -> PeerLink? {
+        if let link = self.links[client] { return link }
+        if self.links.count >= self.configuration.maximumPeers { self.sweep(after: .zero) }
+        guard self.links.count < self.configuration.maximumPeers else {
+            self.metrics.rejected(.tooManyPeers)
+            return nil
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        do {
+            let link = try PeerLink(
+                peer: client,
+                ownKey: self.configuration.secretKey,
+                dialect: NIP74Dialect(role: .exit(client: client), configuration: self.configuration.dialect),
+                loop: self.loop,
+                metrics: self.metrics,
+                logger: self.logger,
+                connections: { bound.value.connection($0) },
+                onIncoming: { bound.value.connect($0, $1, $2) }
+            )
+            for path in self.ready {
+                guard let connection = self.connection(path) else { continue }
+                link.addPath(path, PathDescription(url: connection.url, information: connection.information))
+            }
+            self.links[client] = link
+            return link
+        } catch {
+            self.metrics.rejected(.invalidSignature)
+            return nil
+        }
+    }
+
+    // MARK: Streams
+
+    /// Connects a stream to the backend, whatever destination it names.
+    private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> (any StreamEndpoint)? {
+        guard !self.isStopped, self.streamCount < self.configuration.maximumStreams else {
+            self.logger.warning("stream refused: too many")
+            return nil
+        }
+        self.streamCount += 1
+        let backend = self.configuration.backend
+        let startedAt = NIODeadline.now()
+        let logger = self.logger
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let boundLink = NIOLoopBound(link, eventLoop: self.loop)
+        let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
+            bound.value.streamCount -= 1
+            logger.info(
+                "stream ended",
+                metadata: [
+                    "peer": "\(boundLink.value.peer)", "backend": "\(backend)", "sent": "\(sent)",
+                    "received": "\(received)",
+                    "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
+                    "reason": "\(reason?.rawValue ?? "complete")",
+                ]
+            )
+        }
+        let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
+        self.dialer.dial(backend, splice: boundSplice).whenComplete { result in
+            switch result {
+            case .success(let channel):
+                // The stream may have ended meanwhile.
+                guard !boundSplice.value.isOver else {
+                    channel.close(promise: nil)
+                    return
+                }
+                logger.debug("stream connected", metadata: ["peer": "\(boundLink.value.peer)"])
+                boundLink.value.connected(id)
+            case .failure(let error):
+                let end = BackendDialer.end(for: error)
+                logger.warning("cannot reach the backend", metadata: ["backend": "\(backend)", "error": "\(error)"])
+                boundSplice.value.fail(end)
+            }
+        }
+        return splice
+    }
+
+    // MARK: Forgetting
+
+    private func sweepLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: self.configuration.lingering) {
+            guard !bound.value.isStopped else { return }
+            bound.value.sweep(after: bound.value.configuration.lingering)
+            bound.value.sweepLater()
+        }
+    }
+
+    /// Forgets clients without streams for `idleTime`.
+    private func sweep(after idleTime: TimeAmount) {
+        for (client, link) in self.links {
+            guard link.isIdle, let idleSince = link.idleSince, idleSince + idleTime <= .now() else { continue }
+            link.resetAll(.idle)
+            self.links[client] = nil
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import Logging
+public import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+public import TunnelProtocol
+
+/// Makes a service reachable through relays.
+public final class ExitService: Sendable {
+    private let core: NIOLoopBound<ExitCore>
+    private let loop: any EventLoop
+    private let firstRelay: EventLoopFuture<Void>
+
+    /// How long the last messages may take to leave when stopping.
+    private static let farewell: TimeAmount = .milliseconds(300)
+
+    /// The exit's name.
+    public let name: NostrName
+
+    private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName) {
+        self.core = core
+        self.loop = loop
+        self.firstRelay = firstRelay
+        self.name = name
+    }
+
+    /// Starts, all on `loop`. Returns before any relay is connected; ``ready()`` waits for that.
+    public static func start(
+        _ configuration: ExitConfiguration,
+        on loop: any EventLoop,
+        logger: Logger
+    ) async throws -> ExitService {
+        let firstRelay = loop.makePromise(of: Void.self)
+        let core = try await loop.submit {
+            let core = ExitCore(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
+            core.start()
+            return NIOLoopBound(core, eventLoop: loop)
+        }.get()
+        let name = NostrName(publicKey: configuration.secretKey.publicKey, relays: configuration.relays)
+        return ExitService(core: core, loop: loop, firstRelay: firstRelay.futureResult, name: name)
+    }
+
+    /// Waits until a relay accepted the exit's subscription.
+    public func ready() async throws {
+        try await self.firstRelay.get()
+    }
+
+    /// Ends all streams, tells the clients, and closes the relays.
+    public func stop() async throws {
+        let core = self.core
+        let done = self.loop.makePromise(of: Void.self)
+        self.loop.execute {
+            core.value.stop()
+            core.value.disconnect(after: Self.farewell, promise: done)
+        }
+        try await done.futureResult.get()
+    }
+}

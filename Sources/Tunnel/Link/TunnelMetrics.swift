@@ -1,0 +1,67 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import TunnelProtocol
+
+/// The counters of an entry or exit.
+struct TunnelMetrics: Sendable {
+    let bytesSent = Counter(label: "nws_tunnel_sent_bytes_total")
+    let bytesReceived = Counter(label: "nws_tunnel_received_bytes_total")
+    let streamsOpened = Counter(label: "nws_tunnel_streams_opened_total")
+
+    /// Why an event was dropped before its plaintext was looked at.
+    enum Rejection: String, CaseIterable {
+        case wrongKind = "wrong_kind"
+        case wrongRecipient = "wrong_recipient"
+        case wrongAuthor = "wrong_author"
+        case duplicate
+        case invalidID = "invalid_id"
+        case invalidSignature = "invalid_signature"
+        case undecryptable
+        case tooManyPeers = "too_many_peers"
+    }
+
+    private let ends: [StreamEnd: Counter]
+    private let completed = Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", "complete")])
+    private let reports: [DialectReport: Counter]
+    private let rejections: [Rejection: Counter]
+    private let handshakeFailures: [SOCKS5HandshakeStateMachine.Failure: Counter]
+
+    init() {
+        self.ends = Dictionary(
+            uniqueKeysWithValues: StreamEnd.allCases.map {
+                ($0, Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", $0.rawValue)]))
+            }
+        )
+        self.reports = Dictionary(
+            uniqueKeysWithValues: DialectReport.allCases.map {
+                ($0, Counter(label: "nws_tunnel_messages_reported_total", dimensions: [("what", $0.rawValue)]))
+            }
+        )
+        self.rejections = Dictionary(
+            uniqueKeysWithValues: Rejection.allCases.map {
+                ($0, Counter(label: "nws_tunnel_events_rejected_total", dimensions: [("reason", $0.rawValue)]))
+            }
+        )
+        self.handshakeFailures = Dictionary(
+            uniqueKeysWithValues: SOCKS5HandshakeStateMachine.Failure.allCases.map {
+                ($0, Counter(label: "nws_entry_handshakes_failed_total", dimensions: [("reason", $0.rawValue)]))
+            }
+        )
+    }
+
+    func ended(_ reason: StreamEnd?) {
+        if let reason { self.ends[reason]?.increment() } else { self.completed.increment() }
+    }
+
+    func reported(_ report: DialectReport) { self.reports[report]?.increment() }
+
+    func rejected(_ reason: Rejection) { self.rejections[reason]?.increment() }
+
+    func handshakeFailed(_ failure: SOCKS5HandshakeStateMachine.Failure) {
+        self.handshakeFailures[failure]?.increment()
+    }
+}

@@ -1,0 +1,203 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+import TunnelProtocol
+
+/// Joins a socket and a stream of a link, with half-closes both ways and without unbounded buffers.
+///
+/// Reads from the socket only while the stream has credit; tells the link when bytes from the peer were taken by the
+/// kernel. The one place where a socket's world (read, write, inactive) meets a stream's (send, receive, ended).
+final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let link: PeerLink
+    private let id: StreamID
+    /// Called when the socket and the stream are both over, with the bytes each way.
+    private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+
+    private var context: ChannelHandlerContext?
+    private var creditLeft = 0
+    private var readIsPending = false
+    private var inputIsClosed = false
+    /// Bytes that came before the socket was there.
+    private var early: [ByteBuffer] = []
+    private var pendingWrites = 0
+    private var outputShouldClose = false
+    private var streamIsOver = false
+    private var closeWhenFlushed = false
+    private var sent = 0
+    private var received = 0
+
+    init(link: PeerLink, id: StreamID, onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void) {
+        self.link = link
+        self.id = id
+        self.onEnd = onEnd
+    }
+
+    // MARK: Socket to stream
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { self.becomeActive() }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.becomeActive()
+        context.fireChannelActive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+    }
+
+    private func becomeActive() {
+        let early = self.early
+        self.early = []
+        for data in early { self.write(data) }
+        self.closeOutputIfDone()
+        self.read()
+    }
+
+    /// Bytes that were read before this handler was there.
+    func unread(_ data: ByteBuffer) {
+        guard data.readableBytes > 0 else { return }
+        self.creditLeft -= data.readableBytes
+        self.sent += data.readableBytes
+        self.link.send(self.id, data)
+    }
+
+    private func read() {
+        guard self.creditLeft > 0, !self.readIsPending, !self.inputIsClosed, !self.streamIsOver,
+            let context = self.context, context.channel.isActive
+        else { return }
+        self.readIsPending = true
+        context.read()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let data = Self.unwrapInboundIn(data)
+        guard !self.streamIsOver else { return }
+        self.creditLeft -= data.readableBytes
+        self.sent += data.readableBytes
+        self.link.send(self.id, data)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.readIsPending = false
+        self.read()
+        context.fireChannelReadComplete()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .inputClosed? = event as? ChannelEvent, !self.inputIsClosed {
+            self.inputIsClosed = true
+            if !self.streamIsOver { self.link.finish(self.id) }
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.socketEnded()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.socketEnded()
+        context.close(promise: nil)
+    }
+
+    private func socketEnded() {
+        guard !self.streamIsOver else { return }
+        self.streamIsOver = true
+        self.link.reset(self.id, .connectionReset)
+        self.onEnd(.connectionReset, self.sent, self.received)
+    }
+
+    // MARK: Stream to socket
+
+    /// Whether the stream is over.
+    var isOver: Bool { self.streamIsOver }
+
+    /// There will be no socket: tells the peer why.
+    func fail(_ reason: StreamEnd) {
+        guard !self.streamIsOver else { return }
+        self.streamIsOver = true
+        self.early = []
+        self.link.reset(self.id, reason)
+        self.onEnd(reason, self.sent, self.received)
+    }
+
+    func opened() {}
+
+    func credit(_ bytes: Int) {
+        self.creditLeft += bytes
+        self.read()
+    }
+
+    func receive(_ data: ByteBuffer) {
+        self.received += data.readableBytes
+        guard let context = self.context, context.channel.isActive else {
+            self.early.append(data)
+            return
+        }
+        self.write(data)
+    }
+
+    private func write(_ data: ByteBuffer) {
+        guard let context = self.context else { return }
+        let count = data.readableBytes
+        self.pendingWrites += 1
+        context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
+            self.pendingWrites -= 1
+            if case .success = result, !self.streamIsOver { self.link.consumed(self.id, count) }
+            self.closeOutputIfDone()
+        }
+    }
+
+    func finished() {
+        self.outputShouldClose = true
+        self.closeOutputIfDone()
+    }
+
+    func ended(_ reason: StreamEnd?) {
+        guard !self.streamIsOver else { return }
+        self.streamIsOver = true
+        self.onEnd(reason, self.sent, self.received)
+        guard let context = self.context else { return }
+        if reason != nil {
+            // An aborted stream must not look like a complete one: RST, not FIN.
+            if let options = context.channel as? any SocketOptionProvider {
+                options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+            }
+            context.close(promise: nil)
+        } else {
+            self.closeWhenFlushed = true
+            self.closeOutputIfDone()
+        }
+    }
+
+    /// Closes what is to be closed once everything is written: closing drops what is still queued.
+    private func closeOutputIfDone() {
+        guard self.pendingWrites == 0, self.early.isEmpty, let context = self.context else { return }
+        if self.closeWhenFlushed {
+            context.close(promise: nil)
+        } else if self.outputShouldClose, context.channel.isActive {
+            self.outputShouldClose = false
+            context.close(mode: .output, promise: nil)
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+
+/// Names a stream of one dialect.
+public struct StreamID: Hashable, Sendable {
+    public let rawValue: UInt64
+
+    public init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+}
+
+extension StreamID: CustomStringConvertible {
+    public var description: String { String(self.rawValue) }
+}
+
+/// Names a relay of one dialect: a way to the peer.
+public struct PathID: Hashable, Sendable {
+    public let rawValue: Int
+
+    public init(rawValue: Int) {
+        self.rawValue = rawValue
+    }
+}
+
+/// What a dialect must know of a path.
+public struct PathDescription: Hashable, Sendable {
+    /// The relay's URL, as messages name it.
+    public var relay: String
+    /// Most bytes of plaintext whose event the relay takes.
+    public var maximumPlaintext: Int
+    /// Seconds into the future that the relay lets `created_at` lie; nil if it doesn't say.
+    public var createdAtUpperLimit: Int?
+
+    public init(relay: String, maximumPlaintext: Int, createdAtUpperLimit: Int?) {
+        self.relay = relay
+        self.maximumPlaintext = maximumPlaintext
+        self.createdAtUpperLimit = createdAtUpperLimit
+    }
+}
+
+/// A reading of both clocks.
+public struct Moment: Hashable, Sendable {
+    /// For durations.
+    public let monotonic: NIODeadline
+    /// Seconds since 1970, for `created_at`.
+    public let seconds: Int64
+
+    public init(monotonic: NIODeadline, seconds: Int64) {
+        self.monotonic = monotonic
+        self.seconds = seconds
+    }
+}
+
+/// Names a message that was given to be published.
+public struct MessageToken: Hashable, Sendable {
+    public let rawValue: UInt64
+
+    public init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// What became of a published message.
+public enum PublishOutcome: Hashable, Sendable {
+    /// The relay of this path took it.
+    case accepted(PathID)
+    /// Every path that was named refused it; the last one's reason.
+    case rejected(PublishRejection)
+    /// The connection ended before the relay answered: nobody knows.
+    case lost
+}
+
+/// Why a relay did not take a message.
+public enum PublishRejection: Hashable, Sendable {
+    /// Too fast; worth another try.
+    case rateLimited
+    /// Nobody listens there for the receiver.
+    case nobodyListens
+    /// For good.
+    case refused
+    /// No connection to the relay.
+    case unreachable
+}
+
+/// A protocol that carries streams between two keys through relays.
+///
+/// Pure: inputs go in with the time, actions come out of ``nextAction()``; no clock, socket, key or task inside.
+/// Entry and exit drive any dialect the same way, and neither knows which one runs.
+///
+/// Bytes flow under credit. The dialect grants credit to send with ``DialectAction/credit(_:_:)``, and never holds more
+/// than it granted; the driver tells with ``consumed(_:_:at:)`` what it passed on, and the dialect bounds what it hands
+/// over ahead of that.
+public protocol Dialect {
+    /// Opens a stream (entry). Answered by ``DialectAction/opened(_:)`` or ``DialectAction/ended(_:_:)``.
+    ///
+    /// - Parameters:
+    ///   - port: The port asked for; 0 if none.
+    ///   - paths: The paths to try, best first. They were added before.
+    mutating func open(_ stream: StreamID, port: UInt16, paths: [PathID], at now: Moment)
+    /// The target of an ``DialectAction/incoming(_:_:)`` stream is connected (exit).
+    mutating func connected(_ stream: StreamID, at now: Moment)
+    /// Sends bytes. Not more than credit was granted.
+    mutating func send(_ stream: StreamID, _ data: ByteBuffer, at now: Moment)
+    /// No more bytes will be sent (FIN).
+    mutating func finish(_ stream: StreamID, at now: Moment)
+    /// Ends the stream both ways (RST). There is no further action for it.
+    mutating func reset(_ stream: StreamID, _ reason: StreamEnd, at now: Moment)
+    /// Bytes that were handed over went on to where they belong.
+    mutating func consumed(_ stream: StreamID, _ bytes: Int, at now: Moment)
+
+    /// A message from the peer: verified, opened, its author checked, no duplicate.
+    mutating func receive(_ plaintext: [UInt8], createdAt: Int64, path: PathID, at now: Moment)
+    /// What became of a message.
+    mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment)
+    /// A path is there, or its description changed.
+    mutating func addPath(_ path: PathID, _ description: PathDescription)
+    /// The path's connection broke; it may be added again later.
+    mutating func removePath(_ path: PathID, at now: Moment)
+    /// The path's send buffer ran full, or drained.
+    mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment)
+    /// The time named by ``nextDeadline`` came.
+    mutating func timeout(at now: Moment)
+
+    /// When ``timeout(at:)`` is due next.
+    var nextDeadline: NIODeadline? { get }
+    /// The next thing to do; call until nil after every input.
+    mutating func nextAction() -> DialectAction?
+    /// Streams that are not over.
+    var streamCount: Int { get }
+    /// Whether forgetting the peer loses nothing.
+    var isIdle: Bool { get }
+}
+
+/// What a dialect wants done.
+public enum DialectAction: Sendable {
+    /// Seal, date, sign and send. To the first path, and to the next ones only as the one before fails.
+    case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID])
+    /// The peer opened a stream (exit): connect its target, then ``Dialect/connected(_:at:)`` or a reset. Data may come
+    /// before.
+    case incoming(StreamID, StreamRequest)
+    /// The stream is open (entry).
+    case opened(StreamID)
+    /// More bytes may be sent.
+    case credit(StreamID, Int)
+    /// Bytes from the peer.
+    case data(StreamID, ByteBuffer)
+    /// The peer sends no more.
+    case finished(StreamID)
+    /// The stream is over both ways and forgotten. Nil: everything was carried.
+    case ended(StreamID, StreamEnd?)
+    /// Something to count, and at most to log.
+    case report(DialectReport)
+}
+
+/// What the peer asked for.
+public struct StreamRequest: Hashable, Sendable {
+    /// The destination as the client wrote it, for logs and policy; never dialled by a private exit.
+    public var destination: String
+    /// The port asked for; nil if the client's protocol has no room for it.
+    public var port: UInt16?
+
+    public init(destination: String, port: UInt16?) {
+        self.destination = destination
+        self.port = port
+    }
+}
+
+/// Input that a dialect dropped, or a fallback that it took.
+public enum DialectReport: String, Hashable, Sendable, CaseIterable {
+    /// A message that is not of the protocol.
+    case malformedMessage = "malformed_message"
+    /// A message type that this side does not know.
+    case unknownType = "unknown_type"
+    /// Data or control for a stream that is not there.
+    case unknownStream = "unknown_stream"
+    /// A second CONNECT for a stream.
+    case duplicateConnect = "duplicate_connect"
+    /// A CONNECT dated outside the window.
+    case staleConnect = "stale_connect"
+    /// A CONNECT beyond the number of streams allowed.
+    case tooManyStreams = "too_many_streams"
+    /// CONNECTR, which is not served.
+    case reverseConnect = "reverse_connect"
+    /// A message that only the other role may get.
+    case wrongDirection = "wrong_direction"
+    /// The peer did not answer the offer: plain NIP-74 from here on.
+    case fellBackToPlain = "fell_back_to_plain"
+    /// A relay refused messages; they are sent again later.
+    case backedOff = "backed_off"
+}

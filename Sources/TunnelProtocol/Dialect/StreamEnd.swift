@@ -1,0 +1,67 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Why a stream ended before everything was carried.
+public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
+    /// The target refused the connection.
+    case refused
+    /// The target cannot be reached.
+    case unreachable
+    /// The exit does not serve that.
+    case notAllowed = "not-allowed"
+    /// The exit's connection to the target timed out.
+    case timedOut = "timed-out"
+    /// Neither side sent anything for too long.
+    case idle
+    /// Whoever reads here lags too far behind.
+    case readerTooSlow = "reader-too-slow"
+    /// The connection at an end was reset.
+    case connectionReset = "connection-reset"
+    /// The peer broke the protocol.
+    case protocolViolation = "protocol-violation"
+    /// A limit of streams was reached.
+    case tooManyStreams = "too-many-streams"
+    /// The relay that carried the stream was lost, and with it perhaps bytes.
+    case relayLost = "relay-lost"
+    /// The relay refused messages of the stream for good.
+    case relayRefused = "relay-refused"
+    /// No relay of the exit could be reached, or none took the request.
+    case noRelay = "no-relay"
+    /// The exit does not answer.
+    case exitSilent = "exit-silent"
+    /// This side is shutting down.
+    case shuttingDown = "shutting-down"
+
+    /// Which hop failed, in the words of logs and pages.
+    public var hop: String {
+        switch self {
+        case .refused, .unreachable, .timedOut: "backend"
+        case .notAllowed, .exitSilent, .tooManyStreams: "exit"
+        case .relayLost, .relayRefused, .noRelay: "relay"
+        case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: "stream"
+        }
+    }
+}
+
+extension StreamEnd: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .refused: "the service behind the exit refused the connection"
+        case .unreachable: "the exit cannot reach its service"
+        case .notAllowed: "the exit does not serve that"
+        case .timedOut: "the exit's connection to its service timed out"
+        case .idle: "nothing was sent for too long"
+        case .readerTooSlow: "the reader lagged too far behind"
+        case .connectionReset: "the connection was reset"
+        case .protocolViolation: "the peer broke the protocol"
+        case .tooManyStreams: "too many streams"
+        case .relayLost: "the relay that carried the stream was lost"
+        case .relayRefused: "the relay refused messages of the stream"
+        case .noRelay: "no relay of the exit can be reached, or none takes the request"
+        case .exitSilent: "the exit does not answer"
+        case .shuttingDown: "shutting down"
+        }
+    }
+}

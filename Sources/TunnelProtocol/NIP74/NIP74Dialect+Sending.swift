@@ -1,0 +1,279 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+extension NIP74Dialect {
+    // MARK: Publishing
+
+    /// Publishes what may go out of a stream now.
+    mutating func pump(_ id: StreamID, at now: Moment) {
+        while var stream = self.streams[id], let first = stream.sendQueue.first {
+            guard let path = self.paths[stream.path], path.isWritable,
+                stream.inFlightBytes < self.configuration.inFlightBytes,
+                !stream.inFlight.contains(where: { $0.status == .rejected })
+            else { return }
+            switch (stream.phase, first) {
+            case (.open, _), (.dialling, .control): break
+            case (.connecting, _), (.waiting, _), (.dialling, .data): return
+            }
+            guard stream.notBefore <= now.monotonic else {
+                self.schedule(id, at: now)
+                return
+            }
+            guard let date = self.date(&stream, path, at: now) else {
+                self.streams[id] = stream
+                self.schedule(id, at: now)
+                return
+            }
+            guard let item = stream.dequeue(Self.maximumData(on: path)) else { return }
+            let message: NIP74Message
+            switch item {
+            case .data(let data):
+                self.actions.append(.credit(id, data.readableBytes))
+                message = NIP74Message(
+                    key: stream.key,
+                    kind: stream.peerSaysData || stream.peer == .extended ? .data : .socks5Response,
+                    payload: .bytes(Array(data.readableBytesView)),
+                    destination: path.destination
+                )
+                if stream.peer == .plain {
+                    stream.notBefore = now.monotonic + self.configuration.plainPacing
+                }
+            case .control(let kind):
+                message = NIP74Message(
+                    key: stream.key,
+                    kind: kind,
+                    destination: path.destination,
+                    extensions: kind == .accept
+                        ? NIP74Message.Extension(versions: [NIP74Configuration.extensionVersion]) : nil
+                )
+            }
+            let token = self.makeToken()
+            stream.inFlight.append(NIP74Stream.InFlight(token: token, item: item))
+            stream.inFlightBytes += item.byteCount
+            stream.lastPublished = now.monotonic
+            stream.lastActivity = now.monotonic
+            stream.lastDate = date
+            self.streams[id] = stream
+            self.tokenOwners[token] = id
+            self.actions.append(
+                .publish(token, plaintext: message.encoded(), createdAt: date, paths: [stream.path])
+            )
+        }
+    }
+
+    /// Most data bytes of a message on a path.
+    static func maximumData(on path: Path) -> Int {
+        let plaintext = min(path.description.maximumPlaintext, NIP74Configuration.maximumPlaintext)
+        let room = plaintext - NIP74Configuration.messageOverhead - path.destination.utf8.count
+        return max(3, min(NIP74Configuration.maximumData, room / 4 * 3))
+    }
+
+    /// The date of the stream's next message; nil to wait until what is under way was delivered.
+    ///
+    /// Relays that sort a batch by date keep the order of ascending dates. Messages that may meet in one batch get
+    /// each the next second, up to a ceiling; there everything has to arrive before dates start again from now.
+    private func date(_ stream: inout NIP74Stream, _ path: Path, at now: Moment) -> Int64? {
+        let limit = path.description.createdAtUpperLimit.map { $0 - NIP74Configuration.aheadMargin }
+        let ahead = max(0, min(NIP74Configuration.maximumAhead, limit ?? NIP74Configuration.maximumAhead))
+        let ceiling = now.seconds + Int64(ahead)
+        // A reference entry asks only for events since its own clock; an answer never predates its question.
+        let present = self.isEntry ? now.seconds : max(now.seconds, min(self.newestPeerDate, ceiling))
+        let isDelivered =
+            stream.inFlight.isEmpty
+            && stream.lastPublished.map { $0 + self.configuration.deliveryHorizon <= now.monotonic } ?? true
+        if isDelivered {
+            stream.isAtCeiling = false
+            return present
+        }
+        let next = max(present, stream.lastDate + 1)
+        guard next <= ceiling, !stream.isAtCeiling else {
+            stream.isAtCeiling = true
+            return nil
+        }
+        return next
+    }
+
+    // MARK: Outcomes
+
+    public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
+        guard let id = self.tokenOwners.removeValue(forKey: token), let stream = self.streams[id] else { return }
+        if case .connecting(token) = stream.phase {
+            self.connectPublished(id, outcome, at: now)
+            return
+        }
+        guard let index = stream.inFlight.firstIndex(where: { $0.token == token }) else { return }
+        switch outcome {
+        case .accepted:
+            self.streams[id]?.inFlight[index].status = .accepted
+        case .rejected(.rateLimited):
+            self.streams[id]?.inFlight[index].status = .rejected
+        case .rejected(.nobodyListens), .rejected(.refused), .rejected(.unreachable):
+            self.end(id, .relayRefused, tellPeer: true, at: now)
+            return
+        case .lost:
+            self.end(id, .relayLost, tellPeer: true, at: now)
+            return
+        }
+        self.settle(id, at: now)
+    }
+
+    private mutating func connectPublished(_ id: StreamID, _ outcome: PublishOutcome, at now: Moment) {
+        switch outcome {
+        case .accepted(let path):
+            self.streams[id]?.path = path
+            self.streams[id]?.phase = .waiting
+            let wait = self.peerIsExtended ? self.configuration.openTimeout : self.configuration.connectGrace
+            self.streams[id]?.phaseDeadline = now.monotonic + wait
+            self.schedule(id, at: now)
+        case .rejected(.nobodyListens):
+            self.end(id, .exitSilent, tellPeer: false, at: now)
+        case .rejected, .lost:
+            self.end(id, .noRelay, tellPeer: false, at: now)
+        }
+    }
+
+    /// Drops acknowledged messages; when the first was refused and all are answered, sends again or gives up.
+    private mutating func settle(_ id: StreamID, at now: Moment) {
+        guard var stream = self.streams[id] else { return }
+        while let first = stream.inFlight.first, first.status == .accepted {
+            stream.inFlight.removeFirst()
+            stream.inFlightBytes -= first.item.byteCount
+            stream.backOffs = 0
+        }
+        if stream.inFlight.first?.status == .rejected, stream.inFlight.allSatisfy({ $0.status != .pending }) {
+            let laterWasTaken = stream.inFlight.contains { $0.status == .accepted }
+            guard !laterWasTaken, stream.backOffs < NIP74Configuration.maximumBackOffs else {
+                // A message behind the refused one went through: sending again would change the order.
+                self.streams[id] = stream
+                self.end(id, .relayRefused, tellPeer: true, at: now)
+                return
+            }
+            let (first, most) = self.configuration.backOff
+            let wait = TimeAmount.nanoseconds(min(most.nanoseconds, first.nanoseconds << Int64(stream.backOffs)))
+            stream.backOffs += 1
+            stream.notBefore = now.monotonic + wait
+            stream.requeueInFlight()
+            self.actions.append(.report(.backedOff))
+        }
+        self.streams[id] = stream
+        self.pump(id, at: now)
+        self.schedule(id, at: now)
+        self.checkEnd(id, at: now)
+    }
+
+    // MARK: Time
+
+    /// Enters the stream's next deadline.
+    mutating func schedule(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        self.timers.schedule(.stream(id), at: self.deadline(of: stream, at: now))
+    }
+
+    private func deadline(of stream: NIP74Stream, at now: Moment) -> NIODeadline {
+        var deadlines = [self.idleDeadline(of: stream)]
+        if let deadline = stream.phaseDeadline { deadlines.append(deadline) }
+        if let deadline = stream.plainCloseDue { deadlines.append(deadline) }
+        if let deadline = self.pingDeadline(of: stream) { deadlines.append(deadline) }
+        if !stream.sendQueue.isEmpty {
+            if stream.notBefore > now.monotonic { deadlines.append(stream.notBefore) }
+            if stream.isAtCeiling, stream.inFlight.isEmpty, let last = stream.lastPublished {
+                deadlines.append(last + self.configuration.deliveryHorizon)
+            }
+        }
+        return deadlines.min() ?? .distantFuture
+    }
+
+    private func idleDeadline(of stream: NIP74Stream) -> NIODeadline {
+        // Between our own nodes the pings are heard; otherwise silence both ways is all there is.
+        let last = stream.peer == .extended ? stream.lastHeard : max(stream.lastHeard, stream.lastActivity)
+        // The reference's exit never says that it is done; once our side is, only what is under way is waited for.
+        let isDoneHere = stream.peer == .plain && stream.isFinished
+        return last + (isDoneHere ? self.configuration.plainLinger : self.configuration.idleTimeout)
+    }
+
+    private func pingDeadline(of stream: NIP74Stream) -> NIODeadline? {
+        guard self.isEntry, stream.peer == .extended, stream.phase == .open else { return nil }
+        return max(stream.lastHeard, stream.lastPing) + self.configuration.pingInterval
+    }
+
+    public mutating func timeout(at now: Moment) {
+        while let key = self.timers.popDue(now.monotonic) {
+            switch key {
+            case .orphans: self.expireOrphans(at: now)
+            case .stream(let id): self.serve(id, at: now)
+            }
+        }
+    }
+
+    /// Does what is due on a stream.
+    private mutating func serve(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        if let deadline = stream.phaseDeadline, deadline <= now.monotonic {
+            self.phaseTimedOut(id, stream, at: now)
+            guard self.streams[id] != nil else { return }
+        }
+        if let due = stream.plainCloseDue, due <= now.monotonic {
+            self.sendPlainClose(id, stream, at: now)
+            return
+        }
+        if self.idleDeadline(of: stream) <= now.monotonic {
+            self.end(id, .idle, tellPeer: true, at: now)
+            return
+        }
+        if let due = self.pingDeadline(of: stream), due <= now.monotonic, let path = self.paths[stream.path] {
+            self.streams[id]?.lastPing = now.monotonic
+            let message = NIP74Message(key: stream.key, kind: .ping, destination: path.destination)
+            self.actions.append(
+                .publish(self.makeToken(), plaintext: message.encoded(), createdAt: now.seconds, paths: [stream.path])
+            )
+        }
+        self.pump(id, at: now)
+        self.schedule(id, at: now)
+    }
+
+    private mutating func phaseTimedOut(_ id: StreamID, _ stream: NIP74Stream, at now: Moment) {
+        switch stream.phase {
+        case .connecting:
+            self.end(id, .noRelay, tellPeer: false, at: now)
+        case .waiting where stream.peer == .extended:
+            self.end(id, .timedOut, tellPeer: true, at: now)
+        case .waiting where self.peerIsExtended:
+            self.end(id, .exitSilent, tellPeer: false, at: now)
+        case .waiting:
+            // The grace is over and the exit said nothing: the reference, which says nothing.
+            self.actions.append(.report(.fellBackToPlain))
+            self.streams[id]?.peer = .plain
+            self.becomeOpen(id, at: now)
+        case .dialling, .open:
+            self.streams[id]?.phaseDeadline = nil
+        }
+    }
+
+    /// The entry's stream is open: bytes may flow.
+    mutating func becomeOpen(_ id: StreamID, at now: Moment) {
+        self.streams[id]?.phase = .open
+        self.streams[id]?.phaseDeadline = nil
+        self.actions.append(.opened(id))
+        self.actions.append(.credit(id, self.configuration.sendBuffer))
+        self.pump(id, at: now)
+        self.schedule(id, at: now)
+    }
+
+    private mutating func sendPlainClose(_ id: StreamID, _ stream: NIP74Stream, at now: Moment) {
+        self.actions.append(
+            .publish(
+                self.makeToken(),
+                plaintext: NIP74Configuration.plainCloseMessage,
+                // After the last data, for relays that sort.
+                createdAt: max(now.seconds, stream.lastDate + 1),
+                paths: [stream.path]
+            )
+        )
+        self.end(id, nil, tellPeer: false, at: now)
+    }
+}

@@ -1,0 +1,289 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+public import NIOCore
+import Nostr
+public import NostrCrypto
+
+/// NIP-74 as the reference speaks it, with what our own nodes negotiate inside it: an acceptance, ends and errors.
+///
+/// One value per peer: at an entry one exit under one client key, at an exit one client key. Streams are told apart by
+/// the UUID in each message, and bound to the peer's key, so that knowing a UUID is not enough to inject into a stream.
+///
+/// NIP-74 has no sequence numbers, so a stream lives on one relay; when that is lost, bytes may be too, and the stream
+/// is reset rather than continued with a hole.
+public struct NIP74Dialect: Dialect {
+    /// Which end this is.
+    public enum Role: Sendable {
+        /// Opens streams. The name goes into every message, because the reference's exit can't read one without.
+        case entry(name: String)
+        /// Connects targets. The client's key goes into every message, as the reference does it.
+        case exit(client: PublicKey)
+    }
+
+    enum TimerKey: Hashable, Sendable {
+        case stream(StreamID)
+        case orphans
+    }
+
+    struct Path {
+        var description: PathDescription
+        var isWritable = true
+        /// What `destination` says in messages on this path.
+        var destination: String
+    }
+
+    /// A message that came before its CONNECT.
+    struct Orphan {
+        let message: NIP74Message
+        let path: PathID
+        let expires: NIODeadline
+    }
+
+    let role: Role
+    let configuration: NIP74Configuration
+    private var generator: any RandomNumberGenerator & Sendable
+    private var nextRawToken: UInt64 = 0
+    private var nextRawStream: UInt64 = 0
+
+    var paths: [PathID: Path] = [:]
+    var streams: [StreamID: NIP74Stream] = [:]
+    var streamsByKey: [String: StreamID] = [:]
+    /// The stream that a message on its way belongs to.
+    var tokenOwners: [MessageToken: StreamID] = [:]
+    var endedKeys: Set<String> = []
+    var endedKeyOrder: Deque<String> = []
+    var orphans: Deque<Orphan> = []
+    var orphanBytes = 0
+    var timers = TimerQueue<TimerKey>()
+    var actions: Deque<DialectAction> = []
+    /// The exit answered in our extension before; from then on it must (entry).
+    var peerIsExtended = false
+    /// Newest date of an event from the peer.
+    var newestPeerDate: Int64 = 0
+
+    /// - Parameter generator: Where the UUIDs of new streams come from.
+    public init(
+        role: Role,
+        configuration: NIP74Configuration = NIP74Configuration(),
+        generator: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
+    ) {
+        self.role = role
+        self.configuration = configuration
+        self.generator = generator
+    }
+
+    // MARK: State
+
+    public var streamCount: Int { self.streams.count }
+
+    public var isIdle: Bool { self.streams.isEmpty && self.orphans.isEmpty && self.tokenOwners.isEmpty }
+
+    public var nextDeadline: NIODeadline? { self.timers.nextDeadline }
+
+    public mutating func nextAction() -> DialectAction? { self.actions.popFirst() }
+
+    var isEntry: Bool {
+        switch self.role {
+        case .entry: true
+        case .exit: false
+        }
+    }
+
+    mutating func makeToken() -> MessageToken {
+        self.nextRawToken += 1
+        return MessageToken(rawValue: self.nextRawToken)
+    }
+
+    mutating func makeStreamID() -> StreamID {
+        self.nextRawStream += 1
+        return StreamID(rawValue: self.nextRawStream)
+    }
+
+    /// A UUID of version 4, lower case (RFC 9562).
+    private mutating func makeKey() -> String {
+        let high = self.generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
+        let low = self.generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+        let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) } }
+        let digits = Array(Hex.encode(bytes))
+        return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(digits[$0]) }.joined(separator: "-")
+    }
+
+    // MARK: Paths
+
+    public mutating func addPath(_ path: PathID, _ description: PathDescription) {
+        let destination =
+            switch self.role {
+            case .entry(let name): name
+            case .exit(let client): NIP19.nprofile(client, relays: [description.relay]).encoded
+            }
+        self.paths[path] = Path(
+            description: description,
+            isWritable: self.paths[path]?.isWritable ?? true,
+            destination: destination
+        )
+    }
+
+    public mutating func removePath(_ path: PathID, at now: Moment) {
+        guard self.paths.removeValue(forKey: path) != nil else { return }
+        for (id, stream) in self.streams where stream.path == path {
+            // While CONNECT is on its way, its outcome decides.
+            if case .connecting = stream.phase { continue }
+            self.end(id, .relayLost, tellPeer: true, at: now)
+        }
+    }
+
+    public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
+        guard self.paths[path] != nil else { return }
+        self.paths[path]?.isWritable = isWritable
+        guard isWritable else { return }
+        for (id, stream) in self.streams where stream.path == path && !stream.sendQueue.isEmpty {
+            self.pump(id, at: now)
+        }
+    }
+
+    // MARK: Streams, from the driver
+
+    public mutating func open(_ id: StreamID, port: UInt16, paths: [PathID], at now: Moment) {
+        let usable = paths.filter { self.paths[$0] != nil }
+        guard let first = usable.first, let destination = self.paths[first]?.destination else {
+            self.actions.append(.ended(id, .noRelay))
+            return
+        }
+        let token = self.makeToken()
+        let message = NIP74Message(
+            key: self.makeKey(),
+            kind: .connect,
+            destination: destination,
+            extensions: NIP74Message.Extension(versions: [NIP74Configuration.extensionVersion], port: port)
+        )
+        var stream = NIP74Stream(
+            id: id,
+            key: message.key,
+            path: first,
+            phase: .connecting(token),
+            peer: .unknown,
+            now: now.monotonic
+        )
+        stream.phaseDeadline = now.monotonic + self.configuration.connectTimeout
+        stream.lastDate = now.seconds
+        self.streams[id] = stream
+        self.streamsByKey[message.key] = id
+        self.tokenOwners[token] = id
+        // CONNECT carries the true time: an exit may refuse others.
+        self.actions.append(
+            .publish(token, plaintext: message.encoded(), createdAt: now.seconds, paths: usable)
+        )
+        self.schedule(id, at: now)
+    }
+
+    public mutating func connected(_ id: StreamID, at now: Moment) {
+        guard self.streams[id]?.phase == .dialling else { return }
+        self.streams[id]?.phase = .open
+        self.streams[id]?.phaseDeadline = nil
+        self.streams[id]?.lastActivity = now.monotonic
+        if self.streams[id]?.peer == .extended { self.streams[id]?.sendQueue.append(.control(.opened)) }
+        self.actions.append(.credit(id, self.configuration.sendBuffer))
+        self.pump(id, at: now)
+        self.schedule(id, at: now)
+    }
+
+    public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
+        guard let stream = self.streams[id], !stream.isFinished, data.readableBytes > 0 else { return }
+        self.streams[id]?.sendQueue.append(.data(data))
+        self.streams[id]?.sendQueueBytes += data.readableBytes
+        self.pump(id, at: now)
+    }
+
+    public mutating func finish(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id], !stream.isFinished else { return }
+        self.streams[id]?.isFinished = true
+        if stream.peer == .extended { self.streams[id]?.sendQueue.append(.control(.fin)) }
+        self.pump(id, at: now)
+        self.checkEnd(id, at: now)
+    }
+
+    public mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard self.streams[id] != nil else { return }
+        self.sendEnd(id, reason, at: now)
+        self.forget(id)
+    }
+
+    public mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        self.streams[id]?.unconsumed = max(0, stream.unconsumed - bytes)
+    }
+
+    // MARK: Ends
+
+    /// Ends a stream for `reason` and tells the driver.
+    mutating func end(_ id: StreamID, _ reason: StreamEnd?, tellPeer: Bool, at now: Moment) {
+        guard self.streams[id] != nil else { return }
+        if tellPeer, let reason { self.sendEnd(id, reason, at: now) }
+        self.forget(id)
+        self.actions.append(.ended(id, reason))
+    }
+
+    private mutating func forget(_ id: StreamID) {
+        guard let stream = self.streams.removeValue(forKey: id) else { return }
+        self.streamsByKey[stream.key] = nil
+        for message in stream.inFlight {
+            self.tokenOwners[message.token] = nil
+        }
+        if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
+        self.timers.cancel(.stream(id))
+        if self.endedKeys.insert(stream.key).inserted { self.endedKeyOrder.append(stream.key) }
+        while self.endedKeyOrder.count > self.configuration.rememberedStreams,
+            let oldest = self.endedKeyOrder.popFirst()
+        {
+            self.endedKeys.remove(oldest)
+        }
+    }
+
+    /// Tells the peer that a stream is over, in the way that it understands.
+    private mutating func sendEnd(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        let candidates = [stream.path] + self.paths.keys.filter { $0 != stream.path }
+        guard let path = candidates.first(where: { self.paths[$0] != nil }) else { return }
+        let plaintext: [UInt8]
+        switch (stream.peer, self.role) {
+        case (.extended, _):
+            plaintext = NIP74Message(
+                key: stream.key,
+                kind: .reset,
+                destination: self.paths[path]?.destination ?? "",
+                reason: reason
+            ).encoded()
+        case (.plain, .exit):
+            plaintext = NIP74Configuration.plainCloseMessage
+        case (.plain, .entry), (.unknown, _):
+            return
+        }
+        self.actions.append(
+            .publish(
+                self.makeToken(),
+                plaintext: plaintext,
+                createdAt: max(now.seconds, stream.lastDate + 1),
+                paths: [path]
+            )
+        )
+    }
+
+    /// Ends a stream of which both directions are done.
+    mutating func checkEnd(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id], stream.isFinished, stream.isFlushed else { return }
+        switch stream.peer {
+        case .extended, .unknown:
+            if stream.peerIsFinished { self.end(id, nil, tellPeer: false, at: now) }
+        case .plain:
+            // A reference entry learns of the end by the closing message, once it had time to read.
+            guard !self.isEntry, stream.plainCloseDue == nil else { return }
+            let due = (stream.lastPublished ?? now.monotonic) + self.configuration.plainCloseDelay
+            self.streams[id]?.plainCloseDue = due
+            self.schedule(id, at: now)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+/// One stream of the NIP-74 dialect.
+struct NIP74Stream {
+    /// How far the opening has come.
+    enum Phase: Hashable {
+        /// Entry: CONNECT was given to be published.
+        case connecting(MessageToken)
+        /// Entry: a relay has CONNECT; waiting for the exit to speak, or for the grace to pass.
+        case waiting
+        /// Exit: the target is being connected.
+        case dialling
+        /// Bytes flow.
+        case open
+    }
+
+    /// What the peer speaks.
+    enum Peer: Hashable {
+        /// Nothing came yet that tells.
+        case unknown
+        /// NIP-74 as the reference speaks it.
+        case plain
+        /// Our extension of it.
+        case extended
+    }
+
+    /// What waits to be published, in order.
+    enum Item {
+        case data(ByteBuffer)
+        /// A message without data: ACCEPT, OPENED, FIN.
+        case control(NIP74Message.Kind)
+
+        var byteCount: Int {
+            switch self {
+            case .data(let buffer): buffer.readableBytes
+            case .control: 0
+            }
+        }
+    }
+
+    /// A message on its way.
+    struct InFlight {
+        enum Status { case pending, accepted, rejected }
+        let token: MessageToken
+        let item: Item
+        var status = Status.pending
+    }
+
+    let id: StreamID
+    let key: String
+    /// The path that carries it. Until a relay took CONNECT, the first of those tried.
+    var path: PathID
+    var phase: Phase
+    var peer: Peer
+
+    // Sending
+    var sendQueue: Deque<Item> = []
+    var sendQueueBytes = 0
+    var inFlight: Deque<InFlight> = []
+    var inFlightBytes = 0
+    /// No data message goes out before.
+    var notBefore = NIODeadline.uptimeNanoseconds(0)
+    var lastPublished: NIODeadline?
+    /// Date of the last message.
+    var lastDate: Int64 = 0
+    /// Dates ran into the ceiling; wait until all is delivered.
+    var isAtCeiling = false
+    var backOffs = 0
+    /// The local side sends no more.
+    var isFinished = false
+    /// When the closing message for a reference entry is due.
+    var plainCloseDue: NIODeadline?
+
+    // Receiving
+    /// Bytes handed over and not yet consumed.
+    var unconsumed = 0
+    var peerIsFinished = false
+    /// The peer used the text form; it stays so (WIRE: a stream is in one form).
+    var isText = false
+    /// The peer names its data `DATA`; answer in kind.
+    var peerSaysData = false
+
+    // Time
+    var lastHeard: NIODeadline
+    var lastActivity: NIODeadline
+    var lastPing = NIODeadline.uptimeNanoseconds(0)
+    /// End of the present wait: for CONNECT's OK, for the exit's word, for the dial.
+    var phaseDeadline: NIODeadline?
+
+    init(id: StreamID, key: String, path: PathID, phase: Phase, peer: Peer, now: NIODeadline) {
+        self.id = id
+        self.key = key
+        self.path = path
+        self.phase = phase
+        self.peer = peer
+        self.lastHeard = now
+        self.lastActivity = now
+    }
+
+    /// Takes the next message off the queue: a control message, or up to `limit` bytes of data joined.
+    mutating func dequeue(_ limit: Int) -> Item? {
+        guard let first = self.sendQueue.popFirst() else { return nil }
+        guard case .data(var output) = first else { return first }
+        if output.readableBytes > limit, let part = output.readSlice(length: limit) {
+            self.sendQueue.prepend(.data(output))
+            output = part
+        } else {
+            while output.readableBytes < limit, case .data(var next)? = self.sendQueue.first {
+                self.sendQueue.removeFirst()
+                let room = limit - output.readableBytes
+                if next.readableBytes > room, var part = next.readSlice(length: room) {
+                    output.writeBuffer(&part)
+                    self.sendQueue.prepend(.data(next))
+                } else {
+                    output.writeBuffer(&next)
+                }
+            }
+        }
+        self.sendQueueBytes -= output.readableBytes
+        return .data(output)
+    }
+
+    /// Puts the refused messages back in front, oldest first.
+    mutating func requeueInFlight() {
+        while let last = self.inFlight.popLast() {
+            self.sendQueue.prepend(last.item)
+            self.sendQueueBytes += last.item.byteCount
+        }
+        self.inFlightBytes = 0
+    }
+
+    /// Whether everything that was to be sent was taken by the relay.
+    var isFlushed: Bool { self.sendQueue.isEmpty && self.inFlight.isEmpty }
+}

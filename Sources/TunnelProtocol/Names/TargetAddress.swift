@@ -1,0 +1,38 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Where a client wants to go.
+public struct TargetAddress: Hashable, Sendable {
+    /// The kinds of host that SOCKS knows.
+    public enum Host: Hashable, Sendable {
+        /// A name, as the client wrote it.
+        case domain(String)
+        /// Four or sixteen bytes.
+        case address([UInt8])
+    }
+
+    public let host: Host
+    public let port: UInt16
+
+    public init(host: Host, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+}
+
+extension TargetAddress: CustomStringConvertible {
+    public var description: String {
+        switch self.host {
+        case .domain(let name): return "\(name):\(self.port)"
+        case .address(let bytes) where bytes.count == 4:
+            return "\(bytes.map(String.init).joined(separator: ".")):\(self.port)"
+        case .address(let bytes):
+            let groups = stride(from: 0, to: bytes.count - 1, by: 2).map {
+                String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16)
+            }
+            return "[\(groups.joined(separator: ":"))]:\(self.port)"
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import HTTPTransport
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+
+/// `nws demo-service`: the small HTTP service behind the exit of `make demo`.
+struct DemoServiceCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo-service",
+        abstract: "Run the small HTTP service of the demo.",
+        shouldDisplay: false
+    )
+
+    /// Longest file that is made up.
+    private static let maximumLength = 64 << 20
+
+    @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
+    var listen = "127.0.0.1:0"
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await reportingErrors {
+            let address = try HostAndPort(self.listen, source: "--listen")
+            let listen = self.listen
+            let logger = self.common.logger("nws.demo-service")
+            let server = Mutex<HTTPServer?>(nil)
+            try await ProcessSetup.runUntilSignal {
+                let started: HTTPServer
+                do {
+                    started = try await HTTPServer.start(
+                        HTTPServer.Configuration(host: address.host, port: address.port),
+                        on: MultiThreadedEventLoopGroup.singleton,
+                        logger: logger,
+                        route: Self.answer,
+                        upgrade: { _, _ in nil }
+                    )
+                } catch {
+                    throw ProcessSetup.bindError(error, address: listen)
+                }
+                server.withLock { $0 = started }
+                Console.line("service: http://\(started.localAddress.ipAddress ?? ""):\(started.localAddress.port ?? 0)")
+            } stop: {
+                try await server.withLock { $0 }?.stopListening()
+            }
+        }
+    }
+
+    @Sendable private static func answer(_ request: HTTPRequest) -> HTTPResponse {
+        let path = request.path
+        if path == "/" {
+            let host = request.head.headers.first(name: "Host") ?? ""
+            return HTTPResponse(
+                status: .ok,
+                contentType: "text/html; charset=utf-8",
+                body: ByteBuffer(string: DemoPage.html(host: host))
+            )
+        }
+        if path.hasPrefix("/bytes/"), let length = Int(path.dropFirst(7)), (0...Self.maximumLength).contains(length) {
+            var body = ByteBuffer()
+            body.reserveCapacity(length)
+            // The same bytes for everyone, so that a hash can be compared; no period near a power of two.
+            var state: UInt32 = 1
+            for _ in 0..<length {
+                state = state &* 1_664_525 &+ 1_013_904_223
+                body.writeInteger(UInt8(truncatingIfNeeded: state >> 24))
+            }
+            return HTTPResponse(status: .ok, contentType: "application/octet-stream", body: body)
+        }
+        return .text(.notFound, "Try / or /bytes/1000.")
+    }
+}

@@ -1,0 +1,99 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import NostrClient
+import Synchronization
+import Tunnel
+import TunnelProtocol
+
+/// `nws entry`
+struct EntryCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "entry",
+        abstract: "Run a local SOCKS5 proxy to .nostr names.",
+        discussion: """
+            Point curl (--socks5-hostname), a browser or git at it, and use an exit's name, npub or nprofile as \
+            the host. The relays in a name are used for it; the configured ones for names that carry none. When it \
+            listens it prints 'socks: HOST:PORT'.
+            """
+    )
+
+    @Option(name: .long, help: ArgumentHelp("Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url"))
+    var relay: [String] = []
+
+    @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
+    var listen = "127.0.0.1:\(EntryConfiguration.defaultPort)"
+
+    @Flag(help: ArgumentHelp(
+        "Dial relays on loopback and private addresses that names carry, even when not listening on loopback only."
+    ))
+    var allowLocalRelays = false
+
+    @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
+    var credentialsFile: String?
+
+    @OptionGroup var relayOptions: RelayClientOptions
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await reportingErrors {
+            ProcessSetup.raiseFileLimit()
+            let settings = try Settings()
+            try settings.refuseUnsupported()
+            let address = try HostAndPort(self.listen, source: "--listen")
+            var configuration = EntryConfiguration()
+            configuration.host = address.host
+            configuration.port = address.port
+            configuration.relays = try settings.relays(self.relay)
+            configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
+            configuration.relayClient = try self.relayOptions.configuration()
+            if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
+            let ready = configuration
+            let logger = self.common.logger("nws.entry")
+            let listen = self.listen
+            let service = Mutex<EntryService?>(nil)
+            try await ProcessSetup.runUntilSignal {
+                let started: EntryService
+                do {
+                    started = try await EntryService.start(
+                        ready,
+                        on: MultiThreadedEventLoopGroup.singleton.next(),
+                        logger: logger
+                    )
+                } catch {
+                    throw ProcessSetup.bindError(error, address: listen)
+                }
+                service.withLock { $0 = started }
+                let host = started.localAddress.ipAddress ?? address.host
+                let shown = "\(host.contains(":") ? "[\(host)]" : host):\(started.localAddress.port ?? 0)"
+                logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(ready.relays.count)"])
+                Console.line("socks: \(shown)")
+            } stop: {
+                try await service.withLock { $0 }?.stop()
+                logger.info("entry stopped")
+            }
+        }
+    }
+
+    private static func credentials(_ path: String) throws -> SOCKS5HandshakeStateMachine.Credentials {
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+            let data = FileManager.default.contents(atPath: path)
+        else { throw CommandError.configuration("--credentials-file: cannot read \(path)") }
+        if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
+            throw CommandError.configuration("--credentials-file: \(path) can be read by others; run: chmod 600 '\(path)'")
+        }
+        let line = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let parts = line.split(separator: ":", maxSplits: 1)
+        guard parts.count == 2, parts[0].utf8.count <= 255, parts[1].utf8.count <= 255 else {
+            throw CommandError.configuration("--credentials-file: \(path) does not hold user:password")
+        }
+        return SOCKS5HandshakeStateMachine.Credentials(user: Array(parts[0].utf8), password: Array(parts[1].utf8))
+    }
+}

@@ -1,0 +1,117 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Logging
+import NIOCore
+import NIOPosix
+import NostrRelay
+import Synchronization
+
+/// `nws relay`
+struct RelayCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "relay",
+        abstract: "Run a Nostr relay made for tunnels.",
+        discussion: """
+            Ephemeral events are handed on in order and at once, and never stored; others are kept in memory. \
+            When it listens it prints 'relay: ws://…'.
+            """
+    )
+
+    @Option(help: "Address and port to listen on; port 0 takes a free one.")
+    var listen = "127.0.0.1:7777"
+
+    @Flag(help: "Take only what tunnels need: kinds 28333, 38333 to 38335, 10002 and 5.")
+    var tunnelOnly = false
+
+    @Option(help: "Name that the information document (NIP-11) gives.")
+    var name = "nws relay"
+
+    @Option(help: ArgumentHelp("Longest message in bytes.", valueName: "bytes"))
+    var maxMessageLength = RelayLimits().messageLength
+
+    @Option(help: ArgumentHelp("Longest event in bytes of JSON.", valueName: "bytes"))
+    var maxEventLength = RelayLimits().eventLength
+
+    @Option(help: ArgumentHelp("Subscriptions of one connection.", valueName: "count"))
+    var maxSubscriptions = RelayLimits().subscriptions
+
+    @Option(help: ArgumentHelp("Filters of one subscription.", valueName: "count"))
+    var maxFilters = RelayLimits().filters
+
+    @Option(help: ArgumentHelp("Events a second of one connection; twice as many at once.", valueName: "count"))
+    var maxEventsPerSecond = RelayLimits().eventsPerSecond
+
+    @Option(help: ArgumentHelp("Bytes that wait for a slow reader before it is disconnected.", valueName: "bytes"))
+    var maxOutboundBytes = RelayLimits().outboundBytes
+
+    @Option(help: ArgumentHelp("Connections in all.", valueName: "count"))
+    var maxConnections = RelayLimits().connections
+
+    @Option(help: ArgumentHelp("Connections of one address other than loopback.", valueName: "count"))
+    var maxConnectionsPerAddress = RelayLimits().connectionsPerAddress
+
+    @Option(help: ArgumentHelp("Events kept in memory; beyond it the oldest go.", valueName: "count"))
+    var maxStoredEvents = RelayLimits().storedEvents
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        let positive = [
+            ("--max-message-length", self.maxMessageLength), ("--max-event-length", self.maxEventLength),
+            ("--max-subscriptions", self.maxSubscriptions), ("--max-filters", self.maxFilters),
+            ("--max-events-per-second", self.maxEventsPerSecond), ("--max-outbound-bytes", self.maxOutboundBytes),
+            ("--max-connections", self.maxConnections),
+            ("--max-connections-per-address", self.maxConnectionsPerAddress),
+            ("--max-stored-events", self.maxStoredEvents),
+        ]
+        for (name, value) in positive where value < 1 || value > Int(Int32.max) {
+            throw ValidationError("\(name) must be between 1 and \(Int32.max).")
+        }
+    }
+
+    func run() async throws {
+        try await reportingErrors {
+            ProcessSetup.raiseFileLimit()
+            let address = try HostAndPort(self.listen, source: "--listen")
+            var configuration = RelayConfiguration(host: address.host, port: address.port)
+            configuration.name = self.name
+            if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
+            configuration.limits.messageLength = self.maxMessageLength
+            configuration.limits.eventLength = min(self.maxEventLength, self.maxMessageLength)
+            configuration.limits.subscriptions = self.maxSubscriptions
+            configuration.limits.filters = self.maxFilters
+            configuration.limits.eventsPerSecond = self.maxEventsPerSecond
+            configuration.limits.eventBurst = self.maxEventsPerSecond * 2
+            configuration.limits.outboundBytes = self.maxOutboundBytes
+            configuration.limits.connections = self.maxConnections
+            configuration.limits.connectionsPerAddress = self.maxConnectionsPerAddress
+            configuration.limits.storedEvents = self.maxStoredEvents
+            let ready = configuration
+            let logger = self.common.logger("nws.relay")
+            let listen = self.listen
+            let server = Mutex<RelayServer?>(nil)
+            try await ProcessSetup.runUntilSignal {
+                let started: RelayServer
+                do {
+                    started = try await RelayServer.start(
+                        ready,
+                        on: MultiThreadedEventLoopGroup.singleton,
+                        logger: logger
+                    )
+                } catch {
+                    throw ProcessSetup.bindError(error, address: listen)
+                }
+                server.withLock { $0 = started }
+                logger.info("relay started", metadata: ["url": "\(started.url)"])
+                Console.line("relay: \(started.url)")
+            } stop: {
+                try await server.withLock { $0 }?.stop()
+                logger.info("relay stopped")
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Whole lines to standard output and standard error, written at once.
+enum Console {
+    /// Writes a line to standard output.
+    static func line(_ text: String) {
+        Self.write(text + "\n", to: 1)
+    }
+
+    /// Writes a line to standard error.
+    static func error(_ text: String) {
+        Self.write(text + "\n", to: 2)
+    }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let written = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe systemWrite(descriptor, buffer.baseAddress, buffer.count)
+            }
+            if written > 0 {
+                bytes = bytes.dropFirst(written)
+            } else if errno != EINTR {
+                // Nobody reads any more; there is nowhere to say so.
+                return
+            }
+        }
+    }
+}
+
+#if canImport(Glibc)
+private let systemWrite = unsafe Glibc.write
+#elseif canImport(Musl)
+private let systemWrite = unsafe Musl.write
+#else
+private let systemWrite = unsafe Darwin.write
+#endif

@@ -1,0 +1,40 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Logging
+
+/// Log lines for people and for grep: time, level, message, `key=value` in alphabetical order.
+struct ConsoleLogHandler: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level = .info
+    var metadataProvider: Logger.MetadataProvider?
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var merged = self.metadata
+        if let metadata = event.metadata { merged.merge(metadata) { _, new in new } }
+        let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
+        let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
+        let parts = [time, event.level.rawValue, Self.printable(event.message.description)] + pairs
+        Console.error(parts.joined(separator: " "))
+    }
+
+    /// Values with spaces or quotes are quoted.
+    private static func quoted(_ text: String) -> String {
+        let text = Self.printable(text)
+        guard text.isEmpty || text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) else { return text }
+        return "\"" + text.replacingOccurrences(of: "\"", with: "'") + "\""
+    }
+
+    /// What relays and clients sent must not write control sequences to a terminal.
+    private static func printable(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }))
+    }
+}

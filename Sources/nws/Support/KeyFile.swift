@@ -1,0 +1,113 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Nostr
+import NostrCrypto
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// A secret key in a file that only its owner can read.
+struct KeyFile {
+    let path: String
+
+    /// Where keys and state live: `$XDG_STATE_HOME/nws`, else `~/.local/state/nws`.
+    static func stateFolder(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
+        // The specification says that relative values are to be ignored.
+        if let path = environment["XDG_STATE_HOME"], path.hasPrefix("/") { return path + "/nws" }
+        let home = environment["HOME"] ?? NSHomeDirectory()
+        return home + "/.local/state/nws"
+    }
+
+    /// The key used when none is named.
+    static func stateFile() -> KeyFile { KeyFile(path: Self.stateFolder() + "/key") }
+
+    var exists: Bool { FileManager.default.fileExists(atPath: self.path) }
+
+    /// Reads the key: nsec or 64 hex digits.
+    func read() throws -> SecretKey {
+        var status = stat()
+        guard unsafe stat(self.path, &status) == 0 else {
+            throw CommandError.configuration("cannot read the key file \(self.path): \(Self.lastError())")
+        }
+        guard status.st_mode & 0o077 == 0 else {
+            throw CommandError.configuration(
+                "the key file \(self.path) can be read by others; run: chmod 600 '\(self.path)'"
+            )
+        }
+        guard let data = FileManager.default.contents(atPath: self.path) else {
+            throw CommandError.configuration("cannot read the key file \(self.path)")
+        }
+        let text = String(decoding: data.prefix(1_024), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        return try Self.parse(text, source: "the key file \(self.path)")
+    }
+
+    /// Writes a fresh key. Fails if the file is there.
+    func create() throws -> SecretKey {
+        let key = SecretKey.generate()
+        let folder = (self.path as NSString).deletingLastPathComponent
+        if !folder.isEmpty {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder,
+                    withIntermediateDirectories: true,
+                    attributes: [.posixPermissions: 0o700]
+                )
+            } catch {
+                throw CommandError.configuration("cannot create the folder \(folder): \(error.localizedDescription)")
+            }
+        }
+        let descriptor = unsafe open(self.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw CommandError.configuration("cannot create the key file \(self.path): \(Self.lastError())")
+        }
+        defer { close(descriptor) }
+        let bytes = Array((try NIP19.nsec(key.exposeBytes()).encoded + "\n").utf8)
+        guard unsafe write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
+            throw CommandError.configuration("cannot write the key file \(self.path): \(Self.lastError())")
+        }
+        return key
+    }
+
+    /// Reads the key, or makes it.
+    func readOrCreate() throws -> SecretKey {
+        try self.exists ? self.read() : self.create()
+    }
+
+    /// Refuses a second process with the same key file, for as long as this one lives. The lock goes with the process,
+    /// however it ends.
+    func lock() throws {
+        let descriptor = unsafe open(self.path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw CommandError.configuration("cannot open the key file \(self.path): \(Self.lastError())")
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw CommandError.unavailable(
+                "another exit is running with the key file \(self.path); two exits with one key would both answer"
+            )
+        }
+        // The descriptor stays open on purpose.
+    }
+
+    /// A key as people write it. The error never shows it.
+    static func parse(_ text: String, source: String) throws -> SecretKey {
+        var bytes: Bytes32?
+        if text.utf8.count == 64 { bytes = Bytes32(hex: text) }
+        if case .nsec(let secret)? = try? NIP19(text) { bytes = secret }
+        guard let bytes, let key = try? SecretKey(bytes) else {
+            throw CommandError.configuration("\(source) does not hold a secret key (nsec1… or 64 hex digits)")
+        }
+        return key
+    }
+
+    private static func lastError() -> String { unsafe String(cString: strerror(errno)) }
+}

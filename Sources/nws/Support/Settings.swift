@@ -1,0 +1,128 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Nostr
+import NostrCrypto
+import Tunnel
+
+/// The environment, and below it the `.env` file of the working directory.
+///
+/// The names are those that users of the reference have set.
+struct Settings {
+    private let values: [String: String]
+
+    init(environment: [String: String] = ProcessInfo.processInfo.environment, dotEnv path: String = ".env") throws {
+        var values: [String: String] = [:]
+        if FileManager.default.fileExists(atPath: path) {
+            guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+                throw CommandError.configuration("cannot read \(path) in the working directory")
+            }
+            values = try Self.parse(text, name: path)
+        }
+        self.values = values.merging(environment) { _, new in new }
+    }
+
+    /// A value that is set and not empty.
+    subscript(name: String) -> String? {
+        guard let value = self.values[name]?.trimmingCharacters(in: .whitespaces), !value.isEmpty else { return nil }
+        return value
+    }
+
+    /// `KEY=value` lines, `#` comments, an optional `export`, optional quotes.
+    static func parse(_ text: String, name: String) throws -> [String: String] {
+        var values: [String: String] = [:]
+        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            var line = raw.trimmingCharacters(in: .whitespaces)
+            if line.isEmpty || line.hasPrefix("#") { continue }
+            if line.hasPrefix("export ") { line = String(line.dropFirst(7)).trimmingCharacters(in: .whitespaces) }
+            guard let equals = line.firstIndex(of: "="), equals > line.startIndex else {
+                throw CommandError.configuration("\(name), line \(index + 1): expected NAME=value")
+            }
+            let key = line[..<equals].trimmingCharacters(in: .whitespaces)
+            var value = line[line.index(after: equals)...].trimmingCharacters(in: .whitespaces)
+            if let quote = value.first, quote == "\"" || quote == "'" {
+                guard let close = value.dropFirst().firstIndex(of: quote) else {
+                    throw CommandError.configuration("\(name), line \(index + 1): the quote is not closed")
+                }
+                value = String(value[value.index(after: value.startIndex)..<close])
+            } else if let comment = value.range(of: " #") {
+                value = value[..<comment.lowerBound].trimmingCharacters(in: .whitespaces)
+            }
+            values[key] = value
+        }
+        return values
+    }
+
+    // MARK: Values
+
+    /// `NOSTR_RELAYS`: URLs separated by semicolons. Options win.
+    func relays(_ options: [String]) throws -> [RelayURL] {
+        if !options.isEmpty { return try options.map { try Self.relay($0, source: "--relay") }.removingDuplicates() }
+        guard let value = self["NOSTR_RELAYS"] else { return [] }
+        return try value.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+            .map { try Self.relay($0, source: "NOSTR_RELAYS") }.removingDuplicates()
+    }
+
+    static func relay(_ text: String, source: String) throws -> RelayURL {
+        do {
+            return try RelayURL(text)
+        } catch {
+            throw CommandError.configuration("\(source): \(text) is not the URL of a relay: \(error)")
+        }
+    }
+
+    /// `BACKEND_HOST`, under the option.
+    func backend(_ option: String?) throws -> ExitConfiguration.Backend? {
+        guard let (text, source) = option.map({ ($0, "--backend") }) ?? self["BACKEND_HOST"].map({ ($0, "BACKEND_HOST") })
+        else { return nil }
+        let address = try HostAndPort(text, source: source)
+        guard address.port > 0 else { throw CommandError.configuration("\(source): the port of \(text) is 0") }
+        return ExitConfiguration.Backend(host: address.host, port: address.port)
+    }
+
+    /// Settings of the reference that this version has no answer to yet are refused, not ignored.
+    func refuseUnsupported() throws {
+        if let value = self["PUBLIC_ADDRESS"] {
+            throw CommandError.configuration(
+                "PUBLIC_ADDRESS (\(value)): reverse connections (CONNECTR) are not there yet; unset it"
+            )
+        }
+        if let value = self["PUBLIC"] {
+            switch value.lowercased() {
+            case "0", "f", "false", "no": break
+            case "1", "t", "true", "yes":
+                throw CommandError.configuration("PUBLIC: public exits are not there yet; unset it")
+            default:
+                throw CommandError.configuration("PUBLIC: \(value) is neither true nor false")
+            }
+        }
+    }
+}
+
+/// `HOST:PORT`, an IPv6 address in brackets.
+struct HostAndPort {
+    let host: String
+    let port: Int
+
+    init(_ text: String, source: String) throws {
+        func fail(_ what: String) -> CommandError {
+            .configuration("\(source): \(text): \(what); expected HOST:PORT, [v6 address]:PORT")
+        }
+        guard let colon = text.lastIndex(of: ":") else { throw fail("there is no port") }
+        var host = String(text[..<colon])
+        guard let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port) else {
+            throw fail("the port is not a number from 0 to 65535")
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+        } else if host.contains(":") {
+            throw fail("an IPv6 address belongs in brackets")
+        }
+        guard !host.isEmpty else { throw fail("there is no host") }
+        self.host = host
+        self.port = port
+    }
+}
