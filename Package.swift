@@ -124,5 +124,39 @@ let package = Package(
             dependencies: ["Nostr", "NostrCrypto", "TestSupport", nio("NIOCore")],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "TunnelProtocolTests",
+            dependencies: ["TunnelProtocol", "Nostr", "NostrCrypto", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "NostrRelayTests",
+            dependencies: [
+                "NostrRelay", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOCore"), nio("NIOPosix"),
+                logging,
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "HTTPTransportTests",
+            dependencies: [
+                "HTTPTransport", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
+                crypto, logging,
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "NostrClientTests",
+            dependencies: ["NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "TunnelTests",
+            dependencies: [
+                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "TestSupport",
+                nio("NIOCore"), nio("NIOPosix"), logging,
+            ],
+            swiftSettings: settings
+        ),
     ]
 )

@@ -233,7 +233,9 @@ public final class RelayConnection {
             self.malformedMessages = 0
             self.metrics.connects.increment()
             self.logger.debug("relay connected")
-            let since = self.lastDown.map { max($0 - 5, Self.now() - self.configuration.catchUp.nanoseconds / 1_000_000_000) }
+            let since = self.lastDown.map {
+                max($0 - 5, Self.now() - self.configuration.catchUp.nanoseconds / 1_000_000_000)
+            }
             self.subscription.connectionOpened(since: since)
             self.callbacks.onUp()
             self.advanceSubscription()

@@ -82,7 +82,8 @@ public final class RelayPool {
 
     /// The connection of `key`, made and started if there is none; nil beyond ``maximumConnections`` or when TLS
     /// can't be set up. Give it back with ``release(_:)``.
-    public func use(_ key: Key, policy: DialPolicy, authenticationKey: @autoclosure () -> SecretKey) -> RelayConnection? {
+    public func use(_ key: Key, policy: DialPolicy, authenticationKey: @autoclosure () -> SecretKey) -> RelayConnection?
+    {
         guard !self.isStopped else { return nil }
         if var entry = self.entries[key] {
             entry.closing?.cancel()

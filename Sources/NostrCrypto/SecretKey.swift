@@ -44,7 +44,10 @@ public final class SecretKey: @unchecked Sendable {
     deinit {
         // The barrier of a volatile-like write: the optimiser may not see that the memory is freed next.
         unsafe withExtendedLifetime(self.keypair) { pointer in
-            let bytes = unsafe UnsafeMutableRawBufferPointer(start: pointer, count: MemoryLayout<secp256k1_keypair>.size)
+            let bytes = unsafe UnsafeMutableRawBufferPointer(
+                start: pointer,
+                count: MemoryLayout<secp256k1_keypair>.size
+            )
             unsafe secureZero(bytes)
         }
         unsafe self.keypair.deallocate()

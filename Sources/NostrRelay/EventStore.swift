@@ -76,7 +76,8 @@ struct EventStore {
         if let address {
             if let until = self.deletedAddresses[address], event.createdAt <= until { return .deleted }
             if let old = self.current[address].flatMap({ self.events[$0]?.event }) {
-                let isNewer = Position(createdAt: event.createdAt, id: event.id)
+                let isNewer =
+                    Position(createdAt: event.createdAt, id: event.id)
                     < Position(createdAt: old.createdAt, id: old.id)
                 guard isNewer else { return .superseded }
                 self.remove(old.id)

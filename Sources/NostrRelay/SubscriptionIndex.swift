@@ -88,7 +88,8 @@ struct SubscriptionIndex<Subscriber> {
             // Live events never count against a limit, but a filter that asks for none wants live ones all the same.
             if let ids = filter.ids {
                 keys.formUnion(ids.map(Key.id))
-            } else if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }) {
+            } else if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }
+            ) {
                 keys.formUnion(values.map { Key.tag(letter, $0) })
             } else if let authors = filter.authors {
                 keys.formUnion(authors.map(Key.author))

@@ -99,7 +99,8 @@ struct NameEncodingTests {
     @Test(
         "relay URLs that are refused",
         arguments: [
-            "", "not a url", "wss://u:p@h.example", "file:///etc/passwd", "ws://h.example/#x", "ws://h:0", "ws://h:99999",
+            "", "not a url", "wss://u:p@h.example", "file:///etc/passwd", "ws://h.example/#x", "ws://h:0",
+            "ws://h:99999",
             "ws://", "www", "ws://a\r\nb", "ws://[1.2.3.4]", "ws://h..example", "wss://é.example", "ws://a:b:c",
         ]
     )

@@ -80,7 +80,12 @@ public enum HTTPClient {
                 "Host": self.target.authority, "Accept": self.accept, "User-Agent": HTTPClient.userAgent,
                 "Connection": "close",
             ]
-            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: self.target.requestTarget, headers: headers)
+            let head = HTTPRequestHead(
+                version: .http1_1,
+                method: .GET,
+                uri: self.target.requestTarget,
+                headers: headers
+            )
             context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
             context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         }

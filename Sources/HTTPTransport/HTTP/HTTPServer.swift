@@ -94,7 +94,10 @@ public final class HTTPServer: Sendable {
             )
             .childChannelInitializer { channel in
                 guard connections.admit(channel.remoteAddress) else {
-                    logger.debug("connection refused: too many", metadata: ["peer": "\(channel.remoteAddress?.ipAddress ?? "-")"])
+                    logger.debug(
+                        "connection refused: too many",
+                        metadata: ["peer": "\(channel.remoteAddress?.ipAddress ?? "-")"]
+                    )
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 let address = channel.remoteAddress

@@ -56,7 +56,8 @@ public struct RelayInformation: Hashable, Sendable {
         self.description = value["description"]?.text
         self.software = value["software"]?.text
         self.version = value["version"]?.text
-        self.supportedNIPs = value["supported_nips"]?.elements?.compactMap { $0.integer.flatMap(Int.init(exactly:)) } ?? []
+        self.supportedNIPs =
+            value["supported_nips"]?.elements?.compactMap { $0.integer.flatMap(Int.init(exactly:)) } ?? []
         guard let limitation = value["limitation"] else { return }
         func count(_ key: String) -> Int? {
             guard let integer = limitation[key]?.integer, integer >= 0 else { return nil }

@@ -21,7 +21,9 @@ public struct ExitConfiguration: Sendable {
             self.port = port
         }
 
-        public var description: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+        public var description: String {
+            self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
+        }
     }
 
     public var secretKey: SecretKey

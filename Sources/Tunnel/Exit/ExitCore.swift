@@ -62,11 +62,13 @@ final class ExitCore {
         let ownKey = self.configuration.secretKey.publicKey
         for url in self.configuration.relays {
             let key = RelayPool.Key(url: url, lane: Self.lane)
-            guard let connection = pool.use(
-                key,
-                policy: .configured,
-                authenticationKey: self.configuration.secretKey
-            ) else { continue }
+            guard
+                let connection = pool.use(
+                    key,
+                    policy: .configured,
+                    authenticationKey: self.configuration.secretKey
+                )
+            else { continue }
             let path = PathID(rawValue: self.relays.count)
             self.relays.append(key)
             connection.onSubscriptionSettled = { bound.value.subscriptionSettled(path) }

@@ -22,7 +22,8 @@ public final class ExitService: Sendable {
     /// The exit's name.
     public let name: NostrName
 
-    private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName) {
+    private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName)
+    {
         self.core = core
         self.loop = loop
         self.firstRelay = firstRelay

@@ -5,6 +5,7 @@
 
 import NIOCore
 import NIOPosix
+import TunnelProtocol
 
 #if canImport(Glibc)
 import Glibc
@@ -13,8 +14,6 @@ import Musl
 #else
 import Darwin
 #endif
-
-import TunnelProtocol
 
 /// Joins a socket and a stream of a link, with half-closes both ways and without unbounded buffers.
 ///
@@ -37,6 +36,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     private var early: [ByteBuffer] = []
     private var pendingWrites = 0
     private var outputShouldClose = false
+    private var outputIsClosed = false
     private var streamIsOver = false
     private var closeWhenFlushed = false
     private var sent = 0
@@ -116,12 +116,22 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.outputIsClosed = false
         self.socketEnded()
         context.close(promise: nil)
     }
 
     private func socketEnded() {
         guard !self.streamIsOver else { return }
+        if self.outputIsClosed {
+            // Both directions were closed in good order, and the stream ends by itself once the peer has all. When the
+            // socket's end comes after ours, NIO reports the one as the other.
+            if !self.inputIsClosed {
+                self.inputIsClosed = true
+                self.link.finish(self.id)
+            }
+            return
+        }
         self.streamIsOver = true
         self.link.reset(self.id, .connectionReset)
         self.onEnd(.connectionReset, self.sent, self.received)
@@ -197,6 +207,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
             context.close(promise: nil)
         } else if self.outputShouldClose, context.channel.isActive {
             self.outputShouldClose = false
+            self.outputIsClosed = true
             context.close(mode: .output, promise: nil)
         }
     }

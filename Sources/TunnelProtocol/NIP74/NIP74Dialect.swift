@@ -107,7 +107,8 @@ public struct NIP74Dialect: Dialect {
     private mutating func makeKey() -> String {
         let high = self.generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
         let low = self.generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
-        let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) } }
+        let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) }
+        }
         let digits = Array(Hex.encode(bytes))
         return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(digits[$0]) }.joined(separator: "-")
     }

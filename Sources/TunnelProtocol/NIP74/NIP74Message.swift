@@ -103,7 +103,8 @@ public struct NIP74Message: Hashable, Sendable {
             self.payload = Base64.decode(characters).map(Payload.bytes) ?? .text(characters)
         }
         if let member = value["nws"] {
-            let versions = member["versions"]?.elements?.compactMap(\.integer) ?? member["version"]?.integer.map { [$0] }
+            let versions =
+                member["versions"]?.elements?.compactMap(\.integer) ?? member["version"]?.integer.map { [$0] }
             let port = member["port"]?.integer.flatMap(UInt16.init(exactly:))
             self.extensions = Extension(versions: versions ?? [], port: port)
         }

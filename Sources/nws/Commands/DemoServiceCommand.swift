@@ -47,7 +47,9 @@ struct DemoServiceCommand: AsyncParsableCommand {
                     throw ProcessSetup.bindError(error, address: listen)
                 }
                 server.withLock { $0 = started }
-                Console.line("service: http://\(started.localAddress.ipAddress ?? ""):\(started.localAddress.port ?? 0)")
+                Console.line(
+                    "service: http://\(started.localAddress.ipAddress ?? ""):\(started.localAddress.port ?? 0)"
+                )
             } stop: {
                 try await server.withLock { $0 }?.stopListening()
             }

@@ -25,15 +25,23 @@ struct EntryCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .long, help: ArgumentHelp("Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
+            valueName: "url"
+        )
+    )
     var relay: [String] = []
 
     @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
     var listen = "127.0.0.1:\(EntryConfiguration.defaultPort)"
 
-    @Flag(help: ArgumentHelp(
-        "Dial relays on loopback and private addresses that names carry, even when not listening on loopback only."
-    ))
+    @Flag(
+        help: ArgumentHelp(
+            "Dial relays on loopback and private addresses that names carry, even when not listening on loopback only."
+        )
+    )
     var allowLocalRelays = false
 
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
@@ -87,7 +95,9 @@ struct EntryCommand: AsyncParsableCommand {
             let data = FileManager.default.contents(atPath: path)
         else { throw CommandError.configuration("--credentials-file: cannot read \(path)") }
         if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
-            throw CommandError.configuration("--credentials-file: \(path) can be read by others; run: chmod 600 '\(path)'")
+            throw CommandError.configuration(
+                "--credentials-file: \(path) can be read by others; run: chmod 600 '\(path)'"
+            )
         }
         let line = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
         let parts = line.split(separator: ":", maxSplits: 1)

@@ -26,16 +26,21 @@ struct ExitCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .long, help: ArgumentHelp("Relay to listen on; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url"))
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Relay to listen on; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+    )
     var relay: [String] = []
 
     @Option(help: ArgumentHelp("Service to connect to. [BACKEND_HOST]", valueName: "host:port"))
     var backend: String?
 
-    @Option(help: ArgumentHelp(
-        "File with the secret key, created if it is missing. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
-        valueName: "file"
-    ))
+    @Option(
+        help: ArgumentHelp(
+            "File with the secret key, created if it is missing. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
+            valueName: "file"
+        )
+    )
     var keyFile: String?
 
     @OptionGroup var relayOptions: RelayClientOptions

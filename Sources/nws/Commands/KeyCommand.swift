@@ -43,10 +43,12 @@ struct KeyCommand: AsyncParsableCommand {
             abstract: "Show a key: its public side, and the secret only when asked for."
         )
 
-        @Option(help: ArgumentHelp(
-            "File to read. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
-            valueName: "file"
-        ))
+        @Option(
+            help: ArgumentHelp(
+                "File to read. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
+                valueName: "file"
+            )
+        )
         var keyFile: String?
 
         @Flag(help: "Show the secret key too. Whoever sees it can be you.")

@@ -48,7 +48,9 @@ struct NameCommand: AsyncParsableCommand {
                     return
                 }
                 for relay in name.relaysLeftOut {
-                    Console.error("nws: \(relay) does not fit a name and is left out; the nprofile carries it (--nprofile)")
+                    Console.error(
+                        "nws: \(relay) does not fit a name and is left out; the nprofile carries it (--nprofile)"
+                    )
                 }
                 Console.line(name.encoded)
             }

@@ -10,10 +10,12 @@ import NostrClient
 
 /// Options about connections to relays.
 struct RelayClientOptions: ParsableArguments {
-    @Option(help: ArgumentHelp(
-        "PEM file of certificates to trust for wss:// relays, instead of the system's.",
-        valueName: "file"
-    ))
+    @Option(
+        help: ArgumentHelp(
+            "PEM file of certificates to trust for wss:// relays, instead of the system's.",
+            valueName: "file"
+        )
+    )
     var caFile: String?
 
     func configuration() throws -> RelayClientConfiguration {

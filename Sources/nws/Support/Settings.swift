@@ -76,7 +76,8 @@ struct Settings {
 
     /// `BACKEND_HOST`, under the option.
     func backend(_ option: String?) throws -> ExitConfiguration.Backend? {
-        guard let (text, source) = option.map({ ($0, "--backend") }) ?? self["BACKEND_HOST"].map({ ($0, "BACKEND_HOST") })
+        guard
+            let (text, source) = option.map({ ($0, "--backend") }) ?? self["BACKEND_HOST"].map({ ($0, "BACKEND_HOST") })
         else { return nil }
         let address = try HostAndPort(text, source: source)
         guard address.port > 0 else { throw CommandError.configuration("\(source): the port of \(text) is 0") }

@@ -1,0 +1,44 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+PREFIX ?= /usr/local
+
+.PHONY: help deps build release test test-unit test-e2e lint format demo clean
+
+help: ## Show the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+deps: ## Install what building and running need
+	@scripts/install-dependencies run
+
+build: deps ## Build everything for debugging
+	swift build $(SWIFT_FLAGS)
+
+release: deps ## Build .build/release/nws
+	swift build $(SWIFT_FLAGS) -c release --product nws
+
+demo: ## Relay, exit, entry and a small service; fetches a page through them (ONCE=1 then stops)
+	@scripts/install-dependencies run
+	@scripts/demo
+
+test: ## Install what is missing and run all tests
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory test-unit test-e2e
+
+test-unit: ## Unit, simulation and in-process tests
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test --skip-build
+
+test-e2e: ## Real processes and other people's programs, on the release build
+	swift build $(SWIFT_FLAGS) -c release --product nws
+	@scripts/end-to-end
+
+lint: ## Check formatting
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format: ## Format all sources
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+clean: ## Remove build products
+	rm -rf .build

@@ -1,0 +1,205 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrCrypto
+import Testing
+
+@testable import NostrRelay
+
+/// Signed events, quickly.
+func makeEvent(
+    _ key: SecretKey,
+    kind: UInt16 = 1,
+    createdAt: Int64 = 1_000,
+    tags: [Nostr.Tag] = [],
+    content: String = ""
+) throws -> ReceivedEvent {
+    let event = try Event.signed(
+        by: key,
+        createdAt: createdAt,
+        kind: EventKind(rawValue: kind),
+        tags: tags,
+        content: ByteBuffer(string: content)
+    )
+    return ReceivedEvent(event: event, json: event.json)
+}
+
+/// A store behind a reference, because `#expect` evaluates copies.
+final class StoreBox {
+    private var store: EventStore
+
+    init(limits: RelayLimits) { self.store = EventStore(limits: limits) }
+
+    func insert(_ event: ReceivedEvent) -> EventStore.Insertion { self.store.insert(event) }
+    func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] { self.store.query(filters, now: now) }
+    var count: Int { self.store.count }
+    var bytes: Int { self.store.bytes }
+}
+
+@Suite("Kept events")
+struct EventStoreTests {
+    let key = SecretKey.generate()
+    let other = SecretKey.generate()
+
+    static func ids(_ events: [ReceivedEvent]) -> [EventID] { events.map(\.event.id) }
+
+    @Test("newest first, limits, since and until inclusive")
+    func queries() throws {
+        let store = StoreBox(limits: RelayLimits())
+        let events = try (0..<10).map { try makeEvent(self.key, createdAt: Int64(100 + $0), content: "\($0)") }
+        for event in events.shuffled() { #expect(store.insert(event) == .stored) }
+        #expect(store.insert(events[3]) == .duplicate)
+        #expect(Self.ids(store.query([Filter()], now: 0)) == Self.ids(events.reversed()))
+        #expect(Self.ids(store.query([Filter(limit: 2)], now: 0)) == Self.ids([events[9], events[8]]))
+        #expect(store.query([Filter(limit: 0)], now: 0).isEmpty)
+        #expect(
+            Self.ids(store.query([Filter(since: 103, until: 105)], now: 0))
+                == Self.ids([events[5], events[4], events[3]])
+        )
+        #expect(Self.ids(store.query([Filter(ids: [events[2].event.id])], now: 0)) == [events[2].event.id])
+        #expect(store.query([Filter(authors: [self.other.publicKey])], now: 0).isEmpty)
+        // An event that two filters want comes once.
+        #expect(
+            store.query([Filter(kinds: [.init(rawValue: 1)]), Filter(authors: [self.key.publicKey])], now: 0).count
+                == 10
+        )
+    }
+
+    @Test("replaceable and addressable events keep the newest, a missing d is an empty one")
+    func replacing() throws {
+        let store = StoreBox(limits: RelayLimits())
+        let old = try makeEvent(self.key, kind: 10_002, createdAt: 10)
+        let new = try makeEvent(self.key, kind: 10_002, createdAt: 20)
+        #expect(store.insert(old) == .stored)
+        #expect(store.insert(new) == .stored)
+        #expect(store.insert(old) == .superseded)
+        #expect(Self.ids(store.query([Filter()], now: 0)) == [new.event.id])
+
+        let without = try makeEvent(self.key, kind: 38_333, createdAt: 10)
+        let with = try makeEvent(self.key, kind: 38_333, createdAt: 11, tags: [Nostr.Tag("d", "")])
+        let apart = try makeEvent(self.key, kind: 38_333, createdAt: 5, tags: [Nostr.Tag("d", "e\u{301}")])
+        let composed = try makeEvent(self.key, kind: 38_333, createdAt: 4, tags: [Nostr.Tag("d", "\u{e9}")])
+        for event in [without, with, apart, composed] { #expect(store.insert(event) == .stored) }
+        #expect(store.query([Filter(kinds: [.exitAnnouncement])], now: 0).count == 3)
+    }
+
+    @Test("of one second the lower id stays")
+    func ties() throws {
+        let store = StoreBox(limits: RelayLimits())
+        let events = try (0..<4).map { try makeEvent(self.key, kind: 0, createdAt: 10, content: "\($0)") }
+        for event in events { _ = store.insert(event) }
+        let lowest = events.map { $0.event.id.bytes }.min()
+        #expect(store.query([Filter()], now: 0).map { $0.event.id.bytes } == [lowest].compactMap { $0 })
+    }
+
+    @Test("authors delete their own events, by id and by address, and they stay deleted")
+    func deletions() throws {
+        let store = StoreBox(limits: RelayLimits())
+        let note = try makeEvent(self.key, content: "x")
+        let foreign = try makeEvent(self.other, content: "y")
+        #expect(store.insert(note) == .stored)
+        #expect(store.insert(foreign) == .stored)
+        let tags = [Nostr.Tag("e", ByteString(note.event.id.hex)), Nostr.Tag("e", ByteString(foreign.event.id.hex))]
+        #expect(store.insert(try makeEvent(self.key, kind: 5, tags: tags)) == .stored)
+        #expect(store.query([Filter(ids: [note.event.id])], now: 0).isEmpty)
+        #expect(store.query([Filter(ids: [foreign.event.id])], now: 0).count == 1)
+        #expect(store.insert(note) == .deleted)
+
+        let address = ByteString("38333:\(self.key.publicKey.hex):a:b")
+        let before = try makeEvent(self.key, kind: 38_333, createdAt: 100, tags: [Nostr.Tag("d", "a:b")])
+        #expect(store.insert(before) == .stored)
+        #expect(
+            store.insert(try makeEvent(self.other, kind: 5, createdAt: 150, tags: [Nostr.Tag("a", address)])) == .stored
+        )
+        #expect(store.query([Filter(ids: [before.event.id])], now: 0).count == 1)
+        #expect(
+            store.insert(try makeEvent(self.key, kind: 5, createdAt: 150, tags: [Nostr.Tag("a", address)])) == .stored
+        )
+        #expect(store.query([Filter(ids: [before.event.id])], now: 0).isEmpty)
+        #expect(store.insert(before) == .deleted)
+        let after = try makeEvent(self.key, kind: 38_333, createdAt: 151, tags: [Nostr.Tag("d", "a:b")])
+        #expect(store.insert(after) == .stored)
+    }
+
+    @Test("expired events are not returned")
+    func expiration() throws {
+        let store = StoreBox(limits: RelayLimits())
+        let event = try makeEvent(self.key, tags: [Nostr.Tag("expiration", "50")])
+        #expect(store.insert(event) == .stored)
+        #expect(store.query([Filter()], now: 49).count == 1)
+        #expect(store.query([Filter()], now: 50).isEmpty)
+        #expect(store.count == 0)
+    }
+
+    @Test("number and bytes are bounded, the oldest go")
+    func bounds() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 3
+        var store = StoreBox(limits: limits)
+        let events = try (0..<6).map { try makeEvent(self.key, createdAt: Int64($0)) }
+        for event in events { _ = store.insert(event) }
+        #expect(Self.ids(store.query([Filter()], now: 0)) == Self.ids([events[5], events[4], events[3]]))
+        limits.storedEvents = 1_000
+        limits.storedBytes = 3_000
+        store = StoreBox(limits: limits)
+        for index in 0..<50 {
+            _ = store.insert(try makeEvent(self.key, createdAt: Int64(index), content: "0123456789"))
+        }
+        #expect(store.bytes <= 3_000)
+        #expect(store.count > 3)
+    }
+}
+
+@Suite("Finding subscriptions")
+struct SubscriptionIndexTests {
+    @Test("each wants what it asked for, once")
+    func matching() throws {
+        let alice = SecretKey.generate()
+        let bob = SecretKey.generate()
+        var index = SubscriptionIndex<String>()
+        let everything = index.insert("everything", filters: [Filter()])
+        _ = index.insert("alice", filters: [Filter(authors: [alice.publicKey]), Filter(kinds: [.tunnelMessage])])
+        _ = index.insert("to bob", filters: [Filter(kinds: [.tunnelMessage], recipients: [bob.publicKey], limit: 0)])
+        _ = index.insert("notes", filters: [Filter(kinds: [.init(rawValue: 1)])])
+        let tag = Nostr.Tag("p", ByteString(bob.publicKey.hex))
+        let message = try makeEvent(alice, kind: 28_333, tags: [tag, tag]).event
+        _ = index.insert("this id", filters: [Filter(ids: [message.id])])
+        func hits(_ event: Event) -> [String] {
+            var found: [String] = []
+            index.forEachMatch(event) { found.append($0) }
+            return found.sorted()
+        }
+        #expect(hits(message) == ["alice", "everything", "this id", "to bob"])
+        #expect(hits(try makeEvent(bob).event) == ["everything", "notes"])
+        index.remove(everything)
+        #expect(hits(try makeEvent(bob).event) == ["notes"])
+        #expect(index.count == 4)
+    }
+
+    @Test("an empty list of values wants nothing")
+    func emptyConditions() throws {
+        var index = SubscriptionIndex<Int>()
+        _ = index.insert(1, filters: [Filter(ids: [])])
+        _ = index.insert(2, filters: [Filter(authors: [])])
+        var count = 0
+        index.forEachMatch(try makeEvent(SecretKey.generate()).event) { _ in count += 1 }
+        #expect(count == 0)
+    }
+}
+
+@Suite("Rates")
+struct TokenBucketTests {
+    @Test func burstThenRate() {
+        var bucket = TokenBucket(perSecond: 10, burst: 3, now: 0)
+        let taken = (0..<5).map { _ in bucket.take(now: 0) }
+        #expect(taken == [true, true, true, false, false])
+        let afterPause = bucket.take(now: 100_000_000)
+        let again = bucket.take(now: 100_000_000)
+        #expect(afterPause)
+        #expect(!again)
+    }
+}

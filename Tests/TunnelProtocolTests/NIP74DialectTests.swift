@@ -1,0 +1,379 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("NIP-74 dialect between our own nodes")
+struct NIP74DialectTests {
+    @Test("opens when the exit's target is connected, and carries both directions", arguments: 1...20)
+    func carriesBoth(seed: Int) throws {
+        var tunnel = SimulatedTunnel(relay: seed.isMultiple(of: 2) ? .batching : .immediate, seed: UInt64(seed))
+        let id = tunnel.open(1, port: 8080)
+        tunnel.advance(.milliseconds(500))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[exitID]?.request?.port == 8080)
+        #expect(!tunnel.reports.contains(.fellBackToPlain))
+
+        let up = patterned(400_000, seed: UInt64(seed) &* 3)
+        let down = patterned(900_000, seed: UInt64(seed) &* 5)
+        tunnel.sendAll(up, on: id, fromEntry: true)
+        tunnel.sendAll(down, on: exitID, fromEntry: false)
+        tunnel.advance(.seconds(5))
+        #expect(tunnel.exitStreams[exitID]?.data == up)
+        #expect(tunnel.entryStreams[id]?.data == down)
+        #expect(tunnel.exitStreams[exitID]?.finished == true)
+        #expect(tunnel.entryStreams[id]?.finished == true)
+        #expect(tunnel.entryStreams[id]?.ended == .some(nil))
+        #expect(tunnel.exitStreams[exitID]?.ended == .some(nil))
+        #expect(tunnel.entry.isIdle)
+        #expect(tunnel.exit.isIdle)
+    }
+
+    @Test("keeps order over a relay that sorts, past the ceiling of dates")
+    func ceiling() throws {
+        var tunnel = SimulatedTunnel(relay: .batching, seed: 7, createdAtUpperLimit: 60)
+        let id = tunnel.open(1)
+        tunnel.advance(.seconds(1))
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        let down = patterned(6_000_000, seed: 9)
+        tunnel.sendAll(down, on: exitID, fromEntry: false)
+        tunnel.advance(.seconds(60))
+        #expect(tunnel.entryStreams[id]?.data == down)
+        let ahead = tunnel.published.map {
+            $0.createdAt - 1_800_000_000 - Int64($0.at.uptimeNanoseconds / 1_000_000_000)
+        }
+        #expect(ahead.max() ?? 0 <= 30)
+        #expect(ahead.max() ?? 0 > 20)
+    }
+
+    @Test("a target that refuses is told as such")
+    func refused() {
+        var tunnel = SimulatedTunnel()
+        tunnel.dial = { _ in .refused }
+        let id = tunnel.open(1)
+        #expect(tunnel.entryStreams[id]?.ended == .some(.refused))
+        #expect(tunnel.entryStreams[id]?.opened == false)
+    }
+
+    @Test("half-close: one side finishes, the other goes on")
+    func halfClose() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        #expect(tunnel.exitStreams[exitID]?.finished == true)
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.sendAll([4, 5], on: exitID, fromEntry: false)
+        #expect(tunnel.entryStreams[id]?.data == [4, 5])
+        #expect(tunnel.entryStreams[id]?.ended == .some(nil))
+    }
+
+    @Test("a reset reaches the other side")
+    func reset() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.entry.reset(id, .connectionReset, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exitStreams[exitID]?.ended == .some(.connectionReset))
+        #expect(tunnel.entry.streamCount == 0)
+    }
+
+    @Test("a reader that stops is reset at its bound, and others go on")
+    func slowReader() throws {
+        var tunnel = SimulatedTunnel()
+        let slow = tunnel.open(1)
+        let slowExit = try #require(tunnel.exitStreams.keys.first)
+        tunnel.readersConsume = false
+        tunnel.sendAll(patterned(6 << 20, seed: 3), on: slowExit, fromEntry: false, finish: false)
+        #expect(tunnel.entryStreams[slow]?.ended == .some(.readerTooSlow))
+        #expect(tunnel.exitStreams[slowExit]?.ended == .some(.readerTooSlow))
+        #expect((tunnel.entryStreams[slow]?.data.count ?? 0) <= NIP74Configuration().receiveBuffer)
+        tunnel.readersConsume = true
+        let other = tunnel.open(2)
+        tunnel.sendAll([9], on: other, fromEntry: true)
+        #expect(tunnel.exitStreams.values.contains { $0.data == [9] })
+    }
+
+    @Test("refused messages are sent again in order, after a pause")
+    func rateLimited() throws {
+        var tunnel = SimulatedTunnel()
+        _ = tunnel.open(1)
+        let id = StreamID(rawValue: 1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.verdict = { byEntry, _ in byEntry ? .rejected(.rateLimited) : .accepted(SimulatedTunnel.path) }
+        let up = patterned(200_000, seed: 4)
+        tunnel.sendAll(up, on: id, fromEntry: true)
+        #expect(tunnel.exitStreams[exitID]?.data.isEmpty == true)
+        #expect(tunnel.reports.contains(.backedOff))
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(40))
+        #expect(tunnel.exitStreams[exitID]?.data == up)
+    }
+
+    @Test("a lost relay ends its streams rather than leave a hole")
+    func relayLost() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.entry.removePath(SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.entryStreams[id]?.ended == .some(.relayLost))
+    }
+
+    @Test("no relay, or an exit that nobody has heard of")
+    func noRelay() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.nobodyListens) }
+        #expect(tunnel.entryStreams[tunnel.open(1)]?.ended == .some(.exitSilent))
+        tunnel.verdict = { _, _ in .rejected(.unreachable) }
+        #expect(tunnel.entryStreams[tunnel.open(2)]?.ended == .some(.noRelay))
+        tunnel.entry.removePath(SimulatedTunnel.path, at: tunnel.moment)
+        #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
+    }
+
+    @Test("pings keep an idle stream, and silence ends it")
+    func idleness() {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.advance(.minutes(30))
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        #expect(tunnel.exit.streamCount == 1)
+        tunnel.verdict = { _, _ in .rejected(.refused) }
+        tunnel.advance(.minutes(6))
+        #expect(tunnel.entryStreams[id]?.ended == .some(.idle))
+        #expect(tunnel.exit.streamCount == 0)
+    }
+
+    @Test("a second CONNECT, a stale one and one too many dial nothing")
+    func refusedConnects() {
+        var configuration = NIP74Configuration()
+        configuration.streams = 2
+        var tunnel = SimulatedTunnel(configuration: configuration)
+        let message = NIP74Message(key: "a", kind: .connect, destination: "x.nostr")
+        tunnel.inject(message, toExit: true)
+        tunnel.inject(message, toExit: true)
+        #expect(tunnel.exitStreams.count == 1)
+        #expect(tunnel.reports == [.duplicateConnect])
+        tunnel.exit.receive(
+            NIP74Message(key: "b", kind: .connect).encoded(),
+            createdAt: tunnel.moment.seconds - 121,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        #expect(tunnel.reports.last == .staleConnect)
+        for key in ["c", "d"] { tunnel.inject(NIP74Message(key: key, kind: .connect), toExit: true) }
+        #expect(tunnel.exitStreams.count == 2)
+        #expect(tunnel.reports.last == .tooManyStreams)
+    }
+
+    @Test("garbage is counted and ends nothing")
+    func garbage() {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let inputs = [
+            "", "close", "{", "[]", "{\"key\":\"a\"}", "{\"key\":1,\"type\":\"DATA\"}",
+            "{\"key\":\"\",\"type\":\"DATA\"}",
+        ]
+        for text in inputs {
+            tunnel.entry.receive(Array(text.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+            tunnel.exit.receive(Array(text.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+        }
+        tunnel.settle()
+        #expect(tunnel.reports.filter { $0 == .malformedMessage }.count == inputs.count * 2)
+        tunnel.inject(NIP74Message(key: "zz", kind: .reset), toExit: true)
+        tunnel.inject(NIP74Message(key: "zz", kind: .data), toExit: false)
+        tunnel.inject(NIP74Message(key: "zz", kind: .accept), toExit: true)
+        tunnel.inject(NIP74Message(key: "zz", kind: .connectReverse), toExit: true)
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        #expect(tunnel.exit.streamCount == 1)
+    }
+}
+
+@Suite("NIP-74 dialect with the reference")
+struct NIP74PlainTests {
+    /// CONNECT as the reference sends it.
+    static func connect(_ key: String = "a") -> NIP74Message {
+        NIP74Message(key: key, kind: .connect, destination: "x.nostr")
+    }
+
+    @Test("an exit answers in what the client speaks, slowly, and says when it is over")
+    func exitToReference() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        tunnel.inject(
+            NIP74Message(key: "a", kind: .socks5Response, payload: .bytes(Array("GET".utf8)), destination: "x.nostr"),
+            toExit: true
+        )
+        let id = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[id]?.data == Array("GET".utf8))
+        let down = patterned(100_000, seed: 8)
+        tunnel.sendAll(down, on: id, fromEntry: false)
+        tunnel.advance(.seconds(10))
+        let sent = tunnel.published.filter { !$0.byEntry }
+        let messages = sent.compactMap { NIP74Message(plaintext: $0.plaintext) }
+        #expect(messages.count == 4)
+        #expect(messages.allSatisfy { $0.kind == .socks5Response && $0.destination.hasPrefix("nprofile1") })
+        let data = messages.flatMap { message -> [UInt8] in
+            if case .bytes(let bytes)? = message.payload { bytes } else { [] }
+        }
+        #expect(data == down)
+        // Its reader takes 32,768 bytes and polls every 100 ms.
+        for message in messages {
+            if case .bytes(let bytes)? = message.payload { #expect(bytes.count <= 30_555) }
+        }
+        for (earlier, later) in zip(sent, sent.dropFirst()) {
+            #expect(later.at - earlier.at >= .milliseconds(150))
+            #expect(later.createdAt > earlier.createdAt || later.at - earlier.at >= .milliseconds(250))
+        }
+        #expect(sent.last?.plaintext == NIP74Configuration.plainCloseMessage)
+        #expect(tunnel.exitStreams[id]?.ended == .some(nil))
+    }
+
+    @Test("DATA is answered with DATA")
+    func mirrorsData() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        tunnel.inject(NIP74Message(key: "a", kind: .data, payload: .bytes([1])), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([2], on: id, fromEntry: false, finish: false)
+        tunnel.advance(.seconds(1))
+        #expect(NIP74Message(plaintext: try #require(tunnel.published.last).plaintext)?.kind == .data)
+    }
+
+    @Test("first data inside CONNECT, and the text form of the NIP's example")
+    func textForm() throws {
+        var tunnel = SimulatedTunnel()
+        let text = #"{"key":"3b1f09a8","type":"CONNECT","data":"GET /hello HTTP/1.1","destination":"google.com"}"#
+        tunnel.exit.receive(
+            Array(text.utf8),
+            createdAt: tunnel.moment.seconds,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        let id = try #require(tunnel.exitStreams.keys.first)
+        // Once in the text form, what looks like base64 is text.
+        let more = #"{"key":"3b1f09a8","type":"DATA","data":"abcd"}"#
+        tunnel.exit.receive(Array(more.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exitStreams[id]?.data == Array("GET /hello HTTP/1.1abcd".utf8))
+    }
+
+    @Test("SOCKS5RESPONSE is base64 and nothing else")
+    func strictBase64() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        let bad = #"{"key":"a","type":"SOCKS5RESPONSE","data":"not base64!"}"#
+        tunnel.exit.receive(Array(bad.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exitStreams[id]?.ended == .some(.protocolViolation))
+    }
+
+    @Test("data that a sorting relay delivers before its CONNECT is kept for a while")
+    func orphans() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(NIP74Message(key: "a", kind: .socks5Response, payload: .bytes([1, 2])), toExit: true)
+        #expect(tunnel.exitStreams.isEmpty)
+        tunnel.inject(Self.connect(), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[id]?.data == [1, 2])
+        tunnel.inject(NIP74Message(key: "b", kind: .data, payload: .bytes([3])), toExit: true)
+        tunnel.advance(.seconds(3))
+        #expect(tunnel.reports == [.unknownStream])
+        tunnel.inject(Self.connect("b"), toExit: true)
+        #expect(tunnel.exitStreams.values.allSatisfy { $0.data != [3] })
+    }
+
+    @Test("an entry waits the grace, then speaks plain; the exit's word ends the wait")
+    func entryToReference() throws {
+        var tunnel = SimulatedTunnel()
+        // The reference ignores the extra member: nothing reaches our exit here.
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, _, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        let connect = try #require(NIP74Message(plaintext: plaintext))
+        #expect(connect.kind == .connect)
+        #expect(connect.payload == nil)
+        #expect(connect.destination == "x.nostr")
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.milliseconds(299))
+        #expect(tunnel.entryStreams[id]?.opened == false)
+        tunnel.advance(.milliseconds(2))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.reports == [.fellBackToPlain])
+    }
+
+    @Test("an acceptance that came late still wins")
+    func lateAcceptance() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.dial = { _ in nil }
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, let date, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        tunnel.exit.receive(plaintext, createdAt: date, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([4], on: exitID, fromEntry: false)
+        #expect(tunnel.exitStreams[exitID]?.data == [1, 2, 3])
+        #expect(tunnel.entryStreams[id]?.ended == .some(nil))
+    }
+}
+
+@Suite("NIP-74 messages")
+struct NIP74MessageTests {
+    @Test("members stand in the reference's order, empty ones are left out")
+    func encoding() {
+        let message = NIP74Message(key: "k", kind: .socks5Response, payload: .bytes([104, 105]), destination: "d")
+        #expect(
+            String(decoding: message.encoded(), as: UTF8.self)
+                == #"{"key":"k","type":"SOCKS5RESPONSE","data":"aGk=","destination":"d"}"#
+        )
+        let bare = NIP74Message(key: "k", kind: .connect)
+        #expect(String(decoding: bare.encoded(), as: UTF8.self) == #"{"key":"k","type":"CONNECT"}"#)
+    }
+
+    @Test("the largest data message fits the plaintext that a default strfry takes")
+    func sizes() {
+        let destination = String(repeating: "d", count: 120)
+        let key = "00000000-0000-4000-8000-000000000000"
+        let message = NIP74Message(
+            key: key,
+            kind: .socks5Response,
+            payload: .bytes([UInt8](repeating: 1, count: NIP74Configuration.maximumData)),
+            destination: destination
+        )
+        #expect(message.encoded().count <= NIP74Configuration.maximumPlaintext)
+        #expect(message.encoded().count > NIP74Configuration.maximumPlaintext - 8)
+    }
+
+    @Test("what our own nodes add survives a round trip")
+    func extensions() throws {
+        for message in [
+            NIP74Message(key: "k", kind: .connect, extensions: .init(versions: [0, 1], port: 22)),
+            NIP74Message(key: "k", kind: .accept, extensions: .init(versions: [0])),
+            NIP74Message(key: "k", kind: .reset, reason: .refused), NIP74Message(key: "k", kind: .fin),
+        ] {
+            #expect(NIP74Message(plaintext: message.encoded()) == message)
+        }
+    }
+}
