@@ -153,7 +153,7 @@ let package = Package(
         .testTarget(
             name: "TunnelTests",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "TestSupport",
+                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport",
                 nio("NIOCore"), nio("NIOPosix"), logging,
             ],
             swiftSettings: settings

@@ -112,6 +112,9 @@ public final class RelayConnection {
     var announced: Set<PublicKey> = []
     /// Called when a subscription has been in force for long enough to count as accepted.
     public var onSubscriptionSettled: (() -> Void)?
+    /// Called once when the connection opens, or with false when it took too long.
+    private var openWaiters: [UInt64: (Bool) -> Void] = [:]
+    private var nextWaiter: UInt64 = 0
     var queries: [SubscriptionID: RelayQuery] = [:]
     var nextQueryNumber = 0
 
@@ -168,6 +171,19 @@ public final class RelayConnection {
         self.epoch += 1
         self.failEverything()
         socket?.close()
+    }
+
+    /// Calls `body` once: true as soon as messages can be sent, false if that takes longer than `patience`.
+    public func whenOpen(within patience: TimeAmount, _ body: @escaping (Bool) -> Void) {
+        if self.isOpen {
+            body(true)
+            return
+        }
+        self.nextWaiter += 1
+        let number = self.nextWaiter
+        self.openWaiters[number] = body
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: patience) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
     }
 
     private func connect() {
@@ -239,6 +255,9 @@ public final class RelayConnection {
             self.subscription.connectionOpened(since: since)
             self.callbacks.onUp()
             self.advanceSubscription()
+            let waiters = self.openWaiters
+            self.openWaiters = [:]
+            for waiter in waiters.values { waiter(true) }
         case .failure(let error):
             self.goDown("\(error)", held: .zero)
         }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import Logging
 import NIOCore
 import NIOPosix
@@ -184,5 +185,124 @@ struct WholeTunnelTests {
         #expect(reply == SOCKS5Reply.hostUnreachable.rawValue)
         try await tunnel.stop()
         try await server.stop()
+    }
+
+    /// The reply to a request through a fresh entry.
+    static func reply(
+        for domain: String,
+        change: (inout EntryConfiguration) -> Void = { _ in }
+    ) async throws -> UInt8 {
+        var configuration = EntryConfiguration()
+        configuration.port = 0
+        change(&configuration)
+        let entry = try await EntryService.start(
+            configuration,
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        let reply = try await SOCKSClient.connect(
+            proxy: entry.localAddress,
+            domain: domain,
+            port: 80
+        ) { reply, _, _ in reply }
+        try await entry.stop()
+        return reply
+    }
+
+    @Test("a dead relay in a name stops nothing, in either place", arguments: [true, false])
+    func deadRelayInName(deadFirst: Bool) async throws {
+        let server = try await EchoServer.start()
+        let tunnel = try await WholeTunnel.start(backendPort: server.port)
+        let dead = try RelayURL("ws://127.0.0.1:1")
+        let live = try RelayURL(tunnel.relay.url)
+        let name = NostrName(
+            publicKey: tunnel.exit.name.publicKey,
+            relays: deadFirst ? [dead, live] : [live, dead]
+        )
+        #expect(try await Self.reply(for: name.encoded) == 0)
+        try await tunnel.stop()
+        try await server.stop()
+    }
+
+    @Test("a relay where the exit does not listen stops nothing")
+    func uselessRelayInName() async throws {
+        let server = try await EchoServer.start()
+        let tunnel = try await WholeTunnel.start(backendPort: server.port)
+        let other = try await RelayServer.start(
+            RelayConfiguration(host: "127.0.0.1", port: 0),
+            on: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        let name = NostrName(
+            publicKey: tunnel.exit.name.publicKey,
+            relays: [try RelayURL(other.url), try RelayURL(tunnel.relay.url)]
+        )
+        let entry = tunnel.entry
+        let echoed = try await SOCKSClient.connect(
+            proxy: entry.localAddress,
+            domain: name.encoded,
+            port: 80
+        ) { _, inbound, outbound in
+            try await outbound.write(ByteBuffer(bytes: [1, 2, 3]))
+            return try await inbound.read(3)
+        }
+        #expect(echoed == [1, 2, 3])
+        try await other.stop()
+        try await tunnel.stop()
+        try await server.stop()
+    }
+
+    @Test("a bare npub is found through the list of relays that its owner published")
+    func relayList() async throws {
+        let server = try await EchoServer.start()
+        let key = SecretKey.generate()
+        let tunnel = try await WholeTunnel.start(backendPort: server.port) { $0.secretKey = key }
+        let index = try await RelayServer.start(
+            RelayConfiguration(host: "127.0.0.1", port: 0),
+            on: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        let list = try Event.signed(
+            by: key,
+            createdAt: 1_700_000_000,
+            kind: .relayList,
+            tags: [
+                Nostr.Tag("r", "wss://write.example", "write"), Nostr.Tag("r", ByteString(tunnel.relay.url), "read"),
+            ],
+            content: ByteBuffer()
+        )
+        #expect(try await Self.publish(list, to: index))
+        let reply = try await Self.reply(for: key.publicKey.npub) {
+            $0.relays = [try? RelayURL(index.url)].compactMap { $0 }
+        }
+        #expect(reply == 0)
+        try await index.stop()
+        try await tunnel.stop()
+        try await server.stop()
+    }
+
+    /// Publishes an event and says whether the relay took it.
+    static func publish(_ event: Event, to relay: RelayServer) async throws -> Bool {
+        let (messages, continuation) = AsyncStream<ByteBuffer>.makeStream()
+        let socket = try await WebSocketClient.connect(
+            to: WebSocketClient.Target(
+                addresses: [relay.localAddress],
+                host: "127.0.0.1",
+                authority: "127.0.0.1",
+                requestTarget: "/",
+                tls: nil
+            ),
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            configuration: WebSocketConfiguration(),
+            events: WebSocket.Events(onMessage: { continuation.yield($0) }, onClose: { _ in continuation.finish() })
+        ).get()
+        try await socket.eventLoop.submit { socket.sendText(ClientMessage.encodeEvent(event)) }.get()
+        for await message in messages {
+            if case .ok(event.id, let accepted, _) = try RelayMessage.parse(message) {
+                try await socket.eventLoop.submit { socket.close() }.get()
+                return accepted
+            }
+        }
+        return false
     }
 }

@@ -39,6 +39,9 @@ public struct EntryConfiguration: Sendable {
     public var relayTimeout: TimeAmount = .seconds(10)
     /// After this, a request fails as soon as every relay of the name is known to be unreachable.
     public var relayPatience: TimeAmount = .seconds(2)
+    /// How long the first request to an exit waits for the slower ones of its relays: nobody knows by which the exit
+    /// can be reached, and CONNECT goes to all that are ready.
+    public var relayGathering: TimeAmount = .seconds(1)
     /// For the list of relays of a bare npub (NIP-65).
     public var relayListTimeout: TimeAmount = .seconds(3)
     /// How long the key and the connections for an exit are kept after its last stream.

@@ -27,10 +27,19 @@ final class EntryCore {
         /// Paths on which answers are heard.
         var ready: Set<PathID> = []
         var waiting: [Waiting] = []
+        /// Until then relays that are still connecting are waited for.
+        let gatheringDeadline: NIODeadline
+        /// Configured relays that were asked for the exit's list and have not answered.
+        var listQuestions = 0
+        /// Relays of that list: where the exit says that it reads.
+        var listed: Set<PathID> = []
+        /// Until then a listed relay is waited for, though another is ready.
+        var listedDeadline: NIODeadline?
 
-        init(address: ExitAddress, link: PeerLink) {
+        init(address: ExitAddress, link: PeerLink, gatheringDeadline: NIODeadline) {
             self.address = address
             self.link = link
+            self.gatheringDeadline = gatheringDeadline
         }
     }
 
@@ -190,13 +199,18 @@ final class EntryCore {
         } catch {
             throw .invalidName(.invalidKey)
         }
-        let association = Association(address: address, link: link)
+        let association = Association(
+            address: address,
+            link: link,
+            gatheringDeadline: .now() + self.configuration.relayGathering
+        )
+        self.serveLater(clientPublicKey, after: self.configuration.relayGathering)
         self.associations[address] = association
         self.associationsByKey[clientPublicKey] = association
         for url in address.relays {
             self.addRelay(url, policy: policy, to: association)
         }
-        if policy == .configured { self.findRelayList(of: association) }
+        if policy == .configured { self.askForRelayList(of: association) }
         return association
     }
 
@@ -237,9 +251,18 @@ final class EntryCore {
     }
 
     private func serveWaiting(of association: Association) {
-        guard !association.ready.isEmpty else { return }
-        // The name's order is the exit's preference.
-        let paths = association.ready.sorted { $0.rawValue < $1.rawValue }
+        guard !association.waiting.isEmpty, !association.ready.isEmpty, association.listQuestions == 0,
+            !self.isGathering(association)
+        else { return }
+        if let deadline = association.listedDeadline, deadline > .now(), association.ready.isDisjoint(with: association.listed)
+        {
+            return
+        }
+        // What the exit says of itself first, then the name's order, which is its preference too.
+        let paths = association.ready.sorted {
+            let (left, right) = (association.listed.contains($0), association.listed.contains($1))
+            return left != right ? left : $0.rawValue < $1.rawValue
+        }
         let waiting = association.waiting
         association.waiting = []
         for request in waiting {
@@ -247,6 +270,23 @@ final class EntryCore {
             let id = association.link.open(port: request.port, paths: paths, endpoint: proxy)
             request.completion(.success((association.link, id)))
             proxy.release()
+        }
+    }
+
+    private func serveLater(_ clientKey: PublicKey, after delay: TimeAmount) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: delay) {
+            guard let association = bound.value.associationsByKey[clientKey] else { return }
+            bound.value.serveWaiting(of: association)
+        }
+    }
+
+    /// Whether a relay of the exit may still come up without having failed, and is worth waiting for.
+    private func isGathering(_ association: Association) -> Bool {
+        guard association.gatheringDeadline > .now() else { return false }
+        return association.relays.indices.contains { index in
+            guard !association.ready.contains(PathID(rawValue: index)) else { return false }
+            return self.pool?.connection(association.relays[index])?.lastError == nil
         }
     }
 
@@ -264,35 +304,53 @@ final class EntryCore {
 
     // MARK: Relay lists (NIP-65)
 
-    /// Asks the configured relays where the exit reads, and adds those relays.
-    private func findRelayList(of association: Association) {
-        let filter = Filter(authors: [association.address.publicKey], kinds: [.relayList], limit: 1)
+    /// Asks the configured relays that are up, or come up soon, where the exit reads.
+    private func askForRelayList(of association: Association) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let clientKey = association.link.ownKey.publicKey
-        for url in self.configuration.relays {
-            guard let connection = self.pool?.connection(RelayPool.Key(url: url, lane: Self.lane)), connection.isOpen
-            else { continue }
-            connection.query(filter, timeout: self.configuration.relayListTimeout) { events in
-                bound.value.addListedRelays(events, of: clientKey)
+        let filter = Filter(authors: [association.address.publicKey], kinds: [.relayList], limit: 1)
+        for key in association.relays {
+            guard let connection = self.pool?.connection(key) else { continue }
+            association.listQuestions += 1
+            connection.whenOpen(within: self.configuration.relayPatience) { isOpen in
+                guard isOpen else {
+                    bound.value.relayListAnswered([], of: clientKey)
+                    return
+                }
+                connection.query(filter, timeout: bound.value.configuration.relayListTimeout) { events in
+                    bound.value.relayListAnswered(events, of: clientKey)
+                }
             }
         }
     }
 
-    private func addListedRelays(_ events: [ReceivedEvent], of clientKey: PublicKey) {
+    private func relayListAnswered(_ events: [ReceivedEvent], of clientKey: PublicKey) {
         guard let association = self.associationsByKey[clientKey] else { return }
+        association.listQuestions -= 1
         let newest = events.map(\.event)
             .filter { $0.kind == .relayList && $0.pubkey == association.address.publicKey }
             .filter { (try? $0.verify()) != nil }
             .max { $0.createdAt < $1.createdAt }
-        guard let newest else { return }
-        let read = newest.tags.filter { tag in
+        if let newest { self.addListedRelays(newest, to: association) }
+        self.serveWaiting(of: association)
+    }
+
+    private func addListedRelays(_ list: Event, to association: Association) {
+        let read = list.tags.filter { tag in
             tag.name == "r" && (tag.fields.count < 3 || tag.fields[2] == "read")
         }
         let urls = read.compactMap { $0.value.flatMap { try? RelayURL($0.text) } }.removingDuplicates()
         for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
         where association.relays.count < 2 * EntryConfiguration.maximumRelaysPerName {
             self.addRelay(url, policy: self.namedPolicy, to: association)
+            let key = RelayPool.Key(url: url, lane: Self.lane)
+            if let index = association.relays.firstIndex(of: key) {
+                association.listed.insert(PathID(rawValue: index))
+            }
         }
+        guard !association.listed.isEmpty else { return }
+        association.listedDeadline = .now() + self.configuration.relayPatience
+        self.serveLater(association.link.ownKey.publicKey, after: self.configuration.relayPatience)
     }
 
     // MARK: Relays
@@ -320,6 +378,7 @@ final class EntryCore {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             let path = PathID(rawValue: index)
             if association.ready.remove(path) != nil { association.link.removePath(path) }
+            self.serveWaiting(of: association)
         }
     }
 

@@ -176,7 +176,7 @@ final class PeerLink {
                 tags: [Tag("p", ByteString(self.peer.hex))],
                 content: ByteBuffer(bytes: try self.conversation.seal(plaintext))
             )
-            self.send(event.id, ClientMessage.encodeEvent(event), token, paths[...])
+            self.send(event.id, ClientMessage.encodeEvent(event), token, paths)
         } catch {
             // Neither sealing nor signing fails with keys and lengths that got this far.
             self.logger.error("cannot seal a message", metadata: ["error": "\(error)"])
@@ -184,41 +184,41 @@ final class PeerLink {
         }
     }
 
-    /// Sends the same event by the first path that takes it.
-    private func send(_ id: EventID, _ message: ByteBuffer, _ token: MessageToken, _ paths: ArraySlice<PathID>) {
-        guard let path = paths.first else { return }
-        let rest = paths.dropFirst()
-        func fail(_ outcome: PublishOutcome) {
-            if rest.isEmpty {
-                self.dialect.published(token, outcome, at: self.now)
-                self.drain()
-            } else {
-                self.send(id, message, token, rest)
+    /// Sends one event by every path; reports the first acceptance, or the last failure.
+    private func send(_ id: EventID, _ message: ByteBuffer, _ token: MessageToken, _ paths: [PathID]) {
+        var unanswered = paths.count
+        var isReported = false
+        func report(_ outcome: PublishOutcome) {
+            unanswered -= 1
+            if case .accepted = outcome {} else if unanswered > 0 { return }
+            guard !isReported else { return }
+            isReported = true
+            self.dialect.published(token, outcome, at: self.now)
+            self.drain()
+        }
+        for path in paths {
+            guard let connection = self.connections(path) else {
+                report(.rejected(.unreachable))
+                continue
             }
+            connection.publish(id, message) { result in report(Self.outcome(result, path)) }
+            self.dialect.setWritable(path, connection.isWritable, at: self.now)
         }
-        guard let connection = self.connections(path) else {
-            fail(.rejected(.unreachable))
-            return
-        }
-        connection.publish(id, message) { result in
-            switch result {
-            case .accepted, .unanswered:
-                // Silence is not a no: some relays never answer.
-                self.dialect.published(token, .accepted(path), at: self.now)
-                self.drain()
-            case .rejected(let reason):
-                switch reason.prefix {
-                case .rateLimited: fail(.rejected(.rateLimited))
-                case .mute: fail(.rejected(.nobodyListens))
-                default: fail(.rejected(.refused))
-                }
-            case .unreachable:
-                fail(.rejected(.unreachable))
-            case .lost:
-                fail(.lost)
+    }
+
+    private static func outcome(_ result: RelayConnection.PublishResult, _ path: PathID) -> PublishOutcome {
+        switch result {
+        // Silence is not a no: some relays never answer.
+        case .accepted, .unanswered: .accepted(path)
+        case .rejected(let reason):
+            switch reason.prefix {
+            case .rateLimited: .rejected(.rateLimited)
+            case .mute: .rejected(.nobodyListens)
+            case .duplicate, .pow, .blocked, .invalid, .restricted, .error, .authRequired, nil: .rejected(.refused)
             }
+        case .unreachable: .rejected(.unreachable)
+        case .lost: .lost
         }
-        self.dialect.setWritable(path, connection.isWritable, at: self.now)
     }
 
     // MARK: Actions

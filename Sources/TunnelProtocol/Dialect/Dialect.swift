@@ -69,7 +69,7 @@ public struct MessageToken: Hashable, Sendable {
 public enum PublishOutcome: Hashable, Sendable {
     /// The relay of this path took it.
     case accepted(PathID)
-    /// Every path that was named refused it; the last one's reason.
+    /// Every path that was named refused it; one of the reasons.
     case rejected(PublishRejection)
     /// The connection ended before the relay answered: nobody knows.
     case lost
@@ -100,7 +100,7 @@ public protocol Dialect {
     ///
     /// - Parameters:
     ///   - port: The port asked for; 0 if none.
-    ///   - paths: The paths to try, best first. They were added before.
+    ///   - paths: The paths on which the exit may listen, best first. They were added before.
     mutating func open(_ stream: StreamID, port: UInt16, paths: [PathID], at now: Moment)
     /// The target of an ``DialectAction/incoming(_:_:)`` stream is connected (exit).
     mutating func connected(_ stream: StreamID, at now: Moment)
@@ -138,7 +138,8 @@ public protocol Dialect {
 
 /// What a dialect wants done.
 public enum DialectAction: Sendable {
-    /// Seal, date, sign and send. To the first path, and to the next ones only as the one before fails.
+    /// Seal, date, sign and send one event to every one of the paths. It counts as accepted when the first relay took
+    /// it, and as failed when all did not.
     case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID])
     /// The peer opened a stream (exit): connect its target, then ``Dialect/connected(_:at:)`` or a reset. Data may come
     /// before.

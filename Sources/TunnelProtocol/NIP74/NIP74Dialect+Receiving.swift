@@ -151,8 +151,9 @@ extension NIP74Dialect {
         }
         switch stream.phase {
         case .connecting, .waiting:
-            // The exit spoke, so it has CONNECT, by this path if its OK is still under way.
-            if case .connecting = stream.phase { self.streams[id]?.path = path }
+            // The exit spoke, so it has CONNECT, and answers on the relay by which it came.
+            if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
+            if self.paths[path] != nil { self.streams[id]?.path = path }
             self.streams[id]?.phase = .waiting
         case .dialling, .open:
             break

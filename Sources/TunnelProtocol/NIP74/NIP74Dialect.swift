@@ -174,7 +174,8 @@ public struct NIP74Dialect: Dialect {
         self.streams[id] = stream
         self.streamsByKey[message.key] = id
         self.tokenOwners[token] = id
-        // CONNECT carries the true time: an exit may refuse others.
+        // CONNECT carries the true time: an exit may refuse others. It goes to every relay of the name, as one event,
+        // because the exit may have lost any of them; the exit drops what it has seen.
         self.actions.append(
             .publish(token, plaintext: message.encoded(), createdAt: now.seconds, paths: usable)
         )

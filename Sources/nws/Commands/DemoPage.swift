@@ -29,7 +29,7 @@ enum DemoPage {
               main { max-width: 42rem; margin: 0 auto; padding: 3rem 1.25rem }
               h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .75rem }
               p { margin: 0 0 1rem } .soft { color: var(--soft) }
-              ol { list-style: none; margin: 2rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .75rem }
+              ol { list-style: none; margin: 2rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); gap: .75rem }
               li { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem .9rem }
               li b { display: block; color: var(--mark) } li span { font-size: .85rem; color: var(--soft) }
               code { font: .85rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; background: color-mix(in srgb, var(--line) 45%, transparent); padding: .1rem .3rem; border-radius: .3rem }

@@ -26,7 +26,7 @@ struct EntryCommand: AsyncParsableCommand {
     )
 
     @Option(
-        name: .long,
+        parsing: .upToNextOption,
         help: ArgumentHelp(
             "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
             valueName: "url"

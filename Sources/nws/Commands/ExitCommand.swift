@@ -27,7 +27,7 @@ struct ExitCommand: AsyncParsableCommand {
     )
 
     @Option(
-        name: .long,
+        parsing: .upToNextOption,
         help: ArgumentHelp("Relay to listen on; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
