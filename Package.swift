@@ -153,7 +153,8 @@ let package = Package(
         .testTarget(
             name: "TunnelTests",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport",
+                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                "TestSupport",
                 nio("NIOCore"), nio("NIOPosix"), logging,
             ],
             swiftSettings: settings

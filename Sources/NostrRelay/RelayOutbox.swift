@@ -20,6 +20,8 @@ final class RelayOutbox: Sendable {
         var queuedBytes = 0
         var isScheduled = false
         var isClosed = false
+        /// More waited than may.
+        var hasOverflowed = false
     }
 
     private let eventLoop: any EventLoop
@@ -53,9 +55,14 @@ final class RelayOutbox: Sendable {
     func send(_ parts: [ByteBuffer]) {
         let length = parts.reduce(0) { $0 + $1.readableBytes }
         let mustSchedule = self.state.withLock { state in
-            guard !state.isClosed else { return false }
-            state.queue.append(parts)
-            state.queuedBytes += length
+            guard !state.isClosed, !state.hasOverflowed else { return false }
+            if state.queuedBytes + length > self.maximumBytes {
+                state.hasOverflowed = true
+                state.queue = []
+            } else {
+                state.queue.append(parts)
+                state.queuedBytes += length
+            }
             guard !state.isScheduled else { return false }
             state.isScheduled = true
             return true
@@ -65,19 +72,22 @@ final class RelayOutbox: Sendable {
     }
 
     private func drain() {
-        let (socket, messages) = self.state.withLock { state in
+        let (socket, messages, hasOverflowed) = self.state.withLock { state in
             state.isScheduled = false
-            guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]]()) }
+            guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]](), false) }
             let messages = state.queue
             state.queue = []
             state.queuedBytes = 0
-            return (socket, messages)
+            return (socket, messages, state.hasOverflowed)
         }
         guard let socket else { return }
         for parts in messages {
             socket.sendText(parts)
         }
-        if !socket.isWritable, socket.bufferedBytes > self.maximumBytes {
+        if hasOverflowed {
+            self.metrics.slowReaders.increment()
+            socket.abort()
+        } else if !socket.isWritable, socket.bufferedBytes > self.maximumBytes {
             self.metrics.slowReaders.increment()
             socket.abort()
         }

@@ -254,7 +254,8 @@ final class EntryCore {
         guard !association.waiting.isEmpty, !association.ready.isEmpty, association.listQuestions == 0,
             !self.isGathering(association)
         else { return }
-        if let deadline = association.listedDeadline, deadline > .now(), association.ready.isDisjoint(with: association.listed)
+        if let deadline = association.listedDeadline, deadline > .now(),
+            association.ready.isDisjoint(with: association.listed)
         {
             return
         }

@@ -21,7 +21,7 @@ struct ConsoleLogHandler: LogHandler {
         var merged = self.metadata
         if let metadata = event.metadata { merged.merge(metadata) { _, new in new } }
         let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
-        let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
+        let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         let parts = [time, event.level.rawValue, Self.printable(event.message.description)] + pairs
         Console.error(parts.joined(separator: " "))
     }

@@ -53,7 +53,7 @@ struct KeyFile {
     /// Writes a fresh key. Fails if the file is there.
     func create() throws -> SecretKey {
         let key = SecretKey.generate()
-        let folder = (self.path as NSString).deletingLastPathComponent
+        let folder = self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? ""
         if !folder.isEmpty {
             do {
                 try FileManager.default.createDirectory(

@@ -80,13 +80,13 @@ enum ProcessSetup {
             while let wasSignal = try await group.next() {
                 if wasSignal { break }
             }
-            group.cancelAll()
-        }
-        // A role that can't finish in time is ended all the same.
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await stop() }
-            group.addTask { try? await Task.sleep(for: Self.shutdownDeadline) }
-            await group.next()
+            // Here and not behind the group: `start` may wait for what only `stop` ends. A role that can't finish in
+            // time is ended all the same.
+            group.addTask {
+                try await Task.sleep(for: Self.shutdownDeadline)
+                endProcess(0)
+            }
+            try? await stop()
             endProcess(0)
         }
     }

@@ -1,0 +1,186 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""NIP-74 as the reference speaks it: a client and an exit, with nothing negotiated on top."""
+
+import base64
+import json
+import socket
+import threading
+import time
+import uuid
+
+from nostr_sdk import Keys, Nip19Profile, Nip44Version, PublicKey, RelayUrl, nip44_decrypt, nip44_encrypt
+from websockets.exceptions import ConnectionClosed
+
+from nostr_wire import RelayConnection, signed
+from processes import TIMEOUT
+
+KIND = 28333
+MEMBERS = {"key", "type", "data", "destination", "entryPublicAddress"}
+
+
+class Peer:
+    """Keys and one connection to a relay."""
+
+    def __init__(self, relay_url, keys=None):
+        self.keys = keys or Keys.generate()
+        self.pubkey = self.keys.public_key().to_hex()
+        self.relay_url = relay_url
+        self.relay = RelayConnection(relay_url)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        self.relay.close()
+
+    def seal(self, receiver, plaintext):
+        secret, public = self.keys.secret_key(), PublicKey.parse(receiver)
+        content = nip44_encrypt(secret, public, plaintext, Nip44Version.V2)
+        return signed(self.keys, KIND, content, [["p", receiver]])
+
+    def open(self, event):
+        return nip44_decrypt(self.keys.secret_key(), PublicKey.parse(event["pubkey"]), event["content"])
+
+    @staticmethod
+    def message(key, kind, data, destination):
+        """A message with its members in the reference's order; empty ones are left out."""
+        encoded = base64.b64encode(data).decode() if isinstance(data, bytes) else data
+        members = {"key": key, "type": kind, "data": encoded, "destination": destination}
+        return json.dumps({name: value for name, value in members.items() if value}, separators=(",", ":"))
+
+
+class PlainClient(Peer):
+    """One stream to an exit."""
+
+    def __init__(self, relay_url, exit_pubkey, destination):
+        super().__init__(relay_url)
+        self.exit = exit_pubkey
+        self.destination = destination
+        self.key = str(uuid.uuid4())
+        self.events = []
+        self.messages = []
+        self.data = b""
+        self.relay.subscribe(
+            "answers", {"kinds": [KIND], "authors": [exit_pubkey], "since": int(time.time()), "#p": [self.pubkey]}
+        )
+
+    def connect(self, data=None):
+        self.send(data, "CONNECT")
+
+    def send(self, data, kind="SOCKS5RESPONSE"):
+        self.relay.accepts(self.seal(self.exit, self.message(self.key, kind, data, self.destination)))
+
+    def receive(self, timeout=TIMEOUT):
+        """The next answer: a message, or the text of what isn't one."""
+        event = self.relay.next_event("answers", timeout)
+        self.events.append(event)
+        plaintext = self.open(event)
+        try:
+            message = json.loads(plaintext)
+        except ValueError:
+            return plaintext
+        self.messages.append(message)
+        self.data += base64.b64decode(message.get("data", ""), validate=True)
+        return message
+
+    def receive_data(self, count):
+        """All data so far, once there are so many bytes."""
+        while len(self.data) < count:
+            message = self.receive()
+            assert isinstance(message, dict), f"the stream ended after {len(self.data)} bytes: {message!r}"
+        return self.data
+
+    def receive_to_close(self):
+        """All data until a message that is not JSON, which is returned with it."""
+        while isinstance(message := self.receive(), dict):
+            pass
+        return self.data, message
+
+
+class PlainExit(Peer):
+    """An exit whose streams end at a backend. `received` holds (time, message) in order."""
+
+    def __init__(self, relay_url, backend=None, answer_type="SOCKS5RESPONSE"):
+        super().__init__(relay_url)
+        self.backend = backend
+        self.answer_type = answer_type
+        self.received = []
+        self.streams = {}
+        self.relay.subscribe("exit", {"kinds": [KIND], "since": int(time.time()), "#p": [self.pubkey]})
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            while True:
+                event = self.relay.next_event("exit", timeout=TIMEOUT * 4)
+                message = json.loads(self.open(event))
+                self.received.append((time.monotonic(), message))
+                self.handle(event["pubkey"], message)
+        except (ConnectionClosed, OSError):
+            pass
+
+    def handle(self, client, message):
+        key = message["key"]
+        if message["type"] == "CONNECT":
+            self.connected(client, key)
+        elif message["type"] in ("SOCKS5RESPONSE", "DATA") and key in self.streams:
+            self.data_came(client, key, base64.b64decode(message.get("data", ""), validate=True))
+
+    def connected(self, client, key):
+        host, port = self.backend.rsplit(":", 1)
+        self.streams[key] = socket.create_connection((host, int(port)), TIMEOUT)
+        threading.Thread(target=self._forward, args=(client, key), daemon=True).start()
+
+    def data_came(self, client, key, data):
+        self.streams[key].sendall(data)
+
+    def _forward(self, client, key):
+        try:
+            while data := self.streams[key].recv(30_555):
+                self.answer(client, key, data)
+        except (ConnectionClosed, OSError):
+            pass
+
+    def close(self):
+        super().close()
+        self._thread.join(TIMEOUT)
+        for stream in self.streams.values():
+            if isinstance(stream, socket.socket):
+                stream.close()
+
+    def answer(self, client, key, data):
+        profile = Nip19Profile(PublicKey.parse(client), [RelayUrl.parse(self.relay_url)]).to_bech32()
+        self.relay.send("EVENT", self.seal(client, self.message(key, self.answer_type, data, profile)))
+
+
+class ScriptedExit(PlainExit):
+    """Says what the script says, `("expect", data)` and `("send", message)`, to the one stream it gets."""
+
+    def __init__(self, relay_url, script):
+        self.script = list(script)
+        self.unread = b""
+        super().__init__(relay_url)
+
+    def connected(self, client, key):
+        self.streams[key] = True
+        self.advance(client, key)
+
+    def data_came(self, client, key, data):
+        self.unread += data
+        self.advance(client, key)
+
+    def advance(self, client, key):
+        while self.script:
+            step, value = self.script[0]
+            if step == "send":
+                self.relay.send("EVENT", self.seal(client, json.dumps({**value, "key": key}, separators=(",", ":"))))
+            elif self.unread.startswith(value):
+                self.unread = self.unread[len(value) :]
+            else:
+                return
+            self.script.pop(0)

@@ -1,0 +1,94 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""A SOCKS client that sends any bytes, right ones and wrong ones."""
+
+import ipaddress
+import socket
+
+from backends import read_exactly, read_to_end
+from processes import TIMEOUT
+
+CONNECT, BIND, UDP_ASSOCIATE = 1, 2, 3
+SUCCEEDED, NOT_ALLOWED, HOST_UNREACHABLE, REFUSED, NO_COMMAND, NO_ADDRESS_TYPE = 0, 2, 4, 5, 7, 8
+
+
+class SocksClient:
+    """One connection to an entry."""
+
+    def __init__(self, address, timeout=TIMEOUT):
+        self.socket = socket.create_connection(address, timeout)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.socket.close()
+
+    def greet(self, methods=b"\x00"):
+        """Offers the methods and returns the one chosen."""
+        self.socket.sendall(b"\x05" + bytes([len(methods)]) + methods)
+        version, method = read_exactly(self.socket, 2)
+        assert version == 5
+        return method
+
+    def authenticate(self, user=b"user", password=b"password"):
+        """RFC 1929; returns the status."""
+        self.socket.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
+        version, status = read_exactly(self.socket, 2)
+        assert version == 1
+        return status
+
+    def request(self, host, port=80, command=CONNECT):
+        """Asks for a host, a name or an IP address, and returns the code of the reply."""
+        try:
+            address = ipaddress.ip_address(host)
+            encoded = bytes([1 if address.version == 4 else 4]) + address.packed
+        except ValueError:
+            encoded = b"\x03" + bytes([len(host)]) + host.encode()
+        return self.raw_request(encoded, port, command)
+
+    def raw_request(self, address, port=80, command=CONNECT):
+        self.socket.sendall(bytes([5, command, 0]) + address + port.to_bytes(2, "big"))
+        return self.reply()
+
+    def reply(self):
+        """Reads a whole reply and returns its code."""
+        head = read_exactly(self.socket, 4)
+        assert len(head) == 4, f"not a reply: {head!r}"
+        version, code, reserved, kind = head
+        assert (version, reserved) == (5, 0)
+        assert kind in (1, 4)
+        assert len(read_exactly(self.socket, {1: 4, 4: 16}[kind] + 2)) == {1: 6, 4: 18}[kind]
+        return code
+
+    def is_closed(self):
+        """Waits for the entry to close, without another byte."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionError:
+            return True
+
+
+def reply_to(address, host, port=80, command=CONNECT):
+    """The reply to a request for the host on a connection of its own."""
+    with SocksClient(address) as client:
+        assert client.greet() == 0
+        return client.request(host, port, command)
+
+
+def open_stream(address, host, port=80):
+    """A connection through the entry to the host."""
+    client = SocksClient(address, TIMEOUT * 2)
+    assert client.greet() == 0
+    code = client.request(host, port)
+    assert code == SUCCEEDED, f"SOCKS reply {code}"
+    return client
+
+
+def http_get(address, host, path):
+    """The body of an answer of HTTP/1.1, fetched without help of others."""
+    with open_stream(address, host) as client:
+        client.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: backend\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = read_to_end(client.socket).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        return body

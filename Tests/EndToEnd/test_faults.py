@@ -1,0 +1,179 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Readers that stop, relays that die, services that vanish."""
+
+import select
+import signal
+import socket
+import struct
+import time
+
+from backends import TCPBackend, content, echo, read_to_end, sha256
+from processes import TIMEOUT, eventually
+from programs import Curl
+from raw_socks import SocksClient, open_stream
+
+MEGABYTE = 1_000_000
+PARTIAL_FILE, EMPTY_REPLY, RECEIVE_ERROR = 18, 52, 56
+MOST_MEMORY = 200 * MEGABYTE
+
+
+# A reader that stops reading
+
+
+def start_endless_download(entry, host):
+    """A connection with an answer without end, of which nothing is read."""
+    client = SocksClient(entry.address)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    client.greet()
+    assert client.request(host) == 0
+    client.socket.sendall(b"GET /endless HTTP/1.1\r\nHost: backend\r\n\r\n")
+    return client
+
+
+def wait_for_reset(client, timeout=60):
+    """Waits until the other side is gone, without reading."""
+    poll = select.poll()
+    poll.register(client.socket, select.POLLERR | select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    assert poll.poll(timeout * 1000), "the stream was not reset"
+
+
+def test_stream_of_a_reader_that_stops_is_reset_and_the_service_told(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    with start_endless_download(entry, exit_node.name) as client:
+        wait_for_reset(client)
+        assert http.endless_ended.wait(TIMEOUT)
+
+
+def test_memory_stays_bounded_when_readers_stop(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    clients = [start_endless_download(entry, exit_node.name) for _ in range(4)]
+    for client in clients:
+        wait_for_reset(client)
+        client.socket.close()
+    for role in (entry, exit_node):
+        peak = role.process.peak_memory()
+        assert peak is None or peak < MOST_MEMORY, f"{peak} bytes: {role.process.describe()}"
+
+
+def test_another_download_is_unharmed_by_a_reader_that_stops(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    with start_endless_download(entry, exit_node.name) as client:
+        assert http.endless_started.wait(TIMEOUT)
+        fetch = Curl(sandbox, entry, exit_node.name, f"/bytes/{10 * MEGABYTE}")
+        assert fetch.digest() == sha256(content(10 * MEGABYTE))
+        wait_for_reset(client)
+
+
+def test_reader_that_is_slow_gets_everything_that_fits_the_buffers(sandbox, http):
+    """Two megabytes wait in the tunnel until the client begins to read."""
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    count = 2 * MEGABYTE
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(f"GET /close/{count} HTTP/1.0\r\n\r\n".encode())
+        # By the time another download is through, this one has been waiting.
+        assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").body() == content(count)
+        assert read_to_end(client.socket).endswith(b"\r\n\r\n" + content(count))
+
+
+# A relay that dies
+
+
+def interrupted_download(sandbox, http, entry, exit_node, relay, count=20 * MEGABYTE):
+    """A download whose relay is killed while half of the body is still to come."""
+    fetch = Curl(sandbox, entry, exit_node.name, f"/gated/{count}")
+    eventually(lambda: fetch.size > 0)
+    assert http.half_sent.wait(TIMEOUT)
+    relay.process.send(signal.SIGKILL)
+    relay.process.wait()
+    http.release.set()
+    return fetch
+
+
+def test_client_sees_an_error_when_the_relay_dies_in_a_download(sandbox, http):
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    count = 20 * MEGABYTE
+    fetch = interrupted_download(sandbox, http, entry, exit_node, relay, count)
+    assert fetch.status() in (PARTIAL_FILE, EMPTY_REPLY, RECEIVE_ERROR), fetch.process.describe()
+    received = fetch.body_file.read_bytes()
+    assert len(received) < count
+    assert received == content(count)[: len(received)]
+
+
+def test_new_requests_work_after_the_relay_came_back(sandbox, http):
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    interrupted_download(sandbox, http, entry, exit_node, relay).status()
+    sandbox.relay(listen=relay.address)
+
+    def fetched():
+        fetch = Curl(sandbox, entry, exit_node.name, "/bytes/1000", timeout=5)
+        return fetch.status() == 0 and fetch.body() == content(1000)
+
+    assert eventually(fetched, timeout=60)
+    assert exit_node.process.is_running and entry.process.is_running
+
+
+def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve):
+    ended = []
+
+    def note_end(connection):
+        try:
+            echo(connection)
+        finally:
+            ended.append(time.monotonic())
+
+    relay, exit_node, entry = sandbox.tunnel(serve(note_end).address)
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        assert client.socket.recv(1) == b"x"
+        relay.process.send(signal.SIGKILL)
+        assert client.is_closed()
+        eventually(lambda: ended)
+
+
+# A peer or a service that vanishes
+
+
+def test_client_sees_the_end_when_the_exit_is_stopped(sandbox, serve):
+    _, exit_node, entry = sandbox.tunnel(serve(echo).address)
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        assert client.socket.recv(1) == b"x"
+        exit_node.process.send(signal.SIGTERM)
+        assert client.is_closed()
+
+
+def test_reset_by_the_service_is_not_a_good_end(sandbox, serve):
+    """A body without length that is cut off must not look whole."""
+
+    def reset(connection):
+        connection.recv(100)
+        connection.sendall(b"half of it")
+        connection.recv(100)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    _, exit_node, entry = sandbox.tunnel(serve(reset).address)
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"go")
+        assert client.socket.recv(100) == b"half of it"
+        client.socket.sendall(b"on")
+        try:
+            ended_well = client.socket.recv(1) == b""
+        except ConnectionError:
+            ended_well = False
+        assert not ended_well
+
+
+def test_service_that_comes_back_is_reached_again(sandbox, http):
+    gone = TCPBackend(echo)
+    _, exit_node, entry = sandbox.tunnel(gone.address)
+    gone.close()
+    with SocksClient(entry.address) as client:
+        client.greet()
+        assert client.request(exit_node.name) == 5
+    port = int(gone.address.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", port)) as back, open_stream(entry.address, exit_node.name) as client:
+        connection, _ = back.accept()
+        with connection:
+            client.socket.sendall(b"there again")
+            assert connection.recv(100) == b"there again"

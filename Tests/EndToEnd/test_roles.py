@@ -1,0 +1,194 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""How relay, exit and entry start, recover and end."""
+
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as websocket
+from websockets.sync.server import serve as websocket_server
+
+from backends import echo
+from processes import TIMEOUT
+from programs import Curl
+from raw_socks import HOST_UNREACHABLE, open_stream, reply_to
+from sandbox import unused_port
+
+UNAVAILABLE = 69
+SHUTDOWN = 5
+
+
+# Ready
+
+
+def test_relay_prints_one_line_and_listens_by_then(sandbox):
+    relay = sandbox.relay()
+    with websocket(relay.url):
+        assert relay.process.keys() == ["relay"]
+
+
+def test_entry_prints_one_line_and_listens_by_then(sandbox):
+    entry = sandbox.entry()
+    with socket.create_connection(entry.address):
+        assert entry.process.keys() == ["socks"]
+
+
+def test_exit_prints_four_lines(sandbox):
+    exit_node = sandbox.exit([sandbox.relay().url])
+    assert exit_node.process.keys() == ["pubkey", "npub", "name", "nprofile"]
+
+
+def test_port_zero_takes_a_free_port(sandbox):
+    first, second = sandbox.relay(), sandbox.relay()
+    assert first.url != second.url
+    assert not first.url.endswith(":0")
+
+
+def test_relay_and_entry_listen_on_ipv6(sandbox):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 on loopback")
+    relay = sandbox.relay(listen="[::1]:0")
+    assert relay.url.startswith("ws://[::1]:")
+    with websocket(relay.url):
+        pass
+    entry = sandbox.entry(listen="[::1]:0")
+    assert entry.socks.startswith("[::1]:")
+    socket.create_connection(entry.address).close()
+
+
+def test_exit_is_not_ready_before_a_relay_took_its_subscription(sandbox):
+    asked = threading.Event()
+
+    def refuse(connection):
+        try:
+            for text in connection:
+                if text.startswith('["REQ",'):
+                    subscription = text.split('"')[3]
+                    connection.send(f'["CLOSED","{subscription}","restricted: not here"]')
+                    asked.set()
+        except ConnectionClosed:
+            pass
+
+    with websocket_server(refuse, "127.0.0.1", 0, compression=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        process = sandbox.starting_exit(["ws://127.0.0.1:%d" % server.socket.getsockname()[1]])
+        assert asked.wait(TIMEOUT), process.describe()
+        assert process.is_running and process.stdout == []
+        server.shutdown()
+
+
+def test_exit_is_ready_with_one_of_two_relays(sandbox):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([f"ws://127.0.0.1:{unused_port()}", relay.url])
+    assert exit_node.process.is_running
+
+
+def test_exit_logs_its_name_as_domain(sandbox):
+    exit_node = sandbox.exit([sandbox.relay().url])
+    assert exit_node.process.wait_for_log(f"domain={exit_node.name}")
+
+
+def test_entry_needs_no_relay_but_a_name_without_relays_does(sandbox):
+    exit_node = sandbox.exit([sandbox.relay().url])
+    entry = sandbox.entry()
+    assert reply_to(entry.address, exit_node.npub) == HOST_UNREACHABLE
+    assert entry.process.wait_for_log("relay")
+
+
+# Relays that come and go
+
+
+def test_exit_waits_for_a_relay_that_starts_later(sandbox):
+    address = f"127.0.0.1:{unused_port()}"
+    exit_process = sandbox.starting_exit([f"ws://{address}"])
+    exit_process.wait_for_log("domain=")
+    assert exit_process.stdout == []
+    sandbox.relay(listen=address)
+    assert exit_process.value("name")
+
+
+def test_killed_relay_starts_again_on_its_port_at_once(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address)
+    entry = sandbox.entry()
+    assert len(Curl(sandbox, entry, exit_node.name, "/bytes/1000").body()) == 1000
+    relay.process.kill()
+    assert sandbox.relay(listen=relay.address).url == relay.url
+
+
+# One exit for a key
+
+
+def test_second_exit_with_the_same_key_file_is_refused(sandbox):
+    relay = sandbox.relay()
+    first = sandbox.exit([relay.url])
+    second = sandbox.starting_exit([relay.url])
+    assert second.wait() == UNAVAILABLE
+    assert second.stdout == []
+    assert first.process.is_running
+
+
+def test_second_exit_with_the_state_file_is_refused(sandbox):
+    relay = sandbox.relay()
+    sandbox.exit([relay.url], key_file=None)
+    assert sandbox.starting_exit([relay.url], key_file=None).wait() == UNAVAILABLE
+
+
+def test_exit_starts_with_the_key_file_of_one_that_was_killed(sandbox):
+    relay = sandbox.relay()
+    first = sandbox.exit([relay.url])
+    first.process.send(signal.SIGKILL)
+    first.process.wait()
+    assert sandbox.exit([relay.url]).pubkey == first.pubkey
+
+
+# Ends
+
+signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+
+
+def ends_well(process, number):
+    started = time.monotonic()
+    process.send(number)
+    assert process.wait(SHUTDOWN * 2) == 0, process.describe()
+    assert time.monotonic() - started < SHUTDOWN
+
+
+@signals
+def test_relay_ends_on_a_signal(sandbox, number):
+    relay = sandbox.relay()
+    with websocket(relay.url):
+        ends_well(relay.process, number)
+
+
+@signals
+def test_exit_ends_on_a_signal(sandbox, number):
+    ends_well(sandbox.exit([sandbox.relay().url]).process, number)
+
+
+@signals
+def test_exit_that_is_not_ready_ends_on_a_signal(sandbox, number):
+    process = sandbox.starting_exit([f"ws://127.0.0.1:{unused_port()}"])
+    process.wait_for_log("domain=")
+    ends_well(process, number)
+    assert process.stdout == []
+
+
+@signals
+def test_entry_ends_on_a_signal(sandbox, number):
+    ends_well(sandbox.entry().process, number)
+
+
+@pytest.mark.parametrize("role", ["relay", "exit", "entry"])
+def test_each_role_ends_with_a_stream_open(sandbox, serve, role):
+    relay, exit_node, entry = sandbox.tunnel(serve(echo).address)
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        assert client.socket.recv(1) == b"x"
+        ends_well({"relay": relay, "exit": exit_node, "entry": entry}[role].process, signal.SIGTERM)

@@ -1,0 +1,110 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Relays behind TLS, with a private authority."""
+
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from backends import content, sha256
+from programs import Curl, needed
+
+
+def certificate(folder, host="localhost"):
+    """An authority, and a certificate for the host that it signed: the paths of the authority's and of the rest."""
+    openssl = needed("openssl")
+
+    def run(*arguments):
+        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+        "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test authority")  # fmt: skip
+    run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={host}")  # fmt: skip
+    (folder / "extensions").write_text(f"subjectAltName=DNS:{host}\n")
+    run("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+        "-extfile", "extensions", "-out", "server.pem")  # fmt: skip
+    return folder / "ca.pem", folder / "server.pem", folder / "server.key"
+
+
+class TLSFront:
+    """Takes TLS connections and passes their bytes on to an address."""
+
+    def __init__(self, target, chain, key):
+        self.target = target
+        self.indications = []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(chain, key)
+        self.context.sni_callback = lambda _socket, name, _context: self.indications.append(name)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                plain, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain):
+        try:
+            front = self.context.wrap_socket(plain, server_side=True)
+        except (OSError, ssl.SSLError):
+            plain.close()
+            return
+        host, port = self.target.rsplit(":", 1)
+        back = socket.create_connection((host, int(port)))
+        threading.Thread(target=self._copy, args=(back, front), daemon=True).start()
+        self._copy(front, back)
+
+    @staticmethod
+    def _copy(source, sink):
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        except (OSError, ssl.SSLError):
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+@pytest.fixture
+def front(sandbox):
+    authority, chain, key = certificate(sandbox.folder)
+    front = sandbox.closing(TLSFront(sandbox.relay().address, chain, key))
+    front.authority = authority
+    return front
+
+
+def test_tunnel_through_a_relay_behind_tls(sandbox, http, front):
+    url = f"wss://localhost:{front.port}"
+    starting = sandbox.nws("exit", "--relay", url, "--backend", http.address, "--key-file", "exit.key",
+                           "--ca-file", front.authority)  # fmt: skip
+    name = starting.value("name")
+    entry = sandbox.entry("--ca-file", front.authority)
+    assert Curl(sandbox, entry, name, "/bytes/100000").digest() == sha256(content(100_000))
+    assert set(front.indications) == {"localhost"}
+
+
+def test_certificate_of_an_unknown_authority_is_refused(sandbox, front):
+    exit_node = sandbox.starting_exit([f"wss://localhost:{front.port}"])
+    exit_node.wait_for(lambda line: "relay down" in line and "CERTIFICATE_VERIFY_FAILED" in line, stream="stderr")
+    assert exit_node.stdout == []
+
+
+def test_certificate_for_another_host_is_refused(sandbox, front):
+    exit_node = sandbox.nws("exit", "--relay", f"wss://127.0.0.1:{front.port}", "--backend", "127.0.0.1:9",
+                            "--key-file", "exit.key", "--ca-file", front.authority)  # fmt: skip
+    exit_node.wait_for(lambda line: "relay down" in line and "127.0.0.1" in line, stream="stderr")
+    assert exit_node.stdout == []

@@ -1,0 +1,41 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""What the reference's entry and exit said to each other, as it was captured."""
+
+import base64
+import json
+import os
+
+import pytest
+
+from sandbox import REPOSITORY
+
+FOLDER = REPOSITORY.parent / "shared/vectors/transcripts"
+
+
+class Transcript:
+    """The messages in the order in which their authors sent them."""
+
+    def __init__(self, name):
+        path = FOLDER / f"{name}.json"
+        if not path.exists():
+            pytest.skip(f"there is no {os.path.relpath(path, REPOSITORY)}")
+        self.steps = []
+        exit_key = None
+        for record in json.loads(path.read_text()):
+            if record["dir"] != "client->relay" or "raw" not in record:
+                continue
+            if record["raw"].startswith('["REQ"') and exit_key is None:
+                exit_key = json.loads(record["raw"])[2]["#p"][0]
+            if "decrypted" in record:
+                author = json.loads(record["raw"])[1]["pubkey"]
+                self.steps.append(("exit" if author == exit_key else "client", json.loads(record["decrypted"])))
+        assert {who for who, _ in self.steps} == {"exit", "client"}
+
+    def sent_by(self, who):
+        """All data of one side."""
+        return b"".join(data_of(message) for author, message in self.steps if author == who)
+
+
+def data_of(message):
+    return base64.b64decode(message.get("data", ""), validate=True)
