@@ -45,7 +45,6 @@ extension RelayConnection {
         }
         self.pending[id] = PendingPublish(
             message: message,
-            mayAuthenticate: true,
             completion: completion,
             timeout: timeout
         )
@@ -64,14 +63,10 @@ extension RelayConnection {
             self.authenticationAnswered(accepted, reason)
             return
         }
-        guard let publish = self.pending[id] else { return }
-        if !accepted, reason.prefix == .authRequired, publish.mayAuthenticate, self.authenticate() {
-            // Sent again once the relay knows us.
-            self.pending[id]?.mayAuthenticate = false
-            return
-        }
-        self.pending[id] = nil
+        guard let publish = self.pending.removeValue(forKey: id) else { return }
         publish.timeout.cancel()
+        // Whoever published sends again, in its order, once the relay knows us; see `isWorthRetrying`.
+        if !accepted, reason.prefix == .authRequired { self.authenticate() }
         // A relay that has the event has it.
         if accepted || reason.prefix == .duplicate {
             publish.completion(.accepted)
@@ -84,13 +79,15 @@ extension RelayConnection {
 
     // MARK: AUTH
 
-    /// Answers the challenge, unless it was. False if there is nothing to answer or the relay refused us.
+    /// Answers the challenge, unless it was. False if there is nothing to answer or the relay does not let us in.
     @discardableResult
     func authenticate() -> Bool {
+        guard self.isOpen else { return false }
         switch self.authentication {
         case .pending: return true
-        case .refused: return false
-        case .none, .done: break
+        // A relay that knows us and asks again does not want this key.
+        case .refused, .done: return false
+        case .none: break
         }
         guard let challenge = self.challenge,
             let event = try? Event.signed(
@@ -110,18 +107,9 @@ extension RelayConnection {
         guard accepted else {
             self.authentication = .refused
             self.logger.warning("relay refused to authenticate us", metadata: ["reason": "\(reason)"])
-            let waiting = self.pending.filter { !$0.value.mayAuthenticate }
-            for (id, publish) in waiting {
-                self.pending[id] = nil
-                publish.timeout.cancel()
-                publish.completion(.rejected(ReasonText(.authRequired, "authentication refused")))
-            }
             return
         }
         self.authentication = .done
-        for publish in self.pending.values where !publish.mayAuthenticate {
-            self.send(publish.message)
-        }
         self.subscription.authenticated()
         self.advanceSubscription()
     }

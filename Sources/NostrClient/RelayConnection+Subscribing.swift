@@ -64,7 +64,7 @@ extension RelayConnection {
             self.perform(self.subscription.heard(id, .refused(reason)))
         case .notice(let reason):
             // strfry answers a REQ beyond its limit with a NOTICE and nothing else.
-            guard let id = self.subscription.awaited, reason.text.lowercased().contains("req") else { return }
+            guard let id = self.subscription.awaited, reason.text.contains("REQ") else { return }
             self.perform(self.subscription.heard(id, .refused(reason)))
         }
     }
@@ -85,6 +85,8 @@ extension RelayConnection {
                 if !self.authenticate() { self.retrySubscriptionLater() }
             case .retryLater:
                 self.retrySubscriptionLater()
+            case .reconnect:
+                self.reconnect()
             }
         }
     }

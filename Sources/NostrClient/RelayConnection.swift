@@ -71,7 +71,6 @@ public final class RelayConnection {
 
     struct PendingPublish {
         let message: ByteBuffer
-        var mayAuthenticate: Bool
         let completion: (PublishResult) -> Void
         let timeout: Scheduled<Void>
     }
@@ -254,6 +253,8 @@ public final class RelayConnection {
             }
             self.subscription.connectionOpened(since: since)
             self.callbacks.onUp()
+            // The challenge may have come while the information document was awaited.
+            if self.mustAuthenticate { self.authenticate() }
             self.advanceSubscription()
             let waiters = self.openWaiters
             self.openWaiters = [:]
@@ -284,7 +285,6 @@ public final class RelayConnection {
         self.state = .connecting
         self.lastError = reason
         if wasOpen { self.lastDown = Self.now() }
-        self.failEverything()
         self.backoff.connectionHeld(for: held)
         let wait = self.backoff.next(using: &self.generator)
         self.logger.debug(
@@ -293,7 +293,9 @@ public final class RelayConnection {
         )
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.retry = self.loop.scheduleTask(in: wait) { bound.value.connect() }
+        // First the path, then what was under way on it: whoever hears of the one can use another for the rest.
         self.callbacks.onDown(reason)
+        self.failEverything()
     }
 
     private func failEverything() {
@@ -315,7 +317,19 @@ public final class RelayConnection {
 
     static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
+    /// Whether the relay said that it wants to know us, in its document or by closing the subscription.
+    private var mustAuthenticate: Bool {
+        if self.information.limitation.authenticationRequired == true { return true }
+        if case .refused(let reason) = self.subscription.acceptance { return reason.prefix == .authRequired }
+        return false
+    }
+
     // MARK: Messages
+
+    /// Ends the connection as if the relay had: what it carried is not in order any more.
+    func reconnect() {
+        if case .open(let socket, _) = self.state { socket.close() }
+    }
 
     func send(_ message: ByteBuffer) {
         guard case .open(let socket, _) = self.state else { return }
@@ -375,9 +389,10 @@ public final class RelayConnection {
             self.logger.debug("relay sent a notice", metadata: ["text": "\(text)"])
             self.subscriptionEvent(.notice(ReasonText(text)))
         case .challenge(let challenge):
+            if challenge == self.challenge { return }
             self.challenge = challenge
             self.authentication = .none
-            if self.information.limitation.authenticationRequired == true { self.authenticate() }
+            if self.mustAuthenticate { self.authenticate() }
         }
     }
 }

@@ -92,6 +92,14 @@ public final class RelayPool {
             self.entries[key] = entry
             return entry.connection
         }
+        if self.entries.count >= Self.maximumConnections {
+            // What nobody uses makes room.
+            for (unused, entry) in self.entries where entry.users <= 0 {
+                entry.closing?.cancel()
+                entry.connection.stop()
+                self.entries[unused] = nil
+            }
+        }
         guard self.entries.count < Self.maximumConnections else {
             self.logger.warning("too many relays at once", metadata: ["relay.url": "\(key.url)"])
             return nil

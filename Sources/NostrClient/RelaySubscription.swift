@@ -21,6 +21,8 @@ struct RelaySubscription: Sendable {
         case retryLater
         /// Answer the challenge; ``authenticated()`` follows.
         case authenticate
+        /// A subscription in force was closed: what came meanwhile is lost, so connect anew and catch up.
+        case reconnect
     }
 
     /// How sure it is that the relay took the newest REQ.
@@ -50,6 +52,8 @@ struct RelaySubscription: Sendable {
     private var next: Request?
     private var isOpen = false
     private var isWaiting = false
+    /// Why the relay refused the newest REQ, until it is asked again.
+    private var refusal: ReasonText?
     private var since: Int64?
     private var counter = 0
 
@@ -58,7 +62,10 @@ struct RelaySubscription: Sendable {
     }
 
     /// Whether the newest REQ is accepted.
-    var acceptance: Acceptance { self.next?.acceptance ?? self.current?.acceptance ?? .unknown }
+    var acceptance: Acceptance {
+        if self.isWaiting, let refusal { return .refused(refusal) }
+        return self.next?.acceptance ?? self.current?.acceptance ?? .unknown
+    }
 
     /// Whether `key` is heard.
     func isReady(_ key: PublicKey) -> Bool {
@@ -135,10 +142,7 @@ struct RelaySubscription: Sendable {
             return actions + self.advance()
         }
         if self.current?.id == id {
-            if case .refused(let reason) = acceptance {
-                self.current = nil
-                return self.refused(reason)
-            }
+            if case .refused = acceptance { return [.reconnect] }
             if acceptance == .accepted { self.current?.acceptance = .accepted }
         }
         return []
@@ -146,6 +150,7 @@ struct RelaySubscription: Sendable {
 
     private mutating func refused(_ reason: ReasonText) -> [Action] {
         self.next = nil
+        self.refusal = reason
         self.isWaiting = true
         return reason.prefix == .authRequired ? [.authenticate] : [.retryLater]
     }

@@ -103,7 +103,12 @@ struct EventStore {
         var own = self.orderByAuthor[received.event.pubkey] ?? []
         own.insert(position, at: Self.index(of: position, in: own))
         self.orderByAuthor[received.event.pubkey] = own
-        self.byteCount += received.json.readableBytes
+        self.byteCount += Self.cost(of: received)
+    }
+
+    /// What keeping an event costs: its JSON, and what its parsed tags take beside.
+    private static func cost(of received: ReceivedEvent) -> Int {
+        received.json.readableBytes + received.event.tags.reduce(0) { $0 + 64 + $1.fields.count * 64 }
     }
 
     private mutating func remove(_ id: EventID) {
@@ -116,7 +121,7 @@ struct EventStore {
             self.orderByAuthor[event.pubkey] = own.isEmpty ? nil : own
         }
         if let address = Self.address(of: event), self.current[address] == id { self.current[address] = nil }
-        self.byteCount -= removed.json.readableBytes
+        self.byteCount -= Self.cost(of: removed)
     }
 
     /// Where `position` is, or belongs.

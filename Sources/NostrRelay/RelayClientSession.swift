@@ -25,7 +25,14 @@ final class RelayClientSession {
     private let host: String
     private let challenge: String
 
-    private var subscriptions: [SubscriptionID: RelayHub.Index.Token] = [:]
+    private struct Subscription {
+        let token: RelayHub.Index.Token
+        let values: Int
+    }
+
+    private var subscriptions: [SubscriptionID: Subscription] = [:]
+    /// Values of the filters of all subscriptions.
+    private var filterValues = 0
     private var authenticated: Set<PublicKey> = []
     private var eventBucket: TokenBucket
     private var requestBucket: TokenBucket
@@ -56,8 +63,8 @@ final class RelayClientSession {
         let limits = configuration.limits
         self.eventBucket = TokenBucket(perSecond: limits.eventsPerSecond, burst: limits.eventBurst, now: now)
         self.requestBucket = TokenBucket(
-            perSecond: limits.requestsPerSecond,
-            burst: limits.requestsPerSecond * 10,
+            perSecond: limits.filtersPerSecond,
+            burst: max(limits.filtersPerSecond * 2, limits.filters),
             now: now
         )
         self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
@@ -73,7 +80,7 @@ final class RelayClientSession {
     func close() {
         guard !self.isClosed else { return }
         self.isClosed = true
-        self.hub.unsubscribe(self.subscriptions.values)
+        self.hub.unsubscribe(self.subscriptions.values.map(\.token))
         self.subscriptions = [:]
         self.outbox.close()
     }
@@ -93,7 +100,7 @@ final class RelayClientSession {
         case .event(let received): self.receive(received)
         case .request(let id, let filters): self.subscribe(id, filters)
         case .close(let id):
-            if let token = self.subscriptions.removeValue(forKey: id) { self.hub.unsubscribe([token]) }
+            self.unsubscribe(id)
         case .authentication(let event): self.authenticate(event)
         }
     }
@@ -110,6 +117,7 @@ final class RelayClientSession {
         switch error {
         case .filter(let problem, let id):
             self.metrics.rejected(.invalidFilter)
+            self.unsubscribe(id)
             self.send(.closed(id, ReasonText(.invalid, "\(problem)")))
         case .event:
             self.metrics.rejected(.malformedEvent)
@@ -188,13 +196,12 @@ final class RelayClientSession {
     // MARK: REQ
 
     private func subscribe(_ id: SubscriptionID, _ filters: [Filter]) {
-        guard self.requestBucket.take(now: self.clock.monotonicNanoseconds()) else {
+        self.unsubscribe(id)
+        let now = self.clock.monotonicNanoseconds()
+        guard filters.allSatisfy({ _ in self.requestBucket.take(now: now) }) else {
             self.metrics.rejected(.rateLimited)
-            self.send(.closed(id, ReasonText(.rateLimited, "too many REQs")))
+            self.send(.closed(id, ReasonText(.rateLimited, "too many filters a second")))
             return
-        }
-        if let old = self.subscriptions.removeValue(forKey: id) {
-            self.hub.unsubscribe([old])
         }
         guard self.subscriptions.count < self.configuration.limits.subscriptions else {
             self.metrics.rejected(.subscriptionLimit)
@@ -202,8 +209,22 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.restricted, "more than \(limit) subscriptions")))
             return
         }
-        let now = self.clock.secondsSince1970()
-        self.subscriptions[id] = self.hub.subscribe(id, filters, outbox: self.outbox, now: now)
+        let values = filters.reduce(0) { $0 + $1.valueCount }
+        guard self.filterValues + values <= self.configuration.limits.filterValues else {
+            self.metrics.rejected(.subscriptionLimit)
+            let limit = self.configuration.limits.filterValues
+            self.send(.closed(id, ReasonText(.restricted, "more than \(limit) values in all filters")))
+            return
+        }
+        self.filterValues += values
+        let token = self.hub.subscribe(id, filters, outbox: self.outbox, now: self.clock.secondsSince1970())
+        self.subscriptions[id] = Subscription(token: token, values: values)
+    }
+
+    private func unsubscribe(_ id: SubscriptionID) {
+        guard let subscription = self.subscriptions.removeValue(forKey: id) else { return }
+        self.filterValues -= subscription.values
+        self.hub.unsubscribe([subscription.token])
     }
 
     // MARK: AUTH (NIP-42)

@@ -46,8 +46,10 @@ public struct RelayLimits: Sendable {
     public var eventsPerSecond = 10_000
     /// Events of one connection beyond the sustained rate.
     public var eventBurst = 20_000
-    /// REQs a second of one connection, sustained; ten times as many at once.
-    public var requestsPerSecond = 100
+    /// Filters of REQs a second of one connection, sustained; twice as many at once, and at least one REQ's.
+    public var filtersPerSecond = 200
+    /// Values (ids, authors, kinds, tags) of all filters of one connection.
+    public var filterValues = 20_000
     /// Bytes that wait for a slow reader before it is disconnected.
     public var outboundBytes = 32 << 20
     /// Connections in all.
@@ -82,6 +84,7 @@ extension RelayConfiguration {
         information.limitation.maximumFilters = self.limits.filters
         information.limitation.maximumLimit = self.limits.resultLimit
         information.limitation.defaultLimit = self.limits.resultLimit
+        information.limitation.maximumEventTags = Event.maximumTagCount
         information.limitation.maximumSubscriptionIDLength = SubscriptionID.maximumLength
         information.limitation.createdAtUpperLimit = self.limits.createdAtUpperLimit
         information.limitation.maximumEventsPerSecond = self.limits.eventsPerSecond

@@ -150,6 +150,76 @@ struct NIP74DialectTests {
         #expect(tunnel.exit.streamCount == 0)
     }
 
+    @Test("a stream on which only the exit sends outlives the idle time-out")
+    func oneWay() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        for _ in 0..<90 {
+            tunnel.exit.send(exitID, ByteBuffer(bytes: [1]), at: tunnel.moment)
+            tunnel.advance(.seconds(10))
+        }
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        #expect(tunnel.entryStreams[id]?.data.count == 90)
+    }
+
+    @Test("a full path at the ceiling of dates waits for room, and time goes on")
+    func ceilingWhileUnwritable() throws {
+        var tunnel = SimulatedTunnel(seed: 5, createdAtUpperLimit: 40)
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        // More messages at once than there are dates.
+        tunnel.exit.send(exitID, ByteBuffer(bytes: patterned(1_000_000, seed: 2)), at: tunnel.moment)
+        tunnel.settle()
+        tunnel.exit.setWritable(SimulatedTunnel.path, false, at: tunnel.moment)
+        tunnel.advance(.seconds(5))
+        let stuck = tunnel.entryStreams[id]?.data.count ?? 0
+        #expect(stuck < 1_000_000)
+        tunnel.exit.setWritable(SimulatedTunnel.path, true, at: tunnel.moment)
+        tunnel.advance(.seconds(5))
+        #expect(tunnel.entryStreams[id]?.data == patterned(1_000_000, seed: 2))
+    }
+
+    @Test("credit is given once for bytes, however often they are refused")
+    func creditOnce() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.verdict = { _, _ in .rejected(.rateLimited) }
+        let up = patterned(200_000, seed: 4)
+        tunnel.sendAll(up, on: id, fromEntry: true, finish: false)
+        tunnel.advance(.seconds(20))
+        let credit = try #require(tunnel.entryStreams[id]?.credit)
+        #expect(credit <= NIP74Configuration().sendBuffer)
+    }
+
+    @Test("who speaks on a stream that is gone is told so")
+    func unknownStream() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        // The exit forgets the stream without a word, as after a restart.
+        tunnel.verdict = { byEntry, _ in byEntry ? .accepted(SimulatedTunnel.path) : .rejected(.refused) }
+        tunnel.exit.reset(exitID, .shuttingDown, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(61))
+        #expect(tunnel.entryStreams[id]?.ended == .some(.connectionReset))
+    }
+
+    @Test("CONNECT that a relay refuses for being too fast is asked again")
+    func connectBacksOff() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.rateLimited) }
+        let id = tunnel.open(1)
+        tunnel.advance(.milliseconds(500))
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.exitStreams.count == 1)
+    }
+
     @Test("a second CONNECT, a stale one and one too many dial nothing")
     func refusedConnects() {
         var configuration = NIP74Configuration()
@@ -314,6 +384,26 @@ struct NIP74PlainTests {
         tunnel.advance(.milliseconds(2))
         #expect(tunnel.entryStreams[id]?.opened == true)
         #expect(tunnel.reports == [.fellBackToPlain])
+    }
+
+    @Test("what the client finished before a late acceptance is finished behind it")
+    func lateAcceptanceAfterFinish() throws {
+        var tunnel = SimulatedTunnel()
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, let date, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        tunnel.exit.receive(plaintext, createdAt: date, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[exitID]?.data == [1, 2, 3])
+        #expect(tunnel.exitStreams[exitID]?.finished == true)
     }
 
     @Test("an acceptance that came late still wins")

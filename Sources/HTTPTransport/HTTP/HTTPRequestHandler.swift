@@ -64,6 +64,11 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext, _ head: HTTPRequestHead) {
+        // A client that asks without reading the answers is not served.
+        guard context.channel.isWritable else {
+            context.close(promise: nil)
+            return
+        }
         self.armTimer(context)
         var response = self.route(HTTPRequest(head: head, remoteAddress: context.channel.remoteAddress))
         response.headers.replaceOrAdd(name: "Content-Length", value: String(response.body.readableBytes))

@@ -147,7 +147,9 @@ public enum WebSocketClient {
                     try operations.addHandler(handler)
                 }
             }
-        bootstrap.connect(to: address).whenFailure { promise.fail($0) }
+        let connection = bootstrap.connect(to: address)
+        connection.whenFailure { promise.fail($0) }
+        promise.futureResult.whenFailure { _ in connection.whenSuccess { $0.close(promise: nil) } }
         let timeout = eventLoop.scheduleTask(in: Self.connectTimeout + Self.connectTimeout) {
             promise.fail(ConnectError.handshakeFailed("no answer in time"))
         }

@@ -218,7 +218,8 @@ final class WebSocketHandler: ChannelInboundHandler {
                 self.fragments = (opcode, data)
             }
         case .ping:
-            guard case .open = self.state else { return }
+            // A peer that pings without reading gets no answers.
+            guard case .open = self.state, context.channel.isWritable else { return }
             self.writer.write(.pong, [payload])
             self.scheduleFlush()
         case .pong:

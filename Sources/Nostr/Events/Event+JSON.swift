@@ -27,7 +27,7 @@ extension EventParsingError: CustomStringConvertible {
 
 extension Event {
     /// Most tags, and most fields of one tag, that are read.
-    public static let maximumTagCount = 10_000
+    public static let maximumTagCount = 2_000
 
     /// Writes the event as a JSON object.
     public func write(into buffer: inout ByteBuffer) {

@@ -42,6 +42,12 @@ public struct Filter: Hashable, Sendable {
         self.limit = limit
     }
 
+    /// Values of all conditions, and one for the filter itself.
+    public var valueCount: Int {
+        1 + (self.ids?.count ?? 0) + (self.authors?.count ?? 0) + (self.kinds?.count ?? 0)
+            + self.tags.values.reduce(0) { $0 + $1.count }
+    }
+
     /// Whether `event` meets every condition but ``limit``.
     public func matches(_ event: Event) -> Bool {
         if let ids, !ids.contains(event.id) { return false }

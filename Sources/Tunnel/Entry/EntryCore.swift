@@ -378,7 +378,8 @@ final class EntryCore {
         for association in self.associations.values {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             let path = PathID(rawValue: index)
-            if association.ready.remove(path) != nil { association.link.removePath(path) }
+            association.ready.remove(path)
+            association.link.removePath(path)
             self.serveWaiting(of: association)
         }
     }

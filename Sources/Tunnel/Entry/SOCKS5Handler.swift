@@ -31,6 +31,11 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
     private var stream: (link: PeerLink, id: StreamID)?
+    /// What the client sent behind its request, and whether it sends no more.
+    private var earlyData = ByteBuffer()
+    private var inputIsClosed = false
+    /// What the link reported before the splice was there.
+    private var early: [(SpliceHandler) -> Void] = []
     private var startedAt = NIODeadline.now()
 
     init(core: EntryCore, configuration: EntryConfiguration, logger: Logger) {
@@ -65,6 +70,11 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .opening = self.state {
+            // NIO reads to the end when the client half-closes; what it sent belongs to the stream.
+            self.earlyData.writeImmutableBuffer(Self.unwrapInboundIn(data))
+            return
+        }
         guard case .handshake = self.state else { return }
         var action = self.machine.receive(Self.unwrapInboundIn(data))
         while case .reply(let bytes) = action {
@@ -90,8 +100,12 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent, case .handshake = self.state {
-            context.close(promise: nil)
+        if case .inputClosed? = event as? ChannelEvent {
+            switch self.state {
+            case .handshake: context.close(promise: nil)
+            case .opening: self.inputIsClosed = true
+            case .spliced, .closed: break
+            }
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -156,7 +170,12 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
             context.close(promise: nil)
             return
         }
-        splice.unread(self.machine.takeLeftover())
+        var leftover = self.machine.takeLeftover()
+        leftover.writeBuffer(&self.earlyData)
+        splice.unread(leftover, inputIsClosed: self.inputIsClosed)
+        let early = self.early
+        self.early = []
+        for call in early { call(splice) }
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 
@@ -171,10 +190,9 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.close(after: SOCKS5Reply(end).encoded)
     }
 
-    // Nothing of these comes before the splice is the endpoint.
-    func credit(_ bytes: Int) {}
-    func receive(_ data: ByteBuffer) {}
-    func finished() {}
+    func credit(_ bytes: Int) { self.early.append { $0.credit(bytes) } }
+    func receive(_ data: ByteBuffer) { self.early.append { $0.receive(data) } }
+    func finished() { self.early.append { $0.finished() } }
 
     // MARK: Writing
 

@@ -41,7 +41,10 @@ struct BackendDialer {
         return self.resolver.resolve(host: backend.host, port: backend.port, on: loop).flatMap { addresses in
             var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
             for address in addresses {
-                attempt = attempt.flatMapError { _ in connect(address) }
+                attempt = attempt.flatMapError { error in
+                    // Nobody waits any more for the other addresses.
+                    splice.value.isOver ? loop.makeFailedFuture(error) : connect(address)
+                }
             }
             return attempt
         }.flatMapThrowing { channel in

@@ -23,6 +23,8 @@ final class ExitCore {
     private var ready: Set<PathID> = []
     private var links: [PublicKey: PeerLink] = [:]
     private var streamCount = 0
+    /// Dials under way; one may outlive its stream.
+    private var dialCount = 0
     private var isStopped = false
     private let firstRelay: EventLoopPromise<Void>
 
@@ -182,7 +184,7 @@ final class ExitCore {
 
     /// Connects a stream to the backend, whatever destination it names.
     private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> (any StreamEndpoint)? {
-        guard !self.isStopped, self.streamCount < self.configuration.maximumStreams else {
+        guard !self.isStopped, max(self.streamCount, self.dialCount) < self.configuration.maximumStreams else {
             self.logger.warning("stream refused: too many")
             return nil
         }
@@ -205,7 +207,12 @@ final class ExitCore {
             )
         }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
-        self.dialer.dial(backend, splice: boundSplice).whenComplete { result in
+        self.dialCount += 1
+        // Not at once: a dial may fail at once, and the link must know the endpoint by then.
+        self.loop.flatSubmit {
+            bound.value.dialer.dial(backend, splice: boundSplice)
+        }.whenComplete { result in
+            bound.value.dialCount -= 1
             switch result {
             case .success(let channel):
                 // The stream may have ended meanwhile.

@@ -38,6 +38,7 @@ final class PeerLink {
     private var endpoints: [StreamID: any StreamEndpoint] = [:]
     private var nextStream: UInt64 = 0
     private var isDraining = false
+    private var deduplicator = EventDeduplicator(capacity: 8_192)
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
     /// When the last stream ended; nil while there is one.
     private(set) var idleSince: NIODeadline?
@@ -155,6 +156,11 @@ final class PeerLink {
 
     /// Takes a verified event whose author is the peer.
     func receive(_ event: Event, path: PathID) {
+        // Strangers can fill what the whole node remembers, but not this: a stream's bytes come once.
+        guard self.deduplicator.insert(event.id) else {
+            self.metrics.rejected(.duplicate)
+            return
+        }
         let plaintext: [UInt8]
         do {
             plaintext = try self.conversation.open(Array(event.content.readableBytesView))
@@ -202,7 +208,7 @@ final class PeerLink {
                 continue
             }
             connection.publish(id, message) { result in report(Self.outcome(result, path)) }
-            self.dialect.setWritable(path, connection.isWritable, at: self.now)
+            if connection.isOpen, !connection.isWritable { self.dialect.setWritable(path, false, at: self.now) }
         }
     }
 
@@ -212,9 +218,10 @@ final class PeerLink {
         case .accepted, .unanswered: .accepted(path)
         case .rejected(let reason):
             switch reason.prefix {
-            case .rateLimited: .rejected(.rateLimited)
+            // Asked to authenticate, which the connection does: later is worth a try too.
+            case .rateLimited, .authRequired: .rejected(.rateLimited)
             case .mute: .rejected(.nobodyListens)
-            case .duplicate, .pow, .blocked, .invalid, .restricted, .error, .authRequired, nil: .rejected(.refused)
+            case .duplicate, .pow, .blocked, .invalid, .restricted, .error, nil: .rejected(.refused)
             }
         case .unreachable: .rejected(.unreachable)
         case .lost: .lost

@@ -65,6 +65,10 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     }
 
     private func becomeActive() {
+        if self.streamIsOver {
+            self.abort()
+            return
+        }
         let early = self.early
         self.early = []
         for data in early { self.write(data) }
@@ -73,11 +77,16 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     }
 
     /// Bytes that were read before this handler was there.
-    func unread(_ data: ByteBuffer) {
-        guard data.readableBytes > 0 else { return }
-        self.creditLeft -= data.readableBytes
-        self.sent += data.readableBytes
-        self.link.send(self.id, data)
+    func unread(_ data: ByteBuffer, inputIsClosed: Bool) {
+        if data.readableBytes > 0 {
+            self.creditLeft -= data.readableBytes
+            self.sent += data.readableBytes
+            self.link.send(self.id, data)
+        }
+        if inputIsClosed, !self.inputIsClosed {
+            self.inputIsClosed = true
+            self.link.finish(self.id)
+        }
     }
 
     private func read() {
@@ -187,17 +196,22 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         guard !self.streamIsOver else { return }
         self.streamIsOver = true
         self.onEnd(reason, self.sent, self.received)
-        guard let context = self.context else { return }
         if reason != nil {
-            // An aborted stream must not look like a complete one: RST, not FIN.
-            if let options = context.channel as? any SocketOptionProvider {
-                options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
-            }
-            context.close(promise: nil)
+            self.early = []
+            self.abort()
         } else {
             self.closeWhenFlushed = true
             self.closeOutputIfDone()
         }
+    }
+
+    /// Closes at once. An aborted stream must not look like a complete one: RST, not FIN.
+    private func abort() {
+        guard let context = self.context else { return }
+        if let options = context.channel as? any SocketOptionProvider {
+            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+        }
+        context.close(promise: nil)
     }
 
     /// Closes what is to be closed once everything is written: closing drops what is still queued.

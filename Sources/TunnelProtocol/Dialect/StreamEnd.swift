@@ -31,6 +31,8 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     case noRelay = "no-relay"
     /// The exit does not answer.
     case exitSilent = "exit-silent"
+    /// The exit refused the date of the request.
+    case clockSkew = "clock-skew"
     /// This side is shutting down.
     case shuttingDown = "shutting-down"
 
@@ -38,7 +40,7 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     public var hop: String {
         switch self {
         case .refused, .unreachable, .timedOut: "backend"
-        case .notAllowed, .exitSilent, .tooManyStreams: "exit"
+        case .notAllowed, .exitSilent, .tooManyStreams, .clockSkew: "exit"
         case .relayLost, .relayRefused, .noRelay: "relay"
         case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: "stream"
         }
@@ -61,6 +63,7 @@ extension StreamEnd: CustomStringConvertible {
         case .relayRefused: "the relay refused messages of the stream"
         case .noRelay: "no relay of the exit can be reached, or none takes the request"
         case .exitSilent: "the exit does not answer"
+        case .clockSkew: "the exit refused the date of the request; check the clocks of both machines"
         case .shuttingDown: "shutting down"
         }
     }

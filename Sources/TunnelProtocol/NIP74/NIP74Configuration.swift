@@ -53,8 +53,8 @@ public struct NIP74Configuration: Hashable, Sendable {
     /// Seconds kept below a relay's own limit, for clocks that differ.
     static let aheadMargin = 30
 
-    /// For a relay to take CONNECT.
-    public var connectTimeout: TimeAmount = .seconds(10)
+    /// For a relay to take CONNECT. Longer than a relay that never answers is waited for, which counts as a yes.
+    public var connectTimeout: TimeAmount = .seconds(15)
     /// For an exit known to be ours to answer, its dial included.
     public var openTimeout: TimeAmount = .seconds(30)
     /// Nothing from the peer and nothing sent: the stream ends. Between our own nodes pings keep it alive.

@@ -39,6 +39,9 @@ extension NIP74Dialect {
         case .reset, .ping:
             guard let id = self.streamsByKey[message.key] else {
                 self.actions.append(.report(.unknownStream))
+                if message.kind == .ping {
+                    self.answerUnknownStream(message, path: path, reason: .connectionReset, at: now)
+                }
                 return
             }
             self.receiveOnStream(id, message, at: now)
@@ -59,13 +62,15 @@ extension NIP74Dialect {
             self.actions.append(.report(.duplicateConnect))
             return
         }
+        let isExtended = message.extensions?.versions.contains(NIP74Configuration.extensionVersion) == true
         guard NIP74Configuration.connectWindow.contains(createdAt - now.seconds) else {
             self.actions.append(.report(.staleConnect))
+            if isExtended { self.answerUnknownStream(message, path: path, reason: .clockSkew, at: now) }
             return
         }
-        let isExtended = message.extensions?.versions.contains(NIP74Configuration.extensionVersion) == true
         guard self.streams.count < self.configuration.streams, self.paths[path] != nil else {
             self.actions.append(.report(.tooManyStreams))
+            if isExtended { self.answerUnknownStream(message, path: path, reason: .tooManyStreams, at: now) }
             return
         }
         let id = self.makeStreamID()
@@ -147,6 +152,9 @@ extension NIP74Dialect {
         }
         guard let id = self.streamsByKey[message.key], let stream = self.streams[id] else {
             self.actions.append(.report(.unknownStream))
+            if self.peerIsExtended, message.kind != .reset {
+                self.answerUnknownStream(message, path: path, reason: .connectionReset, at: now)
+            }
             return
         }
         switch stream.phase {
@@ -180,17 +188,14 @@ extension NIP74Dialect {
                 self.actions.append(.report(.malformedMessage))
                 return
             }
-            self.peerIsExtended = true
-            guard stream.phase == .waiting || stream.peer == .plain else { return }
-            self.streams[id]?.peer = .extended
+            self.becomeExtended(id, at: now)
             if self.streams[id]?.phase == .waiting {
                 let deadline = now.monotonic + self.configuration.openTimeout
                 self.streams[id]?.phaseDeadline = deadline
             }
             self.schedule(id, at: now)
         case .opened:
-            self.peerIsExtended = true
-            self.streams[id]?.peer = .extended
+            self.becomeExtended(id, at: now)
             if stream.phase == .waiting { self.becomeOpen(id, at: now) }
         case .fin:
             guard !stream.peerIsFinished else { return }
@@ -203,16 +208,52 @@ extension NIP74Dialect {
             guard let path = self.paths[stream.path] else { return }
             let pong = NIP74Message(key: stream.key, kind: .pong, destination: path.destination)
             self.actions.append(
-                .publish(self.makeToken(), plaintext: pong.encoded(), createdAt: now.seconds, paths: [stream.path])
+                .publish(
+                    self.makeToken(),
+                    plaintext: pong.encoded(),
+                    createdAt: self.controlDate(at: now),
+                    paths: [stream.path]
+                )
             )
         case .pong, .connect, .connectReverse, .other:
             break
         }
     }
 
+    /// The exit speaks our extension, and learns what the entry could not say before.
+    private mutating func becomeExtended(_ id: StreamID, at now: Moment) {
+        self.peerIsExtended = true
+        guard let stream = self.streams[id], stream.peer != .extended else { return }
+        self.streams[id]?.peer = .extended
+        if stream.isFinished {
+            self.streams[id]?.sendQueue.append(.control(.fin))
+            self.pump(id, at: now)
+        }
+    }
+
+    /// Tells the peer that it speaks on a stream that is not here, at most ten times a second.
+    private mutating func answerUnknownStream(_ message: NIP74Message, path: PathID, reason: StreamEnd, at now: Moment)
+    {
+        guard let destination = self.paths[path]?.destination, self.nextUnknownStreamAnswer <= now.monotonic else {
+            return
+        }
+        self.nextUnknownStreamAnswer = now.monotonic + .milliseconds(100)
+        let reset = NIP74Message(key: message.key, kind: .reset, destination: destination, reason: reason)
+        self.actions.append(
+            .publish(
+                self.makeToken(),
+                plaintext: reset.encoded(),
+                createdAt: self.controlDate(at: now),
+                paths: [path]
+            )
+        )
+    }
+
     private mutating func receiveData(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
-        guard let stream = self.streams[id], !stream.peerIsFinished else {
-            self.actions.append(.report(.unknownStream))
+        guard let stream = self.streams[id] else { return }
+        guard !stream.peerIsFinished else {
+            // FIN overtook data: the end that was reported was not the end.
+            self.end(id, .protocolViolation, tellPeer: true, at: now)
             return
         }
         if message.kind == .data { self.streams[id]?.peerSaysData = true }

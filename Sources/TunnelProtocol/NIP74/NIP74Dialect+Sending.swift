@@ -33,7 +33,8 @@ extension NIP74Dialect {
             let message: NIP74Message
             switch item {
             case .data(let data):
-                self.actions.append(.credit(id, data.readableBytes))
+                let isNew = stream.takeUncredited(data.readableBytes)
+                if isNew > 0 { self.actions.append(.credit(id, isNew)) }
                 message = NIP74Message(
                     key: stream.key,
                     kind: stream.peerSaysData || stream.peer == .extended ? .data : .socks5Response,
@@ -85,7 +86,7 @@ extension NIP74Dialect {
         let present = self.isEntry ? now.seconds : max(now.seconds, min(self.newestPeerDate, ceiling))
         let isDelivered =
             stream.inFlight.isEmpty
-            && stream.lastPublished.map { $0 + self.configuration.deliveryHorizon <= now.monotonic } ?? true
+            && stream.lastMovement + self.configuration.deliveryHorizon <= now.monotonic
         if isDelivered {
             stream.isAtCeiling = false
             return present
@@ -98,6 +99,12 @@ extension NIP74Dialect {
         return next
     }
 
+    /// The date of a message outside the order of data. A reference entry asks only for events since its own clock.
+    func controlDate(after last: Int64 = 0, at now: Moment) -> Int64 {
+        let ceiling = now.seconds + Int64(NIP74Configuration.maximumAhead)
+        return max(now.seconds, last + 1, self.isEntry ? 0 : min(self.newestPeerDate, ceiling))
+    }
+
     // MARK: Outcomes
 
     public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
@@ -107,6 +114,7 @@ extension NIP74Dialect {
             return
         }
         guard let index = stream.inFlight.firstIndex(where: { $0.token == token }) else { return }
+        self.streams[id]?.lastAnswered = now.monotonic
         switch outcome {
         case .accepted:
             self.streams[id]?.inFlight[index].status = .accepted
@@ -132,6 +140,13 @@ extension NIP74Dialect {
             self.schedule(id, at: now)
         case .rejected(.nobodyListens):
             self.end(id, .exitSilent, tellPeer: false, at: now)
+        case .rejected(.rateLimited):
+            // Asked again as a new event, until the time for connecting is over.
+            self.actions.append(.report(.backedOff))
+            let retry = now.monotonic + self.configuration.backOff.first
+            self.streams[id]?.notBefore = retry
+            self.streams[id]?.mustRepeatConnect = true
+            self.schedule(id, at: now)
         case .rejected, .lost:
             self.end(id, .noRelay, tellPeer: false, at: now)
         }
@@ -178,11 +193,14 @@ extension NIP74Dialect {
         var deadlines = [self.idleDeadline(of: stream)]
         if let deadline = stream.phaseDeadline { deadlines.append(deadline) }
         if let deadline = stream.plainCloseDue { deadlines.append(deadline) }
+        if stream.mustRepeatConnect { deadlines.append(stream.notBefore) }
         if let deadline = self.pingDeadline(of: stream) { deadlines.append(deadline) }
-        if !stream.sendQueue.isEmpty {
+        // Only what time alone can bring: where the path is gone or full, its coming back pumps.
+        if !stream.sendQueue.isEmpty, self.paths[stream.path]?.isWritable == true {
             if stream.notBefore > now.monotonic { deadlines.append(stream.notBefore) }
-            if stream.isAtCeiling, stream.inFlight.isEmpty, let last = stream.lastPublished {
-                deadlines.append(last + self.configuration.deliveryHorizon)
+            if stream.isAtCeiling, stream.inFlight.isEmpty {
+                let delivered = stream.lastMovement + self.configuration.deliveryHorizon
+                if delivered > now.monotonic { deadlines.append(delivered) }
             }
         }
         return deadlines.min() ?? .distantFuture
@@ -198,11 +216,15 @@ extension NIP74Dialect {
 
     private func pingDeadline(of stream: NIP74Stream) -> NIODeadline? {
         guard self.isEntry, stream.peer == .extended, stream.phase == .open else { return nil }
-        return max(stream.lastHeard, stream.lastPing) + self.configuration.pingInterval
+        // Silence of this side: the exit ends a stream of which it hears nothing, however much it sends itself.
+        return max(stream.lastPublished ?? stream.startedAt, stream.lastPing) + self.configuration.pingInterval
     }
 
     public mutating func timeout(at now: Moment) {
-        while let key = self.timers.popDue(now.monotonic) {
+        // What is scheduled meanwhile comes up in the next call, even if it is due already.
+        var due: [TimerKey] = []
+        while let key = self.timers.popDue(now.monotonic) { due.append(key) }
+        for key in due {
             switch key {
             case .orphans: self.expireOrphans(at: now)
             case .stream(let id): self.serve(id, at: now)
@@ -217,6 +239,10 @@ extension NIP74Dialect {
             self.phaseTimedOut(id, stream, at: now)
             guard self.streams[id] != nil else { return }
         }
+        if stream.mustRepeatConnect, stream.notBefore <= now.monotonic {
+            self.streams[id]?.mustRepeatConnect = false
+            self.publishConnect(id, at: now)
+        }
         if let due = stream.plainCloseDue, due <= now.monotonic {
             self.sendPlainClose(id, stream, at: now)
             return
@@ -225,11 +251,20 @@ extension NIP74Dialect {
             self.end(id, .idle, tellPeer: true, at: now)
             return
         }
-        if let due = self.pingDeadline(of: stream), due <= now.monotonic, let path = self.paths[stream.path] {
+        if let due = self.pingDeadline(of: stream), due <= now.monotonic {
             self.streams[id]?.lastPing = now.monotonic
+            guard let path = self.paths[stream.path] else {
+                self.end(id, .relayLost, tellPeer: true, at: now)
+                return
+            }
             let message = NIP74Message(key: stream.key, kind: .ping, destination: path.destination)
             self.actions.append(
-                .publish(self.makeToken(), plaintext: message.encoded(), createdAt: now.seconds, paths: [stream.path])
+                .publish(
+                    self.makeToken(),
+                    plaintext: message.encoded(),
+                    createdAt: self.controlDate(at: now),
+                    paths: [stream.path]
+                )
             )
         }
         self.pump(id, at: now)
@@ -270,7 +305,7 @@ extension NIP74Dialect {
                 self.makeToken(),
                 plaintext: NIP74Configuration.plainCloseMessage,
                 // After the last data, for relays that sort.
-                createdAt: max(now.seconds, stream.lastDate + 1),
+                createdAt: self.controlDate(after: stream.lastDate, at: now),
                 paths: [stream.path]
             )
         )

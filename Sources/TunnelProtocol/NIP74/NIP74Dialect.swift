@@ -62,6 +62,8 @@ public struct NIP74Dialect: Dialect {
     var actions: Deque<DialectAction> = []
     /// The exit answered in our extension before; from then on it must (entry).
     var peerIsExtended = false
+    /// Messages on streams that are not here are answered no sooner.
+    var nextUnknownStreamAnswer = NIODeadline.uptimeNanoseconds(0)
     /// Newest date of an event from the peer.
     var newestPeerDate: Int64 = 0
 
@@ -150,29 +152,46 @@ public struct NIP74Dialect: Dialect {
 
     public mutating func open(_ id: StreamID, port: UInt16, paths: [PathID], at now: Moment) {
         let usable = paths.filter { self.paths[$0] != nil }
-        guard let first = usable.first, let destination = self.paths[first]?.destination else {
+        guard let first = usable.first else {
             self.actions.append(.ended(id, .noRelay))
             return
         }
-        let token = self.makeToken()
-        let message = NIP74Message(
-            key: self.makeKey(),
-            kind: .connect,
-            destination: destination,
-            extensions: NIP74Message.Extension(versions: [NIP74Configuration.extensionVersion], port: port)
-        )
         var stream = NIP74Stream(
             id: id,
-            key: message.key,
+            key: self.makeKey(),
             path: first,
-            phase: .connecting(token),
+            phase: .connecting(MessageToken(rawValue: 0)),
             peer: .unknown,
             now: now.monotonic
         )
         stream.phaseDeadline = now.monotonic + self.configuration.connectTimeout
-        stream.lastDate = now.seconds
+        stream.connectPaths = usable
+        stream.connectPort = port
         self.streams[id] = stream
-        self.streamsByKey[message.key] = id
+        self.streamsByKey[stream.key] = id
+        self.publishConnect(id, at: now)
+    }
+
+    /// Publishes CONNECT, or publishes it again as a new event.
+    mutating func publishConnect(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        let usable = stream.connectPaths.filter { self.paths[$0] != nil }
+        guard let first = usable.first, let destination = self.paths[first]?.destination else {
+            self.end(id, .noRelay, tellPeer: false, at: now)
+            return
+        }
+        let token = self.makeToken()
+        let message = NIP74Message(
+            key: stream.key,
+            kind: .connect,
+            destination: destination,
+            extensions: NIP74Message.Extension(
+                versions: [NIP74Configuration.extensionVersion],
+                port: stream.connectPort
+            )
+        )
+        self.streams[id]?.phase = .connecting(token)
+        self.streams[id]?.lastDate = now.seconds
         self.tokenOwners[token] = id
         // CONNECT carries the true time: an exit may refuse others. It goes to every relay of the name, as one event,
         // because the exit may have lost any of them; the exit drops what it has seen.
@@ -252,7 +271,8 @@ public struct NIP74Dialect: Dialect {
         guard let path = candidates.first(where: { self.paths[$0] != nil }) else { return }
         let plaintext: [UInt8]
         switch (stream.peer, self.role) {
-        case (.extended, _):
+        case (.extended, _), (.unknown, .entry):
+            // An exit that is not ours ignores types that it does not know.
             plaintext = NIP74Message(
                 key: stream.key,
                 kind: .reset,
@@ -261,14 +281,14 @@ public struct NIP74Dialect: Dialect {
             ).encoded()
         case (.plain, .exit):
             plaintext = NIP74Configuration.plainCloseMessage
-        case (.plain, .entry), (.unknown, _):
+        case (.plain, .entry), (.unknown, .exit):
             return
         }
         self.actions.append(
             .publish(
                 self.makeToken(),
                 plaintext: plaintext,
-                createdAt: max(now.seconds, stream.lastDate + 1),
+                createdAt: self.controlDate(after: stream.lastDate, at: now),
                 paths: [path]
             )
         )

@@ -67,6 +67,15 @@ struct NIP74Stream {
     /// No data message goes out before.
     var notBefore = NIODeadline.uptimeNanoseconds(0)
     var lastPublished: NIODeadline?
+    /// When a relay last answered for a message of the stream.
+    var lastAnswered = NIODeadline.uptimeNanoseconds(0)
+    /// Bytes in the queue for which credit was given before they were refused and put back.
+    var requeuedBytes = 0
+    /// Entry: a relay refused CONNECT for being too fast.
+    var mustRepeatConnect = false
+    /// Entry: where CONNECT goes, and the port it asks for.
+    var connectPaths: [PathID] = []
+    var connectPort: UInt16 = 0
     /// Date of the last message.
     var lastDate: Int64 = 0
     /// Dates ran into the ceiling; wait until all is delivered.
@@ -87,6 +96,7 @@ struct NIP74Stream {
     var peerSaysData = false
 
     // Time
+    let startedAt: NIODeadline
     var lastHeard: NIODeadline
     var lastActivity: NIODeadline
     var lastPing = NIODeadline.uptimeNanoseconds(0)
@@ -99,6 +109,7 @@ struct NIP74Stream {
         self.path = path
         self.phase = phase
         self.peer = peer
+        self.startedAt = now
         self.lastHeard = now
         self.lastActivity = now
     }
@@ -131,9 +142,20 @@ struct NIP74Stream {
         while let last = self.inFlight.popLast() {
             self.sendQueue.prepend(last.item)
             self.sendQueueBytes += last.item.byteCount
+            self.requeuedBytes += last.item.byteCount
         }
         self.inFlightBytes = 0
     }
+
+    /// Of `count` bytes taken off the queue, those for which credit was not given yet.
+    mutating func takeUncredited(_ count: Int) -> Int {
+        let known = min(count, self.requeuedBytes)
+        self.requeuedBytes -= known
+        return count - known
+    }
+
+    /// When the stream's messages last moved: published, or answered by the relay.
+    var lastMovement: NIODeadline { max(self.lastPublished ?? .uptimeNanoseconds(0), self.lastAnswered) }
 
     /// Whether everything that was to be sent was taken by the relay.
     var isFlushed: Bool { self.sendQueue.isEmpty && self.inFlight.isEmpty }

@@ -25,7 +25,7 @@ public enum SOCKS5Reply: UInt8, Hashable, Sendable {
         case .unreachable, .noRelay, .relayLost, .relayRefused, .exitSilent: self = .hostUnreachable
         case .notAllowed: self = .notAllowed
         case .timedOut, .idle: self = .timedOut
-        case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown:
+        case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown, .clockSkew:
             self = .generalFailure
         }
     }
