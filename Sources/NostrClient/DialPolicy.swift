@@ -23,8 +23,8 @@ public enum DialPolicy: Hashable, Sendable {
         switch (self, AddressClass(address)) {
         case (.configured, _), (_, .global): true
         case (.namedByOthersAllowingLocal, .loopback), (.namedByOthersAllowingLocal, .privateNetwork): true
-        case (.namedByOthersAllowingLocal, .linkLocal), (.namedByOthersAllowingLocal, .multicast),
-            (.namedByOthersAllowingLocal, .reserved), (.namedByOthers, _):
+        case (.namedByOthersAllowingLocal, .linkLocal), (.namedByOthersAllowingLocal, .metadata),
+            (.namedByOthersAllowingLocal, .multicast), (.namedByOthersAllowingLocal, .reserved), (.namedByOthers, _):
             false
         }
     }

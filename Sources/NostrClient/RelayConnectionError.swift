@@ -14,7 +14,8 @@ public enum RelayConnectionError: Error, Sendable {
 extension RelayConnectionError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .addressNotAllowed: "the relay's address is private, and somebody else named it (--allow-local-relays)"
+        case .addressNotAllowed:
+            "the relay's address is not one that a name may make us dial (private ones: --allow-local-relays)"
         case .stopped: "stopped"
         }
     }

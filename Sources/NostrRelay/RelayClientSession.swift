@@ -93,7 +93,7 @@ final class RelayClientSession {
         do {
             message = try ClientMessage.parse(text, maximumFilters: self.configuration.limits.filters)
         } catch {
-            self.reject(error)
+            self.reject(error, of: text)
             return
         }
         switch message {
@@ -113,7 +113,7 @@ final class RelayClientSession {
         if self.noticeBucket.take(now: self.clock.monotonicNanoseconds()) { self.send(.notice(text)) }
     }
 
-    private func reject(_ error: MessageParsingError) {
+    private func reject(_ error: MessageParsingError, of text: ByteBuffer) {
         switch error {
         case .filter(let problem, let id):
             self.metrics.rejected(.invalidFilter)
@@ -121,7 +121,15 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.invalid, "\(problem)")))
         case .event:
             self.metrics.rejected(.malformedEvent)
-            self.notice("invalid: \(error)")
+            // NIP-01 wants an OK for every EVENT; where the id can be read there is one.
+            guard self.noticeBucket.take(now: self.clock.monotonicNanoseconds()) else { return }
+            if let hex = (try? JSONValue.parse(text))?.elements?.dropFirst().first?["id"]?.text,
+                let id = Bytes32(hex: hex)
+            {
+                self.send(.ok(EventID(id), accepted: false, ReasonText(.invalid, "\(error)")))
+            } else {
+                self.send(.notice("invalid: \(error)"))
+            }
         case .json, .subscriptionID, .unknownType, .shape:
             self.metrics.rejected(.malformedMessage)
             self.notice("invalid: \(error)")
@@ -180,14 +188,17 @@ final class RelayClientSession {
     private func publish(_ received: ReceivedEvent) {
         let id = received.event.id
         switch self.hub.publish(received) {
-        case nil, .stored:
+        case .handedOn(subscribers: 0):
+            // What the prefix is for (NIP-01), and how an entry learns at once that its exit is not there.
+            self.send(.ok(id, accepted: false, ReasonText(.mute, "no one is listening for this event")))
+        case .handedOn, .kept(.stored):
             self.metrics.eventsAccepted.increment()
             self.send(.ok(id, accepted: true, .none))
-        case .duplicate:
+        case .kept(.duplicate):
             self.send(.ok(id, accepted: true, ReasonText(.duplicate, "have this event")))
-        case .superseded:
+        case .kept(.superseded):
             self.send(.ok(id, accepted: false, ReasonText(.invalid, "a newer version of this event is here")))
-        case .deleted:
+        case .kept(.deleted):
             self.metrics.rejected(.deleted)
             self.send(.ok(id, accepted: false, ReasonText(.blocked, "its author deleted this event")))
         }

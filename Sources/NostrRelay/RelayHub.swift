@@ -21,6 +21,14 @@ final class RelayHub: Sendable {
 
     typealias Index = SubscriptionIndex<Subscriber>
 
+    /// What became of an event.
+    enum Outcome {
+        /// An ephemeral one went to so many subscriptions.
+        case handedOn(subscribers: Int)
+        /// Another one was kept, or why it was not.
+        case kept(EventStore.Insertion)
+    }
+
     private struct State {
         var index = Index()
         var store: EventStore
@@ -35,15 +43,12 @@ final class RelayHub: Sendable {
     }
 
     /// Hands a verified event to its subscribers, and keeps it unless it is ephemeral.
-    ///
-    /// Nil for an ephemeral one.
-    func publish(_ received: ReceivedEvent) -> EventStore.Insertion? {
+    func publish(_ received: ReceivedEvent) -> Outcome {
         self.state.withLock { state in
-            var insertion: EventStore.Insertion?
-            if received.event.kind.retention != .ephemeral {
+            let isEphemeral = received.event.kind.retention == .ephemeral
+            if !isEphemeral {
                 let result = state.store.insert(received)
-                insertion = result
-                guard result == .stored else { return insertion }
+                guard result == .stored else { return .kept(result) }
             }
             var delivered: Int64 = 0
             state.index.forEachMatch(received.event) { subscriber in
@@ -51,7 +56,7 @@ final class RelayHub: Sendable {
                 delivered += 1
             }
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
-            return insertion
+            return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
         }
     }
 

@@ -5,6 +5,7 @@
 
 import CoreMetrics
 import HTTPTransport
+import Logging
 import NIOCore
 import Synchronization
 
@@ -27,12 +28,14 @@ final class RelayOutbox: Sendable {
     private let eventLoop: any EventLoop
     private let maximumBytes: Int
     private let metrics: RelayMetrics
+    private let logger: Logger
     private let state = Mutex(State())
 
-    init(eventLoop: any EventLoop, maximumBytes: Int, metrics: RelayMetrics) {
+    init(eventLoop: any EventLoop, maximumBytes: Int, metrics: RelayMetrics, logger: Logger) {
         self.eventLoop = eventLoop
         self.maximumBytes = maximumBytes
         self.metrics = metrics
+        self.logger = logger
     }
 
     /// Gives the outbox its socket; on the socket's loop.
@@ -84,11 +87,12 @@ final class RelayOutbox: Sendable {
         for parts in messages {
             socket.sendText(parts)
         }
-        if hasOverflowed {
+        if hasOverflowed || (!socket.isWritable && socket.bufferedBytes > self.maximumBytes) {
             self.metrics.slowReaders.increment()
-            socket.abort()
-        } else if !socket.isWritable, socket.bufferedBytes > self.maximumBytes {
-            self.metrics.slowReaders.increment()
+            self.logger.notice(
+                "slow reader disconnected",
+                metadata: ["peer": "\(socket.remoteAddress?.ipAddress ?? "-")", "limit": "\(self.maximumBytes)"]
+            )
             socket.abort()
         }
     }

@@ -66,7 +66,8 @@ public final class RelayServer: Sendable {
         let outbox = RelayOutbox(
             eventLoop: channel.eventLoop,
             maximumBytes: configuration.limits.outboundBytes,
-            metrics: metrics
+            metrics: metrics,
+            logger: logger
         )
         let session = NIOLoopBound(
             RelayClientSession(

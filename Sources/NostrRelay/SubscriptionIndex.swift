@@ -77,6 +77,9 @@ struct SubscriptionIndex<Subscriber> {
         visit(.author(event.pubkey))
         visit(.kind(event.kind))
         visit(.any)
+        if event.kind.retention == .addressable, event.identifier.bytes.isEmpty {
+            visit(.tag(UInt8(ascii: "d"), ""))
+        }
         for tag in event.tags {
             if let letter = tag.indexedLetter, let value = tag.value { visit(.tag(letter, value)) }
         }

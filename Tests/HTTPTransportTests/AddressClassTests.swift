@@ -17,6 +17,7 @@ struct AddressClassTests {
             ("192.168.1.1", .privateNetwork), ("100.64.0.1", .privateNetwork), ("100.127.255.255", .privateNetwork),
             ("fc00::1", .privateNetwork), ("fdff::1", .privateNetwork), ("fec0::1", .privateNetwork),
             ("169.254.169.254", .linkLocal), ("fe80::1", .linkLocal), ("febf::1", .linkLocal),
+            ("100.100.100.200", .metadata), ("fd00:ec2::254", .metadata), ("100.100.100.201", .privateNetwork),
             ("224.0.0.1", .multicast), ("239.255.255.255", .multicast), ("255.255.255.255", .multicast),
             ("ff02::1", .multicast), ("0.0.0.0", .reserved), ("0.1.2.3", .reserved), ("240.0.0.1", .reserved),
             ("192.0.2.1", .reserved), ("198.18.0.1", .reserved), ("198.51.100.1", .reserved),

@@ -152,7 +152,8 @@ struct RelayClientPartsTests {
         "relays that others name are dialled only where that is harmless",
         arguments: [
             ("8.8.8.8", true, true), ("127.0.0.1", false, true), ("10.1.2.3", false, true), ("::1", false, true),
-            ("169.254.169.254", false, false), ("224.0.0.1", false, false), ("0.0.0.0", false, false),
+            ("169.254.169.254", false, false), ("100.100.100.200", false, false), ("224.0.0.1", false, false),
+            ("0.0.0.0", false, false),
             ("::ffff:127.0.0.1", false, true), ("fe80::1", false, false),
         ]
     )

@@ -85,6 +85,12 @@ struct EventStoreTests {
         let composed = try makeEvent(self.key, kind: 38_333, createdAt: 4, tags: [Nostr.Tag("d", "\u{e9}")])
         for event in [without, with, apart, composed] { #expect(store.insert(event) == .stored) }
         #expect(store.query([Filter(kinds: [.exitAnnouncement])], now: 0).count == 3)
+        var empty = Filter(kinds: [.exitAnnouncement])
+        empty.tags[UInt8(ascii: "d")] = [""]
+        #expect(Self.ids(store.query([empty], now: 0)) == [with.event.id])
+        let bare = try makeEvent(self.other, kind: 38_333)
+        #expect(store.insert(bare) == .stored)
+        #expect(store.query([empty], now: 0).count == 2)
     }
 
     @Test("of one second the lower id stays")

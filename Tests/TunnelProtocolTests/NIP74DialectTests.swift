@@ -130,11 +130,65 @@ struct NIP74DialectTests {
     func noRelay() {
         var tunnel = SimulatedTunnel()
         tunnel.verdict = { _, _ in .rejected(.nobodyListens) }
-        #expect(tunnel.entryStreams[tunnel.open(1)]?.ended == .some(.exitSilent))
+        let silent = tunnel.open(1)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[silent]?.ended == nil)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[silent]?.ended == .some(.exitSilent))
         tunnel.verdict = { _, _ in .rejected(.unreachable) }
         #expect(tunnel.entryStreams[tunnel.open(2)]?.ended == .some(.noRelay))
         tunnel.entry.removePath(SimulatedTunnel.path, at: tunnel.moment)
         #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
+    }
+
+    @Test("an exit that is on its way back is asked again, and dials once")
+    func exitComesBack() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.nobodyListens) }
+        let first = tunnel.open(1)
+        tunnel.advance(.seconds(1))
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(1))
+        #expect(tunnel.entryStreams[first]?.opened == true)
+        #expect(tunnel.exitStreams.count == 1)
+
+        // Known to be ours: CONNECT is repeated even where the relay says nothing of it.
+        let before = tunnel.published.count
+        tunnel.dropsMessages = true
+        let second = tunnel.open(2)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.published.count > before + 3)
+        tunnel.dropsMessages = false
+        tunnel.advance(.seconds(1))
+        #expect(tunnel.entryStreams[second]?.opened == true)
+        #expect(tunnel.exitStreams.count == 2)
+        let settled = tunnel.published.count
+        tunnel.advance(.seconds(10))
+        #expect(tunnel.published.count == settled)
+    }
+
+    @Test("streams that wait for the grace go on waiting once another learns what the exit speaks")
+    func learnsWhileWaiting() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.dropsMessages = true
+        let first = tunnel.open(1)
+        tunnel.advance(.milliseconds(200))
+        let second = tunnel.open(2)
+        let connect = try #require(tunnel.published.last)
+        tunnel.dropsMessages = false
+        tunnel.exit.receive(
+            connect.plaintext,
+            createdAt: connect.createdAt,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        #expect(tunnel.entryStreams[second]?.opened == true)
+        tunnel.advance(.milliseconds(150))
+        #expect(tunnel.entryStreams[first]?.ended == nil)
+        tunnel.advance(.seconds(1))
+        #expect(tunnel.entryStreams[first]?.opened == true)
+        #expect(tunnel.exitStreams.count == 2)
     }
 
     @Test("pings keep an idle stream, and silence ends it")

@@ -64,6 +64,8 @@ struct SimulatedTunnel {
     var verdict: (_ byEntry: Bool, _ plaintext: [UInt8]) -> PublishOutcome = { _, _ in .accepted(Self.path) }
     /// Whether the exit's target accepts.
     var dial: (StreamRequest) -> StreamEnd? = { _ in nil }
+    /// Whether the relay accepts messages and delivers none.
+    var dropsMessages = false
     /// Whether readers take what they get.
     var readersConsume = true
 
@@ -178,7 +180,7 @@ struct SimulatedTunnel {
         case .publish(let token, let plaintext, let createdAt, _):
             self.published.append((byEntry, plaintext, createdAt, self.now))
             let outcome = self.verdict(byEntry, plaintext)
-            if case .accepted = outcome {
+            if case .accepted = outcome, !self.dropsMessages {
                 let batch: UInt64 = 100_000_000
                 let arrival: NIODeadline =
                     switch self.relay {

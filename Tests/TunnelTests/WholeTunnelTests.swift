@@ -97,9 +97,12 @@ struct WholeTunnelTests {
                         proxy: tunnel.entry.localAddress,
                         domain: tunnel.name,
                         port: UInt16(index)
-                    ) { _, inbound, outbound in
+                    ) { reply, inbound, outbound in
+                        #expect(reply == 0)
                         try await outbound.write(ByteBuffer(bytes: bytes))
-                        return try await inbound.read(bytes.count) == bytes
+                        let back = try await inbound.read(bytes.count)
+                        #expect(back.count == bytes.count)
+                        return back == bytes
                     }
                 }
             }

@@ -23,6 +23,8 @@ public enum AddressClass: Hashable, Sendable {
     case privateNetwork
     /// Link-local, where cloud metadata services live.
     case linkLocal
+    /// Cloud metadata services outside the link-local ranges.
+    case metadata
     /// Multicast and broadcast.
     case multicast
     /// The unspecified address, and ranges reserved for documentation, benchmarks and the future.
@@ -50,6 +52,7 @@ public enum AddressClass: Hashable, Sendable {
     private static func classify4(_ bytes: [UInt8]) -> AddressClass {
         switch (bytes[0], bytes[1], bytes[2]) {
         case (127, _, _): .loopback
+        case (100, 100, 100) where bytes[3] == 200: .metadata
         case (10, _, _), (192, 168, _), (172, 16...31, _), (100, 64...127, _): .privateNetwork
         case (169, 254, _): .linkLocal
         case (224...239, _, _), (255, 255, 255): .multicast
@@ -65,6 +68,10 @@ public enum AddressClass: Hashable, Sendable {
         // ::ffff:a.b.c.d, and the deprecated ::a.b.c.d.
         if leadingZeros == 10, bytes[10] == 0xff, bytes[11] == 0xff { return Self.classify4(Array(bytes[12...])) }
         if leadingZeros >= 12 { return Self.classify4(Array(bytes[12...])) }
+        if bytes[..<4] == [0xfd, 0x00, 0x0e, 0xc2], bytes[4..<14].allSatisfy({ $0 == 0 }), bytes[14...] == [0x02, 0x54]
+        {
+            return .metadata
+        }
         switch (bytes[0], bytes[1]) {
         case (0xfe, 0x80...0xbf): return .linkLocal
         case (0xfe, 0xc0...0xff), (0xfc...0xfd, _): return .privateNetwork

@@ -60,7 +60,11 @@ public struct Filter: Hashable, Sendable {
                 guard tag.indexedLetter == letter, let value = tag.value else { return false }
                 return values.contains(value)
             }
-            if !found { return false }
+            // A missing `d` is an empty one.
+            let isEmptyIdentifier =
+                letter == UInt8(ascii: "d") && event.kind.retention == .addressable && event.identifier.bytes.isEmpty
+                && values.contains("")
+            if !found, !isEmptyIdentifier { return false }
         }
         return true
     }
@@ -81,7 +85,7 @@ extension FilterParsingError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .notAnObject: "not an object"
-        case .invalid(let name): "invalid \(name)"
+        case .invalid(let name): "malformed \(name)"
         case .tooMany(let limit): "more than \(limit) filters"
         case .tooManyValues: "more than \(Filter.maximumValues) values"
         }

@@ -21,7 +21,7 @@ public enum MessageParsingError: Error, Hashable, Sendable {
 extension MessageParsingError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .json(let error): "message is not JSON: \(error)"
+        case .json(let error): "malformed message: \(error)"
         case .event(let error): "\(error)"
         case .filter(let error, _): "filter: \(error)"
         case .subscriptionID: "subscription id must have 1 to \(SubscriptionID.maximumLength) characters"

@@ -36,6 +36,8 @@ public struct ExitConfiguration: Sendable {
     public var maximumPeers = 4_096
     /// Streams at once, of all clients.
     public var maximumStreams = 4_096
+    /// Age from which a stream whose client never sent a byte is ended when room is needed.
+    public var silentStreamAge: TimeAmount = .seconds(2)
     /// For the backend to accept a connection.
     public var dialTimeout: TimeAmount = .seconds(10)
     /// How long a client key is remembered after its last stream.

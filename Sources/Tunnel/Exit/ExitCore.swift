@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import DequeModule
 import Logging
 import NIOCore
 import Nostr
@@ -23,6 +24,8 @@ final class ExitCore {
     private var ready: Set<PathID> = []
     private var links: [PublicKey: PeerLink] = [:]
     private var streamCount = 0
+    /// Streams by age, those that are over or have spoken among them until they come up.
+    private var oldestStreams: Deque<SpliceHandler> = []
     /// Dials under way; one may outlive its stream.
     private var dialCount = 0
     private var isStopped = false
@@ -184,6 +187,7 @@ final class ExitCore {
 
     /// Connects a stream to the backend, whatever destination it names.
     private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> (any StreamEndpoint)? {
+        if self.streamCount >= self.configuration.maximumStreams { self.evictSilentStream() }
         guard !self.isStopped, max(self.streamCount, self.dialCount) < self.configuration.maximumStreams else {
             self.logger.warning("stream refused: too many")
             return nil
@@ -205,6 +209,10 @@ final class ExitCore {
                     "reason": "\(reason?.rawValue ?? "complete")",
                 ]
             )
+        }
+        self.oldestStreams.append(splice)
+        if self.oldestStreams.count > 2 * self.configuration.maximumStreams {
+            self.oldestStreams.removeAll { $0.isOver || !$0.isSilent }
         }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
         self.dialCount += 1
@@ -229,6 +237,21 @@ final class ExitCore {
             }
         }
         return splice
+    }
+
+    /// Ends the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody out.
+    private func evictSilentStream() {
+        while let oldest = self.oldestStreams.first {
+            guard
+                oldest.isOver || !oldest.isSilent
+                    || oldest.startedAt + self.configuration.silentStreamAge <= .now()
+            else { return }
+            self.oldestStreams.removeFirst()
+            if !oldest.isOver, oldest.isSilent {
+                oldest.evict()
+                return
+            }
+        }
     }
 
     // MARK: Forgetting

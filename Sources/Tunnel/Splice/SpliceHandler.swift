@@ -25,6 +25,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
 
     private let link: PeerLink
     private let id: StreamID
+    let startedAt = NIODeadline.now()
     /// Called when the socket and the stream are both over, with the bytes each way.
     private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
 
@@ -150,6 +151,15 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
 
     /// Whether the stream is over.
     var isOver: Bool { self.streamIsOver }
+
+    /// Whether the peer has sent nothing so far.
+    var isSilent: Bool { self.received == 0 }
+
+    /// Ends a stream to make room for another.
+    func evict() {
+        self.fail(.tooManyStreams)
+        self.abort()
+    }
 
     /// There will be no socket: tells the peer why.
     func fail(_ reason: StreamEnd) {

@@ -55,6 +55,10 @@ public struct NIP74Configuration: Hashable, Sendable {
 
     /// For a relay to take CONNECT. Longer than a relay that never answers is waited for, which counts as a yes.
     public var connectTimeout: TimeAmount = .seconds(15)
+    /// How long an exit that nobody hears may take to come back, a relay just restarted for instance.
+    public var exitPatience: TimeAmount = .seconds(3)
+    /// Time between repetitions of a CONNECT that nobody heard or answered.
+    public var connectRepetition: TimeAmount = .milliseconds(400)
     /// For an exit known to be ours to answer, its dial included.
     public var openTimeout: TimeAmount = .seconds(30)
     /// Nothing from the peer and nothing sent: the stream ends. Between our own nodes pings keep it alive.

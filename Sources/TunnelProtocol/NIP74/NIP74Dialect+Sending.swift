@@ -137,19 +137,30 @@ extension NIP74Dialect {
             self.streams[id]?.phase = .waiting
             let wait = self.peerIsExtended ? self.configuration.openTimeout : self.configuration.connectGrace
             self.streams[id]?.phaseDeadline = now.monotonic + wait
+            // CONNECT may be lost. An exit that is known to be ours drops repetitions; another would dial again.
+            if self.peerIsExtended { self.repeatConnect(id, after: self.configuration.connectRepetition, at: now) }
             self.schedule(id, at: now)
         case .rejected(.nobodyListens):
-            self.end(id, .exitSilent, tellPeer: false, at: now)
+            // The exit may be on its way back to a relay that was restarted.
+            guard let stream = self.streams[id],
+                stream.startedAt + self.configuration.exitPatience > now.monotonic
+            else {
+                self.end(id, .exitSilent, tellPeer: false, at: now)
+                return
+            }
+            self.repeatConnect(id, after: self.configuration.connectRepetition, at: now)
         case .rejected(.rateLimited):
-            // Asked again as a new event, until the time for connecting is over.
             self.actions.append(.report(.backedOff))
-            let retry = now.monotonic + self.configuration.backOff.first
-            self.streams[id]?.notBefore = retry
-            self.streams[id]?.mustRepeatConnect = true
-            self.schedule(id, at: now)
+            self.repeatConnect(id, after: self.configuration.backOff.first, at: now)
         case .rejected, .lost:
             self.end(id, .noRelay, tellPeer: false, at: now)
         }
+    }
+
+    /// Has CONNECT published again as a new event, until the exit answers or the time for it is over.
+    private mutating func repeatConnect(_ id: StreamID, after wait: TimeAmount, at now: Moment) {
+        self.streams[id]?.connectDue = now.monotonic + wait
+        self.schedule(id, at: now)
     }
 
     /// Drops acknowledged messages; when the first was refused and all are answered, sends again or gives up.
@@ -193,7 +204,7 @@ extension NIP74Dialect {
         var deadlines = [self.idleDeadline(of: stream)]
         if let deadline = stream.phaseDeadline { deadlines.append(deadline) }
         if let deadline = stream.plainCloseDue { deadlines.append(deadline) }
-        if stream.mustRepeatConnect { deadlines.append(stream.notBefore) }
+        if let deadline = stream.connectDue { deadlines.append(deadline) }
         if let deadline = self.pingDeadline(of: stream) { deadlines.append(deadline) }
         // Only what time alone can bring: where the path is gone or full, its coming back pumps.
         if !stream.sendQueue.isEmpty, self.paths[stream.path]?.isWritable == true {
@@ -239,9 +250,16 @@ extension NIP74Dialect {
             self.phaseTimedOut(id, stream, at: now)
             guard self.streams[id] != nil else { return }
         }
-        if stream.mustRepeatConnect, stream.notBefore <= now.monotonic {
-            self.streams[id]?.mustRepeatConnect = false
-            self.publishConnect(id, at: now)
+        if let due = stream.connectDue, due <= now.monotonic {
+            self.streams[id]?.connectDue = nil
+            let isUnanswered =
+                switch stream.phase {
+                case .connecting: true
+                case .waiting: stream.peer == .unknown
+                case .dialling, .open: false
+                }
+            if isUnanswered { self.publishConnect(id, at: now) }
+            guard self.streams[id] != nil else { return }
         }
         if let due = stream.plainCloseDue, due <= now.monotonic {
             self.sendPlainClose(id, stream, at: now)
@@ -278,7 +296,14 @@ extension NIP74Dialect {
         case .waiting where stream.peer == .extended:
             self.end(id, .timedOut, tellPeer: true, at: now)
         case .waiting where self.peerIsExtended:
-            self.end(id, .exitSilent, tellPeer: false, at: now)
+            // That may have turned out while this stream waited only for the grace.
+            let deadline = stream.startedAt + self.configuration.openTimeout
+            guard deadline > now.monotonic else {
+                self.end(id, .exitSilent, tellPeer: false, at: now)
+                return
+            }
+            self.streams[id]?.phaseDeadline = deadline
+            self.repeatConnect(id, after: self.configuration.connectRepetition, at: now)
         case .waiting:
             // The grace is over and the exit said nothing: the reference, which says nothing.
             self.actions.append(.report(.fellBackToPlain))

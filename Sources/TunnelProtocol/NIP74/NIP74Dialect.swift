@@ -175,7 +175,9 @@ public struct NIP74Dialect: Dialect {
     /// Publishes CONNECT, or publishes it again as a new event.
     mutating func publishConnect(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id] else { return }
-        let usable = stream.connectPaths.filter { self.paths[$0] != nil }
+        // A repetition also goes to relays that came up meanwhile.
+        let others = self.paths.keys.filter { !stream.connectPaths.contains($0) }.sorted { $0.rawValue < $1.rawValue }
+        let usable = stream.connectPaths.filter { self.paths[$0] != nil } + others
         guard let first = usable.first, let destination = self.paths[first]?.destination else {
             self.end(id, .noRelay, tellPeer: false, at: now)
             return

@@ -71,8 +71,8 @@ struct NIP74Stream {
     var lastAnswered = NIODeadline.uptimeNanoseconds(0)
     /// Bytes in the queue for which credit was given before they were refused and put back.
     var requeuedBytes = 0
-    /// Entry: a relay refused CONNECT for being too fast.
-    var mustRepeatConnect = false
+    /// Entry: when CONNECT is to be published again, unless the exit answers first.
+    var connectDue: NIODeadline?
     /// Entry: where CONNECT goes, and the port it asks for.
     var connectPaths: [PathID] = []
     var connectPort: UInt16 = 0

@@ -68,6 +68,9 @@ struct RelayCommand: AsyncParsableCommand {
             ("--max-connections-per-address", self.maxConnectionsPerAddress),
             ("--max-stored-events", self.maxStoredEvents),
         ]
+        guard self.maxMessageLength >= 4_096 else {
+            throw ValidationError("--max-message-length must be at least 4096.")
+        }
         for (name, value) in positive where value < 1 || value > Int(Int32.max) {
             throw ValidationError("\(name) must be between 1 and \(Int32.max).")
         }

@@ -23,8 +23,12 @@ struct KeyFile {
     static func stateFolder(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
         // The specification says that relative values are to be ignored.
         if let path = environment["XDG_STATE_HOME"], path.hasPrefix("/") { return path + "/nws" }
-        let home = environment["HOME"] ?? NSHomeDirectory()
-        return home + "/.local/state/nws"
+        if let home = environment["HOME"], home.hasPrefix("/") { return home + "/.local/state/nws" }
+        // Without HOME, the home of the user database.
+        if let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir {
+            return unsafe String(cString: home) + "/.local/state/nws"
+        }
+        return NSHomeDirectory() + "/.local/state/nws"
     }
 
     /// The key used when none is named.
@@ -37,6 +41,9 @@ struct KeyFile {
         var status = stat()
         guard unsafe stat(self.path, &status) == 0 else {
             throw CommandError.configuration("cannot read the key file \(self.path): \(Self.lastError())")
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw CommandError.configuration("the key file \(self.path) is not a file")
         }
         guard status.st_mode & 0o077 == 0 else {
             throw CommandError.configuration(

@@ -99,7 +99,9 @@ enum ProcessSetup {
         switch error.errnoCode {
         case EADDRINUSE: return CommandError.unavailable("cannot listen on \(address): the port is in use")
         case EACCES: return CommandError.unavailable("cannot listen on \(address): not permitted")
-        default: return CommandError.unavailable("cannot listen on \(address): \(error.localizedDescription)")
+        default:
+            let reason = unsafe String(cString: strerror(error.errnoCode))
+            return CommandError.unavailable("cannot listen on \(address): \(reason)")
         }
     }
 }

@@ -112,6 +112,7 @@ struct HostAndPort {
         func fail(_ what: String) -> CommandError {
             .configuration("\(source): \(text): \(what); expected HOST:PORT, [v6 address]:PORT")
         }
+        guard !text.contains("://") else { throw fail("there is a scheme in it") }
         guard let colon = text.lastIndex(of: ":") else { throw fail("there is no port") }
         var host = String(text[..<colon])
         guard let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port) else {
