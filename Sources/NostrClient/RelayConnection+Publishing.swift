@@ -67,8 +67,8 @@ extension RelayConnection {
         publish.timeout.cancel()
         // Whoever published sends again, in its order, once the relay knows us; see `isWorthRetrying`.
         if !accepted, reason.prefix == .authRequired { self.authenticate() }
-        // A relay that has the event has it.
-        if accepted || reason.prefix == .duplicate {
+        // A relay that has the event has it; one that had nobody to give it to says so, some with a yes.
+        if reason.prefix != .mute, accepted || reason.prefix == .duplicate {
             publish.completion(.accepted)
         } else {
             self.metrics.rejected.increment()

@@ -189,8 +189,10 @@ final class RelayClientSession {
         let id = received.event.id
         switch self.hub.publish(received) {
         case .handedOn(subscribers: 0):
-            // What the prefix is for (NIP-01), and how an entry learns at once that its exit is not there.
-            self.send(.ok(id, accepted: false, ReasonText(.mute, "no one is listening for this event")))
+            // A yes, because nothing is wrong with the event, and the prefix that NIP-01 has for this: it is how an
+            // entry learns at once that its exit is not there.
+            self.metrics.eventsAccepted.increment()
+            self.send(.ok(id, accepted: true, ReasonText(.mute, "no one is listening for this event")))
         case .handedOn, .kept(.stored):
             self.metrics.eventsAccepted.increment()
             self.send(.ok(id, accepted: true, .none))

@@ -177,3 +177,31 @@ def test_service_that_comes_back_is_reached_again(sandbox, http):
         with connection:
             client.socket.sendall(b"there again")
             assert connection.recv(100) == b"there again"
+
+
+# An exit that is away
+
+
+def test_exit_that_is_gone_is_reported_and_found_when_it_is_back(sandbox, http):
+    """A relay of ours says when nobody listens, so the client does not wait for nothing."""
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
+    exit_node.process.kill()
+    started = time.monotonic()
+    with SocksClient(entry.address) as client:
+        client.greet()
+        assert client.request(exit_node.name) == 4
+    assert time.monotonic() - started < TIMEOUT / 2
+    entry.process.wait_for(lambda line: "the exit does not answer" in line, stream="stderr")
+    again = sandbox.exit([relay.url], http.address)
+    assert again.name == exit_node.name
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
+
+
+def test_request_during_the_start_of_the_exit_waits_for_it(sandbox, http):
+    """CONNECT is asked again for a while: a restart of the exit is no error to the client."""
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    exit_node.process.kill()
+    fetch = Curl(sandbox, entry, exit_node.name, "/bytes/10")
+    sandbox.exit([relay.url], http.address)
+    assert fetch.body() == content(10)
