@@ -6,7 +6,6 @@
 public import NIOCore
 import NIOHTTP1
 import NIOPosix
-import NIOSSL
 
 /// One GET, for a relay's information document (NIP-11). No redirects, no reuse.
 public enum HTTPClient {
@@ -40,12 +39,7 @@ public enum HTTPClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
-                    if let context = target.tls {
-                        let isAddress = (try? SocketAddress(ipAddress: target.host, port: 0)) != nil
-                        try operations.addHandler(
-                            NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : target.host)
-                        )
-                    }
+                    try target.addTLS(to: operations)
                     try operations.addHTTPClientHandlers()
                     try operations.addHandler(GetHandler(target: target, accept: accept, promise: promise))
                 }

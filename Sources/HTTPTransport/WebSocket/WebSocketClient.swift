@@ -111,12 +111,7 @@ public enum WebSocketClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
-                    if let context = target.tls {
-                        let isAddress = (try? SocketAddress(ipAddress: target.host, port: 0)) != nil
-                        try operations.addHandler(
-                            NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : target.host)
-                        )
-                    }
+                    try target.addTLS(to: operations)
                     let upgrader = NIOWebSocketClientUpgrader(
                         maxFrameSize: configuration.maximumMessageLength,
                         automaticErrorHandling: false

@@ -48,35 +48,13 @@ public enum Bech32 {
     /// The lower-case prefix and the bytes of `text`.
     public static func decode(_ text: String) throws(DecodingError) -> (prefix: String, bytes: [UInt8]) {
         let (prefix, groups) = try Self.decodeGroups(text)
-        var output: [UInt8] = []
-        var accumulator: UInt32 = 0
-        var bits: UInt32 = 0
-        for group in groups {
-            accumulator = (accumulator << 5 | UInt32(group)) & 0xfff
-            bits += 5
-            if bits >= 8 {
-                bits -= 8
-                output.append(UInt8(accumulator >> bits & 0xff))
-            }
-        }
-        guard bits < 5, accumulator & ((1 << bits) - 1) == 0 else { throw .invalidPadding }
-        return (prefix, output)
+        guard let bytes = FiveBitGroups.decode(groups) else { throw .invalidPadding }
+        return (prefix, bytes)
     }
 
     /// The lower-case string of `bytes` under `prefix`, which is lower-case ASCII.
     public static func encode(prefix: String, bytes: [UInt8]) -> String {
-        var groups: [UInt8] = []
-        var accumulator: UInt32 = 0
-        var bits: UInt32 = 0
-        for byte in bytes {
-            accumulator = (accumulator << 8 | UInt32(byte)) & 0xfff
-            bits += 8
-            while bits >= 5 {
-                bits -= 5
-                groups.append(UInt8(accumulator >> bits & 31))
-            }
-        }
-        if bits > 0 { groups.append(UInt8(accumulator << (5 - bits) & 31)) }
+        let groups = FiveBitGroups.encode(bytes)
         let checksum = Self.polymod(Self.expand(prefix.utf8) + groups + [0, 0, 0, 0, 0, 0]) ^ 1
         let tail = (0..<6).map { UInt8(checksum >> UInt32(5 * (5 - $0)) & 31) }
         let characters = (groups + tail).map { Self.alphabet[Int($0)] }

@@ -12,60 +12,21 @@ import TunnelProtocol
 
 /// Everything of an entry that lives on its loop: exits it talks to, the relays it uses, and who waits for what.
 final class EntryCore {
-    /// What makes two requests share a client key: the exit and the relays by which it is reached.
-    private struct ExitAddress: Hashable {
-        let publicKey: PublicKey
-        let relays: [RelayURL]
-    }
-
-    /// An exit that is talked to, under one client key.
-    private final class Association {
-        let address: ExitAddress
-        let link: PeerLink
-        /// Where ``PathID`` points into.
-        var relays: [RelayPool.Key] = []
-        /// Paths on which answers are heard.
-        var ready: Set<PathID> = []
-        var waiting: [Waiting] = []
-        /// Until then relays that are still connecting are waited for.
-        let gatheringDeadline: NIODeadline
-        /// Configured relays that were asked for the exit's list and have not answered.
-        var listQuestions = 0
-        /// Relays of that list: where the exit says that it reads.
-        var listed: Set<PathID> = []
-        /// Until then a listed relay is waited for, though another is ready.
-        var listedDeadline: NIODeadline?
-
-        init(address: ExitAddress, link: PeerLink, gatheringDeadline: NIODeadline) {
-            self.address = address
-            self.link = link
-            self.gatheringDeadline = gatheringDeadline
-        }
-    }
-
-    /// A request that waits for a path.
-    private struct Waiting {
-        let number: UInt64
-        let port: UInt16
-        let endpoint: any StreamEndpoint
-        let completion: (Result<(PeerLink, StreamID), EntryError>) -> Void
-    }
-
-    private let configuration: EntryConfiguration
-    private let loop: any EventLoop
+    let configuration: EntryConfiguration
+    let loop: any EventLoop
     private let logger: Logger
     let metrics = TunnelMetrics()
     private var gate: EventGate
-    private var pool: RelayPool?
-    private var associations: [ExitAddress: Association] = [:]
-    private var associationsByKey: [PublicKey: Association] = [:]
+    private(set) var pool: RelayPool?
+    private var associations: [ExitAddress: EntryAssociation] = [:]
+    private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
     private var nextNumber: UInt64 = 0
     private var isStopped = false
     /// Addresses of relays that names carry.
-    private let namedPolicy: DialPolicy
+    let namedPolicy: DialPolicy
 
     /// Keeps connections of different purposes apart; the session dialect will use others.
-    private static let lane = "entry"
+    static let lane = "entry"
 
     init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) {
         self.configuration = configuration
@@ -141,7 +102,7 @@ final class EntryCore {
         let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
         let relays = named.isEmpty ? self.configuration.relays : named
         guard !relays.isEmpty else { return completion(.failure(.noRelays)) }
-        let association: Association
+        let association: EntryAssociation
         do {
             association = try self.association(
                 with: ExitAddress(publicKey: name.publicKey, relays: relays),
@@ -151,7 +112,7 @@ final class EntryCore {
             return completion(.failure(error))
         }
         self.nextNumber += 1
-        let waiting = Waiting(
+        let waiting = WaitingRequest(
             number: self.nextNumber,
             port: target.port,
             endpoint: endpoint,
@@ -174,7 +135,7 @@ final class EntryCore {
     private func association(
         with address: ExitAddress,
         policy: DialPolicy
-    ) throws(EntryError) -> Association {
+    ) throws(EntryError) -> EntryAssociation {
         if let association = self.associations[address] { return association }
         if self.associations.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
         guard self.associations.count < self.configuration.maximumExits else { throw .tooManyExits }
@@ -199,7 +160,7 @@ final class EntryCore {
         } catch {
             throw .invalidName(.invalidKey)
         }
-        let association = Association(
+        let association = EntryAssociation(
             address: address,
             link: link,
             gatheringDeadline: .now() + self.configuration.relayGathering
@@ -214,7 +175,7 @@ final class EntryCore {
         return association
     }
 
-    private func addRelay(_ url: RelayURL, policy: DialPolicy, to association: Association) {
+    func addRelay(_ url: RelayURL, policy: DialPolicy, to association: EntryAssociation) {
         let key = RelayPool.Key(url: url, lane: Self.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
@@ -250,7 +211,7 @@ final class EntryCore {
         }
     }
 
-    private func serveWaiting(of association: Association) {
+    func serveWaiting(of association: EntryAssociation) {
         guard !association.waiting.isEmpty, !association.ready.isEmpty, association.listQuestions == 0,
             !self.isGathering(association)
         else { return }
@@ -274,7 +235,7 @@ final class EntryCore {
         }
     }
 
-    private func serveLater(_ clientKey: PublicKey, after delay: TimeAmount) {
+    func serveLater(_ clientKey: PublicKey, after delay: TimeAmount) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: delay) {
             guard let association = bound.value.associationsByKey[clientKey] else { return }
@@ -283,7 +244,7 @@ final class EntryCore {
     }
 
     /// Whether a relay of the exit may still come up without having failed, and is worth waiting for.
-    private func isGathering(_ association: Association) -> Bool {
+    private func isGathering(_ association: EntryAssociation) -> Bool {
         guard association.gatheringDeadline > .now() else { return false }
         return association.relays.indices.contains { index in
             guard !association.ready.contains(PathID(rawValue: index)) else { return false }
@@ -301,57 +262,6 @@ final class EntryCore {
             "\(connection.url): \(connection.lastError ?? (connection.isOpen ? "no answer to the subscription" : "connecting"))"
         }
         association.waiting.remove(at: index).completion(.failure(.relaysUnreachable(reasons)))
-    }
-
-    // MARK: Relay lists (NIP-65)
-
-    /// Asks the configured relays that are up, or come up soon, where the exit reads.
-    private func askForRelayList(of association: Association) {
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let clientKey = association.link.ownKey.publicKey
-        let filter = Filter(authors: [association.address.publicKey], kinds: [.relayList], limit: 1)
-        for key in association.relays {
-            guard let connection = self.pool?.connection(key) else { continue }
-            association.listQuestions += 1
-            connection.whenOpen(within: self.configuration.relayPatience) { isOpen in
-                guard isOpen else {
-                    bound.value.relayListAnswered([], of: clientKey)
-                    return
-                }
-                connection.query(filter, timeout: bound.value.configuration.relayListTimeout) { events in
-                    bound.value.relayListAnswered(events, of: clientKey)
-                }
-            }
-        }
-    }
-
-    private func relayListAnswered(_ events: [ReceivedEvent], of clientKey: PublicKey) {
-        guard let association = self.associationsByKey[clientKey] else { return }
-        association.listQuestions -= 1
-        let newest = events.map(\.event)
-            .filter { $0.kind == .relayList && $0.pubkey == association.address.publicKey }
-            .filter { (try? $0.verify()) != nil }
-            .max { $0.createdAt < $1.createdAt }
-        if let newest { self.addListedRelays(newest, to: association) }
-        self.serveWaiting(of: association)
-    }
-
-    private func addListedRelays(_ list: Event, to association: Association) {
-        let read = list.tags.filter { tag in
-            tag.name == "r" && (tag.fields.count < 3 || tag.fields[2] == "read")
-        }
-        let urls = read.compactMap { $0.value.flatMap { try? RelayURL($0.text) } }.removingDuplicates()
-        for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
-        where association.relays.count < 2 * EntryConfiguration.maximumRelaysPerName {
-            self.addRelay(url, policy: self.namedPolicy, to: association)
-            let key = RelayPool.Key(url: url, lane: Self.lane)
-            if let index = association.relays.firstIndex(of: key) {
-                association.listed.insert(PathID(rawValue: index))
-            }
-        }
-        guard !association.listed.isEmpty else { return }
-        association.listedDeadline = .now() + self.configuration.relayPatience
-        self.serveLater(association.link.ownKey.publicKey, after: self.configuration.relayPatience)
     }
 
     // MARK: Relays
@@ -418,30 +328,4 @@ final class EntryCore {
             self.associationsByKey[clientKey] = nil
         }
     }
-}
-
-/// Holds back what a link reports while its stream is being opened, until whoever asked knows the stream.
-private final class DeferredEndpoint: StreamEndpoint {
-    private let endpoint: any StreamEndpoint
-    private var held: [(any StreamEndpoint) -> Void]? = []
-
-    init(_ endpoint: any StreamEndpoint) {
-        self.endpoint = endpoint
-    }
-
-    func release() {
-        let held = self.held ?? []
-        self.held = nil
-        for call in held { call(self.endpoint) }
-    }
-
-    private func pass(_ call: @escaping (any StreamEndpoint) -> Void) {
-        if self.held == nil { call(self.endpoint) } else { self.held?.append(call) }
-    }
-
-    func opened() { self.pass { $0.opened() } }
-    func credit(_ bytes: Int) { self.pass { $0.credit(bytes) } }
-    func receive(_ data: ByteBuffer) { self.pass { $0.receive(data) } }
-    func finished() { self.pass { $0.finished() } }
-    func ended(_ reason: StreamEnd?) { self.pass { $0.ended(reason) } }
 }

@@ -1,0 +1,172 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("NIP-74 dialect with the reference")
+struct NIP74PlainTests {
+    /// CONNECT as the reference sends it.
+    static func connect(_ key: String = "a") -> NIP74Message {
+        NIP74Message(key: key, kind: .connect, destination: "x.nostr")
+    }
+
+    @Test("an exit answers in what the client speaks, slowly, and says when it is over")
+    func exitToReference() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        tunnel.inject(
+            NIP74Message(key: "a", kind: .socks5Response, payload: .bytes(Array("GET".utf8)), destination: "x.nostr"),
+            toExit: true
+        )
+        let id = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[id]?.data == Array("GET".utf8))
+        let down = patterned(100_000, seed: 8)
+        tunnel.sendAll(down, on: id, fromEntry: false)
+        tunnel.advance(.seconds(10))
+        let sent = tunnel.published.filter { !$0.byEntry }
+        let messages = sent.compactMap { NIP74Message(plaintext: $0.plaintext) }
+        #expect(messages.count == 4)
+        #expect(messages.allSatisfy { $0.kind == .socks5Response && $0.destination.hasPrefix("nprofile1") })
+        let data = messages.flatMap { message -> [UInt8] in
+            if case .bytes(let bytes)? = message.payload { bytes } else { [] }
+        }
+        #expect(data == down)
+        // Its reader takes 32,768 bytes and polls every 100 ms.
+        for message in messages {
+            if case .bytes(let bytes)? = message.payload { #expect(bytes.count <= 30_555) }
+        }
+        for (earlier, later) in zip(sent, sent.dropFirst()) {
+            #expect(later.at - earlier.at >= .milliseconds(150))
+            #expect(later.createdAt > earlier.createdAt || later.at - earlier.at >= .milliseconds(250))
+        }
+        #expect(sent.last?.plaintext == NIP74Configuration.plainCloseMessage)
+        #expect(tunnel.exitStreams[id]?.ended == .some(nil))
+    }
+
+    @Test("DATA is answered with DATA")
+    func mirrorsData() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        tunnel.inject(NIP74Message(key: "a", kind: .data, payload: .bytes([1])), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([2], on: id, fromEntry: false, finish: false)
+        tunnel.advance(.seconds(1))
+        #expect(NIP74Message(plaintext: try #require(tunnel.published.last).plaintext)?.kind == .data)
+    }
+
+    @Test("first data inside CONNECT, and the text form of the NIP's example")
+    func textForm() throws {
+        var tunnel = SimulatedTunnel()
+        let text = #"{"key":"3b1f09a8","type":"CONNECT","data":"GET /hello HTTP/1.1","destination":"google.com"}"#
+        tunnel.exit.receive(
+            Array(text.utf8),
+            createdAt: tunnel.moment.seconds,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        let id = try #require(tunnel.exitStreams.keys.first)
+        // Once in the text form, what looks like base64 is text.
+        let more = #"{"key":"3b1f09a8","type":"DATA","data":"abcd"}"#
+        tunnel.exit.receive(Array(more.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exitStreams[id]?.data == Array("GET /hello HTTP/1.1abcd".utf8))
+    }
+
+    @Test("SOCKS5RESPONSE is base64 and nothing else")
+    func strictBase64() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(Self.connect(), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        let bad = #"{"key":"a","type":"SOCKS5RESPONSE","data":"not base64!"}"#
+        tunnel.exit.receive(Array(bad.utf8), createdAt: 0, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exitStreams[id]?.ended == .some(.protocolViolation))
+    }
+
+    @Test("data that a sorting relay delivers before its CONNECT is kept for a while")
+    func orphans() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(NIP74Message(key: "a", kind: .socks5Response, payload: .bytes([1, 2])), toExit: true)
+        #expect(tunnel.exitStreams.isEmpty)
+        tunnel.inject(Self.connect(), toExit: true)
+        let id = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[id]?.data == [1, 2])
+        tunnel.inject(NIP74Message(key: "b", kind: .data, payload: .bytes([3])), toExit: true)
+        tunnel.advance(.seconds(3))
+        #expect(tunnel.reports == [.unknownStream])
+        tunnel.inject(Self.connect("b"), toExit: true)
+        #expect(tunnel.exitStreams.values.allSatisfy { $0.data != [3] })
+    }
+
+    @Test("an entry waits the grace, then speaks plain; the exit's word ends the wait")
+    func entryToReference() throws {
+        var tunnel = SimulatedTunnel()
+        // The reference ignores the extra member: nothing reaches our exit here.
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, _, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        let connect = try #require(NIP74Message(plaintext: plaintext))
+        #expect(connect.kind == .connect)
+        #expect(connect.payload == nil)
+        #expect(connect.destination == "x.nostr")
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.milliseconds(299))
+        #expect(tunnel.entryStreams[id]?.opened == false)
+        tunnel.advance(.milliseconds(2))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.reports == [.fellBackToPlain])
+    }
+
+    @Test("what the client finished before a late acceptance is finished behind it")
+    func lateAcceptanceAfterFinish() throws {
+        var tunnel = SimulatedTunnel()
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, let date, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        tunnel.exit.receive(plaintext, createdAt: date, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[exitID]?.data == [1, 2, 3])
+        #expect(tunnel.exitStreams[exitID]?.finished == true)
+    }
+
+    @Test("an acceptance that came late still wins")
+    func lateAcceptance() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.dial = { _ in nil }
+        let id = StreamID(rawValue: 1)
+        tunnel.entryStreams[id] = .init()
+        tunnel.entry.open(id, port: 80, paths: [SimulatedTunnel.path], at: tunnel.moment)
+        guard case .publish(let token, let plaintext, let date, _)? = tunnel.entry.nextAction() else {
+            Issue.record("CONNECT was not published")
+            return
+        }
+        tunnel.entry.published(token, .accepted(SimulatedTunnel.path), at: tunnel.moment)
+        tunnel.advance(.seconds(1))
+        tunnel.exit.receive(plaintext, createdAt: date, path: SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([4], on: exitID, fromEntry: false)
+        #expect(tunnel.exitStreams[exitID]?.data == [1, 2, 3])
+        #expect(tunnel.entryStreams[id]?.ended == .some(nil))
+    }
+}
