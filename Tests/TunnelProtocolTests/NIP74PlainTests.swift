@@ -104,6 +104,49 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams.values.allSatisfy { $0.data != [3] })
     }
 
+    @Test("until a plain exit answers, data goes to every relay; then to the one of the answer")
+    func severalRelays() throws {
+        let description = PathDescription(relay: "ws://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
+        let paths = [PathID(rawValue: 0), PathID(rawValue: 1)]
+        var entry = NIP74Dialect(role: .entry(name: "x.nostr"), generator: SeededGenerator(seed: 1))
+        for path in paths { entry.addPath(path, description) }
+        var now = Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000)
+        func later(_ milliseconds: Int64) -> Moment {
+            Moment(monotonic: now.monotonic + .milliseconds(milliseconds), seconds: now.seconds)
+        }
+        func published() -> (MessageToken, NIP74Message?, [PathID])? {
+            while let action = entry.nextAction() {
+                if case .publish(let token, let plaintext, _, let targets) = action {
+                    return (token, NIP74Message(plaintext: plaintext), targets)
+                }
+            }
+            return nil
+        }
+        let id = StreamID(rawValue: 1)
+        entry.open(id, port: 80, paths: paths, at: now)
+        let (connect, first, connectTargets) = try #require(published())
+        #expect(connectTargets == paths)
+        entry.published(connect, .accepted(paths[0]), at: now)
+        now = later(301)
+        entry.timeout(at: now)
+        entry.send(id, ByteBuffer(bytes: [1]), at: now)
+        let (data, _, dataTargets) = try #require(published())
+        #expect(dataTargets == paths)
+        entry.published(data, .accepted(paths[0]), at: now)
+        let key = try #require(first?.key)
+        entry.receive(
+            NIP74Message(key: key, kind: .socks5Response, payload: .bytes([2])).encoded(),
+            createdAt: now.seconds,
+            path: paths[1],
+            at: now
+        )
+        now = later(200)
+        entry.send(id, ByteBuffer(bytes: [3]), at: now)
+        entry.timeout(at: now)
+        let (_, _, answeredTargets) = try #require(published())
+        #expect(answeredTargets == [paths[1]])
+    }
+
     @Test("an entry waits the grace, then speaks plain; the exit's word ends the wait")
     func entryToReference() throws {
         var tunnel = SimulatedTunnel()

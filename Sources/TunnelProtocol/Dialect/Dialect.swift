@@ -92,8 +92,9 @@ public enum PublishRejection: Hashable, Sendable {
 /// Pure: inputs go in with the time, actions come out of ``nextAction()``; no clock, socket, key or task inside.
 /// Entry and exit drive any dialect the same way, and neither knows which one runs.
 ///
-/// Bytes flow under credit. The dialect grants credit to send with ``DialectAction/credit(_:_:)``, and never holds more
-/// than it granted; the driver tells with ``consumed(_:_:at:)`` what it passed on, and the dialect bounds what it hands
+/// Bytes flow under credit. The dialect grants credit to send with ``DialectAction/credit(_:_:)``; a driver stops reading
+/// when it is used up, and may overshoot by what the system hands it at once (one read, or at the end of a connection all
+/// that the kernel still holds). The driver tells with ``consumed(_:_:at:)`` what it passed on, and the dialect bounds what it hands
 /// over ahead of that.
 public protocol Dialect {
     /// Opens a stream (entry). Answered by ``DialectAction/opened(_:)`` or ``DialectAction/ended(_:_:)``.
@@ -104,7 +105,7 @@ public protocol Dialect {
     mutating func open(_ stream: StreamID, port: UInt16, paths: [PathID], at now: Moment)
     /// The target of an ``DialectAction/incoming(_:_:)`` stream is connected (exit).
     mutating func connected(_ stream: StreamID, at now: Moment)
-    /// Sends bytes. Not more than credit was granted.
+    /// Sends bytes, as far as credit was granted.
     mutating func send(_ stream: StreamID, _ data: ByteBuffer, at now: Moment)
     /// No more bytes will be sent (FIN).
     mutating func finish(_ stream: StreamID, at now: Moment)

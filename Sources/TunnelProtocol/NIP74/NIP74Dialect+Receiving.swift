@@ -164,7 +164,8 @@ extension NIP74Dialect {
             if self.paths[path] != nil { self.streams[id]?.path = path }
             self.streams[id]?.phase = .waiting
         case .dialling, .open:
-            break
+            // A plain exit's first word tells where it listens.
+            if !stream.hasHeard, self.paths[path] != nil { self.streams[id]?.path = path }
         }
         self.receiveOnStream(id, message, at: now)
     }
@@ -173,6 +174,7 @@ extension NIP74Dialect {
 
     private mutating func receiveOnStream(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
         guard let stream = self.streams[id] else { return }
+        self.streams[id]?.hasHeard = true
         self.streams[id]?.lastHeard = now.monotonic
         self.streams[id]?.lastActivity = now.monotonic
         switch message.kind {

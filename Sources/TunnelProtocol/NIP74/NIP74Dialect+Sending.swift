@@ -62,9 +62,16 @@ extension NIP74Dialect {
             self.streams[id] = stream
             self.tokenOwners[token] = id
             self.actions.append(
-                .publish(token, plaintext: message.encoded(), createdAt: date, paths: [stream.path])
+                .publish(token, plaintext: message.encoded(), createdAt: date, paths: self.targets(of: stream))
             )
         }
+    }
+
+    /// Where data goes: to the relay by which the exit answers, and while a plain one has not answered to all, because
+    /// nobody knows on which it listens. It drops what it has seen, as it must with entries of its own kind.
+    private func targets(of stream: NIP74Stream) -> [PathID] {
+        guard self.isEntry, stream.peer == .plain, !stream.hasHeard else { return [stream.path] }
+        return [stream.path] + self.paths.keys.filter { $0 != stream.path }.sorted { $0.rawValue < $1.rawValue }
     }
 
     /// Most data bytes of a message on a path.

@@ -133,8 +133,12 @@ public struct NIP74Dialect: Dialect {
     public mutating func removePath(_ path: PathID, at now: Moment) {
         guard self.paths.removeValue(forKey: path) != nil else { return }
         for (id, stream) in self.streams where stream.path == path {
-            // While CONNECT is on its way, its outcome decides.
+            // While CONNECT is on its way, its outcome decides; until the exit answers, another relay may have it.
             if case .connecting = stream.phase { continue }
+            if self.isEntry, !stream.hasHeard, stream.inFlight.isEmpty, let other = self.paths.keys.first {
+                self.streams[id]?.path = other
+                continue
+            }
             self.end(id, .relayLost, tellPeer: true, at: now)
         }
     }

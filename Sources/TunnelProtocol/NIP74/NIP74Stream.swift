@@ -97,6 +97,8 @@ struct NIP74Stream {
 
     // Time
     let startedAt: NIODeadline
+    /// The peer sent something on the stream.
+    var hasHeard = false
     var lastHeard: NIODeadline
     var lastActivity: NIODeadline
     var lastPing = NIODeadline.uptimeNanoseconds(0)
