@@ -9,6 +9,10 @@ public import NIOCore
 public struct Backoff: Sendable {
     /// Longest first wait.
     public static let first: TimeAmount = .milliseconds(250)
+    /// Longest wait at first: whoever has streams open wants to go on as soon as the relay is back.
+    public static let mostAtFirst: TimeAmount = .seconds(3)
+    /// Failures, about two minutes of them, after which the relay is left alone for longer.
+    public static let patience = 60
     /// Longest wait at all.
     public static let most: TimeAmount = .seconds(30)
     /// A connection must hold this long before failures start over.
@@ -18,9 +22,11 @@ public struct Backoff: Sendable {
 
     public init() {}
 
-    /// The wait after another failure: between half and the whole of 250 ms, 500 ms, 1 s, … 30 s.
+    /// The wait after another failure: between half and the whole of 250 ms, 500 ms, 1 s, 2 s, 3 s, and after two minutes
+    /// 30 s.
     public mutating func next(using generator: inout some RandomNumberGenerator) -> TimeAmount {
-        let ceiling = min(Self.most.nanoseconds, Self.first.nanoseconds << Int64(min(self.failures, 10)))
+        let most = self.failures < Self.patience ? Self.mostAtFirst : Self.most
+        let ceiling = min(most.nanoseconds, Self.first.nanoseconds << Int64(min(self.failures, 10)))
         self.failures += 1
         return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
     }

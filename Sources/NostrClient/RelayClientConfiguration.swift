@@ -19,6 +19,8 @@ public struct RelayClientConfiguration: Sendable {
     public var subscriptionAcceptance: TimeAmount = .seconds(1)
     /// How long a relay may take to answer EVENT with OK.
     public var publishTimeout: TimeAmount = .seconds(10)
+    /// How long a relay may take nothing while messages wait for it, before the connection is made anew.
+    public var stallTimeout: TimeAmount = .seconds(20)
     /// How long the information document (NIP-11) is waited for before the connection is used without it.
     public var informationPatience: TimeAmount = .seconds(1)
     /// Events published and not answered, per connection; more are refused as if the relay were too fast a no.

@@ -20,10 +20,13 @@ enum SubscriptionSignal {
 extension RelayConnection {
     /// Hears messages for `key` from now on.
     ///
-    /// - Parameter onReady: Called as soon as the subscription is in force, so that answers will be heard, and again
+    /// - Parameters:
+    ///   - catchesUp: Whether messages that were missed while the connection was down are asked for. Who sends again what
+    ///     was lost does not want them twice.
+    ///   - onReady: Called as soon as the subscription is in force, so that answers will be heard, and again
     ///   after each reconnect.
-    public func addRecipient(_ key: PublicKey, onReady: @escaping () -> Void) {
-        self.subscription.add(key)
+    public func addRecipient(_ key: PublicKey, catchesUp: Bool = true, onReady: @escaping () -> Void) {
+        self.subscription.add(key, catchesUp: catchesUp)
         self.recipients[key] = onReady
         if self.hears(key) {
             self.announced.insert(key)

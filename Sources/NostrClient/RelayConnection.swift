@@ -91,6 +91,8 @@ public final class RelayConnection {
     private var backoff = Backoff()
     private var generator = SystemRandomNumberGenerator()
     private var retry: Scheduled<Void>?
+    /// Ends a connection that takes nothing any more.
+    private var stall: Scheduled<Void>?
     /// Tells callbacks of an earlier connection from those of the present one.
     private var epoch = 0
     private var malformedMessages = 0
@@ -299,6 +301,7 @@ public final class RelayConnection {
     }
 
     private func failEverything() {
+        self.stall?.cancel()
         let failed = self.pending
         self.pending = [:]
         self.challenge = nil
@@ -338,6 +341,16 @@ public final class RelayConnection {
 
     private func writabilityChanged(_ isWritable: Bool, epoch: Int) {
         guard epoch == self.epoch, self.isOpen else { return }
+        self.stall?.cancel()
+        if !isWritable {
+            // Events that wait here grow old, and relays refuse old ones. A new connection gets them sealed anew.
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.stall = self.loop.scheduleTask(in: self.configuration.stallTimeout) {
+                guard bound.value.epoch == epoch, !bound.value.isWritable else { return }
+                bound.value.logger.debug("relay takes nothing any more")
+                if case .open(let socket, _) = bound.value.state { socket.abort() }
+            }
+        }
         self.callbacks.onWritabilityChange(isWritable)
     }
 

@@ -46,6 +46,8 @@ struct RelaySubscription: Sendable {
     private let recipientsPerFilter: Int
     /// Who is to be heard.
     private(set) var wanted: Set<PublicKey> = []
+    /// Those of them for which missed messages matter.
+    private var catchingUp: Set<PublicKey> = []
     /// In force, or nil.
     private var current: Request?
     /// Sent and not yet in force.
@@ -81,9 +83,16 @@ struct RelaySubscription: Sendable {
 
     // MARK: Inputs
 
-    mutating func add(_ key: PublicKey) { self.wanted.insert(key) }
+    /// - Parameter catchesUp: Whether what was missed while the connection was down is asked for.
+    mutating func add(_ key: PublicKey, catchesUp: Bool = true) {
+        self.wanted.insert(key)
+        if catchesUp { self.catchingUp.insert(key) }
+    }
 
-    mutating func remove(_ key: PublicKey) { self.wanted.remove(key) }
+    mutating func remove(_ key: PublicKey) {
+        self.wanted.remove(key)
+        self.catchingUp.remove(key)
+    }
 
     /// - Parameter since: Seconds since 1970 from which on events were missed; nil if none were.
     mutating func connectionOpened(since: Int64?) {
@@ -162,8 +171,9 @@ struct RelaySubscription: Sendable {
         return stride(from: 0, to: sorted.count, by: self.recipientsPerFilter).flatMap { start -> [Filter] in
             let keys = sorted[start..<min(start + self.recipientsPerFilter, sorted.count)]
             let live = Filter(kinds: [.tunnelMessage], recipients: keys, limit: 0)
-            guard let since = self.since else { return [live] }
-            return [live, Filter(kinds: [.tunnelMessage], recipients: keys, since: since)]
+            let missing = keys.filter { self.catchingUp.contains($0) }
+            guard let since = self.since, !missing.isEmpty else { return [live] }
+            return [live, Filter(kinds: [.tunnelMessage], recipients: missing, since: since)]
         }
     }
 }

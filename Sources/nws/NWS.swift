@@ -21,6 +21,7 @@ struct NWS: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RelayCommand.self, ExitCommand.self, EntryCommand.self, KeyCommand.self, NameCommand.self,
+            PinsCommand.self,
             DemoServiceCommand.self,
         ]
     )

@@ -98,14 +98,14 @@ class Sandbox:
     def rust_relay(self):
         return Relay(self.spawn(sys.executable, HERE / "rust_relay.py"))
 
-    def starting_exit(self, relays, backend="127.0.0.1:9", key_file="exit.key", **options):
+    def starting_exit(self, relays, backend="127.0.0.1:9", key_file="exit.key", options=(), **settings):
         """An exit that may not be ready yet."""
         arguments = [argument for relay in relays for argument in ("--relay", relay)]
         if backend:
             arguments += ["--backend", backend]
         if key_file:
             arguments += ["--key-file", key_file]
-        return self.nws("exit", *arguments, **options)
+        return self.nws("exit", *arguments, *options, **settings)
 
     def exit(self, relays, backend="127.0.0.1:9", **options):
         return Exit(self.starting_exit(relays, backend, **options))

@@ -8,6 +8,8 @@ import socket
 import struct
 import time
 
+import pytest
+
 from backends import TCPBackend, content, echo, read_to_end, sha256
 from processes import TIMEOUT, eventually
 from programs import Curl
@@ -38,42 +40,51 @@ def wait_for_reset(client, timeout=60):
     assert poll.poll(timeout * 1000), "the stream was not reset"
 
 
-def test_stream_of_a_reader_that_stops_is_reset_and_the_service_told(sandbox, http):
-    _, exit_node, entry = sandbox.tunnel(http.address)
-    with start_endless_download(entry, exit_node.name) as client:
-        wait_for_reset(client)
-        assert http.endless_ended.wait(TIMEOUT)
+def plain_tunnel(sandbox, backend):
+    """A tunnel that speaks NIP-74 and nothing else."""
+    relay = sandbox.relay()
+    return relay, sandbox.exit([relay.url], backend), sandbox.entry("--dialect", "nip74")
 
 
-def test_memory_stays_bounded_when_readers_stop(sandbox, http):
-    _, exit_node, entry = sandbox.tunnel(http.address)
-    clients = [start_endless_download(entry, exit_node.name) for _ in range(4)]
-    for client in clients:
-        wait_for_reset(client)
-        client.socket.close()
-    for role in (entry, exit_node):
+def assert_memory_is_bounded(*roles):
+    for role in roles:
         peak = role.process.peak_memory()
         assert peak is None or peak < MOST_MEMORY, f"{peak} bytes: {role.process.describe()}"
 
 
-def test_another_download_is_unharmed_by_a_reader_that_stops(sandbox, http):
+def test_reader_that_stops_holds_up_the_service_and_nobody_else(sandbox, http):
     _, exit_node, entry = sandbox.tunnel(http.address)
-    with start_endless_download(entry, exit_node.name) as client:
-        assert http.endless_started.wait(TIMEOUT)
+    clients = [start_endless_download(entry, exit_node.name) for _ in range(4)]
+    assert http.endless_started.wait(TIMEOUT)
+    for _ in range(3):
         fetch = Curl(sandbox, entry, exit_node.name, f"/bytes/{10 * MEGABYTE}")
         assert fetch.digest() == sha256(content(10 * MEGABYTE))
-        wait_for_reset(client)
+    assert not http.endless_ended.is_set()
+    assert_memory_is_bounded(entry, exit_node)
+    for client in clients:
+        client.socket.close()
+    assert http.endless_ended.wait(TIMEOUT)
 
 
-def test_reader_that_is_slow_gets_everything_that_fits_the_buffers(sandbox, http):
-    """Two megabytes wait in the tunnel until the client begins to read."""
+def test_reader_that_stops_and_goes_on_gets_everything(sandbox, http):
+    """Ten megabytes wait at the service until the client begins to read."""
     _, exit_node, entry = sandbox.tunnel(http.address)
-    count = 2 * MEGABYTE
+    count = 10 * MEGABYTE
     with open_stream(entry.address, exit_node.name) as client:
         client.socket.sendall(f"GET /close/{count} HTTP/1.0\r\n\r\n".encode())
         # By the time another download is through, this one has been waiting.
         assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").body() == content(count)
         assert read_to_end(client.socket).endswith(b"\r\n\r\n" + content(count))
+
+
+def test_with_plain_nip74_a_reader_that_stops_is_reset(sandbox, http):
+    """It has no credit, so there is no other way to bound what waits."""
+    _, exit_node, entry = plain_tunnel(sandbox, http.address)
+    clients = [start_endless_download(entry, exit_node.name) for _ in range(2)]
+    for client in clients:
+        wait_for_reset(client)
+        client.socket.close()
+    assert_memory_is_bounded(entry, exit_node)
 
 
 # A relay that dies
@@ -90,8 +101,19 @@ def interrupted_download(sandbox, http, entry, exit_node, relay, count=20 * MEGA
     return fetch
 
 
-def test_client_sees_an_error_when_the_relay_dies_in_a_download(sandbox, http):
+def test_download_goes_on_when_its_relay_is_back(sandbox, http):
     relay, exit_node, entry = sandbox.tunnel(http.address)
+    count = 20 * MEGABYTE
+    fetch = interrupted_download(sandbox, http, entry, exit_node, relay, count)
+    sandbox.relay(listen=relay.address)
+    assert fetch.digest() == sha256(content(count))
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/1000").body() == content(1000)
+
+
+def test_client_sees_an_error_when_no_relay_comes_back(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address, options=("--session-timeout", "2"))
+    entry = sandbox.entry("--session-timeout", "2")
     count = 20 * MEGABYTE
     fetch = interrupted_download(sandbox, http, entry, exit_node, relay, count)
     assert fetch.status() in (PARTIAL_FILE, EMPTY_REPLY, RECEIVE_ERROR), fetch.process.describe()
@@ -102,7 +124,8 @@ def test_client_sees_an_error_when_the_relay_dies_in_a_download(sandbox, http):
 
 def test_new_requests_work_after_the_relay_came_back(sandbox, http):
     relay, exit_node, entry = sandbox.tunnel(http.address)
-    interrupted_download(sandbox, http, entry, exit_node, relay).status()
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/1000").body() == content(1000)
+    relay.process.kill()
     sandbox.relay(listen=relay.address)
 
     def fetched():
@@ -113,7 +136,9 @@ def test_new_requests_work_after_the_relay_came_back(sandbox, http):
     assert exit_node.process.is_running and entry.process.is_running
 
 
-def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve):
+@pytest.mark.parametrize("dialect", ["session", "nip74"])
+def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, dialect):
+    """A session waits for a relay as long as it is told to; NIP-74 cannot tell a hole from silence."""
     ended = []
 
     def note_end(connection):
@@ -122,13 +147,17 @@ def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve):
         finally:
             ended.append(time.monotonic())
 
-    relay, exit_node, entry = sandbox.tunnel(serve(note_end).address)
+    relay = sandbox.relay()
+    options = ("--session-timeout", "2")
+    exit_node = sandbox.exit([relay.url], serve(note_end).address, options=options)
+    entry = sandbox.entry("--dialect", dialect, *options)
     with open_stream(entry.address, exit_node.name) as client:
         client.socket.sendall(b"x")
         assert client.socket.recv(1) == b"x"
         relay.process.send(signal.SIGKILL)
         assert client.is_closed()
-        eventually(lambda: ended)
+        if dialect == "session":
+            eventually(lambda: ended)
 
 
 # A peer or a service that vanishes

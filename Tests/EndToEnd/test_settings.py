@@ -136,7 +136,7 @@ def test_key_in_the_environment_wins_over_the_state_file(sandbox):
 def test_key_in_the_environment_is_not_written_down(sandbox):
     environment = {"NOSTR_PRIVATE_KEY": sandbox.keys().secret_key().to_hex()}
     sandbox.exit([sandbox.relay().url], key_file=None, env=environment)
-    assert not (sandbox.home / ".local").exists()
+    assert not (sandbox.home / ".local/state/nws/key").exists()
 
 
 def test_without_any_key_the_state_file_is_created_and_used_again(sandbox):

@@ -118,15 +118,16 @@ struct RelaySubscriptionTests {
 
 @Suite("Small parts of the relay client")
 struct RelayClientPartsTests {
-    @Test("the first wait is at most 250 ms, the longest 30 s, and holding a connection starts over")
+    @Test("waits grow to 3 s, after two minutes to 30 s, and holding a connection starts over")
     func backoff() {
         var generator = SystemRandomNumberGenerator()
         var backoff = Backoff()
-        var waits = (0..<20).map { _ in backoff.next(using: &generator) }
+        var waits = (0..<80).map { _ in backoff.next(using: &generator) }
         #expect(waits[0] <= .milliseconds(250))
         #expect(waits[1] <= .milliseconds(500))
         #expect(waits.allSatisfy { $0 <= .seconds(30) && $0 >= .milliseconds(125) })
-        #expect(waits[19] >= .seconds(15))
+        #expect(waits.prefix(Backoff.patience).allSatisfy { $0 <= .seconds(3) })
+        #expect(waits[79] >= .seconds(15))
         backoff.connectionHeld(for: .seconds(4))
         #expect(backoff.next(using: &generator) >= .seconds(15))
         backoff.connectionHeld(for: .seconds(5))

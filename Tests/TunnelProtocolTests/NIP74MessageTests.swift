@@ -33,15 +33,4 @@ struct NIP74MessageTests {
         #expect(message.encoded().count <= NIP74Configuration.maximumPlaintext)
         #expect(message.encoded().count > NIP74Configuration.maximumPlaintext - 8)
     }
-
-    @Test("what our own nodes add survives a round trip")
-    func extensions() throws {
-        for message in [
-            NIP74Message(key: "k", kind: .connect, extensions: .init(versions: [0, 1], port: 22)),
-            NIP74Message(key: "k", kind: .accept, extensions: .init(versions: [0])),
-            NIP74Message(key: "k", kind: .reset, reason: .refused), NIP74Message(key: "k", kind: .fin),
-        ] {
-            #expect(NIP74Message(plaintext: message.encoded()) == message)
-        }
-    }
 }

@@ -58,6 +58,8 @@ struct SimulatedTunnel {
     var entryStreams: [StreamID: Observed] = [:]
     var exitStreams: [StreamID: Observed] = [:]
     var reports: [DialectReport] = []
+    /// Offers that the exit got and has not answered.
+    var offers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
     var published: [(byEntry: Bool, plaintext: [UInt8], createdAt: Int64, at: NIODeadline)] = []
     /// Called for each message: what the relay says. Accepted unless a test wants otherwise.
@@ -97,8 +99,8 @@ struct SimulatedTunnel {
             configuration: configuration,
             generator: SeededGenerator(seed: seed &+ 2)
         )
-        self.entry.addPath(Self.path, description)
-        self.exit.addPath(Self.path, description)
+        self.entry.addPath(Self.path, description, at: self.moment)
+        self.exit.addPath(Self.path, description, at: self.moment)
     }
 
     var moment: Moment {
@@ -107,10 +109,31 @@ struct SimulatedTunnel {
 
     // MARK: Driving
 
-    mutating func open(_ raw: UInt64, port: UInt16 = 80) -> StreamID {
+    /// Opens a stream without an offer.
+    mutating func open(_ raw: UInt64) -> StreamID {
         let id = StreamID(rawValue: raw)
         self.entryStreams[id] = Observed()
-        self.entry.open(id, port: port, paths: [Self.path], at: self.moment)
+        self.entry.open(id, Self.request, paths: [Self.path], at: self.moment)
+        self.settle()
+        return id
+    }
+
+    static let request = StreamRequest(destination: "x.nostr", port: 80)
+
+    /// Opens a stream and offers a session with it.
+    mutating func offer(_ raw: UInt64, mayFallBack: Bool = true) -> StreamID {
+        let id = StreamID(rawValue: raw)
+        self.entryStreams[id] = Observed()
+        let terms = SessionOffer.Terms(
+            nonce: String(repeating: "ab", count: 16),
+            parameters: SessionParameters(SessionConfiguration())
+        )
+        self.entry.open(
+            id,
+            offering: OutgoingOffer(key: "offer-\(raw)", terms: terms, mayFallBack: mayFallBack),
+            paths: [Self.path],
+            at: self.moment
+        )
         self.settle()
         return id
     }
@@ -118,9 +141,21 @@ struct SimulatedTunnel {
     /// Gives a message to the entry or the exit as if the other side had sent it.
     mutating func inject(_ message: NIP74Message, toExit: Bool) {
         if toExit {
-            self.exit.receive(message.encoded(), createdAt: self.moment.seconds, path: Self.path, at: self.moment)
+            self.exit.receive(
+                message.encoded(),
+                createdAt: self.moment.seconds,
+                generation: 0,
+                path: Self.path,
+                at: self.moment
+            )
         } else {
-            self.entry.receive(message.encoded(), createdAt: self.moment.seconds, path: Self.path, at: self.moment)
+            self.entry.receive(
+                message.encoded(),
+                createdAt: self.moment.seconds,
+                generation: 0,
+                path: Self.path,
+                at: self.moment
+            )
         }
         self.settle()
     }
@@ -169,9 +204,21 @@ struct SimulatedTunnel {
 
     private mutating func deliver(_ flight: Flight) {
         if flight.toExit {
-            self.exit.receive(flight.plaintext, createdAt: flight.createdAt, path: Self.path, at: self.moment)
+            self.exit.receive(
+                flight.plaintext,
+                createdAt: flight.createdAt,
+                generation: 0,
+                path: Self.path,
+                at: self.moment
+            )
         } else {
-            self.entry.receive(flight.plaintext, createdAt: flight.createdAt, path: Self.path, at: self.moment)
+            self.entry.receive(
+                flight.plaintext,
+                createdAt: flight.createdAt,
+                generation: 0,
+                path: Self.path,
+                at: self.moment
+            )
         }
     }
 
@@ -227,6 +274,10 @@ struct SimulatedTunnel {
             self.update(id, byEntry) { $0.finished = true }
         case .ended(let id, let reason):
             self.update(id, byEntry) { $0.ended = .some(reason) }
+        case .offered(let offer):
+            self.offers.append(offer)
+        case .session:
+            break
         case .report(let report):
             self.reports.append(report)
         }

@@ -9,21 +9,50 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// What makes two requests share a client key: the exit and the relays by which it is reached.
+/// What makes two requests share a session: the exit and the relays by which it is reached.
 struct ExitAddress: Hashable {
     let publicKey: PublicKey
     let relays: [RelayURL]
 }
 
-/// An exit that is talked to, under one client key.
+/// An exit that is talked to.
 final class EntryAssociation {
+    /// What carries the streams.
+    enum Carrier {
+        /// No relay is ready yet.
+        case undecided
+        /// A session was offered.
+        case offering(EntryOffer)
+        /// NIP-74 as the reference speaks it.
+        case plain(PeerLink)
+        case session(PeerLink)
+    }
+
+    /// How the exit is spoken to at first.
+    enum Opening: Hashable {
+        /// Offer a session.
+        case offer(mayFallBack: Bool)
+        /// Plain NIP-74.
+        case plain
+    }
+
     let address: ExitAddress
-    let link: PeerLink
-    /// Where ``PathID`` points into.
+    let opening: Opening
+    /// The first of our keys: what an offer, NIP-74 and the first generation of a session use.
+    let ownKey: SecretKey
+    var carrier = Carrier.undecided
+    /// Our keys that relays know.
+    var keys: Set<PublicKey> = []
+    /// Where local path identifiers point into.
     var relays: [RelayPool.Key] = []
-    /// Paths on which answers are heard.
+    /// Relays on which answers are heard.
     var ready: Set<PathID> = []
+    /// In a session both ends use the exit's numbers of the relays; these are they, by ours.
+    var sessionPaths: [PathID: PathID] = [:]
     var waiting: [WaitingRequest] = []
+    /// A question whether the exit still has the session.
+    var question: EntryQuestion?
+    let startedAt = NIODeadline.now()
     /// Until then relays that are still connecting are waited for.
     let gatheringDeadline: NIODeadline
     /// Configured relays that were asked for the exit's list and have not answered.
@@ -33,17 +62,59 @@ final class EntryAssociation {
     /// Until then a listed relay is waited for, though another is ready.
     var listedDeadline: NIODeadline?
 
-    init(address: ExitAddress, link: PeerLink, gatheringDeadline: NIODeadline) {
+    init(address: ExitAddress, opening: Opening, gatheringDeadline: NIODeadline) {
         self.address = address
-        self.link = link
+        self.opening = opening
+        self.ownKey = .generate()
         self.gatheringDeadline = gatheringDeadline
     }
+
+    /// Names the association in tables.
+    var key: PublicKey { self.ownKey.publicKey }
+
+    var link: PeerLink? {
+        switch self.carrier {
+        case .undecided: nil
+        case .offering(let offer): offer.link
+        case .plain(let link), .session(let link): link
+        }
+    }
+}
+
+/// A session that was offered to an exit.
+final class EntryOffer {
+    /// Carries CONNECT, and becomes the carrier if nobody accepts.
+    let link: PeerLink
+    let outgoing: OutgoingOffer
+    /// Of the plaintexts that an exit may have got: CONNECT and OFFER.
+    let hashes: [Bytes32]
+    /// The stream of CONNECT.
+    var stream: StreamID?
+    /// Answers that were looked at; each costs a Diffie-Hellman.
+    var answers = 0
+
+    /// Most answers that are looked at.
+    static let maximumAnswers = 64
+
+    init(link: PeerLink, outgoing: OutgoingOffer, hashes: [Bytes32]) {
+        self.link = link
+        self.outgoing = outgoing
+        self.hashes = hashes
+    }
+}
+
+/// A question that was put to an exit which may have restarted.
+struct EntryQuestion {
+    let key: String
+    let hash: Bytes32
+    let own: SecretKey
+    var answers = 0
 }
 
 /// A request that waits for a path.
 struct WaitingRequest {
     let number: UInt64
-    let port: UInt16
+    let request: StreamRequest
     let endpoint: any StreamEndpoint
     let completion: (Result<(PeerLink, StreamID), EntryError>) -> Void
 }

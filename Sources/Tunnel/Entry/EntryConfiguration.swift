@@ -6,6 +6,7 @@
 public import NIOCore
 public import Nostr
 public import NostrClient
+public import NostrCrypto
 public import TunnelProtocol
 
 /// Where an entry listens and what it allows.
@@ -26,6 +27,16 @@ public struct EntryConfiguration: Sendable {
     public var allowsLocalRelays: Bool?
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
+    public var session = SessionConfiguration()
+    /// What is spoken with exits.
+    public var dialectChoice = DialectChoice.auto
+    /// File that remembers the exits that speak sessions; nil for memory alone.
+    public var pinsFile: String?
+    /// Answers AUTH where a relay admits only authors that it knows; a throwaway key for each connection otherwise. Never
+    /// the identity of whoever uses the entry.
+    public var relayAuthenticationKey: SecretKey?
+    /// How long it is remembered that an exit speaks only NIP-74.
+    public var plainMemory: TimeAmount = .minutes(10)
 
     /// Most relays of one name that are used.
     public static let maximumRelaysPerName = 8

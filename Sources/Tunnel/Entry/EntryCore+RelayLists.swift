@@ -15,7 +15,7 @@ extension EntryCore {
     /// Asks the configured relays that are up, or come up soon, where the exit reads.
     func askForRelayList(of association: EntryAssociation) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let clientKey = association.link.ownKey.publicKey
+        let clientKey = association.key
         let filter = Filter(authors: [association.address.publicKey], kinds: [.relayList], limit: 1)
         for key in association.relays {
             guard let connection = self.pool?.connection(key) else { continue }
@@ -58,6 +58,6 @@ extension EntryCore {
         }
         guard !association.listed.isEmpty else { return }
         association.listedDeadline = .now() + self.configuration.relayPatience
-        self.serveLater(association.link.ownKey.publicKey, after: self.configuration.relayPatience)
+        self.serveLater(association.key, after: self.configuration.relayPatience)
     }
 }

@@ -14,21 +14,29 @@ import TunnelProtocol
 final class EntryCore {
     let configuration: EntryConfiguration
     let loop: any EventLoop
-    private let logger: Logger
+    let logger: Logger
     let metrics = TunnelMetrics()
-    private var gate: EventGate
+    let pins: ExitPins
+    var gate: EventGate
     private(set) var pool: RelayPool?
     private var associations: [ExitAddress: EntryAssociation] = [:]
     private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
+    /// Exits that speak only NIP-74, and until when that is believed.
+    private var plainExits: [PublicKey: NIODeadline] = [:]
+    private var refusedRelays: Set<RelayURL> = []
     private var nextNumber: UInt64 = 0
     private var isStopped = false
     /// Addresses of relays that names carry.
     let namedPolicy: DialPolicy
 
-    /// Keeps connections of different purposes apart; the session dialect will use others.
+    /// Keeps connections of different purposes apart. An entry has no long-term key, so it needs but one.
     static let lane = "entry"
+    /// Exits of ``plainExits``.
+    private static let maximumPlainExits = 1_024
 
-    init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) {
+    /// - Throws: If the pins cannot be read.
+    init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
+        self.pins = try ExitPins(path: configuration.pinsFile)
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
@@ -58,7 +66,7 @@ final class EntryCore {
             _ = pool.use(
                 RelayPool.Key(url: url, lane: Self.lane),
                 policy: .configured,
-                authenticationKey: .generate()
+                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
             )
         }
         self.sweepLater()
@@ -70,7 +78,7 @@ final class EntryCore {
         for association in self.associations.values {
             for waiting in association.waiting { waiting.completion(.failure(.shuttingDown)) }
             association.waiting = []
-            association.link.resetAll(.shuttingDown)
+            association.link?.close(.shuttingDown)
         }
         self.pool?.stop()
         self.associations = [:]
@@ -114,7 +122,7 @@ final class EntryCore {
         self.nextNumber += 1
         let waiting = WaitingRequest(
             number: self.nextNumber,
-            port: target.port,
+            request: StreamRequest(destination: text, port: target.port),
             endpoint: endpoint,
             completion: completion
         )
@@ -122,7 +130,7 @@ final class EntryCore {
         self.serveWaiting(of: association)
         guard association.waiting.contains(where: { $0.number == waiting.number }) else { return }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let key = association.link.ownKey.publicKey
+        let key = association.key
         let number = waiting.number
         _ = self.loop.scheduleTask(in: self.configuration.relayPatience) {
             bound.value.giveUp(number, of: key, onlyIfHopeless: true)
@@ -139,35 +147,14 @@ final class EntryCore {
         if let association = self.associations[address] { return association }
         if self.associations.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
         guard self.associations.count < self.configuration.maximumExits else { throw .tooManyExits }
-        let clientKey = SecretKey.generate()
-        let name = NostrName(publicKey: address.publicKey, relays: address.relays)
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let clientPublicKey = clientKey.publicKey
-        let link: PeerLink
-        do {
-            link = try PeerLink(
-                peer: address.publicKey,
-                ownKey: clientKey,
-                dialect: NIP74Dialect(
-                    role: .entry(name: name.encoded),
-                    configuration: self.configuration.dialect
-                ),
-                loop: self.loop,
-                metrics: self.metrics,
-                logger: self.logger,
-                connections: { bound.value.connection($0, of: clientPublicKey) }
-            )
-        } catch {
-            throw .invalidName(.invalidKey)
-        }
         let association = EntryAssociation(
             address: address,
-            link: link,
+            opening: self.opening(with: address.publicKey),
             gatheringDeadline: .now() + self.configuration.relayGathering
         )
-        self.serveLater(clientPublicKey, after: self.configuration.relayGathering)
+        self.serveLater(association.key, after: self.configuration.relayGathering)
         self.associations[address] = association
-        self.associationsByKey[clientPublicKey] = association
+        self.register(association.key, association)
         for url in address.relays {
             self.addRelay(url, policy: policy, to: association)
         }
@@ -179,15 +166,89 @@ final class EntryCore {
         let key = RelayPool.Key(url: url, lane: Self.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
-            let connection = self.pool?.use(key, policy: policy, authenticationKey: .generate())
+            self.pool?.use(
+                key,
+                policy: policy,
+                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
+            ) != nil
         else { return }
         association.relays.append(key)
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let clientKey = association.link.ownKey.publicKey
-        connection.addRecipient(clientKey) { bound.value.pathReady(path, of: clientKey) }
+        for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
     }
 
-    private func connection(_ path: PathID, of clientKey: PublicKey) -> RelayConnection? {
+    /// Hears messages for one of our keys on a relay, now and after each reconnect.
+    func subscribe(
+        _ own: PublicKey,
+        to relay: RelayPool.Key,
+        _ path: PathID,
+        of association: EntryAssociation,
+        onReady: @escaping () -> Void
+    ) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let first = association.key
+        // A session sends again what was lost; with NIP-74 it has to be fetched.
+        let catchesUp = if case .session = association.carrier { false } else { true }
+        self.pool?.connection(relay)?.addRecipient(own, catchesUp: catchesUp) {
+            bound.value.pathReady(path, of: first)
+            onReady()
+        }
+    }
+
+    /// Messages for `key` belong to the association.
+    func register(_ key: PublicKey, _ association: EntryAssociation) {
+        association.keys.insert(key)
+        self.associationsByKey[key] = association
+    }
+
+    func unregister(_ key: PublicKey, _ association: EntryAssociation) {
+        association.keys.remove(key)
+        self.associationsByKey[key] = nil
+        for relay in association.relays { self.pool?.connection(relay)?.removeRecipient(key) }
+    }
+
+    // MARK: What exits speak
+
+    private func opening(with exit: PublicKey) -> EntryAssociation.Opening {
+        switch self.configuration.dialectChoice {
+        case .nip74: return .plain
+        case .session: return .offer(mayFallBack: false)
+        case .auto: break
+        }
+        if self.pins.contains(exit) { return .offer(mayFallBack: false) }
+        if let until = self.plainExits[exit], until > .now() { return .plain }
+        return .offer(mayFallBack: true)
+    }
+
+    func rememberPlain(_ exit: PublicKey) {
+        if self.plainExits.count >= Self.maximumPlainExits {
+            self.plainExits = self.plainExits.filter { $0.value > .now() }
+            if self.plainExits.count >= Self.maximumPlainExits { self.plainExits = [:] }
+        }
+        self.plainExits[exit] = .now() + self.configuration.plainMemory
+    }
+
+    func pin(_ exit: PublicKey) {
+        do {
+            if try !self.pins.insert(exit) { self.logger.warning("too many exits to remember what they speak") }
+        } catch {
+            self.logger.warning("cannot remember that the exit speaks sessions", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Says once of a relay that it carries no sessions.
+    func relayRefused(_ url: RelayURL) {
+        guard self.refusedRelays.count < RelayPool.maximumConnections, self.refusedRelays.insert(url).inserted else {
+            return
+        }
+        self.logger.warning(
+            "relay refuses events of unknown authors and carries no sessions; give it a key that it admits (--auth-key)",
+            metadata: ["relay.url": "\(url)"]
+        )
+    }
+
+    // MARK: Paths
+
+    func connection(_ path: PathID, of clientKey: PublicKey) -> RelayConnection? {
         guard let association = self.associationsByKey[clientKey],
             association.relays.indices.contains(path.rawValue)
         else { return nil }
@@ -202,11 +263,16 @@ final class EntryCore {
             guard let association = core.associationsByKey[clientKey],
                 let connection = core.connection(path, of: clientKey), connection.hears(clientKey)
             else { return }
-            association.link.addPath(
-                path,
-                PathDescription(url: connection.url, information: connection.information)
-            )
             association.ready.insert(path)
+            switch association.carrier {
+            case .undecided: break
+            case .offering, .plain:
+                association.link?.addPath(
+                    path,
+                    PathDescription(url: connection.url, information: connection.information)
+                )
+            case .session: core.addSessionPath(path, of: association)
+            }
             core.serveWaiting(of: association)
         }
     }
@@ -225,12 +291,26 @@ final class EntryCore {
             let (left, right) = (association.listed.contains($0), association.listed.contains($1))
             return left != right ? left : $0.rawValue < $1.rawValue
         }
+        let link: PeerLink
+        switch (association.carrier, association.opening) {
+        case (.undecided, .offer(let mayFallBack)):
+            self.offer(association, mayFallBack: mayFallBack, paths: paths)
+            return
+        case (.undecided, .plain):
+            guard let plain = self.makePlainLink(association) else { return }
+            association.carrier = .plain(plain)
+            link = plain
+        case (.offering, _):
+            return
+        case (.plain(let known), _), (.session(let known), _):
+            link = known
+        }
         let waiting = association.waiting
         association.waiting = []
         for request in waiting {
             let proxy = DeferredEndpoint(request.endpoint)
-            let id = association.link.open(port: request.port, paths: paths, endpoint: proxy)
-            request.completion(.success((association.link, id)))
+            let id = link.open(request.request, paths: paths, endpoint: proxy)
+            request.completion(.success((link, id)))
             proxy.release()
         }
     }
@@ -256,6 +336,8 @@ final class EntryCore {
         guard let association = self.associationsByKey[clientKey],
             let index = association.waiting.firstIndex(where: { $0.number == number })
         else { return }
+        // Once a session is offered, the offer's own time-out decides.
+        guard case .undecided = association.carrier else { return }
         let connections = association.relays.compactMap { self.pool?.connection($0) }
         if onlyIfHopeless, !connections.allSatisfy({ !$0.isOpen && $0.lastError != nil }) { return }
         let reasons = connections.map { connection in
@@ -275,12 +357,21 @@ final class EntryCore {
             self.metrics.rejected(.wrongRecipient)
             return
         }
-        guard event.pubkey == association.address.publicKey else {
-            self.metrics.rejected(.wrongAuthor)
+        let path = PathID(rawValue: index)
+        guard let link = association.link, link.knows(recipient: recipient, author: event.pubkey) else {
+            self.receiveAnswer(event, to: association, recipient: recipient, path: path)
             return
         }
         guard self.gate.admit(event) else { return }
-        association.link.receive(event, path: PathID(rawValue: index))
+        guard case .session = association.carrier else {
+            link.receive(event, recipient: recipient, path: path)
+            return
+        }
+        // What comes by a relay that the exit has not named is no packet of a path.
+        let number = association.sessionPaths[path] ?? PathID(rawValue: -1)
+        if let answer = link.receive(event, recipient: recipient, path: number) {
+            self.receiveRepeatedAnswer(answer, of: association, path: path)
+        }
     }
 
     private func relayDown(_ key: RelayPool.Key, _ reason: String) {
@@ -289,7 +380,7 @@ final class EntryCore {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             let path = PathID(rawValue: index)
             association.ready.remove(path)
-            association.link.removePath(path)
+            if let number = self.linkPath(path, of: association) { association.link?.removePath(number) }
             self.serveWaiting(of: association)
         }
     }
@@ -297,8 +388,14 @@ final class EntryCore {
     private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
         for association in self.associations.values {
             guard let index = association.relays.firstIndex(of: key) else { continue }
-            association.link.setWritable(PathID(rawValue: index), isWritable)
+            guard let path = self.linkPath(PathID(rawValue: index), of: association) else { continue }
+            association.link?.setWritable(path, isWritable)
         }
+    }
+
+    /// What the association's link calls one of our relays.
+    private func linkPath(_ path: PathID, of association: EntryAssociation) -> PathID? {
+        if case .session = association.carrier { association.sessionPaths[path] } else { path }
     }
 
     // MARK: Forgetting
@@ -314,18 +411,20 @@ final class EntryCore {
 
     /// Forgets exits without streams for `idleTime`, and with them their client keys.
     private func sweep(after idleTime: TimeAmount) {
-        for (address, association) in self.associations {
-            guard association.waiting.isEmpty, association.link.isIdle, let idleSince = association.link.idleSince,
-                idleSince + idleTime <= .now()
-            else { continue }
-            let clientKey = association.link.ownKey.publicKey
-            for key in association.relays {
-                self.pool?.connection(key)?.removeRecipient(clientKey)
-                self.pool?.release(key)
-            }
-            association.link.resetAll(.idle)
-            self.associations[address] = nil
-            self.associationsByKey[clientKey] = nil
+        for association in self.associations.values {
+            let idleSince = association.link.map { $0.isIdle ? $0.idleSince : nil } ?? association.startedAt
+            guard association.waiting.isEmpty, let idleSince, idleSince + idleTime <= .now() else { continue }
+            association.link?.close(nil)
+            self.forget(association)
         }
+    }
+
+    /// Lets go of an exit: its keys are erased with the last reference.
+    func forget(_ association: EntryAssociation) {
+        guard self.associations[association.address] === association else { return }
+        self.associations[association.address] = nil
+        for key in association.keys { self.unregister(key, association) }
+        for key in association.relays { self.pool?.release(key) }
+        association.link?.abandon()
     }
 }

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Nostr
+import NostrCrypto
 import TunnelProtocol
 
 /// Why an entry did not even ask an exit.
@@ -15,6 +17,8 @@ enum EntryError: Error {
     case noRelays
     /// No relay of the name could be reached in time, and what each said.
     case relaysUnreachable([String])
+    /// The exit did not take the offer of a session, or was not reached with it.
+    case offerFailed(StreamEnd, exit: PublicKey, isPinned: Bool)
     /// Too many exits at once.
     case tooManyExits
     case shuttingDown
@@ -23,6 +27,7 @@ enum EntryError: Error {
     var reply: SOCKS5Reply {
         switch self {
         case .invalidName, .noRelays, .relaysUnreachable: .hostUnreachable
+        case .offerFailed(let end, _, _): SOCKS5Reply(end)
         case .clearnet: .notAllowed
         case .tooManyExits, .shuttingDown: .generalFailure
         }
@@ -37,6 +42,10 @@ extension EntryError: CustomStringConvertible {
             "not a .nostr name, npub or nprofile; clearnet destinations through public exits are not there yet"
         case .noRelays: "the name carries no relays, and this entry has none configured (--relay)"
         case .relaysUnreachable(let reasons): "no relay of the name can be reached: \(reasons.joined(separator: "; "))"
+        case .offerFailed(.sessionRequired, let exit, isPinned: true):
+            "the exit spoke sessions before and does not answer with one now; a relay may be hiding its answers. If it was "
+                + "replaced by one that speaks plain NIP-74 only, run: nws pins remove \(exit.npub)"
+        case .offerFailed(let end, _, _): "\(end.hop): \(end)"
         case .tooManyExits: "too many exits at once"
         case .shuttingDown: "shutting down"
         }

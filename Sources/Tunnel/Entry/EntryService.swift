@@ -46,7 +46,7 @@ public final class EntryService: Sendable {
         guard let address = addresses.first else { throw ChannelError.unknownLocalAddress }
         let isLoopback = AddressClass(address) == .loopback
         let (core, connections) = try await loop.submit {
-            let core = EntryCore(
+            let core = try EntryCore(
                 configuration: configuration,
                 listensOnLoopback: isLoopback,
                 loop: loop,

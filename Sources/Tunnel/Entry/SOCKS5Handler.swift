@@ -37,6 +37,7 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// What the link reported before the splice was there.
     private var early: [(SpliceHandler) -> Void] = []
     private var startedAt = NIODeadline.now()
+    private var hasTriedAgain = false
 
     init(core: EntryCore, configuration: EntryConfiguration, logger: Logger) {
         self.core = core
@@ -183,6 +184,17 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         guard case .opening(let target) = self.state else { return }
         let end = reason ?? .connectionReset
         self.stream = nil
+        if end == .unknownSession, !self.hasTriedAgain {
+            // The exit restarted, and this request reached nobody: it is as good as new in another session, which can
+            // be had once the old one is forgotten.
+            self.hasTriedAgain = true
+            let bound = NIOLoopBound(self, eventLoop: self.core.loop)
+            self.core.loop.execute {
+                guard case .opening(let target) = bound.value.state else { return }
+                bound.value.open(target)
+            }
+            return
+        }
         self.logger.warning(
             "cannot connect",
             metadata: ["target": "\(target)", "hop": "\(end.hop)", "reason": "\(end)"]

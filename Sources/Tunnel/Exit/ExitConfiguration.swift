@@ -31,8 +31,22 @@ public struct ExitConfiguration: Sendable {
     public var backend: Backend
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
+    public var session = SessionConfiguration()
+    /// What clients may speak.
+    public var dialectChoice = DialectChoice.auto
+    /// Answers AUTH on the connections of sessions, where a relay admits only authors that it knows; a throwaway key
+    /// otherwise. The exit's own subscription always authenticates as the exit.
+    public var relayAuthenticationKey: SecretKey?
+    /// File that remembers the CONNECTs that were dialled; nil for memory alone, and then a restart forgets them.
+    public var replayFile: String?
 
-    /// Client keys at once. The reference makes one for each stream.
+    /// Sessions at once.
+    public var maximumSessions = 1_024
+    /// Offers at once that wait for the client's first packet; beyond it the oldest goes.
+    public var maximumOffers = 256
+    /// Messages a second from keys that are not known; twice as many at once. What is beyond is dropped unread.
+    public var handshakesPerSecond = 1_000
+    /// Client keys at once that speak NIP-74. The reference makes one for each stream.
     public var maximumPeers = 4_096
     /// Streams at once, of all clients.
     public var maximumStreams = 4_096

@@ -23,6 +23,9 @@ final class ExitCore {
     private var relays: [RelayPool.Key] = []
     private var ready: Set<PathID> = []
     private var links: [PublicKey: PeerLink] = [:]
+    private var sessions: ExitSessions?
+    private let replays: ReplayJournal
+    private var strangers: HandshakeLimit
     private var streamCount = 0
     /// Streams by age, those that are over or have spoken among them until they come up.
     private var oldestStreams: Deque<SpliceHandler> = []
@@ -35,12 +38,15 @@ final class ExitCore {
     private static let lane = "exit"
 
     /// - Parameter firstRelay: Succeeds when a relay accepted the subscription.
+    /// - Throws: If the replay file cannot be used.
     init(
         configuration: ExitConfiguration,
         loop: any EventLoop,
         logger: Logger,
         firstRelay: EventLoopPromise<Void>
-    ) {
+    ) throws {
+        self.replays = try ReplayJournal(path: configuration.replayFile, now: Moment.now.seconds)
+        self.strangers = HandshakeLimit(rate: configuration.handshakesPerSecond, now: .now())
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
@@ -58,12 +64,23 @@ final class ExitCore {
             logger: self.logger,
             callbacks: RelayPool.Callbacks(
                 onEvent: { bound.value.receive($0, $1) },
-                onUp: { bound.value.logger.info("relay up", metadata: ["relay.url": "\($0.url)"]) },
+                onUp: { bound.value.relayUp($0) },
                 onDown: { bound.value.relayDown($0, $1) },
                 onWritabilityChange: { bound.value.writabilityChanged($0, $1) }
             )
         )
         self.pool = pool
+        if self.configuration.dialectChoice != .nip74 {
+            let sessions = ExitSessions(
+                configuration: self.configuration,
+                loop: self.loop,
+                logger: self.logger,
+                metrics: self.metrics,
+                onIncoming: { bound.value.connect($0, $1, $2) }
+            )
+            self.sessions = sessions
+            sessions.start(pool)
+        }
         let ownKey = self.configuration.secretKey.publicKey
         for url in self.configuration.relays {
             let key = RelayPool.Key(url: url, lane: Self.lane)
@@ -84,7 +101,8 @@ final class ExitCore {
 
     func stop() {
         self.isStopped = true
-        for link in self.links.values { link.resetAll(.shuttingDown) }
+        self.sessions?.stop()
+        for link in self.links.values { link.close(.shuttingDown) }
         self.links = [:]
         self.firstRelay.fail(RelayConnectionError.stopped)
     }
@@ -118,7 +136,17 @@ final class ExitCore {
         for link in self.links.values { link.addPath(path, description) }
     }
 
+    private func relayUp(_ key: RelayPool.Key) {
+        // The connections of sessions come and go with those of the long-term key, which speak for both.
+        guard key.lane == Self.lane else { return }
+        self.logger.info("relay up", metadata: ["relay.url": "\(key.url)"])
+    }
+
     private func relayDown(_ key: RelayPool.Key, _ reason: String) {
+        if key.lane == ExitSessions.lane {
+            self.sessions?.relayDown(key)
+            return
+        }
         self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
         guard let index = self.relays.firstIndex(of: key) else { return }
         let path = PathID(rawValue: index)
@@ -127,6 +155,10 @@ final class ExitCore {
     }
 
     private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
+        if key.lane == ExitSessions.lane {
+            self.sessions?.writabilityChanged(key, isWritable)
+            return
+        }
         guard let index = self.relays.firstIndex(of: key) else { return }
         for link in self.links.values { link.setWritable(PathID(rawValue: index), isWritable) }
     }
@@ -135,9 +167,12 @@ final class ExitCore {
 
     private func receive(_ key: RelayPool.Key, _ received: ReceivedEvent) {
         let event = received.event
-        guard !self.isStopped, let recipient = self.gate.recipient(of: event),
-            let index = self.relays.firstIndex(of: key)
-        else { return }
+        guard !self.isStopped, let recipient = self.gate.recipient(of: event) else { return }
+        if key.lane == ExitSessions.lane {
+            self.receiveForSession(key, event, recipient)
+            return
+        }
+        guard let index = self.relays.firstIndex(of: key) else { return }
         let ownKey = self.configuration.secretKey.publicKey
         guard recipient == ownKey else {
             self.metrics.rejected(.wrongRecipient)
@@ -148,8 +183,21 @@ final class ExitCore {
             self.metrics.rejected(.wrongAuthor)
             return
         }
+        // What strangers cost is bounded before anything is computed for them.
+        if self.links[event.pubkey] == nil, !self.gate.isKnown(event), !self.strangers.take(at: .now()) {
+            self.metrics.rejected(.tooManyHandshakes)
+            return
+        }
         guard self.gate.admit(event), let link = self.link(with: event.pubkey) else { return }
-        link.receive(event, path: PathID(rawValue: index))
+        link.receive(event, recipient: ownKey, path: PathID(rawValue: index))
+    }
+
+    private func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
+        guard let sessions, let session = sessions.session(recipient: recipient, author: event.pubkey),
+            self.gate.admit(event),
+            let offer = sessions.receive(event, session, recipient: recipient, relay: key)
+        else { return }
+        self.links[offer.client]?.offerSettled(offer.key)
     }
 
     private func link(with client: PublicKey) -> PeerLink? {
@@ -164,10 +212,11 @@ final class ExitCore {
             let link = try PeerLink(
                 peer: client,
                 ownKey: self.configuration.secretKey,
-                dialect: NIP74Dialect(role: .exit(client: client), configuration: self.configuration.dialect),
+                dialect: NIP74Dialect(role: .exit(client: client), configuration: self.nip74Configuration),
                 loop: self.loop,
                 metrics: self.metrics,
                 logger: self.logger,
+                owner: PeerLink.Owner(onOffer: { bound.value.sessions?.receive($1, from: $0.peer) }),
                 connections: { bound.value.connection($0) },
                 onIncoming: { bound.value.connect($0, $1, $2) }
             )
@@ -183,14 +232,35 @@ final class ExitCore {
         }
     }
 
+    private var nip74Configuration: NIP74Configuration {
+        var configuration = self.configuration.dialect
+        configuration.takesOffers = self.configuration.dialectChoice != .nip74
+        return configuration
+    }
+
     // MARK: Streams
 
+    /// Whether a CONNECT of NIP-74 may be dialled: never twice, and not where only sessions are served.
+    private func admit(_ connect: StreamRequest.Connect, of link: PeerLink) -> StreamEnd? {
+        self.sessions?.offerBecamePlain(link.peer, connect.key)
+        guard self.configuration.dialectChoice != .session else { return .notAllowed }
+        let now = Moment.now.seconds
+        guard
+            self.replays.admit(client: link.peer, key: connect.key, createdAt: connect.createdAt, now: now)
+        else {
+            self.metrics.reported(.replayedConnect)
+            return .replayed
+        }
+        return nil
+    }
+
     /// Connects a stream to the backend, whatever destination it names.
-    private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> (any StreamEndpoint)? {
+    private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
+        if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
         if self.streamCount >= self.configuration.maximumStreams { self.evictSilentStream() }
         guard !self.isStopped, max(self.streamCount, self.dialCount) < self.configuration.maximumStreams else {
             self.logger.warning("stream refused: too many")
-            return nil
+            return .refused(.tooManyStreams)
         }
         self.streamCount += 1
         let backend = self.configuration.backend
@@ -236,7 +306,7 @@ final class ExitCore {
                 boundSplice.value.fail(end)
             }
         }
-        return splice
+        return .accepted(splice)
     }
 
     /// Ends the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody out.
@@ -269,7 +339,7 @@ final class ExitCore {
     private func sweep(after idleTime: TimeAmount) {
         for (client, link) in self.links {
             guard link.isIdle, let idleSince = link.idleSince, idleSince + idleTime <= .now() else { continue }
-            link.resetAll(.idle)
+            link.close(nil)
             self.links[client] = nil
         }
     }

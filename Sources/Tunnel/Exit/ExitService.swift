@@ -38,7 +38,7 @@ public final class ExitService: Sendable {
     ) async throws -> ExitService {
         let firstRelay = loop.makePromise(of: Void.self)
         let core = try await loop.submit {
-            let core = ExitCore(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
+            let core = try ExitCore(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
             core.start()
             return NIOLoopBound(core, eventLoop: loop)
         }.get()

@@ -36,6 +36,9 @@ struct EventGate {
         return PublicKey(unchecked: bytes)
     }
 
+    /// Whether the event was here before, as several relays deliver it.
+    func isKnown(_ event: Event) -> Bool { self.deduplicator.contains(event.id) }
+
     /// Whether the event is new and what it claims to be.
     mutating func admit(_ event: Event) -> Bool {
         guard !self.deduplicator.contains(event.id) else {

@@ -11,24 +11,43 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
 /// One peer: drives the dialect with it, seals and signs what goes out, and hands bytes to the streams' endpoints.
 ///
 /// Lives on its loop, as do the relay connections and the sockets of its streams: nothing hops between threads, and
 /// what the dialect says in one order happens in that order.
 final class PeerLink {
-    /// Called for a stream that the peer opens (exit). Returns its endpoint, or nil to refuse.
-    typealias IncomingHandler = (PeerLink, StreamID, StreamRequest) -> (any StreamEndpoint)?
+    /// Called for a stream that the peer opens (exit). Returns its endpoint, or why it is refused.
+    typealias IncomingHandler = (PeerLink, StreamID, StreamRequest) -> IncomingAnswer
 
+    /// What becomes of a stream that the peer opens.
+    enum IncomingAnswer {
+        case accepted(any StreamEndpoint)
+        case refused(StreamEnd)
+    }
+
+    /// What a link asks of whoever holds it, beside relays.
+    struct Owner {
+        /// A client offers a session (exit).
+        var onOffer: (PeerLink, SessionOffer) -> Void = { _, _ in }
+        /// Messages for this key of ours are to be heard; the closure is called when they are.
+        var hear: (PeerLink, PublicKey, @escaping () -> Void) -> Void = { _, _, heard in heard() }
+        /// Messages for this key are not heard any more.
+        var unhear: (PeerLink, PublicKey) -> Void = { _, _ in }
+        /// The peer is silent: ask whether it still has the session.
+        var askPeer: (PeerLink) -> Void = { _ in }
+        /// A relay does not take the session's events.
+        var pathRefused: (PeerLink, PathID) -> Void = { _, _ in }
+        /// The session is over.
+        var closed: (PeerLink, StreamEnd?) -> Void = { _, _ in }
+    }
+
+    /// The peer's key at the beginning; names the link in logs.
     let peer: PublicKey
-    let ownKey: SecretKey
-    private let conversation: ConversationKey
+    private var keys: LinkKeys
     private var dialect: any Dialect
+    /// Whether event ids are remembered here. A session's packets have numbers.
+    private let remembersEvents: Bool
+    private let owner: Owner
     private let loop: any EventLoop
     private let metrics: TunnelMetrics
     private let logger: Logger
@@ -38,6 +57,7 @@ final class PeerLink {
     private var endpoints: [StreamID: any StreamEndpoint] = [:]
     private var nextStream: UInt64 = 0
     private var isDraining = false
+    private var isClosed = false
     private var deduplicator = EventDeduplicator(capacity: 8_192)
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
     /// When the last stream ended; nil while there is one.
@@ -51,13 +71,15 @@ final class PeerLink {
         loop: any EventLoop,
         metrics: TunnelMetrics,
         logger: Logger,
+        owner: Owner = Owner(),
         connections: @escaping (PathID) -> RelayConnection?,
-        onIncoming: @escaping IncomingHandler = { _, _, _ in nil }
+        onIncoming: @escaping IncomingHandler = { _, _, _ in .refused(.notAllowed) }
     ) throws(CryptoError) {
         self.peer = peer
-        self.ownKey = ownKey
-        self.conversation = try ConversationKey(secretKey: ownKey, publicKey: peer)
+        self.keys = LinkKeys(try LinkKeys.Pair(own: ownKey, peer: peer))
         self.dialect = dialect
+        self.remembersEvents = !(dialect is SessionStateMachine)
+        self.owner = owner
         self.loop = loop
         self.metrics = metrics
         self.logger = logger
@@ -72,14 +94,12 @@ final class PeerLink {
     /// Whether nothing is lost by forgetting the peer.
     var isIdle: Bool { self.dialect.isIdle }
 
-    private var now: Moment {
-        Moment(monotonic: .now(), seconds: Int64(Date().timeIntervalSince1970))
-    }
+    private var now: Moment { .now }
 
     // MARK: Paths
 
     func addPath(_ path: PathID, _ description: PathDescription) {
-        self.dialect.addPath(path, description)
+        self.dialect.addPath(path, description, at: self.now)
         self.drain()
     }
 
@@ -96,13 +116,32 @@ final class PeerLink {
     // MARK: Streams
 
     /// Opens a stream through the best of `paths` that takes it.
-    func open(port: UInt16, paths: [PathID], endpoint: any StreamEndpoint) -> StreamID {
+    func open(_ request: StreamRequest, paths: [PathID], endpoint: any StreamEndpoint) -> StreamID {
+        let id = self.makeStream(endpoint)
+        self.dialect.open(id, request, paths: paths, at: self.now)
+        self.drain()
+        return id
+    }
+
+    /// Opens a stream of NIP-74 and offers a session with it.
+    func open(offering offer: OutgoingOffer, paths: [PathID], endpoint: any StreamEndpoint) -> StreamID {
+        let id = self.makeStream(endpoint)
+        self.dialect.open(id, offering: offer, paths: paths, at: self.now)
+        self.drain()
+        return id
+    }
+
+    /// The offer became a session.
+    func offerSettled(_ key: String) {
+        self.dialect.offerSettled(key, at: self.now)
+        self.drain()
+    }
+
+    private func makeStream(_ endpoint: any StreamEndpoint) -> StreamID {
         self.nextStream += 1
         let id = StreamID(rawValue: self.nextStream)
         self.endpoints[id] = endpoint
         self.idleSince = nil
-        self.dialect.open(id, port: port, paths: paths, at: self.now)
-        self.drain()
         return id
     }
 
@@ -142,46 +181,76 @@ final class PeerLink {
         self.drain()
     }
 
-    /// Ends every stream.
-    func resetAll(_ reason: StreamEnd) {
-        for (id, endpoint) in self.endpoints {
-            self.reset(id, reason)
-            endpoint.ended(reason)
-        }
+    /// Ends every stream, and tells the peer; nil if all is in order.
+    func close(_ reason: StreamEnd?) {
+        self.dialect.close(reason, at: self.now)
+        self.drain()
+        self.timer?.task.cancel()
+        self.timer = nil
+        self.isClosed = true
+    }
+
+    /// Lets go of everything without a word.
+    func abandon() {
+        self.isClosed = true
         self.timer?.task.cancel()
         self.timer = nil
     }
 
     // MARK: Events
 
-    /// Takes a verified event whose author is the peer.
-    func receive(_ event: Event, path: PathID) {
+    /// Whether an event between these keys belongs here.
+    func knows(recipient: PublicKey, author: PublicKey) -> Bool {
+        self.keys.pair(recipient: recipient, author: author) != nil
+    }
+
+    /// Takes a verified event. Returns its plaintext if that is an exit's answer to an offer, which is for the caller.
+    @discardableResult
+    func receive(_ event: Event, recipient: PublicKey, path: PathID) -> [UInt8]? {
+        guard let (generation, pair) = self.keys.pair(recipient: recipient, author: event.pubkey) else {
+            self.metrics.rejected(.wrongAuthor)
+            return nil
+        }
         // Strangers can fill what the whole node remembers, but not this: a stream's bytes come once.
-        guard self.deduplicator.insert(event.id) else {
+        if self.remembersEvents, !self.deduplicator.insert(event.id) {
             self.metrics.rejected(.duplicate)
-            return
+            return nil
         }
         let plaintext: [UInt8]
         do {
-            plaintext = try self.conversation.open(Array(event.content.readableBytesView))
+            plaintext = try pair.conversation.open(Array(event.content.readableBytesView))
         } catch {
             self.metrics.rejected(.undecryptable)
             self.logger.debug("undecryptable event dropped", metadata: ["error": "\(error)", "peer": "\(self.peer)"])
-            return
+            return nil
         }
-        self.dialect.receive(plaintext, createdAt: event.createdAt, path: path, at: self.now)
+        if !self.remembersEvents, SessionAnswer.isAnswer(plaintext) { return plaintext }
+        self.dialect.receive(
+            plaintext,
+            createdAt: event.createdAt,
+            generation: generation,
+            path: path,
+            at: self.now
+        )
         self.drain()
+        return nil
+    }
+
+    /// Seals, dates and signs a message under the present keys.
+    private func seal(_ plaintext: [UInt8], createdAt: Int64) throws -> Event {
+        let pair = self.keys.current
+        return try Event.signed(
+            by: pair.own,
+            createdAt: createdAt,
+            kind: .tunnelMessage,
+            tags: [Tag("p", ByteString(pair.peer.hex))],
+            content: ByteBuffer(bytes: try pair.conversation.seal(plaintext))
+        )
     }
 
     private func publish(_ token: MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID]) {
         do {
-            let event = try Event.signed(
-                by: self.ownKey,
-                createdAt: createdAt,
-                kind: .tunnelMessage,
-                tags: [Tag("p", ByteString(self.peer.hex))],
-                content: ByteBuffer(bytes: try self.conversation.seal(plaintext))
-            )
+            let event = try self.seal(plaintext, createdAt: createdAt)
             self.send(event.id, ClientMessage.encodeEvent(event), token, paths)
         } catch {
             // Neither sealing nor signing fails with keys and lengths that got this far.
@@ -189,6 +258,20 @@ final class PeerLink {
             self.dialect.published(token, .rejected(.refused), at: self.now)
         }
     }
+
+    /// Publishes something that the dialect knows nothing of: an answer to an offer.
+    func publish(_ plaintext: [UInt8], on path: PathID) {
+        guard let connection = self.connections(path), connection.isOpen,
+            let event = try? self.seal(plaintext, createdAt: self.now.seconds)
+        else { return }
+        connection.publish(event.id, ClientMessage.encodeEvent(event)) { _ in }
+    }
+
+    /// Our present key and the peer's.
+    var currentKeys: (own: SecretKey, peer: PublicKey) { (self.keys.current.own, self.keys.current.peer) }
+
+    /// Our keys, old and new.
+    var ownKeys: [PublicKey] { self.keys.ownKeys }
 
     /// Sends one event by every path; reports the first acceptance, or the last failure.
     private func send(_ id: EventID, _ message: ByteBuffer, _ token: MessageToken, _ paths: [PathID]) {
@@ -248,13 +331,14 @@ final class PeerLink {
         case .incoming(let id, let request):
             self.metrics.streamsOpened.increment()
             self.idleSince = nil
-            guard let endpoint = self.onIncoming(self, id, request) else {
-                self.metrics.ended(.tooManyStreams)
-                self.dialect.reset(id, .tooManyStreams, at: self.now)
+            switch self.onIncoming(self, id, request) {
+            case .accepted(let endpoint):
+                self.endpoints[id] = endpoint
+            case .refused(let reason):
+                self.metrics.ended(reason)
+                self.dialect.reset(id, reason, at: self.now)
                 self.noteIdleness()
-                return
             }
-            self.endpoints[id] = endpoint
         case .opened(let id):
             self.metrics.streamsOpened.increment()
             self.endpoints[id]?.opened()
@@ -270,9 +354,42 @@ final class PeerLink {
             let endpoint = self.endpoints.removeValue(forKey: id)
             self.noteIdleness()
             endpoint?.ended(reason)
+        case .offered(let offer):
+            self.owner.onOffer(self, offer)
+        case .session(let action):
+            self.perform(action)
         case .report(let report):
             self.metrics.reported(report)
             self.logger.debug("\(report.rawValue)", metadata: ["peer": "\(self.peer)"])
+        }
+    }
+
+    private func perform(_ action: SessionAction) {
+        switch action {
+        case .makeKey(let generation):
+            let key = self.keys.prepare(generation).publicKey
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.owner.hear(self, key) {
+                bound.value.dialect.keyPrepared(generation, key, at: bound.value.now)
+                bound.value.drain()
+            }
+        case .pair(let generation, let peer):
+            do {
+                try self.keys.complete(generation, peer: peer)
+            } catch {
+                self.dialect.close(.protocolViolation, at: self.now)
+            }
+        case .sealUnder(let generation):
+            self.keys.seal(under: generation)
+            self.logger.debug("session has fresh keys", metadata: ["peer": "\(self.peer)"])
+        case .eraseKey(let generation):
+            if let key = self.keys.erase(generation) { self.owner.unhear(self, key) }
+        case .askPeer:
+            self.owner.askPeer(self)
+        case .pathRefused(let path):
+            self.owner.pathRefused(self, path)
+        case .closed(let reason):
+            self.owner.closed(self, reason)
         }
     }
 
@@ -281,7 +398,7 @@ final class PeerLink {
     }
 
     private func armTimer() {
-        guard let deadline = self.dialect.nextDeadline else {
+        guard !self.isClosed, let deadline = self.dialect.nextDeadline else {
             self.timer?.task.cancel()
             self.timer = nil
             return

@@ -11,6 +11,8 @@ struct TunnelMetrics: Sendable {
     let bytesSent = Counter(label: "nws_tunnel_sent_bytes_total")
     let bytesReceived = Counter(label: "nws_tunnel_received_bytes_total")
     let streamsOpened = Counter(label: "nws_tunnel_streams_opened_total")
+    let sessionsOpened = Counter(label: "nws_tunnel_sessions_opened_total")
+    let sessionsRefused = Counter(label: "nws_tunnel_sessions_refused_total")
 
     /// Why an event was dropped before its plaintext was looked at.
     enum Rejection: String, CaseIterable {
@@ -22,6 +24,8 @@ struct TunnelMetrics: Sendable {
         case invalidSignature = "invalid_signature"
         case undecryptable
         case tooManyPeers = "too_many_peers"
+        case tooManyHandshakes = "too_many_handshakes"
+        case invalidAnswer = "invalid_answer"
     }
 
     private let ends: [StreamEnd: Counter]

@@ -4,6 +4,7 @@
 //
 
 public import NIOCore
+public import NostrCrypto
 
 /// Names a stream of one dialect.
 public struct StreamID: Hashable, Sendable {
@@ -18,7 +19,7 @@ extension StreamID: CustomStringConvertible {
     public var description: String { String(self.rawValue) }
 }
 
-/// Names a relay of one dialect: a way to the peer.
+/// Names a relay of one dialect: a way to the peer. In a session both ends use the exit's numbers.
 public struct PathID: Hashable, Sendable {
     public let rawValue: Int
 
@@ -100,9 +101,14 @@ public protocol Dialect {
     /// Opens a stream (entry). Answered by ``DialectAction/opened(_:)`` or ``DialectAction/ended(_:_:)``.
     ///
     /// - Parameters:
-    ///   - port: The port asked for; 0 if none.
+    ///   - request: What is asked for.
     ///   - paths: The paths on which the exit may listen, best first. They were added before.
-    mutating func open(_ stream: StreamID, port: UInt16, paths: [PathID], at now: Moment)
+    mutating func open(_ stream: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment)
+    /// Opens a stream and offers a session with it (entry). What comes first decides: ``offerSettled(_:at:)`` takes the
+    /// stream out, the exit's data or silence leave it here.
+    mutating func open(_ stream: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment)
+    /// The session of an offer has begun, and the dialect has nothing more to do with it.
+    mutating func offerSettled(_ key: String, at now: Moment)
     /// The target of an ``DialectAction/incoming(_:_:)`` stream is connected (exit).
     mutating func connected(_ stream: StreamID, at now: Moment)
     /// Sends bytes, as far as credit was granted.
@@ -114,16 +120,22 @@ public protocol Dialect {
     /// Bytes that were handed over went on to where they belong.
     mutating func consumed(_ stream: StreamID, _ bytes: Int, at now: Moment)
 
-    /// A message from the peer: verified, opened, its author checked, no duplicate.
-    mutating func receive(_ plaintext: [UInt8], createdAt: Int64, path: PathID, at now: Moment)
+    /// A message from the peer: verified, opened, its author checked.
+    ///
+    /// - Parameter generation: Of the keys that it was sealed under; 0 where there is one pair only.
+    mutating func receive(_ plaintext: [UInt8], createdAt: Int64, generation: Int, path: PathID, at now: Moment)
     /// What became of a message.
     mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment)
     /// A path is there, or its description changed.
-    mutating func addPath(_ path: PathID, _ description: PathDescription)
+    mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment)
     /// The path's connection broke; it may be added again later.
     mutating func removePath(_ path: PathID, at now: Moment)
     /// The path's send buffer ran full, or drained.
     mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment)
+    /// The key that ``SessionAction/makeKey(generation:)`` asked for is there, and messages for it are heard.
+    mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment)
+    /// Ends everything and tells the peer, where the dialect has a word for that; nil if all is in order.
+    mutating func close(_ reason: StreamEnd?, at now: Moment)
     /// The time named by ``nextDeadline`` came.
     mutating func timeout(at now: Moment)
 
@@ -135,6 +147,14 @@ public protocol Dialect {
     var streamCount: Int { get }
     /// Whether forgetting the peer loses nothing.
     var isIdle: Bool { get }
+}
+
+extension Dialect {
+    /// Nothing is offered inside of a session.
+    public mutating func open(_ stream: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {}
+    public mutating func offerSettled(_ key: String, at now: Moment) {}
+    /// Dialects with one pair of keys ask for none.
+    public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {}
 }
 
 /// What a dialect wants done.
@@ -155,6 +175,10 @@ public enum DialectAction: Sendable {
     case finished(StreamID)
     /// The stream is over both ways and forgotten. Nil: everything was carried.
     case ended(StreamID, StreamEnd?)
+    /// A client offers a session with this CONNECT (exit): accept it, or wait until it sends plain data.
+    case offered(SessionOffer)
+    /// What only a session wants.
+    case session(SessionAction)
     /// Something to count, and at most to log.
     case report(DialectReport)
 }
@@ -165,10 +189,36 @@ public struct StreamRequest: Hashable, Sendable {
     public var destination: String
     /// The port asked for; nil if the client's protocol has no room for it.
     public var port: UInt16?
+    /// The CONNECT that asked; nil in a session, where nothing can be asked twice.
+    public var connect: Connect?
 
-    public init(destination: String, port: UInt16?) {
+    /// What tells a CONNECT from all others of its author.
+    public struct Connect: Hashable, Sendable {
+        /// The stream's UUID.
+        public var key: String
+        /// Date of the event.
+        public var createdAt: Int64
+    }
+
+    public init(destination: String, port: UInt16?, connect: Connect? = nil) {
         self.destination = destination
         self.port = port
+        self.connect = connect
+    }
+}
+
+/// A session that an entry offers with its first CONNECT.
+public struct OutgoingOffer: Hashable, Sendable {
+    /// The stream's UUID.
+    public var key: String
+    public var terms: SessionOffer.Terms
+    /// Whether an exit that does not accept is spoken to in plain NIP-74.
+    public var mayFallBack: Bool
+
+    public init(key: String, terms: SessionOffer.Terms, mayFallBack: Bool) {
+        self.key = key
+        self.terms = terms
+        self.mayFallBack = mayFallBack
     }
 }
 
@@ -194,4 +244,18 @@ public enum DialectReport: String, Hashable, Sendable, CaseIterable {
     case fellBackToPlain = "fell_back_to_plain"
     /// A relay refused messages; they are sent again later.
     case backedOff = "backed_off"
+    /// Plain NIP-74 from an exit that is known to speak sessions.
+    case downgradeRefused = "downgrade_refused"
+    /// A message of our own that somebody sent back to us.
+    case reflected
+    /// A packet that came by another relay than it was sent by.
+    case wrongPath = "wrong_path"
+    /// A packet that was here before.
+    case repeatedPacket = "repeated_packet"
+    /// The peer broke the session protocol.
+    case protocolViolation = "protocol_violation"
+    /// A CONNECT that was dialled before, or for which there is no room to remember it.
+    case replayedConnect = "replayed_connect"
+    /// Plain data for a stream whose session has begun.
+    case afterAcceptance = "after_acceptance"
 }

@@ -35,12 +35,24 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     case clockSkew = "clock-skew"
     /// This side is shutting down.
     case shuttingDown = "shutting-down"
+    /// Nothing was heard from the other side for too long.
+    case peerLost = "peer-lost"
+    /// The exit restarted and does not know the session any more.
+    case unknownSession = "unknown-session"
+    /// The exit does not answer with a session, and nothing else will do.
+    case sessionRequired = "session-required"
+    /// The exit has as many sessions as it lets be.
+    case tooManySessions = "too-many-sessions"
+    /// A CONNECT that was dialled before; nobody is told.
+    case replayed
 
     /// Which hop failed, in the words of logs and pages.
     public var hop: String {
         switch self {
         case .refused, .unreachable, .timedOut: "backend"
-        case .notAllowed, .exitSilent, .tooManyStreams, .clockSkew: "exit"
+        case .notAllowed, .exitSilent, .tooManyStreams, .clockSkew, .unknownSession, .sessionRequired, .tooManySessions,
+            .peerLost, .replayed:
+            "exit"
         case .relayLost, .relayRefused, .noRelay: "relay"
         case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: "stream"
         }
@@ -65,6 +77,28 @@ extension StreamEnd: CustomStringConvertible {
         case .exitSilent: "the exit does not answer"
         case .clockSkew: "the exit refused the date of the request; check the clocks of both machines"
         case .shuttingDown: "shutting down"
+        case .peerLost: "nothing was heard from the other side for too long"
+        case .unknownSession: "the exit restarted and does not know the session any more"
+        case .sessionRequired: "the exit does not answer with a session, and nothing else is allowed with it"
+        case .tooManySessions: "the exit has too many sessions"
+        case .replayed: "the request was seen before"
         }
+    }
+}
+
+extension StreamEnd {
+    /// The reasons by their number in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE, from 1. The order never changes.
+    private static let numbered: [StreamEnd] = [
+        .refused, .unreachable, .notAllowed, .timedOut, .idle, .readerTooSlow, .connectionReset, .protocolViolation,
+        .tooManyStreams, .relayLost, .relayRefused, .noRelay, .exitSilent, .clockSkew, .shuttingDown, .peerLost,
+        .unknownSession, .sessionRequired, .tooManySessions, .replayed,
+    ]
+
+    /// The number of the reason in session packets.
+    var code: UInt64 { UInt64((Self.numbered.firstIndex(of: self) ?? 6) + 1) }
+
+    /// The reason of a number; ``connectionReset`` for those that this version does not know.
+    init(code: UInt64) {
+        self = code > 0 && code <= UInt64(Self.numbered.count) ? Self.numbered[Int(code) - 1] : .connectionReset
     }
 }

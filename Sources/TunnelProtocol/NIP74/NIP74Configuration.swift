@@ -6,9 +6,9 @@
 public import NIOCore
 
 /// The constants of the NIP-74 dialect. Those that exist because of the reference say what they meet.
-public struct NIP74Configuration: Hashable, Sendable {
-    /// What the nodes of this project negotiate inside this dialect: acceptance, ends and errors, no slow pacing.
-    public static let extensionVersion: Int64 = 0
+public struct NIP74Configuration: Sendable {
+    /// Whether an exit takes offers of sessions.
+    public var takesOffers = true
 
     // MARK: Sizes
 
@@ -32,6 +32,8 @@ public struct NIP74Configuration: Hashable, Sendable {
     public var streams = 1_024
     /// Bytes kept of messages that came before their CONNECT, as relays that sort deliver them.
     public var orphanBytes = 1 << 20
+    /// Offers of one client that wait for an answer.
+    public var offers = 16
     /// Ended streams remembered, so that their late messages are dropped and not taken for early ones.
     public var rememberedStreams = 1_024
 
@@ -59,14 +61,16 @@ public struct NIP74Configuration: Hashable, Sendable {
     public var exitPatience: TimeAmount = .seconds(3)
     /// Time between repetitions of a CONNECT that nobody heard or answered.
     public var connectRepetition: TimeAmount = .milliseconds(400)
-    /// For an exit known to be ours to answer, its dial included.
-    public var openTimeout: TimeAmount = .seconds(30)
-    /// Nothing from the peer and nothing sent: the stream ends. Between our own nodes pings keep it alive.
+    /// For an exit to accept an offer: where plain NIP-74 will do after it, and where it will not.
+    public var offerPatience: (first: TimeAmount, only: TimeAmount) = (.seconds(2), .seconds(10))
+    /// Between repetitions of an offer that nobody accepted.
+    public var offerRepetition: TimeAmount = .milliseconds(300)
+    /// How long an exit remembers an offer of which nothing came.
+    public var offerLifetime: TimeAmount = .seconds(15)
+    /// Nothing from the peer and nothing sent: the stream ends.
     public var idleTimeout: TimeAmount = .minutes(5)
     /// How long a stream to the reference is kept after our side closed, for what is still under way.
     public var plainLinger: TimeAmount = .seconds(30)
-    /// Silence after which an entry pings an exit of ours.
-    public var pingInterval: TimeAmount = .seconds(60)
     /// How long messages that came before their CONNECT are kept.
     public var orphanTimeout: TimeAmount = .seconds(2)
     /// Oldest and newest date of a CONNECT, in seconds from now. A hostile relay may replay what it saw.

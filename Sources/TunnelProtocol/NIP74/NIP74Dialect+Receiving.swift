@@ -9,47 +9,112 @@ import Nostr
 import NostrCrypto
 
 extension NIP74Dialect {
-    public mutating func receive(_ plaintext: [UInt8], createdAt: Int64, path: PathID, at now: Moment) {
+    public mutating func receive(
+        _ plaintext: [UInt8],
+        createdAt: Int64,
+        generation: Int,
+        path: PathID,
+        at now: Moment
+    ) {
         guard let message = NIP74Message(plaintext: plaintext) else {
-            self.actions.append(.report(.malformedMessage))
+            if self.isEntry, plaintext == NIP74Configuration.plainCloseMessage {
+                self.receiveClose(at: now)
+            } else {
+                self.actions.append(.report(.malformedMessage))
+            }
             return
         }
         self.newestPeerDate = max(self.newestPeerDate, createdAt)
         if self.isEntry {
             self.receiveAsEntry(message, path: path, at: now)
         } else {
-            self.receiveAsExit(message, createdAt: createdAt, path: path, at: now)
+            let hash = message.terms == nil ? nil : Bytes32.sha256(of: plaintext)
+            self.receiveAsExit(message, hash: hash, createdAt: createdAt, path: path, at: now)
         }
     }
 
     // MARK: Exit
 
-    private mutating func receiveAsExit(_ message: NIP74Message, createdAt: Int64, path: PathID, at now: Moment) {
+    private mutating func receiveAsExit(
+        _ message: NIP74Message,
+        hash: Bytes32?,
+        createdAt: Int64,
+        path: PathID,
+        at now: Moment
+    ) {
         switch message.kind {
-        case .connect:
-            self.receiveConnect(message, createdAt: createdAt, path: path, at: now)
-        case .connectReverse:
-            self.actions.append(.report(.reverseConnect))
-        case .data, .socks5Response, .fin:
-            guard let id = self.streamsByKey[message.key] else {
-                self.keepOrphan(message, path: path, at: now)
-                return
-            }
-            self.receiveOnStream(id, message, at: now)
-        case .reset, .ping:
-            guard let id = self.streamsByKey[message.key] else {
-                self.actions.append(.report(.unknownStream))
-                if message.kind == .ping {
-                    self.answerUnknownStream(message, path: path, reason: .connectionReset, at: now)
+        case .connect, .offer:
+            guard let hash, let terms = message.terms,
+                self.configuration.takesOffers, terms.versions.contains(SessionConfiguration.version)
+            else {
+                if message.kind == .connect {
+                    self.receiveConnect(message, createdAt: createdAt, path: path, at: now)
+                } else {
+                    self.actions.append(.report(.unknownType))
                 }
                 return
             }
-            self.receiveOnStream(id, message, at: now)
-        case .accept, .opened, .pong:
-            self.actions.append(.report(.wrongDirection))
+            let offer = SessionOffer(
+                key: message.key,
+                terms: terms,
+                plaintextHash: hash,
+                createdAt: createdAt,
+                path: path
+            )
+            self.receiveOffer(offer, message, at: now)
+        case .connectReverse:
+            self.actions.append(.report(.reverseConnect))
+        case .data, .socks5Response:
+            if let id = self.streamsByKey[message.key] {
+                self.receiveOnStream(id, message, at: now)
+            } else if let held = self.offers.removeValue(forKey: message.key) {
+                // The client did not hear the acceptance and speaks plain NIP-74.
+                self.receiveConnect(held.message, createdAt: held.createdAt, path: path, at: now)
+                if let id = self.streamsByKey[message.key] { self.receiveOnStream(id, message, at: now) }
+            } else {
+                self.keepOrphan(message, path: path, at: now)
+            }
         case .other:
             self.actions.append(.report(.unknownType))
         }
+    }
+
+    private mutating func receiveOffer(_ offer: SessionOffer, _ message: NIP74Message, at now: Moment) {
+        guard NIP74Configuration.connectWindow.contains(offer.createdAt - now.seconds) else {
+            self.actions.append(.report(.staleConnect))
+            return
+        }
+        // Who asks for a session that it has needs no stream here.
+        guard offer.terms.session == nil else {
+            self.actions.append(.offered(offer))
+            return
+        }
+        guard self.streamsByKey[offer.key] == nil, !self.endedKeys.contains(offer.key) else {
+            self.actions.append(.report(.duplicateConnect))
+            return
+        }
+        if self.offers[offer.key] == nil {
+            guard self.offers.count < self.configuration.offers else {
+                self.actions.append(.report(.tooManyStreams))
+                return
+            }
+            let expires = now.monotonic + self.configuration.offerLifetime
+            self.offers[offer.key] = HeldOffer(message: message, createdAt: offer.createdAt, expires: expires)
+            self.timers.schedule(.offers, at: expires)
+        }
+        // Data that overtook the offer decides as data that follows it.
+        if self.orphans.contains(where: { $0.message.key == offer.key }),
+            let held = self.offers.removeValue(forKey: offer.key)
+        {
+            self.receiveConnect(held.message, createdAt: held.createdAt, path: offer.path, at: now)
+        } else {
+            self.actions.append(.offered(offer))
+        }
+    }
+
+    mutating func expireOffers(at now: Moment) {
+        self.offers = self.offers.filter { $0.value.expires > now.monotonic }
+        if let next = self.offers.values.map(\.expires).min() { self.timers.schedule(.offers, at: next) }
     }
 
     private mutating func receiveConnect(
@@ -62,33 +127,29 @@ extension NIP74Dialect {
             self.actions.append(.report(.duplicateConnect))
             return
         }
-        let isExtended = message.extensions?.versions.contains(NIP74Configuration.extensionVersion) == true
         guard NIP74Configuration.connectWindow.contains(createdAt - now.seconds) else {
             self.actions.append(.report(.staleConnect))
-            if isExtended { self.answerUnknownStream(message, path: path, reason: .clockSkew, at: now) }
             return
         }
         guard self.streams.count < self.configuration.streams, self.paths[path] != nil else {
             self.actions.append(.report(.tooManyStreams))
-            if isExtended { self.answerUnknownStream(message, path: path, reason: .tooManyStreams, at: now) }
             return
         }
         let id = self.makeStreamID()
-        var stream = NIP74Stream(
+        self.streams[id] = NIP74Stream(
             id: id,
             key: message.key,
             path: path,
             phase: .dialling,
-            peer: isExtended ? .extended : .plain,
             now: now.monotonic
         )
-        if isExtended { stream.sendQueue.append(.control(.accept)) }
-        self.streams[id] = stream
         self.streamsByKey[message.key] = id
-        self.actions.append(
-            .incoming(id, StreamRequest(destination: message.destination, port: message.extensions?.port))
+        let request = StreamRequest(
+            destination: message.destination,
+            port: nil,
+            connect: StreamRequest.Connect(key: message.key, createdAt: createdAt)
         )
-        self.pump(id, at: now)
+        self.actions.append(.incoming(id, request))
         if message.payload != nil { self.receiveData(id, message, at: now) }
         self.adoptOrphans(of: message.key, as: id, at: now)
         self.schedule(id, at: now)
@@ -98,6 +159,10 @@ extension NIP74Dialect {
 
     private mutating func keepOrphan(_ message: NIP74Message, path: PathID, at now: Moment) {
         let size = Self.size(of: message)
+        if self.acceptedKeys.contains(message.key) {
+            self.actions.append(.report(.afterAcceptance))
+            return
+        }
         guard !self.endedKeys.contains(message.key), self.orphanBytes + size <= self.configuration.orphanBytes else {
             self.actions.append(.report(.unknownStream))
             return
@@ -141,20 +206,21 @@ extension NIP74Dialect {
 
     private mutating func receiveAsEntry(_ message: NIP74Message, path: PathID, at now: Moment) {
         switch message.kind {
-        case .connect, .connectReverse, .ping:
+        case .connect, .connectReverse, .offer:
             self.actions.append(.report(.wrongDirection))
             return
         case .other:
             self.actions.append(.report(.unknownType))
             return
-        case .data, .socks5Response, .accept, .opened, .fin, .reset, .pong:
+        case .data, .socks5Response:
             break
         }
         guard let id = self.streamsByKey[message.key], let stream = self.streams[id] else {
             self.actions.append(.report(.unknownStream))
-            if self.peerIsExtended, message.kind != .reset {
-                self.answerUnknownStream(message, path: path, reason: .connectionReset, at: now)
-            }
+            return
+        }
+        guard stream.offer == nil || stream.mayFallBack else {
+            self.actions.append(.report(.downgradeRefused))
             return
         }
         switch stream.phase {
@@ -162,99 +228,44 @@ extension NIP74Dialect {
             // The exit spoke, so it has CONNECT, and answers on the relay by which it came.
             if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
             if self.paths[path] != nil { self.streams[id]?.path = path }
-            self.streams[id]?.phase = .waiting
+            // Data in place of an acceptance: an exit that speaks plain NIP-74.
+            if stream.offer != nil { self.actions.append(.report(.fellBackToPlain)) }
+            self.streams[id]?.offer = nil
+            self.becomeOpen(id, at: now)
         case .dialling, .open:
-            // A plain exit's first word tells where it listens.
+            // The exit's first word tells where it listens.
             if !stream.hasHeard, self.paths[path] != nil { self.streams[id]?.path = path }
         }
         self.receiveOnStream(id, message, at: now)
     }
 
+    /// The end that an exit of ours says in the way that makes a reference entry close. It names no stream.
+    private mutating func receiveClose(at now: Moment) {
+        guard self.streams.count == 1, let id = self.streams.keys.first, let stream = self.streams[id],
+            !stream.peerIsFinished
+        else {
+            self.actions.append(.report(.unknownStream))
+            return
+        }
+        self.streams[id]?.peerIsFinished = true
+        self.actions.append(.finished(id))
+        self.checkEnd(id, at: now)
+    }
+
     // MARK: Both
 
     private mutating func receiveOnStream(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
-        guard let stream = self.streams[id] else { return }
+        guard self.streams[id] != nil else { return }
         self.streams[id]?.hasHeard = true
         self.streams[id]?.lastHeard = now.monotonic
         self.streams[id]?.lastActivity = now.monotonic
-        switch message.kind {
-        case .data, .socks5Response:
-            if stream.phase == .waiting {
-                // Data without an acceptance: an exit that speaks plain NIP-74.
-                if stream.peer == .unknown { self.streams[id]?.peer = .plain }
-                self.becomeOpen(id, at: now)
-            }
-            self.receiveData(id, message, at: now)
-        case .accept:
-            guard message.extensions?.versions == [NIP74Configuration.extensionVersion] else {
-                self.actions.append(.report(.malformedMessage))
-                return
-            }
-            self.becomeExtended(id, at: now)
-            if self.streams[id]?.phase == .waiting {
-                let deadline = now.monotonic + self.configuration.openTimeout
-                self.streams[id]?.phaseDeadline = deadline
-            }
-            self.schedule(id, at: now)
-        case .opened:
-            self.becomeExtended(id, at: now)
-            if stream.phase == .waiting { self.becomeOpen(id, at: now) }
-        case .fin:
-            guard !stream.peerIsFinished else { return }
-            self.streams[id]?.peerIsFinished = true
-            self.actions.append(.finished(id))
-            self.checkEnd(id, at: now)
-        case .reset:
-            self.end(id, message.reason ?? .connectionReset, tellPeer: false, at: now)
-        case .ping:
-            guard let path = self.paths[stream.path] else { return }
-            let pong = NIP74Message(key: stream.key, kind: .pong, destination: path.destination)
-            self.actions.append(
-                .publish(
-                    self.makeToken(),
-                    plaintext: pong.encoded(),
-                    createdAt: self.controlDate(at: now),
-                    paths: [stream.path]
-                )
-            )
-        case .pong, .connect, .connectReverse, .other:
-            break
-        }
-    }
-
-    /// The exit speaks our extension, and learns what the entry could not say before.
-    private mutating func becomeExtended(_ id: StreamID, at now: Moment) {
-        self.peerIsExtended = true
-        guard let stream = self.streams[id], stream.peer != .extended else { return }
-        self.streams[id]?.peer = .extended
-        if stream.isFinished {
-            self.streams[id]?.sendQueue.append(.control(.fin))
-            self.pump(id, at: now)
-        }
-    }
-
-    /// Tells the peer that it speaks on a stream that is not here, at most ten times a second.
-    private mutating func answerUnknownStream(_ message: NIP74Message, path: PathID, reason: StreamEnd, at now: Moment)
-    {
-        guard let destination = self.paths[path]?.destination, self.nextUnknownStreamAnswer <= now.monotonic else {
-            return
-        }
-        self.nextUnknownStreamAnswer = now.monotonic + .milliseconds(100)
-        let reset = NIP74Message(key: message.key, kind: .reset, destination: destination, reason: reason)
-        self.actions.append(
-            .publish(
-                self.makeToken(),
-                plaintext: reset.encoded(),
-                createdAt: self.controlDate(at: now),
-                paths: [path]
-            )
-        )
+        self.receiveData(id, message, at: now)
     }
 
     private mutating func receiveData(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         guard !stream.peerIsFinished else {
-            // FIN overtook data: the end that was reported was not the end.
+            // The end overtook data: the end that was reported was not the end.
             self.end(id, .protocolViolation, tellPeer: true, at: now)
             return
         }

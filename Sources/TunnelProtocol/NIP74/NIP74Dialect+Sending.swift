@@ -11,15 +11,11 @@ extension NIP74Dialect {
 
     /// Publishes what may go out of a stream now.
     mutating func pump(_ id: StreamID, at now: Moment) {
-        while var stream = self.streams[id], let first = stream.sendQueue.first {
-            guard let path = self.paths[stream.path], path.isWritable,
+        while var stream = self.streams[id], !stream.sendQueue.isEmpty {
+            guard stream.phase == .open, let path = self.paths[stream.path], path.isWritable,
                 stream.inFlightBytes < self.configuration.inFlightBytes,
                 !stream.inFlight.contains(where: { $0.status == .rejected })
             else { return }
-            switch (stream.phase, first) {
-            case (.open, _), (.dialling, .control): break
-            case (.connecting, _), (.waiting, _), (.dialling, .data): return
-            }
             guard stream.notBefore <= now.monotonic else {
                 self.schedule(id, at: now)
                 return
@@ -29,33 +25,19 @@ extension NIP74Dialect {
                 self.schedule(id, at: now)
                 return
             }
-            guard let item = stream.dequeue(Self.maximumData(on: path)) else { return }
-            let message: NIP74Message
-            switch item {
-            case .data(let data):
-                let isNew = stream.takeUncredited(data.readableBytes)
-                if isNew > 0 { self.actions.append(.credit(id, isNew)) }
-                message = NIP74Message(
-                    key: stream.key,
-                    kind: stream.peerSaysData || stream.peer == .extended ? .data : .socks5Response,
-                    payload: .bytes(Array(data.readableBytesView)),
-                    destination: path.destination
-                )
-                if stream.peer == .plain {
-                    stream.notBefore = now.monotonic + self.configuration.plainPacing
-                }
-            case .control(let kind):
-                message = NIP74Message(
-                    key: stream.key,
-                    kind: kind,
-                    destination: path.destination,
-                    extensions: kind == .accept
-                        ? NIP74Message.Extension(versions: [NIP74Configuration.extensionVersion]) : nil
-                )
-            }
+            guard let data = stream.dequeue(Self.maximumData(on: path)) else { return }
+            let isNew = stream.takeUncredited(data.readableBytes)
+            if isNew > 0 { self.actions.append(.credit(id, isNew)) }
+            let message = NIP74Message(
+                key: stream.key,
+                kind: stream.peerSaysData ? .data : .socks5Response,
+                payload: .bytes(Array(data.readableBytesView)),
+                destination: path.destination
+            )
+            stream.notBefore = now.monotonic + self.configuration.plainPacing
             let token = self.makeToken()
-            stream.inFlight.append(NIP74Stream.InFlight(token: token, item: item))
-            stream.inFlightBytes += item.byteCount
+            stream.inFlight.append(NIP74Stream.InFlight(token: token, data: data))
+            stream.inFlightBytes += data.readableBytes
             stream.lastPublished = now.monotonic
             stream.lastActivity = now.monotonic
             stream.lastDate = date
@@ -70,7 +52,7 @@ extension NIP74Dialect {
     /// Where data goes: to the relay by which the exit answers, and while a plain one has not answered to all, because
     /// nobody knows on which it listens. It drops what it has seen, as it must with entries of its own kind.
     private func targets(of stream: NIP74Stream) -> [PathID] {
-        guard self.isEntry, stream.peer == .plain, !stream.hasHeard else { return [stream.path] }
+        guard self.isEntry, !stream.hasHeard else { return [stream.path] }
         return [stream.path] + self.paths.keys.filter { $0 != stream.path }.sorted { $0.rawValue < $1.rawValue }
     }
 
@@ -142,10 +124,13 @@ extension NIP74Dialect {
         case .accepted(let path):
             self.streams[id]?.path = path
             self.streams[id]?.phase = .waiting
-            let wait = self.peerIsExtended ? self.configuration.openTimeout : self.configuration.connectGrace
-            self.streams[id]?.phaseDeadline = now.monotonic + wait
-            // CONNECT may be lost. An exit that is known to be ours drops repetitions; another would dial again.
-            if self.peerIsExtended { self.repeatConnect(id, after: self.configuration.connectRepetition, at: now) }
+            guard let stream = self.streams[id] else { return }
+            // An offer has its own patience, from its first CONNECT on; without one the reference needs a moment.
+            let deadline =
+                stream.offer == nil ? now.monotonic + self.configuration.connectGrace : self.offerDeadline(of: stream)
+            self.streams[id]?.phaseDeadline = deadline
+            // CONNECT may be lost, and so may the acceptance.
+            if stream.offer != nil { self.repeatConnect(id, after: self.configuration.offerRepetition, at: now) }
             self.schedule(id, at: now)
         case .rejected(.nobodyListens):
             // The exit may be on its way back to a relay that was restarted.
@@ -155,9 +140,11 @@ extension NIP74Dialect {
                 self.end(id, .exitSilent, tellPeer: false, at: now)
                 return
             }
+            self.streams[id]?.connectIsUnheard = true
             self.repeatConnect(id, after: self.configuration.connectRepetition, at: now)
         case .rejected(.rateLimited):
             self.actions.append(.report(.backedOff))
+            self.streams[id]?.connectIsUnheard = true
             self.repeatConnect(id, after: self.configuration.backOff.first, at: now)
         case .rejected, .lost:
             self.end(id, .noRelay, tellPeer: false, at: now)
@@ -175,7 +162,7 @@ extension NIP74Dialect {
         guard var stream = self.streams[id] else { return }
         while let first = stream.inFlight.first, first.status == .accepted {
             stream.inFlight.removeFirst()
-            stream.inFlightBytes -= first.item.byteCount
+            stream.inFlightBytes -= first.data.readableBytes
             stream.backOffs = 0
         }
         if stream.inFlight.first?.status == .rejected, stream.inFlight.allSatisfy({ $0.status != .pending }) {
@@ -212,7 +199,6 @@ extension NIP74Dialect {
         if let deadline = stream.phaseDeadline { deadlines.append(deadline) }
         if let deadline = stream.plainCloseDue { deadlines.append(deadline) }
         if let deadline = stream.connectDue { deadlines.append(deadline) }
-        if let deadline = self.pingDeadline(of: stream) { deadlines.append(deadline) }
         // Only what time alone can bring: where the path is gone or full, its coming back pumps.
         if !stream.sendQueue.isEmpty, self.paths[stream.path]?.isWritable == true {
             if stream.notBefore > now.monotonic { deadlines.append(stream.notBefore) }
@@ -225,17 +211,14 @@ extension NIP74Dialect {
     }
 
     private func idleDeadline(of stream: NIP74Stream) -> NIODeadline {
-        // Between our own nodes the pings are heard; otherwise silence both ways is all there is.
-        let last = stream.peer == .extended ? stream.lastHeard : max(stream.lastHeard, stream.lastActivity)
+        let last = max(stream.lastHeard, stream.lastActivity)
         // The reference's exit never says that it is done; once our side is, only what is under way is waited for.
-        let isDoneHere = stream.peer == .plain && stream.isFinished
-        return last + (isDoneHere ? self.configuration.plainLinger : self.configuration.idleTimeout)
+        return last + (stream.isFinished ? self.configuration.plainLinger : self.configuration.idleTimeout)
     }
 
-    private func pingDeadline(of stream: NIP74Stream) -> NIODeadline? {
-        guard self.isEntry, stream.peer == .extended, stream.phase == .open else { return nil }
-        // Silence of this side: the exit ends a stream of which it hears nothing, however much it sends itself.
-        return max(stream.lastPublished ?? stream.startedAt, stream.lastPing) + self.configuration.pingInterval
+    private func offerDeadline(of stream: NIP74Stream) -> NIODeadline {
+        let (first, only) = self.configuration.offerPatience
+        return stream.startedAt + (stream.mayFallBack ? first : only)
     }
 
     public mutating func timeout(at now: Moment) {
@@ -245,6 +228,7 @@ extension NIP74Dialect {
         for key in due {
             switch key {
             case .orphans: self.expireOrphans(at: now)
+            case .offers: self.expireOffers(at: now)
             case .stream(let id): self.serve(id, at: now)
             }
         }
@@ -261,8 +245,7 @@ extension NIP74Dialect {
             self.streams[id]?.connectDue = nil
             let isUnanswered =
                 switch stream.phase {
-                case .connecting: true
-                case .waiting: stream.peer == .unknown
+                case .connecting, .waiting: true
                 case .dialling, .open: false
                 }
             if isUnanswered { self.publishConnect(id, at: now) }
@@ -276,22 +259,6 @@ extension NIP74Dialect {
             self.end(id, .idle, tellPeer: true, at: now)
             return
         }
-        if let due = self.pingDeadline(of: stream), due <= now.monotonic {
-            self.streams[id]?.lastPing = now.monotonic
-            guard let path = self.paths[stream.path] else {
-                self.end(id, .relayLost, tellPeer: true, at: now)
-                return
-            }
-            let message = NIP74Message(key: stream.key, kind: .ping, destination: path.destination)
-            self.actions.append(
-                .publish(
-                    self.makeToken(),
-                    plaintext: message.encoded(),
-                    createdAt: self.controlDate(at: now),
-                    paths: [stream.path]
-                )
-            )
-        }
         self.pump(id, at: now)
         self.schedule(id, at: now)
     }
@@ -300,21 +267,12 @@ extension NIP74Dialect {
         switch stream.phase {
         case .connecting:
             self.end(id, .noRelay, tellPeer: false, at: now)
-        case .waiting where stream.peer == .extended:
-            self.end(id, .timedOut, tellPeer: true, at: now)
-        case .waiting where self.peerIsExtended:
-            // That may have turned out while this stream waited only for the grace.
-            let deadline = stream.startedAt + self.configuration.openTimeout
-            guard deadline > now.monotonic else {
-                self.end(id, .exitSilent, tellPeer: false, at: now)
-                return
-            }
-            self.streams[id]?.phaseDeadline = deadline
-            self.repeatConnect(id, after: self.configuration.connectRepetition, at: now)
+        case .waiting where stream.offer != nil && !stream.mayFallBack:
+            self.end(id, .sessionRequired, tellPeer: false, at: now)
         case .waiting:
-            // The grace is over and the exit said nothing: the reference, which says nothing.
-            self.actions.append(.report(.fellBackToPlain))
-            self.streams[id]?.peer = .plain
+            // The exit said nothing, as the reference does.
+            if stream.offer != nil { self.actions.append(.report(.fellBackToPlain)) }
+            self.streams[id]?.offer = nil
             self.becomeOpen(id, at: now)
         case .dialling, .open:
             self.streams[id]?.phaseDeadline = nil

@@ -8,7 +8,7 @@ public import NIOCore
 import Nostr
 public import NostrCrypto
 
-/// NIP-74 as the reference speaks it, with what our own nodes negotiate inside it: an acceptance, ends and errors.
+/// NIP-74 as the reference speaks it, and the place where a session is offered and, if nobody takes it, given up.
 ///
 /// One value per peer: at an entry one exit under one client key, at an exit one client key. Streams are told apart by
 /// the UUID in each message, and bound to the peer's key, so that knowing a UUID is not enough to inject into a stream.
@@ -27,6 +27,7 @@ public struct NIP74Dialect: Dialect {
     enum TimerKey: Hashable, Sendable {
         case stream(StreamID)
         case orphans
+        case offers
     }
 
     struct Path {
@@ -40,6 +41,13 @@ public struct NIP74Dialect: Dialect {
     struct Orphan {
         let message: NIP74Message
         let path: PathID
+        let expires: NIODeadline
+    }
+
+    /// A client's offer that nothing has followed yet (exit).
+    struct HeldOffer {
+        let message: NIP74Message
+        let createdAt: Int64
         let expires: NIODeadline
     }
 
@@ -60,10 +68,10 @@ public struct NIP74Dialect: Dialect {
     var orphanBytes = 0
     var timers = TimerQueue<TimerKey>()
     var actions: Deque<DialectAction> = []
-    /// The exit answered in our extension before; from then on it must (entry).
-    var peerIsExtended = false
-    /// Messages on streams that are not here are answered no sooner.
-    var nextUnknownStreamAnswer = NIODeadline.uptimeNanoseconds(0)
+    /// Offers by their UUID (exit).
+    var offers: [String: HeldOffer] = [:]
+    /// UUIDs of offers that became sessions; among ``endedKeys``.
+    var acceptedKeys: Set<String> = []
     /// Newest date of an event from the peer.
     var newestPeerDate: Int64 = 0
 
@@ -82,7 +90,9 @@ public struct NIP74Dialect: Dialect {
 
     public var streamCount: Int { self.streams.count }
 
-    public var isIdle: Bool { self.streams.isEmpty && self.orphans.isEmpty && self.tokenOwners.isEmpty }
+    public var isIdle: Bool {
+        self.streams.isEmpty && self.orphans.isEmpty && self.tokenOwners.isEmpty && self.offers.isEmpty
+    }
 
     public var nextDeadline: NIODeadline? { self.timers.nextDeadline }
 
@@ -106,9 +116,9 @@ public struct NIP74Dialect: Dialect {
     }
 
     /// A UUID of version 4, lower case (RFC 9562).
-    private mutating func makeKey() -> String {
-        let high = self.generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
-        let low = self.generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+    public static func makeKey(using generator: inout some RandomNumberGenerator) -> String {
+        let high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
+        let low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
         let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) }
         }
         let digits = Array(Hex.encode(bytes))
@@ -117,7 +127,7 @@ public struct NIP74Dialect: Dialect {
 
     // MARK: Paths
 
-    public mutating func addPath(_ path: PathID, _ description: PathDescription) {
+    public mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
         let destination =
             switch self.role {
             case .entry(let name): name
@@ -154,7 +164,27 @@ public struct NIP74Dialect: Dialect {
 
     // MARK: Streams, from the driver
 
-    public mutating func open(_ id: StreamID, port: UInt16, paths: [PathID], at now: Moment) {
+    public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
+        self.open(id, key: self.makeKey(), offer: nil, paths: paths, at: now)
+    }
+
+    public mutating func open(_ id: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {
+        self.open(id, key: offer.key, offer: offer, paths: paths, at: now)
+    }
+
+    private mutating func makeKey() -> String {
+        var generator = self.generator
+        defer { self.generator = generator }
+        return Self.makeKey(using: &generator)
+    }
+
+    private mutating func open(
+        _ id: StreamID,
+        key: String,
+        offer: OutgoingOffer?,
+        paths: [PathID],
+        at now: Moment
+    ) {
         let usable = paths.filter { self.paths[$0] != nil }
         guard let first = usable.first else {
             self.actions.append(.ended(id, .noRelay))
@@ -162,18 +192,31 @@ public struct NIP74Dialect: Dialect {
         }
         var stream = NIP74Stream(
             id: id,
-            key: self.makeKey(),
+            key: key,
             path: first,
             phase: .connecting(MessageToken(rawValue: 0)),
-            peer: .unknown,
             now: now.monotonic
         )
         stream.phaseDeadline = now.monotonic + self.configuration.connectTimeout
         stream.connectPaths = usable
-        stream.connectPort = port
+        stream.offer = offer?.terms
+        stream.mayFallBack = offer?.mayFallBack ?? true
         self.streams[id] = stream
         self.streamsByKey[stream.key] = id
         self.publishConnect(id, at: now)
+    }
+
+    public mutating func offerSettled(_ key: String, at now: Moment) {
+        self.offers[key] = nil
+        if let id = self.streamsByKey[key] { self.forget(id) }
+        self.remember(key)
+        self.acceptedKeys.insert(key)
+    }
+
+    public mutating func close(_ reason: StreamEnd?, at now: Moment) {
+        for id in self.streams.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            self.end(id, reason ?? .shuttingDown, tellPeer: true, at: now)
+        }
     }
 
     /// Publishes CONNECT, or publishes it again as a new event.
@@ -189,16 +232,21 @@ public struct NIP74Dialect: Dialect {
         let token = self.makeToken()
         let message = NIP74Message(
             key: stream.key,
-            kind: .connect,
+            // The reference would dial for every CONNECT that reaches it.
+            kind: stream.connectIsUnheard ? .connect : .offer,
             destination: destination,
-            extensions: NIP74Message.Extension(
-                versions: [NIP74Configuration.extensionVersion],
-                port: stream.connectPort
-            )
+            terms: stream.offer
         )
-        self.streams[id]?.phase = .connecting(token)
         self.streams[id]?.lastDate = now.seconds
-        self.tokenOwners[token] = id
+        if stream.connectIsUnheard {
+            self.streams[id]?.connectIsUnheard = false
+            self.streams[id]?.phase = .connecting(token)
+            self.tokenOwners[token] = id
+        } else {
+            // A relay has CONNECT, so what becomes of a repetition changes nothing.
+            let due = now.monotonic + self.configuration.offerRepetition
+            self.streams[id]?.connectDue = due
+        }
         // CONNECT carries the true time: an exit may refuse others. It goes to every relay of the name, as one event,
         // because the exit may have lost any of them; the exit drops what it has seen.
         self.actions.append(
@@ -212,7 +260,6 @@ public struct NIP74Dialect: Dialect {
         self.streams[id]?.phase = .open
         self.streams[id]?.phaseDeadline = nil
         self.streams[id]?.lastActivity = now.monotonic
-        if self.streams[id]?.peer == .extended { self.streams[id]?.sendQueue.append(.control(.opened)) }
         self.actions.append(.credit(id, self.configuration.sendBuffer))
         self.pump(id, at: now)
         self.schedule(id, at: now)
@@ -220,7 +267,7 @@ public struct NIP74Dialect: Dialect {
 
     public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
         guard let stream = self.streams[id], !stream.isFinished, data.readableBytes > 0 else { return }
-        self.streams[id]?.sendQueue.append(.data(data))
+        self.streams[id]?.sendQueue.append(data)
         self.streams[id]?.sendQueueBytes += data.readableBytes
         self.pump(id, at: now)
     }
@@ -228,8 +275,6 @@ public struct NIP74Dialect: Dialect {
     public mutating func finish(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id], !stream.isFinished else { return }
         self.streams[id]?.isFinished = true
-        if stream.peer == .extended { self.streams[id]?.sendQueue.append(.control(.fin)) }
-        self.pump(id, at: now)
         self.checkEnd(id, at: now)
     }
 
@@ -262,38 +307,29 @@ public struct NIP74Dialect: Dialect {
         }
         if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
         self.timers.cancel(.stream(id))
-        if self.endedKeys.insert(stream.key).inserted { self.endedKeyOrder.append(stream.key) }
+        self.remember(stream.key)
+    }
+
+    /// Remembers that a stream is over.
+    private mutating func remember(_ key: String) {
+        if self.endedKeys.insert(key).inserted { self.endedKeyOrder.append(key) }
         while self.endedKeyOrder.count > self.configuration.rememberedStreams,
             let oldest = self.endedKeyOrder.popFirst()
         {
             self.endedKeys.remove(oldest)
+            self.acceptedKeys.remove(oldest)
         }
     }
 
-    /// Tells the peer that a stream is over, in the way that it understands.
+    /// Tells a reference entry that a stream is over, in the one way that it understands. An exit has none.
     private mutating func sendEnd(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
-        guard let stream = self.streams[id] else { return }
+        guard !self.isEntry, reason != .replayed, let stream = self.streams[id] else { return }
         let candidates = [stream.path] + self.paths.keys.filter { $0 != stream.path }
         guard let path = candidates.first(where: { self.paths[$0] != nil }) else { return }
-        let plaintext: [UInt8]
-        switch (stream.peer, self.role) {
-        case (.extended, _), (.unknown, .entry):
-            // An exit that is not ours ignores types that it does not know.
-            plaintext = NIP74Message(
-                key: stream.key,
-                kind: .reset,
-                destination: self.paths[path]?.destination ?? "",
-                reason: reason
-            ).encoded()
-        case (.plain, .exit):
-            plaintext = NIP74Configuration.plainCloseMessage
-        case (.plain, .entry), (.unknown, .exit):
-            return
-        }
         self.actions.append(
             .publish(
                 self.makeToken(),
-                plaintext: plaintext,
+                plaintext: NIP74Configuration.plainCloseMessage,
                 createdAt: self.controlDate(after: stream.lastDate, at: now),
                 paths: [path]
             )
@@ -303,15 +339,14 @@ public struct NIP74Dialect: Dialect {
     /// Ends a stream of which both directions are done.
     mutating func checkEnd(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id], stream.isFinished, stream.isFlushed else { return }
-        switch stream.peer {
-        case .extended, .unknown:
-            if stream.peerIsFinished { self.end(id, nil, tellPeer: false, at: now) }
-        case .plain:
-            // A reference entry learns of the end by the closing message, once it had time to read.
-            guard !self.isEntry, stream.plainCloseDue == nil else { return }
-            let due = (stream.lastPublished ?? now.monotonic) + self.configuration.plainCloseDelay
-            self.streams[id]?.plainCloseDue = due
-            self.schedule(id, at: now)
+        if stream.peerIsFinished {
+            self.end(id, nil, tellPeer: false, at: now)
+            return
         }
+        // A reference entry learns of the end by the closing message, once it had time to read.
+        guard !self.isEntry, stream.plainCloseDue == nil else { return }
+        let due = (stream.lastPublished ?? now.monotonic) + self.configuration.plainCloseDelay
+        self.streams[id]?.plainCloseDue = due
+        self.schedule(id, at: now)
     }
 }

@@ -7,7 +7,7 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// One message of NIP-74, and the members that our own nodes add (docs/PROTOCOL.md).
+/// One message of NIP-74, and what our own nodes add to CONNECT (docs/PROTOCOL.md).
 public struct NIP74Message: Hashable, Sendable {
     /// What a message is for.
     public enum Kind: Hashable, Sendable {
@@ -19,18 +19,8 @@ public struct NIP74Message: Hashable, Sendable {
         case data
         /// Data as the reference names it, in both directions.
         case socks5Response
-        /// Ours: the exit speaks our extension.
-        case accept
-        /// Ours: the exit's target is connected.
-        case opened
-        /// Ours: no more data from the sender.
-        case fin
-        /// Ours: the stream is over.
-        case reset
-        /// Ours: are you there? Answered by ``pong``.
-        case ping
-        /// Ours: yes.
-        case pong
+        /// Ours: the offer of a CONNECT again, under a name that the reference ignores.
+        case offer
         /// Anything else, to be counted.
         case other
     }
@@ -43,42 +33,27 @@ public struct NIP74Message: Hashable, Sendable {
         case text([UInt8])
     }
 
-    /// What an entry of ours adds to CONNECT, and an exit of ours to ACCEPT.
-    public struct Extension: Hashable, Sendable {
-        /// Offered in CONNECT; the one taken in ACCEPT.
-        public var versions: [Int64]
-        /// The port asked for.
-        public var port: UInt16?
-
-        public init(versions: [Int64], port: UInt16? = nil) {
-            self.versions = versions
-            self.port = port
-        }
-    }
-
     /// The stream, a UUID in lower case.
     public var key: String
     public var kind: Kind
     public var payload: Payload?
     public var destination: String
     public var entryPublicAddress: String?
-    public var extensions: Extension?
-    public var reason: StreamEnd?
+    /// The session that an entry of ours offers.
+    public var terms: SessionOffer.Terms?
 
     public init(
         key: String,
         kind: Kind,
         payload: Payload? = nil,
         destination: String = "",
-        extensions: Extension? = nil,
-        reason: StreamEnd? = nil
+        terms: SessionOffer.Terms? = nil
     ) {
         self.key = key
         self.kind = kind
         self.payload = payload
         self.destination = destination
-        self.extensions = extensions
-        self.reason = reason
+        self.terms = terms
     }
 
     /// Longest `key` that is read.
@@ -102,13 +77,7 @@ public struct NIP74Message: Hashable, Sendable {
             guard let characters = data.stringBytes else { return nil }
             self.payload = Base64.decode(characters).map(Payload.bytes) ?? .text(characters)
         }
-        if let member = value["nws"] {
-            let versions =
-                member["versions"]?.elements?.compactMap(\.integer) ?? member["version"]?.integer.map { [$0] }
-            let port = member["port"]?.integer.flatMap(UInt16.init(exactly:))
-            self.extensions = Extension(versions: versions ?? [], port: port)
-        }
-        self.reason = value["reason"]?.text.map { StreamEnd(rawValue: $0) ?? .connectionReset }
+        self.terms = value["nws"].flatMap { SessionOffer.Terms($0) }
     }
 
     /// The plaintext. Members in the reference's order, empty ones left out.
@@ -134,20 +103,9 @@ public struct NIP74Message: Hashable, Sendable {
             buffer.writeStaticString(",\"destination\":")
             buffer.writeJSONString(self.destination)
         }
-        if let extensions {
-            buffer.writeStaticString(",\"nws\":{")
-            if self.kind == .connect {
-                buffer.writeString("\"versions\":[\(extensions.versions.map(String.init).joined(separator: ","))]")
-            } else {
-                buffer.writeString("\"version\":\(extensions.versions.first ?? 0)")
-            }
-            if let port = extensions.port { buffer.writeString(",\"port\":\(port)") }
-            buffer.writeStaticString("}")
-        }
-        if let reason {
-            buffer.writeStaticString(",\"reason\":\"")
-            buffer.writeString(reason.rawValue)
-            buffer.writeStaticString("\"")
+        if let terms {
+            buffer.writeStaticString(",\"nws\":")
+            terms.write(into: &buffer)
         }
         buffer.writeStaticString("}")
         return Array(buffer.readableBytesView)
@@ -155,7 +113,7 @@ public struct NIP74Message: Hashable, Sendable {
 
     private static let names: [(Kind, String)] = [
         (.connect, "CONNECT"), (.connectReverse, "CONNECTR"), (.data, "DATA"), (.socks5Response, "SOCKS5RESPONSE"),
-        (.accept, "ACCEPT"), (.opened, "OPENED"), (.fin, "FIN"), (.reset, "RESET"), (.ping, "PING"), (.pong, "PONG"),
+        (.offer, "OFFER"),
     ]
 
     private static func kind(named name: String) -> Kind {

@@ -20,35 +20,11 @@ struct NIP74Stream {
         case open
     }
 
-    /// What the peer speaks.
-    enum Peer: Hashable {
-        /// Nothing came yet that tells.
-        case unknown
-        /// NIP-74 as the reference speaks it.
-        case plain
-        /// Our extension of it.
-        case extended
-    }
-
-    /// What waits to be published, in order.
-    enum Item {
-        case data(ByteBuffer)
-        /// A message without data: ACCEPT, OPENED, FIN.
-        case control(NIP74Message.Kind)
-
-        var byteCount: Int {
-            switch self {
-            case .data(let buffer): buffer.readableBytes
-            case .control: 0
-            }
-        }
-    }
-
     /// A message on its way.
     struct InFlight {
         enum Status { case pending, accepted, rejected }
         let token: MessageToken
-        let item: Item
+        let data: ByteBuffer
         var status = Status.pending
     }
 
@@ -57,10 +33,14 @@ struct NIP74Stream {
     /// The path that carries it. Until a relay took CONNECT, the first of those tried.
     var path: PathID
     var phase: Phase
-    var peer: Peer
+    /// Entry: the session that is offered, until it is decided.
+    var offer: SessionOffer.Terms?
+    /// Entry: whether plain NIP-74 will do if nobody accepts.
+    var mayFallBack = true
 
     // Sending
-    var sendQueue: Deque<Item> = []
+    /// What waits to be published, in order.
+    var sendQueue: Deque<ByteBuffer> = []
     var sendQueueBytes = 0
     var inFlight: Deque<InFlight> = []
     var inFlightBytes = 0
@@ -73,9 +53,10 @@ struct NIP74Stream {
     var requeuedBytes = 0
     /// Entry: when CONNECT is to be published again, unless the exit answers first.
     var connectDue: NIODeadline?
-    /// Entry: where CONNECT goes, and the port it asks for.
+    /// Entry: where CONNECT goes.
     var connectPaths: [PathID] = []
-    var connectPort: UInt16 = 0
+    /// Entry: nobody has CONNECT, so it is repeated as such.
+    var connectIsUnheard = true
     /// Date of the last message.
     var lastDate: Int64 = 0
     /// Dates ran into the ceiling; wait until all is delivered.
@@ -101,50 +82,46 @@ struct NIP74Stream {
     var hasHeard = false
     var lastHeard: NIODeadline
     var lastActivity: NIODeadline
-    var lastPing = NIODeadline.uptimeNanoseconds(0)
     /// End of the present wait: for CONNECT's OK, for the exit's word, for the dial.
     var phaseDeadline: NIODeadline?
 
-    init(id: StreamID, key: String, path: PathID, phase: Phase, peer: Peer, now: NIODeadline) {
+    init(id: StreamID, key: String, path: PathID, phase: Phase, now: NIODeadline) {
         self.id = id
         self.key = key
         self.path = path
         self.phase = phase
-        self.peer = peer
         self.startedAt = now
         self.lastHeard = now
         self.lastActivity = now
     }
 
-    /// Takes the next message off the queue: a control message, or up to `limit` bytes of data joined.
-    mutating func dequeue(_ limit: Int) -> Item? {
-        guard let first = self.sendQueue.popFirst() else { return nil }
-        guard case .data(var output) = first else { return first }
+    /// Takes up to `limit` bytes off the queue, joined.
+    mutating func dequeue(_ limit: Int) -> ByteBuffer? {
+        guard var output = self.sendQueue.popFirst() else { return nil }
         if output.readableBytes > limit, let part = output.readSlice(length: limit) {
-            self.sendQueue.prepend(.data(output))
+            self.sendQueue.prepend(output)
             output = part
         } else {
-            while output.readableBytes < limit, case .data(var next)? = self.sendQueue.first {
-                self.sendQueue.removeFirst()
+            while output.readableBytes < limit, var next = self.sendQueue.popFirst() {
                 let room = limit - output.readableBytes
                 if next.readableBytes > room, var part = next.readSlice(length: room) {
                     output.writeBuffer(&part)
-                    self.sendQueue.prepend(.data(next))
+                    self.sendQueue.prepend(next)
                 } else {
                     output.writeBuffer(&next)
                 }
             }
         }
         self.sendQueueBytes -= output.readableBytes
-        return .data(output)
+        return output
     }
 
     /// Puts the refused messages back in front, oldest first.
     mutating func requeueInFlight() {
         while let last = self.inFlight.popLast() {
-            self.sendQueue.prepend(last.item)
-            self.sendQueueBytes += last.item.byteCount
-            self.requeuedBytes += last.item.byteCount
+            self.sendQueue.prepend(last.data)
+            self.sendQueueBytes += last.data.readableBytes
+            self.requeuedBytes += last.data.readableBytes
         }
         self.inFlightBytes = 0
     }

@@ -22,10 +22,12 @@ public enum SOCKS5Reply: UInt8, Hashable, Sendable {
     public init(_ end: StreamEnd) {
         switch end {
         case .refused: self = .connectionRefused
-        case .unreachable, .noRelay, .relayLost, .relayRefused, .exitSilent: self = .hostUnreachable
+        case .unreachable, .noRelay, .relayLost, .relayRefused, .exitSilent, .sessionRequired, .peerLost:
+            self = .hostUnreachable
         case .notAllowed: self = .notAllowed
         case .timedOut, .idle: self = .timedOut
-        case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown, .clockSkew:
+        case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown, .clockSkew,
+            .unknownSession, .tooManySessions, .replayed:
             self = .generalFailure
         }
     }

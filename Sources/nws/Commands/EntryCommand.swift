@@ -47,6 +47,7 @@ struct EntryCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
+    @OptionGroup var sessionOptions: SessionOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
 
@@ -63,8 +64,16 @@ struct EntryCommand: AsyncParsableCommand {
             configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
             configuration.relayClient = try self.relayOptions.configuration()
             if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
-            let ready = configuration
+            configuration.session = try self.sessionOptions.configuration()
+            configuration.dialectChoice = self.sessionOptions.dialect
+            configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
             let logger = self.common.logger("nws.entry")
+            configuration.pinsFile = StateFolder.file(
+                StateFolder.pins,
+                purpose: "what exits speak is remembered until this process ends",
+                logger: logger
+            )
+            let ready = configuration
             let listen = self.listen
             let service = Mutex<EntryService?>(nil)
             try await ProcessSetup.runUntilSignal {

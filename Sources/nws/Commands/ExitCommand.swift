@@ -43,6 +43,21 @@ struct ExitCommand: AsyncParsableCommand {
     )
     var keyFile: String?
 
+    @Option(help: ArgumentHelp("Sessions at once.", valueName: "count"))
+    var maxSessions = 1_024
+
+    @Option(help: ArgumentHelp("Streams of one session at once.", valueName: "count"))
+    var maxStreams = 1_024
+
+    @Option(
+        help: ArgumentHelp(
+            "Messages a second from clients that are not known yet; what is beyond is dropped unread.",
+            valueName: "count"
+        )
+    )
+    var maxHandshakesPerSecond = 1_000
+
+    @OptionGroup var sessionOptions: SessionOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
 
@@ -61,8 +76,25 @@ struct ExitCommand: AsyncParsableCommand {
             let key = try self.key(settings)
             var configuration = ExitConfiguration(secretKey: key, relays: relays, backend: backend)
             configuration.relayClient = try self.relayOptions.configuration()
-            let ready = configuration
+            for (value, option) in [
+                (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
+                (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),
+            ] where !(1...1_000_000).contains(value) {
+                throw CommandError.configuration("\(option): expected 1 to 1000000")
+            }
+            configuration.session = try self.sessionOptions.configuration()
+            configuration.session.maximumStreams = self.maxStreams
+            configuration.maximumSessions = self.maxSessions
+            configuration.handshakesPerSecond = self.maxHandshakesPerSecond
+            configuration.dialectChoice = self.sessionOptions.dialect
+            configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
             let logger = self.common.logger("nws.exit")
+            configuration.replayFile = StateFolder.file(
+                "connects-\(key.publicKey.hex.prefix(16))",
+                purpose: "a restart forgets which CONNECTs were dialled, and a relay could have them dialled again",
+                logger: logger
+            )
+            let ready = configuration
             let service = Mutex<ExitService?>(nil)
             try await ProcessSetup.runUntilSignal {
                 let started = try await ExitService.start(

@@ -61,17 +61,7 @@ struct KeyFile {
     func create() throws -> SecretKey {
         let key = SecretKey.generate()
         let folder = self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? ""
-        if !folder.isEmpty {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: folder,
-                    withIntermediateDirectories: true,
-                    attributes: [.posixPermissions: 0o700]
-                )
-            } catch {
-                throw CommandError.configuration("cannot create the folder \(folder): \(error.localizedDescription)")
-            }
-        }
+        if !folder.isEmpty { try Self.makeFolder(folder) }
         let descriptor = unsafe open(self.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw CommandError.configuration("cannot create the key file \(self.path): \(Self.lastError())")
@@ -82,6 +72,19 @@ struct KeyFile {
             throw CommandError.configuration("cannot write the key file \(self.path): \(Self.lastError())")
         }
         return key
+    }
+
+    /// Makes a folder that only its owner can enter, unless it is there.
+    static func makeFolder(_ folder: String) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700]
+            )
+        } catch {
+            throw CommandError.configuration("cannot create the folder \(folder): \(error.localizedDescription)")
+        }
     }
 
     /// Reads the key, or makes it.

@@ -1,0 +1,382 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Offers, answers, and the life of a session at the entry.
+extension EntryCore {
+    // MARK: Offering
+
+    /// Asks the exit for a session, with a CONNECT that any exit understands.
+    func offer(_ association: EntryAssociation, mayFallBack: Bool, paths: [PathID]) {
+        let outgoing = OutgoingOffer(
+            key: Self.makeKey(),
+            terms: self.makeTerms(session: nil),
+            mayFallBack: mayFallBack
+        )
+        let destination = self.destination(of: association)
+        let hashes = [false, true].map {
+            Bytes32.sha256(
+                of: SessionOffer.plaintext(
+                    outgoing.terms,
+                    key: outgoing.key,
+                    destination: destination,
+                    isRepetition: $0
+                )
+            )
+        }
+        guard let link = self.makePlainLink(association) else { return }
+        let offer = EntryOffer(link: link, outgoing: outgoing, hashes: hashes)
+        association.carrier = .offering(offer)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let key = association.key
+        let endpoint = OfferEndpoint(
+            onOpened: { bound.value.offerFellBack(key) },
+            onEnded: { bound.value.offerFailed(key, $0 ?? .exitSilent) }
+        )
+        let proxy = DeferredEndpoint(endpoint)
+        offer.stream = link.open(offering: outgoing, paths: paths, endpoint: proxy)
+        proxy.release()
+    }
+
+    private static func makeKey() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return NIP74Dialect.makeKey(using: &generator)
+    }
+
+    private func makeTerms(session: PublicKey?) -> SessionOffer.Terms {
+        SessionOffer.Terms(
+            nonce: Hex.encode(Bytes32.random().bytes.prefix(16)),
+            parameters: SessionParameters(self.configuration.session),
+            session: session
+        )
+    }
+
+    private func destination(of association: EntryAssociation) -> String {
+        NostrName(publicKey: association.address.publicKey, relays: association.address.relays).encoded
+    }
+
+    /// A link of NIP-74 with the exit, under the association's first key.
+    func makePlainLink(_ association: EntryAssociation) -> PeerLink? {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let key = association.key
+        var configuration = self.configuration.dialect
+        configuration.offerPatience = (
+            self.configuration.session.offerPatience, self.configuration.session.offerTimeout
+        )
+        configuration.offerRepetition = self.configuration.session.offerRepetition
+        // The exit's key was checked when its name was read.
+        let link = try? PeerLink(
+            peer: association.address.publicKey,
+            ownKey: association.ownKey,
+            dialect: NIP74Dialect(
+                role: .entry(name: self.destination(of: association)),
+                configuration: configuration
+            ),
+            loop: self.loop,
+            metrics: self.metrics,
+            logger: self.logger,
+            connections: { bound.value.connection($0, of: key) }
+        )
+        for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
+            guard let connection = self.connection(path, of: key) else { continue }
+            link?.addPath(path, PathDescription(url: connection.url, information: connection.information))
+        }
+        return link
+    }
+
+    /// Nobody accepted in time, or the exit spoke plain NIP-74.
+    private func offerFellBack(_ key: PublicKey) {
+        guard let association = self.associationsByKey[key], case .offering(let offer) = association.carrier,
+            let stream = offer.stream
+        else { return }
+        association.carrier = .plain(offer.link)
+        self.rememberPlain(association.address.publicKey)
+        self.logger.warning(
+            "exit does not answer the offer of a session; speaking plain NIP-74 with it",
+            metadata: ["exit": "\(association.address.publicKey.npub)"]
+        )
+        if association.waiting.isEmpty {
+            offer.link.reset(stream, .connectionReset)
+        } else {
+            // CONNECT was that of the first request.
+            let first = association.waiting.removeFirst()
+            offer.link.replaceEndpoint(of: stream, with: first.endpoint)
+            first.completion(.success((offer.link, stream)))
+            first.endpoint.opened()
+        }
+        self.serveWaiting(of: association)
+    }
+
+    private func offerFailed(_ key: PublicKey, _ reason: StreamEnd) {
+        guard let association = self.associationsByKey[key], case .offering = association.carrier else { return }
+        self.fail(association, reason)
+    }
+
+    /// Answers all who wait, and forgets the exit: the next request begins anew.
+    private func fail(_ association: EntryAssociation, _ reason: StreamEnd) {
+        let waiting = association.waiting
+        association.waiting = []
+        let isPinned = self.pins.contains(association.address.publicKey)
+        self.forget(association)
+        for request in waiting {
+            request.completion(
+                .failure(.offerFailed(reason, exit: association.address.publicKey, isPinned: isPinned))
+            )
+        }
+    }
+
+    // MARK: Answers
+
+    /// Looks at an event to one of our keys from a key that is not known: an answer of the exit, under a fresh key.
+    func receiveAnswer(_ event: Event, to association: EntryAssociation, recipient: PublicKey, path: PathID) {
+        let own: SecretKey
+        let key: String
+        let hashes: [Bytes32]
+        if case .offering(let offer) = association.carrier, recipient == association.key,
+            offer.answers < EntryOffer.maximumAnswers
+        {
+            offer.answers += 1
+            (own, key, hashes) = (association.ownKey, offer.outgoing.key, offer.hashes)
+        } else if var question = association.question, recipient == question.own.publicKey,
+            question.answers < EntryOffer.maximumAnswers
+        {
+            question.answers += 1
+            association.question = question
+            (own, key, hashes) = (question.own, question.key, [question.hash])
+        } else {
+            self.metrics.rejected(.wrongAuthor)
+            return
+        }
+        guard self.gate.admit(event) else { return }
+        guard let conversation = try? ConversationKey(secretKey: own, publicKey: event.pubkey),
+            let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
+            let answer = self.verified(plaintext, of: association, own: own, author: event.pubkey, hashes: hashes),
+            answer.key == key
+        else {
+            self.metrics.rejected(.invalidAnswer)
+            self.logger.debug("answer dropped: not the exit's", metadata: ["author": "\(event.pubkey)"])
+            return
+        }
+        switch answer {
+        case .accepted(let acceptance):
+            guard case .offering(let offer) = association.carrier else { return }
+            self.begin(association, offer, acceptance, peer: event.pubkey, path: path)
+        case .refused(let refusal):
+            self.refused(association, refusal)
+        }
+    }
+
+    private func verified(
+        _ plaintext: [UInt8],
+        of association: EntryAssociation,
+        own: SecretKey,
+        author: PublicKey,
+        hashes: [Bytes32]
+    ) -> SessionAnswer? {
+        guard plaintext.count > SessionAnswer.signatureLength,
+            let signature = SchnorrSignature(Array(plaintext.suffix(SessionAnswer.signatureLength)))
+        else { return nil }
+        let body = Array(plaintext.dropLast(SessionAnswer.signatureLength))
+        guard let answer = SessionAnswer(body: body) else { return nil }
+        let exit = association.address.publicKey
+        let isSigned = hashes.contains { hash in
+            let signed = SessionAnswer.signedHash(
+                exit: exit,
+                client: own.publicKey,
+                fresh: author,
+                offerHash: hash,
+                body: body
+            )
+            return exit.verify(signature, of: signed)
+        }
+        return isSigned ? answer : nil
+    }
+
+    private func refused(_ association: EntryAssociation, _ refusal: SessionRefusal) {
+        switch association.carrier {
+        case .offering:
+            self.fail(association, refusal.reason)
+        case .session(let link):
+            self.logger.info(
+                "exit does not know the session any more",
+                metadata: ["exit": "\(association.address.publicKey.npub)"]
+            )
+            link.close(refusal.reason)
+        case .undecided, .plain:
+            break
+        }
+    }
+
+    // MARK: Sessions
+
+    private func begin(
+        _ association: EntryAssociation,
+        _ offer: EntryOffer,
+        _ acceptance: SessionAcceptance,
+        peer: PublicKey,
+        path: PathID
+    ) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let key = association.key
+        let link: PeerLink
+        do {
+            link = try PeerLink(
+                peer: peer,
+                ownKey: association.ownKey,
+                dialect: SessionStateMachine(
+                    role: .client,
+                    configuration: self.configuration.session,
+                    peer: acceptance.parameters,
+                    now: Moment.now
+                ),
+                loop: self.loop,
+                metrics: self.metrics,
+                logger: self.logger,
+                owner: PeerLink.Owner(
+                    hear: { bound.value.hear($1, of: key, heard: $2) },
+                    unhear: { bound.value.unhear($1, of: key) },
+                    askPeer: { bound.value.askPeer($0, of: key) },
+                    pathRefused: { bound.value.pathRefused($1, of: key) },
+                    closed: { _, reason in bound.value.sessionClosed(key, reason) }
+                ),
+                connections: { bound.value.sessionConnection($0, of: key) }
+            )
+        } catch {
+            self.metrics.rejected(.invalidAnswer)
+            return
+        }
+        offer.link.offerSettled(offer.outgoing.key)
+        offer.link.abandon()
+        association.carrier = .session(link)
+        self.metrics.sessionsOpened.increment()
+        self.logger.debug("session began", metadata: ["exit": "\(association.address.publicKey.npub)"])
+        self.pin(association.address.publicKey)
+        self.mapRelays(of: association, acceptance, path)
+        for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
+            self.addSessionPath(path, of: association)
+        }
+        self.serveWaiting(of: association)
+    }
+
+    /// Learns which of the exit's relays ours are: by their URLs, and where those differ by what came through.
+    func mapRelays(of association: EntryAssociation, _ acceptance: SessionAcceptance, _ path: PathID) {
+        let urls = acceptance.relays.map { try? RelayURL($0) }
+        for (index, url) in urls.enumerated() {
+            guard let url else { continue }
+            // The exit may name relays that the name has no room for; they are others' words, and dialled as such.
+            if !association.relays.contains(where: { $0.url == url }),
+                association.relays.count < EntryConfiguration.maximumRelaysPerName
+            {
+                self.addRelay(url, policy: self.namedPolicy, to: association)
+            }
+            if let local = association.relays.firstIndex(where: { $0.url == url }) {
+                association.sessionPaths[PathID(rawValue: local)] = PathID(rawValue: index)
+            }
+        }
+        self.mapRelay(path, to: acceptance.path, of: association)
+    }
+
+    /// An acceptance for path `number` came by our relay `path`.
+    func mapRelay(_ path: PathID, to number: PathID, of association: EntryAssociation) {
+        guard association.sessionPaths[path] == nil, !association.sessionPaths.values.contains(number) else { return }
+        association.sessionPaths[path] = number
+        if association.ready.contains(path) { self.addSessionPath(path, of: association) }
+    }
+
+    func addSessionPath(_ path: PathID, of association: EntryAssociation) {
+        guard case .session(let link) = association.carrier, let number = association.sessionPaths[path],
+            let connection = self.connection(path, of: association.key)
+        else { return }
+        link.addPath(number, PathDescription(url: connection.url, information: connection.information))
+    }
+
+    /// An answer that came inside of the session: an acceptance again, perhaps by another relay.
+    func receiveRepeatedAnswer(_ plaintext: [UInt8], of association: EntryAssociation, path: PathID) {
+        // It came under the session's own keys, so it is the exit's.
+        if case .accepted(let acceptance)? = SessionAnswer(
+            body: Array(plaintext.dropLast(SessionAnswer.signatureLength))
+        ) {
+            self.mapRelay(path, to: acceptance.path, of: association)
+        }
+    }
+
+    private func localPath(_ number: PathID, of association: EntryAssociation) -> PathID? {
+        association.sessionPaths.first { $0.value == number }?.key
+    }
+
+    private func sessionConnection(_ number: PathID, of key: PublicKey) -> RelayConnection? {
+        guard let association = self.associationsByKey[key], let path = self.localPath(number, of: association)
+        else { return nil }
+        return self.connection(path, of: key)
+    }
+
+    private func hear(_ key: PublicKey, of first: PublicKey, heard: @escaping () -> Void) {
+        guard let association = self.associationsByKey[first] else { return }
+        self.register(key, association)
+        let connections = association.relays.compactMap { self.pool?.connection($0) }
+        let barrier = HearingBarrier(
+            connections.count { $0.isOpen },
+            loop: self.loop,
+            completion: heard
+        )
+        for (index, relay) in association.relays.enumerated() {
+            self.subscribe(key, to: relay, PathID(rawValue: index), of: association) { barrier.arrived() }
+        }
+    }
+
+    private func unhear(_ key: PublicKey, of first: PublicKey) {
+        guard let association = self.associationsByKey[first], key != first else { return }
+        self.unregister(key, association)
+    }
+
+    /// Asks the exit's long-term key whether it still has the session.
+    private func askPeer(_ link: PeerLink, of first: PublicKey) {
+        guard let association = self.associationsByKey[first] else { return }
+        let (own, peer) = link.currentKeys
+        let key = Self.makeKey()
+        let plaintext = SessionOffer.plaintext(
+            self.makeTerms(session: peer),
+            key: key,
+            destination: self.destination(of: association),
+            isRepetition: true
+        )
+        association.question = EntryQuestion(key: key, hash: Bytes32.sha256(of: plaintext), own: own)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let asking = try? PeerLink(
+            peer: association.address.publicKey,
+            ownKey: own,
+            dialect: NIP74Dialect(role: .entry(name: "")),
+            loop: self.loop,
+            metrics: self.metrics,
+            logger: self.logger,
+            connections: { bound.value.connection($0, of: first) }
+        )
+        for path in association.ready { asking?.publish(plaintext, on: path) }
+    }
+
+    private func pathRefused(_ number: PathID, of first: PublicKey) {
+        guard let association = self.associationsByKey[first], let path = self.localPath(number, of: association)
+        else { return }
+        self.relayRefused(association.relays[path.rawValue].url)
+    }
+
+    private func sessionClosed(_ first: PublicKey, _ reason: StreamEnd?) {
+        guard let association = self.associationsByKey[first] else { return }
+        self.logger.debug(
+            "session ended",
+            metadata: [
+                "exit": "\(association.address.publicKey.npub)", "reason": "\(reason?.rawValue ?? "complete")",
+            ]
+        )
+        if let reason { self.fail(association, reason) } else { self.forget(association) }
+    }
+}

@@ -1,0 +1,369 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// The sessions of an exit: offers that wait for the client's first packet, and sessions under way.
+///
+/// Their connections to the relays are apart from those of the long-term key, and authenticate with a throwaway key.
+final class ExitSessions {
+    private let configuration: ExitConfiguration
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let metrics: TunnelMetrics
+    private let onIncoming: PeerLink.IncomingHandler
+
+    private var pool: RelayPool?
+    private var relays: [RelayPool.Key] = []
+    /// By our key; a session has two while it changes keys.
+    private var byKey: [PublicKey: ExitSession] = [:]
+    /// Offers without a packet so far, oldest first.
+    private var waiting: [ExitSession] = []
+    private var sessionCount = 0
+    /// Keys that relays know already, so that an acceptance need not wait for a subscription.
+    private var spares: [SecretKey] = []
+    private var refusedRelays: Set<RelayPool.Key> = []
+
+    /// Connections of short-lived keys.
+    static let lane = "session"
+    /// Keys made ahead, and how few are left when more are made.
+    private static let spareKeys = (most: 8, least: 3)
+    /// Repetitions of an acceptance by the clock; the client's own bring more.
+    private static let maximumRepetitions = 3
+
+    init(
+        configuration: ExitConfiguration,
+        loop: any EventLoop,
+        logger: Logger,
+        metrics: TunnelMetrics,
+        onIncoming: @escaping PeerLink.IncomingHandler
+    ) {
+        self.configuration = configuration
+        self.loop = loop
+        self.logger = logger
+        self.metrics = metrics
+        self.onIncoming = onIncoming
+    }
+
+    func start(_ pool: RelayPool) {
+        self.pool = pool
+        for url in self.configuration.relays.prefix(SessionConfiguration.maximumPaths) {
+            let key = RelayPool.Key(url: url, lane: Self.lane)
+            // The place in this list names the path, so a relay that cannot be used keeps its place.
+            _ = pool.use(
+                key,
+                policy: .configured,
+                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
+            )
+            self.relays.append(key)
+        }
+        self.makeSpares()
+    }
+
+    func stop() {
+        for session in self.sessions { session.link.close(.shuttingDown) }
+        self.byKey = [:]
+        self.waiting = []
+    }
+
+    // MARK: Relays
+
+    private func connection(_ path: PathID) -> RelayConnection? {
+        guard self.relays.indices.contains(path.rawValue) else { return nil }
+        return self.pool?.connection(self.relays[path.rawValue])
+    }
+
+    private func index(of relay: RelayPool.Key) -> PathID? {
+        self.relays.firstIndex(of: relay).map(PathID.init(rawValue:))
+    }
+
+    /// Each session once.
+    private var sessions: [ExitSession] {
+        var seen: Set<ObjectIdentifier> = []
+        return self.byKey.values.filter { seen.insert(ObjectIdentifier($0)).inserted }
+    }
+
+    func relayDown(_ relay: RelayPool.Key) {
+        guard let path = self.index(of: relay) else { return }
+        for session in self.sessions { session.link.removePath(path) }
+    }
+
+    func writabilityChanged(_ relay: RelayPool.Key, _ isWritable: Bool) {
+        guard let path = self.index(of: relay) else { return }
+        for session in self.sessions { session.link.setWritable(path, isWritable) }
+    }
+
+    // MARK: Keys
+
+    private func makeSpares() {
+        guard self.spares.count <= Self.spareKeys.least else { return }
+        while self.spares.count < Self.spareKeys.most {
+            let key = SecretKey.generate()
+            self.spares.append(key)
+            for relay in self.relays {
+                self.pool?.connection(relay)?.addRecipient(key.publicKey, catchesUp: false) {}
+            }
+        }
+    }
+
+    /// Adds the relays on which a key is heard to its session's paths, now and whenever one comes back.
+    private func hear(_ key: PublicKey, _ session: ExitSession, heard: @escaping () -> Void = {}) {
+        self.byKey[key] = session
+        let bound = NIOLoopBound(session, eventLoop: self.loop)
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop)
+        let connections = self.relays.compactMap { self.pool?.connection($0) }
+        let barrier = HearingBarrier(connections.count { $0.isOpen }, loop: self.loop, completion: heard)
+        for (index, relay) in self.relays.enumerated() {
+            guard let connection = self.pool?.connection(relay) else { continue }
+            let path = PathID(rawValue: index)
+            connection.addRecipient(key, catchesUp: false) {
+                guard let connection = boundSelf.value.connection(path) else { return }
+                bound.value.link.addPath(
+                    path,
+                    PathDescription(url: connection.url, information: connection.information)
+                )
+                barrier.arrived()
+            }
+        }
+    }
+
+    private func unhear(_ key: PublicKey) {
+        self.byKey[key] = nil
+        for relay in self.relays { self.pool?.connection(relay)?.removeRecipient(key) }
+    }
+
+    // MARK: Offers
+
+    /// A client offers a session, or asks whether there still is one.
+    func receive(_ offer: SessionOffer, from client: PublicKey) {
+        if let named = offer.terms.session {
+            // A session that is here answers for itself, with packets.
+            if self.byKey[named]?.link.knows(recipient: named, author: client) == true { return }
+            self.refuse(offer, client, .unknownSession)
+            return
+        }
+        let id = ExitSession.OfferID(client: client, key: offer.key)
+        if let session = self.waiting.first(where: { $0.offer == id }) {
+            self.accept(session, offer)
+            return
+        }
+        guard !self.byKey.values.contains(where: { $0.offer == id }) else { return }
+        guard self.sessionCount < self.configuration.maximumSessions else {
+            self.metrics.reported(.tooManyStreams)
+            self.refuse(offer, client, .tooManySessions)
+            return
+        }
+        if self.waiting.count >= self.configuration.maximumOffers, let oldest = self.waiting.first {
+            // An honest client answers within a round trip; who fills the list does not.
+            self.forget(oldest)
+        }
+        guard let session = self.makeSession(offer, id) else { return }
+        self.waiting.append(session)
+        self.accept(session, offer)
+        self.expireLater(session)
+    }
+
+    private func makeSession(_ offer: SessionOffer, _ id: ExitSession.OfferID) -> ExitSession? {
+        let key = self.spares.popLast() ?? .generate()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let link: PeerLink
+        do {
+            link = try PeerLink(
+                peer: id.client,
+                ownKey: key,
+                dialect: SessionStateMachine(
+                    role: .exit,
+                    configuration: self.configuration.session,
+                    peer: offer.terms.parameters,
+                    now: Moment.now
+                ),
+                loop: self.loop,
+                metrics: self.metrics,
+                logger: self.logger,
+                owner: PeerLink.Owner(
+                    hear: { bound.value.hear($1, of: $0, heard: $2) },
+                    unhear: { bound.value.unhear($1) },
+                    pathRefused: { bound.value.pathRefused($1) },
+                    closed: { link, reason in bound.value.closed(link, reason) }
+                ),
+                connections: { bound.value.connection($0) },
+                onIncoming: self.onIncoming
+            )
+        } catch {
+            self.metrics.rejected(.invalidSignature)
+            return nil
+        }
+        let session = ExitSession(offer: id, link: link)
+        self.hear(key.publicKey, session)
+        self.makeSpares()
+        return session
+    }
+
+    private func hear(_ key: PublicKey, of link: PeerLink, heard: @escaping () -> Void) {
+        guard let session = self.sessions.first(where: { $0.link === link }) else { return }
+        self.hear(key, session, heard: heard)
+    }
+
+    /// Says yes, on every relay: the client learns by each which of ours it is.
+    private func accept(_ session: ExitSession, _ offer: SessionOffer) {
+        for index in self.relays.indices {
+            let path = PathID(rawValue: index)
+            let acceptance = SessionAcceptance(
+                key: offer.key,
+                path: path,
+                parameters: SessionParameters(self.configuration.session),
+                relays: self.relays.map(\.url.text)
+            )
+            self.publish(.accepted(acceptance), by: session.link, to: offer.plaintextHash, on: path)
+        }
+        self.acceptAgainLater(session, offer)
+    }
+
+    private func acceptAgainLater(_ session: ExitSession, _ offer: SessionOffer) {
+        guard session.repetitions < Self.maximumRepetitions, session.repetition == nil,
+            self.waiting.count < self.configuration.maximumOffers / 2
+        else { return }
+        let wait = TimeAmount.nanoseconds(
+            self.configuration.session.offerRepetition.nanoseconds << Int64(session.repetitions)
+        )
+        session.repetitions += 1
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let boundSession = NIOLoopBound(session, eventLoop: self.loop)
+        session.repetition = self.loop.scheduleTask(in: wait) {
+            boundSession.value.repetition = nil
+            guard !boundSession.value.isEstablished,
+                bound.value.waiting.contains(where: { $0 === boundSession.value })
+            else { return }
+            bound.value.accept(boundSession.value, offer)
+        }
+    }
+
+    private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
+        self.metrics.sessionsRefused.increment()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        // A key for this answer alone.
+        guard
+            let link = try? PeerLink(
+                peer: client,
+                ownKey: .generate(),
+                dialect: NIP74Dialect(role: .exit(client: client)),
+                loop: self.loop,
+                metrics: self.metrics,
+                logger: self.logger,
+                connections: { bound.value.connection($0) }
+            )
+        else { return }
+        for index in self.relays.indices {
+            self.publish(
+                .refused(SessionRefusal(key: offer.key, reason: reason)),
+                by: link,
+                to: offer.plaintextHash,
+                on: PathID(rawValue: index)
+            )
+        }
+    }
+
+    private func publish(_ answer: SessionAnswer, by link: PeerLink, to hash: Bytes32, on path: PathID) {
+        let body = answer.body
+        let signed = SessionAnswer.signedHash(
+            exit: self.configuration.secretKey.publicKey,
+            client: link.currentKeys.peer,
+            fresh: link.currentKeys.own.publicKey,
+            offerHash: hash,
+            body: body
+        )
+        guard let signature = try? self.configuration.secretKey.sign(signed) else { return }
+        link.publish(body + signature.bytes, on: path)
+    }
+
+    private func expireLater(_ session: ExitSession) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let boundSession = NIOLoopBound(session, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: self.configuration.session.offerLifetime) {
+            guard !boundSession.value.isEstablished else { return }
+            bound.value.forget(boundSession.value)
+        }
+    }
+
+    /// The client did not hear the acceptance and speaks plain NIP-74.
+    func offerBecamePlain(_ client: PublicKey, _ key: String) {
+        let id = ExitSession.OfferID(client: client, key: key)
+        if let session = self.waiting.first(where: { $0.offer == id }) { self.forget(session) }
+    }
+
+    // MARK: Sessions
+
+    /// The session between two keys; nil, and counted, if there is none.
+    func session(recipient: PublicKey, author: PublicKey) -> ExitSession? {
+        guard let session = self.byKey[recipient] else {
+            self.metrics.rejected(.wrongRecipient)
+            return nil
+        }
+        guard session.link.knows(recipient: recipient, author: author) else {
+            self.metrics.rejected(.wrongAuthor)
+            return nil
+        }
+        return session
+    }
+
+    /// Takes a verified event of a session. Returns the offer that it confirms, if it is the session's first.
+    func receive(
+        _ event: Event,
+        _ session: ExitSession,
+        recipient: PublicKey,
+        relay: RelayPool.Key
+    ) -> ExitSession.OfferID? {
+        guard let path = self.index(of: relay) else { return nil }
+        let isFirst = !session.isEstablished
+        if isFirst { self.establish(session) }
+        session.link.receive(event, recipient: recipient, path: path)
+        return isFirst ? session.offer : nil
+    }
+
+    private func establish(_ session: ExitSession) {
+        session.isEstablished = true
+        session.repetition?.cancel()
+        self.waiting.removeAll { $0 === session }
+        self.sessionCount += 1
+        self.metrics.sessionsOpened.increment()
+        self.logger.debug("session began", metadata: ["peer": "\(session.offer.client)"])
+    }
+
+    private func closed(_ link: PeerLink, _ reason: StreamEnd?) {
+        guard let session = self.sessions.first(where: { $0.link === link }) else { return }
+        self.logger.debug(
+            "session ended",
+            metadata: ["peer": "\(session.offer.client)", "reason": "\(reason?.rawValue ?? "complete")"]
+        )
+        self.forget(session)
+    }
+
+    private func forget(_ session: ExitSession) {
+        for key in session.link.ownKeys { self.unhear(key) }
+        session.repetition?.cancel()
+        self.waiting.removeAll { $0 === session }
+        if session.isEstablished {
+            session.isEstablished = false
+            self.sessionCount -= 1
+        }
+        session.link.abandon()
+    }
+
+    private func pathRefused(_ path: PathID) {
+        guard self.relays.indices.contains(path.rawValue) else { return }
+        let relay = self.relays[path.rawValue]
+        guard self.refusedRelays.insert(relay).inserted else { return }
+        self.logger.warning(
+            "relay refuses events of unknown authors and carries no sessions; give it a key that it admits (--auth-key)",
+            metadata: ["relay.url": "\(relay.url)"]
+        )
+    }
+}

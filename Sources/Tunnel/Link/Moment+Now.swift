@@ -1,0 +1,20 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import TunnelProtocol
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+extension Moment {
+    /// What both clocks say.
+    static var now: Moment {
+        Moment(monotonic: .now(), seconds: Int64(Date().timeIntervalSince1970))
+    }
+}

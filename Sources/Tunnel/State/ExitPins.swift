@@ -1,0 +1,90 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+package import NostrCrypto
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// The exits that are known to speak sessions. With them nothing less is spoken, so that a relay which swallows
+/// acceptances cannot bring that about.
+///
+/// A file with one npub a line, readable by its owner alone, since it tells whom one visits. Lines can be removed
+/// while an entry runs; it reads the file again when it changes.
+package final class ExitPins {
+    /// Most exits that are remembered.
+    package static let maximumCount = 10_000
+
+    private let path: String?
+    private var keys: [PublicKey] = []
+    private var readAt: Date?
+
+    /// - Parameter path: The file; nil for memory alone.
+    /// - Throws: If the file is there and cannot be read.
+    package init(path: String?) throws {
+        self.path = path
+        try self.read()
+    }
+
+    package var all: [PublicKey] { self.keys }
+
+    package func contains(_ key: PublicKey) -> Bool {
+        // A file that cannot be read any more changes nothing of what is known.
+        try? self.read()
+        return self.keys.contains(key)
+    }
+
+    /// Remembers an exit. False if there is no room.
+    package func insert(_ key: PublicKey) throws -> Bool {
+        try self.read()
+        guard !self.keys.contains(key) else { return true }
+        guard self.keys.count < Self.maximumCount else { return false }
+        self.keys.append(key)
+        try self.write()
+        return true
+    }
+
+    /// Forgets an exit. False if it was not known.
+    package func remove(_ key: PublicKey) throws -> Bool {
+        try self.read()
+        guard let index = self.keys.firstIndex(of: key) else { return false }
+        self.keys.remove(at: index)
+        try self.write()
+        return true
+    }
+
+    private func read() throws {
+        guard let path, FileManager.default.fileExists(atPath: path) else {
+            if self.path != nil { self.keys = [] }
+            return
+        }
+        let changed = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+        guard changed == nil || changed != self.readAt else { return }
+        let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+        self.keys = text.split(separator: "\n").prefix(Self.maximumCount).compactMap {
+            if case .npub(let key)? = try? NIP19(String($0)) { key } else { nil }
+        }
+        self.readAt = changed
+    }
+
+    private func write() throws {
+        guard let path else { return }
+        let text = self.keys.map { $0.npub + "\n" }.joined()
+        _ = close(try StateFile.replace(path, with: Array(text.utf8)))
+        self.readAt = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+    }
+}

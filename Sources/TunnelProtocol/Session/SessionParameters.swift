@@ -1,0 +1,64 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// What each side tells the other when a session begins (RFC 9000, section 18: transport parameters).
+public struct SessionParameters: Hashable, Sendable {
+    /// Most bytes of all streams together that the teller takes before it gives more credit.
+    public var maximumData: UInt64
+    /// The same for each stream.
+    public var maximumStreamData: UInt64
+    /// Streams that the teller lets be open at once.
+    public var maximumStreams: UInt64
+
+    /// What a configuration allows.
+    public init(_ configuration: SessionConfiguration) {
+        self.maximumData = UInt64(configuration.sessionWindow)
+        self.maximumStreamData = UInt64(configuration.initialStreamWindow)
+        self.maximumStreams = UInt64(configuration.maximumStreams)
+    }
+
+    /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
+    func encode(into buffer: inout ByteBuffer) {
+        for (identifier, value) in [
+            (UInt64(0x04), self.maximumData), (0x05, self.maximumStreamData), (0x08, self.maximumStreams),
+        ] {
+            buffer.writeVariableLengthInteger(identifier)
+            buffer.writeVariableLengthInteger(value)
+        }
+    }
+
+    /// The bytes of ``encode(into:)``.
+    public var encoded: [UInt8] {
+        var buffer = ByteBuffer()
+        self.encode(into: &buffer)
+        return Array(buffer.readableBytesView)
+    }
+
+    /// Reads parameters; nil if they are cut short. What is not named is zero: nothing is allowed.
+    public init?(encoded: [UInt8]) {
+        var buffer = ByteBuffer(bytes: encoded)
+        self.maximumData = 0
+        self.maximumStreamData = 0
+        self.maximumStreams = 0
+        while buffer.readableBytes > 0 {
+            guard let identifier = buffer.readVariableLengthInteger(), let value = buffer.readVariableLengthInteger()
+            else { return nil }
+            switch identifier {
+            case 0x04: self.maximumData = value
+            case 0x05: self.maximumStreamData = value
+            case 0x08: self.maximumStreams = value
+            default: break
+            }
+        }
+    }
+}
+
+extension SessionConfiguration {
+    /// Most bytes that all streams of a session may hold here together: what the windows of all streams add up to, so
+    /// that a reader that stops holds up nobody else.
+    var sessionWindow: Int { self.windowBudget + self.maximumStreams * self.initialStreamWindow }
+}

@@ -1,0 +1,89 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+public import NostrCrypto
+
+/// Fresh keys by age and by bytes. The client begins; each side names its new key inside of what the old ones seal, so
+/// they are as authentic as the session. Both open what comes under either for a while, then the old ones are erased.
+extension SessionStateMachine {
+    /// When the client makes fresh keys; an exit follows.
+    var keyDeadline: NIODeadline? {
+        guard !self.isExit, self.pending == nil, self.overlap == nil else { return nil }
+        if self.generationBytes >= self.configuration.keyBytes { return self.generationStarted }
+        return self.generationStarted + self.configuration.keyLifetime
+    }
+
+    mutating func advanceKeys(at now: Moment) {
+        if let overlap, overlap.until <= now.monotonic {
+            self.overlap = nil
+            self.actions.append(.session(.eraseKey(generation: overlap.generation)))
+        }
+        guard let due = self.keyDeadline, due <= now.monotonic else { return }
+        self.pending = (self.generation + 1, nil, nil)
+        self.actions.append(.session(.makeKey(generation: self.generation + 1)))
+    }
+
+    public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {
+        guard self.pending?.generation == generation, self.pending?.key == nil else { return }
+        self.pending?.key = key
+        self.control.append(.keyUpdate(generation: UInt64(generation), key))
+        self.pump(at: now)
+    }
+
+    mutating func receiveKey(_ generation: UInt64, _ key: PublicKey, at now: Moment) {
+        guard generation == UInt64(self.generation) + 1 else {
+            // Said again, because our word of having it was late.
+            if generation > UInt64(self.generation) + 1 { self.violation(at: now) }
+            return
+        }
+        if let peer = self.pending?.peer {
+            if peer != key { self.violation(at: now) }
+            return
+        }
+        let next = Int(generation)
+        if self.isExit {
+            if let overlap {
+                // The client is done with it.
+                self.overlap = nil
+                self.actions.append(.session(.eraseKey(generation: overlap.generation)))
+            }
+            self.pending = (next, nil, key)
+            self.actions.append(.session(.makeKey(generation: next)))
+            self.actions.append(.session(.pair(generation: next, key)))
+        } else {
+            guard self.pending?.key != nil else {
+                self.violation(at: now)
+                return
+            }
+            self.pending?.peer = key
+            self.actions.append(.session(.pair(generation: next, key)))
+            self.become(next, at: now)
+        }
+    }
+
+    /// Seals under the next generation from now on.
+    private mutating func become(_ generation: Int, at now: Moment) {
+        self.generation = generation
+        self.generationStarted = now.monotonic
+        self.generationBytes = 0
+        self.actions.append(.session(.sealUnder(generation: generation)))
+        if self.isExit { self.retire(generation - 1, at: now) }
+    }
+
+    private mutating func retire(_ generation: Int, at now: Moment) {
+        self.pending = nil
+        self.overlap = (generation, now.monotonic + self.configuration.keyOverlap)
+    }
+
+    /// A packet came under a generation: the peer has what it needs for it.
+    mutating func heardGeneration(_ generation: Int, at now: Moment) {
+        if self.isExit {
+            if generation == self.generation + 1, self.pending?.key != nil { self.become(generation, at: now) }
+        } else if generation == self.generation, self.pending?.generation == generation {
+            self.retire(generation - 1, at: now)
+        }
+    }
+}

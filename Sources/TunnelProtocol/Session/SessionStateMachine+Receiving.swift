@@ -1,0 +1,229 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+extension SessionStateMachine {
+    public mutating func receive(
+        _ plaintext: [UInt8],
+        createdAt: Int64,
+        generation: Int,
+        path: PathID,
+        at now: Moment
+    ) {
+        guard !self.isClosed else { return }
+        var buffer = ByteBuffer(bytes: plaintext)
+        let header: SessionPacketHeader
+        let frames: [SessionFrame]
+        do {
+            header = try SessionPacketHeader(&buffer, isFromExit: !self.isExit)
+            frames = try SessionFrame.decodeAll(buffer)
+        } catch {
+            self.actions.append(.report(error == .wrongDirection ? .reflected : .malformedMessage))
+            return
+        }
+        // A packet that another relay copied says nothing of the path that it names.
+        guard header.path == path, let index = self.index(of: path) else {
+            self.actions.append(.report(.wrongPath))
+            return
+        }
+        guard !self.paths[index].received.isRepeated(header.number) else {
+            self.actions.append(.report(.repeatedPacket))
+            return
+        }
+        self.paths[index].received.insert(header.number, at: now.monotonic)
+        self.heardPeer(on: index, generation: generation, at: now)
+        for frame in frames {
+            self.receive(frame, on: index, at: now)
+            if self.isClosed { return }
+        }
+        if frames.contains(where: \.isAckEliciting) {
+            self.paths[index].received.wantAcknowledgement(
+                within: self.configuration.acknowledgementDelay,
+                threshold: self.configuration.acknowledgementThreshold,
+                here: frames.contains(.ping),
+                at: now.monotonic
+            )
+            if frames.contains(.immediateAcknowledgement) { self.paths[index].received.hurry(at: now.monotonic) }
+        }
+        self.pump(at: now)
+    }
+
+    private mutating func heardPeer(on index: Int, generation: Int, at now: Moment) {
+        self.lastHeard = now.monotonic
+        self.paths[index].isDeserted = false
+        self.unansweredSince = nil
+        self.nextQuestion = nil
+        self.questions = 0
+        // What comes by a path may well go by it too.
+        if self.paths[index].health == .probing {
+            let path = self.paths[index]
+            let next = max(now.monotonic, path.lastElicitingSent + path.rtt.smoothed)
+            self.paths[index].probeDue = min(path.probeDue ?? next, next)
+        }
+        self.heardGeneration(generation, at: now)
+    }
+
+    private mutating func receive(_ frame: SessionFrame, on index: Int, at now: Moment) {
+        switch frame {
+        case .ping, .immediateAcknowledgement: break
+        case .acknowledgement(let acknowledgement): self.receiveAcknowledgement(acknowledgement, at: now)
+        case .resetStream(let id, let code, let finalSize):
+            self.receiveReset(id, StreamEnd(code: code), finalSize: finalSize, at: now)
+        case .stopSending(let id, let code):
+            self.resetLocally(id, StreamEnd(code: code), tellDriver: true, stopsPeer: false)
+        case .stream(let id, let offset, let data, let isFinal):
+            self.receiveData(id, offset: offset, data, isFinal: isFinal, at: now)
+        case .maximumData(let limit):
+            guard limit > self.sendLimit else { return }
+            self.sendLimit = limit
+            // Their place in the queue of the blocked becomes one in the queue.
+            self.queued.append(contentsOf: self.blocked)
+            self.blocked = []
+            if self.queuedSince == nil { self.queuedSince = now.monotonic }
+        case .maximumStreamData(let id, let limit):
+            guard let known = self.streams[id]?.send.limit, limit > known else { return }
+            self.streams[id]?.send.limit = limit
+            if let stream = self.streams[id], stream.send.allowance > 0 { self.enqueue(id, at: now) }
+        case .connectionClose(let code, _):
+            self.becomeClosed(code == 0 ? nil : StreamEnd(code: code))
+        case .openStream(let id, let request): self.receiveOpen(id, request, at: now)
+        case .streamOpened(let id):
+            guard !self.isExit, self.streams[id]?.phase == .requested else { return }
+            self.streams[id]?.phase = .open
+            self.actions.append(.opened(id))
+            self.becameOpen(id, at: now)
+        case .keyUpdate(let generation, let key): self.receiveKey(generation, key, at: now)
+        }
+    }
+
+    /// The peer broke the protocol: the session ends.
+    mutating func violation(at now: Moment) {
+        self.actions.append(.report(.protocolViolation))
+        self.close(.protocolViolation, at: now)
+    }
+
+    // MARK: Streams
+
+    private mutating func receiveOpen(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
+        guard self.isExit else {
+            self.violation(at: now)
+            return
+        }
+        guard self.ensureStream(id, at: now), self.streams[id]?.phase == .requested else { return }
+        guard self.liveStreams < self.configuration.maximumStreams else {
+            self.actions.append(.report(.tooManyStreams))
+            self.streams[id]?.isWithDriver = false
+            self.refuse(id, .tooManyStreams)
+            return
+        }
+        self.liveStreams += 1
+        self.streams[id]?.isWithDriver = true
+        self.streams[id]?.phase = .dialling
+        self.actions.append(.incoming(id, request))
+        self.deliver(id)
+    }
+
+    /// Resets a stream that the driver never saw.
+    private mutating func refuse(_ id: StreamID, _ reason: StreamEnd) {
+        self.resetLocally(id, reason, tellDriver: false, stopsPeer: true)
+    }
+
+    /// Whether a stream is there, made if need be (exit): its bytes may overtake its request. False for one that is over.
+    private mutating func ensureStream(_ id: StreamID, at now: Moment) -> Bool {
+        if self.streams[id] != nil { return true }
+        guard self.isExit, id.rawValue > 0, !self.closedStreams.contains(id.rawValue) else { return false }
+        // Twice the limit: those beyond are refused in good order, and none keeps more than a window.
+        guard self.streams.count < 2 * self.configuration.maximumStreams,
+            self.closedStreams.intervals.count < 2 * self.configuration.maximumStreams
+        else {
+            self.violation(at: now)
+            return false
+        }
+        var stream = self.makeStream(id, phase: .requested, at: now)
+        stream.isWithDriver = false
+        self.streams[id] = stream
+        return true
+    }
+
+    private mutating func receiveData(
+        _ id: StreamID,
+        offset: UInt64,
+        _ data: ByteBuffer,
+        isFinal: Bool,
+        at now: Moment
+    ) {
+        guard self.ensureStream(id, at: now) else {
+            if !self.isExit, id.rawValue > self.lastOpened { self.violation(at: now) }
+            return
+        }
+        guard var receiving = self.streams[id]?.receive else { return }
+        do {
+            // The map's copy must not share the storage that changes now.
+            self.streams[id]?.receive = ReceiveStream(window: 0)
+            let grown = try receiving.insert(data, at: offset, isFinal: isFinal)
+            self.receivedData += grown
+            self.streams[id]?.receive = receiving
+        } catch {
+            self.violation(at: now)
+            return
+        }
+        guard self.receivedData <= self.receiveLimit else {
+            self.violation(at: now)
+            return
+        }
+        self.streams[id]?.lastActivity = now.monotonic
+        switch self.streams[id]?.phase {
+        case .reset:
+            self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
+            self.removeIfOver(id)
+        case .requested where !self.isExit:
+            // The exit's word that it is open was overtaken by the first bytes.
+            self.streams[id]?.phase = .open
+            self.actions.append(.opened(id))
+            self.becameOpen(id, at: now)
+            self.deliver(id)
+        case .dialling, .open:
+            self.deliver(id)
+        case .requested, nil:
+            break
+        }
+    }
+
+    /// Hands over what is in order.
+    private mutating func deliver(_ id: StreamID) {
+        while let data = self.streams[id]?.receive.next() {
+            self.actions.append(.data(id, data))
+        }
+        guard self.streams[id]?.receive.takeEnd() == true else { return }
+        self.streams[id]?.peerIsDone = true
+        self.actions.append(.finished(id))
+        self.removeIfOver(id)
+    }
+
+    private mutating func receiveReset(_ id: StreamID, _ reason: StreamEnd, finalSize: UInt64, at now: Moment) {
+        if self.streams[id] == nil {
+            guard self.isExit, id.rawValue > 0, !self.closedStreams.contains(id.rawValue),
+                self.closedStreams.intervals.count < 2 * self.configuration.maximumStreams
+            else { return }
+            // Its request never came. Its bytes count all the same, and the client waits for our half.
+            _ = self.closedStreams.insert(id.rawValue)
+            self.receivedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
+            self.consumedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
+            self.control.append(.resetStream(id, code: reason.code, finalSize: 0))
+            return
+        }
+        guard let grown = try? self.streams[id]?.receive.reset(at: finalSize) else {
+            self.violation(at: now)
+            return
+        }
+        self.receivedData += grown
+        self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
+        self.streams[id]?.peerIsDone = true
+        self.resetLocally(id, reason, tellDriver: true, stopsPeer: false)
+        self.removeIfOver(id)
+    }
+}

@@ -1,0 +1,130 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+
+extension SessionStateMachine {
+    public var nextDeadline: NIODeadline? {
+        guard !self.isClosed else { return nil }
+        var earliest = self.lastHeard + self.configuration.peerTimeout
+        func consider(_ deadline: NIODeadline?) {
+            if let deadline, deadline < earliest { earliest = deadline }
+        }
+        for path in self.paths {
+            consider(path.lossDeadline)
+            consider(path.probeDeadline(acknowledgementDelay: self.configuration.acknowledgementDelay))
+        }
+        consider(self.acknowledgementDeadline)
+        consider(self.mustGoOn ? self.queuedSince : self.sendDeadline)
+        consider(self.keepAliveDeadline)
+        consider(self.questionDeadline)
+        consider(self.keyDeadline)
+        consider(self.overlap?.until)
+        consider(self.streamTimers.nextDeadline)
+        return earliest
+    }
+
+    /// When an acknowledgement is due that some path can carry.
+    private var acknowledgementDeadline: NIODeadline? {
+        guard let due = self.paths.compactMap(\.received.deadline).min() else { return nil }
+        let waits = self.paths.filter { $0.health != .down && $0.isWritable }
+            .map { $0.pacer.wait(at: due) ?? due }
+        return waits.min().map { max(due, $0) }
+    }
+
+    /// When bytes that wait go out by the clock alone: their wait for company ends, or the pace allows it.
+    private var sendDeadline: NIODeadline? {
+        guard !self.control.isEmpty || !self.eager.isEmpty || !self.queued.isEmpty,
+            let coalescing = self.coalescingDeadline
+        else { return nil }
+        return self.paths.filter { $0.health == .active && $0.isWritable && $0.hasRoom }
+            .map { $0.pacer.wait(at: coalescing) ?? coalescing }.min()
+    }
+
+    private var keepAliveDeadline: NIODeadline? {
+        guard self.liveStreams > 0 else { return nil }
+        return max(self.lastHeard, self.lastKeepAlive) + self.configuration.keepAlive
+    }
+
+    private var questionDeadline: NIODeadline? {
+        guard !self.isExit, let unansweredSince else { return nil }
+        return self.nextQuestion ?? unansweredSince + self.configuration.suspicion
+    }
+
+    public mutating func timeout(at now: Moment) {
+        guard !self.isClosed else { return }
+        guard self.lastHeard + self.configuration.peerTimeout > now.monotonic else {
+            self.close(.peerLost, at: now)
+            return
+        }
+        for index in self.paths.indices {
+            if let due = self.paths[index].lossDeadline, due <= now.monotonic {
+                self.sendAgain(self.paths[index].detectLosses(at: now.monotonic), at: now)
+            }
+            let probe = self.paths[index].probeDeadline(acknowledgementDelay: self.configuration.acknowledgementDelay)
+            if let probe, probe <= now.monotonic { self.probeTimedOut(index, at: now) }
+        }
+        while let id = self.streamTimers.popDue(now.monotonic) { self.streamTimedOut(id, at: now) }
+        if let due = self.keepAliveDeadline, due <= now.monotonic { self.keepAlive(at: now) }
+        if let due = self.questionDeadline, due <= now.monotonic { self.askPeer(at: now) }
+        self.advanceKeys(at: now)
+        self.pump(at: now)
+    }
+
+    private mutating func streamTimedOut(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        switch stream.phase {
+        case .requested:
+            self.stillRequested(id, stream, at: now)
+        case .open, .dialling:
+            guard let timeout = self.configuration.streamIdleTimeout else { return }
+            if stream.lastActivity + timeout <= now.monotonic {
+                self.resetLocally(id, .idle, tellDriver: true, stopsPeer: true)
+            } else {
+                self.streamTimers.schedule(id, at: stream.lastActivity + timeout)
+            }
+        case .reset:
+            break
+        }
+    }
+
+    /// A stream that the exit has not answered: fails by what is known, or is looked at again later.
+    private mutating func stillRequested(_ id: StreamID, _ stream: SessionStream, at now: Moment) {
+        let waited = now.monotonic - stream.startedAt
+        let reason: StreamEnd? =
+            if waited >= self.configuration.openTimeout {
+                .timedOut
+            } else if self.isDeserted {
+                .exitSilent
+            } else if waited >= self.configuration.relayPatience, self.paths.allSatisfy({ $0.health == .down }) {
+                .noRelay
+            } else {
+                nil
+            }
+        if let reason {
+            self.resetLocally(id, reason, tellDriver: true, stopsPeer: true)
+        } else {
+            let next = min(now.monotonic + .seconds(1), stream.startedAt + self.configuration.openTimeout)
+            self.streamTimers.schedule(id, at: next)
+        }
+    }
+
+    private mutating func keepAlive(at now: Moment) {
+        self.lastKeepAlive = now.monotonic
+        guard
+            let index = self.paths.indices.filter({ self.paths[$0].health == .active && self.paths[$0].isWritable })
+                .min(by: { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed })
+        else { return }
+        self.sendPacket(on: index, carriesData: true, isProbe: true, at: now)
+    }
+
+    /// The exit may have restarted: it is asked at longer and longer intervals.
+    private mutating func askPeer(at now: Moment) {
+        self.questions += 1
+        let wait = self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3))
+        self.nextQuestion = now.monotonic + .nanoseconds(wait)
+        if self.paths.contains(where: { $0.health != .down }) { self.actions.append(.session(.askPeer)) }
+    }
+}

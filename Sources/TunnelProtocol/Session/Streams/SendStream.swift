@@ -1,0 +1,162 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+/// The sending half of a stream (RFC 9000, section 3.1): what waits, what was lost, what arrived.
+struct SendStream: Sendable {
+    /// Bytes to be sent, for the first time or again.
+    struct Chunk: Hashable, Sendable {
+        var offset: UInt64
+        var data: ByteBuffer
+        var isFinal: Bool
+
+        var end: UInt64 { self.offset + UInt64(self.data.readableBytes) }
+    }
+
+    /// Buffers smaller than this are joined, so that small writes do not become small frames.
+    private static let joinBelow = 2_048
+
+    private var unsent: Deque<ByteBuffer> = []
+    private(set) var unsentBytes = 0
+    /// Lost chunks, by offset.
+    private var lost: [Chunk] = []
+    private var lostBytes = 0
+    /// The offset behind the last byte that was sent.
+    private(set) var sentOffset: UInt64 = 0
+    /// What the peer allows; ``sentOffset`` never passes it.
+    var limit: UInt64
+    private var acknowledged = IntervalSet()
+    private(set) var isFinished = false
+    private var finalWasSent = false
+    private var finalIsLost = false
+    private var finalWasAcknowledged = false
+
+    init(limit: UInt64) {
+        self.limit = limit
+    }
+
+    /// Whether everything, the end included, arrived.
+    var isComplete: Bool {
+        self.finalWasAcknowledged && self.acknowledged.contains(0..<self.sentOffset)
+    }
+
+    /// Bytes to be sent, for the first time or again.
+    var waitingBytes: Int { self.unsentBytes + self.lostBytes }
+
+    /// Whether there is something that was lost.
+    var hasLost: Bool { !self.lost.isEmpty || self.finalIsLost }
+
+    /// New bytes that may go out now, the session's allowance aside.
+    var allowance: Int {
+        Int(min(UInt64(self.unsentBytes), self.limit > self.sentOffset ? self.limit - self.sentOffset : 0))
+    }
+
+    /// Whether the end waits to be sent and nothing stands before it.
+    var hasUnsentEnd: Bool { self.isFinished && !self.finalWasSent && self.unsentBytes == 0 }
+
+    mutating func append(_ data: ByteBuffer) {
+        guard data.readableBytes > 0, !self.isFinished else { return }
+        self.unsentBytes += data.readableBytes
+        self.unsent.append(data)
+    }
+
+    mutating func finish() { self.isFinished = true }
+
+    /// Forgets all bytes: the stream is reset.
+    mutating func discard() {
+        self.unsent = []
+        self.unsentBytes = 0
+        self.lost = []
+        self.lostBytes = 0
+        self.finalIsLost = false
+        self.isFinished = true
+        self.finalWasSent = true
+    }
+
+    // MARK: Sending
+
+    /// The next chunk of at most `limit` bytes: lost ones first, then at most `allowance` new ones.
+    mutating func next(limit: Int, allowance: Int) -> Chunk? {
+        guard limit > 0 else { return nil }
+        if let chunk = self.nextLost(limit: limit) { return chunk }
+        return self.nextNew(limit: min(limit, allowance, self.allowance))
+    }
+
+    private mutating func nextLost(limit: Int) -> Chunk? {
+        while var chunk = self.lost.first {
+            guard chunk.data.readableBytes > 0, !self.acknowledged.contains(chunk.offset..<chunk.end) else {
+                self.lost.removeFirst()
+                self.lostBytes -= chunk.data.readableBytes
+                continue
+            }
+            if chunk.data.readableBytes > limit, let part = chunk.data.readSlice(length: limit) {
+                let offset = chunk.offset
+                chunk.offset += UInt64(limit)
+                self.lost[0] = chunk
+                self.lostBytes -= limit
+                return Chunk(offset: offset, data: part, isFinal: false)
+            }
+            self.lost.removeFirst()
+            self.lostBytes -= chunk.data.readableBytes
+            chunk.isFinal = self.isFinished && self.finalWasSent && chunk.end == self.sentOffset
+            if chunk.isFinal { self.finalIsLost = false }
+            return chunk
+        }
+        guard self.finalIsLost else { return nil }
+        self.finalIsLost = false
+        return Chunk(offset: self.sentOffset, data: ByteBuffer(), isFinal: true)
+    }
+
+    private mutating func nextNew(limit: Int) -> Chunk? {
+        if self.hasUnsentEnd {
+            self.finalWasSent = true
+            return Chunk(offset: self.sentOffset, data: ByteBuffer(), isFinal: true)
+        }
+        guard limit > 0, var data = self.unsent.popFirst() else { return nil }
+        if data.readableBytes > limit, let part = data.readSlice(length: limit) {
+            self.unsent.prepend(data)
+            data = part
+        } else {
+            while data.readableBytes < Self.joinBelow, var next = self.unsent.first,
+                data.readableBytes + next.readableBytes <= limit
+            {
+                self.unsent.removeFirst()
+                data.writeBuffer(&next)
+            }
+        }
+        let offset = self.sentOffset
+        self.unsentBytes -= data.readableBytes
+        self.sentOffset += UInt64(data.readableBytes)
+        let isFinal = self.hasUnsentEnd
+        if isFinal { self.finalWasSent = true }
+        return Chunk(offset: offset, data: data, isFinal: isFinal)
+    }
+
+    // MARK: What became of it
+
+    /// The packet with this chunk was lost, or is thought to be.
+    mutating func lost(_ chunk: Chunk) {
+        if chunk.isFinal, !self.finalWasAcknowledged { self.finalIsLost = true }
+        guard chunk.data.readableBytes > 0, !self.acknowledged.contains(chunk.offset..<chunk.end) else { return }
+        var chunk = chunk
+        chunk.isFinal = false
+        // Losses are found oldest first, so this is nearly always the end.
+        var index = self.lost.count
+        while index > 0, self.lost[index - 1].offset > chunk.offset { index -= 1 }
+        self.lost.insert(chunk, at: index)
+        self.lostBytes += chunk.data.readableBytes
+    }
+
+    /// The packet with these bytes arrived.
+    mutating func acknowledged(_ range: Range<UInt64>, isFinal: Bool) {
+        self.acknowledged.insert(range)
+        if isFinal {
+            self.finalWasAcknowledged = true
+            self.finalIsLost = false
+        }
+    }
+}

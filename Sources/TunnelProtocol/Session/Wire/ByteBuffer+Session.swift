@@ -1,0 +1,31 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+extension ByteBuffer {
+    /// Most a variable-length integer holds (RFC 9000, section 16).
+    static let maximumVariableLengthInteger: UInt64 = 1 << 62 - 1
+
+    /// Reads a variable-length integer; nil if it is cut short.
+    mutating func readVariableLengthInteger() -> UInt64? {
+        self.readEncodedInteger(as: UInt64.self, strategy: .quic)
+    }
+
+    /// Writes a variable-length integer of at most ``maximumVariableLengthInteger``.
+    mutating func writeVariableLengthInteger(_ value: UInt64) {
+        self.writeEncodedInteger(min(value, Self.maximumVariableLengthInteger), strategy: .quic)
+    }
+
+    /// Bytes that a variable-length integer takes.
+    static func variableLengthIntegerLength(_ value: UInt64) -> Int {
+        switch value {
+        case 0..<64: 1
+        case 64..<16_384: 2
+        case 16_384..<1_073_741_824: 4
+        default: 8
+        }
+    }
+}

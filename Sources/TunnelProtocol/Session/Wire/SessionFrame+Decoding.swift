@@ -1,0 +1,110 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+
+extension SessionFrame {
+    /// Reads all frames of a packet. Padding is skipped. Every length is checked against what is there.
+    static func decodeAll(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
+        var buffer = buffer
+        var frames: [SessionFrame] = []
+        while buffer.readableBytes > 0 {
+            if let frame = try Self.decode(&buffer) { frames.append(frame) }
+        }
+        return frames
+    }
+
+    /// Reads one frame; nil for padding.
+    private static func decode(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> SessionFrame? {
+        let type = try Self.integer(&buffer)
+        switch type {
+        case 0x00: return nil
+        case 0x01: return .ping
+        case 0x02: return .acknowledgement(try Self.acknowledgement(&buffer))
+        case 0x04:
+            return .resetStream(
+                try Self.stream(&buffer),
+                code: try Self.integer(&buffer),
+                finalSize: try Self.integer(&buffer)
+            )
+        case 0x05: return .stopSending(try Self.stream(&buffer), code: try Self.integer(&buffer))
+        case 0x0c...0x0f:
+            let id = try Self.stream(&buffer)
+            let offset = try Self.integer(&buffer)
+            // Without a length the data reaches to the end of the packet.
+            let length = type & 2 != 0 ? try Self.length(&buffer, most: buffer.readableBytes) : buffer.readableBytes
+            guard let data = buffer.readSlice(length: length) else { throw .truncated }
+            guard offset <= ByteBuffer.maximumVariableLengthInteger - UInt64(length) else { throw .outOfRange }
+            return .stream(id, offset: offset, data: data, isFinal: type & 1 != 0)
+        case 0x10: return .maximumData(try Self.integer(&buffer))
+        case 0x11: return .maximumStreamData(try Self.stream(&buffer), try Self.integer(&buffer))
+        case 0x1c: return .connectionClose(code: try Self.integer(&buffer), reason: try Self.text(&buffer))
+        case 0x1f: return .immediateAcknowledgement
+        case 0x40:
+            let id = try Self.stream(&buffer)
+            guard let port = UInt16(exactly: try Self.integer(&buffer)) else { throw .outOfRange }
+            return .openStream(id, StreamRequest(destination: try Self.text(&buffer), port: port))
+        case 0x41: return .streamOpened(try Self.stream(&buffer))
+        case 0x42:
+            let generation = try Self.integer(&buffer)
+            guard let bytes = buffer.readBytes(length: Bytes32.count), let key = Bytes32(bytes) else {
+                throw .truncated
+            }
+            return .keyUpdate(generation: generation, PublicKey(unchecked: key))
+        default: throw .unknownFrame(type)
+        }
+    }
+
+    private static func acknowledgement(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> Acknowledgement {
+        let path = try Self.path(&buffer)
+        var upper = try Self.integer(&buffer)
+        let delay = try Self.integer(&buffer)
+        let count = try Self.integer(&buffer)
+        guard count < UInt64(Acknowledgement.maximumRanges) else { throw .outOfRange }
+        var ranges: [ClosedRange<UInt64>] = []
+        let first = try Self.integer(&buffer)
+        guard first <= upper else { throw .outOfRange }
+        ranges.append((upper - first)...upper)
+        var lower = upper - first
+        for _ in 0..<count {
+            let gap = try Self.integer(&buffer)
+            let length = try Self.integer(&buffer)
+            // A gap of n stands for n + 1 packets that are missing (RFC 9000, section 19.3.1).
+            guard lower >= gap + 2, lower - gap - 2 >= length else { throw .outOfRange }
+            upper = lower - gap - 2
+            lower = upper - length
+            ranges.append(lower...upper)
+        }
+        return Acknowledgement(path: path, delay: delay, ranges: ranges)
+    }
+
+    static func integer(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> UInt64 {
+        guard let value = buffer.readVariableLengthInteger() else { throw .truncated }
+        return value
+    }
+
+    static func path(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> PathID {
+        let value = try Self.integer(&buffer)
+        guard value < UInt64(SessionConfiguration.maximumPaths) else { throw .outOfRange }
+        return PathID(rawValue: Int(value))
+    }
+
+    private static func stream(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> StreamID {
+        StreamID(rawValue: try Self.integer(&buffer))
+    }
+
+    private static func length(_ buffer: inout ByteBuffer, most: Int) throws(SessionDecodingError) -> Int {
+        let value = try Self.integer(&buffer)
+        guard value <= UInt64(most) else { throw .truncated }
+        return Int(value)
+    }
+
+    private static func text(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> String {
+        let length = try Self.length(&buffer, most: Self.maximumTextLength)
+        guard let text = buffer.readString(length: length) else { throw .truncated }
+        return text
+    }
+}

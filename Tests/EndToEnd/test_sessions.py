@@ -1,0 +1,221 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Sessions between two of our nodes, with relays that die, lose and reorder, and hostile ones."""
+
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from backends import content, echo, sha256
+from nostr_wire import RelayConnection
+from plain_nip74 import KIND, PlainClient
+from processes import eventually
+from programs import Curl
+from raw_socks import SocksClient, open_stream
+from sandbox import HERE, Relay
+
+MEGABYTE = 1_000_000
+
+
+def weather(sandbox, relay, *options):
+    """The relay, seen through bad weather."""
+    return Relay(sandbox.spawn(sys.executable, HERE / "weather.py", relay.url, *options))
+
+
+class Restarts:
+    """Kills each relay in turn and starts it again, for as long as the block lasts."""
+
+    def __init__(self, sandbox, relays):
+        self.sandbox = sandbox
+        self.relays = list(relays)
+        self.count = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._stop.wait(0.3):
+            index = self.count % len(self.relays)
+            relay = self.relays[index]
+            relay.process.send(signal.SIGKILL)
+            relay.process.wait()
+            self._stop.wait(0.3)
+            self.relays[index] = self.sandbox.relay(listen=relay.address)
+            self.count += 1
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+
+# Relays that die, lose and reorder
+
+
+def test_transfers_survive_relays_that_are_killed_in_turn(sandbox, http):
+    relays = [sandbox.relay() for _ in range(3)]
+    exit_node = sandbox.exit([relay.url for relay in relays], http.address)
+    entry = sandbox.entry("--dialect", "session")
+    count = 100 * MEGABYTE
+    body = content(count)
+    file = sandbox.folder / "upload"
+    file.write_bytes(body)
+    with Restarts(sandbox, relays) as restarts:
+        fetch = Curl(sandbox, entry, exit_node.name, f"/bytes/{count}")
+        assert fetch.digest() == sha256(body)
+        put = Curl(sandbox, entry, exit_node.name, "/upload", "-T", file)
+        assert put.body().decode() == sha256(body)
+        eventually(lambda: restarts.count >= 3)
+
+
+def test_download_survives_the_restart_of_its_only_relay(sandbox, http):
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    count = 50 * MEGABYTE
+    fetch = Curl(sandbox, entry, exit_node.name, f"/bytes/{count}")
+    eventually(lambda: fetch.size > MEGABYTE)
+    relay.process.send(signal.SIGKILL)
+    relay.process.wait()
+    sandbox.relay(listen=relay.address)
+    assert fetch.digest() == sha256(content(count))
+
+
+@pytest.mark.parametrize("options", [("--drop", "0.2"), ("--batch",)], ids=["drops", "sorts"])
+def test_everything_arrives_in_bad_weather(sandbox, http, options):
+    relay = weather(sandbox, sandbox.relay(), *options)
+    exit_node = sandbox.exit([relay.url], http.address)
+    entry = sandbox.entry("--dialect", "session")
+    count = 5 * MEGABYTE
+    file = sandbox.folder / "upload"
+    file.write_bytes(content(count))
+    assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
+    assert Curl(sandbox, entry, exit_node.name, "/upload", "-T", file).body().decode() == sha256(content(count))
+
+
+def test_relay_limited_in_events_is_paced(sandbox, http):
+    relay = sandbox.relay("--max-events-per-second", "20")
+    exit_node = sandbox.exit([relay.url], http.address)
+    entry = sandbox.entry()
+    count = 3 * MEGABYTE
+    assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
+
+
+# Exits that restart
+
+
+def test_stream_of_an_exit_that_restarted_ends_at_once(sandbox, serve):
+    relay, exit_node, entry = sandbox.tunnel(serve(echo).address)
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        assert client.socket.recv(1) == b"x"
+        exit_node.process.send(signal.SIGKILL)
+        exit_node.process.wait()
+        again = sandbox.exit([relay.url], serve(echo).address)
+        assert again.name == exit_node.name
+        started = time.monotonic()
+        client.socket.sendall(b"y")
+        assert client.is_closed()
+        assert time.monotonic() - started < 15
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"z")
+        assert client.socket.recv(1) == b"z"
+
+
+# Hostile relays
+
+
+class Counting:
+    """An echo service that counts its connections."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, connection):
+        self.count += 1
+        echo(connection)
+
+
+def test_recorded_session_that_is_replayed_dials_nothing(sandbox, serve):
+    counting = Counting()
+    backend = serve(counting)
+    relay, exit_node, entry = sandbox.tunnel(backend.address)
+    recorded = []
+    with RelayConnection(relay.url) as spy:
+        spy.subscribe("all", {"kinds": [KIND], "limit": 0})
+        with open_stream(entry.address, exit_node.name) as client:
+            client.socket.sendall(b"secret")
+            assert client.socket.recv(6) == b"secret"
+            # An offer, an acceptance, packets both ways.
+            while len(recorded) < 6:
+                recorded.append(spy.next_event("all"))
+    assert counting.count == 1
+    # A relay and an exit that remember nothing of it, and the first exit's relay too.
+    exit_node.process.kill()
+    relay.process.kill()
+    relay = sandbox.relay(listen=relay.address)
+    again = sandbox.exit([relay.url], backend.address)
+    assert again.name == exit_node.name
+    with RelayConnection(relay.url) as hostile:
+        hostile.subscribe("answers", {"kinds": [KIND], "limit": 0})
+        for event in recorded:
+            hostile.publish(event)
+        # The exit answers the offer, to a client that is gone; nobody can confirm that.
+        ids = {event["id"] for event in recorded}
+        while hostile.next_event("answers")["id"] in ids:
+            pass
+        with open_stream(entry.address, exit_node.name) as client:
+            client.socket.sendall(b"go on")
+            assert client.socket.recv(5) == b"go on"
+    assert counting.count == 2
+    assert again.process.is_running and entry.process.is_running
+
+
+def test_plain_connect_is_dialled_once_even_after_a_restart(sandbox, serve):
+    counting = Counting()
+    backend = serve(counting)
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], backend.address)
+    client = sandbox.closing(PlainClient(relay.url, exit_node.pubkey, exit_node.name))
+    connect = client.seal(client.exit, client.message(client.key, "CONNECT", None, client.destination))
+    client.relay.accepts(connect)
+    eventually(lambda: counting.count == 1)
+    exit_node.process.kill()
+    relay.process.kill()
+    relay = sandbox.relay(listen=relay.address)
+    sandbox.exit([relay.url], backend.address)
+    with RelayConnection(relay.url) as hostile:
+        hostile.accepts(connect)
+        # Whatever comes after it was handled after it.
+        other = sandbox.closing(PlainClient(relay.url, exit_node.pubkey, exit_node.name))
+        other.connect()
+        other.send(b"hello")
+        assert other.receive_data(5) == b"hello"
+    assert counting.count == 2
+
+
+def test_exit_that_spoke_sessions_is_not_spoken_to_in_less(sandbox, http):
+    relay = sandbox.relay()
+    keys = sandbox.keys()
+    key_file = sandbox.write("pinned.key", keys.secret_key().to_hex())
+    exit_node = sandbox.exit([relay.url], http.address, key_file=key_file)
+    first = sandbox.entry()
+    assert Curl(sandbox, first, exit_node.name, "/bytes/10").body() == content(10)
+    assert sandbox.succeed("pins", "list") == [exit_node.npub]
+    exit_node.process.kill()
+    first.process.kill()
+    # The same key without sessions: what a relay that swallows acceptances looks like.
+    entry = sandbox.entry()
+    impostor = sandbox.exit([relay.url], http.address, key_file=key_file, options=("--dialect", "nip74"))
+    assert impostor.name == exit_node.name
+    with SocksClient(entry.address) as client:
+        client.greet()
+        assert client.request(exit_node.name) == 4
+    entry.process.wait_for_log(f"nws pins remove {exit_node.npub}")
+    sandbox.succeed("pins", "remove", exit_node.npub)
+    assert sandbox.succeed("pins", "list") == []
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
+    entry.process.wait_for_log("plain NIP-74")

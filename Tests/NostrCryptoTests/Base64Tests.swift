@@ -1,0 +1,45 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Testing
+
+@testable import NostrCrypto
+
+@Suite("Base64")
+struct Base64Tests {
+    @Test("the vectors of RFC 4648, section 10")
+    func vectors() {
+        let vectors = [
+            "": "", "f": "Zg==", "fo": "Zm8=", "foo": "Zm9v", "foob": "Zm9vYg==", "fooba": "Zm9vYmE=",
+            "foobar": "Zm9vYmFy",
+        ]
+        for (plain, encoded) in vectors {
+            #expect(Base64.encode(Array(plain.utf8)) == Array(encoded.utf8))
+            #expect(Base64.decode(Array(encoded.utf8)) == Array(plain.utf8))
+        }
+    }
+
+    @Test("agrees with Foundation on all lengths")
+    func foundation() {
+        for length in 0..<500 {
+            let bytes = (0..<length).map { _ in UInt8.random(in: 0...255) }
+            let encoded = Base64.encode(bytes)
+            #expect(encoded == [UInt8](Data(bytes).base64EncodedData()))
+            #expect(Base64.decode(encoded) == bytes)
+        }
+    }
+
+    @Test(
+        "what is not base64 is refused",
+        arguments: [
+            "Zg", "Zg=", "Z===", "====", "=g==", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm9-", "Zm9_", "Zm9\u{e9}", "Zg=a",
+            "Zm9vZ",
+        ]
+    )
+    func invalid(text: String) {
+        #expect(Base64.decode(Array(text.utf8)) == nil)
+    }
+}

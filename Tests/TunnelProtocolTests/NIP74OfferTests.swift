@@ -1,0 +1,158 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("Offers of sessions inside NIP-74")
+struct NIP74OfferTests {
+    private static func kinds(_ tunnel: SimulatedTunnel) -> [NIP74Message.Kind] {
+        tunnel.published.filter(\.byEntry).compactMap { NIP74Message(plaintext: $0.plaintext)?.kind }
+    }
+
+    @Test("an exit hears the offer and dials nothing, however often it is repeated")
+    func repeats() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.offer(1)
+        tunnel.advance(.milliseconds(1_000))
+        #expect(tunnel.offers.count == 4)
+        #expect(Set(tunnel.offers.map(\.key)) == ["offer-1"])
+        // CONNECT once, for the reference would dial for every one.
+        #expect(Self.kinds(tunnel) == [.connect, .offer, .offer, .offer])
+        #expect(tunnel.exitStreams.isEmpty)
+        #expect(tunnel.entryStreams[id]?.opened == false)
+    }
+
+    @Test("a session that begins takes the stream out, and the repetitions end")
+    func settled() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.offer(1)
+        tunnel.entry.offerSettled("offer-1", at: tunnel.moment)
+        tunnel.exit.offerSettled("offer-1", at: tunnel.moment)
+        let before = tunnel.published.count
+        tunnel.advance(.seconds(20))
+        #expect(tunnel.published.count == before)
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        #expect(tunnel.entry.isIdle)
+        #expect(tunnel.exit.isIdle)
+        // Whoever speaks plain NIP-74 for it now is not the client.
+        tunnel.inject(NIP74Message(key: "offer-1", kind: .data, payload: .bytes([1])), toExit: true)
+        tunnel.inject(NIP74Message(key: "offer-1", kind: .connect), toExit: true)
+        #expect(tunnel.exitStreams.isEmpty)
+        #expect(tunnel.reports == [.afterAcceptance, .duplicateConnect])
+    }
+
+    @Test("unanswered, plain NIP-74 is spoken after two seconds, and the exit dials once")
+    func fallsBack() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.offer(1)
+        tunnel.advance(.milliseconds(1_990))
+        #expect(tunnel.entryStreams[id]?.opened == false)
+        tunnel.advance(.milliseconds(20))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.reports == [.fellBackToPlain])
+        #expect(tunnel.exitStreams.isEmpty)
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true, finish: false)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        #expect(tunnel.exitStreams[exitID]?.data == [1, 2, 3])
+        #expect(tunnel.exitStreams[exitID]?.request?.connect?.key == "offer-1")
+        tunnel.advance(.seconds(30))
+        #expect(tunnel.exitStreams.count == 1)
+    }
+
+    @Test("data that a sorting relay delivers before the offer decides for plain NIP-74 too")
+    func dataFirst() throws {
+        var tunnel = SimulatedTunnel()
+        tunnel.inject(NIP74Message(key: "offer-1", kind: .data, payload: .bytes([7])), toExit: true)
+        _ = tunnel.offer(1)
+        #expect(tunnel.offers.isEmpty)
+        #expect(tunnel.exitStreams.values.map(\.data) == [[7]])
+    }
+
+    @Test("an exit that only speaks plain NIP-74 is recognised by its first word")
+    func plainExit() {
+        var tunnel = SimulatedTunnel()
+        tunnel.dropsMessages = true
+        let id = tunnel.offer(1)
+        tunnel.inject(NIP74Message(key: "offer-1", kind: .socks5Response, payload: .bytes([9])), toExit: false)
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.entryStreams[id]?.data == [9])
+        #expect(tunnel.reports == [.fellBackToPlain])
+    }
+
+    @Test("where only a session will do, plain data changes nothing and the offer times out")
+    func noDowngrade() {
+        var tunnel = SimulatedTunnel()
+        tunnel.dropsMessages = true
+        let id = tunnel.offer(1, mayFallBack: false)
+        tunnel.inject(NIP74Message(key: "offer-1", kind: .socks5Response, payload: .bytes([9])), toExit: false)
+        #expect(tunnel.entryStreams[id]?.opened == false)
+        #expect(tunnel.entryStreams[id]?.data == [])
+        #expect(tunnel.reports == [.downgradeRefused])
+        tunnel.advance(.seconds(11))
+        #expect(tunnel.entryStreams[id]?.ended == .some(.sessionRequired))
+    }
+
+    @Test("CONNECT is repeated as such only while nobody has it")
+    func unheard() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.nobodyListens) }
+        _ = tunnel.offer(1)
+        tunnel.advance(.seconds(1))
+        #expect(Self.kinds(tunnel).allSatisfy { $0 == .connect })
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(1))
+        #expect(!tunnel.offers.isEmpty)
+        #expect(Self.kinds(tunnel).last == .offer)
+    }
+
+    @Test("offers are bounded, dated, and forgotten")
+    func bounds() {
+        var configuration = NIP74Configuration()
+        configuration.offers = 2
+        var tunnel = SimulatedTunnel(configuration: configuration)
+        let terms = SessionOffer.Terms(
+            nonce: String(repeating: "00", count: 16),
+            parameters: SessionParameters(SessionConfiguration())
+        )
+        for key in ["a", "b", "c"] { tunnel.inject(NIP74Message(key: key, kind: .offer, terms: terms), toExit: true) }
+        #expect(tunnel.offers.map(\.key) == ["a", "b"])
+        #expect(tunnel.reports == [.tooManyStreams])
+        tunnel.advance(.seconds(16))
+        #expect(tunnel.exit.isIdle)
+        tunnel.inject(NIP74Message(key: "d", kind: .data, payload: .bytes([1])), toExit: true)
+        #expect(tunnel.exitStreams.isEmpty)
+        tunnel.exit.receive(
+            NIP74Message(key: "e", kind: .connect, terms: terms).encoded(),
+            createdAt: tunnel.moment.seconds - 121,
+            generation: 0,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        #expect(tunnel.reports.last == .staleConnect)
+    }
+
+    @Test("terms survive a round trip, and what is not ours is a plain CONNECT")
+    func encoding() throws {
+        var terms = SessionOffer.Terms(
+            nonce: String(repeating: "0f", count: 16),
+            parameters: SessionParameters(SessionConfiguration())
+        )
+        terms.session = PublicKey(unchecked: .zero)
+        terms.earlyData = SessionOffer.EarlyData(port: 80, bytes: [1, 2, 3])
+        let message = NIP74Message(key: "k", kind: .offer, destination: "d", terms: terms)
+        #expect(NIP74Message(plaintext: message.encoded()) == message)
+        for member in [#"1"#, #"{}"#, #"{"versions":[1]}"#, #"{"versions":[1],"nonce":"00","parameters":""}"#] {
+            let text = #"{"key":"k","type":"CONNECT","nws":\#(member)}"#
+            let parsed = try #require(NIP74Message(plaintext: Array(text.utf8)))
+            #expect(parsed.terms == nil)
+            #expect(parsed.kind == .connect)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("Sessions and hostile relays and peers")
+struct SessionHostilityTests {
+    private static let path = PathID(rawValue: 0)
+
+    @Test("a recorded session that is replayed and reflected achieves nothing, and is counted")
+    func replay() {
+        let session = SimulatedSession(seed: 1, weather: [.init(), .init()])
+        session.recordsPackets = true
+        let (up, down) = (patterned(300_000, seed: 2), patterned(400_000, seed: 3))
+        session.dial = { _, _ in .success(down) }
+        let id = session.open(1, sending: up) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(2))
+        let recorded = session.recorded
+        session.recordsPackets = false
+        let before = session.published.count
+        let observed = session.streams
+        for packet in recorded {
+            // To whom it went, back to its sender, and by the other relay.
+            session.inject(packet.plaintext, path: packet.path, to: 1 - packet.by)
+            session.inject(packet.plaintext, path: packet.path, to: packet.by)
+            session.inject(packet.plaintext, path: PathID(rawValue: 1 - packet.path.rawValue), to: 1 - packet.by)
+        }
+        session.settle()
+        #expect(session.reports[.repeatedPacket] == recorded.count)
+        #expect(session.reports[.reflected] == recorded.count)
+        #expect(session.reports[.wrongPath] == recorded.count)
+        #expect(session.published.count == before)
+        for end in 0...1 {
+            #expect(session.streams[end].count == observed[end].count)
+            #expect(session.streams[end][id]?.data == observed[end][id]?.data)
+        }
+        session.run(for: .seconds(1))
+        #expect(session.streams[0][id]?.ended == nil)
+        #expect(!session.ends[0].isOver && !session.ends[1].isOver)
+    }
+
+    @Test("bytes that are no packet are counted and end nothing")
+    func garbage() {
+        let session = SimulatedSession(seed: 4, weather: [.init()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(1))
+        var generator = SeededGenerator(seed: 5)
+        for length in 0..<400 {
+            var bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            // Half of them with a first byte that is right.
+            if length.isMultiple(of: 2), !bytes.isEmpty {
+                bytes[0] = 0x10
+                // No frame has this type, so that chance cannot make one that counts.
+                bytes.append(contentsOf: [0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f])
+            }
+            session.inject(bytes, path: Self.path, to: 1)
+        }
+        session.settle()
+        session.run(for: .seconds(1))
+        #expect(session.streams[1][id]?.ended == nil)
+        #expect(!session.ends[1].isOver)
+        let counted = [DialectReport.malformedMessage, .reflected, .wrongPath, .repeatedPacket]
+            .map { session.reports[$0] ?? 0 }.reduce(0, +)
+        #expect(counted == 400)
+    }
+
+    /// What a peer that has the keys must not get away with.
+    enum Offence: CaseIterable {
+        case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey
+
+        var frames: [SessionFrame] {
+            let id = StreamID(rawValue: 1)
+            let byte = ByteBuffer(bytes: [1])
+            let key = PublicKey(unchecked: .zero)
+            switch self {
+            case .creditOfStream: return [.stream(id, offset: 1 << 40, data: byte, isFinal: false)]
+            case .beyondTheEnd:
+                return [
+                    .stream(id, offset: 9, data: byte, isFinal: true),
+                    .stream(id, offset: 20, data: byte, isFinal: false),
+                ]
+            case .unsentPackets:
+                return [.acknowledgement(.init(path: SessionHostilityTests.path, delay: 0, ranges: [0...1_000_000]))]
+            case .twoEnds:
+                return [
+                    .stream(id, offset: 9, data: byte, isFinal: true),
+                    .stream(id, offset: 20, data: byte, isFinal: true),
+                ]
+            case .secondKey: return [.keyUpdate(generation: 7, key)]
+            }
+        }
+    }
+
+    @Test("a peer that breaks the protocol is shown out", arguments: Offence.allCases)
+    func violations(offence: Offence) {
+        let session = SimulatedSession(seed: 6, weather: [.init()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(1))
+        var packet = ByteBuffer()
+        SessionPacketHeader(path: Self.path, number: 1_000).encode(isFromExit: false, into: &packet)
+        for frame in offence.frames { frame.encode(into: &packet) }
+        session.inject(Array(packet.readableBytesView), path: Self.path, to: 1)
+        session.run(for: .seconds(1))
+        #expect(session.reports[.protocolViolation] == 1)
+        #expect(session.streams[1][id]?.ended == .some(.protocolViolation))
+        #expect(session.streams[0][id]?.ended == .some(.protocolViolation))
+    }
+
+    @Test("streams that only a hostile client numbers so are bounded")
+    func streamNumbers() {
+        var configuration = SessionConfiguration()
+        configuration.maximumStreams = 8
+        let session = SimulatedSession(seed: 7, weather: [.init()], configuration: configuration)
+        session.run(for: .seconds(1))
+        for index in 0..<UInt64(2_000) where !session.ends[1].isOver {
+            var packet = ByteBuffer()
+            SessionPacketHeader(path: Self.path, number: 1_000 + index).encode(isFromExit: false, into: &packet)
+            // Every second number, reset before it was opened: each leaves a gap.
+            SessionFrame.resetStream(StreamID(rawValue: 1 + 2 * index), code: 1, finalSize: 0).encode(into: &packet)
+            session.inject(Array(packet.readableBytesView), path: Self.path, to: 1)
+            session.settle()
+            #expect(session.ends[1].closedStreams.intervals.count <= 16)
+            #expect(session.ends[1].control.count <= 64)
+        }
+    }
+}

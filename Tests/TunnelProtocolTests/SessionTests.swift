@@ -1,0 +1,264 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("Sessions, one property at a time")
+struct SessionTests {
+    private typealias Weather = SimulatedSession.Weather
+
+    private static func ended(_ session: SimulatedSession, _ id: StreamID) -> Bool {
+        session.streams.allSatisfy { $0[id]?.ended != nil }
+    }
+
+    @Test("a third of all packets lost, duplicated and out of order: it still finishes, whole", arguments: 1...10)
+    func heavyLoss(seed: Int) {
+        let weather = Weather(loss: 0.3, duplication: 0.1, delay: .milliseconds(5), jitter: .milliseconds(30))
+        let session = SimulatedSession(seed: UInt64(seed), weather: [weather])
+        let (up, down) = (patterned(1_000_000, seed: 1), patterned(1_500_000, seed: 2))
+        session.dial = { _, _ in .success(down) }
+        let id = session.open(1, sending: up)
+        let isDone = session.run(for: .seconds(300)) { Self.ended(session, id) }
+        #expect(isDone)
+        #expect(session.streams[0][id]?.data == down)
+        #expect(session.streams[1][id]?.data == up)
+    }
+
+    @Test("over a relay that sorts its batches nothing counts as lost for good, and the window opens")
+    func batches() {
+        let session = SimulatedSession(seed: 3, weather: [Weather(delay: .milliseconds(2), batches: true)])
+        let down = patterned(30_000_000, seed: 4)
+        session.dial = { _, _ in .success(down) }
+        let id = session.open(1)
+        let start = session.now
+        let isDone = session.run(for: .seconds(60)) { Self.ended(session, id) }
+        #expect(isDone)
+        #expect(session.streams[0][id]?.data == down)
+        let rate = 30_000_000.0 / (Double((session.now - start).nanoseconds) / 1e9)
+        #expect(rate > 8_000_000, "\(rate) bytes a second, with a relay that has no limit but 100 ms each way")
+        // What was sent twice is little.
+        let sent = session.published.filter { $0.by == 1 }.map(\.size).reduce(0, +)
+        #expect(sent < 33_000_000)
+    }
+
+    @Test("three relays with the same limit of events carry nearly three times what one does")
+    func rateLimits() {
+        func duration(_ relays: Int) -> Double {
+            let weather = Weather(delay: .milliseconds(1), eventsPerSecond: 50)
+            let session = SimulatedSession(seed: 5, weather: .init(repeating: weather, count: relays))
+            let down = patterned(30_000_000, seed: 6)
+            session.dial = { _, _ in .success(down) }
+            let id = session.open(1)
+            let start = session.now
+            let isDone = session.run(for: .seconds(300)) { Self.ended(session, id) }
+            #expect(isDone)
+            #expect(session.streams[0][id]?.data == down)
+            return Double((session.now - start).nanoseconds) / 1e9
+        }
+        let (one, three) = (duration(1), duration(3))
+        #expect(one / three >= 2.5, "\(one) s and \(three) s")
+        // And the limit is used: 50 events of 40,960 bytes a second.
+        #expect(30_000_000 / one > 0.75 * 50 * 40_960, "\(one) s")
+    }
+
+    @Test("all relays gone for a minute: the stream goes on where it was")
+    func outage() {
+        let session = SimulatedSession(seed: 7, weather: [Weather(), Weather()])
+        let down = patterned(2_000_000, seed: 8)
+        session.dial = { _, _ in .success(down) }
+        let id = session.open(1)
+        session.run(for: .milliseconds(4))
+        for path in 0...1 { for end in 0...1 { session.setUp(false, end: end, path: path) } }
+        session.run(for: .seconds(60))
+        #expect(session.streams[0][id]?.ended == nil)
+        for path in 0...1 { for end in 0...1 { session.setUp(true, end: end, path: path) } }
+        let start = session.now
+        #expect(session.run(for: .seconds(10)) { Self.ended(session, id) })
+        #expect(session.streams[0][id]?.data == down)
+        #expect(session.now - start < .seconds(1))
+    }
+
+    @Test("a relay that freezes loses nothing, and what was under way goes out on the other at once")
+    func frozenRelay() {
+        let session = SimulatedSession(
+            seed: 9,
+            weather: [Weather(delay: .milliseconds(5)), Weather(delay: .milliseconds(6))]
+        )
+        let down = patterned(20_000_000, seed: 10)
+        session.dial = { _, _ in .success(down) }
+        let id = session.open(1)
+        session.run(for: .milliseconds(60))
+        session.setFrozen(true, path: 0)
+        let start = session.now
+        #expect(session.run(for: .seconds(20)) { Self.ended(session, id) })
+        #expect(session.streams[0][id]?.data == down)
+        #expect(session.now - start < .seconds(2))
+        session.setFrozen(false, path: 0)
+        session.run(for: .seconds(40))
+        #expect(session.ends.allSatisfy { $0.paths[0].health == .active })
+    }
+
+    @Test("a reader that stops is bounded by its window, and another stream is unharmed")
+    func stoppedReader() {
+        let session = SimulatedSession(seed: 11, weather: [Weather()])
+        let down = patterned(4_000_000, seed: 12)
+        session.dial = { _, _ in .success(down) }
+        let slow = session.open(1) { $0.readsSlowly = true }
+        session.run(for: .seconds(5))
+        let held = session.streams[0][slow]?.unread ?? 0
+        #expect(held == SessionConfiguration().initialStreamWindow)
+        #expect((session.streams[1][slow]?.sent ?? 0) <= held + SessionConfiguration().sendBuffer + 65_536)
+        let other = session.open(2)
+        #expect(session.run(for: .seconds(5)) { Self.ended(session, other) })
+        #expect(session.streams[0][other]?.data == down)
+        while session.streams[0][slow]?.ended == nil, session.streams[0][slow]?.unread != 0 {
+            session.readEverything(slow, end: 0)
+            session.run(for: .milliseconds(50))
+        }
+        session.readEverything(slow, end: 0)
+        #expect(session.run(for: .seconds(5)) { Self.ended(session, slow) })
+        #expect(session.streams[0][slow]?.data == down)
+    }
+
+    @Test("beside a download a new stream answers as fast as the path allows, and streams share")
+    func noBufferBloat() {
+        let weather = Weather(delay: .microseconds(400), bytesPerSecond: 80_000_000)
+        let session = SimulatedSession(seed: 13, weather: [weather])
+        let bulk = patterned(60_000_000, seed: 14)
+        session.dial = { id, _ in .success(id.rawValue <= 2 ? bulk : [1, 2, 3]) }
+        let first = session.open(1)
+        let second = session.open(2)
+        session.run(for: .milliseconds(300))
+        var waits: [Int64] = []
+        for raw in UInt64(3)...22 {
+            let start = session.now
+            let id = session.open(raw, sending: [9])
+            #expect(session.run(for: .seconds(1)) { session.streams[0][id]?.data == [1, 2, 3] })
+            waits.append((session.now - start).nanoseconds)
+            session.run(for: .milliseconds(5))
+        }
+        #expect(waits.sorted()[10] < 10_000_000, "\(waits.sorted()[10]) ns")
+        let counts = [first, second].map { Double(session.streams[0][$0]?.data.count ?? 0) }
+        #expect(counts[0] / counts[1] < 1.3 && counts[1] / counts[0] < 1.3, "\(counts)")
+        let seconds = Double(session.now.uptimeNanoseconds) / 1e9 - 1
+        #expect((counts[0] + counts[1]) / seconds > 0.7 * 80_000_000)
+    }
+
+    @Test("small writes wait for company only while something is under way")
+    func coalescing() {
+        let session = SimulatedSession(seed: 15, weather: [Weather(delay: .milliseconds(10))])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .milliseconds(200))
+        let before = session.published.filter { $0.by == 0 }.count
+        session.ends[0].send(id, ByteBuffer(bytes: [1]), at: session.moment)
+        session.settle()
+        #expect(session.published.filter { $0.by == 0 }.count == before + 1)
+        for _ in 0..<20 {
+            session.ends[0].send(id, ByteBuffer(bytes: [2]), at: session.moment)
+            session.settle()
+        }
+        #expect(session.published.filter { $0.by == 0 }.count == before + 1)
+        session.run(for: .microseconds(400))
+        #expect(session.published.filter { $0.by == 0 }.count == before + 2)
+    }
+
+    @Test("an idle session says little, and goes on being one")
+    func idleness() {
+        let session = SimulatedSession(seed: 16, weather: [Weather(), Weather(), Weather()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(10))
+        let before = session.published.count
+        session.run(for: .minutes(10))
+        #expect(session.streams[0][id]?.ended == nil)
+        #expect(session.published.count - before <= 10 * 2 * 4)
+    }
+
+    @Test("a peer that is gone is noticed, and asked for before")
+    func silence() {
+        let session = SimulatedSession(seed: 17, weather: [Weather()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(1))
+        session.setFrozen(true, path: 0)
+        session.ends[0].send(id, ByteBuffer(bytes: [1]), at: session.moment)
+        session.run(for: .seconds(3))
+        #expect(session.sessionActions[0].contains(.askPeer))
+        #expect(session.streams[0][id]?.ended == nil)
+        session.run(for: .seconds(180))
+        #expect(session.streams[0][id]?.ended == .some(.peerLost))
+        #expect(session.sessionActions[0].last == .closed(.peerLost))
+        #expect(session.ends.allSatisfy { $0.isOver && $0.nextDeadline == nil })
+    }
+
+    @Test("a close reaches the other side, and its streams end")
+    func close() {
+        let session = SimulatedSession(seed: 18, weather: [Weather()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(1))
+        session.ends[1].close(.shuttingDown, at: session.moment)
+        session.run(for: .seconds(1))
+        #expect(session.streams[0][id]?.ended == .some(.shuttingDown))
+        #expect(session.sessionActions[0].last == .closed(.shuttingDown))
+    }
+
+    @Test("streams beyond the limit are refused, at both ends")
+    func streamLimit() {
+        var configuration = SessionConfiguration()
+        configuration.maximumStreams = 2
+        let session = SimulatedSession(seed: 19, weather: [Weather()], configuration: configuration)
+        let ids = (UInt64(1)...3).map { session.open($0) { $0.finishesAfterSending = false } }
+        #expect(session.streams[0][ids[2]]?.ended == .some(.tooManyStreams))
+        session.run(for: .seconds(1))
+        // A client that does not keep the limit.
+        var packet = ByteBuffer()
+        SessionPacketHeader(path: PathID(rawValue: 0), number: 1_000).encode(isFromExit: false, into: &packet)
+        SessionFrame.openStream(StreamID(rawValue: 9), StreamRequest(destination: "", port: 1)).encode(into: &packet)
+        session.inject(Array(packet.readableBytesView), path: PathID(rawValue: 0), to: 1)
+        session.settle()
+        #expect(session.streams[1][StreamID(rawValue: 9)] == nil)
+        #expect(session.reports[.tooManyStreams] == 1)
+        #expect(!session.ends[1].isOver)
+    }
+
+    @Test("an exit that refuses, or never answers, is told apart")
+    func refusals() {
+        let session = SimulatedSession(seed: 20, weather: [Weather()])
+        session.dial = { _, _ in .failure(.init(end: .refused)) }
+        let refused = session.open(1)
+        session.run(for: .seconds(1))
+        #expect(session.streams[0][refused]?.ended == .some(.refused))
+        session.setFrozen(true, path: 0)
+        let silent = session.open(2)
+        session.run(for: .seconds(31))
+        #expect(session.streams[0][silent]?.ended == .some(.timedOut))
+    }
+
+    @Test("keys change by age, in the middle of a transfer, and the old ones go")
+    func rekeying() {
+        var configuration = SessionConfiguration()
+        configuration.keyBytes = 3_000_000
+        configuration.keyOverlap = .milliseconds(5)
+        let weather = Weather(
+            loss: 0.02,
+            delay: .milliseconds(2),
+            jitter: .milliseconds(2),
+            bytesPerSecond: 20_000_000
+        )
+        let session = SimulatedSession(seed: 21, weather: [weather], configuration: configuration)
+        let up = patterned(20_000_000, seed: 22)
+        let id = session.open(1, sending: up)
+        #expect(session.run(for: .seconds(60)) { Self.ended(session, id) })
+        #expect(session.streams[1][id]?.data == up)
+        for end in 0...1 {
+            let sealed = session.sessionActions[end].filter { if case .sealUnder = $0 { true } else { false } }
+            let erased = session.sessionActions[end].filter { if case .eraseKey = $0 { true } else { false } }
+            #expect(sealed.count >= 3)
+            #expect(erased.count >= sealed.count - 1)
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("The session's wire")
+struct SessionWireTests {
+    private static let frames: [SessionFrame] = [
+        .ping, .immediateAcknowledgement,
+        .acknowledgement(.init(path: PathID(rawValue: 2), delay: 1_234, ranges: [90...100, 5...80, 0...2])),
+        .acknowledgement(.init(path: PathID(rawValue: 0), delay: 0, ranges: [0...0])),
+        .resetStream(StreamID(rawValue: 77), code: 3, finalSize: 1 << 40),
+        .stopSending(StreamID(rawValue: 77), code: 3),
+        .stream(StreamID(rawValue: 1), offset: 1 << 33, data: ByteBuffer(bytes: [1, 2, 3]), isFinal: true),
+        .stream(StreamID(rawValue: 70_000), offset: 0, data: ByteBuffer(), isFinal: false),
+        .maximumData(1 << 50), .maximumStreamData(StreamID(rawValue: 5), 1 << 20),
+        .connectionClose(code: 9, reason: "because"),
+        .openStream(StreamID(rawValue: 5), StreamRequest(destination: "x.nostr", port: 65_535)),
+        .streamOpened(StreamID(rawValue: 5)),
+        .keyUpdate(generation: 3, PublicKey(unchecked: Bytes32.sha256(of: [1]))),
+    ]
+
+    private static var encoded: ByteBuffer {
+        var buffer = ByteBuffer()
+        for frame in Self.frames {
+            let before = buffer.readableBytes
+            frame.encode(into: &buffer)
+            #expect(buffer.readableBytes - before <= frame.maximumLength)
+        }
+        return buffer
+    }
+
+    @Test("frames survive a round trip, padding between them is skipped")
+    func roundTrip() throws {
+        var buffer = Self.encoded
+        buffer.writeBytes([0, 0, 0])
+        #expect(try SessionFrame.decodeAll(buffer) == Self.frames)
+    }
+
+    @Test("whatever is cut off, the decoder fails or reads fewer frames, and never traps")
+    func truncated() {
+        let whole = Array(Self.encoded.readableBytesView)
+        for length in 0..<whole.count {
+            let frames = try? SessionFrame.decodeAll(ByteBuffer(bytes: whole.prefix(length)))
+            #expect((frames?.count ?? 0) < Self.frames.count)
+        }
+    }
+
+    @Test("random bytes never trap the decoders", arguments: 0..<20)
+    func random(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        let whole = Array(Self.encoded.readableBytesView)
+        for _ in 0..<2_000 {
+            var bytes = whole
+            for _ in 0..<Int.random(in: 1...8, using: &generator) {
+                bytes[Int.random(in: 0..<bytes.count, using: &generator)] = .random(in: 0...255, using: &generator)
+            }
+            _ = try? SessionFrame.decodeAll(ByteBuffer(bytes: bytes))
+            _ = SessionAnswer(body: bytes)
+            _ = SessionParameters(encoded: bytes)
+        }
+    }
+
+    @Test("numbers that cannot be are refused")
+    func impossible() {
+        let inputs: [[UInt8]] = [
+            // An acknowledgement whose first range goes below zero; whose gap does; with too many ranges.
+            [0x02, 0, 1, 0, 0, 2], [0x02, 0, 5, 0, 1, 0, 9, 0], [0x02, 0, 5, 0, 0x40, 64, 0],
+            // A path that cannot be.
+            [0x02, 17, 5, 0, 0, 0],
+            // A stream beyond 2^62.
+            [0x0e, 1] + [UInt8](repeating: 0xff, count: 8) + [1, 1],
+            // Lengths that are not there.
+            [0x0e, 1, 0, 5, 1], [0x1c, 0, 9, 1], [0x42, 1, 1, 2, 3],
+            // A port that is none; a frame type that is none.
+            [0x40, 0x40, 1, 0x80, 1, 0, 0, 0], [0x3f],
+        ]
+        for input in inputs {
+            #expect(throws: SessionDecodingError.self) { try SessionFrame.decodeAll(ByteBuffer(bytes: input)) }
+        }
+    }
+
+    @Test("the first byte tells version, kind and direction, and is never that of a JSON message")
+    func prefix() throws {
+        for byte in UInt8.min...UInt8.max {
+            guard let prefix = try? SessionPrefix(byte: byte) else { continue }
+            #expect(prefix.byte == byte)
+            #expect(byte != UInt8(ascii: "{") && byte != UInt8(ascii: " ") && byte != UInt8(ascii: "\n"))
+        }
+        var buffer = ByteBuffer()
+        SessionPacketHeader(path: PathID(rawValue: 3), number: 1 << 40).encode(isFromExit: true, into: &buffer)
+        var copy = buffer
+        #expect(try SessionPacketHeader(&copy, isFromExit: true) == .init(path: PathID(rawValue: 3), number: 1 << 40))
+        #expect(throws: SessionDecodingError.wrongDirection) { try SessionPacketHeader(&buffer, isFromExit: false) }
+    }
+
+    @Test("answers survive a round trip")
+    func answers() {
+        let acceptance = SessionAcceptance(
+            key: "3b1f09a8-2b10-4daa-880c-2a392e781f09",
+            path: PathID(rawValue: 1),
+            parameters: SessionParameters(SessionConfiguration()),
+            relays: ["ws://a.example", "wss://b.example/x"]
+        )
+        for answer in [
+            SessionAnswer.accepted(acceptance), .refused(SessionRefusal(key: "k", reason: .unknownSession)),
+        ] {
+            #expect(SessionAnswer(body: answer.body) == answer)
+            #expect(SessionAnswer.isAnswer(answer.body))
+            for length in 0..<answer.body.count { _ = SessionAnswer(body: Array(answer.body.prefix(length))) }
+        }
+    }
+
+    @Test("what is signed differs with each thing that it binds")
+    func signedHash() {
+        func key(_ byte: UInt8) -> PublicKey { PublicKey(unchecked: Bytes32.sha256(of: [byte])) }
+        func hash(
+            exit: UInt8 = 1,
+            client: UInt8 = 2,
+            fresh: UInt8 = 3,
+            offer: UInt8 = 4,
+            body: [UInt8] = [5]
+        ) -> Bytes32 {
+            SessionAnswer.signedHash(
+                exit: key(exit),
+                client: key(client),
+                fresh: key(fresh),
+                offerHash: Bytes32.sha256(of: [offer]),
+                body: body
+            )
+        }
+        let all = [hash(), hash(exit: 9), hash(client: 9), hash(fresh: 9), hash(offer: 9), hash(body: [9])]
+        #expect(Set(all).count == all.count)
+    }
+
+    @Test("reasons keep their numbers")
+    func reasons() {
+        #expect(StreamEnd.refused.code == 1)
+        #expect(StreamEnd.unknownSession.code == 17)
+        for reason in StreamEnd.allCases { #expect(StreamEnd(code: reason.code) == reason) }
+        #expect(StreamEnd(code: 0) == .connectionReset)
+        #expect(StreamEnd(code: .max) == .connectionReset)
+    }
+}
+
+@Suite("Parts of a session")
+struct SessionPartsTests {
+    @Test("an interval set is what a set of numbers is", arguments: 0..<20)
+    func intervals(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        var set = IntervalSet()
+        var model: Set<UInt64> = []
+        for _ in 0..<300 {
+            let lower = UInt64.random(in: 0..<200, using: &generator)
+            let upper = lower + UInt64.random(in: 0..<6, using: &generator)
+            if Bool.random(using: &generator) {
+                set.insert(lower...upper)
+                model.formUnion(lower...upper)
+            } else {
+                let isNew = set.insert(lower)
+                #expect(isNew == model.insert(lower).inserted)
+            }
+            #expect(set.count == UInt64(model.count))
+            let probe = UInt64.random(in: 0..<210, using: &generator)
+            #expect(set.contains(probe) == model.contains(probe))
+            #expect(set.contains(lower..<upper) == (lower..<upper).allSatisfy { model.contains($0) })
+        }
+        for (left, right) in zip(set.intervals, set.intervals.dropFirst()) {
+            #expect(left.upperBound + 1 < right.lowerBound)
+        }
+        let intervals = set.intervals
+        if intervals.count > 2 {
+            let dropped = set.dropLowest(keeping: 2)
+            #expect(dropped == intervals[intervals.count - 3].upperBound)
+            #expect(set.intervals == Array(intervals.suffix(2)))
+        }
+    }
+
+    @Test("bytes come out in order, once, whatever overlaps", arguments: 0..<50)
+    func reassembly(seed: Int) throws {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        let bytes = patterned(3_000, seed: UInt64(seed))
+        var stream = ReceiveStream(window: 4_096)
+        var output: [UInt8] = []
+        var isFinished = false
+        while !isFinished {
+            let start = Int.random(in: 0...bytes.count, using: &generator)
+            let end = min(bytes.count, start + Int.random(in: 0...500, using: &generator))
+            _ = try stream.insert(
+                ByteBuffer(bytes: bytes[start..<end]),
+                at: UInt64(start),
+                isFinal: end == bytes.count
+            )
+            while let data = stream.next() { output += Array(data.readableBytesView) }
+            isFinished = stream.takeEnd()
+        }
+        #expect(output == bytes)
+        let again = stream.takeEnd()
+        #expect(!again)
+    }
+
+    @Test("a CONNECT is dialled once, and a full table refuses rather than forget")
+    func replayTable() {
+        var table = ReplayTable(capacity: 2)
+        let client = PublicKey(unchecked: Bytes32.sha256(of: [1]))
+        let entries = ["a", "b", "c"].map { ReplayTable.entry(client: client, key: $0) }
+        let now: Int64 = 1_000
+        let expiration = ReplayTable.expiration(createdAt: now, now: now)
+        #expect(expiration == now + 180)
+        let answers = [
+            table.insert(entries[0], expiration: expiration, now: now),
+            table.insert(entries[0], expiration: expiration, now: now + 100),
+            table.insert(entries[1], expiration: expiration, now: now),
+            table.insert(entries[2], expiration: expiration, now: now),
+        ]
+        #expect(answers == [true, false, true, false])
+        #expect(table.entries(now: now).count == 2)
+        let later = table.insert(entries[2], expiration: expiration + 200, now: now + 181)
+        #expect(later)
+        #expect(table.count == 1)
+        // A date in the future keeps longer.
+        #expect(ReplayTable.expiration(createdAt: now + 900, now: now) == now + 1_080)
+    }
+
+    @Test("handshakes are limited by the second, with some at once")
+    func handshakes() {
+        let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+        var limit = HandshakeLimit(rate: 10, now: start)
+        let atOnce = (0..<30).map { _ in limit.take(at: start) }
+        let later = (0..<30).map { _ in limit.take(at: start + .seconds(1)) }
+        #expect(atOnce.count { $0 } == 20)
+        #expect(later.count { $0 } == 10)
+    }
+}

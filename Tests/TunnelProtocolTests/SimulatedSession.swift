@@ -1,0 +1,390 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HeapModule
+import NIOCore
+import Nostr
+import NostrCrypto
+
+@testable import TunnelProtocol
+
+/// Two ends of a session with relays between them, on a clock of its own, repeatable by its seed.
+final class SimulatedSession {
+    /// How a relay behaves.
+    struct Weather {
+        /// Chance that an event is accepted and never delivered.
+        var loss = 0.0
+        /// Chance that it is delivered twice.
+        var duplication = 0.0
+        var delay: TimeAmount = .milliseconds(1)
+        /// Up to this much more, at random: reordering.
+        var jitter: TimeAmount = .zero
+        /// Delivers every 100 ms what came since, sorted by date and then at random, as strfry does.
+        var batches = false
+        /// Events a second that are taken of each end; more are refused.
+        var eventsPerSecond: Int?
+        /// Bytes a second through the relay, each direction.
+        var bytesPerSecond: Int?
+        /// Chance that an event comes again long after.
+        var replay = 0.0
+    }
+
+    /// One end's view of a stream.
+    struct Observed {
+        var opened = false
+        var data: [UInt8] = []
+        var credit = 0
+        var toSend: [UInt8] = []
+        var sent = 0
+        var finishesAfterSending = true
+        var isFinishedSending = false
+        var resetsAfter: Int?
+        var finished = false
+        var ended: StreamEnd??
+        /// Bytes handed over that the reader has not taken.
+        var unread = 0
+        var readsSlowly = false
+    }
+
+    private struct Relay {
+        var weather: Weather
+        /// Accepts and delivers nothing.
+        var isFrozen = false
+        var isUp: [Bool] = [true, true]
+        var taken: [[UInt64: Int]] = [[:], [:]]
+        var busyUntil: [NIODeadline] = [.uptimeNanoseconds(0), .uptimeNanoseconds(0)]
+    }
+
+    private struct Happening: Comparable {
+        enum What {
+            case deliver(to: Int, PathID, plaintext: [UInt8], generation: Int)
+            case outcome(to: Int, MessageToken, PublishOutcome)
+            case call(() -> Void)
+        }
+        let at: NIODeadline
+        let order: (Int64, UInt64)
+        let what: What
+
+        static func < (left: Self, right: Self) -> Bool {
+            left.at != right.at ? left.at < right.at : left.order < right.order
+        }
+        static func == (left: Self, right: Self) -> Bool { left.at == right.at && left.order == right.order }
+    }
+
+    /// The client, then the exit.
+    var ends: [SessionStateMachine]
+    var streams: [[StreamID: Observed]] = [[:], [:]]
+    var reports: [DialectReport: Int] = [:]
+    var sessionActions: [[SessionAction]] = [[], []]
+    /// Packets in the order in which they went out.
+    var published: [(by: Int, path: PathID, size: Int, at: NIODeadline)] = []
+    var recorded: [(by: Int, path: PathID, plaintext: [UInt8])] = []
+    var recordsPackets = false
+    private(set) var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
+    private var relays: [Relay]
+    private var generator: SeededGenerator
+    private var happenings = Heap<Happening>()
+    private var counter: UInt64 = 0
+    private var sealing = [0, 0]
+    private var opening: [Set<Int>] = [[0], [0]]
+    /// What the exit's target sends back for a stream, and whether it connects.
+    var dial: (StreamID, StreamRequest) -> Result<[UInt8], SimulatedRefusal> = { _, _ in .success([]) }
+
+    struct SimulatedRefusal: Error { let end: StreamEnd }
+
+    init(seed: UInt64, weather: [Weather], configuration: SessionConfiguration = SessionConfiguration()) {
+        self.generator = SeededGenerator(seed: seed)
+        self.relays = weather.map { Relay(weather: $0) }
+        let parameters = SessionParameters(configuration)
+        let moment = Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000)
+        self.ends = [.client, .exit].map {
+            SessionStateMachine(role: $0, configuration: configuration, peer: parameters, now: moment)
+        }
+        for path in weather.indices {
+            for end in 0...1 { self.connect(end, PathID(rawValue: path)) }
+        }
+        self.settle()
+    }
+
+    var moment: Moment {
+        Moment(monotonic: self.now, seconds: 1_800_000_000 + Int64(self.now.uptimeNanoseconds / 1_000_000_000))
+    }
+
+    func random(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self.generator) }
+
+    func chance(_ probability: Double) -> Bool {
+        probability > 0 && Double.random(in: 0..<1, using: &self.generator) < probability
+    }
+
+    // MARK: Relays
+
+    private func connect(_ end: Int, _ path: PathID) {
+        self.ends[end].addPath(
+            path,
+            PathDescription(relay: "ws://\(path.rawValue)", maximumPlaintext: 40_960, createdAtUpperLimit: nil),
+            at: self.moment
+        )
+    }
+
+    /// Cuts one end off a relay, or connects it again.
+    func setUp(_ isUp: Bool, end: Int, path: Int) {
+        guard self.relays[path].isUp[end] != isUp else { return }
+        self.relays[path].isUp[end] = isUp
+        if isUp {
+            self.connect(end, PathID(rawValue: path))
+        } else {
+            self.ends[end].removePath(PathID(rawValue: path), at: self.moment)
+        }
+        self.settle()
+    }
+
+    func setFrozen(_ isFrozen: Bool, path: Int) { self.relays[path].isFrozen = isFrozen }
+
+    func setWeather(_ weather: Weather, path: Int) { self.relays[path].weather = weather }
+
+    func after(_ amount: TimeAmount, _ call: @escaping () -> Void) {
+        self.schedule(self.now + amount, (0, self.nextCount()), .call(call))
+    }
+
+    private func nextCount() -> UInt64 {
+        self.counter += 1
+        return self.counter
+    }
+
+    private func schedule(_ at: NIODeadline, _ order: (Int64, UInt64), _ what: Happening.What) {
+        self.happenings.insert(Happening(at: at, order: order, what: what))
+    }
+
+    private func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
+        self.published.append((end, path, plaintext.count, self.now))
+        if self.recordsPackets { self.recorded.append((end, path, plaintext)) }
+        var relay = self.relays[path.rawValue]
+        let weather = relay.weather
+        guard relay.isUp[end] else {
+            self.schedule(self.now, (0, self.nextCount()), .outcome(to: end, token, .lost))
+            return
+        }
+        var outcome = PublishOutcome.accepted(path)
+        if let limit = weather.eventsPerSecond {
+            let second = self.now.uptimeNanoseconds / 1_000_000_000
+            relay.taken[end] = relay.taken[end].filter { $0.key == second }
+            if relay.taken[end][second, default: 0] >= limit {
+                outcome = .rejected(.rateLimited)
+            } else {
+                relay.taken[end][second, default: 0] += 1
+            }
+        }
+        self.relays[path.rawValue] = relay
+        let answerAt = self.now + .nanoseconds(weather.delay.nanoseconds / 2)
+        self.schedule(answerAt, (0, self.nextCount()), .outcome(to: end, token, outcome))
+        guard case .accepted = outcome, !relay.isFrozen, !self.chance(weather.loss) else { return }
+        let copies = self.chance(weather.duplication) ? 2 : 1
+        for _ in 0..<copies { self.deliver(plaintext, createdAt, path, weather, by: end) }
+        if self.chance(weather.replay) {
+            self.schedule(
+                self.now + .milliseconds(Int64(self.random(100...20_000))),
+                (0, self.nextCount()),
+                .deliver(to: self.random(0...1), path, plaintext: plaintext, generation: self.sealing[end])
+            )
+        }
+    }
+
+    private func deliver(
+        _ plaintext: [UInt8],
+        _ createdAt: Int64,
+        _ path: PathID,
+        _ weather: Weather,
+        by end: Int
+    ) {
+        var at = self.now + weather.delay
+        if let rate = weather.bytesPerSecond {
+            let start = max(self.relays[path.rawValue].busyUntil[end], self.now)
+            let done = start + .nanoseconds(Int64(plaintext.count) * 1_000_000_000 / Int64(rate))
+            self.relays[path.rawValue].busyUntil[end] = done
+            at = done + weather.delay
+        }
+        if weather.jitter > .zero {
+            at = at + .nanoseconds(Int64.random(in: 0...weather.jitter.nanoseconds, using: &self.generator))
+        }
+        var order = (Int64(0), self.nextCount())
+        if weather.batches {
+            let batch: UInt64 = 100_000_000
+            at = .uptimeNanoseconds((at.uptimeNanoseconds / batch + 1) * batch)
+            order = (createdAt, self.generator.next())
+        }
+        self.schedule(
+            at,
+            order,
+            .deliver(to: 1 - end, path, plaintext: plaintext, generation: self.sealing[end])
+        )
+    }
+
+    // MARK: Time
+
+    /// Lets time pass, until `isDone` or for `amount`. Returns whether it was done.
+    @discardableResult
+    func run(for amount: TimeAmount, until isDone: () -> Bool = { false }) -> Bool {
+        let end = self.now + amount
+        self.settle()
+        while !isDone() {
+            var next = end
+            if let first = self.happenings.min { next = min(next, first.at) }
+            for machine in self.ends {
+                if let deadline = machine.nextDeadline { next = min(next, deadline) }
+            }
+            self.now = max(self.now, next)
+            while let first = self.happenings.min, first.at <= self.now {
+                self.happenings.removeMin()
+                self.happen(first.what)
+                self.settle()
+            }
+            for index in 0...1 where self.ends[index].nextDeadline.map({ $0 <= self.now }) == true {
+                self.ends[index].timeout(at: self.moment)
+            }
+            self.settle()
+            if self.now >= end { return isDone() }
+        }
+        return true
+    }
+
+    private func happen(_ what: Happening.What) {
+        switch what {
+        case .deliver(let end, let path, let plaintext, let generation):
+            self.inject(plaintext, path: path, to: end, generation: generation)
+        case .outcome(let end, let token, let outcome):
+            self.ends[end].published(token, outcome, at: self.moment)
+        case .call(let call):
+            call()
+        }
+    }
+
+    /// Hands a packet to one end as a relay does, if that end has the keys and a connection.
+    func inject(_ plaintext: [UInt8], path: PathID, to end: Int, generation: Int = 0) {
+        guard self.relays[path.rawValue].isUp[end], self.opening[end].contains(generation) else { return }
+        self.ends[end].receive(
+            plaintext,
+            createdAt: self.moment.seconds,
+            generation: generation,
+            path: path,
+            at: self.moment
+        )
+    }
+
+    // MARK: Driving
+
+    func open(_ raw: UInt64, sending bytes: [UInt8] = [], _ change: (inout Observed) -> Void = { _ in }) -> StreamID {
+        let id = StreamID(rawValue: raw)
+        var observed = Observed(toSend: bytes)
+        change(&observed)
+        self.streams[0][id] = observed
+        self.ends[0].open(id, StreamRequest(destination: "x.nostr", port: 80), paths: [], at: self.moment)
+        self.settle()
+        return id
+    }
+
+    /// Performs what both ends want, and lets the streams' drivers send.
+    func settle() {
+        var isBusy = true
+        while isBusy {
+            isBusy = false
+            for end in 0...1 {
+                while let action = self.ends[end].nextAction() {
+                    isBusy = true
+                    self.perform(action, end)
+                }
+            }
+        }
+    }
+
+    private func perform(_ action: DialectAction, _ end: Int) {
+        switch action {
+        case .publish(let token, let plaintext, let createdAt, let paths):
+            for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
+        case .incoming(let id, let request):
+            switch self.dial(id, request) {
+            case .success(let answer):
+                self.streams[end][id] = Observed(opened: true, toSend: answer)
+                self.ends[end].connected(id, at: self.moment)
+            case .failure(let refusal):
+                self.ends[end].reset(id, refusal.end, at: self.moment)
+            }
+        case .opened(let id):
+            self.streams[end][id]?.opened = true
+        case .credit(let id, let bytes):
+            self.streams[end][id]?.credit += bytes
+            self.write(id, end)
+        case .data(let id, let data):
+            self.read(id, data, end)
+        case .finished(let id):
+            self.streams[end][id]?.finished = true
+        case .ended(let id, let reason):
+            self.streams[end][id]?.ended = .some(reason)
+        case .offered:
+            break
+        case .session(let action):
+            self.sessionActions[end].append(action)
+            self.perform(action, end)
+        case .report(let report):
+            self.reports[report, default: 0] += 1
+        }
+    }
+
+    private func perform(_ action: SessionAction, _ end: Int) {
+        switch action {
+        case .makeKey(let generation):
+            let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(end), UInt8(truncatingIfNeeded: generation)]))
+            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(generation, key, at: self.moment) }
+        case .pair(let generation, _): self.opening[end].insert(generation)
+        case .sealUnder(let generation): self.sealing[end] = generation
+        case .eraseKey(let generation): self.opening[end].remove(generation)
+        case .askPeer, .pathRefused, .closed: break
+        }
+    }
+
+    /// Sends as far as credit goes, then finishes or resets as the stream is meant to.
+    private func write(_ id: StreamID, _ end: Int) {
+        guard var observed = self.streams[end][id], observed.ended == nil, !observed.isFinishedSending else { return }
+        while observed.credit > 0, observed.sent < observed.toSend.count {
+            let most = min(observed.credit, observed.toSend.count - observed.sent)
+            let count = min(most, self.random(1...65_536))
+            let part = ByteBuffer(bytes: observed.toSend[observed.sent..<(observed.sent + count)])
+            observed.sent += count
+            observed.credit -= count
+            self.streams[end][id] = observed
+            self.ends[end].send(id, part, at: self.moment)
+        }
+        if let limit = observed.resetsAfter, observed.sent >= limit {
+            observed.isFinishedSending = true
+            observed.ended = .some(.connectionReset)
+            self.streams[end][id] = observed
+            self.ends[end].reset(id, .connectionReset, at: self.moment)
+        } else if observed.sent == observed.toSend.count, observed.finishesAfterSending {
+            observed.isFinishedSending = true
+            self.streams[end][id] = observed
+            self.ends[end].finish(id, at: self.moment)
+        }
+    }
+
+    private func read(_ id: StreamID, _ data: ByteBuffer, _ end: Int) {
+        self.streams[end][id]?.data += Array(data.readableBytesView)
+        let count = data.readableBytes
+        if self.streams[end][id]?.readsSlowly == true {
+            self.streams[end][id]?.unread += count
+            return
+        }
+        // A socket takes a moment.
+        self.after(.microseconds(Int64(self.random(0...500)))) {
+            self.ends[end].consumed(id, count, at: self.moment)
+        }
+    }
+
+    /// A slow reader takes all that waits.
+    func readEverything(_ id: StreamID, end: Int) {
+        guard let unread = self.streams[end][id]?.unread, unread > 0 else { return }
+        self.streams[end][id]?.unread = 0
+        self.ends[end].consumed(id, unread, at: self.moment)
+        self.settle()
+    }
+}
