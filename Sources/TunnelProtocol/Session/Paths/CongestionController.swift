@@ -19,6 +19,8 @@ struct CongestionController: Hashable, Sendable {
     static let initialPackets = 10
     /// How long the least RTT is believed.
     private static let baseLifetime: TimeAmount = .seconds(10)
+    /// Below this a round trip is too short, and too much disturbed by busy processors, to learn from its shape.
+    private static let longRTT: TimeAmount = .milliseconds(20)
     /// Most delay that queues may add, on a path without any.
     static let leastTarget: TimeAmount = .milliseconds(1)
 
@@ -109,7 +111,9 @@ struct CongestionController: Hashable, Sendable {
             // Once may be chance: a busy processor, a batch.
             guard self.roundsOverTarget > 1 else { return }
             self.roundsOverTarget = 0
-            self.trial = (self.window, self.isSlowStart, self.roundLeast)
+            if self.roundLeast > Self.longRTT.nanoseconds {
+                self.trial = (self.window, self.isSlowStart, self.roundLeast)
+            }
             self.isSlowStart = false
             let wanted = Double(self.window) * Double(base + target) / Double(self.roundLeast)
             self.window = max(self.minimum, Int(max(wanted, Double(self.window) * 0.7)))
@@ -122,7 +126,8 @@ struct CongestionController: Hashable, Sendable {
         } else if queued < target / 2 {
             // Faster the longer there is room: a path with a long round trip has far to go.
             self.growingRounds += 1
-            self.window += max(self.packet, self.window / (self.growingRounds < 4 ? 8 : 3))
+            let isFar = self.growingRounds > 3 && base > Self.longRTT.nanoseconds
+            self.window += max(self.packet, self.window / (isFar ? 3 : 8))
         } else {
             self.growingRounds = 0
             self.window += self.packet / 2
