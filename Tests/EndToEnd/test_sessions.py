@@ -3,13 +3,14 @@
 """Sessions between two of our nodes, with relays that die, lose and reorder, and hostile ones."""
 
 import signal
+import socket
 import sys
 import threading
 import time
 
 import pytest
 
-from backends import content, echo, sha256
+from backends import content, echo, read_exactly, sha256
 from nostr_wire import RelayConnection
 from plain_nip74 import KIND, PlainClient
 from processes import eventually
@@ -219,3 +220,70 @@ def test_exit_that_spoke_sessions_is_not_spoken_to_in_less(sandbox, http):
     assert sandbox.succeed("pins", "list") == []
     assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
     entry.process.wait_for_log("plain NIP-74")
+
+
+# Early data
+
+
+def tunnel_with_early_data(sandbox, backend, *exit_options):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], backend, options=exit_options)
+    return relay, exit_node
+
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["taken", "not taken"])
+def test_early_data_arrives_once_whether_the_exit_takes_it_or_not(sandbox, serve, takes):
+    counting = Counting()
+    backend = serve(counting)
+    _, exit_node = tunnel_with_early_data(sandbox, backend.address, *(("--early-data",) if takes else ()))
+    # The first entry makes the exit known; early data goes to known exits only.
+    for entry in (sandbox.entry("--optimistic"), sandbox.entry("--optimistic")):
+        for _ in range(2):
+            with open_stream(entry.address, exit_node.name) as client:
+                client.socket.sendall(b"first of all")
+                assert read_exactly(client.socket, 12) == b"first of all"
+                client.socket.sendall(b" - second")
+                assert read_exactly(client.socket, 9) == b" - second"
+                client.socket.shutdown(socket.SHUT_WR)
+                assert client.socket.recv(1) == b""
+    assert counting.count == 4
+
+
+def test_replayed_early_data_is_not_passed_on(sandbox, serve):
+    counting = Counting()
+    backend = serve(counting)
+    relay, exit_node = tunnel_with_early_data(sandbox, backend.address, "--early-data")
+    with open_stream(sandbox.entry().address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        assert client.socket.recv(1) == b"x"
+    with RelayConnection(relay.url) as spy:
+        spy.subscribe("offers", {"kinds": [KIND], "#p": [exit_node.pubkey], "limit": 0})
+        entry = sandbox.entry("--optimistic")
+        with open_stream(entry.address, exit_node.name) as client:
+            client.socket.sendall(b"early")
+            assert read_exactly(client.socket, 5) == b"early"
+        offer = spy.next_event("offers")
+    assert counting.count == 2
+    exit_node.process.kill()
+    relay.process.kill()
+    relay = sandbox.relay(listen=relay.address)
+    sandbox.exit([relay.url], backend.address, options=("--early-data",))
+    with RelayConnection(relay.url) as hostile:
+        hostile.subscribe("answers", {"kinds": [KIND], "limit": 0})
+        hostile.publish(offer)
+        while hostile.next_event("answers")["id"] == offer["id"]:
+            pass
+        with open_stream(sandbox.entry().address, exit_node.name) as client:
+            client.socket.sendall(b"y")
+            assert client.socket.recv(1) == b"y"
+    assert counting.count == 3
+
+
+def test_optimistic_failure_is_a_reset(sandbox):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], "127.0.0.1:9")
+    with open_stream(sandbox.entry("--optimistic").address, exit_node.name) as client:
+        client.socket.sendall(b"x")
+        with pytest.raises(ConnectionError):
+            client.socket.recv(1)

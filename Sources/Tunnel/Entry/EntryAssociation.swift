@@ -50,6 +50,8 @@ final class EntryAssociation {
     /// In a session both ends use the exit's numbers of the relays; these are they, by ours.
     var sessionPaths: [PathID: PathID] = [:]
     var waiting: [WaitingRequest] = []
+    /// Bytes of the first waiting request that the exit took with the offer.
+    var earlyBytes = 0
     /// A question whether the exit still has the session.
     var question: EntryQuestion?
     let startedAt = NIODeadline.now()
@@ -111,10 +113,20 @@ struct EntryQuestion {
     var answers = 0
 }
 
+/// A stream that was asked for.
+struct OpenedStream {
+    let link: PeerLink
+    let id: StreamID
+    /// How many of the client's first bytes the exit has already.
+    var earlyBytes = 0
+}
+
 /// A request that waits for a path.
 struct WaitingRequest {
     let number: UInt64
     let request: StreamRequest
+    /// What the client sent before it was answered, if that may go with the offer.
+    let earlyData: [UInt8]
     let endpoint: any StreamEndpoint
-    let completion: (Result<(PeerLink, StreamID), EntryError>) -> Void
+    let completion: (Result<OpenedStream, EntryError>) -> Void
 }

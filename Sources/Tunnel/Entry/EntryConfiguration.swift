@@ -30,6 +30,11 @@ public struct EntryConfiguration: Sendable {
     public var session = SessionConfiguration()
     /// What is spoken with exits.
     public var dialectChoice = DialectChoice.auto
+    /// Whether clients are told that their stream is open before the exit said so, which saves round trips; a failure then
+    /// is a reset. With an exit that is pinned, first bytes go inside of the offer.
+    public var isOptimistic = false
+    /// How long a client is waited for to send its first bytes, so that they go with the request.
+    public static let earlyDataPatience: TimeAmount = .milliseconds(25)
     /// File that remembers the exits that speak sessions; nil for memory alone.
     public var pinsFile: String?
     /// Answers AUTH where a relay admits only authors that it knows; a throwaway key for each connection otherwise. Never

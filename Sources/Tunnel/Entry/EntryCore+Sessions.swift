@@ -17,11 +17,15 @@ extension EntryCore {
 
     /// Asks the exit for a session, with a CONNECT that any exit understands.
     func offer(_ association: EntryAssociation, mayFallBack: Bool, paths: [PathID]) {
-        let outgoing = OutgoingOffer(
-            key: Self.makeKey(),
-            terms: self.makeTerms(session: nil),
-            mayFallBack: mayFallBack
-        )
+        var terms = self.makeTerms(session: nil)
+        // Early data is no secret from whoever learns the exit's key, and an exit that is not known might not take it.
+        if self.configuration.isOptimistic, !mayFallBack, self.pins.contains(association.address.publicKey),
+            let first = association.waiting.first, !first.earlyData.isEmpty,
+            first.earlyData.count <= SessionOffer.EarlyData.maximumLength
+        {
+            terms.earlyData = SessionOffer.EarlyData(port: first.request.port ?? 0, bytes: first.earlyData)
+        }
+        let outgoing = OutgoingOffer(key: Self.makeKey(), terms: terms, mayFallBack: mayFallBack)
         let destination = self.destination(of: association)
         let hashes = [false, true].map {
             Bytes32.sha256(
@@ -58,6 +62,12 @@ extension EntryCore {
             parameters: SessionParameters(self.configuration.session),
             session: session
         )
+    }
+
+    private var sessionConfiguration: SessionConfiguration {
+        var configuration = self.configuration.session
+        configuration.opensAtOnce = self.configuration.isOptimistic
+        return configuration
     }
 
     private func destination(of association: EntryAssociation) -> String {
@@ -110,7 +120,7 @@ extension EntryCore {
             // CONNECT was that of the first request.
             let first = association.waiting.removeFirst()
             offer.link.replaceEndpoint(of: stream, with: first.endpoint)
-            first.completion(.success((offer.link, stream)))
+            first.completion(.success(OpenedStream(link: offer.link, id: stream)))
             first.endpoint.opened()
         }
         self.serveWaiting(of: association)
@@ -234,7 +244,7 @@ extension EntryCore {
                 ownKey: association.ownKey,
                 dialect: SessionStateMachine(
                     role: .client,
-                    configuration: self.configuration.session,
+                    configuration: self.sessionConfiguration,
                     peer: acceptance.parameters,
                     now: Moment.now
                 ),
@@ -257,6 +267,10 @@ extension EntryCore {
         offer.link.offerSettled(offer.outgoing.key)
         offer.link.abandon()
         association.carrier = .session(link)
+        // The exit takes all of it or nothing.
+        if let early = offer.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count) {
+            association.earlyBytes = early.bytes.count
+        }
         self.metrics.sessionsOpened.increment()
         self.logger.debug("session began", metadata: ["exit": "\(association.address.publicKey.npub)"])
         self.pin(association.address.publicKey)

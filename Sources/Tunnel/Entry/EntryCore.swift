@@ -88,10 +88,13 @@ final class EntryCore {
     // MARK: Opening
 
     /// Opens a stream to `target`; the completion gets it as soon as the exit was asked, and the endpoint what follows.
+    ///
+    /// - Parameter earlyData: What the client sent already.
     func open(
         _ target: TargetAddress,
+        earlyData: [UInt8] = [],
         endpoint: any StreamEndpoint,
-        completion: @escaping (Result<(PeerLink, StreamID), EntryError>) -> Void
+        completion: @escaping (Result<OpenedStream, EntryError>) -> Void
     ) {
         guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
         guard case .domain(let text) = target.host, NostrName.looksLikeName(text) else {
@@ -123,6 +126,7 @@ final class EntryCore {
         let waiting = WaitingRequest(
             number: self.nextNumber,
             request: StreamRequest(destination: text, port: target.port),
+            earlyData: earlyData,
             endpoint: endpoint,
             completion: completion
         )
@@ -309,8 +313,11 @@ final class EntryCore {
         association.waiting = []
         for request in waiting {
             let proxy = DeferredEndpoint(request.endpoint)
-            let id = link.open(request.request, paths: paths, endpoint: proxy)
-            request.completion(.success((link, id)))
+            // Only the first request's bytes can have gone with an offer.
+            let early = min(association.earlyBytes, request.earlyData.count)
+            association.earlyBytes = 0
+            let id = link.open(request.request, paths: paths, earlyBytes: early, endpoint: proxy)
+            request.completion(.success(OpenedStream(link: link, id: id, earlyBytes: early)))
             proxy.release()
         }
     }

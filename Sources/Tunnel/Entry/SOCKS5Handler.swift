@@ -7,6 +7,14 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// One SOCKS client: handshake, request, and then the splice takes over.
 final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, StreamEndpoint {
     typealias InboundIn = ByteBuffer
@@ -15,6 +23,8 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private enum State {
         /// Bytes of the handshake are read.
         case handshake
+        /// The client was told that all is well, and its first bytes are waited for.
+        case gathering(TargetAddress)
         /// The stream is being opened.
         case opening(TargetAddress)
         /// The splice has the connection.
@@ -30,12 +40,16 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private var state = State.handshake
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
-    private var stream: (link: PeerLink, id: StreamID)?
+    private var stream: OpenedStream?
+    /// The client has its answer already (optimistic).
+    private var hasReplied = false
     /// What the client sent behind its request, and whether it sends no more.
     private var earlyData = ByteBuffer()
     private var inputIsClosed = false
     /// What the link reported before the splice was there.
     private var early: [(SpliceHandler) -> Void] = []
+    /// What took over. The link may still call here for what it said in one go.
+    private var splice: SpliceHandler?
     private var startedAt = NIODeadline.now()
     private var hasTriedAgain = false
 
@@ -71,6 +85,11 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .gathering(let target) = self.state {
+            self.earlyData.writeImmutableBuffer(Self.unwrapInboundIn(data))
+            self.open(target)
+            return
+        }
         if case .opening = self.state {
             // NIO reads to the end when the client half-closes; what it sent belongs to the stream.
             self.earlyData.writeImmutableBuffer(Self.unwrapInboundIn(data))
@@ -90,8 +109,26 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
             self.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
             self.close(after: bytes)
         case .connect(let target, _):
-            self.open(target)
+            if self.core.configuration.isOptimistic { self.gather(target, context) } else { self.open(target) }
         }
+    }
+
+    /// Tells the client that all is well, and waits a moment for what it has to say.
+    private func gather(_ target: TargetAddress, _ context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.hasReplied = true
+        self.write(SOCKS5Reply.succeeded.encoded)
+        self.earlyData = self.machine.takeLeftover()
+        guard self.earlyData.readableBytes == 0 else {
+            self.open(target)
+            return
+        }
+        self.state = .gathering(target)
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        self.timer = context.eventLoop.scheduleTask(in: EntryConfiguration.earlyDataPatience) {
+            if case .gathering(let target) = bound.value.state { bound.value.open(target) }
+        }
+        context.read()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -104,6 +141,9 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         if case .inputClosed? = event as? ChannelEvent {
             switch self.state {
             case .handshake: context.close(promise: nil)
+            case .gathering(let target):
+                self.inputIsClosed = true
+                self.open(target)
             case .opening: self.inputIsClosed = true
             case .spliced, .closed: break
             }
@@ -134,11 +174,12 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.timer?.cancel()
         self.state = .opening(target)
         self.startedAt = .now()
-        self.core.open(target, endpoint: self) { result in
+        let earlyData = self.hasReplied ? Array(self.earlyData.readableBytesView) : []
+        self.core.open(target, earlyData: earlyData, endpoint: self) { result in
             switch result {
-            case .success(let (link, id)):
-                self.stream = (link, id)
-                if case .closed = self.state { link.reset(id, .connectionReset) }
+            case .success(let stream):
+                self.stream = stream
+                if case .closed = self.state { stream.link.reset(stream.id, .connectionReset) }
             case .failure(let error):
                 self.logger.warning("cannot connect", metadata: ["target": "\(target)", "reason": "\(error)"])
                 self.close(after: error.reply.encoded)
@@ -163,7 +204,7 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         }
         logger.debug("stream opened", metadata: ["target": "\(target)"])
         stream.link.replaceEndpoint(of: stream.id, with: splice)
-        self.write(SOCKS5Reply.succeeded.encoded)
+        if !self.hasReplied { self.write(SOCKS5Reply.succeeded.encoded) }
         do {
             try context.pipeline.syncOperations.addHandler(splice)
         } catch {
@@ -173,7 +214,10 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         }
         var leftover = self.machine.takeLeftover()
         leftover.writeBuffer(&self.earlyData)
+        // What went with the offer is with the exit already.
+        leftover.moveReaderIndex(forwardBy: min(stream.earlyBytes, leftover.readableBytes))
         splice.unread(leftover, inputIsClosed: self.inputIsClosed)
+        self.splice = splice
         let early = self.early
         self.early = []
         for call in early { call(splice) }
@@ -181,6 +225,10 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     }
 
     func ended(_ reason: StreamEnd?) {
+        if let splice {
+            splice.ended(reason)
+            return
+        }
         guard case .opening(let target) = self.state else { return }
         let end = reason ?? .connectionReset
         self.stream = nil
@@ -202,9 +250,14 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.close(after: SOCKS5Reply(end).encoded)
     }
 
-    func credit(_ bytes: Int) { self.early.append { $0.credit(bytes) } }
-    func receive(_ data: ByteBuffer) { self.early.append { $0.receive(data) } }
-    func finished() { self.early.append { $0.finished() } }
+    func credit(_ bytes: Int) { self.pass { $0.credit(bytes) } }
+    func receive(_ data: ByteBuffer) { self.pass { $0.receive(data) } }
+    func finished() { self.pass { $0.finished() } }
+
+    /// To the splice, now or as soon as there is one.
+    private func pass(_ call: @escaping (SpliceHandler) -> Void) {
+        if let splice { call(splice) } else { self.early.append(call) }
+    }
 
     // MARK: Writing
 
@@ -215,11 +268,15 @@ final class SOCKS5Handler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private func close(after bytes: [UInt8]) {
         self.state = .closed
         guard let context = self.context else { return }
-        guard !bytes.isEmpty else {
+        let channel = context.channel
+        if self.hasReplied, let options = channel as? any SocketOptionProvider {
+            // It was told otherwise before: an error must not look like an end.
+            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+        }
+        guard !bytes.isEmpty, !self.hasReplied else {
             context.close(promise: nil)
             return
         }
-        let channel = context.channel
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes))).whenComplete { _ in
             channel.close(promise: nil)
         }

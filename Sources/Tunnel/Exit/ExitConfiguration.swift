@@ -37,6 +37,9 @@ public struct ExitConfiguration: Sendable {
     /// Answers AUTH on the connections of sessions, where a relay admits only authors that it knows; a throwaway key
     /// otherwise. The exit's own subscription always authenticates as the exit.
     public var relayAuthenticationKey: SecretKey?
+    /// Whether first bytes inside of an offer are passed on at once. A relay that has the exit's key, or gets it later, can
+    /// read them; nobody can have them passed on twice.
+    public var takesEarlyData = false
     /// File that remembers the CONNECTs that were dialled; nil for memory alone, and then a restart forgets them.
     public var replayFile: String?
 

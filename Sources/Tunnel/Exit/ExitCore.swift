@@ -76,7 +76,15 @@ final class ExitCore {
                 loop: self.loop,
                 logger: self.logger,
                 metrics: self.metrics,
-                onIncoming: { bound.value.connect($0, $1, $2) }
+                onIncoming: { bound.value.connect($0, $1, $2) },
+                admitOnce: { offer, client in
+                    bound.value.replays.admit(
+                        client: client,
+                        key: offer.key,
+                        createdAt: offer.createdAt,
+                        now: Moment.now.seconds
+                    )
+                }
             )
             self.sessions = sessions
             sessions.start(pool)

@@ -18,10 +18,11 @@ final class ExitSession {
 
     let offer: OfferID
     let link: PeerLink
-    /// The offer's plaintext, hashed; repetitions have another.
     let startedAt = NIODeadline.now()
     /// A packet of the client came: it has the acceptance.
     var isEstablished = false
+    /// Bytes of the offer's early data that were taken.
+    var earlyBytes = 0
     /// How often the acceptance was repeated by the clock.
     var repetitions = 0
     var repetition: Scheduled<Void>?

@@ -20,6 +20,8 @@ final class ExitSessions {
     private let logger: Logger
     private let metrics: TunnelMetrics
     private let onIncoming: PeerLink.IncomingHandler
+    /// Enters an offer among the CONNECTs that were dialled; false if it is there.
+    private let admitOnce: (SessionOffer, PublicKey) -> Bool
 
     private var pool: RelayPool?
     private var relays: [RelayPool.Key] = []
@@ -44,8 +46,10 @@ final class ExitSessions {
         loop: any EventLoop,
         logger: Logger,
         metrics: TunnelMetrics,
-        onIncoming: @escaping PeerLink.IncomingHandler
+        onIncoming: @escaping PeerLink.IncomingHandler,
+        admitOnce: @escaping (SessionOffer, PublicKey) -> Bool
     ) {
+        self.admitOnce = admitOnce
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
@@ -163,10 +167,15 @@ final class ExitSessions {
         }
         if self.waiting.count >= self.configuration.maximumOffers, let oldest = self.waiting.first {
             // An honest client answers within a round trip; who fills the list does not.
+            oldest.link.close(.peerLost)
             self.forget(oldest)
         }
         guard let session = self.makeSession(offer, id) else { return }
         self.waiting.append(session)
+        if let early = offer.terms.earlyData, self.configuration.takesEarlyData, self.admitOnce(offer, client) {
+            session.earlyBytes = early.bytes.count
+            session.link.receiveEarly(StreamRequest(destination: "", port: early.port), early.bytes)
+        }
         self.accept(session, offer)
         self.expireLater(session)
     }
@@ -214,12 +223,14 @@ final class ExitSessions {
 
     /// Says yes, on every relay: the client learns by each which of ours it is.
     private func accept(_ session: ExitSession, _ offer: SessionOffer) {
+        var parameters = SessionParameters(self.configuration.session)
+        parameters.earlyBytes = UInt64(session.earlyBytes)
         for index in self.relays.indices {
             let path = PathID(rawValue: index)
             let acceptance = SessionAcceptance(
                 key: offer.key,
                 path: path,
-                parameters: SessionParameters(self.configuration.session),
+                parameters: parameters,
                 relays: self.relays.map(\.url.text)
             )
             self.publish(.accepted(acceptance), by: session.link, to: offer.plaintextHash, on: path)
@@ -289,6 +300,7 @@ final class ExitSessions {
         let boundSession = NIOLoopBound(session, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: self.configuration.session.offerLifetime) {
             guard !boundSession.value.isEstablished else { return }
+            boundSession.value.link.close(.peerLost)
             bound.value.forget(boundSession.value)
         }
     }

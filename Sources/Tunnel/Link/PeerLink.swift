@@ -116,9 +116,17 @@ final class PeerLink {
     // MARK: Streams
 
     /// Opens a stream through the best of `paths` that takes it.
-    func open(_ request: StreamRequest, paths: [PathID], endpoint: any StreamEndpoint) -> StreamID {
+    ///
+    /// - Parameter earlyBytes: How many of its first bytes the peer has already.
+    func open(
+        _ request: StreamRequest,
+        paths: [PathID],
+        earlyBytes: Int = 0,
+        endpoint: any StreamEndpoint
+    ) -> StreamID {
         let id = self.makeStream(endpoint)
         self.dialect.open(id, request, paths: paths, at: self.now)
+        self.dialect.assumeSent(id, earlyBytes)
         self.drain()
         return id
     }
@@ -129,6 +137,12 @@ final class PeerLink {
         self.dialect.open(id, offering: offer, paths: paths, at: self.now)
         self.drain()
         return id
+    }
+
+    /// Takes the early data of an offer.
+    func receiveEarly(_ request: StreamRequest, _ data: [UInt8]) {
+        self.dialect.receiveEarly(request, ByteBuffer(bytes: data), at: self.now)
+        self.drain()
     }
 
     /// The offer became a session.

@@ -107,6 +107,10 @@ public protocol Dialect {
     /// Opens a stream and offers a session with it (entry). What comes first decides: ``offerSettled(_:at:)`` takes the
     /// stream out, the exit's data or silence leave it here.
     mutating func open(_ stream: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment)
+    /// Takes the early data of an offer as the beginning of the session's first stream (exit).
+    mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment)
+    /// The first bytes of a stream that was just opened reached the peer with the offer (entry).
+    mutating func assumeSent(_ stream: StreamID, _ bytes: Int)
     /// The session of an offer has begun, and the dialect has nothing more to do with it.
     mutating func offerSettled(_ key: String, at now: Moment)
     /// The target of an ``DialectAction/incoming(_:_:)`` stream is connected (exit).
@@ -153,6 +157,8 @@ extension Dialect {
     /// Nothing is offered inside of a session.
     public mutating func open(_ stream: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {}
     public mutating func offerSettled(_ key: String, at now: Moment) {}
+    public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {}
+    public mutating func assumeSent(_ stream: StreamID, _ bytes: Int) {}
     /// Dialects with one pair of keys ask for none.
     public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {}
 }

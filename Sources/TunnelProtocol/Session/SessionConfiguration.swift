@@ -28,6 +28,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     public var maximumStreamWindow = 16 << 20
     /// How much all windows of a session may grow together, above what each stream starts with.
     public var windowBudget = 48 << 20
+    /// Whether streams are open as soon as they are asked for, so that first bytes go with the request (client). A failure
+    /// then is a reset.
+    public var opensAtOnce = false
     /// Bytes of a stream that wait here to be sent; credit is given for no more.
     public var sendBuffer = 256 << 10
     /// Most bytes of a path under way.

@@ -13,6 +13,8 @@ public struct SessionParameters: Hashable, Sendable {
     public var maximumStreamData: UInt64
     /// Streams that the teller lets be open at once.
     public var maximumStreams: UInt64
+    /// Bytes of the offer's early data that the exit took; they are the beginning of stream 1.
+    public var earlyBytes: UInt64 = 0
 
     /// What a configuration allows.
     public init(_ configuration: SessionConfiguration) {
@@ -28,6 +30,10 @@ public struct SessionParameters: Hashable, Sendable {
         ] {
             buffer.writeVariableLengthInteger(identifier)
             buffer.writeVariableLengthInteger(value)
+        }
+        if self.earlyBytes > 0 {
+            buffer.writeVariableLengthInteger(0x20)
+            buffer.writeVariableLengthInteger(self.earlyBytes)
         }
     }
 
@@ -51,6 +57,7 @@ public struct SessionParameters: Hashable, Sendable {
             case 0x04: self.maximumData = value
             case 0x05: self.maximumStreamData = value
             case 0x08: self.maximumStreams = value
+            case 0x20: self.earlyBytes = value
             default: break
             }
         }

@@ -32,7 +32,8 @@ extension SessionStateMachine {
         self.paths[index].probeCount = 0
         // Alone it has to do, whatever it is good for; beside others it first shows that something passes.
         self.paths[index].health = self.hasActivePath ? .probing : .active
-        self.sendProbe(on: index, at: now)
+        // An exit asks nothing of a client that it has not heard yet.
+        if self.isConfirmed { self.sendProbe(on: index, at: now) }
         self.pump(at: now)
     }
 

@@ -4,7 +4,7 @@
 //
 
 import DequeModule
-import NIOCore
+public import NIOCore
 
 extension SessionStateMachine {
     public mutating func receive(
@@ -54,6 +54,12 @@ extension SessionStateMachine {
 
     private mutating func heardPeer(on index: Int, generation: Int, at now: Moment) {
         self.lastHeard = now.monotonic
+        if !self.isConfirmed {
+            self.isConfirmed = true
+            for other in self.paths.indices where self.paths[other].health == .probing {
+                self.paths[other].probeDue = now.monotonic
+            }
+        }
         self.paths[index].isDeserted = false
         self.unansweredSince = nil
         self.nextQuestion = nil
@@ -93,11 +99,25 @@ extension SessionStateMachine {
         case .openStream(let id, let request): self.receiveOpen(id, request, at: now)
         case .streamOpened(let id):
             guard !self.isExit, self.streams[id]?.phase == .requested else { return }
-            self.streams[id]?.phase = .open
-            self.actions.append(.opened(id))
-            self.becameOpen(id, at: now)
+            self.requestedBecameOpen(id, at: now)
         case .keyUpdate(let generation, let key): self.receiveKey(generation, key, at: now)
         }
+    }
+
+    /// The exit connected a stream's target (client).
+    private mutating func requestedBecameOpen(_ id: StreamID, at now: Moment) {
+        self.streams[id]?.phase = .open
+        if !self.configuration.opensAtOnce { self.actions.append(.opened(id)) }
+        self.becameOpen(id, at: now)
+    }
+
+    public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {
+        let first = StreamID(rawValue: 1)
+        guard self.isExit, self.streams.isEmpty, self.closedStreams.isEmpty,
+            data.readableBytes <= self.configuration.initialStreamWindow
+        else { return }
+        self.receiveOpen(first, request, at: now)
+        self.receiveData(first, offset: 0, data, isFinal: false, at: now)
     }
 
     /// The peer broke the protocol: the session ends.
@@ -182,9 +202,7 @@ extension SessionStateMachine {
             self.removeIfOver(id)
         case .requested where !self.isExit:
             // The exit's word that it is open was overtaken by the first bytes.
-            self.streams[id]?.phase = .open
-            self.actions.append(.opened(id))
-            self.becameOpen(id, at: now)
+            self.requestedBecameOpen(id, at: now)
             self.deliver(id)
         case .dialling, .open:
             self.deliver(id)

@@ -69,6 +69,8 @@ public struct SessionStateMachine: Dialect {
 
     var actions: Deque<DialectAction> = []
     var isClosed = false
+    /// A packet of the peer came. A client has the exit's acceptance to begin with.
+    var isConfirmed: Bool
     var lastHeard: NIODeadline
     var lastKeepAlive: NIODeadline
     /// When the oldest packet went out that the peer has not answered in any way.
@@ -99,6 +101,7 @@ public struct SessionStateMachine: Dialect {
         now: Moment
     ) {
         self.role = role
+        self.isConfirmed = role == .client
         self.configuration = configuration
         self.sendLimit = peer.maximumData
         self.peerStreamWindow = peer.maximumStreamData
@@ -134,7 +137,21 @@ public struct SessionStateMachine: Dialect {
         self.liveStreams += 1
         self.control.append(.openStream(id, request))
         self.streamTimers.schedule(id, at: now.monotonic + self.configuration.exitPatience)
+        if self.configuration.opensAtOnce {
+            // Not sent before the driver had its say: first bytes go with the request.
+            self.queuedSince = now.monotonic
+            self.actions.append(.opened(id))
+            self.actions.append(.credit(id, self.configuration.sendBuffer))
+            self.mustGoOn = true
+            return
+        }
         self.pump(at: now)
+    }
+
+    public mutating func assumeSent(_ id: StreamID, _ bytes: Int) {
+        guard let stream = self.streams[id], bytes > 0, UInt64(bytes) <= stream.send.limit else { return }
+        self.streams[id]?.send.assumeSent(bytes)
+        self.sentData += UInt64(bytes)
     }
 
     func makeStream(_ id: StreamID, phase: SessionStream.Phase, at now: Moment) -> SessionStream {
@@ -159,10 +176,14 @@ public struct SessionStateMachine: Dialect {
     mutating func becameOpen(_ id: StreamID, at now: Moment) {
         self.streamTimers.cancel(id)
         self.streams[id]?.lastActivity = now.monotonic
+        defer {
+            if self.isExit || !self.configuration.opensAtOnce {
+                self.actions.append(.credit(id, self.configuration.sendBuffer))
+            }
+        }
         if let timeout = self.configuration.streamIdleTimeout {
             self.streamTimers.schedule(id, at: now.monotonic + timeout)
         }
-        self.actions.append(.credit(id, self.configuration.sendBuffer))
     }
 
     public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {

@@ -47,6 +47,13 @@ struct EntryCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Tell clients that they are connected before the exit said so; failures are resets then. To exits known to speak sessions the first bytes go with the request: whoever gets the exit's key can read those."
+        )
+    )
+    var optimistic = false
+
     @OptionGroup var sessionOptions: SessionOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
@@ -65,6 +72,7 @@ struct EntryCommand: AsyncParsableCommand {
             configuration.relayClient = try self.relayOptions.configuration()
             if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
             configuration.session = try self.sessionOptions.configuration()
+            configuration.isOptimistic = self.optimistic
             configuration.dialectChoice = self.sessionOptions.dialect
             configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
             let logger = self.common.logger("nws.entry")

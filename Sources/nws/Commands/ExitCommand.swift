@@ -57,6 +57,13 @@ struct ExitCommand: AsyncParsableCommand {
     )
     var maxHandshakesPerSecond = 1_000
 
+    @Flag(
+        help: ArgumentHelp(
+            "Pass on first bytes that come with a request. They are passed on once, but have no forward secrecy: whoever gets this exit's key can read them."
+        )
+    )
+    var earlyData = false
+
     @OptionGroup var sessionOptions: SessionOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
@@ -86,6 +93,7 @@ struct ExitCommand: AsyncParsableCommand {
             configuration.session.maximumStreams = self.maxStreams
             configuration.maximumSessions = self.maxSessions
             configuration.handshakesPerSecond = self.maxHandshakesPerSecond
+            configuration.takesEarlyData = self.earlyData
             configuration.dialectChoice = self.sessionOptions.dialect
             configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
             let logger = self.common.logger("nws.exit")

@@ -136,6 +136,13 @@ struct SendStream: Sendable {
         return Chunk(offset: offset, data: data, isFinal: isFinal)
     }
 
+    /// The first bytes, of which none went out here yet, arrived by another way.
+    mutating func assumeSent(_ count: Int) {
+        guard self.sentOffset == 0, self.unsentBytes == 0, count > 0 else { return }
+        self.sentOffset = UInt64(count)
+        self.acknowledged.insert(0..<UInt64(count))
+    }
+
     // MARK: What became of it
 
     /// The packet with this chunk was lost, or is thought to be.
