@@ -155,7 +155,8 @@ let package = Package(
             dependencies: [
                 "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
                 "TestSupport",
-                nio("NIOCore"), nio("NIOPosix"), logging,
+                nio("NIOCore"), nio("NIOPosix"), logging, metrics,
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: settings
         ),

@@ -5,32 +5,49 @@
 
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// A TCP server on loopback that sends everything back, and closes when the client does.
 public final class EchoServer: Sendable {
     private let channel: any Channel
+    private let connections: Count
 
     /// The port that was taken.
     public let port: Int
 
-    private init(channel: any Channel, port: Int) {
+    /// Connections that were made so far.
+    public var connectionCount: Int { self.connections.value }
+
+    private init(channel: any Channel, connections: Count, port: Int) {
         self.channel = channel
+        self.connections = connections
         self.port = port
     }
 
     public static func start() async throws -> EchoServer {
+        let connections = Count()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
+                connections.increment()
+                return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(EchoHandler())
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
-        return EchoServer(channel: channel, port: channel.localAddress?.port ?? 0)
+        return EchoServer(channel: channel, connections: connections, port: channel.localAddress?.port ?? 0)
     }
 
     public func stop() async throws { try await self.channel.close() }
+}
+
+/// A number that several threads count up.
+private final class Count: Sendable {
+    private let count = Mutex(0)
+
+    var value: Int { self.count.withLock { $0 } }
+
+    func increment() { self.count.withLock { $0 += 1 } }
 }
 
 private final class EchoHandler: ChannelInboundHandler {
