@@ -66,7 +66,11 @@ extension RelayConnection {
         guard let publish = self.pending.removeValue(forKey: id) else { return }
         publish.timeout.cancel()
         // Whoever published sends again, in its order, once the relay knows us; see `isWorthRetrying`.
-        if !accepted, reason.prefix == .authRequired { self.authenticate() }
+        var reason = reason
+        if !accepted, reason.prefix == .authRequired, !self.authenticate() {
+            // It knows us, or does not want to: asking again changes nothing.
+            reason = ReasonText(.restricted, reason.text)
+        }
         // A relay that has the event has it; one that had nobody to give it to says so, some with a yes.
         if reason.prefix != .mute, accepted || reason.prefix == .duplicate {
             publish.completion(.accepted)

@@ -105,6 +105,37 @@ def test_relay_limited_in_events_is_paced(sandbox, http):
     assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
 
 
+# Relays that admit only whom they know
+
+
+def member_key(sandbox):
+    keys = sandbox.keys()
+    return keys.public_key().to_hex(), sandbox.write("member.key", keys.secret_key().to_hex())
+
+
+def test_relay_that_refuses_unknown_authors_is_named_and_does_no_harm(sandbox, http):
+    member, _ = member_key(sandbox)
+    open_relay = sandbox.relay()
+    closed = weather(sandbox, sandbox.relay(), "--admit", member)
+    exit_node = sandbox.exit([open_relay.url, closed.url], http.address)
+    entry = sandbox.entry()
+    count = 5 * MEGABYTE
+    for _ in range(2):
+        assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
+    for role in (exit_node, entry):
+        line = role.process.wait_for_log("carries no sessions")
+        assert closed.url in line and "--auth-key" in line
+
+
+def test_relay_that_admits_one_key_carries_sessions_with_it(sandbox, http):
+    member, key_file = member_key(sandbox)
+    closed = weather(sandbox, sandbox.relay(), "--admit", member)
+    exit_node = sandbox.exit([closed.url], http.address, options=("--auth-key", key_file))
+    entry = sandbox.entry("--auth-key", key_file, "--dialect", "session")
+    count = 5 * MEGABYTE
+    assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
+
+
 # Exits that restart
 
 

@@ -4,6 +4,8 @@
 
 `--drop 0.2`   accepts that part of all events and passes none of them on
 `--batch`      delivers every 100 ms what came since, sorted by date and id, as a default strfry does
+`--admit KEY`  takes events only of this author, and of whoever authenticates with it (NIP-42); others are told
+               `auth-required:`, and `restricted:` when they authenticate with another key
 """
 
 import argparse
@@ -23,8 +25,9 @@ BATCH = 0.1
 
 
 class Weather:
-    def __init__(self, upstream, drop, batch):
+    def __init__(self, upstream, drop, batch, admit):
         self.upstream = upstream
+        self.admit = admit
         self.drop = drop
         self.batch = batch
         self.random = random.Random(7)
@@ -38,8 +41,18 @@ class Weather:
         await client.close()
 
     async def to_relay(self, client, relay):
+        is_admitted = False
+        if self.admit:
+            await client.send(json.dumps(["AUTH", "challenge"]))
         async for message in client:
-            if message.startswith('["EVENT",') and self.random.random() < self.drop:
+            if self.admit and message.startswith('["AUTH",'):
+                event = json.loads(message)[1]
+                is_admitted = event["pubkey"] == self.admit
+                await client.send(json.dumps(["OK", event["id"], is_admitted, "" if is_admitted else "restricted: no"]))
+            elif self.admit and not is_admitted and message.startswith('["EVENT",') and self.author(message) != self.admit:
+                event_id = EVENT_ID.search(message).group(1)
+                await client.send(json.dumps(["OK", event_id, False, "auth-required: members only"]))
+            elif message.startswith('["EVENT",') and self.random.random() < self.drop:
                 event_id = EVENT_ID.search(message).group(1)
                 await client.send(json.dumps(["OK", event_id, True, ""]))
             else:
@@ -69,6 +82,10 @@ class Weather:
                 await client.send(message)
 
     @staticmethod
+    def author(message):
+        return json.loads(message)[1]["pubkey"]
+
+    @staticmethod
     def order(message):
         return int(CREATED_AT.search(message).group(1)), EVENT_ID.search(message).group(1)
 
@@ -78,8 +95,9 @@ async def main():
     parser.add_argument("upstream")
     parser.add_argument("--drop", type=float, default=0)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--admit")
     options = parser.parse_args()
-    weather = Weather(options.upstream, options.drop, options.batch)
+    weather = Weather(options.upstream, options.drop, options.batch, options.admit)
     async with serve(weather.serve_client, "127.0.0.1", 0, **OPTIONS) as server:
         host, port = server.sockets[0].getsockname()[:2]
         print(f"relay: ws://{host}:{port}", flush=True)

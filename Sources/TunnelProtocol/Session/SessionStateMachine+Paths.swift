@@ -80,7 +80,8 @@ extension SessionStateMachine {
             if !self.isExit, self.isDeserted, self.nextQuestion == nil { self.nextQuestion = now.monotonic }
         case .rejected(.refused):
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
-            if self.paths[index].health == .active { self.actions.append(.session(.pathRefused(path))) }
+            if !self.paths[index].isRefused { self.actions.append(.session(.pathRefused(path))) }
+            self.paths[index].isRefused = true
             self.doubt(index, at: now)
         case .rejected(.unreachable), .lost:
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
