@@ -22,8 +22,8 @@ final class EntryCore {
     private var associations: [ExitAddress: EntryAssociation] = [:]
     private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
     /// Exits that speak only NIP-74, and until when that is believed.
-    private var plainExits: [PublicKey: NIODeadline] = [:]
-    private var refusedRelays: Set<RelayURL> = []
+    var plainExits: [PublicKey: NIODeadline] = [:]
+    var refusedRelays: Set<RelayURL> = []
     private var nextNumber: UInt64 = 0
     private var isStopped = false
     /// Addresses of relays that names carry.
@@ -31,8 +31,6 @@ final class EntryCore {
 
     /// Keeps connections of different purposes apart. An entry has no long-term key, so it needs but one.
     static let lane = "entry"
-    /// Exits of ``plainExits``.
-    private static let maximumPlainExits = 1_024
 
     /// - Throws: If the pins cannot be read.
     init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
@@ -208,46 +206,6 @@ final class EntryCore {
         association.keys.remove(key)
         self.associationsByKey[key] = nil
         for relay in association.relays { self.pool?.connection(relay)?.removeRecipient(key) }
-    }
-
-    // MARK: What exits speak
-
-    private func opening(with exit: PublicKey) -> EntryAssociation.Opening {
-        switch self.configuration.dialectChoice {
-        case .nip74: return .plain
-        case .session: return .offer(mayFallBack: false)
-        case .auto: break
-        }
-        if self.pins.contains(exit) { return .offer(mayFallBack: false) }
-        if let until = self.plainExits[exit], until > .now() { return .plain }
-        return .offer(mayFallBack: true)
-    }
-
-    func rememberPlain(_ exit: PublicKey) {
-        if self.plainExits.count >= Self.maximumPlainExits {
-            self.plainExits = self.plainExits.filter { $0.value > .now() }
-            if self.plainExits.count >= Self.maximumPlainExits { self.plainExits = [:] }
-        }
-        self.plainExits[exit] = .now() + self.configuration.plainMemory
-    }
-
-    func pin(_ exit: PublicKey) {
-        do {
-            if try !self.pins.insert(exit) { self.logger.warning("too many exits to remember what they speak") }
-        } catch {
-            self.logger.warning("cannot remember that the exit speaks sessions", metadata: ["error": "\(error)"])
-        }
-    }
-
-    /// Says once of a relay that it carries no sessions.
-    func relayRefused(_ url: RelayURL) {
-        guard self.refusedRelays.count < RelayPool.maximumConnections, self.refusedRelays.insert(url).inserted else {
-            return
-        }
-        self.logger.warning(
-            "relay refuses events of unknown authors and carries no sessions; give it a key that it admits (--auth-key)",
-            metadata: ["relay.url": "\(url)"]
-        )
     }
 
     // MARK: Paths
