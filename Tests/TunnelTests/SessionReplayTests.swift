@@ -108,15 +108,15 @@ struct SessionReplayTests {
             try await outbound.write(ByteBuffer(bytes: bytes))
             #expect(try await inbound.read(bytes.count) == bytes)
 
-            // Everything that the first relay saw comes again by the second, in the middle of the session.
+            // Everything that the first relay saw (an offer, its answer, packets of the session) comes again by the second, in the middle of the session.
             let recorded = spies[0].recorded.withLock { $0 }
-            #expect(recorded.count > 6)
+            #expect(recorded.count > 2)
             let before = Self.rejected("duplicate")
             var passedOn: Int64 = 0
             for event in recorded {
                 if try await spies[1].ask(ClientMessage.encodeEvent(event.event)) { passedOn += 1 }
             }
-            #expect(passedOn > 6)
+            #expect(passedOn > 1)
             // Whoever is asked for later is answered later: by then both ends have seen it all.
             try await outbound.write(ByteBuffer(bytes: [7]))
             #expect(try await inbound.read(1) == [7])
@@ -129,7 +129,7 @@ struct SessionReplayTests {
             #expect(try await inbound.readToEnd().isEmpty)
             return passedOn
         }
-        #expect(passedOn > 6)
+        #expect(passedOn > 1)
         #expect(server.connectionCount == 1)
         try await tunnel.stop()
         try await hostile.stop()
