@@ -4,6 +4,7 @@
 //
 
 import ArgumentParser
+import Foundation
 
 /// The program: one subcommand for each role.
 @main
@@ -16,7 +17,9 @@ struct NWS: AsyncParsableCommand {
             reaches it through a local SOCKS5 proxy (nws entry). Every byte travels as encrypted, signed Nostr \
             events (NIP-74), through relays that neither side has to trust. nws relay is such a relay.
 
-            Options win over environment variables, and those over a .env file in the working directory.
+            Every option can also be set by an environment variable (--max-streams: NWS_MAX_STREAMS; lists are \
+            separated by ;), by a .env file in the working directory, and by a YAML file that --config names \
+            (max-streams: 100). The first of those that names an option wins.
             """,
         version: Version.text,
         subcommands: [
@@ -25,6 +28,34 @@ struct NWS: AsyncParsableCommand {
             DemoServiceCommand.self,
         ]
     )
+
+    /// Parses what the command line, the environment and the file say together, and runs the command.
+    static func main() async {
+        let layered: LayeredArguments
+        do {
+            layered = try LayeredArguments.current()
+        } catch {
+            Console.error("nws: \(error)")
+            Self.exit(withError: (error as? CommandError)?.status ?? ExitStatus.failure)
+        }
+        do {
+            var command = try Self.parseAsRoot(layered.arguments)
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            let message = Self.message(for: error)
+            let explained = LayeredArguments.explaining(message)
+            if explained != message {
+                // Not a slip of the hand on the command line, but a configuration that cannot be used.
+                Console.error("nws: \(explained)")
+                Self.exit(withError: ExitStatus.configuration)
+            }
+            Self.exit(withError: error)
+        }
+    }
 }
 
 /// The version of this program.

@@ -38,7 +38,7 @@ struct WholeTunnel: Sendable {
         var exitConfiguration = ExitConfiguration(
             secretKey: .generate(),
             relays: [try RelayURL(relay.url)],
-            backend: ExitConfiguration.Backend(host: "127.0.0.1", port: backendPort)
+            services: ExitServices(fallback: .tcp(host: "127.0.0.1", port: backendPort))
         )
         exitChange(&exitConfiguration)
         let exit = try await ExitService.start(exitConfiguration, on: group.next(), logger: logger)

@@ -24,21 +24,27 @@ struct BackendDialer {
 
     /// Connects, trying each address; `splice` is in the pipeline before the first byte.
     func dial(
-        _ backend: ExitConfiguration.Backend,
+        _ backend: Backend,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
         let timeout = self.timeout
         @Sendable func connect(_ address: SocketAddress) -> EventLoopFuture<any Channel> {
-            ClientBootstrap(group: loop)
+            let bootstrap = ClientBootstrap(group: loop)
                 .connectTimeout(timeout)
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelOption(.allowRemoteHalfClosure, value: true)
                 .channelOption(.autoRead, value: false)
                 .channelOption(.maxMessagesPerRead, value: 1)
-                .connect(to: address)
+            guard address.protocol != .unix else { return bootstrap.connect(to: address) }
+            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(to: address)
         }
-        return self.resolver.resolve(host: backend.host, port: backend.port, on: loop).flatMap { addresses in
+        let addresses: EventLoopFuture<[SocketAddress]>
+        switch backend {
+        case .tcp(let host, let port): addresses = self.resolver.resolve(host: host, port: port, on: loop)
+        case .unix(let path):
+            addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
+        }
+        return addresses.flatMap { addresses in
             var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
             for address in addresses {
                 attempt = attempt.flatMapError { error in
@@ -56,7 +62,8 @@ struct BackendDialer {
     /// What a failed dial means to the client.
     static func end(for error: any Error) -> StreamEnd {
         switch error {
-        case let error as IOError where error.errnoCode == ECONNREFUSED: .refused
+        // A Unix socket that is not there is a service that is not there.
+        case let error as IOError where [ECONNREFUSED, ENOENT].contains(error.errnoCode): .refused
         case let error as IOError where error.errnoCode == ETIMEDOUT: .timedOut
         case ChannelError.connectTimeout: .timedOut
         default: .unreachable

@@ -11,24 +11,9 @@ public import TunnelProtocol
 
 /// What an exit serves and where it listens.
 public struct ExitConfiguration: Sendable {
-    /// Name or address and port of the service.
-    public struct Backend: Hashable, Sendable, CustomStringConvertible {
-        public let host: String
-        public let port: Int
-
-        public init(host: String, port: Int) {
-            self.host = host
-            self.port = port
-        }
-
-        public var description: String {
-            self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
-        }
-    }
-
     public var secretKey: SecretKey
     public var relays: [RelayURL]
-    public var backend: Backend
+    public var services: ExitServices
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
     public var session = SessionConfiguration()
@@ -60,9 +45,9 @@ public struct ExitConfiguration: Sendable {
     /// How long a client key is remembered after its last stream.
     public var lingering: TimeAmount = .seconds(60)
 
-    public init(secretKey: SecretKey, relays: [RelayURL], backend: Backend) {
+    public init(secretKey: SecretKey, relays: [RelayURL], services: ExitServices) {
         self.secretKey = secretKey
         self.relays = relays
-        self.backend = backend
+        self.services = services
     }
 }

@@ -13,7 +13,7 @@ import TunnelProtocol
 
 /// Everything of an exit that lives on its loop: its relays, its clients, and their connections to the backend.
 final class ExitCore {
-    private let configuration: ExitConfiguration
+    private var configuration: ExitConfiguration
     private let loop: any EventLoop
     private let logger: Logger
     private let metrics = TunnelMetrics()
@@ -113,6 +113,11 @@ final class ExitCore {
         for link in self.links.values { link.close(.shuttingDown) }
         self.links = [:]
         self.firstRelay.fail(RelayConnectionError.stopped)
+    }
+
+    /// Takes what can change while streams run.
+    func update(_ configuration: ExitConfiguration) {
+        self.configuration.services = configuration.services
     }
 
     /// Closes the relays once the last messages of ``stop()`` had time to leave.
@@ -262,16 +267,22 @@ final class ExitCore {
         return nil
     }
 
-    /// Connects a stream to the backend, whatever destination it names.
+    /// Connects a stream to the service on its port, whatever destination it names.
     private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
         if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
+        guard let backend = self.configuration.services.backend(for: request.port) else {
+            self.logger.info(
+                "stream refused: no service on that port",
+                metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
+            )
+            return .refused(.refused)
+        }
         if self.streamCount >= self.configuration.maximumStreams { self.evictSilentStream() }
         guard !self.isStopped, max(self.streamCount, self.dialCount) < self.configuration.maximumStreams else {
             self.logger.warning("stream refused: too many")
             return .refused(.tooManyStreams)
         }
         self.streamCount += 1
-        let backend = self.configuration.backend
         let startedAt = NIODeadline.now()
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)

@@ -51,6 +51,12 @@ public final class ExitService: Sendable {
         try await self.firstRelay.get()
     }
 
+    /// Takes what can change while streams run: services.
+    public func update(_ configuration: ExitConfiguration) async throws {
+        let core = self.core
+        try await self.loop.submit { core.value.update(configuration) }.get()
+    }
+
     /// Ends all streams, tells the clients, and closes the relays.
     public func stop() async throws {
         let core = self.core

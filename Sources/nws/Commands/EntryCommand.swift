@@ -14,7 +14,7 @@ import Tunnel
 import TunnelProtocol
 
 /// `nws entry`
-struct EntryCommand: AsyncParsableCommand {
+struct EntryCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "entry",
         abstract: "Run a local SOCKS5 proxy to .nostr names.",
@@ -58,53 +58,57 @@ struct EntryCommand: AsyncParsableCommand {
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
 
-    func run() async throws {
-        try await reportingErrors {
-            ProcessSetup.raiseFileLimit()
-            let settings = try Settings()
-            try settings.refuseUnsupported()
-            let address = try HostAndPort(self.listen, source: "--listen")
-            var configuration = EntryConfiguration()
-            configuration.host = address.host
-            configuration.port = address.port
-            configuration.relays = try settings.relays(self.relay)
-            configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
-            configuration.relayClient = try self.relayOptions.configuration()
-            if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
-            configuration.session = try self.sessionOptions.configuration()
-            configuration.isOptimistic = self.optimistic
-            configuration.dialectChoice = self.sessionOptions.dialect
-            configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
-            let logger = self.common.logger("nws.entry")
-            configuration.pinsFile = StateFolder.file(
-                StateFolder.pins,
-                purpose: "what exits speak is remembered until this process ends",
+    static let reloadable: Set<String> = []
+
+    func makeConfiguration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
+        try settings.refuseUnsupported()
+        let address = try HostAndPort(self.listen, source: "--listen")
+        var configuration = EntryConfiguration()
+        configuration.host = address.host
+        configuration.port = address.port
+        configuration.relays = try settings.relays(self.relay)
+        configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
+        configuration.relayClient = try self.relayOptions.configuration()
+        if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
+        configuration.session = try self.sessionOptions.configuration()
+        configuration.isOptimistic = self.optimistic
+        configuration.dialectChoice = self.sessionOptions.dialect
+        configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
+        configuration.pinsFile = StateFolder.file(
+            StateFolder.pins,
+            purpose: "what exits speak is remembered until this process ends",
+            logger: logger
+        )
+        return configuration
+    }
+
+    func start(
+        _ configuration: EntryConfiguration,
+        logger: Logger,
+        running: @Sendable (EntryService) -> Void
+    ) async throws {
+        let service: EntryService
+        do {
+            service = try await EntryService.start(
+                configuration,
+                on: MultiThreadedEventLoopGroup.singleton.next(),
                 logger: logger
             )
-            let ready = configuration
-            let listen = self.listen
-            let service = Mutex<EntryService?>(nil)
-            try await ProcessSetup.runUntilSignal {
-                let started: EntryService
-                do {
-                    started = try await EntryService.start(
-                        ready,
-                        on: MultiThreadedEventLoopGroup.singleton.next(),
-                        logger: logger
-                    )
-                } catch {
-                    throw ProcessSetup.bindError(error, address: listen)
-                }
-                service.withLock { $0 = started }
-                let host = started.localAddress.ipAddress ?? address.host
-                let shown = "\(host.contains(":") ? "[\(host)]" : host):\(started.localAddress.port ?? 0)"
-                logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(ready.relays.count)"])
-                Console.line("socks: \(shown)")
-            } stop: {
-                try await service.withLock { $0 }?.stop()
-                logger.info("entry stopped")
-            }
+        } catch {
+            throw ProcessSetup.bindError(error, address: self.listen)
         }
+        running(service)
+        let host = service.localAddress.ipAddress ?? configuration.host
+        let shown = "\(host.contains(":") ? "[\(host)]" : host):\(service.localAddress.port ?? 0)"
+        logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(configuration.relays.count)"])
+        Console.line("socks: \(shown)")
+    }
+
+    static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}
+
+    static func stop(_ running: EntryService, logger: Logger) async throws {
+        try await running.stop()
+        logger.info("entry stopped")
     }
 
     private static func credentials(_ path: String) throws -> SOCKS5HandshakeStateMachine.Credentials {

@@ -15,14 +15,14 @@ import Tunnel
 import TunnelProtocol
 
 /// `nws exit`
-struct ExitCommand: AsyncParsableCommand {
+struct ExitCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "exit",
         abstract: "Make a service reachable through relays.",
         discussion: """
-            Connects to the relays and carries TCP between clients and the backend. As soon as one relay took the \
+            Connects to the relays and carries TCP between clients and services. As soon as one relay took the \
             subscription it prints 'pubkey:', 'npub:', 'name:' and 'nprofile:'; give the name to clients. It dials \
-            nothing but the backend, whatever a client asks for.
+            nothing but its services, whatever a client asks for.
             """
     )
 
@@ -32,7 +32,21 @@ struct ExitCommand: AsyncParsableCommand {
     )
     var relay: [String] = []
 
-    @Option(help: ArgumentHelp("Service to connect to. [BACKEND_HOST]", valueName: "host:port"))
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Service for one port: 22=127.0.0.1:22, or 80=unix:/run/web.sock; repeat for several.",
+            valueName: "port=host:port"
+        )
+    )
+    var service: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Service for every port that has none of its own: HOST:PORT or unix:PATH. [BACKEND_HOST]",
+            valueName: "host:port"
+        )
+    )
     var backend: String?
 
     @Option(
@@ -68,87 +82,103 @@ struct ExitCommand: AsyncParsableCommand {
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
 
-    func run() async throws {
-        try await reportingErrors {
-            ProcessSetup.raiseFileLimit()
-            let settings = try Settings()
-            try settings.refuseUnsupported()
-            let relays = try settings.relays(self.relay)
-            guard !relays.isEmpty else {
-                throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
-            }
-            guard let backend = try settings.backend(self.backend) else {
-                throw CommandError.configuration("no service: give --backend HOST:PORT, or set BACKEND_HOST")
-            }
-            let key = try self.key(settings)
-            var configuration = ExitConfiguration(secretKey: key, relays: relays, backend: backend)
-            configuration.relayClient = try self.relayOptions.configuration()
-            for (value, option) in [
-                (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
-                (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),
-            ] where !(1...1_000_000).contains(value) {
-                throw CommandError.configuration("\(option): expected 1 to 1000000")
-            }
-            configuration.session = try self.sessionOptions.configuration()
-            configuration.session.maximumStreams = self.maxStreams
-            configuration.maximumSessions = self.maxSessions
-            configuration.handshakesPerSecond = self.maxHandshakesPerSecond
-            configuration.takesEarlyData = self.earlyData
-            configuration.dialectChoice = self.sessionOptions.dialect
-            configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
-            let logger = self.common.logger("nws.exit")
-            configuration.replayFile = StateFolder.file(
-                "connects-\(key.publicKey.hex.prefix(16))",
-                purpose: "a restart forgets which CONNECTs were dialled, and a relay could have them dialled again",
-                logger: logger
-            )
-            let ready = configuration
-            let service = Mutex<ExitService?>(nil)
-            try await ProcessSetup.runUntilSignal {
-                let started = try await ExitService.start(
-                    ready,
-                    on: MultiThreadedEventLoopGroup.singleton.next(),
-                    logger: logger
-                )
-                service.withLock { $0 = started }
-                let name = started.name
-                for relay in name.relaysLeftOut {
-                    logger.warning(
-                        "relay does not fit the name; the nprofile carries it",
-                        metadata: ["relay.url": "\(relay)"]
-                    )
-                }
-                logger.info(
-                    "exit starting",
-                    metadata: ["domain": "\(name.encoded)", "backend": "\(ready.backend)", "relays": "\(relays.count)"]
-                )
-                try await started.ready()
-                logger.info("exit started", metadata: ["domain": "\(name.encoded)"])
-                Console.line("pubkey: \(name.publicKey.hex)")
-                Console.line("npub: \(name.publicKey.npub)")
-                Console.line("name: \(name.encoded)")
-                Console.line("nprofile: \(name.nprofile)")
-            } stop: {
-                try await service.withLock { $0 }?.stop()
-                logger.info("exit stopped")
-            }
+    static let reloadable: Set<String> = ["service", "backend"]
+
+    func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
+        try settings.refuseUnsupported()
+        let relays = try settings.relays(self.relay)
+        guard !relays.isEmpty else {
+            throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
         }
+        let services = try settings.services(self.service, backend: self.backend)
+        guard !services.isEmpty else {
+            throw CommandError.configuration(
+                "no service: give --service PORT=HOST:PORT or --backend HOST:PORT, or set BACKEND_HOST"
+            )
+        }
+        let key = try self.key(settings)
+        var configuration = ExitConfiguration(secretKey: key, relays: relays, services: services)
+        configuration.relayClient = try self.relayOptions.configuration()
+        for (value, option) in [
+            (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
+            (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),
+        ] where !(1...1_000_000).contains(value) {
+            throw CommandError.configuration("\(option): expected 1 to 1000000")
+        }
+        configuration.session = try self.sessionOptions.configuration()
+        configuration.session.maximumStreams = self.maxStreams
+        configuration.maximumSessions = self.maxSessions
+        configuration.handshakesPerSecond = self.maxHandshakesPerSecond
+        configuration.takesEarlyData = self.earlyData
+        configuration.dialectChoice = self.sessionOptions.dialect
+        configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
+        configuration.replayFile = StateFolder.file(
+            "connects-\(key.publicKey.hex.prefix(16))",
+            purpose: "a restart forgets which CONNECTs were dialled, and a relay could have them dialled again",
+            logger: logger
+        )
+        return configuration
+    }
+
+    func start(
+        _ configuration: ExitConfiguration,
+        logger: Logger,
+        running: @Sendable (ExitService) -> Void
+    ) async throws {
+        try self.lockKey()
+        let service = try await ExitService.start(
+            configuration,
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: logger
+        )
+        running(service)
+        let name = service.name
+        for relay in name.relaysLeftOut {
+            logger.warning(
+                "relay does not fit the name; the nprofile carries it",
+                metadata: ["relay.url": "\(relay)"]
+            )
+        }
+        logger.info(
+            "exit starting",
+            metadata: [
+                "domain": "\(name.encoded)", "services": "\(configuration.services)",
+                "relays": "\(configuration.relays.count)",
+            ]
+        )
+        try await service.ready()
+        logger.info("exit started", metadata: ["domain": "\(name.encoded)"])
+        Console.line("pubkey: \(name.publicKey.hex)")
+        Console.line("npub: \(name.publicKey.npub)")
+        Console.line("name: \(name.encoded)")
+        Console.line("nprofile: \(name.nprofile)")
+    }
+
+    static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {
+        try await running.update(configuration)
+    }
+
+    static func stop(_ running: ExitService, logger: Logger) async throws {
+        try await running.stop()
+        logger.info("exit stopped")
     }
 
     /// The key file wins over the environment, and that over the state folder.
+    private func keyFile(_ settings: Settings) -> KeyFile? {
+        if let path = self.keyFile { return KeyFile(path: path) }
+        return settings["NOSTR_PRIVATE_KEY"] == nil ? .stateFile() : nil
+    }
+
     private func key(_ settings: Settings) throws -> SecretKey {
-        if let path = self.keyFile {
-            let file = KeyFile(path: path)
-            let key = try file.readOrCreate()
-            try file.lock()
-            return key
+        if let file = self.keyFile(settings) {
+            // A check leaves nothing behind.
+            return self.common.checkConfig && !file.exists ? .generate() : try file.readOrCreate()
         }
-        if let text = settings["NOSTR_PRIVATE_KEY"] {
-            return try KeyFile.parse(text, source: "NOSTR_PRIVATE_KEY")
-        }
-        let file = KeyFile.stateFile()
-        let key = try file.readOrCreate()
-        try file.lock()
-        return key
+        return try KeyFile.parse(settings["NOSTR_PRIVATE_KEY"] ?? "", source: "NOSTR_PRIVATE_KEY")
+    }
+
+    /// Two exits with one key would both answer.
+    private func lockKey() throws {
+        try self.keyFile(Settings())?.lock()
     }
 }

@@ -11,7 +11,7 @@ import NostrRelay
 import Synchronization
 
 /// `nws relay`
-struct RelayCommand: AsyncParsableCommand {
+struct RelayCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "relay",
         abstract: "Run a Nostr relay made for tunnels.",
@@ -76,45 +76,50 @@ struct RelayCommand: AsyncParsableCommand {
         }
     }
 
-    func run() async throws {
-        try await reportingErrors {
-            ProcessSetup.raiseFileLimit()
-            let address = try HostAndPort(self.listen, source: "--listen")
-            var configuration = RelayConfiguration(host: address.host, port: address.port)
-            configuration.name = self.name
-            if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
-            configuration.limits.messageLength = self.maxMessageLength
-            configuration.limits.eventLength = min(self.maxEventLength, self.maxMessageLength)
-            configuration.limits.subscriptions = self.maxSubscriptions
-            configuration.limits.filters = self.maxFilters
-            configuration.limits.eventsPerSecond = self.maxEventsPerSecond
-            configuration.limits.eventBurst = self.maxEventsPerSecond * 2
-            configuration.limits.outboundBytes = self.maxOutboundBytes
-            configuration.limits.connections = self.maxConnections
-            configuration.limits.connectionsPerAddress = self.maxConnectionsPerAddress
-            configuration.limits.storedEvents = self.maxStoredEvents
-            let ready = configuration
-            let logger = self.common.logger("nws.relay")
-            let listen = self.listen
-            let server = Mutex<RelayServer?>(nil)
-            try await ProcessSetup.runUntilSignal {
-                let started: RelayServer
-                do {
-                    started = try await RelayServer.start(
-                        ready,
-                        on: MultiThreadedEventLoopGroup.singleton,
-                        logger: logger
-                    )
-                } catch {
-                    throw ProcessSetup.bindError(error, address: listen)
-                }
-                server.withLock { $0 = started }
-                logger.info("relay started", metadata: ["url": "\(started.url)"])
-                Console.line("relay: \(started.url)")
-            } stop: {
-                try await server.withLock { $0 }?.stop()
-                logger.info("relay stopped")
-            }
+    static let reloadable: Set<String> = []
+
+    func makeConfiguration(_ settings: Settings, logger: Logger) throws -> RelayConfiguration {
+        let address = try HostAndPort(self.listen, source: "--listen")
+        var configuration = RelayConfiguration(host: address.host, port: address.port)
+        configuration.name = self.name
+        if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
+        configuration.limits.messageLength = self.maxMessageLength
+        configuration.limits.eventLength = min(self.maxEventLength, self.maxMessageLength)
+        configuration.limits.subscriptions = self.maxSubscriptions
+        configuration.limits.filters = self.maxFilters
+        configuration.limits.eventsPerSecond = self.maxEventsPerSecond
+        configuration.limits.eventBurst = self.maxEventsPerSecond * 2
+        configuration.limits.outboundBytes = self.maxOutboundBytes
+        configuration.limits.connections = self.maxConnections
+        configuration.limits.connectionsPerAddress = self.maxConnectionsPerAddress
+        configuration.limits.storedEvents = self.maxStoredEvents
+        return configuration
+    }
+
+    func start(
+        _ configuration: RelayConfiguration,
+        logger: Logger,
+        running: @Sendable (RelayServer) -> Void
+    ) async throws {
+        let server: RelayServer
+        do {
+            server = try await RelayServer.start(
+                configuration,
+                on: MultiThreadedEventLoopGroup.singleton,
+                logger: logger
+            )
+        } catch {
+            throw ProcessSetup.bindError(error, address: self.listen)
         }
+        running(server)
+        logger.info("relay started", metadata: ["url": "\(server.url)"])
+        Console.line("relay: \(server.url)")
+    }
+
+    static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {}
+
+    static func stop(_ running: RelayServer, logger: Logger) async throws {
+        try await running.stop()
+        logger.info("relay stopped")
     }
 }

@@ -3,11 +3,19 @@
 // SPDX-License-Identifier: MIT
 //
 
+import ArgumentParser
 import Foundation
 import Logging
 
-/// Log lines for people and for grep: time, level, message, `key=value` in alphabetical order.
+/// Log lines for people and for grep (time, level, message, `key=value` in alphabetical order), or for programs (an object
+/// of JSON).
 struct ConsoleLogHandler: LogHandler {
+    /// How lines look.
+    enum Format: String, CaseIterable, ExpressibleByArgument {
+        case text, json
+    }
+
+    let format: Format
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info
     var metadataProvider: Logger.MetadataProvider?
@@ -20,10 +28,25 @@ struct ConsoleLogHandler: LogHandler {
     func log(event: LogEvent) {
         var merged = self.metadata
         if let metadata = event.metadata { merged.merge(metadata) { _, new in new } }
+        if self.format == .json {
+            Console.error(Self.json(event, merged))
+            return
+        }
         let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
         let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         let parts = [time, event.level.rawValue, Self.printable(event.message.description)] + pairs
         Console.error(parts.joined(separator: " "))
+    }
+
+    private static func json(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {
+        var fields = metadata.mapValues { "\($0)" }
+        fields["time"] = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+        fields["level"] = event.level.rawValue
+        fields["message"] = event.message.description
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Strings always encode.
+        return (try? encoder.encode(fields)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
     }
 
     /// Values with spaces or quotes are quoted.

@@ -40,7 +40,7 @@ func reportingErrors<Result>(_ body: () async throws -> Result) async throws -> 
     do {
         return try await body()
     } catch let error as CommandError {
-        Console.error("nws: \(error.message)")
+        Console.error("nws: \(LayeredArguments.explaining(error.message))")
         throw error.status
     } catch let error as ExitCode {
         throw error

@@ -22,6 +22,15 @@ struct CommonOptions: ParsableArguments {
     @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
     var logLevel: LogLevel = .info
 
+    @Option(help: "How log lines are written: text or json.")
+    var logFormat: ConsoleLogHandler.Format = .text
+
+    @Option(help: ArgumentHelp("YAML file with options of this command; see above. [NWS_CONFIG]", valueName: "file"))
+    var config: String?
+
+    @Flag(help: "Check options, files and keys, say what is wrong, and end.")
+    var checkConfig = false
+
     /// The levels of swift-log.
     enum LogLevel: String, CaseIterable, ExpressibleByArgument {
         case trace, debug, info, notice, warning, error
@@ -31,7 +40,8 @@ struct CommonOptions: ParsableArguments {
 
     /// The logger of a role.
     func logger(_ label: String) -> Logger {
-        var logger = Logger(label: label) { _ in ConsoleLogHandler() }
+        let format = self.logFormat
+        var logger = Logger(label: label) { _ in ConsoleLogHandler(format: format) }
         logger.logLevel = self.logLevel.level
         return logger
     }
@@ -56,26 +66,47 @@ enum ProcessSetup {
     }
 
     /// Longest time from the first signal to the end.
-    static let shutdownDeadline: Duration = .seconds(4)
+    static let shutdownDeadline: Duration = .seconds(30)
+    /// How often files are looked at.
+    private static let watchInterval: Duration = .seconds(1)
 
-    /// Runs a role until SIGINT or SIGTERM, then stops it.
+    /// Runs a role until SIGINT or SIGTERM, then stops it. A second signal ends the process at once.
     ///
     /// - Parameters:
     ///   - start: Starts the role and returns once it is ready, or throws.
+    ///   - reload: Called for SIGHUP (true), and every second (false) to look for changes.
     ///   - stop: Ends it; called also while `start` still waits.
     static func runUntilSignal(
         start: @escaping @Sendable () async throws -> Void,
+        reload: @escaping @Sendable (_ isForced: Bool) async -> Void = { _ in },
         stop: @escaping @Sendable () async throws -> Void
     ) async throws {
-        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
         try await withThrowingTaskGroup(of: Bool.self) { group in
+            let (requests, request) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
             group.addTask {
-                for await _ in signals { return true }
+                var isStopping = false
+                for await signal in signals {
+                    if signal == .sighup {
+                        if !isStopping { await reload(true) }
+                        continue
+                    }
+                    if isStopping { endProcess(1) }
+                    isStopping = true
+                    request.yield()
+                }
+                return false
+            }
+            group.addTask {
+                for await _ in requests { break }
                 return true
             }
             group.addTask {
                 try await start()
-                return false
+                while true {
+                    try await Task.sleep(for: Self.watchInterval)
+                    await reload(false)
+                }
             }
             while let wasSignal = try await group.next() {
                 if wasSignal { break }

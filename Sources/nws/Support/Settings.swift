@@ -25,6 +25,9 @@ struct Settings {
         self.values = values.merging(environment) { _, new in new }
     }
 
+    /// All of them.
+    var all: [String: String] { self.values }
+
     /// A value that is set and not empty.
     subscript(name: String) -> String? {
         guard let value = self.values[name]?.trimmingCharacters(in: .whitespaces), !value.isEmpty else { return nil }
@@ -75,13 +78,42 @@ struct Settings {
     }
 
     /// `BACKEND_HOST`, under the option.
-    func backend(_ option: String?) throws -> ExitConfiguration.Backend? {
+    func backend(_ option: String?) throws -> Backend? {
         guard
             let (text, source) = option.map({ ($0, "--backend") }) ?? self["BACKEND_HOST"].map({ ($0, "BACKEND_HOST") })
         else { return nil }
+        return try Self.backend(text, source: source)
+    }
+
+    /// `HOST:PORT`, or `unix:PATH`.
+    static func backend(_ text: String, source: String) throws -> Backend {
+        if text.hasPrefix("unix:") {
+            let path = String(text.dropFirst("unix:".count))
+            // What a socket address has room for.
+            guard path.hasPrefix("/"), path.utf8.count < 108 else {
+                throw CommandError.configuration("\(source): \(text): expected unix: and an absolute path of at most 107 bytes")
+            }
+            return .unix(path: path)
+        }
         let address = try HostAndPort(text, source: source)
         guard address.port > 0 else { throw CommandError.configuration("\(source): the port of \(text) is 0") }
-        return ExitConfiguration.Backend(host: address.host, port: address.port)
+        return .tcp(host: address.host, port: address.port)
+    }
+
+    /// `PORT=BACKEND` of each `--service`, and the backend for all other ports.
+    func services(_ options: [String], backend: String?) throws -> ExitServices {
+        var services = ExitServices(fallback: try self.backend(backend))
+        for option in options {
+            let parts = option.split(separator: "=", maxSplits: 1).map(String.init)
+            guard parts.count == 2, let port = UInt16(parts[0]), port > 0 else {
+                throw CommandError.configuration("--service: \(option): expected PORT=HOST:PORT or PORT=unix:PATH")
+            }
+            guard services.byPort[port] == nil else {
+                throw CommandError.configuration("--service: port \(port) has two backends")
+            }
+            services.byPort[port] = try Self.backend(parts[1], source: "--service")
+        }
+        return services
     }
 
     /// Settings of the reference that this version has no answer to yet are refused, not ignored.

@@ -1,0 +1,55 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Where a service behind an exit listens.
+public enum Backend: Hashable, Sendable {
+    /// Name or address and port.
+    case tcp(host: String, port: Int)
+    /// Path of a Unix socket.
+    case unix(path: String)
+}
+
+extension Backend: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+}
+
+/// The services of an exit by the port that clients ask for.
+public struct ExitServices: Hashable, Sendable {
+    /// Each port's backend.
+    public var byPort: [UInt16: Backend]
+    /// What every other port gets; nil for nothing.
+    public var fallback: Backend?
+
+    public init(_ byPort: [UInt16: Backend] = [:], fallback: Backend? = nil) {
+        self.byPort = byPort
+        self.fallback = fallback
+    }
+
+    public var isEmpty: Bool { self.byPort.isEmpty && self.fallback == nil }
+
+    /// The backend of a port; nil if there is none.
+    ///
+    /// - Parameter port: Nil where the client's protocol cannot name one, as in plain NIP-74: then what serves all ports,
+    ///   or the only service, or the one at port 80.
+    public func backend(for port: UInt16?) -> Backend? {
+        guard let port else {
+            return self.fallback ?? (self.byPort.count == 1 ? self.byPort.first?.value : self.byPort[80])
+        }
+        return self.byPort[port] ?? self.fallback
+    }
+}
+
+extension ExitServices: CustomStringConvertible {
+    /// In the form of the option: `22=127.0.0.1:22 *=127.0.0.1:8080`.
+    public var description: String {
+        let services = self.byPort.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        return (services + (self.fallback.map { ["*=\($0)"] } ?? [])).joined(separator: " ")
+    }
+}

@@ -1,0 +1,96 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+
+/// What the program's own declarations say of its commands and options, so that a file, the environment, completions and
+/// manual pages need no second list of them.
+struct OptionCatalog {
+    /// One option or flag of a command, or an argument without a name.
+    struct Option: Decodable {
+        struct Name: Decodable {
+            let kind: String
+            let name: String
+        }
+
+        let kind: String
+        let isRepeating: Bool
+        let isOptional: Bool
+        let names: [Name]?
+        let valueName: String?
+        let defaultValue: String?
+        let abstract: String?
+        let shouldDisplay: Bool
+        let allValues: [String]?
+
+        /// Without the dashes; nil for an argument without a name.
+        var name: String? { self.names?.first { $0.kind == "long" }?.name }
+        var isFlag: Bool { self.kind == "flag" }
+
+        /// The environment variable that sets it.
+        var variable: String? { self.name.map(OptionCatalog.variable) }
+    }
+
+    /// A command with its subcommands.
+    struct Command: Decodable {
+        let commandName: String
+        let abstract: String?
+        let discussion: String?
+        let shouldDisplay: Bool
+        let subcommands: [Command]?
+        let arguments: [Option]?
+
+        /// Options that a file or the environment can set.
+        var settings: [Option] {
+            (self.arguments ?? []).filter { option in
+                guard let name = option.name else { return false }
+                return !OptionCatalog.commandLineOnly.contains(name)
+            }
+        }
+
+        func option(_ name: String) -> Option? { self.settings.first { $0.name == name } }
+    }
+
+    private struct Tool: Decodable {
+        let command: Command
+    }
+
+    /// Options about the command line itself.
+    static let commandLineOnly: Set<String> = ["help", "version", "config", "check-config", "generate-completion-script"]
+
+    let root: Command
+
+    /// - Throws: If the argument parser describes itself in a form that is not known here.
+    init() throws {
+        self.root = try JSONDecoder().decode(Tool.self, from: Data(NWS._dumpHelp().utf8)).command
+    }
+
+    /// The variable of an option: `max-streams` has `NWS_MAX_STREAMS`.
+    static func variable(_ name: String) -> String {
+        "NWS_" + name.uppercased().replacingOccurrences(of: "-", with: "_")
+    }
+
+    /// The command that arguments choose, and how many of them do so.
+    func command(of arguments: [String]) -> (command: Command, depth: Int) {
+        var command = self.root
+        var depth = 0
+        while depth < arguments.count,
+            let next = command.subcommands?.first(where: { $0.commandName == arguments[depth] })
+        {
+            command = next
+            depth += 1
+        }
+        return (command, depth)
+    }
+
+    /// Variables of all commands.
+    var variables: Set<String> {
+        func all(_ command: Command) -> [String] {
+            command.settings.compactMap(\.variable) + (command.subcommands ?? []).flatMap(all)
+        }
+        return Set(all(self.root))
+    }
+}

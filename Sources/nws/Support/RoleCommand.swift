@@ -1,0 +1,119 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import Synchronization
+
+/// A command that runs until a signal, and takes a new configuration meanwhile: SIGHUP, or a change of its file or of a
+/// file that its options name.
+protocol RoleCommand: AsyncParsableCommand, Sendable {
+    associatedtype Configuration: Sendable
+    associatedtype Running: Sendable
+
+    /// Options that take effect without a restart.
+    static var reloadable: Set<String> { get }
+    var common: CommonOptions { get }
+
+    /// Checks the options and reads what they name.
+    func makeConfiguration(_ settings: Settings, logger: Logger) throws -> Configuration
+    /// Files whose change is a change of the configuration.
+    func watchedFiles(_ configuration: Configuration) -> [String]
+    /// Starts the role. `running` has to be told before anything is waited for, so that a signal can end it.
+    func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
+    /// Takes what can change from `configuration`.
+    static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
+    static func stop(_ running: Running, logger: Logger) async throws
+}
+
+extension RoleCommand {
+    func watchedFiles(_ configuration: Configuration) -> [String] { [] }
+
+    func run() async throws {
+        try await reportingErrors {
+            ProcessSetup.raiseFileLimit()
+            let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
+            let configuration = try self.makeConfiguration(Settings(), logger: logger)
+            if self.common.checkConfig {
+                Console.line("configuration: ok")
+                return
+            }
+            let running = Mutex<Running?>(nil)
+            let reloader = Mutex(Reloader<Self>(files: self.files(configuration)))
+            try await ProcessSetup.runUntilSignal {
+                try await self.start(configuration, logger: logger) { started in running.withLock { $0 = started } }
+            } reload: { isForced in
+                guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
+                do {
+                    let layered = try LayeredArguments.current()
+                    let command = try Self.parse(layered.ofCommand)
+                    let configuration = try command.makeConfiguration(Settings(), logger: logger)
+                    try await Self.reload(current, configuration, logger: logger)
+                    let fixed = reloader.withLock { $0.took(layered, files: command.files(configuration)) }
+                    logger.notice("configuration reloaded")
+                    if !fixed.isEmpty {
+                        logger.warning(
+                            "some changes take effect only after a restart",
+                            metadata: ["options": "\(fixed.joined(separator: " "))"]
+                        )
+                    }
+                } catch {
+                    let reason = (error as? CommandError)?.message ?? Self.message(for: error)
+                    logger.error(
+                        "the new configuration cannot be used; the old one stays in force",
+                        metadata: ["reason": "\(LayeredArguments.explaining(reason))"]
+                    )
+                }
+            } stop: {
+                guard let current = running.withLock({ $0 }) else { return }
+                try await Self.stop(current, logger: logger)
+            }
+        }
+    }
+
+    private func files(_ configuration: Configuration) -> [String] {
+        [LayeredArguments.lastFile].compactMap { $0 } + self.watchedFiles(configuration)
+    }
+}
+
+/// Knows whether a configuration has changed since it was last read.
+private struct Reloader<Command: RoleCommand> {
+    private var files: [String]
+    private var stamps: [String: String]
+    private var added: [String: [String]]
+
+    init(files: [String]) {
+        self.files = files
+        self.stamps = Self.stamps(files)
+        self.added = LayeredArguments.lastAdded
+    }
+
+    /// Whether to read anew; what is unusable is complained of once.
+    mutating func isDue(_ isForced: Bool) -> Bool {
+        let stamps = Self.stamps(self.files)
+        defer { self.stamps = stamps }
+        return isForced || stamps != self.stamps
+    }
+
+    /// The options that have changed and need a restart.
+    mutating func took(_ layered: LayeredArguments, files: [String]) -> [String] {
+        let changed = Set(self.added.keys).union(layered.added.keys).filter { self.added[$0] != layered.added[$0] }
+        self.added = layered.added
+        self.files = files
+        self.stamps = Self.stamps(files)
+        return changed.subtracting(Command.reloadable).sorted().map { "--\($0)" }
+    }
+
+    private static func stamps(_ files: [String]) -> [String: String] {
+        var stamps: [String: String] = [:]
+        for file in files {
+            let attributes = try? FileManager.default.attributesOfItem(atPath: file)
+            let changed = (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
+            stamps[file] = "\(changed) \(attributes?[.size] ?? 0) \(attributes?[.systemFileNumber] ?? 0)"
+        }
+        return stamps
+    }
+}
