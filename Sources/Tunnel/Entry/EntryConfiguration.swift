@@ -40,6 +40,8 @@ public struct EntryConfiguration: Sendable {
     /// Answers AUTH where a relay admits only authors that it knows; a throwaway key for each connection otherwise. Never
     /// the identity of whoever uses the entry.
     public var relayAuthenticationKey: SecretKey?
+    /// Proves to exits that ask who is there. Relays never see it.
+    public var identity: SecretKey?
     /// How long it is remembered that an exit speaks only NIP-74.
     public var plainMemory: TimeAmount = .minutes(10)
 

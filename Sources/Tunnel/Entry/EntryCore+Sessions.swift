@@ -179,7 +179,8 @@ extension EntryCore {
         switch answer {
         case .accepted(let acceptance):
             guard case .offering(let offer) = association.carrier else { return }
-            self.begin(association, offer, acceptance, peer: event.pubkey, path: path)
+            let body = Array(plaintext.dropLast(SessionAnswer.signatureLength))
+            self.begin(association, offer, acceptance, body: body, peer: event.pubkey, path: path)
         case .refused(let refusal):
             self.refused(association, refusal)
         }
@@ -232,6 +233,7 @@ extension EntryCore {
         _ association: EntryAssociation,
         _ offer: EntryOffer,
         _ acceptance: SessionAcceptance,
+        body: [UInt8],
         peer: PublicKey,
         path: PathID
     ) {
@@ -246,6 +248,7 @@ extension EntryCore {
                     role: .client,
                     configuration: self.sessionConfiguration,
                     peer: acceptance.parameters,
+                    identity: try self.identity(of: association, acceptance, body: body, peer: peer),
                     now: Moment.now
                 ),
                 loop: self.loop,
@@ -279,6 +282,30 @@ extension EntryCore {
             self.addSessionPath(path, of: association)
         }
         self.serveWaiting(of: association)
+    }
+
+    /// Who we are, for an exit that asks.
+    private func identity(
+        of association: EntryAssociation,
+        _ acceptance: SessionAcceptance,
+        body: [UInt8],
+        peer: PublicKey
+    ) throws -> ClientIdentity? {
+        guard acceptance.parameters.wantsIdentity else { return nil }
+        guard let key = self.configuration.identity else {
+            self.logger.warning(
+                "exit asks who is there, and this entry has no identity (--identity)",
+                metadata: ["exit": "\(association.address.publicKey.npub)"]
+            )
+            return nil
+        }
+        return try ClientIdentity(
+            key,
+            exit: association.address.publicKey,
+            client: association.key,
+            fresh: peer,
+            acceptance: body
+        )
     }
 
     /// Learns which of the exit's relays ours are: by their URLs, and where those differ by what came through.

@@ -14,6 +14,8 @@ public struct ExitConfiguration: Sendable {
     public var secretKey: SecretKey
     public var relays: [RelayURL]
     public var services: ExitServices
+    /// Who may use them; nil for everyone. With a list only sessions are served, since plain NIP-74 has no identities.
+    public var access: AuthorizedKeys?
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
     public var session = SessionConfiguration()

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import CoreMetrics
 import DequeModule
 import Logging
 import NIOCore
@@ -118,6 +119,8 @@ final class ExitCore {
     /// Takes what can change while streams run.
     func update(_ configuration: ExitConfiguration) {
         self.configuration.services = configuration.services
+        self.configuration.access = configuration.access
+        self.sessions?.update(configuration)
     }
 
     /// Closes the relays once the last messages of ``stop()`` had time to leave.
@@ -256,7 +259,8 @@ final class ExitCore {
     /// Whether a CONNECT of NIP-74 may be dialled: never twice, and not where only sessions are served.
     private func admit(_ connect: StreamRequest.Connect, of link: PeerLink) -> StreamEnd? {
         self.sessions?.offerBecamePlain(link.peer, connect.key)
-        guard self.configuration.dialectChoice != .session else { return .notAllowed }
+        // Plain NIP-74 has no identities, so it would walk around the list.
+        guard self.configuration.dialectChoice != .session, self.configuration.access == nil else { return .notAllowed }
         let now = Moment.now.seconds
         guard
             self.replays.admit(client: link.peer, key: connect.key, createdAt: connect.createdAt, now: now)
@@ -270,6 +274,18 @@ final class ExitCore {
     /// Connects a stream to the service on its port, whatever destination it names.
     private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
         if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
+        if self.configuration.access != nil, self.sessions?.mayOpen(request.port, link) != true {
+            // The same for everybody who may not, and for what there is and what there is not.
+            self.metrics.streamsForbidden.increment()
+            self.logger.info(
+                "stream refused: not allowed",
+                metadata: [
+                    "identity": "\(link.identity?.npub ?? "none")", "peer": "\(link.peer)",
+                    "port": "\(request.port ?? 0)",
+                ]
+            )
+            return .refused(.notAllowed)
+        }
         guard let backend = self.configuration.services.backend(for: request.port) else {
             self.logger.info(
                 "stream refused: no service on that port",
@@ -350,6 +366,7 @@ final class ExitCore {
         _ = self.loop.scheduleTask(in: self.configuration.lingering) {
             guard !bound.value.isStopped else { return }
             bound.value.sweep(after: bound.value.configuration.lingering)
+            bound.value.sessions?.enforceAccess()
             bound.value.sweepLater()
         }
     }

@@ -17,17 +17,24 @@ final class ExitSession {
     }
 
     let offer: OfferID
+    /// The exit's first key of the session.
+    let fresh: PublicKey
     let link: PeerLink
     let startedAt = NIODeadline.now()
     /// A packet of the client came: it has the acceptance.
     var isEstablished = false
     /// Bytes of the offer's early data that were taken.
     var earlyBytes = 0
+    /// SHA-256 of the bodies of the acceptances that went out, one for each path.
+    var acceptanceHashes: Set<Bytes32> = []
+    /// Ports of services that the client opened.
+    var usedPorts: Set<UInt16> = []
     /// How often the acceptance was repeated by the clock.
     var repetitions = 0
     var repetition: Scheduled<Void>?
 
-    init(offer: OfferID, link: PeerLink) {
+    init(offer: OfferID, fresh: PublicKey, link: PeerLink) {
+        self.fresh = fresh
         self.offer = offer
         self.link = link
     }

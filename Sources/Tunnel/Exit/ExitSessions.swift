@@ -15,7 +15,7 @@ import TunnelProtocol
 ///
 /// Their connections to the relays are apart from those of the long-term key, and authenticate with a throwaway key.
 final class ExitSessions {
-    private let configuration: ExitConfiguration
+    private var configuration: ExitConfiguration
     private let loop: any EventLoop
     private let logger: Logger
     private let metrics: TunnelMetrics
@@ -172,7 +172,9 @@ final class ExitSessions {
         }
         guard let session = self.makeSession(offer, id) else { return }
         self.waiting.append(session)
-        if let early = offer.terms.earlyData, self.configuration.takesEarlyData, self.admitOnce(offer, client) {
+        // Nobody knows yet whose early data that is.
+        if let early = offer.terms.earlyData, self.configuration.takesEarlyData, self.configuration.access == nil,
+            self.admitOnce(offer, client) {
             session.earlyBytes = early.bytes.count
             session.link.receiveEarly(StreamRequest(destination: "", port: early.port), early.bytes)
         }
@@ -200,6 +202,7 @@ final class ExitSessions {
                 owner: PeerLink.Owner(
                     hear: { bound.value.hear($1, of: $0, heard: $2) },
                     unhear: { bound.value.unhear($1) },
+                    identified: { bound.value.identify($0, $1) },
                     pathRefused: { bound.value.pathRefused($1) },
                     closed: { link, reason in bound.value.closed(link, reason) }
                 ),
@@ -210,14 +213,14 @@ final class ExitSessions {
             self.metrics.rejected(.invalidSignature)
             return nil
         }
-        let session = ExitSession(offer: id, link: link)
+        let session = ExitSession(offer: id, fresh: key.publicKey, link: link)
         self.hear(key.publicKey, session)
         self.makeSpares()
         return session
     }
 
     private func hear(_ key: PublicKey, of link: PeerLink, heard: @escaping () -> Void) {
-        guard let session = self.sessions.first(where: { $0.link === link }) else { return }
+        guard let session = self.session(of: link) else { return }
         self.hear(key, session, heard: heard)
     }
 
@@ -225,6 +228,7 @@ final class ExitSessions {
     private func accept(_ session: ExitSession, _ offer: SessionOffer) {
         var parameters = SessionParameters(self.configuration.session)
         parameters.earlyBytes = UInt64(session.earlyBytes)
+        parameters.wantsIdentity = self.configuration.access != nil
         for index in self.relays.indices {
             let path = PathID(rawValue: index)
             let acceptance = SessionAcceptance(
@@ -233,7 +237,9 @@ final class ExitSessions {
                 parameters: parameters,
                 relays: self.relays.map(\.url.text)
             )
-            self.publish(.accepted(acceptance), by: session.link, to: offer.plaintextHash, on: path)
+            let answer = SessionAnswer.accepted(acceptance)
+            session.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
+            self.publish(answer, by: session.link, to: offer.plaintextHash, on: path)
         }
         self.acceptAgainLater(session, offer)
     }
@@ -311,7 +317,52 @@ final class ExitSessions {
         if let session = self.waiting.first(where: { $0.offer == id }) { self.forget(session) }
     }
 
+    // MARK: Identities
+
+    private func identify(_ link: PeerLink, _ identity: ClientIdentity) -> PublicKey? {
+        guard let session = self.session(of: link) else { return nil }
+        let isProven = identity.isProven(
+            exit: self.configuration.secretKey.publicKey,
+            client: session.offer.client,
+            fresh: session.fresh,
+            acceptanceHashes: session.acceptanceHashes
+        )
+        return isProven ? identity.publicKey : nil
+    }
+
+    /// Whether the client of a session may open the service at a port.
+    func mayOpen(_ port: UInt16?, _ link: PeerLink) -> Bool {
+        guard let access = self.configuration.access else { return true }
+        guard access.allows(link.identity, port: port, at: Moment.now.seconds) else { return false }
+        if let port { self.session(of: link)?.usedPorts.insert(port) }
+        return true
+    }
+
+    /// Takes another list, and ends the sessions of those who lost what they use.
+    func update(_ configuration: ExitConfiguration) {
+        self.configuration.access = configuration.access
+        self.enforceAccess()
+    }
+
+    /// Ends the sessions of clients whose permission is gone or over.
+    func enforceAccess() {
+        guard let access = self.configuration.access else { return }
+        let now = Moment.now.seconds
+        for session in self.sessions where session.isEstablished {
+            guard !session.usedPorts.allSatisfy({ access.allows(session.link.identity, port: $0, at: now) }) else {
+                continue
+            }
+            self.logger.info("client is not allowed any more", metadata: ["peer": "\(session.offer.client)"])
+            session.link.close(.notAllowed)
+        }
+    }
+
     // MARK: Sessions
+
+    private func session(of link: PeerLink) -> ExitSession? {
+        self.byKey[link.currentKeys.own.publicKey].flatMap { $0.link === link ? $0 : nil }
+            ?? self.sessions.first { $0.link === link }
+    }
 
     /// The session between two keys; nil, and counted, if there is none.
     func session(recipient: PublicKey, author: PublicKey) -> ExitSession? {
@@ -350,7 +401,7 @@ final class ExitSessions {
     }
 
     private func closed(_ link: PeerLink, _ reason: StreamEnd?) {
-        guard let session = self.sessions.first(where: { $0.link === link }) else { return }
+        guard let session = self.session(of: link) else { return }
         self.logger.debug(
             "session ended",
             metadata: ["peer": "\(session.offer.client)", "reason": "\(reason?.rawValue ?? "complete")"]

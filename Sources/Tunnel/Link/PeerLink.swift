@@ -33,6 +33,8 @@ final class PeerLink {
         var hear: (PeerLink, PublicKey, @escaping () -> Void) -> Void = { _, _, heard in heard() }
         /// Messages for this key are not heard any more.
         var unhear: (PeerLink, PublicKey) -> Void = { _, _ in }
+        /// The client says who it is (exit). Returns the key if it is proven.
+        var identified: (PeerLink, ClientIdentity) -> PublicKey? = { _, _ in nil }
         /// The peer is silent: ask whether it still has the session.
         var askPeer: (PeerLink) -> Void = { _ in }
         /// A relay does not take the session's events.
@@ -44,6 +46,8 @@ final class PeerLink {
     /// The peer's key at the beginning; names the link in logs.
     let peer: PublicKey
     var keys: LinkKeys
+    /// Who the client is, if it proved that (exit).
+    private(set) var identity: PublicKey?
     var dialect: any Dialect
     /// Whether event ids are remembered here. A session's packets have numbers.
     let remembersEvents: Bool
@@ -284,6 +288,9 @@ final class PeerLink {
             self.logger.debug("session has fresh keys", metadata: ["peer": "\(self.peer)"])
         case .eraseKey(let generation):
             if let key = self.keys.erase(generation) { self.owner.unhear(self, key) }
+        case .identified(let identity):
+            self.identity = self.owner.identified(self, identity)
+            if self.identity == nil { self.metrics.rejected(.invalidIdentity) }
         case .askPeer:
             self.owner.askPeer(self)
         case .pathRefused(let path):

@@ -11,6 +11,7 @@ struct TunnelMetrics: Sendable {
     let bytesSent = Counter(label: "nws_tunnel_sent_bytes_total")
     let bytesReceived = Counter(label: "nws_tunnel_received_bytes_total")
     let streamsOpened = Counter(label: "nws_tunnel_streams_opened_total")
+    let streamsForbidden = Counter(label: "nws_exit_streams_forbidden_total")
     let sessionsOpened = Counter(label: "nws_tunnel_sessions_opened_total")
     let sessionsRefused = Counter(label: "nws_tunnel_sessions_refused_total")
 
@@ -26,6 +27,7 @@ struct TunnelMetrics: Sendable {
         case tooManyPeers = "too_many_peers"
         case tooManyHandshakes = "too_many_handshakes"
         case invalidAnswer = "invalid_answer"
+        case invalidIdentity = "invalid_identity"
     }
 
     private let ends: [StreamEnd: Counter]

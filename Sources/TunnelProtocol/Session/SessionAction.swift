@@ -15,6 +15,8 @@ public enum SessionAction: Hashable, Sendable {
     case sealUnder(generation: Int)
     /// Erase the keys of this generation; nothing under them is opened any more.
     case eraseKey(generation: Int)
+    /// The client says who it is: check that, before the streams that it opens are looked at (exit).
+    case identified(ClientIdentity)
     /// The exit has not answered for too long: ask whether it still knows the session.
     case askPeer
     /// The relay of this path does not take this session's events; say so by its name.

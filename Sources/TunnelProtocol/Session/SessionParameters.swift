@@ -15,6 +15,8 @@ public struct SessionParameters: Hashable, Sendable {
     public var maximumStreams: UInt64
     /// Bytes of the offer's early data that the exit took; they are the beginning of stream 1.
     public var earlyBytes: UInt64 = 0
+    /// Whether the exit asks who the client is. A client tells nobody who does not ask.
+    public var wantsIdentity = false
 
     /// What a configuration allows.
     public init(_ configuration: SessionConfiguration) {
@@ -34,6 +36,10 @@ public struct SessionParameters: Hashable, Sendable {
         if self.earlyBytes > 0 {
             buffer.writeVariableLengthInteger(0x20)
             buffer.writeVariableLengthInteger(self.earlyBytes)
+        }
+        if self.wantsIdentity {
+            buffer.writeVariableLengthInteger(0x21)
+            buffer.writeVariableLengthInteger(1)
         }
     }
 
@@ -58,6 +64,7 @@ public struct SessionParameters: Hashable, Sendable {
             case 0x05: self.maximumStreamData = value
             case 0x08: self.maximumStreams = value
             case 0x20: self.earlyBytes = value
+            case 0x21: self.wantsIdentity = value != 0
             default: break
             }
         }

@@ -124,6 +124,8 @@ extension SessionStateMachine {
         case .resetStream(let id, _, _):
             self.streams[id]?.resetWasAcknowledged = true
             self.removeIfOver(id)
+        case .identity:
+            self.identityIsKnown = true
         case .ping, .acknowledgement, .stopSending, .maximumData, .maximumStreamData, .connectionClose,
             .immediateAcknowledgement, .openStream, .streamOpened, .keyUpdate:
             break
@@ -158,7 +160,8 @@ extension SessionStateMachine {
                 if self.streams[id]?.phase == .open { self.control.append(frame) }
             case .keyUpdate(let generation, _):
                 if generation >= UInt64(self.generation) { self.control.append(frame) }
-            case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement:
+            // An identity goes with the requests that go out again.
+            case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .identity:
                 break
             }
         }

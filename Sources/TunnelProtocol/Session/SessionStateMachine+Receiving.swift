@@ -101,7 +101,19 @@ extension SessionStateMachine {
             guard !self.isExit, self.streams[id]?.phase == .requested else { return }
             self.requestedBecameOpen(id, at: now)
         case .keyUpdate(let generation, let key): self.receiveKey(generation, key, at: now)
+        case .identity(let identity): self.receiveIdentity(identity, at: now)
         }
+    }
+
+    /// The first word counts, and there is no other.
+    private mutating func receiveIdentity(_ identity: ClientIdentity, at now: Moment) {
+        guard self.isExit, self.identity == nil || self.identity == identity else {
+            self.violation(at: now)
+            return
+        }
+        guard self.identity == nil else { return }
+        self.identity = identity
+        self.actions.append(.session(.identified(identity)))
     }
 
     /// The exit connected a stream's target (client).

@@ -182,7 +182,16 @@ extension SessionStateMachine {
     }
 
     private mutating func writeControl(into packet: inout ByteBuffer, size: Int, _ frames: inout [SessionFrame]) {
-        while let frame = self.control.first, packet.readableBytes + frame.maximumLength < size {
+        var identity = self.isExit || self.identityIsKnown ? nil : self.identity.map(SessionFrame.identity)
+        while let frame = self.control.first {
+            let introduction: SessionFrame? = if case .openStream = frame { identity } else { nil }
+            guard packet.readableBytes + frame.maximumLength + (introduction?.maximumLength ?? 0) < size else { return }
+            if let introduction {
+                // Together, because packets may overtake each other.
+                introduction.encode(into: &packet)
+                frames.append(introduction)
+                identity = nil
+            }
             self.control.removeFirst()
             frame.encode(into: &packet)
             frames.append(frame)

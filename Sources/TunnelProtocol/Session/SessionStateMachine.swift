@@ -25,6 +25,11 @@ public struct SessionStateMachine: Dialect {
     let role: Role
     let configuration: SessionConfiguration
 
+    /// Who we are, for an exit that asked (client), or who the client said it is (exit).
+    var identity: ClientIdentity?
+    /// The exit has it.
+    var identityIsKnown = false
+
     // MARK: Paths
 
     /// By identifier.
@@ -93,14 +98,17 @@ public struct SessionStateMachine: Dialect {
 
     /// - Parameters:
     ///   - peer: What the peer allows.
+    ///   - identity: Who we are, where the exit asks (client).
     ///   - now: When the handshake was done.
     public init(
         role: Role,
         configuration: SessionConfiguration,
         peer: SessionParameters,
+        identity: ClientIdentity? = nil,
         now: Moment
     ) {
         self.role = role
+        self.identity = identity
         self.isConfirmed = role == .client
         self.configuration = configuration
         self.sendLimit = peer.maximumData

@@ -47,6 +47,14 @@ struct EntryCommand: RoleCommand {
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "File with the secret key that proves to exits who you are, if they ask. No relay sees it. Without it you are nobody.",
+            valueName: "file"
+        )
+    )
+    var identity: String?
+
     @Flag(
         help: ArgumentHelp(
             "Tell clients that they are connected before the exit said so; failures are resets then. To exits known to speak sessions the first bytes go with the request: whoever gets the exit's key can read those."
@@ -71,6 +79,7 @@ struct EntryCommand: RoleCommand {
         configuration.relayClient = try self.relayOptions.configuration()
         if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
         configuration.session = try self.sessionOptions.configuration()
+        configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         configuration.isOptimistic = self.optimistic
         configuration.dialectChoice = self.sessionOptions.dialect
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()

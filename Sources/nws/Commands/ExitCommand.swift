@@ -50,6 +50,15 @@ struct ExitCommand: RoleCommand {
     var backend: String?
 
     @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Admit only these clients: an npub, or a file with one '[options] npub comment' a line (see nws key authorize); repeat for several. Read again when it changes.",
+            valueName: "npub|file"
+        )
+    )
+    var allow: [String] = []
+
+    @Option(
         help: ArgumentHelp(
             "File with the secret key, created if it is missing. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
             valueName: "file"
@@ -82,7 +91,11 @@ struct ExitCommand: RoleCommand {
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var common: CommonOptions
 
-    static let reloadable: Set<String> = ["service", "backend"]
+    static let reloadable: Set<String> = ["service", "backend", "allow"]
+
+    func watchedFiles(_ configuration: ExitConfiguration) -> [String] {
+        self.allow.filter { PublicKey(userText: $0) == nil }
+    }
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
         try settings.refuseUnsupported()
@@ -111,6 +124,12 @@ struct ExitCommand: RoleCommand {
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.takesEarlyData = self.earlyData
         configuration.dialectChoice = self.sessionOptions.dialect
+        configuration.access = try self.access()
+        if configuration.access != nil, configuration.dialectChoice == .nip74 {
+            throw CommandError.configuration(
+                "--allow needs sessions: plain NIP-74 (--dialect nip74) cannot tell who a client is"
+            )
+        }
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
         configuration.replayFile = StateFolder.file(
             "connects-\(key.publicKey.hex.prefix(16))",
@@ -161,6 +180,19 @@ struct ExitCommand: RoleCommand {
     static func stop(_ running: ExitService, logger: Logger) async throws {
         try await running.stop()
         logger.info("exit stopped")
+    }
+
+    private func access() throws -> AuthorizedKeys? {
+        guard !self.allow.isEmpty else { return nil }
+        var access = AuthorizedKeys()
+        for entry in self.allow {
+            if let key = PublicKey(userText: entry) {
+                access.allow(key)
+            } else {
+                access.merge(try AuthorizedKeysFile(path: entry).read())
+            }
+        }
+        return access
     }
 
     /// The key file wins over the environment, and that over the state folder.

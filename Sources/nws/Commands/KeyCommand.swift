@@ -12,7 +12,7 @@ struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key",
         abstract: "Make and show keys.",
-        subcommands: [Generate.self, Show.self]
+        subcommands: [Generate.self, Show.self, Authorize.self]
     )
 
     struct Generate: AsyncParsableCommand {
@@ -34,6 +34,51 @@ struct KeyCommand: AsyncParsableCommand {
                 Console.line("pubkey: \(key.publicKey.hex)")
                 Console.line("npub: \(key.publicKey.npub)")
                 Console.line("file: \(file.path)")
+            }
+        }
+    }
+
+    struct Authorize: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a client's key to a file for nws exit --allow.",
+            discussion: """
+                Makes the file if need be, and never repeats a key. A running exit reads it again by itself. To take a \
+                permission back, remove its line.
+                """
+        )
+
+        @Option(help: ArgumentHelp("Ports of the services it may use, as in 22,80; all of them by default."))
+        var services: String?
+
+        @Option(help: ArgumentHelp("Day (UTC) from which on it may not any more, as in 2027-01-31.", valueName: "date"))
+        var expires: String?
+
+        @Option(help: "Whose key it is, for people.")
+        var comment: String?
+
+        @Argument(help: "The file.")
+        var file: String
+
+        @Argument(help: "The client's public key: npub or 64 hex digits.")
+        var pubkey: String
+
+        func run() async throws {
+            try await reportingErrors {
+                guard let key = PublicKey(userText: self.pubkey) else {
+                    if case .nsec? = try? NIP19(self.pubkey) {
+                        throw CommandError.failure("that is a SECRET key (nsec); its owner keeps it, and gives you the npub")
+                    }
+                    throw CommandError.failure("not a public key (npub or 64 hex digits on the curve)")
+                }
+                var options: [String] = []
+                if let services { options.append("services=\"\(services)\"") }
+                if let expires { options.append("expires=\"\(expires)\"") }
+                let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }
+                let line = [options.joined(separator: ","), key.npub, comment ?? ""].filter { !$0.isEmpty }
+                    .joined(separator: " ")
+                let file = AuthorizedKeysFile(path: self.file)
+                try file.add(line, key)
+                Console.line("authorized: \(line)")
             }
         }
     }

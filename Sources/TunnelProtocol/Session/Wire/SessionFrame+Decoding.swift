@@ -54,6 +54,11 @@ extension SessionFrame {
                 throw .truncated
             }
             return .keyUpdate(generation: generation, PublicKey(unchecked: key))
+        case 0x43:
+            guard let key = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }),
+                let signature = buffer.readBytes(length: SessionAnswer.signatureLength).flatMap({ SchnorrSignature($0) })
+            else { throw .truncated }
+            return .identity(ClientIdentity(publicKey: PublicKey(unchecked: key), signature: signature))
         default: throw .unknownFrame(type)
         }
     }

@@ -44,6 +44,10 @@ extension SessionFrame {
         case .keyUpdate(let generation, let key):
             Self.write([0x42, generation], into: &buffer)
             buffer.writeBytes(key.bytes.bytes)
+        case .identity(let identity):
+            Self.write([0x43], into: &buffer)
+            buffer.writeBytes(identity.publicKey.bytes.bytes)
+            buffer.writeBytes(identity.signature.bytes)
         }
     }
 
@@ -60,6 +64,7 @@ extension SessionFrame {
         case .openStream(_, let request): 2 + 8 + 4 + 2 + min(request.destination.utf8.count, Self.maximumTextLength)
         case .streamOpened: 2 + 8
         case .keyUpdate: 2 + 8 + Bytes32.count
+        case .identity: 2 + Bytes32.count + SessionAnswer.signatureLength
         }
     }
 

@@ -32,6 +32,8 @@ enum SessionFrame: Hashable, Sendable {
     case streamOpened(StreamID)
     /// The sender's key of the next generation (0x42).
     case keyUpdate(generation: UInt64, PublicKey)
+    /// Who the client is (0x43); in every packet that opens a stream until one of them is acknowledged.
+    case identity(ClientIdentity)
 
     /// Packets of one path that arrived.
     struct Acknowledgement: Hashable, Sendable {
@@ -53,7 +55,7 @@ enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .keyUpdate:
+            .keyUpdate, .identity:
             true
         }
     }

@@ -1,0 +1,172 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+public import NostrCrypto
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Who may use an exit, and what of it.
+///
+/// Read from lines in the manner of OpenSSH's `authorized_keys`: options, an npub (or 64 hex digits), a comment.
+///
+/// ```
+/// npub1… laptop
+/// services="22,80",expires="2027-01-31" npub1… a guest
+/// ```
+public struct AuthorizedKeys: Hashable, Sendable {
+    /// What one key may do.
+    public struct Grant: Hashable, Sendable {
+        /// Ports of the services; nil for all.
+        public var services: Set<UInt16>?
+        /// Seconds since 1970 from which on it is over; nil for never.
+        public var expires: Int64?
+        /// Tells people whose key it is.
+        public var comment: String
+
+        public init(services: Set<UInt16>? = nil, expires: Int64? = nil, comment: String = "") {
+            self.services = services
+            self.expires = expires
+            self.comment = comment
+        }
+    }
+
+    /// What is wrong with a line.
+    public struct ParsingError: Error, Hashable, Sendable, CustomStringConvertible {
+        /// From 1.
+        public let line: Int
+        public let reason: String
+
+        public var description: String { "line \(self.line): \(self.reason)" }
+    }
+
+    /// Most keys of a list.
+    public static let maximumCount = 100_000
+
+    public private(set) var grants: [PublicKey: Grant] = [:]
+
+    public init() {}
+
+    /// Reads a file's text.
+    public init(parsing text: String) throws(ParsingError) {
+        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let line = raw.trimmingPrefix { $0.isWhitespace }
+            if line.isEmpty || line.first == "#" { continue }
+            func fail(_ reason: String) -> ParsingError { ParsingError(line: index + 1, reason: reason) }
+            let (key, grant): (PublicKey, Grant)
+            do {
+                (key, grant) = try Self.parse(Substring(line))
+            } catch {
+                throw fail(error.text)
+            }
+            guard self.grants[key] == nil else { throw fail("the key is there twice") }
+            guard self.grants.count < Self.maximumCount else { throw fail("more than \(Self.maximumCount) keys") }
+            self.grants[key] = grant
+        }
+    }
+
+    /// Adds a key that may do everything, or keeps what is there.
+    public mutating func allow(_ key: PublicKey, _ grant: Grant = Grant()) {
+        if self.grants[key] == nil { self.grants[key] = grant }
+    }
+
+    /// Adds another list's keys; what is there stays.
+    public mutating func merge(_ other: AuthorizedKeys) {
+        self.grants.merge(other.grants) { old, _ in old }
+    }
+
+    /// Whether somebody may open the service at a port.
+    ///
+    /// - Parameters:
+    ///   - key: Proven; nil for somebody without a name.
+    ///   - port: Nil where none was asked for.
+    ///   - now: Seconds since 1970.
+    public func allows(_ key: PublicKey?, port: UInt16?, at now: Int64) -> Bool {
+        guard let key, let grant = self.grants[key], grant.expires.map({ now < $0 }) ?? true else { return false }
+        guard let services = grant.services else { return true }
+        return port.map(services.contains) ?? false
+    }
+
+    // MARK: Lines
+
+    private struct Failure: Error {
+        let text: String
+    }
+
+    private static func parse(_ line: Substring) throws(Failure) -> (PublicKey, Grant) {
+        var words = Self.words(line)
+        guard let first = words.first else { throw Failure(text: "there is no key") }
+        var grant = Grant()
+        var key = PublicKey(userText: first)
+        if key == nil, words.count > 1, first.contains("=") {
+            try Self.apply(first, to: &grant)
+            words.removeFirst()
+            key = PublicKey(userText: words[0])
+        }
+        guard let key else {
+            throw Failure(text: "expected [options] npub1… [comment]; there is no key where one is expected")
+        }
+        grant.comment = words.dropFirst().joined(separator: " ")
+        return (key, grant)
+    }
+
+    /// Splits at spaces outside of quotes.
+    private static func words(_ line: Substring) -> [String] {
+        var words: [String] = []
+        var word = ""
+        var isQuoted = false
+        for character in line {
+            if character == "\"" { isQuoted.toggle() }
+            if character.isWhitespace, !isQuoted {
+                if !word.isEmpty { words.append(word) }
+                word = ""
+            } else {
+                word.append(character)
+            }
+        }
+        if !word.isEmpty { words.append(word) }
+        return words
+    }
+
+    private static func apply(_ options: String, to grant: inout Grant) throws(Failure) {
+        var isQuoted = false
+        let parts = options.split { character in
+            if character == "\"" { isQuoted.toggle() }
+            return character == "," && !isQuoted
+        }
+        guard !isQuoted else { throw Failure(text: "a quote is not closed") }
+        for part in parts {
+            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
+            guard pair.count == 2 else { throw Failure(text: "\(part): expected name=\"value\"") }
+            let value = pair[1].filter { $0 != "\"" }
+            switch pair[0].lowercased() {
+            case "services":
+                let ports = value.split(separator: ",").map { UInt16($0.filter { !$0.isWhitespace }) }
+                guard !ports.isEmpty, !ports.contains(nil), !ports.contains(0) else {
+                    throw Failure(text: "services: expected ports, as in services=\"22,80\"")
+                }
+                grant.services = Set(ports.compactMap { $0 })
+            case "expires":
+                guard let date = Self.date(value) else {
+                    throw Failure(text: "expires: expected a date, as in 2027-01-31 or 2027-01-31T12:00:00Z")
+                }
+                grant.expires = date
+            default:
+                // A restriction that is not understood must not be dropped.
+                throw Failure(text: "\(pair[0]) is no option; there are services and expires")
+            }
+        }
+    }
+
+    /// A day, from whose beginning (UTC) on the key is of no use, or a moment.
+    public static func date(_ text: String) -> Int64? {
+        let full = text.contains("T") ? text : text + "T00:00:00Z"
+        return (try? Date.ISO8601FormatStyle().parse(full)).map { Int64($0.timeIntervalSince1970) }
+    }
+}
