@@ -93,7 +93,7 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOPosix"), logging, metrics, deque, lifecycle,
+                nio("NIOPosix"), nio("NIOHTTP1"), logging, metrics, deque, lifecycle,
             ],
             swiftSettings: settings
         ),

@@ -40,7 +40,7 @@ public enum AddressClass: Hashable, Sendable {
         self = bytes.count == 4 ? Self.classify4(bytes) : Self.classify6(bytes)
     }
 
-    private static func bytes(of text: String) -> [UInt8]? {
+    fileprivate static func bytes(of text: String) -> [UInt8]? {
         let bare = text.split(separator: "%").first.map(String.init) ?? text
         for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
             var bytes = [UInt8](repeating: 0, count: count)
@@ -84,4 +84,9 @@ public enum AddressClass: Hashable, Sendable {
         default: return .reserved
         }
     }
+}
+
+extension SocketAddress {
+    /// Four or sixteen bytes; nil for a Unix socket.
+    public var addressBytes: [UInt8]? { self.ipAddress.flatMap(AddressClass.bytes) }
 }

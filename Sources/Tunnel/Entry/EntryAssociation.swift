@@ -9,10 +9,16 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// What makes two requests share a session: the exit and the relays by which it is reached.
+/// What makes two requests share a session: the exit, the relays by which it is reached, and what isolates them.
 struct ExitAddress: Hashable {
     let publicKey: PublicKey
     let relays: [RelayURL]
+    var isolation: [UInt8] = []
+
+    /// The connections that its sessions use.
+    var lane: String {
+        self.isolation.isEmpty ? EntryCore.lane : "\(EntryCore.lane)-\(Bytes32.sha256(of: self.isolation))"
+    }
 }
 
 /// An exit that is talked to.

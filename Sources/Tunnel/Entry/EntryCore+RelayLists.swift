@@ -51,7 +51,7 @@ extension EntryCore {
         for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
         where association.relays.count < 2 * EntryConfiguration.maximumRelaysPerName {
             self.addRelay(url, policy: self.namedPolicy, to: association)
-            let key = RelayPool.Key(url: url, lane: Self.lane)
+            let key = RelayPool.Key(url: url, lane: association.address.lane)
             if let index = association.relays.firstIndex(of: key) {
                 association.listed.insert(PathID(rawValue: index))
             }

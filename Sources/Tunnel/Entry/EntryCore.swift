@@ -29,7 +29,7 @@ final class EntryCore {
     /// Addresses of relays that names carry.
     let namedPolicy: DialPolicy
 
-    /// Keeps connections of different purposes apart. An entry has no long-term key, so it needs but one.
+    /// Connections that nobody asked to be kept apart.
     static let lane = "entry"
 
     /// - Throws: If the pins cannot be read.
@@ -85,16 +85,17 @@ final class EntryCore {
 
     // MARK: Opening
 
-    /// Opens a stream to `target`; the completion gets it as soon as the exit was asked, and the endpoint what follows.
+    /// Opens a stream; the completion gets it as soon as the exit was asked, and the endpoint what follows.
     ///
     /// - Parameter earlyData: What the client sent already.
     func open(
-        _ target: TargetAddress,
+        _ proxied: ProxyRequest,
         earlyData: [UInt8] = [],
         endpoint: any StreamEndpoint,
         completion: @escaping (Result<OpenedStream, EntryError>) -> Void
     ) {
         guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
+        let target = proxied.target
         guard case .domain(let text) = target.host, NostrName.looksLikeName(text) else {
             return completion(.failure(.clearnet))
         }
@@ -114,7 +115,7 @@ final class EntryCore {
         let association: EntryAssociation
         do {
             association = try self.association(
-                with: ExitAddress(publicKey: name.publicKey, relays: relays),
+                with: ExitAddress(publicKey: name.publicKey, relays: relays, isolation: proxied.isolation),
                 policy: named.isEmpty ? .configured : self.namedPolicy
             )
         } catch {
@@ -165,7 +166,7 @@ final class EntryCore {
     }
 
     func addRelay(_ url: RelayURL, policy: DialPolicy, to association: EntryAssociation) {
-        let key = RelayPool.Key(url: url, lane: Self.lane)
+        let key = RelayPool.Key(url: url, lane: association.address.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
             self.pool?.use(

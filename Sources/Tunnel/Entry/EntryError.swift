@@ -23,6 +23,16 @@ enum EntryError: Error {
     case tooManyExits
     case shuttingDown
 
+    /// The place where it failed, in the words of logs and pages.
+    var hop: String {
+        switch self {
+        case .invalidName: "name"
+        case .clearnet, .tooManyExits, .shuttingDown: "entry"
+        case .noRelays, .relaysUnreachable: "relay"
+        case .offerFailed(let end, _, _): end.hop
+        }
+    }
+
     /// The SOCKS reply that says it best.
     var reply: SOCKS5Reply {
         switch self {
@@ -45,7 +55,7 @@ extension EntryError: CustomStringConvertible {
         case .offerFailed(.sessionRequired, let exit, isPinned: true):
             "the exit spoke sessions before and does not answer with one now; a relay may be hiding its answers. If it was "
                 + "replaced by one that speaks plain NIP-74 only, run: nws pins remove \(exit.npub)"
-        case .offerFailed(let end, _, _): "\(end.hop): \(end)"
+        case .offerFailed(let end, _, _): "\(end)"
         case .tooManyExits: "too many exits at once"
         case .shuttingDown: "shutting down"
         }

@@ -9,7 +9,7 @@ public import NIOCore
 import NIOPosix
 import Nostr
 
-/// A SOCKS5 proxy to `.nostr` names.
+/// A SOCKS5, SOCKS4a and HTTP proxy to `.nostr` names, all on one port.
 public final class EntryService: Sendable {
     private let core: NIOLoopBound<EntryCore>
     private let channel: any Channel
@@ -67,12 +67,12 @@ public final class EntryService: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { channel in
                 guard connections.value.add(channel) else {
-                    logger.warning("too many SOCKS connections")
+                    logger.warning("too many connections")
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
-                        SOCKS5Handler(core: core.value, configuration: configuration, logger: logger)
+                        ProxyProtocolDetector(core: core.value, logger: logger)
                     )
                 }
             }

@@ -64,7 +64,7 @@ extension StreamEnd: CustomStringConvertible {
         switch self {
         case .refused: "the service behind the exit refused the connection"
         case .unreachable: "the exit cannot reach its service"
-        case .notAllowed: "the exit does not serve that"
+        case .notAllowed: "the exit does not serve that, or not to you"
         case .timedOut: "the exit's connection to its service timed out"
         case .idle: "nothing was sent for too long"
         case .readerTooSlow: "the reader lagged too far behind"

@@ -20,7 +20,7 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
         }
 
         /// Compares in a time that does not tell where the difference is.
-        fileprivate func matches(_ other: Credentials) -> Bool {
+        public func matches(_ other: Credentials) -> Bool {
             func difference(_ left: [UInt8], _ right: [UInt8]) -> UInt8 {
                 var difference: UInt8 = left.count == right.count ? 0 : 1
                 for index in 0..<min(left.count, right.count) { difference |= left[index] ^ right[index] }

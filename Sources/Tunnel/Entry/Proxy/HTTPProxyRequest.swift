@@ -1,0 +1,140 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+import NIOHTTP1
+import NostrCrypto
+import TunnelProtocol
+
+/// What a request to the HTTP proxy asks for.
+struct HTTPProxyRequest {
+    /// Why a request cannot be served.
+    enum Failure: Error {
+        /// Not for the proxy but for this server itself.
+        case ownPath(String)
+        /// Something other than http in the absolute form.
+        case scheme(String)
+        case malformedTarget
+
+        var text: String {
+            switch self {
+            case .ownPath: "Nothing here."
+            case .scheme(let scheme): "Requests for \(scheme): cannot be forwarded; use CONNECT."
+            case .malformedTarget: "There is no host and port to connect to in the request."
+            }
+        }
+    }
+
+    /// A request that goes on in origin form.
+    struct Plain {
+        /// Request line and fields.
+        let head: ByteBuffer
+        let isChunked: Bool
+
+        /// Bytes of the body as they go on.
+        func encoded(_ bytes: ByteBuffer) -> ByteBuffer {
+            guard self.isChunked, bytes.readableBytes > 0 else { return bytes }
+            var chunk = ByteBuffer(string: String(bytes.readableBytes, radix: 16) + "\r\n")
+            chunk.writeImmutableBuffer(bytes)
+            chunk.writeString("\r\n")
+            return chunk
+        }
+
+        /// What ends the body; nil if its length does.
+        var encodedEnd: ByteBuffer? { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : nil }
+    }
+
+    let target: TargetAddress
+    let credentials: SOCKS5HandshakeStateMachine.Credentials?
+    /// Nil for CONNECT.
+    let plain: Plain?
+
+    init(_ head: HTTPRequestHead) throws(Failure) {
+        self.credentials = Self.credentials(head.headers.first(name: "Proxy-Authorization"))
+        if head.method == .CONNECT {
+            guard let target = Self.target(head.uri[...], defaultPort: nil) else { throw .malformedTarget }
+            self.target = target
+            self.plain = nil
+            return
+        }
+        if head.uri.hasPrefix("/") || head.uri == "*" { throw .ownPath(head.uri) }
+        guard let separator = head.uri.firstRange(of: "://") else { throw .malformedTarget }
+        let scheme = head.uri[..<separator.lowerBound].lowercased()
+        guard ["http", "ws"].contains(scheme) else { throw .scheme(String(scheme.prefix(16))) }
+        let rest = head.uri[separator.upperBound...]
+        let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        // A user in the authority belongs to nobody here.
+        let authority = rest[..<end].split(separator: "@", omittingEmptySubsequences: false).last ?? ""
+        guard let target = Self.target(authority, defaultPort: 80) else { throw .malformedTarget }
+        self.target = target
+        let path = rest[end...].prefix { $0 != "#" }
+        self.plain = Self.rewritten(head, authority: String(authority), path: path.hasPrefix("/") ? String(path) : "/\(path)")
+    }
+
+    /// `host:port`, `[v6 address]:port`.
+    private static func target(_ text: Substring, defaultPort: UInt16?) -> TargetAddress? {
+        var host = text
+        var port = defaultPort
+        let closing = text.lastIndex(of: "]")
+        if let colon = text.lastIndex(of: ":"), closing.map({ $0 < colon }) ?? true {
+            host = text[..<colon]
+            let digits = text[text.index(after: colon)...]
+            if !digits.isEmpty {
+                guard let number = UInt16(digits), number > 0 else { return nil }
+                port = number
+            }
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        guard let port, !host.isEmpty, host.utf8.count <= 4_096 else { return nil }
+        let address = try? SocketAddress(ipAddress: String(host), port: 0)
+        return TargetAddress(host: address?.addressBytes.map { .address($0) } ?? .domain(String(host)), port: port)
+    }
+
+    /// `Basic` credentials (RFC 7617).
+    private static func credentials(_ field: String?) -> SOCKS5HandshakeStateMachine.Credentials? {
+        guard let field, field.lowercased().hasPrefix("basic "),
+            let decoded = Base64.decode(Array(field.dropFirst(6).filter { $0 != " " }.utf8)),
+            let colon = decoded.firstIndex(of: UInt8(ascii: ":"))
+        else { return nil }
+        return SOCKS5HandshakeStateMachine.Credentials(
+            user: Array(decoded[..<colon]),
+            password: Array(decoded[(colon + 1)...])
+        )
+    }
+
+    /// Fields that concern two neighbours only (RFC 9110, section 7.6.1).
+    private static let hopByHop: Set<String> = [
+        "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "trailer", "upgrade", "host",
+    ]
+
+    private static func rewritten(_ head: HTTPRequestHead, authority: String, path: String) -> Plain {
+        let named = Set(head.headers[canonicalForm: "Connection"].map { $0.lowercased() })
+        let isUpgrade = named.contains("upgrade")
+        var lines = ["\(head.method.rawValue) \(path) HTTP/1.1", "Host: \(authority)"]
+        for (name, value) in head.headers {
+            let lowered = name.lowercased()
+            guard !Self.hopByHop.contains(lowered), !named.contains(lowered) else { continue }
+            lines.append("\(name): \(value)")
+        }
+        if isUpgrade {
+            for value in head.headers["Upgrade"] { lines.append("Upgrade: \(value)") }
+        }
+        lines.append("Connection: \(isUpgrade ? "Upgrade" : "close")")
+        let isChunked = head.headers[canonicalForm: "Transfer-Encoding"].contains { $0.lowercased() == "chunked" }
+        return Plain(head: ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n"), isChunked: isChunked)
+    }
+}
+
+extension ProxyFailure {
+    /// What HTTP says of it.
+    var httpStatus: HTTPResponseStatus {
+        switch self.reply {
+        case .notAllowed: .forbidden
+        case .timedOut: .gatewayTimeout
+        default: .badGateway
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// The script by which a browser sends `.nostr` names, and nothing else, through the entry.
+public enum ProxyAutoConfiguration {
+    /// - Parameter proxy: `HOST:PORT` of the entry, as the browser reaches it.
+    public static func script(proxy: String) -> String {
+        """
+        // Names of Nostr go through the entry at \(proxy), everything else goes its own way.
+        function FindProxyForURL(url, host) {
+          host = host.toLowerCase();
+          if (dnsDomainIs(host, ".nostr") || dnsDomainIs(host, ".nostr.") || shExpMatch(host, "npub1*") || shExpMatch(host, "nprofile1*"))
+            return "PROXY \(proxy); SOCKS5 \(proxy)";
+          return "DIRECT";
+        }
+
+        """
+    }
+
+    /// The address under which the client of a request sees this server: its Host field, if that is nothing but an
+    /// address, else where the connection came in.
+    static func address(_ host: String?, _ local: SocketAddress?) -> String {
+        let allowed = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")
+        if let host, !host.isEmpty, host.utf8.count <= 255, host.allSatisfy(allowed.contains) { return host }
+        let address = local?.ipAddress ?? "127.0.0.1"
+        return "\(address.contains(":") ? "[\(address)]" : address):\(local?.port ?? 0)"
+    }
+}

@@ -1,0 +1,214 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import TunnelProtocol
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// One SOCKS client: handshake, request, and then the splice takes over.
+final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        /// Bytes of the handshake are read.
+        case handshake
+        /// The client was told that all is well, and its first bytes are waited for.
+        case gathering(ProxyRequest)
+        /// The stream is being opened.
+        case opening(StreamOpening)
+        /// The splice has the connection, or it is over.
+        case done
+    }
+
+    private let core: EntryCore
+    private let logger: Logger
+    private var handshake: SOCKSHandshake
+    private var state = State.handshake
+    private var context: ChannelHandlerContext?
+    private var timer: Scheduled<Void>?
+    /// The client has its answer already (optimistic).
+    private var hasReplied = false
+    /// What the client sent behind its request, and whether it sends no more.
+    private var earlyData = ByteBuffer()
+    private var inputIsClosed = false
+
+    /// - Parameter firstByte: The client's, which tells the version.
+    init(firstByte: UInt8, core: EntryCore, logger: Logger) {
+        self.core = core
+        self.logger = logger
+        self.handshake = SOCKSHandshake(firstByte: firstByte, credentials: core.configuration.credentials)
+    }
+
+    // MARK: Socket
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        let channel = context.channel
+        self.timer = context.eventLoop.scheduleTask(in: self.core.configuration.handshakeTimeout) {
+            channel.close(promise: nil)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.context = nil
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = Self.unwrapInboundIn(data)
+        switch self.state {
+        case .done:
+            return
+        case .gathering(let request):
+            self.earlyData.writeImmutableBuffer(bytes)
+            self.open(request)
+            return
+        case .opening:
+            // NIO reads to the end when the client half-closes; what it sent belongs to the stream.
+            self.earlyData.writeImmutableBuffer(bytes)
+            return
+        case .handshake:
+            break
+        }
+        var action = self.handshake.receive(bytes)
+        while case .reply(let bytes) = action {
+            self.write(bytes)
+            action = self.handshake.receive(ByteBuffer())
+        }
+        switch action {
+        case .wait, .reply:
+            break
+        case .fail(let bytes, let failure):
+            self.core.metrics.handshakeFailed(failure)
+            self.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
+            self.close(after: bytes)
+        case .connect(let target, let credentials):
+            let request = ProxyRequest(target, credentials: credentials)
+            if self.core.configuration.isOptimistic { self.gather(request, context) } else { self.open(request) }
+        }
+    }
+
+    /// Tells the client that all is well, and waits a moment for what it has to say.
+    private func gather(_ request: ProxyRequest, _ context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.hasReplied = true
+        self.write(self.handshake.encoded(.succeeded))
+        self.earlyData = self.handshake.takeLeftover()
+        guard self.earlyData.readableBytes == 0 else {
+            self.open(request)
+            return
+        }
+        self.state = .gathering(request)
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        self.timer = context.eventLoop.scheduleTask(in: EntryConfiguration.earlyDataPatience) {
+            if case .gathering(let request) = bound.value.state { bound.value.open(request) }
+        }
+        context.read()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        // While the stream opens, what the client sends stays in the kernel.
+        if case .handshake = self.state { context.read() }
+        context.fireChannelReadComplete()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .inputClosed? = event as? ChannelEvent {
+            switch self.state {
+            case .handshake: context.close(promise: nil)
+            case .gathering(let request):
+                self.inputIsClosed = true
+                self.open(request)
+            case .opening: self.inputIsClosed = true
+            case .done: break
+            }
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.abandon()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.abandon()
+        context.close(promise: nil)
+    }
+
+    private func abandon() {
+        self.timer?.cancel()
+        if case .opening(let opening) = self.state { opening.abandon() }
+        self.state = .done
+    }
+
+    // MARK: Stream
+
+    private func open(_ request: ProxyRequest) {
+        self.timer?.cancel()
+        let opening = StreamOpening(
+            request,
+            core: self.core,
+            logger: self.logger,
+            onOpened: { self.opened() },
+            onFailed: { self.close(after: self.handshake.encoded($0.reply)) }
+        )
+        self.state = .opening(opening)
+        opening.start(earlyData: self.hasReplied ? Array(self.earlyData.readableBytesView) : [])
+    }
+
+    private func opened() {
+        guard case .opening(let opening) = self.state, let context = self.context, let splice = opening.makeSplice()
+        else { return }
+        self.state = .done
+        if !self.hasReplied { self.write(self.handshake.encoded(.succeeded)) }
+        do {
+            try context.pipeline.syncOperations.addHandler(splice)
+        } catch {
+            splice.ended(.connectionReset)
+            context.close(promise: nil)
+            return
+        }
+        var leftover = self.handshake.takeLeftover()
+        leftover.writeBuffer(&self.earlyData)
+        // What went with the offer is with the exit already.
+        leftover.moveReaderIndex(forwardBy: min(opening.earlyBytes, leftover.readableBytes))
+        splice.unread(leftover, inputIsClosed: self.inputIsClosed)
+        opening.handOver(to: splice)
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    }
+
+    // MARK: Writing
+
+    private func write(_ bytes: [UInt8]) {
+        self.context?.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+    }
+
+    private func close(after bytes: [UInt8]) {
+        self.state = .done
+        guard let context = self.context else { return }
+        let channel = context.channel
+        if self.hasReplied, let options = channel as? any SocketOptionProvider {
+            // It was told otherwise before: an error must not look like an end.
+            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+        }
+        guard !bytes.isEmpty, !self.hasReplied else {
+            context.close(promise: nil)
+            return
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes))).whenComplete { _ in
+            channel.close(promise: nil)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import TunnelProtocol
+
+/// A proxy client's stream on its way to being open: asks the core, keeps what the link says meanwhile, and hands over to
+/// a splice.
+final class StreamOpening: StreamEndpoint {
+    let request: ProxyRequest
+    private let core: EntryCore
+    private let logger: Logger
+    private let startedAt = NIODeadline.now()
+    private let onOpened: () -> Void
+    private let onFailed: (ProxyFailure) -> Void
+
+    private var earlyData: [UInt8] = []
+    private var stream: OpenedStream?
+    private var isOver = false
+    private var hasTriedAgain = false
+    /// What the link reported before the splice was there.
+    private var early: [(SpliceHandler) -> Void] = []
+    /// What took over. The link may still call here for what it said in one go.
+    private var splice: SpliceHandler?
+
+    /// - Parameters:
+    ///   - onOpened: Called once when the exit connected; take ``makeSplice()`` then.
+    ///   - onFailed: Called once instead.
+    init(
+        _ request: ProxyRequest,
+        core: EntryCore,
+        logger: Logger,
+        onOpened: @escaping () -> Void,
+        onFailed: @escaping (ProxyFailure) -> Void
+    ) {
+        self.request = request
+        self.core = core
+        self.logger = logger
+        self.onOpened = onOpened
+        self.onFailed = onFailed
+    }
+
+    /// How many of the client's first bytes the exit has already.
+    var earlyBytes: Int { self.stream?.earlyBytes ?? 0 }
+
+    /// - Parameter earlyData: What the client sent already.
+    func start(earlyData: [UInt8] = []) {
+        self.earlyData = earlyData
+        self.core.open(self.request, earlyData: earlyData, endpoint: self) { result in
+            switch result {
+            case .success(let stream):
+                self.stream = stream
+                if self.isOver { stream.link.reset(stream.id, .connectionReset) }
+            case .failure(let error):
+                self.fail(.notAsked(error))
+            }
+        }
+    }
+
+    /// The client is gone.
+    func abandon() {
+        guard !self.isOver, self.splice == nil else { return }
+        self.isOver = true
+        if let stream { stream.link.reset(stream.id, .connectionReset) }
+    }
+
+    /// The handler that joins the client's socket and the stream from now on; nil if the stream is over.
+    func makeSplice() -> SpliceHandler? {
+        guard let stream, !self.isOver else { return nil }
+        let logger = self.logger
+        let startedAt = self.startedAt
+        let target = self.request.target
+        let splice = SpliceHandler(link: stream.link, id: stream.id) { reason, sent, received in
+            logger.info(
+                "stream ended",
+                metadata: [
+                    "target": "\(target)", "sent": "\(sent)", "received": "\(received)",
+                    "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
+                    "reason": "\(reason?.rawValue ?? "complete")",
+                ]
+            )
+        }
+        stream.link.replaceEndpoint(of: stream.id, with: splice)
+        return splice
+    }
+
+    /// The splice is in its place: it gets what the link said meanwhile.
+    func handOver(to splice: SpliceHandler) {
+        self.splice = splice
+        let early = self.early
+        self.early = []
+        for call in early { call(splice) }
+    }
+
+    private func fail(_ failure: ProxyFailure) {
+        guard !self.isOver else { return }
+        self.isOver = true
+        self.stream = nil
+        self.logger.warning(
+            "cannot connect",
+            metadata: ["target": "\(self.request.target)", "hop": "\(failure.hop)", "reason": "\(failure.text)"]
+        )
+        self.onFailed(failure)
+    }
+
+    // MARK: Stream
+
+    func opened() {
+        guard !self.isOver, self.stream != nil else { return }
+        self.logger.debug("stream opened", metadata: ["target": "\(self.request.target)"])
+        self.onOpened()
+    }
+
+    func ended(_ reason: StreamEnd?) {
+        if let splice {
+            splice.ended(reason)
+            return
+        }
+        guard !self.isOver else { return }
+        self.stream = nil
+        if reason == .unknownSession, !self.hasTriedAgain {
+            // The exit restarted, and this request reached nobody: it is as good as new in another session, which can
+            // be had once the old one is forgotten.
+            self.hasTriedAgain = true
+            let bound = NIOLoopBound(self, eventLoop: self.core.loop)
+            self.core.loop.execute {
+                guard !bound.value.isOver else { return }
+                bound.value.start(earlyData: bound.value.earlyData)
+            }
+            return
+        }
+        self.fail(.ended(reason ?? .connectionReset))
+    }
+
+    func credit(_ bytes: Int) { self.pass { $0.credit(bytes) } }
+    func receive(_ data: ByteBuffer) { self.pass { $0.receive(data) } }
+    func finished() { self.pass { $0.finished() } }
+
+    /// To the splice, now or as soon as there is one.
+    private func pass(_ call: @escaping (SpliceHandler) -> Void) {
+        if let splice { call(splice) } else { self.early.append(call) }
+    }
+}

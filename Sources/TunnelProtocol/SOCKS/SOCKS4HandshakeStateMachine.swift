@@ -1,0 +1,84 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import NIOCore
+
+/// The server's side of a SOCKS4 or SOCKS4a request: one message, with a name where the address is 0.0.0.x.
+///
+/// Pure. What the client sends behind its request stays until ``takeLeftover()``.
+public struct SOCKS4HandshakeStateMachine: Sendable {
+    /// Longest user id and name that are read, in bytes.
+    private static let maximumTextLength = 255
+
+    private var buffer = ByteBuffer()
+    private var isDone = false
+    private let requiresCredentials: Bool
+
+    /// - Parameter requiresCredentials: SOCKS4 has no passwords, so nobody gets in where one is required.
+    public init(requiresCredentials: Bool = false) {
+        self.requiresCredentials = requiresCredentials
+    }
+
+    /// What came behind the request.
+    public mutating func takeLeftover() -> ByteBuffer {
+        let rest = self.buffer
+        self.buffer = ByteBuffer()
+        return rest
+    }
+
+    /// The answer to a request, from what SOCKS5 would say: SOCKS4 knows granted and rejected.
+    public static func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
+        [0, reply == .succeeded ? 0x5a : 0x5b, 0, 0, 0, 0, 0, 0]
+    }
+
+    private static let rejected = encoded(.generalFailure)
+
+    /// Takes bytes from the client.
+    public mutating func receive(_ bytes: ByteBuffer) -> SOCKS5HandshakeStateMachine.Action {
+        self.buffer.writeImmutableBuffer(bytes)
+        guard !self.isDone else { return .wait }
+        var peek = self.buffer
+        guard let version = peek.readInteger(as: UInt8.self) else { return .wait }
+        guard version == 4 else { return self.fail(.notSOCKS) }
+        guard let command = peek.readInteger(as: UInt8.self), let port = peek.readInteger(as: UInt16.self),
+            let address = peek.readBytes(length: 4)
+        else { return .wait }
+        guard let user = Self.readText(&peek) else {
+            return peek.readableBytes > Self.maximumTextLength ? self.fail(.malformed) : .wait
+        }
+        let host: TargetAddress.Host
+        if address[..<3] == [0, 0, 0], address[3] != 0 {
+            guard let name = Self.readText(&peek) else {
+                return peek.readableBytes > Self.maximumTextLength ? self.fail(.malformed) : .wait
+            }
+            guard !name.isEmpty, let text = String(validating: name, as: UTF8.self) else {
+                return self.fail(.malformed)
+            }
+            host = .domain(text)
+        } else {
+            host = .address(address)
+        }
+        self.buffer = peek
+        guard command == 1 else { return self.fail(.unsupportedCommand) }
+        guard !self.requiresCredentials else { return self.fail(.wrongCredentials) }
+        self.isDone = true
+        let credentials =
+            user.isEmpty ? nil : SOCKS5HandshakeStateMachine.Credentials(user: user, password: [])
+        return .connect(TargetAddress(host: host, port: port), credentials)
+    }
+
+    private mutating func fail(_ failure: SOCKS5HandshakeStateMachine.Failure) -> SOCKS5HandshakeStateMachine.Action {
+        self.isDone = true
+        return .fail(Self.rejected, failure)
+    }
+
+    /// Reads up to a zero byte; nil if there is none within the bound.
+    private static func readText(_ buffer: inout ByteBuffer) -> [UInt8]? {
+        guard let end = buffer.readableBytesView.prefix(Self.maximumTextLength + 1).firstIndex(of: 0) else { return nil }
+        let text = buffer.readBytes(length: end - buffer.readerIndex)
+        buffer.moveReaderIndex(forwardBy: 1)
+        return text
+    }
+}
