@@ -44,7 +44,6 @@ extension RelayConnection {
             bound.value.publishTimedOut(id)
         }
         self.pending[id] = PendingPublish(
-            message: message,
             completion: completion,
             timeout: timeout
         )

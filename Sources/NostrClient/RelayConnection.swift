@@ -70,7 +70,6 @@ public final class RelayConnection {
     }
 
     struct PendingPublish {
-        let message: ByteBuffer
         let completion: (PublishResult) -> Void
         let timeout: Scheduled<Void>
     }

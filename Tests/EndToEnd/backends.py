@@ -135,6 +135,7 @@ class TCPBackend:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
         self._sockets = []
+        self.connections = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -145,6 +146,7 @@ class TCPBackend:
             except OSError:
                 return
             self._sockets.append(connection)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):

@@ -72,7 +72,7 @@ struct SessionHostilityTests {
 
     /// What a peer that has the keys must not get away with.
     enum Offence: CaseIterable {
-        case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey
+        case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey, secondIdentity, gaps, resets
 
         var frames: [SessionFrame] {
             let id = StreamID(rawValue: 1)
@@ -92,6 +92,13 @@ struct SessionHostilityTests {
                     .stream(id, offset: 9, data: byte, isFinal: true),
                     .stream(id, offset: 20, data: byte, isFinal: true),
                 ]
+            case .secondIdentity:
+                let other = ClientIdentity(publicKey: key, signature: SimulatedSession.identity.signature)
+                return [.identity(SimulatedSession.identity), .identity(other)]
+            case .gaps:
+                return (1...5_000).map { .stream(id, offset: 2 * $0, data: byte, isFinal: false) }
+            case .resets:
+                return (2...20_000).map { .resetStream(StreamID(rawValue: $0), code: 1, finalSize: 0) }
             case .secondKey: return [.keyUpdate(generation: 7, key)]
             }
         }

@@ -112,6 +112,7 @@ struct SessionSimulationTests {
         isDone: Bool
     ) -> String? {
         guard isDone else { return "streams hang" }
+        guard session.unidentified == 0 else { return "a stream came before the client's identity" }
         guard !session.ends[0].isOver, !session.ends[1].isOver else { return "the session ended" }
         for id in ids {
             guard let client = session.streams[0][id] else { return "stream \(id) was never opened" }

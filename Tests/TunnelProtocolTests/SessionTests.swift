@@ -235,7 +235,7 @@ struct SessionTests {
         session.setFrozen(true, path: 0)
         let silent = session.open(2)
         session.run(for: .seconds(31))
-        #expect(session.streams[0][silent]?.ended == .some(.timedOut))
+        #expect(session.streams[0][silent]?.ended == .some(.exitSilent))
     }
 
     @Test("keys change by age, in the middle of a transfer, and the old ones go")

@@ -24,6 +24,7 @@ struct SessionWireTests {
         .openStream(StreamID(rawValue: 5), StreamRequest(destination: "x.nostr", port: 65_535)),
         .streamOpened(StreamID(rawValue: 5)),
         .keyUpdate(generation: 3, PublicKey(unchecked: Bytes32.sha256(of: [1]))),
+        .identity(SimulatedSession.identity),
     ]
 
     private static var encoded: ByteBuffer {

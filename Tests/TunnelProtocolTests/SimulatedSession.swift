@@ -100,13 +100,28 @@ final class SimulatedSession {
         let parameters = SessionParameters(configuration)
         let moment = Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000)
         self.ends = [.client, .exit].map {
-            SessionStateMachine(role: $0, configuration: configuration, peer: parameters, now: moment)
+            SessionStateMachine(
+                role: $0,
+                configuration: configuration,
+                peer: parameters,
+                identity: $0 == .client ? Self.identity : nil,
+                now: moment
+            )
         }
         for path in weather.indices {
             for end in 0...1 { self.connect(end, PathID(rawValue: path)) }
         }
         self.settle()
     }
+
+    /// Not verified here.
+    static let identity = ClientIdentity(
+        publicKey: PublicKey(unchecked: Bytes32.sha256(of: [7])),
+        signature: SchnorrSignature(r: Bytes32.sha256(of: [8]), s: Bytes32.sha256(of: [9]))
+    )
+    /// How often the exit was told who is there, and streams that it was asked for without.
+    private(set) var identifications = 0
+    private(set) var unidentified = 0
 
     var moment: Moment {
         Moment(monotonic: self.now, seconds: 1_800_000_000 + Int64(self.now.uptimeNanoseconds / 1_000_000_000))
@@ -303,6 +318,8 @@ final class SimulatedSession {
         case .publish(let token, let plaintext, let createdAt, let paths):
             for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
         case .incoming(let id, let request):
+            // Who is there is known before what they want, however packets overtake each other.
+            if self.identifications != 1 { self.unidentified += 1 }
             switch self.dial(id, request) {
             case .success(let answer):
                 self.streams[end][id] = Observed(opened: true, toSend: answer)
@@ -339,6 +356,7 @@ final class SimulatedSession {
         case .pair(let generation, _): self.opening[end].insert(generation)
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
+        case .identified: self.identifications += 1
         case .askPeer, .pathRefused, .closed: break
         }
     }

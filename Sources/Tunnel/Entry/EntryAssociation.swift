@@ -44,8 +44,11 @@ final class EntryAssociation {
 
     let address: ExitAddress
     let opening: Opening
-    /// The first of our keys: what an offer, NIP-74 and the first generation of a session use.
-    let ownKey: SecretKey
+    /// The first of our keys: what an offer, NIP-74 and the first generation of a session use. Erased here once the
+    /// session has it, so that fresh keys are worth something.
+    var ownKey: SecretKey?
+    /// Its public side names the association in tables.
+    let key: PublicKey
     var carrier = Carrier.undecided
     /// Our keys that relays know.
     var keys: Set<PublicKey> = []
@@ -61,6 +64,12 @@ final class EntryAssociation {
     /// A question whether the exit still has the session.
     var question: EntryQuestion?
     let startedAt = NIODeadline.now()
+    /// Since when plain NIP-74 is spoken.
+    var plainSince: NIODeadline?
+    /// An offer that was not answered in time. A late answer says that the exit speaks sessions after all.
+    var lateOffer: EntryOffer?
+    /// Answers that are looked at; each costs a Diffie-Hellman.
+    var answers = HandshakeLimit(rate: EntryConfiguration.answersPerSecond, now: .now())
     /// Until then relays that are still connecting are waited for.
     let gatheringDeadline: NIODeadline
     /// Configured relays that were asked for the exit's list and have not answered.
@@ -73,12 +82,16 @@ final class EntryAssociation {
     init(address: ExitAddress, opening: Opening, gatheringDeadline: NIODeadline) {
         self.address = address
         self.opening = opening
-        self.ownKey = .generate()
+        let ownKey = SecretKey.generate()
+        self.ownKey = ownKey
+        self.key = ownKey.publicKey
         self.gatheringDeadline = gatheringDeadline
     }
 
-    /// Names the association in tables.
-    var key: PublicKey { self.ownKey.publicKey }
+    /// The offer that an answer may belong to.
+    var offer: EntryOffer? {
+        if case .offering(let offer) = self.carrier { offer } else { self.lateOffer }
+    }
 
     var link: PeerLink? {
         switch self.carrier {
@@ -98,11 +111,6 @@ final class EntryOffer {
     let hashes: [Bytes32]
     /// The stream of CONNECT.
     var stream: StreamID?
-    /// Answers that were looked at; each costs a Diffie-Hellman.
-    var answers = 0
-
-    /// Most answers that are looked at.
-    static let maximumAnswers = 64
 
     init(link: PeerLink, outgoing: OutgoingOffer, hashes: [Bytes32]) {
         self.link = link
@@ -116,7 +124,6 @@ struct EntryQuestion {
     let key: String
     let hash: Bytes32
     let own: SecretKey
-    var answers = 0
 }
 
 /// A stream that was asked for.

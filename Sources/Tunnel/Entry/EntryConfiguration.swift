@@ -45,6 +45,9 @@ public struct EntryConfiguration: Sendable {
     /// How long it is remembered that an exit speaks only NIP-74.
     public var plainMemory: TimeAmount = .minutes(10)
 
+    /// Events a second from unknown keys that are looked at as answers to an offer; twice as many at once.
+    static let answersPerSecond = 500
+
     /// Most relays of one name that are used.
     public static let maximumRelaysPerName = 8
     /// SOCKS connections at once.

@@ -84,9 +84,10 @@ extension EntryCore {
         )
         configuration.offerRepetition = self.configuration.session.offerRepetition
         // The exit's key was checked when its name was read.
+        guard let ownKey = association.ownKey else { return nil }
         let link = try? PeerLink(
             peer: association.address.publicKey,
-            ownKey: association.ownKey,
+            ownKey: ownKey,
             dialect: NIP74Dialect(
                 role: .entry(name: self.destination(of: association)),
                 configuration: configuration
@@ -94,6 +95,12 @@ extension EntryCore {
             loop: self.loop,
             metrics: self.metrics,
             logger: self.logger,
+            owner: PeerLink.Owner(
+                pathRefused: { _, path in
+                    guard let connection = bound.value.connection(path, of: key) else { return }
+                    bound.value.relayRefused(connection.url)
+                }
+            ),
             connections: { bound.value.connection($0, of: key) }
         )
         for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
@@ -108,7 +115,14 @@ extension EntryCore {
         guard let association = self.associationsByKey[key], case .offering(let offer) = association.carrier,
             let stream = offer.stream
         else { return }
+        // Another name of the exit may have got a session meanwhile.
+        guard !self.pins.contains(association.address.publicKey) else {
+            self.fail(association, .sessionRequired)
+            return
+        }
         association.carrier = .plain(offer.link)
+        association.plainSince = .now()
+        association.lateOffer = offer
         self.rememberPlain(association.address.publicKey)
         self.logger.warning(
             "exit does not answer the offer of a session; speaking plain NIP-74 with it",
@@ -151,22 +165,21 @@ extension EntryCore {
         let own: SecretKey
         let key: String
         let hashes: [Bytes32]
-        if case .offering(let offer) = association.carrier, recipient == association.key,
-            offer.answers < EntryOffer.maximumAnswers
+        if let ownKey = association.ownKey, recipient == association.key,
+            let offer = association.offer
         {
-            offer.answers += 1
-            (own, key, hashes) = (association.ownKey, offer.outgoing.key, offer.hashes)
-        } else if var question = association.question, recipient == question.own.publicKey,
-            question.answers < EntryOffer.maximumAnswers
-        {
-            question.answers += 1
-            association.question = question
+            (own, key, hashes) = (ownKey, offer.outgoing.key, offer.hashes)
+        } else if let question = association.question, recipient == question.own.publicKey {
             (own, key, hashes) = (question.own, question.key, [question.hash])
         } else {
             self.metrics.rejected(.wrongAuthor)
             return
         }
         guard self.gate.admit(event) else { return }
+        guard association.answers.take(at: .now()) else {
+            self.metrics.rejected(.tooManyHandshakes)
+            return
+        }
         guard let conversation = try? ConversationKey(secretKey: own, publicKey: event.pubkey),
             let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let answer = self.verified(plaintext, of: association, own: own, author: event.pubkey, hashes: hashes),
@@ -178,12 +191,27 @@ extension EntryCore {
         }
         switch answer {
         case .accepted(let acceptance):
-            guard case .offering(let offer) = association.carrier else { return }
+            guard case .offering(let offer) = association.carrier else {
+                if association.lateOffer != nil { self.acceptedLate(association) }
+                return
+            }
             let body = Array(plaintext.dropLast(SessionAnswer.signatureLength))
             self.begin(association, offer, acceptance, body: body, peer: event.pubkey, path: path)
         case .refused(let refusal):
             self.refused(association, refusal)
         }
+    }
+
+    /// The exit speaks sessions after all, and was slow to say so: the next request gets one.
+    private func acceptedLate(_ association: EntryAssociation) {
+        association.lateOffer = nil
+        self.plainExits[association.address.publicKey] = nil
+        self.pin(association.address.publicKey)
+        self.logger.info(
+            "exit accepts a session after all; new requests get one",
+            metadata: ["exit": "\(association.address.publicKey.npub)"]
+        )
+        self.retire(association)
     }
 
     private func verified(
@@ -239,11 +267,12 @@ extension EntryCore {
     ) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let key = association.key
+        guard let ownKey = association.ownKey else { return }
         let link: PeerLink
         do {
             link = try PeerLink(
                 peer: peer,
-                ownKey: association.ownKey,
+                ownKey: ownKey,
                 dialect: SessionStateMachine(
                     role: .client,
                     configuration: self.sessionConfiguration,
@@ -270,6 +299,7 @@ extension EntryCore {
         offer.link.offerSettled(offer.outgoing.key)
         offer.link.abandon()
         association.carrier = .session(link)
+        association.ownKey = nil
         // The exit takes all of it or nothing.
         if let early = offer.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count) {
             association.earlyBytes = early.bytes.count
@@ -392,6 +422,13 @@ extension EntryCore {
         )
         association.question = EntryQuestion(key: key, hash: Bytes32.sha256(of: plaintext), own: own)
         let bound = NIOLoopBound(self, eventLoop: self.loop)
+        // The secret is not kept for longer than an answer may take.
+        _ = self.loop.scheduleTask(in: self.configuration.session.offerTimeout) {
+            guard let association = bound.value.associationsByKey[first], association.question?.key == key else {
+                return
+            }
+            association.question = nil
+        }
         let asking = try? PeerLink(
             peer: association.address.publicKey,
             ownKey: own,

@@ -20,6 +20,8 @@ final class EntryCore {
     var gate: EventGate
     private(set) var pool: RelayPool?
     private var associations: [ExitAddress: EntryAssociation] = [:]
+    /// Those that get no new requests.
+    private var retired: [EntryAssociation] = []
     private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
     /// Exits that speak only NIP-74, and until when that is believed.
     var plainExits: [PublicKey: NIODeadline] = [:]
@@ -73,13 +75,14 @@ final class EntryCore {
     /// Ends everything.
     func stop() {
         self.isStopped = true
-        for association in self.associations.values {
+        for association in self.all {
             for waiting in association.waiting { waiting.completion(.failure(.shuttingDown)) }
             association.waiting = []
             association.link?.close(.shuttingDown)
         }
         self.pool?.stop()
         self.associations = [:]
+        self.retired = []
         self.associationsByKey = [:]
     }
 
@@ -143,13 +146,24 @@ final class EntryCore {
         }
     }
 
+    /// The client of a request that may still wait is gone.
+    func cancel(_ endpoint: any StreamEndpoint) {
+        for association in self.all { association.waiting.removeAll { $0.endpoint === endpoint } }
+    }
+
     private func association(
         with address: ExitAddress,
         policy: DialPolicy
     ) throws(EntryError) -> EntryAssociation {
-        if let association = self.associations[address] { return association }
-        if self.associations.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
-        guard self.associations.count < self.configuration.maximumExits else { throw .tooManyExits }
+        if let association = self.associations[address] {
+            guard let since = association.plainSince, self.configuration.dialectChoice != .nip74,
+                since + self.configuration.plainMemory <= .now()
+            else { return association }
+            // Long enough with plain NIP-74: a session is offered again. Streams under way stay where they are.
+            self.retire(association)
+        }
+        if self.all.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
+        guard self.all.count < self.configuration.maximumExits else { throw .tooManyExits }
         let association = EntryAssociation(
             address: address,
             opening: self.opening(with: address.publicKey),
@@ -169,14 +183,15 @@ final class EntryCore {
         let key = RelayPool.Key(url: url, lane: association.address.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
-            self.pool?.use(
-                key,
-                policy: policy,
-                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
-            ) != nil
+            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(policy)) != nil
         else { return }
         association.relays.append(key)
         for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
+    }
+
+    /// A relay that somebody named learns nobody's lasting key, though it asks.
+    private func authenticationKey(_ policy: DialPolicy) -> SecretKey {
+        policy == .configured ? self.configuration.relayAuthenticationKey ?? .generate() : .generate()
     }
 
     /// Hears messages for one of our keys on a relay, now and after each reconnect.
@@ -342,7 +357,7 @@ final class EntryCore {
 
     private func relayDown(_ key: RelayPool.Key, _ reason: String) {
         self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
-        for association in self.associations.values {
+        for association in self.all {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             let path = PathID(rawValue: index)
             association.ready.remove(path)
@@ -352,7 +367,7 @@ final class EntryCore {
     }
 
     private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
-        for association in self.associations.values {
+        for association in self.all {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             guard let path = self.linkPath(PathID(rawValue: index), of: association) else { continue }
             association.link?.setWritable(path, isWritable)
@@ -366,6 +381,8 @@ final class EntryCore {
 
     // MARK: Forgetting
 
+    private var all: [EntryAssociation] { Array(self.associations.values) + self.retired }
+
     private func sweepLater() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: self.configuration.lingering) {
@@ -377,7 +394,7 @@ final class EntryCore {
 
     /// Forgets exits without streams for `idleTime`, and with them their client keys.
     private func sweep(after idleTime: TimeAmount) {
-        for association in self.associations.values {
+        for association in self.all {
             let idleSince = association.link.map { $0.isIdle ? $0.idleSince : nil } ?? association.startedAt
             guard association.waiting.isEmpty, let idleSince, idleSince + idleTime <= .now() else { continue }
             association.link?.close(nil)
@@ -385,10 +402,22 @@ final class EntryCore {
         }
     }
 
-    /// Lets go of an exit: its keys are erased with the last reference.
-    func forget(_ association: EntryAssociation) {
+    /// New requests get another association; this one lives as long as its streams.
+    func retire(_ association: EntryAssociation) {
         guard self.associations[association.address] === association else { return }
         self.associations[association.address] = nil
+        self.retired.append(association)
+    }
+
+    /// Lets go of an exit: its keys are erased with the last reference.
+    func forget(_ association: EntryAssociation) {
+        if self.associations[association.address] === association {
+            self.associations[association.address] = nil
+        } else if let index = self.retired.firstIndex(where: { $0 === association }) {
+            self.retired.remove(at: index)
+        } else {
+            return
+        }
         for key in association.keys { self.unregister(key, association) }
         for key in association.relays { self.pool?.release(key) }
         association.link?.abandon()

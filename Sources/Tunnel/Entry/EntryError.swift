@@ -53,8 +53,8 @@ extension EntryError: CustomStringConvertible {
         case .noRelays: "the name carries no relays, and this entry has none configured (--relay)"
         case .relaysUnreachable(let reasons): "no relay of the name can be reached: \(reasons.joined(separator: "; "))"
         case .offerFailed(.sessionRequired, let exit, isPinned: true):
-            "the exit spoke sessions before and does not answer with one now; a relay may be hiding its answers. If it was "
-                + "replaced by one that speaks plain NIP-74 only, run: nws pins remove \(exit.npub)"
+            "the exit does not answer: it may be down, or a relay may be hiding its answers. It spoke sessions before, so "
+                + "nothing less is spoken with it; only if you know that it was replaced by one that cannot, run: nws pins remove \(exit.npub)"
         case .offerFailed(let end, _, _): "\(end)"
         case .tooManyExits: "too many exits at once"
         case .shuttingDown: "shutting down"

@@ -52,7 +52,6 @@ public final class EntryService: Sendable {
                 loop: loop,
                 logger: logger
             )
-            core.start()
             return (
                 NIOLoopBound(core, eventLoop: loop),
                 NIOLoopBound(ConnectionSet(limit: configuration.maximumConnections), eventLoop: loop)
@@ -79,6 +78,7 @@ public final class EntryService: Sendable {
             .bind(to: address)
             .get()
         guard let localAddress = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+        try await loop.submit { core.value.start() }.get()
         return EntryService(
             core: core,
             channel: channel,

@@ -29,6 +29,8 @@ struct BackendDialer {
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
         let timeout = self.timeout
+        // All addresses together; the client waits no longer than 30 s.
+        let deadline = NIODeadline.now() + timeout + timeout
         @Sendable func connect(_ address: SocketAddress) -> EventLoopFuture<any Channel> {
             let bootstrap = ClientBootstrap(group: loop)
                 .connectTimeout(timeout)
@@ -49,7 +51,7 @@ struct BackendDialer {
             for address in addresses {
                 attempt = attempt.flatMapError { error in
                     // Nobody waits any more for the other addresses.
-                    splice.value.isOver ? loop.makeFailedFuture(error) : connect(address)
+                    splice.value.isOver || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
                 }
             }
             return attempt

@@ -32,14 +32,21 @@ public struct ExitConfiguration: Sendable {
 
     /// Sessions at once.
     public var maximumSessions = 1_024
+    /// Bytes of all sessions together that came and that no service has taken. Beyond it the session goes that holds most.
+    public var maximumHeldBytes = 1 << 30
+    /// How long a session has had no stream when another may take its place.
+    public var idleSessionAge: TimeAmount = .seconds(2)
     /// Offers at once that wait for the client's first packet; beyond it the oldest goes.
     public var maximumOffers = 256
-    /// Messages a second from keys that are not known; twice as many at once. What is beyond is dropped unread.
+    /// Messages a second from keys that are not known, of each relay, and offers a second; twice as many at once. What is
+    /// beyond is dropped unread.
     public var handshakesPerSecond = 1_000
     /// Client keys at once that speak NIP-74. The reference makes one for each stream.
     public var maximumPeers = 4_096
-    /// Streams at once, of all clients.
-    public var maximumStreams = 4_096
+    /// Streams of sessions at once, of all clients. Above half of it each session has a share.
+    public var maximumStreams = 16_384
+    /// Streams of plain NIP-74 at once.
+    public var maximumPlainStreams = 4_096
     /// Age from which a stream whose client never sent a byte is ended when room is needed.
     public var silentStreamAge: TimeAmount = .seconds(2)
     /// For the backend to accept a connection.

@@ -4,7 +4,6 @@
 //
 
 import CoreMetrics
-import DequeModule
 import Logging
 import NIOCore
 import Nostr
@@ -26,12 +25,15 @@ final class ExitCore {
     private var links: [PublicKey: PeerLink] = [:]
     private var sessions: ExitSessions?
     private let replays: ReplayJournal
-    private var strangers: HandshakeLimit
-    private var streamCount = 0
-    /// Streams by age, those that are over or have spoken among them until they come up.
-    private var oldestStreams: Deque<SpliceHandler> = []
-    /// Dials under way; one may outlive its stream.
-    private var dialCount = 0
+    private var offers: HandshakeLimit
+    /// Log lines about what clients did, which they could do any number of times.
+    private var complaints = HandshakeLimit(rate: 5, now: .now())
+    /// By relay: one that lets a flood through costs the clients of the others nothing.
+    private var strangers: [PathID: HandshakeLimit] = [:]
+    /// Streams of plain NIP-74, which anybody opens with one message, and those of sessions, apart: neither shuts out
+    /// the other.
+    private var plainStreams: ExitStreams
+    private var sessionStreams: ExitStreams
     private var isStopped = false
     private let firstRelay: EventLoopPromise<Void>
 
@@ -47,10 +49,12 @@ final class ExitCore {
         firstRelay: EventLoopPromise<Void>
     ) throws {
         self.replays = try ReplayJournal(path: configuration.replayFile, now: Moment.now.seconds)
-        self.strangers = HandshakeLimit(rate: configuration.handshakesPerSecond, now: .now())
+        self.offers = HandshakeLimit(rate: configuration.handshakesPerSecond, now: .now())
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
+        self.plainStreams = ExitStreams(limit: configuration.maximumPlainStreams)
+        self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.firstRelay = firstRelay
         self.dialer = BackendDialer(timeout: configuration.dialTimeout, loop: loop)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
@@ -118,9 +122,14 @@ final class ExitCore {
 
     /// Takes what can change while streams run.
     func update(_ configuration: ExitConfiguration) {
+        let becomesPrivate = self.configuration.access == nil && configuration.access != nil
         self.configuration.services = configuration.services
         self.configuration.access = configuration.access
         self.sessions?.update(configuration)
+        guard becomesPrivate else { return }
+        // Nobody who came before the list has said who it is.
+        for link in self.links.values { link.close(.notAllowed) }
+        self.links = [:]
     }
 
     /// Closes the relays once the last messages of ``stop()`` had time to leave.
@@ -200,12 +209,30 @@ final class ExitCore {
             return
         }
         // What strangers cost is bounded before anything is computed for them.
-        if self.links[event.pubkey] == nil, !self.gate.isKnown(event), !self.strangers.take(at: .now()) {
+        let path = PathID(rawValue: index)
+        if self.links[event.pubkey] == nil, !self.gate.isKnown(event), !self.takeHandshake(on: path) {
             self.metrics.rejected(.tooManyHandshakes)
             return
         }
         guard self.gate.admit(event), let link = self.link(with: event.pubkey) else { return }
-        link.receive(event, recipient: ownKey, path: PathID(rawValue: index))
+        link.receive(event, recipient: ownKey, path: path)
+    }
+
+    /// Whether one more message of a stranger is looked at, or an offer answered.
+    private func takeHandshake(on path: PathID) -> Bool {
+        self.strangers[
+            path,
+            default: HandshakeLimit(rate: self.configuration.handshakesPerSecond, now: .now())
+        ].take(at: .now())
+    }
+
+    /// An offer, or a question after a session: each costs signatures, from a key that was seen before too.
+    private func receiveOffer(_ offer: SessionOffer, from client: PublicKey) {
+        guard self.offers.take(at: .now()) else {
+            self.metrics.rejected(.tooManyHandshakes)
+            return
+        }
+        self.sessions?.receive(offer, from: client)
     }
 
     private func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
@@ -232,7 +259,7 @@ final class ExitCore {
                 loop: self.loop,
                 metrics: self.metrics,
                 logger: self.logger,
-                owner: PeerLink.Owner(onOffer: { bound.value.sessions?.receive($1, from: $0.peer) }),
+                owner: PeerLink.Owner(onOffer: { bound.value.receiveOffer($1, from: $0.peer) }),
                 connections: { bound.value.connection($0) },
                 onIncoming: { bound.value.connect($0, $1, $2) }
             )
@@ -266,6 +293,13 @@ final class ExitCore {
             self.replays.admit(client: link.peer, key: connect.key, createdAt: connect.createdAt, now: now)
         else {
             self.metrics.reported(.replayedConnect)
+            if self.replays.hasFailed || self.replays.isFull, self.complaints.take(at: .now()) {
+                self.logger.error(
+                    self.replays.isFull
+                        ? "too many plain NIP-74 requests at once to remember them all; more are refused for some minutes"
+                        : "cannot write down which plain NIP-74 requests were served, so none are: is the disk full?"
+                )
+            }
             return .replayed
         }
         return nil
@@ -277,55 +311,58 @@ final class ExitCore {
         if self.configuration.access != nil, self.sessions?.mayOpen(request.port, link) != true {
             // The same for everybody who may not, and for what there is and what there is not.
             self.metrics.streamsForbidden.increment()
-            self.logger.info(
-                "stream refused: not allowed",
-                metadata: [
-                    "identity": "\(link.identity?.npub ?? "none")", "peer": "\(link.peer)",
-                    "port": "\(request.port ?? 0)",
-                ]
-            )
+            if self.complaints.take(at: .now()) {
+                self.logger.info(
+                    "stream refused: not allowed",
+                    metadata: [
+                        "identity": "\(link.identity?.npub ?? "none")", "peer": "\(link.peer)",
+                        "port": "\(request.port ?? 0)",
+                    ]
+                )
+            }
             return .refused(.notAllowed)
         }
         guard let backend = self.configuration.services.backend(for: request.port) else {
-            self.logger.info(
-                "stream refused: no service on that port",
-                metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
-            )
+            if self.complaints.take(at: .now()) {
+                self.logger.info(
+                    "stream refused: no service on that port",
+                    metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
+                )
+            }
             return .refused(.refused)
         }
-        if self.streamCount >= self.configuration.maximumStreams { self.evictSilentStream() }
-        guard !self.isStopped, max(self.streamCount, self.dialCount) < self.configuration.maximumStreams else {
-            self.logger.warning("stream refused: too many")
+        let isPlain = request.connect != nil
+        guard !self.isStopped, self.hasRoom(isPlain: isPlain, link) else {
+            self.metrics.reported(.tooManyStreams)
+            self.logger.debug("stream refused: too many", metadata: ["peer": "\(link.peer)"])
             return .refused(.tooManyStreams)
         }
-        self.streamCount += 1
+        let number = self.withStreams(isPlain) { $0.begin() }
         let startedAt = NIODeadline.now()
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let boundLink = NIOLoopBound(link, eventLoop: self.loop)
+        let peer = link.peer
         let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
-            bound.value.streamCount -= 1
+            bound.value.withStreams(isPlain) { $0.end(number) }
             logger.info(
                 "stream ended",
                 metadata: [
-                    "peer": "\(boundLink.value.peer)", "backend": "\(backend)", "sent": "\(sent)",
+                    "peer": "\(peer)", "backend": "\(backend)", "sent": "\(sent)",
                     "received": "\(received)",
                     "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
                     "reason": "\(reason?.rawValue ?? "complete")",
                 ]
             )
         }
-        self.oldestStreams.append(splice)
-        if self.oldestStreams.count > 2 * self.configuration.maximumStreams {
-            self.oldestStreams.removeAll { $0.isOver || !$0.isSilent }
-        }
+        self.withStreams(isPlain) { $0.note(number, splice) }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
-        self.dialCount += 1
+        self.withStreams(isPlain) { $0.dials += 1 }
         // Not at once: a dial may fail at once, and the link must know the endpoint by then.
         self.loop.flatSubmit {
             bound.value.dialer.dial(backend, splice: boundSplice)
         }.whenComplete { result in
-            bound.value.dialCount -= 1
+            bound.value.withStreams(isPlain) { $0.dials -= 1 }
             switch result {
             case .success(let channel):
                 // The stream may have ended meanwhile.
@@ -333,7 +370,7 @@ final class ExitCore {
                     channel.close(promise: nil)
                     return
                 }
-                logger.debug("stream connected", metadata: ["peer": "\(boundLink.value.peer)"])
+                logger.debug("stream connected", metadata: ["peer": "\(peer)"])
                 boundLink.value.connected(id)
             case .failure(let error):
                 let end = BackendDialer.end(for: error)
@@ -344,19 +381,16 @@ final class ExitCore {
         return .accepted(splice)
     }
 
-    /// Ends the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody out.
-    private func evictSilentStream() {
-        while let oldest = self.oldestStreams.first {
-            guard
-                oldest.isOver || !oldest.isSilent
-                    || oldest.startedAt + self.configuration.silentStreamAge <= .now()
-            else { return }
-            self.oldestStreams.removeFirst()
-            if !oldest.isOver, oldest.isSilent {
-                oldest.evict()
-                return
-            }
+    private func withStreams<Result>(_ isPlain: Bool, _ body: (inout ExitStreams) -> Result) -> Result {
+        isPlain ? body(&self.plainStreams) : body(&self.sessionStreams)
+    }
+
+    private func hasRoom(isPlain: Bool, _ link: PeerLink) -> Bool {
+        guard isPlain else {
+            return self.sessionStreams.hasRoom(beside: link.streamCount, of: self.sessions?.count ?? 1)
         }
+        if self.plainStreams.isFull { self.plainStreams.evictSilent(olderThan: self.configuration.silentStreamAge) }
+        return !self.plainStreams.isFull
     }
 
     // MARK: Forgetting

@@ -21,6 +21,9 @@ final class ExitSession {
     let fresh: PublicKey
     let link: PeerLink
     let startedAt = NIODeadline.now()
+    /// When the acceptance went out last.
+    var acceptedAt = NIODeadline.now()
+    var isForgotten = false
     /// A packet of the client came: it has the acceptance.
     var isEstablished = false
     /// Bytes of the offer's early data that were taken.

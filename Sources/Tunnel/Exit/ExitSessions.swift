@@ -29,7 +29,10 @@ final class ExitSessions {
     private var byKey: [PublicKey: ExitSession] = [:]
     /// Offers without a packet so far, oldest first.
     private var waiting: [ExitSession] = []
+    private var isStopped = false
     private var sessionCount = 0
+    /// Sessions under way.
+    var count: Int { self.sessionCount }
     /// Keys that relays know already, so that an acceptance need not wait for a subscription.
     private var spares: [SecretKey] = []
     private var refusedRelays: Set<RelayPool.Key> = []
@@ -70,9 +73,11 @@ final class ExitSessions {
             self.relays.append(key)
         }
         self.makeSpares()
+        self.enforceMemoryLater()
     }
 
     func stop() {
+        self.isStopped = true
         for session in self.sessions { session.link.close(.shuttingDown) }
         self.byKey = [:]
         self.waiting = []
@@ -156,10 +161,14 @@ final class ExitSessions {
         }
         let id = ExitSession.OfferID(client: client, key: offer.key)
         if let session = self.waiting.first(where: { $0.offer == id }) {
-            self.accept(session, offer)
+            // One answer for each interval, however often the offer comes.
+            if session.acceptedAt + .nanoseconds(self.configuration.session.offerRepetition.nanoseconds / 2) <= .now() {
+                self.accept(session, offer)
+            }
             return
         }
         guard !self.byKey.values.contains(where: { $0.offer == id }) else { return }
+        if self.sessionCount >= self.configuration.maximumSessions { self.evictIdleSession() }
         guard self.sessionCount < self.configuration.maximumSessions else {
             self.metrics.reported(.tooManyStreams)
             self.refuse(offer, client, .tooManySessions)
@@ -167,14 +176,14 @@ final class ExitSessions {
         }
         if self.waiting.count >= self.configuration.maximumOffers, let oldest = self.waiting.first {
             // An honest client answers within a round trip; who fills the list does not.
-            oldest.link.close(.peerLost)
             self.forget(oldest)
         }
         guard let session = self.makeSession(offer, id) else { return }
         self.waiting.append(session)
         // Nobody knows yet whose early data that is.
         if let early = offer.terms.earlyData, self.configuration.takesEarlyData, self.configuration.access == nil,
-            self.admitOnce(offer, client) {
+            self.admitOnce(offer, client)
+        {
             session.earlyBytes = early.bytes.count
             session.link.receiveEarly(StreamRequest(destination: "", port: early.port), early.bytes)
         }
@@ -229,6 +238,7 @@ final class ExitSessions {
         var parameters = SessionParameters(self.configuration.session)
         parameters.earlyBytes = UInt64(session.earlyBytes)
         parameters.wantsIdentity = self.configuration.access != nil
+        session.acceptedAt = .now()
         for index in self.relays.indices {
             let path = PathID(rawValue: index)
             let acceptance = SessionAcceptance(
@@ -306,7 +316,6 @@ final class ExitSessions {
         let boundSession = NIOLoopBound(session, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: self.configuration.session.offerLifetime) {
             guard !boundSession.value.isEstablished else { return }
-            boundSession.value.link.close(.peerLost)
             bound.value.forget(boundSession.value)
         }
     }
@@ -338,10 +347,43 @@ final class ExitSessions {
         return true
     }
 
+    private func endAll(_ reason: StreamEnd) {
+        for session in self.sessions {
+            session.link.close(reason)
+            self.forget(session)
+        }
+    }
+
     /// Takes another list, and ends the sessions of those who lost what they use.
     func update(_ configuration: ExitConfiguration) {
+        let becomesPrivate = self.configuration.access == nil && configuration.access != nil
         self.configuration.access = configuration.access
-        self.enforceAccess()
+        // Nobody who came before the list was asked who it is.
+        if becomesPrivate { self.endAll(.notAllowed) } else { self.enforceAccess() }
+    }
+
+    /// Keeps what all sessions hold within its limit.
+    private func enforceMemoryLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: .seconds(1)) {
+            guard !bound.value.isStopped else { return }
+            bound.value.enforceMemory()
+            bound.value.enforceMemoryLater()
+        }
+    }
+
+    private func enforceMemory() {
+        guard self.sessionCount > 0 else { return }
+        var holders = self.sessions.map { ($0, $0.link.dialect.heldBytes) }.sorted { $0.1 < $1.1 }
+        var total = holders.reduce(0) { $0 + $1.1 }
+        while total > self.configuration.maximumHeldBytes, let (session, held) = holders.popLast(), held > 0 {
+            self.logger.warning(
+                "session ended: its streams hold too much that services do not take",
+                metadata: ["peer": "\(session.offer.client)", "bytes": "\(held)"]
+            )
+            total -= held
+            session.link.close(.readerTooSlow)
+        }
     }
 
     /// Ends the sessions of clients whose permission is gone or over.
@@ -385,10 +427,30 @@ final class ExitSessions {
         relay: RelayPool.Key
     ) -> ExitSession.OfferID? {
         guard let path = self.index(of: relay) else { return nil }
-        let isFirst = !session.isEstablished
-        if isFirst { self.establish(session) }
+        guard !session.isEstablished else {
+            session.link.receive(event, recipient: recipient, path: path)
+            return nil
+        }
+        // What does not open is nobody's first packet.
+        guard session.link.canOpen(event, recipient: recipient) else { return nil }
+        guard self.sessionCount < self.configuration.maximumSessions else {
+            self.metrics.reported(.tooManyStreams)
+            self.forget(session)
+            return nil
+        }
+        self.establish(session)
         session.link.receive(event, recipient: recipient, path: path)
-        return isFirst ? session.offer : nil
+        return session.offer
+    }
+
+    /// Makes room for a session: the one goes that has had no stream for longest.
+    private func evictIdleSession() {
+        let idle = self.sessions.filter { $0.isEstablished && $0.link.isIdle && $0.link.idleSince != nil }
+        guard
+            let oldest = idle.min(by: { ($0.link.idleSince ?? .now()) < ($1.link.idleSince ?? .now()) }),
+            let since = oldest.link.idleSince, since + self.configuration.idleSessionAge <= .now()
+        else { return }
+        oldest.link.close(nil)
     }
 
     private func establish(_ session: ExitSession) {
@@ -410,6 +472,10 @@ final class ExitSessions {
     }
 
     private func forget(_ session: ExitSession) {
+        guard !session.isForgotten else { return }
+        session.isForgotten = true
+        // Early data may have opened a stream.
+        session.link.close(.peerLost)
         for key in session.link.ownKeys { self.unhear(key) }
         session.repetition?.cancel()
         self.waiting.removeAll { $0 === session }

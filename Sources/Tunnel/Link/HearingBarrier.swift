@@ -5,9 +5,11 @@
 
 import NIOCore
 
-/// Waits until a key is heard on all relays that are up, but not for ever.
+/// Waits until a key is heard on all relays that are up; not for ever for all of them, but for one at least.
 final class HearingBarrier {
     private var missing: Int
+    private var hasArrived = false
+    private var isImpatient = false
     private var completion: (() -> Void)?
 
     /// Longest wait; what a slow relay misses is sent again.
@@ -18,12 +20,16 @@ final class HearingBarrier {
         self.missing = count
         self.completion = completion
         let bound = NIOLoopBound(self, eventLoop: loop)
-        _ = loop.scheduleTask(in: count == 0 ? .zero : Self.patience) { bound.value.finish() }
+        _ = loop.scheduleTask(in: Self.patience) {
+            bound.value.isImpatient = true
+            if bound.value.hasArrived { bound.value.finish() }
+        }
     }
 
     func arrived() {
         self.missing -= 1
-        if self.missing <= 0 { self.finish() }
+        self.hasArrived = true
+        if self.missing <= 0 || self.isImpatient { self.finish() }
     }
 
     private func finish() {

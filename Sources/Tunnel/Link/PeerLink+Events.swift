@@ -18,6 +18,14 @@ extension PeerLink {
         self.keys.pair(recipient: recipient, author: author) != nil
     }
 
+    /// Whether an event opens under our keys.
+    func canOpen(_ event: Event, recipient: PublicKey) -> Bool {
+        guard let (_, pair) = self.keys.pair(recipient: recipient, author: event.pubkey) else { return false }
+        if (try? pair.conversation.open(Array(event.content.readableBytesView))) != nil { return true }
+        self.metrics.rejected(.undecryptable)
+        return false
+    }
+
     /// Takes a verified event. Returns its plaintext if that is an exit's answer to an offer, which is for the caller.
     @discardableResult
     func receive(_ event: Event, recipient: PublicKey, path: PathID) -> [UInt8]? {
@@ -78,7 +86,15 @@ extension PeerLink {
         guard let connection = self.connections(path), connection.isOpen,
             let event = try? self.seal(plaintext, createdAt: self.now.seconds)
         else { return }
-        connection.publish(event.id, ClientMessage.encodeEvent(event)) { _ in }
+        connection.publish(event.id, ClientMessage.encodeEvent(event)) { self.noteRefusal($0, path) }
+    }
+
+    /// A relay that takes nothing from keys that it does not know is named to whoever holds the link.
+    private func noteRefusal(_ result: RelayConnection.PublishResult, _ path: PathID) {
+        guard case .rejected(let reason) = result, reason.prefix == .restricted || reason.prefix == .blocked else {
+            return
+        }
+        self.owner.pathRefused(self, path)
     }
 
     /// Our present key and the peer's.
@@ -104,7 +120,10 @@ extension PeerLink {
                 report(.rejected(.unreachable))
                 continue
             }
-            connection.publish(id, message) { result in report(Self.outcome(result, path)) }
+            connection.publish(id, message) { result in
+                self.noteRefusal(result, path)
+                report(Self.outcome(result, path))
+            }
             if connection.isOpen, !connection.isWritable { self.dialect.setWritable(path, false, at: self.now) }
         }
     }

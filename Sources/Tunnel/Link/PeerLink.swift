@@ -51,7 +51,7 @@ final class PeerLink {
     var dialect: any Dialect
     /// Whether event ids are remembered here. A session's packets have numbers.
     let remembersEvents: Bool
-    private let owner: Owner
+    let owner: Owner
     private let loop: any EventLoop
     let metrics: TunnelMetrics
     let logger: Logger

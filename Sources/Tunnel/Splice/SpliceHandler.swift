@@ -36,6 +36,10 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     /// Bytes that came before the socket was there.
     private var early: [ByteBuffer] = []
     private var pendingWrites = 0
+    /// Small pieces that came while the socket was busy; a buffer for each would cost more than its bytes.
+    private var gathered = ByteBuffer()
+    private static let smallPiece = 4_096
+    private static let gatheredLength = 64 << 10
     private var outputShouldClose = false
     private var outputIsClosed = false
     private var streamIsOver = false
@@ -180,9 +184,31 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     func receive(_ data: ByteBuffer) {
         self.received += data.readableBytes
         guard let context = self.context, context.channel.isActive else {
-            self.early.append(data)
+            if let last = self.early.indices.last, data.readableBytes < Self.smallPiece,
+                self.early[last].readableBytes < Self.gatheredLength
+            {
+                self.early[last].writeImmutableBuffer(data)
+            } else {
+                self.early.append(data)
+            }
             return
         }
+        if self.pendingWrites > 0, data.readableBytes < Self.smallPiece {
+            self.gathered.writeImmutableBuffer(data)
+            if self.gathered.readableBytes < Self.gatheredLength { return }
+        } else if self.gathered.readableBytes == 0 {
+            self.write(data)
+            return
+        } else {
+            self.gathered.writeImmutableBuffer(data)
+        }
+        self.writeGathered()
+    }
+
+    private func writeGathered() {
+        guard self.gathered.readableBytes > 0 else { return }
+        let data = self.gathered
+        self.gathered = ByteBuffer()
         self.write(data)
     }
 
@@ -192,6 +218,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         self.pendingWrites += 1
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
+            if self.pendingWrites == 0 { self.writeGathered() }
             if case .success = result, !self.streamIsOver { self.link.consumed(self.id, count) }
             self.closeOutputIfDone()
         }
@@ -226,7 +253,8 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
 
     /// Closes what is to be closed once everything is written: closing drops what is still queued.
     private func closeOutputIfDone() {
-        guard self.pendingWrites == 0, self.early.isEmpty, let context = self.context else { return }
+        guard self.pendingWrites == 0, self.gathered.readableBytes == 0, self.early.isEmpty, let context = self.context
+        else { return }
         if self.closeWhenFlushed {
             context.close(promise: nil)
         } else if self.outputShouldClose, context.channel.isActive {

@@ -52,19 +52,32 @@ package final class ExitPins {
     package func insert(_ key: PublicKey) throws -> Bool {
         try self.read()
         guard !self.keys.contains(key) else { return true }
-        guard self.keys.count < Self.maximumCount else { return false }
-        self.keys.append(key)
-        try self.write()
-        return true
+        return try self.change {
+            guard self.keys.count < Self.maximumCount else { return false }
+            if !self.keys.contains(key) { self.keys.append(key) }
+            return true
+        }
+    }
+
+    /// Reads, changes and writes with no other process in between.
+    private func change(_ body: () -> Bool) throws -> Bool {
+        guard let path else { return body() }
+        return try StateFile.exclusively(path) {
+            self.readAt = nil
+            try self.read()
+            guard body() else { return false }
+            try self.write()
+            return true
+        }
     }
 
     /// Forgets an exit. False if it was not known.
     package func remove(_ key: PublicKey) throws -> Bool {
-        try self.read()
-        guard let index = self.keys.firstIndex(of: key) else { return false }
-        self.keys.remove(at: index)
-        try self.write()
-        return true
+        try self.change {
+            guard let index = self.keys.firstIndex(of: key) else { return false }
+            self.keys.remove(at: index)
+            return true
+        }
     }
 
     private func read() throws {

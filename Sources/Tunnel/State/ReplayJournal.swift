@@ -25,7 +25,7 @@ import Darwin
 ///
 /// The file holds records of 40 bytes: the entry, then its expiration as eight bytes, big-endian. A record is appended
 /// before the target is dialled; a write of 40 bytes to the page cache takes some microseconds, less than the signature
-/// check before it, so it is done in place.
+/// check before it, so it is done in place. It outlives the process; the last seconds before a power cut may be missing.
 final class ReplayJournal {
     private static let recordLength = 40
 
@@ -33,6 +33,11 @@ final class ReplayJournal {
     private let path: String?
     private var descriptor: Int32 = -1
     private var records = 0
+    private var lockDescriptor: Int32 = -1
+    /// The last record could not be written, so nothing was dialled.
+    private(set) var hasFailed = false
+    /// No more can be remembered at present.
+    var isFull: Bool { self.table.isFull }
 
     /// - Parameter path: The file; nil to remember in memory only.
     /// - Throws: If the file cannot be read or written.
@@ -40,6 +45,7 @@ final class ReplayJournal {
         self.table = table
         self.path = path
         guard let path else { return }
+        self.lockDescriptor = try StateFile.lock(path, waits: false)
         if FileManager.default.fileExists(atPath: path) {
             let data = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
             // A record that was cut short by a crash was never dialled.
@@ -54,6 +60,7 @@ final class ReplayJournal {
 
     deinit {
         if self.descriptor >= 0 { close(self.descriptor) }
+        if self.lockDescriptor >= 0 { close(self.lockDescriptor) }
     }
 
     /// Enters a CONNECT. False if it was dialled before, or cannot be remembered; then it must not be dialled.
@@ -62,7 +69,13 @@ final class ReplayJournal {
         let expiration = ReplayTable.expiration(createdAt: createdAt, now: now)
         guard self.table.insert(entry, expiration: expiration, now: now) else { return false }
         guard self.path != nil else { return true }
-        guard StateFile.append(Self.record(entry, expiration), to: self.descriptor) else { return false }
+        guard StateFile.append(Self.record(entry, expiration), to: self.descriptor) else {
+            // Half a record would put those behind it out of step.
+            _ = ftruncate(self.descriptor, off_t(self.records * Self.recordLength))
+            self.hasFailed = true
+            return false
+        }
+        self.hasFailed = false
         self.records += 1
         // What has expired is left out now and then. If that fails, the longer file still serves.
         if self.records > 2 * self.table.count + 1_024 { try? self.rewrite(now: now) }

@@ -19,12 +19,14 @@ enum StateFile {
     ///
     /// - Throws: The system's error.
     static func replace(_ path: String, with bytes: [UInt8]) throws(IOError) -> Int32 {
-        let temporary = path + ".new"
+        let temporary = "\(path).\(getpid()).new"
         let created = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
         guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(temporary)") }
-        guard Self.append(bytes, to: created), unsafe rename(temporary, path) == 0 else {
+        // What the name points to is whole, whenever the power goes.
+        guard Self.append(bytes, to: created), fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
             let code = errno
             close(created)
+            _ = unsafe unlink(temporary)
             throw IOError(errnoCode: code, reason: "write \(path)")
         }
         return created
@@ -42,5 +44,26 @@ enum StateFile {
             }
         }
         return true
+    }
+
+    /// Waits until no other process works on the files beside `path`, does `body`, and lets the others go on.
+    static func exclusively<Result>(_ path: String, _ body: () throws -> Result) throws -> Result {
+        let descriptor = try Self.lock(path, waits: true)
+        defer { close(descriptor) }
+        return try body()
+    }
+
+    /// Locks a file's companion for as long as the descriptor is open.
+    ///
+    /// - Throws: The system's error; `EWOULDBLOCK` if another process has it and `waits` is false.
+    static func lock(_ path: String, waits: Bool) throws(IOError) -> Int32 {
+        let descriptor = unsafe open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path).lock") }
+        guard flock(descriptor, waits ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 else {
+            let code = errno
+            close(descriptor)
+            throw IOError(errnoCode: code, reason: "lock \(path)")
+        }
+        return descriptor
     }
 }

@@ -151,12 +151,16 @@ public protocol Dialect {
     var streamCount: Int { get }
     /// Whether forgetting the peer loses nothing.
     var isIdle: Bool { get }
+    /// Bytes from the peer that are held here, or handed over and not consumed.
+    var heldBytes: Int { get }
 }
 
 extension Dialect {
     /// Nothing is offered inside of a session.
     public mutating func open(_ stream: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {}
     public mutating func offerSettled(_ key: String, at now: Moment) {}
+    /// Where a limit of its own bounds each stream.
+    public var heldBytes: Int { 0 }
     public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {}
     public mutating func assumeSent(_ stream: StreamID, _ bytes: Int) {}
     /// Dialects with one pair of keys ask for none.

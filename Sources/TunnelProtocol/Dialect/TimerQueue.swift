@@ -28,6 +28,9 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
         if let known = self.earliest[key], known <= deadline { return }
         self.earliest[key] = deadline
         self.heap.insert(Entry(deadline: deadline, key: key))
+        if self.heap.count > 2 * self.earliest.count + 64 {
+            self.heap = Heap(self.heap.unordered.filter { self.earliest[$0.key] == $0.deadline })
+        }
     }
 
     /// The next key that is due.

@@ -146,7 +146,9 @@ extension NIP74Dialect {
             self.actions.append(.report(.backedOff))
             self.streams[id]?.connectIsUnheard = true
             self.repeatConnect(id, after: self.configuration.backOff.first, at: now)
-        case .rejected, .lost:
+        case .rejected(.refused):
+            self.end(id, .relayRefused, tellPeer: false, at: now)
+        case .rejected(.unreachable), .lost:
             self.end(id, .noRelay, tellPeer: false, at: now)
         }
     }

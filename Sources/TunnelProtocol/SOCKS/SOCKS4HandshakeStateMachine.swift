@@ -76,7 +76,9 @@ public struct SOCKS4HandshakeStateMachine: Sendable {
 
     /// Reads up to a zero byte; nil if there is none within the bound.
     private static func readText(_ buffer: inout ByteBuffer) -> [UInt8]? {
-        guard let end = buffer.readableBytesView.prefix(Self.maximumTextLength + 1).firstIndex(of: 0) else { return nil }
+        guard let end = buffer.readableBytesView.prefix(Self.maximumTextLength + 1).firstIndex(of: 0) else {
+            return nil
+        }
         let text = buffer.readBytes(length: end - buffer.readerIndex)
         buffer.moveReaderIndex(forwardBy: 1)
         return text

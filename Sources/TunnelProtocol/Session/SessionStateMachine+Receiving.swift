@@ -38,6 +38,8 @@ extension SessionStateMachine {
         self.heardPeer(on: index, generation: generation, at: now)
         for frame in frames {
             self.receive(frame, on: index, at: now)
+            // Whoever has more answered than it acknowledges is after our memory.
+            if self.control.count > self.maximumControl { self.violation(at: now) }
             if self.isClosed { return }
         }
         if frames.contains(where: \.isAckEliciting) {
@@ -51,6 +53,9 @@ extension SessionStateMachine {
         }
         self.pump(at: now)
     }
+
+    /// Most frames that wait to be sent, beside those of streams' bytes: a few for each stream.
+    private var maximumControl: Int { 1_024 + 8 * self.configuration.maximumStreams }
 
     private mutating func heardPeer(on index: Int, generation: Int, at now: Moment) {
         self.lastHeard = now.monotonic

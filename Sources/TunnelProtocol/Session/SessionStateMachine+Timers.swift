@@ -95,7 +95,7 @@ extension SessionStateMachine {
         let waited = now.monotonic - stream.startedAt
         let reason: StreamEnd? =
             if waited >= self.configuration.openTimeout {
-                .timedOut
+                .exitSilent
             } else if self.isDeserted {
                 .exitSilent
             } else if waited >= self.configuration.relayPatience, self.paths.allSatisfy({ $0.health == .down }) {

@@ -126,6 +126,8 @@ public struct SessionStateMachine: Dialect {
 
     public var isIdle: Bool { self.streams.isEmpty }
 
+    public var heldBytes: Int { Int(clamping: self.receivedData - min(self.receivedData, self.consumedData)) }
+
     /// Whether the session ended.
     public var isOver: Bool { self.isClosed }
 

@@ -66,7 +66,9 @@ struct KeyCommand: AsyncParsableCommand {
             try await reportingErrors {
                 guard let key = PublicKey(userText: self.pubkey) else {
                     if case .nsec? = try? NIP19(self.pubkey) {
-                        throw CommandError.failure("that is a SECRET key (nsec); its owner keeps it, and gives you the npub")
+                        throw CommandError.failure(
+                            "that is a SECRET key (nsec); its owner keeps it, and gives you the npub"
+                        )
                     }
                     throw CommandError.failure("not a public key (npub or 64 hex digits on the curve)")
                 }

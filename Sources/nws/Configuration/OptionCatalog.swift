@@ -59,7 +59,9 @@ struct OptionCatalog {
     }
 
     /// Options about the command line itself.
-    static let commandLineOnly: Set<String> = ["help", "version", "config", "check-config", "generate-completion-script"]
+    static let commandLineOnly: Set<String> = [
+        "help", "version", "config", "check-config", "generate-completion-script",
+    ]
 
     let root: Command
 

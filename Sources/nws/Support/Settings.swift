@@ -91,7 +91,9 @@ struct Settings {
             let path = String(text.dropFirst("unix:".count))
             // What a socket address has room for.
             guard path.hasPrefix("/"), path.utf8.count < 108 else {
-                throw CommandError.configuration("\(source): \(text): expected unix: and an absolute path of at most 107 bytes")
+                throw CommandError.configuration(
+                    "\(source): \(text): expected unix: and an absolute path of at most 107 bytes"
+                )
             }
             return .unix(path: path)
         }

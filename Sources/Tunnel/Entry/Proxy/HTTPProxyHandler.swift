@@ -271,7 +271,9 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.state = .done
         guard let context = self.context else { return }
         var headers = extra
-        if !headers.contains(name: "Content-Type") { headers.add(name: "Content-Type", value: "text/html; charset=utf-8") }
+        if !headers.contains(name: "Content-Type") {
+            headers.add(name: "Content-Type", value: "text/html; charset=utf-8")
+        }
         headers.add(name: "Content-Length", value: "\(body.utf8.count)")
         headers.add(name: "Connection", value: "close")
         headers.add(name: "Cache-Control", value: "no-store")

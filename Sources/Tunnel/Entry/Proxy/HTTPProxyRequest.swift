@@ -71,7 +71,11 @@ struct HTTPProxyRequest {
         guard let target = Self.target(authority, defaultPort: 80) else { throw .malformedTarget }
         self.target = target
         let path = rest[end...].prefix { $0 != "#" }
-        self.plain = Self.rewritten(head, authority: String(authority), path: path.hasPrefix("/") ? String(path) : "/\(path)")
+        self.plain = Self.rewritten(
+            head,
+            authority: String(authority),
+            path: path.hasPrefix("/") ? String(path) : "/\(path)"
+        )
     }
 
     /// `host:port`, `[v6 address]:port`.

@@ -50,7 +50,9 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
             let pipeline = context.pipeline.syncOperations
             if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) || (0x61...0x7a).contains(first) {
                 let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
-                try pipeline.addHandlers([decoder, HTTPProxyHandler(decoder: decoder, core: self.core, logger: self.logger)])
+                try pipeline.addHandlers([
+                    decoder, HTTPProxyHandler(decoder: decoder, core: self.core, logger: self.logger),
+                ])
             } else {
                 try pipeline.addHandler(SOCKSHandler(firstByte: first, core: self.core, logger: self.logger))
             }

@@ -14,7 +14,8 @@ struct ProxyRequest: Hashable {
     init(_ target: TargetAddress, credentials: SOCKS5HandshakeStateMachine.Credentials?) {
         self.target = target
         if let credentials {
-            self.isolation = [UInt8(truncatingIfNeeded: credentials.user.count)] + credentials.user + credentials.password
+            self.isolation =
+                [UInt8(truncatingIfNeeded: credentials.user.count)] + credentials.user + credentials.password
         }
     }
 }

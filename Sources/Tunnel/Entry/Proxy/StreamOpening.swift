@@ -64,7 +64,7 @@ final class StreamOpening: StreamEndpoint {
     func abandon() {
         guard !self.isOver, self.splice == nil else { return }
         self.isOver = true
-        if let stream { stream.link.reset(stream.id, .connectionReset) }
+        if let stream { stream.link.reset(stream.id, .connectionReset) } else { self.core.cancel(self) }
     }
 
     /// The handler that joins the client's socket and the stream from now on; nil if the stream is over.

@@ -26,6 +26,7 @@ public struct ReplayTable: Sendable {
     }
 
     public var count: Int { self.expirations.count }
+    public var isFull: Bool { self.expirations.count >= self.capacity }
 
     /// The entry of a CONNECT.
     public static func entry(client: PublicKey, key: String) -> Entry {

@@ -13,6 +13,8 @@ struct ReceiveStream: Sendable {
         case flowControl
         /// Bytes behind the end, or two ends.
         case finalSize
+        /// More gaps than any relay makes.
+        case tooManyGaps
     }
 
     private struct Chunk: Sendable {
@@ -20,6 +22,11 @@ struct ReceiveStream: Sendable {
         var data: ByteBuffer
         var end: UInt64 { self.offset + UInt64(self.data.readableBytes) }
     }
+
+    /// Most runs of bytes with gaps between them.
+    private static let maximumChunks = 4_096
+    /// Bytes up to which neighbours are joined.
+    private static let joinedLength = 8_192
 
     /// Bytes that came ahead of their turn, by offset, without overlap.
     private var early: [Chunk] = []
@@ -58,6 +65,7 @@ struct ReceiveStream: Sendable {
         let grown = end > self.highest ? end - self.highest : 0
         self.highest += grown
         if data.readableBytes > 0 { self.place(Chunk(offset: offset, data: data)) }
+        guard self.early.count <= Self.maximumChunks else { throw .tooManyGaps }
         return grown
     }
 
@@ -91,7 +99,7 @@ struct ReceiveStream: Sendable {
         var index = low
         while chunk.data.readableBytes > 0 {
             guard index < self.early.count, self.early[index].offset < chunk.end else {
-                self.early.insert(chunk, at: index)
+                self.insert(chunk, at: index)
                 return
             }
             let known = self.early[index]
@@ -106,6 +114,17 @@ struct ReceiveStream: Sendable {
             chunk.data.moveReaderIndex(forwardBy: Int(overlap))
             chunk.offset += overlap
             index += 1
+        }
+    }
+
+    /// Enters a chunk, or joins a small one to the one before: many small messages are no many chunks.
+    private mutating func insert(_ chunk: Chunk, at index: Int) {
+        if index > 0, self.early[index - 1].end == chunk.offset,
+            self.early[index - 1].data.readableBytes + chunk.data.readableBytes <= Self.joinedLength
+        {
+            self.early[index - 1].data.writeImmutableBuffer(chunk.data)
+        } else {
+            self.early.insert(chunk, at: index)
         }
     }
 

@@ -17,6 +17,9 @@ extension SessionFrame {
         return frames
     }
 
+    /// Data that is less than this part of its packet is copied out of it.
+    private static let leastShare = 4
+
     /// Reads one frame; nil for padding.
     private static func decode(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> SessionFrame? {
         let type = try Self.integer(&buffer)
@@ -36,7 +39,9 @@ extension SessionFrame {
             let offset = try Self.integer(&buffer)
             // Without a length the data reaches to the end of the packet.
             let length = type & 2 != 0 ? try Self.length(&buffer, most: buffer.readableBytes) : buffer.readableBytes
-            guard let data = buffer.readSlice(length: length) else { throw .truncated }
+            guard var data = buffer.readSlice(length: length) else { throw .truncated }
+            // A slice keeps the whole packet alive, and credit counts only its bytes.
+            if length < data.storageCapacity / Self.leastShare { data = ByteBuffer(bytes: data.readableBytesView) }
             guard offset <= ByteBuffer.maximumVariableLengthInteger - UInt64(length) else { throw .outOfRange }
             return .stream(id, offset: offset, data: data, isFinal: type & 1 != 0)
         case 0x10: return .maximumData(try Self.integer(&buffer))
@@ -56,7 +61,8 @@ extension SessionFrame {
             return .keyUpdate(generation: generation, PublicKey(unchecked: key))
         case 0x43:
             guard let key = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }),
-                let signature = buffer.readBytes(length: SessionAnswer.signatureLength).flatMap({ SchnorrSignature($0) })
+                let signature = buffer.readBytes(length: SessionAnswer.signatureLength).flatMap({ SchnorrSignature($0) }
+                )
             else { throw .truncated }
             return .identity(ClientIdentity(publicKey: PublicKey(unchecked: key), signature: signature))
         default: throw .unknownFrame(type)

@@ -1,0 +1,157 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Several services behind one name, and who may use which."""
+
+import socket
+
+import pytest
+
+from backends import TCPBackend, echo, read_exactly
+from raw_socks import NOT_ALLOWED, REFUSED, SUCCEEDED, open_stream, reply_to
+
+
+def service_exit(sandbox, relay, *options, backend=None, **settings):
+    return sandbox.exit([relay.url], backend, options=options, **settings)
+
+
+def reply(entry, exit_node, port):
+    """What SOCKS answers for a port of the exit."""
+    return reply_to(entry.address, exit_node.name, port)
+
+
+@pytest.fixture
+def echoing(sandbox):
+    return sandbox.closing(TCPBackend(echo))
+
+
+def identity(sandbox, name):
+    npub = sandbox.succeed("key", "generate", "--key-file", name)[1]
+    return npub.removeprefix("npub: ")
+
+
+def test_services_by_port(sandbox, echoing, http):
+    relay = sandbox.relay()
+    exit_node = service_exit(sandbox, relay, "--service", f"22={echoing.address}", f"80={http.address}")
+    entry = sandbox.entry()
+    assert reply(entry, exit_node, 22) == SUCCEEDED
+    assert reply(entry, exit_node, 80) == SUCCEEDED
+    assert reply(entry, exit_node, 23) == REFUSED
+
+
+def test_a_unix_socket_is_a_backend(sandbox):
+    path = sandbox.folder / "service.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    listener.settimeout(20)
+    sandbox.closing(listener)
+    relay = sandbox.relay()
+    exit_node = service_exit(sandbox, relay, "--service", f"80=unix:{path}", f"81=unix:{path}.not")
+    entry = sandbox.entry()
+    client = open_stream(entry.address, exit_node.name, 80).socket
+    accepted, _ = listener.accept()
+    accepted.sendall(b"from the socket")
+    assert client.recv(100) == b"from the socket"
+    assert reply(entry, exit_node, 81) == REFUSED
+
+
+def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
+    mine, other = identity(sandbox, "mine"), identity(sandbox, "other")
+    sandbox.succeed("key", "authorize", "keys", mine, "--services", "22,80", "--comment", "me")
+    relay = sandbox.relay()
+    exit_node = service_exit(
+        sandbox, relay, "--service", f"22={echoing.address}", f"23={echoing.address}", "--allow", "keys"
+    )
+    me = sandbox.entry("--identity", "mine")
+    assert [reply(me, exit_node, port) for port in (22, 23, 99)] == [SUCCEEDED, NOT_ALLOWED, NOT_ALLOWED]
+    stranger = sandbox.entry("--identity", "other", env={"HOME": str(sandbox.folder / "a")})
+    assert [reply(stranger, exit_node, port) for port in (22, 23, 99)] == [NOT_ALLOWED] * 3
+    nobody = sandbox.entry(env={"HOME": str(sandbox.folder / "b")})
+    assert [reply(nobody, exit_node, port) for port in (22, 23, 99)] == [NOT_ALLOWED] * 3
+    assert "--identity" in nobody.process.stderr
+    # An npub admits to everything.
+    other_exit = service_exit(
+        sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"
+    )
+    assert reply(stranger, other_exit, 23) == SUCCEEDED
+    assert reply(me, other_exit, 23) == NOT_ALLOWED
+
+
+def test_plain_nip74_does_not_walk_around_the_list(sandbox, echoing):
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
+    plain = sandbox.entry("--dialect", "nip74")
+    # Plain NIP-74 has no word for a refusal: the stream seems open, and nothing is behind it.
+    client = open_stream(plain.address, exit_node.name).socket
+    client.sendall(b"is anybody there")
+    client.settimeout(2)
+    try:
+        assert client.recv(100) == b""
+    except (TimeoutError, ConnectionResetError):
+        pass
+    assert echoing.connections == 0
+
+
+def test_the_list_is_read_again_and_what_is_gone_ends(sandbox, echoing):
+    mine = identity(sandbox, "mine")
+    keys = sandbox.write("keys", "# nobody\n")
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
+    entry = sandbox.entry("--identity", "mine")
+    assert reply(entry, exit_node, 80) == NOT_ALLOWED
+    sandbox.succeed("key", "authorize", "keys", mine)
+    exit_node.process.wait_for_log("configuration reloaded")
+    client = open_stream(entry.address, exit_node.name, 80).socket
+    client.sendall(b"hello")
+    assert read_exactly(client, 5) == b"hello"
+    # A list that cannot be read changes nothing.
+    keys.write_text("nonsense\n")
+    exit_node.process.wait_for_log("the old one stays in force")
+    client.sendall(b"still")
+    assert read_exactly(client, 5) == b"still"
+    keys.write_text("# nobody again\n")
+    client.settimeout(20)
+    with pytest.raises(ConnectionResetError):
+        client.recv(5)
+    assert reply(entry, exit_node, 80) == NOT_ALLOWED
+
+
+def test_a_list_that_comes_later_ends_everybody(sandbox, echoing):
+    relay = sandbox.relay()
+    config = sandbox.write("exit.yaml", "stream-idle-timeout: 0\n")
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--config", str(config)))
+    entry = sandbox.entry()
+    client = open_stream(entry.address, exit_node.name, 80).socket
+    client.sendall(b"hello")
+    assert read_exactly(client, 5) == b"hello"
+    sandbox.write("keys", "# nobody\n")
+    config.write_text("allow: [keys]\n")
+    client.settimeout(20)
+    with pytest.raises(ConnectionResetError):
+        client.recv(5)
+    assert reply(entry, exit_node, 80) == NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("keys", "nsec1" + "q" * 58), "not a public key"),
+        (("keys", "{npub}", "--services", "http"), "services"),
+        (("keys", "{npub}", "--expires", "soon"), "expires"),
+    ],
+)
+def test_authorize_says_what_is_wrong(sandbox, arguments, message):
+    npub = identity(sandbox, "mine")
+    process, status = sandbox.finished("key", "authorize", *[a.format(npub=npub) for a in arguments])
+    assert status == 1
+    assert message in process.stderr
+    assert not (sandbox.folder / "keys").exists()
+
+
+def test_a_key_is_authorized_once(sandbox):
+    npub = identity(sandbox, "mine")
+    sandbox.succeed("key", "authorize", "keys", npub)
+    process, status = sandbox.finished("key", "authorize", "keys", npub)
+    assert status == 1 and "already" in process.stderr
+    assert (sandbox.folder / "keys").stat().st_mode & 0o777 == 0o600

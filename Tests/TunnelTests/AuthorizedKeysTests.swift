@@ -1,0 +1,74 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+import NostrCrypto
+import Testing
+
+@testable import Tunnel
+
+@Suite("Authorized keys")
+struct AuthorizedKeysTests {
+    private static let first = SecretKey.generate().publicKey
+    private static let second = SecretKey.generate().publicKey
+
+    @Test("a key may do what its line says, and nobody else anything")
+    func grants() throws {
+        let keys = try AuthorizedKeys(
+            parsing: """
+                # friends
+                \(Self.first.npub) laptop  of mine
+                  services="22, 80",expires="2027-01-31" \(Self.second.hex)
+
+                """
+        )
+        #expect(keys.grants[Self.first]?.comment == "laptop of mine")
+        #expect(keys.allows(Self.first, port: 9, at: 0))
+        #expect(keys.allows(Self.first, port: nil, at: 1 << 40))
+        #expect(keys.allows(Self.second, port: 80, at: 1_801_353_599))
+        #expect(!keys.allows(Self.second, port: 80, at: 1_801_353_600))
+        #expect(!keys.allows(Self.second, port: 81, at: 0))
+        #expect(!keys.allows(Self.second, port: nil, at: 0))
+        #expect(!keys.allows(nil, port: 80, at: 0))
+        #expect(!keys.allows(SecretKey.generate().publicKey, port: 80, at: 0))
+    }
+
+    @Test(
+        "what is not understood is refused, with its line",
+        arguments: [
+            "npub1nonsense", "services=\"22\"", "services=\"x\" KEY", "services=\"0\" KEY", "expires=\"soon\" KEY",
+            "from=\"10.0.0.0/8\" KEY", "services=\"22 KEY", "services KEY",
+        ]
+    )
+    func malformed(line: String) {
+        let text = "\n" + line.replacing("KEY", with: Self.first.npub)
+        #expect(throws: AuthorizedKeys.ParsingError.self) { try AuthorizedKeys(parsing: text) }
+        do {
+            _ = try AuthorizedKeys(parsing: text)
+        } catch {
+            #expect(error.line == 2)
+        }
+    }
+
+    @Test("a key that is there twice is refused: one of the lines would not count")
+    func twice() {
+        #expect(throws: AuthorizedKeys.ParsingError(line: 2, reason: "the key is there twice")) {
+            try AuthorizedKeys(parsing: "\(Self.first.npub)\n\(Self.first.hex)")
+        }
+    }
+
+    @Test("services by port")
+    func services() {
+        let web = Backend.tcp(host: "127.0.0.1", port: 8_080)
+        let shell = Backend.unix(path: "/run/shell")
+        let both = ExitServices([80: web, 22: shell])
+        #expect(both.backend(for: 22) == shell)
+        #expect(both.backend(for: 23) == nil)
+        #expect(both.backend(for: nil) == web)
+        #expect(ExitServices([22: shell]).backend(for: nil) == shell)
+        #expect(ExitServices([22: shell], fallback: web).backend(for: 9) == web)
+        #expect(ExitServices([21: shell, 22: shell]).backend(for: nil) == nil)
+    }
+}
