@@ -72,7 +72,7 @@ struct SessionHostilityTests {
 
     /// What a peer that has the keys must not get away with.
     enum Offence: CaseIterable {
-        case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey, secondIdentity, gaps, resets
+        case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey, secondIdentity, gaps, acknowledgements
 
         var frames: [SessionFrame] {
             let id = StreamID(rawValue: 1)
@@ -97,8 +97,11 @@ struct SessionHostilityTests {
                 return [.identity(SimulatedSession.identity), .identity(other)]
             case .gaps:
                 return (1...5_000).map { .stream(id, offset: 2 * $0, data: byte, isFinal: false) }
-            case .resets:
-                return (2...20_000).map { .resetStream(StreamID(rawValue: $0), code: 1, finalSize: 0) }
+            case .acknowledgements:
+                let one = SessionFrame.acknowledgement(
+                    .init(path: SessionHostilityTests.path, delay: 0, ranges: [0...0])
+                )
+                return [one, one]
             case .secondKey: return [.keyUpdate(generation: 7, key)]
             }
         }
@@ -135,5 +138,28 @@ struct SessionHostilityTests {
             #expect(session.ends[1].closedStreams.intervals.count <= 16)
             #expect(session.ends[1].control.count <= 64)
         }
+    }
+
+    @Test("resets of streams that are not there are answered, but not without end")
+    func unknownResets() {
+        let session = SimulatedSession(seed: 8, weather: [.init()])
+        session.run(for: .seconds(1))
+        for packet in 0..<40 {
+            var bytes = ByteBuffer()
+            SessionPacketHeader(path: Self.path, number: 1_000 + UInt64(packet)).encode(isFromExit: false, into: &bytes)
+            for index in 1...1_000 {
+                let id = StreamID(rawValue: UInt64(packet * 1_000 + index))
+                SessionFrame.resetStream(id, code: 1, finalSize: 0).encode(into: &bytes)
+            }
+            session.ends[1].receive(
+                Array(bytes.readableBytesView),
+                createdAt: 0,
+                generation: 0,
+                path: Self.path,
+                at: session.moment
+            )
+        }
+        #expect(!session.ends[1].isOver)
+        #expect(session.ends[1].control.count <= 1_024 + 8 * 1_024)
     }
 }

@@ -46,6 +46,12 @@ struct SessionSimulationTests {
             configuration.keyLifetime = .milliseconds(700)
             configuration.keyOverlap = .milliseconds(600)
         }
+        if generator.next() % 8 == 0 {
+            // Credit is always scarce, of streams and of the session.
+            configuration.maximumStreams = 8
+            configuration.initialStreamWindow = 8 << 10
+            configuration.windowBudget = 0
+        }
         let weather = Self.weather(generator)
         let session = SimulatedSession(seed: seed, weather: weather, configuration: configuration)
         var plan = Plan()

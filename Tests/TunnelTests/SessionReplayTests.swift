@@ -27,8 +27,15 @@ struct SessionReplayTests {
         return metrics
     }()
 
-    private static func rejected(_ reason: String) -> Int64 {
-        Self.metrics.counterTotal(label: "nws_tunnel_events_rejected_total", dimensions: [("reason", reason)])
+    /// Events that came again: by their ids, by another relay than theirs, or by the number of their packet.
+    private static func replays() -> Int64 {
+        let ids = Self.metrics.counterTotal(
+            label: "nws_tunnel_events_rejected_total",
+            dimensions: [("reason", "duplicate")]
+        )
+        return ["wrong_path", "repeated_packet"].reduce(ids) {
+            $0 + Self.metrics.counterTotal(label: "nws_tunnel_messages_reported_total", dimensions: [("what", $1)])
+        }
     }
 
     /// A client of a relay that records all tunnel messages, and publishes what it is given.
@@ -111,7 +118,7 @@ struct SessionReplayTests {
             // Everything that the first relay saw (an offer, its answer, packets of the session) comes again by the second, in the middle of the session.
             let recorded = spies[0].recorded.withLock { $0 }
             #expect(recorded.count > 2)
-            let before = Self.rejected("duplicate")
+            let before = Self.replays()
             var passedOn: Int64 = 0
             for event in recorded {
                 if try await spies[1].ask(ClientMessage.encodeEvent(event.event)) { passedOn += 1 }
@@ -120,10 +127,10 @@ struct SessionReplayTests {
             // Whoever is asked for later is answered later: by then both ends have seen it all.
             try await outbound.write(ByteBuffer(bytes: [7]))
             #expect(try await inbound.read(1) == [7])
-            var duplicates = Self.rejected("duplicate") - before
+            var duplicates = Self.replays() - before
             while duplicates < passedOn {
                 await Task.yield()
-                duplicates = Self.rejected("duplicate") - before
+                duplicates = Self.replays() - before
             }
             outbound.finish()
             #expect(try await inbound.readToEnd().isEmpty)

@@ -376,7 +376,10 @@ extension EntryCore {
         if case .accepted(let acceptance)? = SessionAnswer(
             body: Array(plaintext.dropLast(SessionAnswer.signatureLength))
         ) {
+            let known = association.sessionPaths.count
             self.mapRelay(path, to: acceptance.path, of: association)
+            // It said nothing new.
+            if association.sessionPaths.count == known { self.metrics.rejected(.duplicate) }
         }
     }
 

@@ -343,11 +343,11 @@ final class EntryCore {
             self.receiveAnswer(event, to: association, recipient: recipient, path: path)
             return
         }
-        guard self.gate.admit(event) else { return }
         guard case .session = association.carrier else {
-            link.receive(event, recipient: recipient, path: path)
+            if self.gate.admit(event) { link.receive(event, recipient: recipient, path: path) }
             return
         }
+        guard self.gate.verify(event) else { return }
         // What comes by a relay that the exit has not named is no packet of a path.
         let number = association.sessionPaths[path] ?? PathID(rawValue: -1)
         if let answer = link.receive(event, recipient: recipient, path: number) {

@@ -237,7 +237,7 @@ final class ExitCore {
 
     private func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
         guard let sessions, let session = sessions.session(recipient: recipient, author: event.pubkey),
-            self.gate.admit(event),
+            self.gate.verify(event),
             let offer = sessions.receive(event, session, recipient: recipient, relay: key)
         else { return }
         self.links[offer.client]?.offerSettled(offer.key)

@@ -178,12 +178,17 @@ final class ExitSessions {
             // An honest client answers within a round trip; who fills the list does not.
             self.forget(oldest)
         }
+        // Nobody knows yet whose early data that is, where there is a list.
+        let early = self.configuration.takesEarlyData && self.configuration.access == nil ? offer.terms.earlyData : nil
+        if early != nil, !self.admitOnce(offer, client) {
+            // It was passed on, and perhaps the session is gone since: the client must not send it again as if it had not.
+            self.metrics.reported(.replayedConnect)
+            self.refuse(offer, client, .replayed)
+            return
+        }
         guard let session = self.makeSession(offer, id) else { return }
         self.waiting.append(session)
-        // Nobody knows yet whose early data that is.
-        if let early = offer.terms.earlyData, self.configuration.takesEarlyData, self.configuration.access == nil,
-            self.admitOnce(offer, client)
-        {
+        if let early {
             session.earlyBytes = early.bytes.count
             session.link.receiveEarly(StreamRequest(destination: "", port: early.port), early.bytes)
         }

@@ -39,6 +39,18 @@ struct EventGate {
     /// Whether the event was here before, as several relays deliver it.
     func isKnown(_ event: Event) -> Bool { self.deduplicator.contains(event.id) }
 
+    /// Whether the event is what it claims to be, new or not: a session's packets have numbers, and a copy that another
+    /// relay delivers first must not shut out the packet itself.
+    func verify(_ event: Event) -> Bool {
+        do {
+            try event.verify()
+            return true
+        } catch {
+            self.metrics.rejected(error == .idMismatch ? .invalidID : .invalidSignature)
+            return false
+        }
+    }
+
     /// Whether the event is new and what it claims to be.
     mutating func admit(_ event: Event) -> Bool {
         guard !self.deduplicator.contains(event.id) else {

@@ -128,6 +128,12 @@ final class PeerLink {
         earlyBytes: Int = 0,
         endpoint: any StreamEndpoint
     ) -> StreamID {
+        guard self.dialect.hasRoomForStream else {
+            // A number that is taken and not used would be a gap in the peer's books.
+            self.metrics.ended(.tooManyStreams)
+            endpoint.ended(.tooManyStreams)
+            return StreamID(rawValue: 0)
+        }
         let id = self.makeStream(endpoint)
         self.dialect.open(id, request, paths: paths, at: self.now)
         self.dialect.assumeSent(id, earlyBytes)

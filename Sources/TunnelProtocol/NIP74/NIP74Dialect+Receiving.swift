@@ -199,7 +199,7 @@ extension NIP74Dialect {
             case .bytes(let bytes), .text(let bytes): bytes.count
             case nil: 0
             }
-        return payload + message.destination.utf8.count + 256
+        return payload + message.destination.utf8.count + (message.entryPublicAddress?.utf8.count ?? 0) + 256
     }
 
     // MARK: Entry

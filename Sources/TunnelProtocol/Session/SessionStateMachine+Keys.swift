@@ -46,7 +46,12 @@ extension SessionStateMachine {
         let next = Int(generation)
         if self.isExit {
             if let overlap {
-                // The client is done with it.
+                // A client that keeps the overlap is done with the old keys later than we are.
+                guard overlap.until - .nanoseconds(self.configuration.keyOverlap.nanoseconds / 2) <= now.monotonic
+                else {
+                    self.violation(at: now)
+                    return
+                }
                 self.overlap = nil
                 self.actions.append(.session(.eraseKey(generation: overlap.generation)))
             }

@@ -142,6 +142,11 @@ extension SessionStateMachine {
                 }
                 self.streams[id]?.send.lost(SendStream.Chunk(offset: offset, data: data, isFinal: isFinal))
                 self.queuedBytes += (self.streams[id]?.send.waitingBytes ?? before) - before
+                // What was sent before needs no credit, though the stream waits for some.
+                if let place = self.blocked.firstIndex(of: id) {
+                    self.blocked.remove(at: place)
+                    self.streams[id]?.isQueued = false
+                }
                 self.enqueue(id, isUrgent: true, at: now)
             case .resetStream(let id, _, _):
                 if self.streams[id]?.resetWasAcknowledged != true { self.control.append(frame) }

@@ -15,6 +15,10 @@ extension SessionStateMachine {
         at now: Moment
     ) {
         guard !self.isClosed else { return }
+        guard plaintext.count <= SessionConfiguration.maximumPacket else {
+            self.actions.append(.report(.malformedMessage))
+            return
+        }
         var buffer = ByteBuffer(bytes: plaintext)
         let header: SessionPacketHeader
         let frames: [SessionFrame]
@@ -36,10 +40,15 @@ extension SessionStateMachine {
         }
         self.paths[index].received.insert(header.number, at: now.monotonic)
         self.heardPeer(on: index, generation: generation, at: now)
+        if !self.isExit { self.generationBytes += UInt64(plaintext.count) }
+        // One acknowledgement of each path: each may name thousands of packets.
+        var acknowledged: Set<PathID> = []
         for frame in frames {
+            if case .acknowledgement(let acknowledgement) = frame, !acknowledged.insert(acknowledgement.path).inserted {
+                self.violation(at: now)
+                return
+            }
             self.receive(frame, on: index, at: now)
-            // Whoever has more answered than it acknowledges is after our memory.
-            if self.control.count > self.maximumControl { self.violation(at: now) }
             if self.isClosed { return }
         }
         if frames.contains(where: \.isAckEliciting) {
@@ -54,7 +63,7 @@ extension SessionStateMachine {
         self.pump(at: now)
     }
 
-    /// Most frames that wait to be sent, beside those of streams' bytes: a few for each stream.
+    /// Most frames that wait to be sent when answers to what is not known are added: a few for each stream.
     private var maximumControl: Int { 1_024 + 8 * self.configuration.maximumStreams }
 
     private mutating func heardPeer(on index: Int, generation: Int, at now: Moment) {
@@ -248,7 +257,10 @@ extension SessionStateMachine {
             _ = self.closedStreams.insert(id.rawValue)
             self.receivedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
             self.consumedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
-            self.control.append(.resetStream(id, code: reason.code, finalSize: 0))
+            // Whoever has more answered than it acknowledges is after our memory.
+            if self.control.count < self.maximumControl {
+                self.control.append(.resetStream(id, code: reason.code, finalSize: 0))
+            }
             return
         }
         guard let grown = try? self.streams[id]?.receive.reset(at: finalSize) else {
@@ -256,6 +268,10 @@ extension SessionStateMachine {
             return
         }
         self.receivedData += grown
+        guard self.receivedData <= self.receiveLimit else {
+            self.violation(at: now)
+            return
+        }
         self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
         self.streams[id]?.peerIsDone = true
         self.resetLocally(id, reason, tellDriver: true, stopsPeer: false)

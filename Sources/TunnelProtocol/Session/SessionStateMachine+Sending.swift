@@ -41,6 +41,7 @@ extension SessionStateMachine {
     /// Sends whatever may go out now.
     mutating func pump(at now: Moment) {
         guard !self.isClosed else { return }
+        self.renewSessionCredit()
         var packets = 0
         self.mustGoOn = false
         while self.hasSomethingToSend, let index = self.pathForData(at: now), self.isWorthSending(on: index, at: now) {
@@ -54,7 +55,12 @@ extension SessionStateMachine {
         while self.hasUrgentWord, let index = self.pathForUrgentWord(at: now) {
             guard self.sendPacket(on: index, carriesData: true, isUrgent: true, at: now) else { break }
         }
-        if !self.hasSomethingToSend { self.queuedSince = nil }
+        // What waits has a time, whatever queued it, or nothing would look at it again once the pace allows.
+        if !self.hasSomethingToSend {
+            self.queuedSince = nil
+        } else if self.queuedSince == nil {
+            self.queuedSince = now.monotonic
+        }
         self.sendAcknowledgements(at: now)
     }
 
@@ -164,16 +170,20 @@ extension SessionStateMachine {
         var hasWritten = false
         for other in self.paths.indices where self.paths[other].received.deadline != nil {
             // A probe is answered where it came, or its path would be measured by another's.
-            if other != index, self.paths[other].received.mustAnswerHere, self.paths[other].health != .down,
+            // Only where that can be done now: an answer by another path beats none.
+            if other != index, self.paths[other].received.mustAnswerHere, self.canAnswer(on: other, at: now),
                 !self.acknowledgesEverywhere
             {
                 continue
             }
             guard
-                let frame = self.paths[other].received.acknowledgement(of: self.paths[other].id, at: now.monotonic)
-                    .map(SessionFrame.acknowledgement),
-                packet.readableBytes + frame.maximumLength <= size
+                let acknowledgement = self.paths[other].received.acknowledgement(
+                    of: self.paths[other].id,
+                    fitting: size - packet.readableBytes,
+                    at: now.monotonic
+                )
             else { continue }
+            let frame = SessionFrame.acknowledgement(acknowledgement)
             frame.encode(into: &packet)
             self.paths[other].received.acknowledgementWasSent()
             hasWritten = true
@@ -260,11 +270,12 @@ extension SessionStateMachine {
         for index in self.paths.indices {
             guard let due = self.paths[index].received.deadline, due <= now.monotonic else { continue }
             if self.acknowledgesEverywhere {
-                for other in self.paths.indices where self.canAnswer(on: other, at: now) {
+                let carriers = self.paths.indices.filter { self.canAnswer(on: $0, at: now) }
+                for other in carriers {
                     self.paths[index].received.hurry(at: now.monotonic)
                     self.sendAcknowledgement(on: other, of: index, isLast: false, at: now)
                 }
-                self.paths[index].received.acknowledgementWasSent()
+                if !carriers.isEmpty { self.paths[index].received.acknowledgementWasSent() }
             } else if let carrier = self.carrierOfAcknowledgement(of: index, at: now) {
                 self.sendAcknowledgement(on: carrier, of: index, isLast: true, at: now)
             }

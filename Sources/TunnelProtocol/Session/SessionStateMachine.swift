@@ -126,7 +126,9 @@ public struct SessionStateMachine: Dialect {
 
     public var isIdle: Bool { self.streams.isEmpty }
 
-    public var heldBytes: Int { Int(clamping: self.receivedData - min(self.receivedData, self.consumedData)) }
+    public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peerMaximumStreams }
+
+    public var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }
 
     /// Whether the session ended.
     public var isOver: Bool { self.isClosed }
@@ -222,10 +224,15 @@ public struct SessionStateMachine: Dialect {
     mutating func resetLocally(_ id: StreamID, _ reason: StreamEnd, tellDriver: Bool, stopsPeer: Bool) {
         guard var stream = self.streams[id], stream.phase != .reset else { return }
         self.queuedBytes -= stream.send.waitingBytes
+        let wasRequested = !self.isExit && stream.phase == .requested
         stream.phase = .reset
         stream.end = reason
         stream.send.discard()
         self.consumedData += stream.receive.consumeAll()
+        // A request that is still here need not go out: the exit answers a reset of what it does not know.
+        if wasRequested {
+            self.control.removeAll { if case .openStream(id, _) = $0 { true } else { false } }
+        }
         self.control.append(.resetStream(id, code: reason.code, finalSize: stream.send.sentOffset))
         if stopsPeer, stream.receive.finalSize == nil {
             self.control.append(.stopSending(id, code: reason.code))
@@ -282,12 +289,19 @@ public struct SessionStateMachine: Dialect {
                 self.control.append(.maximumStreamData(id, limit))
             }
         }
-        let window = UInt64(self.configuration.sessionWindow)
-        if self.consumedData + window / 2 >= self.receiveLimit {
-            self.receiveLimit = self.consumedData + window
-            self.control.append(.maximumData(self.receiveLimit))
-        }
     }
+
+    /// Credit of the session, in steps that are small beside the window: readers that stop keep much of it.
+    mutating func renewSessionCredit() {
+        let window = UInt64(self.configuration.sessionWindow)
+        let step = min(window / 2, Self.creditStep)
+        guard self.consumedData + window >= self.receiveLimit + step else { return }
+        self.receiveLimit = self.consumedData + window
+        self.control.append(.maximumData(self.receiveLimit))
+    }
+
+    /// Bytes after which the peer gets new credit of the session.
+    private static let creditStep: UInt64 = 4 << 20
 
     private var fastestRTT: TimeAmount {
         self.paths.filter { $0.health == .active }.map(\.rtt.smoothed).min() ?? self.configuration.initialRTT

@@ -63,7 +63,7 @@ struct CongestionController: Hashable, Sendable {
 
     private var minimum: Int { Self.minimumPackets * self.packet }
 
-    /// Delay that queues may add: an eighth of the path's own, and at least ``leastTarget``.
+    /// Delay that queues may add: a quarter of the path's own, and at least ``leastTarget``.
     private func target(base: Int64) -> Int64 { max(Self.leastTarget.nanoseconds, base / 4) }
 
     /// Packets became smaller or larger.

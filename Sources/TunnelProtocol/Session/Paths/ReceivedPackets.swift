@@ -45,9 +45,14 @@ struct ReceivedPackets: Sendable {
         if self.deadline != nil { self.deadline = now }
     }
 
-    /// The frame that says what came; nil if nothing did.
-    func acknowledgement(of path: PathID, at now: NIODeadline) -> SessionFrame.Acknowledgement? {
-        let newest = self.numbers.intervals.suffix(SessionFrame.Acknowledgement.maximumRanges).reversed()
+    /// The frame that says what came, of the newest ranges that fit into so many bytes; nil if nothing came or fits.
+    func acknowledgement(of path: PathID, fitting bytes: Int, at now: NIODeadline) -> SessionFrame.Acknowledgement? {
+        let most = min(
+            SessionFrame.Acknowledgement.maximumRanges,
+            (bytes - SessionFrame.Acknowledgement.headLength) / SessionFrame.Acknowledgement.rangeLength
+        )
+        guard most > 0 else { return nil }
+        let newest = self.numbers.intervals.suffix(most).reversed()
         guard !newest.isEmpty else { return nil }
         let waited = max(0, (now - self.largestArrival).nanoseconds) / 1_000
         return SessionFrame.Acknowledgement(path: path, delay: UInt64(waited), ranges: Array(newest))

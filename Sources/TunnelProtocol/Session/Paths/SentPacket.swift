@@ -22,4 +22,6 @@ struct SentPacket: Sendable {
     /// Frames that matter when the packet is lost. Bytes are shared with the stream's buffers, not copied.
     var frames: [SessionFrame]
     var state = State.inFlight
+    /// It was given up because it was late, not because its path went.
+    var wasLostByTime = false
 }

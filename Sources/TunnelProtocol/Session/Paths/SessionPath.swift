@@ -23,6 +23,8 @@ struct SessionPath: Sendable {
     var health = Health.down
     var isWritable = true
     var rtt: RTTEstimator
+    /// When a loss last proved to be none.
+    private var lastSpurious: NIODeadline?
     var congestion: CongestionController
     var pacer = EventPacer()
     var received = ReceivedPackets()
@@ -155,7 +157,11 @@ struct SessionPath: Sendable {
                 guard packet.state != .acknowledged else { continue }
                 result.isNews = true
                 if case .lost = packet.state {
-                    self.rtt.lossWasSpurious()
+                    // Only the clock's own mistake makes it slower, once for a round trip.
+                    if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
+                        self.lastSpurious = now
+                        self.rtt.lossWasSpurious()
+                    }
                     self.congestion.lossWasSpurious(sentAt: packet.sentAt)
                 } else if packet.isAckEliciting {
                     self.bytesInFlight -= packet.size
@@ -170,7 +176,10 @@ struct SessionPath: Sendable {
                 self.sent[index].frames = []
             }
         }
-        guard result.isNews else { return result }
+        guard result.isNews else {
+            self.trim(at: now)
+            return result
+        }
         self.largestAcknowledged = max(self.largestAcknowledged ?? 0, largest)
         self.congestion.delivered(result.bytes)
         if let newestEliciting, newestEliciting.number == largest {
@@ -219,6 +228,7 @@ struct SessionPath: Sendable {
             newest = packet.sentAt
             bytes += packet.size
             frames += self.markLost(index, at: now)
+            self.sent[index].wasLostByTime = true
             self.rtt.lossWasReal()
         }
         if let newest { self.congestion.lost(bytes, sentAt: newest, at: now) }

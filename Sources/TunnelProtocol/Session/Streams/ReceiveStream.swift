@@ -52,6 +52,16 @@ struct ReceiveStream: Sendable {
     /// Bytes held here: those that wait for others, and those that whoever reads has not taken.
     var heldBytes: UInt64 { self.highest - self.consumed }
 
+    /// Bytes of memory that it takes: those that are here, in whatever pieces, and those that whoever reads has.
+    var memory: Int {
+        self.early.reduce(Int(clamping: self.nextOffset - self.consumed)) {
+            $0 + $1.data.readableBytes + Self.chunkOverhead
+        }
+    }
+
+    /// What a piece takes beside its bytes.
+    private static let chunkOverhead = 128
+
     /// Takes bytes. Returns how many of them raise ``highest``.
     mutating func insert(_ data: ByteBuffer, at offset: UInt64, isFinal: Bool) throws(Violation) -> UInt64 {
         let end = offset + UInt64(data.readableBytes)

@@ -55,7 +55,8 @@ extension SessionFrame {
     var maximumLength: Int {
         switch self {
         case .ping, .immediateAcknowledgement: 1
-        case .acknowledgement(let acknowledgement): 1 + 4 * 8 + acknowledgement.ranges.count * 16
+        case .acknowledgement(let acknowledgement):
+            Acknowledgement.headLength + acknowledgement.ranges.count * Acknowledgement.rangeLength
         case .resetStream: 1 + 3 * 8
         case .stopSending, .maximumStreamData: 1 + 2 * 8
         case .stream(_, _, let data, _): Self.streamOverhead + data.readableBytes

@@ -43,6 +43,10 @@ enum SessionFrame: Hashable, Sendable {
         /// Descending, disjoint, not adjacent; never empty.
         var ranges: [ClosedRange<UInt64>]
 
+        /// Most bytes of a frame's head, and of each range.
+        static let headLength = 1 + 4 * 8
+        static let rangeLength = 16
+
         /// Most ranges that a frame carries: the newest.
         static let maximumRanges = 64
     }
