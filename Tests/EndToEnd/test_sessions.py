@@ -131,7 +131,7 @@ def test_relay_that_admits_one_key_carries_sessions_with_it(sandbox, http):
     member, key_file = member_key(sandbox)
     closed = weather(sandbox, sandbox.relay(), "--admit", member)
     exit_node = sandbox.exit([closed.url], http.address, options=("--auth-key", key_file))
-    entry = sandbox.entry("--auth-key", key_file, "--dialect", "session")
+    entry = sandbox.entry("--auth-key", key_file, "--dialect", "session", relays=[closed.url])
     count = 5 * MEGABYTE
     assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
 

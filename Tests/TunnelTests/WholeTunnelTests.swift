@@ -308,4 +308,35 @@ struct WholeTunnelTests {
         }
         return false
     }
+
+    @Test("plain streams whose clients say nothing make room for others")
+    func silentPlainStreams() async throws {
+        let server = try await EchoServer.start()
+        let tunnel = try await WholeTunnel.start(backendPort: server.port) {
+            $0.maximumPlainStreams = 4
+            $0.silentStreamAge = .zero
+        } entryChange: {
+            $0.dialectChoice = .nip74
+        }
+        let (address, name) = (tunnel.entry.localAddress, tunnel.name)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<12 {
+                // Each says nothing until it is shown out.
+                group.addTask {
+                    _ = try await SOCKSClient.connect(proxy: address, domain: name, port: 80) { _, inbound, _ in
+                        _ = try? await inbound.readToEnd()
+                    }
+                }
+            }
+            while server.connectionCount < 4 { try await Task.sleep(for: .milliseconds(1)) }
+            try await SOCKSClient.connect(proxy: address, domain: name, port: 80) { reply, inbound, outbound in
+                #expect(reply == 0)
+                try await outbound.write(ByteBuffer(bytes: [1, 2, 3]))
+                #expect(try await inbound.read(3) == [1, 2, 3])
+            }
+            group.cancelAll()
+        }
+        try await tunnel.stop()
+        try await server.stop()
+    }
 }

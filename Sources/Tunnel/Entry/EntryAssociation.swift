@@ -63,6 +63,9 @@ final class EntryAssociation {
     var earlyBytes = 0
     /// A question whether the exit still has the session.
     var question: EntryQuestion?
+    /// How many were put, and when a person was told of the silence.
+    var questions = 0
+    var complainedAt: NIODeadline?
     let startedAt = NIODeadline.now()
     /// Since when plain NIP-74 is spoken.
     var plainSince: NIODeadline?

@@ -99,7 +99,8 @@ extension EntryCore {
                 pathRefused: { _, path in
                     guard let connection = bound.value.connection(path, of: key) else { return }
                     bound.value.relayRefused(connection.url)
-                }
+                },
+                heardData: { _ in bound.value.heardPlain(key) }
             ),
             connections: { bound.value.connection($0, of: key) }
         )
@@ -123,7 +124,6 @@ extension EntryCore {
         association.carrier = .plain(offer.link)
         association.plainSince = .now()
         association.lateOffer = offer
-        self.rememberPlain(association.address.publicKey)
         self.logger.warning(
             "exit does not answer the offer of a session; speaking plain NIP-74 with it",
             metadata: ["exit": "\(association.address.publicKey.npub)"]
@@ -138,6 +138,16 @@ extension EntryCore {
             first.endpoint.opened()
         }
         self.serveWaiting(of: association)
+        // Silence says little: the exit may be down, or overrun. Until it speaks, each new request asks again.
+        if offer.link.isSilent { self.retire(association) }
+    }
+
+    /// The exit spoke plain NIP-74: for a while it is not asked for more.
+    private func heardPlain(_ key: PublicKey) {
+        guard let association = self.associationsByKey[key], self.configuration.dialectChoice == .auto,
+            !self.pins.contains(association.address.publicKey)
+        else { return }
+        self.rememberPlain(association.address.publicKey)
     }
 
     private func offerFailed(_ key: PublicKey, _ reason: StreamEnd) {
@@ -442,6 +452,20 @@ extension EntryCore {
             connections: { bound.value.connection($0, of: first) }
         )
         for path in association.ready { asking?.publish(plaintext, on: path) }
+        association.questions += 1
+        guard association.questions > 1, association.complainedAt.map({ $0 + .minutes(1) <= .now() }) ?? true else {
+            return
+        }
+        association.complainedAt = .now()
+        self.logger.warning(
+            link.dialect.isDeserted
+                ? "exit is gone from its relays; streams wait for it"
+                : "exit is silent; streams wait for it",
+            metadata: [
+                "exit": "\(association.address.publicKey.npub)", "streams": "\(link.streamCount)",
+                "seconds_at_most": "\(self.configuration.session.peerTimeout.nanoseconds / 1_000_000_000)",
+            ]
+        )
     }
 
     private func pathRefused(_ number: PathID, of first: PublicKey) {

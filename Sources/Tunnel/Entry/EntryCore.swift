@@ -15,7 +15,7 @@ final class EntryCore {
     let configuration: EntryConfiguration
     let loop: any EventLoop
     let logger: Logger
-    let metrics = TunnelMetrics()
+    let metrics: TunnelMetrics
     let pins: ExitPins
     var gate: EventGate
     private(set) var pool: RelayPool?
@@ -40,6 +40,7 @@ final class EntryCore {
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
+        self.metrics = TunnelMetrics(logger: logger)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
         self.namedPolicy =
             configuration.allowsLocalRelays ?? listensOnLoopback ? .namedByOthersAllowingLocal : .namedByOthers
@@ -183,15 +184,15 @@ final class EntryCore {
         let key = RelayPool.Key(url: url, lane: association.address.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
-            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(policy)) != nil
+            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(url)) != nil
         else { return }
         association.relays.append(key)
         for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
     }
 
-    /// A relay that somebody named learns nobody's lasting key, though it asks.
-    private func authenticationKey(_ policy: DialPolicy) -> SecretKey {
-        policy == .configured ? self.configuration.relayAuthenticationKey ?? .generate() : .generate()
+    /// A relay that only others named learns nobody's lasting key, though it asks.
+    private func authenticationKey(_ url: RelayURL) -> SecretKey {
+        self.configuration.relays.contains(url) ? self.configuration.relayAuthenticationKey ?? .generate() : .generate()
     }
 
     /// Hears messages for one of our keys on a relay, now and after each reconnect.

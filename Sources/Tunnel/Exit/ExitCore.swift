@@ -16,7 +16,7 @@ final class ExitCore {
     private var configuration: ExitConfiguration
     private let loop: any EventLoop
     private let logger: Logger
-    private let metrics = TunnelMetrics()
+    private let metrics: TunnelMetrics
     private let dialer: BackendDialer
     private var gate: EventGate
     private var pool: RelayPool?
@@ -35,6 +35,7 @@ final class ExitCore {
     private var plainStreams: ExitStreams
     private var sessionStreams: ExitStreams
     private var isStopped = false
+    private var lastSweep = NIODeadline.now()
     private let firstRelay: EventLoopPromise<Void>
 
     /// Connections of the long-term key, apart from all others.
@@ -57,6 +58,7 @@ final class ExitCore {
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.firstRelay = firstRelay
         self.dialer = BackendDialer(timeout: configuration.dialTimeout, loop: loop)
+        self.metrics = TunnelMetrics(logger: logger)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
     }
 
@@ -159,6 +161,7 @@ final class ExitCore {
         self.ready.insert(path)
         let description = PathDescription(url: connection.url, information: connection.information)
         for link in self.links.values { link.addPath(path, description) }
+        self.sessions?.forHeldLinks { $0.addPath(path, description) }
     }
 
     private func relayUp(_ key: RelayPool.Key) {
@@ -177,6 +180,7 @@ final class ExitCore {
         let path = PathID(rawValue: index)
         guard self.ready.remove(path) != nil else { return }
         for link in self.links.values { link.removePath(path) }
+        self.sessions?.forHeldLinks { $0.removePath(path) }
     }
 
     private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
@@ -210,12 +214,32 @@ final class ExitCore {
         }
         // What strangers cost is bounded before anything is computed for them.
         let path = PathID(rawValue: index)
-        if self.links[event.pubkey] == nil, !self.gate.isKnown(event), !self.takeHandshake(on: path) {
+        let known = self.links[event.pubkey] ?? self.sessions?.heldLink(of: event.pubkey)
+        if known == nil, !self.gate.isKnown(event), !self.takeHandshake(on: path) {
             self.metrics.rejected(.tooManyHandshakes)
             return
         }
-        guard self.gate.admit(event), let link = self.link(with: event.pubkey) else { return }
+        guard self.gate.admit(event), let link = known ?? self.makeLink(with: event.pubkey) else { return }
         link.receive(event, recipient: ownKey, path: path)
+        self.keep(link)
+    }
+
+    /// Remembers a client as long as there is something to remember: its streams here, an offer with its session, which
+    /// are few. What said nothing that matters leaves nothing behind.
+    private func keep(_ link: PeerLink) {
+        guard self.links[link.peer] !== link, !link.isIdle else { return }
+        if link.streamCount == 0, self.sessions?.hold(link) == true { return }
+        if self.links.count >= self.configuration.maximumPeers, self.lastSweep + .seconds(1) <= .now() {
+            self.lastSweep = .now()
+            self.sweep(after: .zero)
+        }
+        guard self.links.count < self.configuration.maximumPeers else {
+            self.metrics.rejected(.tooManyPeers)
+            link.close(.tooManyStreams)
+            return
+        }
+        self.links[link.peer] = link
+        self.sessions?.release(link)
     }
 
     /// Whether one more message of a stranger is looked at, or an offer answered.
@@ -240,16 +264,11 @@ final class ExitCore {
             self.gate.verify(event),
             let offer = sessions.receive(event, session, recipient: recipient, relay: key)
         else { return }
+        // A link that was kept for the offer alone went with it.
         self.links[offer.client]?.offerSettled(offer.key)
     }
 
-    private func link(with client: PublicKey) -> PeerLink? {
-        if let link = self.links[client] { return link }
-        if self.links.count >= self.configuration.maximumPeers { self.sweep(after: .zero) }
-        guard self.links.count < self.configuration.maximumPeers else {
-            self.metrics.rejected(.tooManyPeers)
-            return nil
-        }
+    private func makeLink(with client: PublicKey) -> PeerLink? {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         do {
             let link = try PeerLink(
@@ -267,7 +286,6 @@ final class ExitCore {
                 guard let connection = self.connection(path) else { continue }
                 link.addPath(path, PathDescription(url: connection.url, information: connection.information))
             }
-            self.links[client] = link
             return link
         } catch {
             self.metrics.rejected(.invalidSignature)
@@ -287,7 +305,15 @@ final class ExitCore {
     private func admit(_ connect: StreamRequest.Connect, of link: PeerLink) -> StreamEnd? {
         self.sessions?.offerBecamePlain(link.peer, connect.key)
         // Plain NIP-74 has no identities, so it would walk around the list.
-        guard self.configuration.dialectChoice != .session, self.configuration.access == nil else { return .notAllowed }
+        guard self.configuration.dialectChoice != .session, self.configuration.access == nil else {
+            if self.complaints.take(at: .now()) {
+                self.logger.warning(
+                    "a client speaks plain NIP-74, which this exit does not serve (--dialect session, --allow)",
+                    metadata: ["peer": "\(link.peer)"]
+                )
+            }
+            return .notAllowed
+        }
         let now = Moment.now.seconds
         guard
             self.replays.admit(client: link.peer, key: connect.key, createdAt: connect.createdAt, now: now)
@@ -389,7 +415,11 @@ final class ExitCore {
         guard isPlain else {
             return self.sessionStreams.hasRoom(beside: link.streamCount, of: self.sessions?.count ?? 1)
         }
-        if self.plainStreams.isFull { self.plainStreams.evictSilent(olderThan: self.configuration.silentStreamAge) }
+        if self.plainStreams.isFull {
+            // Its end is told to this exit, so not from inside.
+            let silent = self.plainStreams.takeSilent(olderThan: self.configuration.silentStreamAge)
+            silent?.evict()
+        }
         return !self.plainStreams.isFull
     }
 

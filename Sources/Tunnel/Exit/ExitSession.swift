@@ -26,6 +26,8 @@ final class ExitSession {
     var isForgotten = false
     /// A packet of the client came: it has the acceptance.
     var isEstablished = false
+    /// The link of NIP-74 by which the offer came, while it has nothing else to carry.
+    var offering: PeerLink?
     /// Bytes of the offer's early data that were taken.
     var earlyBytes = 0
     /// SHA-256 of the bodies of the acceptances that went out, one for each path.

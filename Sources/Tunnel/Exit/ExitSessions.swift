@@ -170,7 +170,6 @@ final class ExitSessions {
         guard !self.byKey.values.contains(where: { $0.offer == id }) else { return }
         if self.sessionCount >= self.configuration.maximumSessions { self.evictIdleSession() }
         guard self.sessionCount < self.configuration.maximumSessions else {
-            self.metrics.reported(.tooManyStreams)
             self.refuse(offer, client, .tooManySessions)
             return
         }
@@ -279,7 +278,7 @@ final class ExitSessions {
     }
 
     private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
-        self.metrics.sessionsRefused.increment()
+        self.metrics.refusedSession(reason)
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         // A key for this answer alone.
         guard
@@ -404,6 +403,29 @@ final class ExitSessions {
         }
     }
 
+    // MARK: Links of NIP-74 that hold an offer
+
+    /// The link by which a client offered a session that waits.
+    func heldLink(of client: PublicKey) -> PeerLink? {
+        self.waiting.first { $0.offer.client == client }?.offering
+    }
+
+    /// Keeps a link with its offer's session. False if there is none.
+    func hold(_ link: PeerLink) -> Bool {
+        guard let session = self.waiting.last(where: { $0.offer.client == link.peer }) else { return false }
+        session.offering = link
+        return true
+    }
+
+    /// The link has streams, and is kept for their sake.
+    func release(_ link: PeerLink) {
+        for session in self.waiting where session.offering === link { session.offering = nil }
+    }
+
+    func forHeldLinks(_ body: (PeerLink) -> Void) {
+        for session in self.waiting { if let link = session.offering { body(link) } }
+    }
+
     // MARK: Sessions
 
     private func session(of link: PeerLink) -> ExitSession? {
@@ -450,6 +472,13 @@ final class ExitSessions {
 
     /// Makes room for a session: the one goes that has had no stream for longest.
     private func evictIdleSession() {
+        // First one whose client no relay knows any more: it is gone, or starts anew.
+        if let deserted = self.sessions.filter({ $0.isEstablished && $0.link.dialect.isDeserted })
+            .min(by: { $0.startedAt < $1.startedAt })
+        {
+            deserted.link.close(.peerLost)
+            return
+        }
         let idle = self.sessions.filter { $0.isEstablished && $0.link.isIdle && $0.link.idleSince != nil }
         guard
             let oldest = idle.min(by: { ($0.link.idleSince ?? .now()) < ($1.link.idleSince ?? .now()) }),
@@ -458,7 +487,15 @@ final class ExitSessions {
         oldest.link.close(nil)
     }
 
+    private func dropOffering(_ session: ExitSession) {
+        guard let link = session.offering else { return }
+        session.offering = nil
+        // Another offer of the client may wait with it.
+        if link.streamCount == 0, !self.waiting.contains(where: { $0.offering === link }) { link.abandon() }
+    }
+
     private func establish(_ session: ExitSession) {
+        self.dropOffering(session)
         session.isEstablished = true
         session.repetition?.cancel()
         self.waiting.removeAll { $0 === session }
@@ -479,8 +516,9 @@ final class ExitSessions {
     private func forget(_ session: ExitSession) {
         guard !session.isForgotten else { return }
         session.isForgotten = true
-        // Early data may have opened a stream.
-        session.link.close(.peerLost)
+        self.dropOffering(session)
+        // Early data may have opened a stream. One of which nothing is known yet has nothing to be told.
+        if session.isEstablished || session.earlyBytes > 0 { session.link.close(.peerLost) }
         for key in session.link.ownKeys { self.unhear(key) }
         session.repetition?.cancel()
         self.waiting.removeAll { $0 === session }

@@ -53,18 +53,21 @@ struct ExitStreams {
         return self.count < self.limit / 2 || own <= max(4, self.limit / max(1, sessions))
     }
 
-    /// Ends the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody out.
-    mutating func evictSilent(olderThan age: TimeAmount) {
+    /// Takes out the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody
+    /// out. The caller ends it.
+    mutating func takeSilent(olderThan age: TimeAmount) -> SpliceHandler? {
+        // While that many dials are under way an end makes no room.
+        guard self.dials < self.limit else { return nil }
         while let number = self.order.first {
             guard let splice = self.open[number], splice.isSilent else {
                 self.order.removeFirst()
                 continue
             }
-            guard splice.startedAt + age <= .now() else { return }
+            guard splice.startedAt + age <= .now() else { return nil }
             self.order.removeFirst()
             self.open[number] = nil
-            splice.evict()
-            return
+            return splice
         }
+        return nil
     }
 }

@@ -39,6 +39,8 @@ final class PeerLink {
         var askPeer: (PeerLink) -> Void = { _ in }
         /// A relay does not take the session's events.
         var pathRefused: (PeerLink, PathID) -> Void = { _, _ in }
+        /// The first bytes of a stream came.
+        var heardData: (PeerLink) -> Void = { _ in }
         /// The session is over.
         var closed: (PeerLink, StreamEnd?) -> Void = { _, _ in }
     }
@@ -62,6 +64,7 @@ final class PeerLink {
     private var nextStream: UInt64 = 0
     private var isDraining = false
     private var isClosed = false
+    private var hasHeardData = false
     var deduplicator = EventDeduplicator(capacity: 8_192)
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
     /// When the last stream ended; nil while there is one.
@@ -91,6 +94,9 @@ final class PeerLink {
         self.onIncoming = onIncoming
         self.idleSince = .now()
     }
+
+    /// Whether no byte of a stream came so far.
+    var isSilent: Bool { !self.hasHeardData }
 
     /// Streams that are not over.
     var streamCount: Int { self.dialect.streamCount }
@@ -256,6 +262,10 @@ final class PeerLink {
             self.endpoints[id]?.credit(bytes)
         case .data(let id, let data):
             self.metrics.bytesReceived.increment(by: Int64(data.readableBytes))
+            if !self.hasHeardData {
+                self.hasHeardData = true
+                self.owner.heardData(self)
+            }
             self.endpoints[id]?.receive(data)
         case .finished(let id):
             self.endpoints[id]?.finished()

@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import Logging
 import TunnelProtocol
 
 /// The counters of an entry or exit.
@@ -36,7 +37,10 @@ struct TunnelMetrics: Sendable {
     private let rejections: [Rejection: Counter]
     private let handshakeFailures: [SOCKS5HandshakeStateMachine.Failure: Counter]
 
-    init() {
+    private let limits: LimitLog
+
+    init(logger: Logger) {
+        self.limits = LimitLog(logger: logger)
         self.ends = Dictionary(
             uniqueKeysWithValues: StreamEnd.allCases.map {
                 ($0, Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", $0.rawValue)]))
@@ -63,9 +67,26 @@ struct TunnelMetrics: Sendable {
         if let reason { self.ends[reason]?.increment() } else { self.completed.increment() }
     }
 
-    func reported(_ report: DialectReport) { self.reports[report]?.increment() }
+    func reported(_ report: DialectReport) {
+        self.reports[report]?.increment()
+        if report == .tooManyStreams { self.limits.reached("streams (--max-streams, or those of all clients)") }
+    }
 
-    func rejected(_ reason: Rejection) { self.rejections[reason]?.increment() }
+    func rejected(_ reason: Rejection) {
+        self.rejections[reason]?.increment()
+        switch reason {
+        case .tooManyPeers: self.limits.reached("clients of plain NIP-74")
+        case .tooManyHandshakes: self.limits.reached("messages of unknown clients (--max-handshakes-per-second)")
+        case .wrongKind, .wrongRecipient, .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
+            .invalidAnswer, .invalidIdentity:
+            break
+        }
+    }
+
+    func refusedSession(_ reason: StreamEnd) {
+        self.sessionsRefused.increment()
+        if reason == .tooManySessions { self.limits.reached("sessions (--max-sessions)") }
+    }
 
     func handshakeFailed(_ failure: SOCKS5HandshakeStateMachine.Failure) {
         self.handshakeFailures[failure]?.increment()

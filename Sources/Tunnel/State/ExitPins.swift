@@ -26,6 +26,11 @@ import Darwin
 /// A file with one npub a line, readable by its owner alone, since it tells whom one visits. Lines can be removed
 /// while an entry runs; it reads the file again when it changes.
 package final class ExitPins {
+    /// A file that is not what was written.
+    package struct DamagedFile: Error, CustomStringConvertible {
+        package let description: String
+    }
+
     /// Most exits that are remembered.
     package static let maximumCount = 10_000
 
@@ -88,9 +93,15 @@ package final class ExitPins {
         let changed = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
         guard changed == nil || changed != self.readAt else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
-        self.keys = text.split(separator: "\n").prefix(Self.maximumCount).compactMap {
-            if case .npub(let key)? = try? NIP19(String($0)) { key } else { nil }
+        var keys: [PublicKey] = []
+        for (index, line) in text.split(separator: "\n").prefix(Self.maximumCount).enumerated() {
+            // What is damaged must not pass for a shorter list: with an exit that is not on it less may be spoken.
+            guard case .npub(let key)? = try? NIP19(String(line)) else {
+                throw DamagedFile(description: "\(path), line \(index + 1) is no npub; remove it")
+            }
+            keys.append(key)
         }
+        self.keys = keys
         self.readAt = changed
     }
 

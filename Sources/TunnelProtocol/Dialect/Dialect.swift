@@ -151,6 +151,8 @@ public protocol Dialect {
     var streamCount: Int { get }
     /// Whether forgetting the peer loses nothing.
     var isIdle: Bool { get }
+    /// Whether every relay that is up says that the peer is not there.
+    var isDeserted: Bool { get }
     /// Whether the peer lets one more stream be (entry). One that is opened all the same ends at once.
     var hasRoomForStream: Bool { get }
     /// Bytes from the peer that are held here, or handed over and not consumed.
@@ -164,6 +166,8 @@ extension Dialect {
     /// Where a limit of its own bounds each stream.
     public var heldBytes: Int { 0 }
     public var hasRoomForStream: Bool { true }
+    /// NIP-74 does not look.
+    public var isDeserted: Bool { false }
     public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {}
     public mutating func assumeSent(_ stream: StreamID, _ bytes: Int) {}
     /// Dialects with one pair of keys ask for none.

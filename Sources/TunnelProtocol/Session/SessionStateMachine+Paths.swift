@@ -52,12 +52,6 @@ extension SessionStateMachine {
         if isWritable { self.pump(at: now) }
     }
 
-    /// Whether every relay that is up says that the peer is not there.
-    var isDeserted: Bool {
-        let up = self.paths.filter { $0.health != .down }
-        return !up.isEmpty && up.allSatisfy(\.isDeserted)
-    }
-
     // MARK: What relays say
 
     public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
@@ -77,7 +71,10 @@ extension SessionStateMachine {
             self.doubt(index, at: now)
             self.paths[index].isDeserted = true
             // Perhaps it restarted, and then it is there under its own key.
-            if !self.isExit, self.isDeserted, self.nextQuestion == nil { self.nextQuestion = now.monotonic }
+            if !self.isExit, self.isDeserted, self.nextQuestion == nil {
+                self.nextQuestion = now.monotonic
+                if self.unansweredSince == nil { self.unansweredSince = now.monotonic }
+            }
         case .rejected(.refused):
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
             if !self.paths[index].isRefused { self.actions.append(.session(.pathRefused(path))) }

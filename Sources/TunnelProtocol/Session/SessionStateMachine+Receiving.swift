@@ -222,6 +222,7 @@ extension SessionStateMachine {
             return
         }
         self.streams[id]?.lastActivity = now.monotonic
+        self.lastData = now.monotonic
         switch self.streams[id]?.phase {
         case .reset:
             self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0

@@ -45,6 +45,10 @@ extension SessionStateMachine {
 
     private var keepAliveDeadline: NIODeadline? {
         guard self.liveStreams > 0 else { return nil }
+        // Whoever only receives has nothing unanswered that would tell it of the other's death.
+        if !self.isExit, let lastData, lastData > self.lastKeepAlive {
+            return self.lastHeard + self.configuration.suspicion
+        }
         return max(self.lastHeard, self.lastKeepAlive) + self.configuration.keepAlive
     }
 

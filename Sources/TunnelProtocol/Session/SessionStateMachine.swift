@@ -78,6 +78,8 @@ public struct SessionStateMachine: Dialect {
     var isConfirmed: Bool
     var lastHeard: NIODeadline
     var lastKeepAlive: NIODeadline
+    /// When bytes of a stream came last.
+    var lastData: NIODeadline?
     /// When the oldest packet went out that the peer has not answered in any way.
     var unansweredSince: NIODeadline?
     var nextQuestion: NIODeadline?
@@ -125,6 +127,12 @@ public struct SessionStateMachine: Dialect {
     public var streamCount: Int { self.liveStreams }
 
     public var isIdle: Bool { self.streams.isEmpty }
+
+    /// Whether every relay that is up says that the peer is not there.
+    public var isDeserted: Bool {
+        let up = self.paths.filter { $0.health != .down }
+        return !up.isEmpty && up.allSatisfy(\.isDeserted)
+    }
 
     public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peerMaximumStreams }
 

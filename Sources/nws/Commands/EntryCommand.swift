@@ -103,6 +103,8 @@ struct EntryCommand: RoleCommand {
                 on: MultiThreadedEventLoopGroup.singleton.next(),
                 logger: logger
             )
+        } catch let error as ExitPins.DamagedFile {
+            throw CommandError.configuration("\(error)")
         } catch {
             throw ProcessSetup.bindError(error, address: self.listen)
         }

@@ -19,6 +19,8 @@ struct LayeredArguments {
     let added: [String: [String]]
     /// The file, if one was named.
     let file: String?
+    /// Variables that look like options and are none.
+    let unknownVariables: [String]
     /// How many arguments choose the command.
     private let depth: Int
 
@@ -40,15 +42,15 @@ struct LayeredArguments {
         )
         self.file = Self.file(own, environment)
         self.depth = depth
+        var unknown: [String] = []
         var added: [String: [String]] = [:]
         var sources: [String: String] = [:]
 
         let known = catalog.variables
         for (variable, value) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix("NWS_") {
-            guard variable != Self.fileVariable, !variable.hasPrefix("NWS_TEST_") else { continue }
-            guard known.contains(variable) else {
-                throw CommandError.configuration("\(variable) in the environment is no option of nws")
-            }
+            guard variable != Self.fileVariable else { continue }
+            // Other programs may have variables that begin so; a slip of the pen is worth a word.
+            if !known.contains(variable) { unknown.append(variable) }
             guard let option = command.settings.first(where: { $0.variable == variable }), let name = option.name,
                 !given.contains(name), !value.isEmpty
             else { continue }
@@ -76,6 +78,7 @@ struct LayeredArguments {
         }
         self.arguments = Array(own[..<end]) + added.sorted { $0.key < $1.key }.flatMap(\.value) + Array(own[end...])
         self.added = added
+        self.unknownVariables = unknown
         self.sources = sources
     }
 
@@ -120,6 +123,7 @@ struct LayeredArguments {
 
     private static let last = Mutex<LayeredArguments?>(nil)
 
+    static var lastUnknown: [String] { Self.last.withLock { $0?.unknownVariables } ?? [] }
     static var lastFile: String? { Self.last.withLock { $0?.file } }
     static var lastAdded: [String: [String]] { Self.last.withLock { $0?.added } ?? [:] }
 

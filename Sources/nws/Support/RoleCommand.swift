@@ -36,6 +36,9 @@ extension RoleCommand {
         try await reportingErrors {
             ProcessSetup.raiseFileLimit()
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
+            for variable in LayeredArguments.lastUnknown {
+                logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
+            }
             let configuration = try self.makeConfiguration(Settings(), logger: logger)
             if self.common.checkConfig {
                 Console.line("configuration: ok")

@@ -24,7 +24,7 @@ struct SessionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File with a secret key that authenticates session connections to relays that admit only keys they know. By default a throwaway key.",
+            "File with a secret key that authenticates session connections to the relays given with --relay, where those admit only keys they know. By default a throwaway key.",
             valueName: "file"
         )
     )
