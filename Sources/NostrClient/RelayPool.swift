@@ -133,6 +133,9 @@ public final class RelayPool {
     /// The connection of `key`, if there is one.
     public func connection(_ key: Key) -> RelayConnection? { self.entries[key]?.connection }
 
+    /// The connections of a lane.
+    public func connections(of lane: String) -> [Key] { self.entries.keys.filter { $0.lane == lane } }
+
     /// One user fewer. The last one's connection closes after a while.
     public func release(_ key: Key) {
         guard var entry = self.entries[key] else { return }

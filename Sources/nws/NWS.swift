@@ -23,7 +23,8 @@ struct NWS: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            RelayCommand.self, ExitCommand.self, EntryCommand.self, KeyCommand.self, NameCommand.self,
+            RelayCommand.self, ExitCommand.self, EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
+            KeyCommand.self, NameCommand.self,
             PinsCommand.self,
             DemoServiceCommand.self,
         ]

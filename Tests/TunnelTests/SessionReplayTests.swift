@@ -106,7 +106,7 @@ struct SessionReplayTests {
             try await Spy.connect(to: tunnel.relay), try await Spy.connect(to: hostile),
         ]
         let passedOn = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: tunnel.name,
             port: 80
         ) { reply, inbound, outbound in

@@ -21,6 +21,8 @@ struct WholeTunnel: Sendable {
     let exit: ExitService
     let entry: EntryService
 
+    let entryAddress: SocketAddress
+
     var name: String { self.exit.name.encoded }
 
     static func start(
@@ -47,7 +49,8 @@ struct WholeTunnel: Sendable {
         entryConfiguration.port = 0
         entryChange(&entryConfiguration)
         let entry = try await EntryService.start(entryConfiguration, on: group.next(), logger: logger)
-        return WholeTunnel(relay: relay, exit: exit, entry: entry)
+        let address = try #require(entry.proxyAddress)
+        return WholeTunnel(relay: relay, exit: exit, entry: entry, entryAddress: address)
     }
 
     func stop() async throws {
@@ -69,7 +72,7 @@ struct WholeTunnelTests {
         let tunnel = try await WholeTunnel.start(backendPort: server.port)
         let bytes = Self.pattern(count)
         let back = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: tunnel.name,
             port: 80
         ) { reply, inbound, outbound in
@@ -94,7 +97,7 @@ struct WholeTunnelTests {
                 group.addTask {
                     let bytes = Self.pattern(10_000 + index)
                     return try await SOCKSClient.connect(
-                        proxy: tunnel.entry.localAddress,
+                        proxy: tunnel.entryAddress,
                         domain: tunnel.name,
                         port: UInt16(index)
                     ) { reply, inbound, outbound in
@@ -118,7 +121,7 @@ struct WholeTunnelTests {
         try await server.stop()
         let tunnel = try await WholeTunnel.start(backendPort: server.port)
         let reply = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: tunnel.name,
             port: 80
         ) { reply, _, _ in reply }
@@ -133,7 +136,7 @@ struct WholeTunnelTests {
     func refusedTargets(domain: String, expected: SOCKS5Reply) async throws {
         let tunnel = try await WholeTunnel.start(backendPort: 1)
         let reply = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: domain,
             port: 80
         ) { reply, _, _ in reply }
@@ -147,7 +150,7 @@ struct WholeTunnelTests {
         let tunnel = try await WholeTunnel.start(backendPort: server.port)
         let npub = tunnel.exit.name.publicKey.npub
         let without = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: npub,
             port: 80
         ) { reply, _, _ in reply }
@@ -162,7 +165,7 @@ struct WholeTunnelTests {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         )
         let with = try await SOCKSClient.connect(
-            proxy: entry.localAddress,
+            proxy: try #require(entry.proxyAddress),
             domain: npub,
             port: 80
         ) { reply, _, _ in reply }
@@ -181,7 +184,7 @@ struct WholeTunnelTests {
             $0.relayPatience = .milliseconds(200)
         }
         let reply = try await SOCKSClient.connect(
-            proxy: tunnel.entry.localAddress,
+            proxy: tunnel.entryAddress,
             domain: tunnel.name,
             port: 80
         ) { reply, _, _ in reply }
@@ -204,7 +207,7 @@ struct WholeTunnelTests {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         )
         let reply = try await SOCKSClient.connect(
-            proxy: entry.localAddress,
+            proxy: try #require(entry.proxyAddress),
             domain: domain,
             port: 80
         ) { reply, _, _ in reply }
@@ -242,7 +245,7 @@ struct WholeTunnelTests {
         )
         let entry = tunnel.entry
         let echoed = try await SOCKSClient.connect(
-            proxy: entry.localAddress,
+            proxy: try #require(entry.proxyAddress),
             domain: name.encoded,
             port: 80
         ) { _, inbound, outbound in
@@ -318,7 +321,7 @@ struct WholeTunnelTests {
         } entryChange: {
             $0.dialectChoice = .nip74
         }
-        let (address, name) = (tunnel.entry.localAddress, tunnel.name)
+        let (address, name) = (tunnel.entryAddress, tunnel.name)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<12 {
                 // Each says nothing until it is shown out.

@@ -82,10 +82,9 @@ final class EntryAssociation {
     /// Until then a listed relay is waited for, though another is ready.
     var listedDeadline: NIODeadline?
 
-    init(address: ExitAddress, opening: Opening, gatheringDeadline: NIODeadline) {
+    init(address: ExitAddress, ownKey: SecretKey, opening: Opening, gatheringDeadline: NIODeadline) {
         self.address = address
         self.opening = opening
-        let ownKey = SecretKey.generate()
         self.ownKey = ownKey
         self.key = ownKey.publicKey
         self.gatheringDeadline = gatheringDeadline

@@ -18,6 +18,12 @@ public struct EntryConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// 0 takes a free one.
     public var port = Self.defaultPort
+    /// Whether there is a proxy at all.
+    public var servesProxy = true
+    /// Ports that lead to one target each.
+    public var forwards: [EntryService.Forward] = []
+    /// Whether to listen where other machines can connect.
+    public var allowsRemoteClients = false
     /// For names that carry none.
     public var relays: [RelayURL] = []
     /// What SOCKS clients must present; nil lets everyone in.

@@ -27,6 +27,11 @@ final class EntryCore {
     var plainExits: [PublicKey: NIODeadline] = [:]
     var refusedRelays: Set<RelayURL> = []
     private var nextNumber: UInt64 = 0
+    /// Client keys that relays hear already, so that a first request need not wait for a subscription.
+    private var spares: [SecretKey] = []
+    private static let spareKeys = 4
+    /// When new ones are made after one was used: not while its request is under way.
+    private static let sparesDelay: TimeAmount = .milliseconds(200)
     private var isStopped = false
     /// Addresses of relays that names carry.
     let namedPolicy: DialPolicy
@@ -70,8 +75,38 @@ final class EntryCore {
                 authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
             )
         }
+        self.makeSpares()
         self.sweepLater()
     }
+
+    // MARK: Spare keys
+
+    private func makeSpares() {
+        while self.spares.count < Self.spareKeys { self.spares.append(.generate()) }
+        for relay in self.pool?.connections(of: Self.lane) ?? [] { self.hearSpares(on: relay) }
+    }
+
+    private func hearSpares(on relay: RelayPool.Key) {
+        guard relay.lane == Self.lane, let connection = self.pool?.connection(relay) else { return }
+        for spare in self.spares { connection.addRecipient(spare.publicKey, catchesUp: false) {} }
+    }
+
+    /// A fresh client key, heard already where its exit is, with luck.
+    private func takeSpare(for address: ExitAddress) -> SecretKey {
+        guard address.lane == Self.lane, let spare = self.spares.popLast() else { return .generate() }
+        // Relays that have nothing to do with the exit need not know what became of the key.
+        for relay in self.pool?.connections(of: Self.lane) ?? [] where !address.relays.contains(relay.url) {
+            self.pool?.connection(relay)?.removeRecipient(spare.publicKey)
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: Self.sparesDelay) {
+            if !bound.value.isStopped { bound.value.makeSpares() }
+        }
+        return spare
+    }
+
+    /// Streams that are not over, and requests that wait.
+    var streamCount: Int { self.all.reduce(0) { $0 + $1.waiting.count + ($1.link?.streamCount ?? 0) } }
 
     /// Ends everything.
     func stop() {
@@ -167,6 +202,7 @@ final class EntryCore {
         guard self.all.count < self.configuration.maximumExits else { throw .tooManyExits }
         let association = EntryAssociation(
             address: address,
+            ownKey: self.takeSpare(for: address),
             opening: self.opening(with: address.publicKey),
             gatheringDeadline: .now() + self.configuration.relayGathering
         )
@@ -187,6 +223,7 @@ final class EntryCore {
             self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(url)) != nil
         else { return }
         association.relays.append(key)
+        self.hearSpares(on: key)
         for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
     }
 

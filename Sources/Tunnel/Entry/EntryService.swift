@@ -8,43 +8,81 @@ public import Logging
 public import NIOCore
 import NIOPosix
 import Nostr
+public import TunnelProtocol
 
-/// A SOCKS5, SOCKS4a and HTTP proxy to `.nostr` names, all on one port.
+/// A way to `.nostr` names: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, and ports that lead to one target
+/// each.
 public final class EntryService: Sendable {
-    private let core: NIOLoopBound<EntryCore>
-    private let channel: any Channel
-    private let loop: any EventLoop
-    private let quiescing: NIOLoopBound<ConnectionSet>
+    /// Why an entry cannot start, beside the system's reasons.
+    public struct NotLoopbackError: Error, CustomStringConvertible {
+        public let address: String
+        public var description: String { "\(self.address) is open to other machines" }
+    }
 
-    /// The address that was bound.
-    public let localAddress: SocketAddress
+    /// A port that leads to one target.
+    public struct Forward: Hashable, Sendable {
+        public var host: String
+        /// 0 takes a free one.
+        public var port: Int
+        public var target: TargetAddress
+
+        public init(host: String, port: Int, target: TargetAddress) {
+            self.host = host
+            self.port = port
+            self.target = target
+        }
+    }
+
+    private let core: NIOLoopBound<EntryCore>
+    private let listeners: [any Channel]
+    private let loop: any EventLoop
+    private let connections: NIOLoopBound<ConnectionSet>
+    private let logger: Logger
+
+    /// Where the proxy listens; nil if there is none.
+    public let proxyAddress: SocketAddress?
+    /// Where the forwards listen, in their order.
+    public let forwardAddresses: [SocketAddress]
 
     private init(
         core: NIOLoopBound<EntryCore>,
-        channel: any Channel,
+        listeners: [any Channel],
         loop: any EventLoop,
         connections: NIOLoopBound<ConnectionSet>,
-        localAddress: SocketAddress
+        proxyAddress: SocketAddress?,
+        forwardAddresses: [SocketAddress],
+        logger: Logger
     ) {
         self.core = core
-        self.channel = channel
+        self.listeners = listeners
         self.loop = loop
-        self.quiescing = connections
-        self.localAddress = localAddress
+        self.connections = connections
+        self.proxyAddress = proxyAddress
+        self.forwardAddresses = forwardAddresses
+        self.logger = logger
     }
 
     /// Binds and serves, all on `loop`.
     ///
-    /// - Throws: The system's error if the port cannot be had.
+    /// - Throws: The system's error if a port cannot be had, ``NotLoopbackError``, or what is wrong with the file of pins.
     public static func start(
         _ configuration: EntryConfiguration,
         on loop: any EventLoop,
         logger: Logger
     ) async throws -> EntryService {
-        let addresses = try await HostResolver().resolve(host: configuration.host, port: configuration.port, on: loop)
-            .get()
-        guard let address = addresses.first else { throw ChannelError.unknownLocalAddress }
-        let isLoopback = AddressClass(address) == .loopback
+        let proxy = configuration.servesProxy ? [(configuration.host, configuration.port)] : []
+        let places = proxy + configuration.forwards.map { ($0.host, $0.port) }
+        var addresses: [SocketAddress] = []
+        for (host, port) in places {
+            guard let address = try await HostResolver().resolve(host: host, port: port, on: loop).get().first else {
+                throw ChannelError.unknownLocalAddress
+            }
+            guard AddressClass(address) == .loopback || configuration.allowsRemoteClients else {
+                throw NotLoopbackError(address: host)
+            }
+            addresses.append(address)
+        }
+        let isLoopback = addresses.allSatisfy { AddressClass($0) == .loopback }
         let (core, connections) = try await loop.submit {
             let core = try EntryCore(
                 configuration: configuration,
@@ -57,7 +95,39 @@ public final class EntryService: Sendable {
                 NIOLoopBound(ConnectionSet(limit: configuration.maximumConnections), eventLoop: loop)
             )
         }.get()
-        let channel = try await ServerBootstrap(group: loop)
+        let targets = (configuration.servesProxy ? [nil] : []) + configuration.forwards.map { Optional($0.target) }
+        var listeners: [any Channel] = []
+        do {
+            for (address, target) in zip(addresses, targets) {
+                listeners.append(try await Self.bind(address, to: target, core, connections, loop, logger))
+            }
+        } catch {
+            for listener in listeners { try? await listener.close() }
+            throw error
+        }
+        try await loop.submit { core.value.start() }.get()
+        let bound = listeners.compactMap(\.localAddress)
+        return EntryService(
+            core: core,
+            listeners: listeners,
+            loop: loop,
+            connections: connections,
+            proxyAddress: configuration.servesProxy ? bound.first : nil,
+            forwardAddresses: Array(bound.suffix(configuration.forwards.count)),
+            logger: logger
+        )
+    }
+
+    /// - Parameter target: Where every connection goes; nil for a proxy.
+    private static func bind(
+        _ address: SocketAddress,
+        to target: TargetAddress?,
+        _ core: NIOLoopBound<EntryCore>,
+        _ connections: NIOLoopBound<ConnectionSet>,
+        _ loop: any EventLoop,
+        _ logger: Logger
+    ) async throws -> any Channel {
+        try await ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -70,56 +140,64 @@ public final class EntryService: Sendable {
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        ProxyProtocolDetector(core: core.value, logger: logger)
-                    )
+                    let pipeline = channel.pipeline.syncOperations
+                    if let target {
+                        let request = ProxyRequest(target, credentials: nil)
+                        try pipeline.addHandler(ForwardHandler(request, core: core.value, logger: logger))
+                    } else {
+                        try pipeline.addHandler(ProxyProtocolDetector(core: core.value, logger: logger))
+                    }
                 }
             }
             .bind(to: address)
             .get()
-        guard let localAddress = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-        try await loop.submit { core.value.start() }.get()
-        return EntryService(
-            core: core,
-            channel: channel,
-            loop: loop,
-            connections: connections,
-            localAddress: localAddress
-        )
     }
 
-    /// Stops listening, tells the exits, and closes everything.
-    public func stop() async throws {
-        try? await self.channel.close()
+    /// Joins two descriptors, a pipe's ends or a terminal's, with a stream to `target`, and waits for the stream's end.
+    ///
+    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or breaks off.
+    public func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
         let core = self.core
-        let connections = self.quiescing
+        let logger = self.logger
+        let ended = self.loop.makePromise(of: Void.self)
+        let channel: any Channel
+        do {
+            channel = try await NIOPipeBootstrap(group: self.loop)
+                .channelOption(.allowRemoteHalfClosure, value: true)
+                .channelOption(.autoRead, value: false)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let handler = ForwardHandler(
+                            ProxyRequest(target, credentials: nil),
+                            core: core.value,
+                            logger: logger
+                        ) { ended.completeWith($0) }
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                    }
+                }
+                .takingOwnershipOfDescriptors(input: input, output: output)
+                .get()
+        } catch {
+            ended.fail(error)
+            try await ended.futureResult.get()
+            return
+        }
+        defer { channel.close(promise: nil) }
+        try await ended.futureResult.get()
+    }
+
+    /// Stops listening, lets streams finish for up to `patience`, then tells the exits and closes everything.
+    public func stop(patience: TimeAmount = .zero) async throws {
+        for listener in self.listeners { try? await listener.close() }
+        let core = self.core
+        let connections = self.connections
+        let deadline = NIODeadline.now() + patience
+        while NIODeadline.now() < deadline, try await self.loop.submit({ core.value.streamCount > 0 }).get() {
+            try await Task.sleep(for: .milliseconds(20))
+        }
         try await self.loop.submit {
             core.value.stop()
             connections.value.closeAll()
         }.get()
-    }
-}
-
-/// The open connections of a listener, on its loop.
-final class ConnectionSet {
-    private let limit: Int
-    private var channels: [ObjectIdentifier: any Channel] = [:]
-
-    init(limit: Int) {
-        self.limit = limit
-    }
-
-    /// Adds a channel until it closes; false if there are too many.
-    func add(_ channel: any Channel) -> Bool {
-        guard self.channels.count < self.limit else { return false }
-        let id = ObjectIdentifier(channel)
-        self.channels[id] = channel
-        let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        channel.closeFuture.whenComplete { _ in bound.value.channels[id] = nil }
-        return true
-    }
-
-    func closeAll() {
-        for channel in self.channels.values { channel.close(promise: nil) }
     }
 }

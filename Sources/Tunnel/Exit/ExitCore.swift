@@ -35,6 +35,7 @@ final class ExitCore {
     private var plainStreams: ExitStreams
     private var sessionStreams: ExitStreams
     private var isStopped = false
+    private var isDraining = false
     private var lastSweep = NIODeadline.now()
     private let firstRelay: EventLoopPromise<Void>
 
@@ -113,6 +114,12 @@ final class ExitCore {
         }
         self.sweepLater()
     }
+
+    /// Streams that are not over.
+    var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
+
+    /// Takes no new streams.
+    func startDraining() { self.isDraining = true }
 
     func stop() {
         self.isStopped = true
@@ -333,6 +340,7 @@ final class ExitCore {
 
     /// Connects a stream to the service on its port, whatever destination it names.
     private func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
+        guard !self.isDraining else { return .refused(.shuttingDown) }
         if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
         if self.configuration.access != nil, self.sessions?.mayOpen(request.port, link) != true {
             // The same for everybody who may not, and for what there is and what there is not.

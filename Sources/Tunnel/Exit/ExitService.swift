@@ -58,8 +58,15 @@ public final class ExitService: Sendable {
     }
 
     /// Ends all streams, tells the clients, and closes the relays.
-    public func stop() async throws {
+    ///
+    /// - Parameter patience: How long streams may go on before they are ended. New ones are refused meanwhile.
+    public func stop(patience: TimeAmount = .zero) async throws {
         let core = self.core
+        let deadline = NIODeadline.now() + patience
+        try await self.loop.submit { core.value.startDraining() }.get()
+        while NIODeadline.now() < deadline, try await self.loop.submit({ core.value.streamCount > 0 }).get() {
+            try await Task.sleep(for: .milliseconds(20))
+        }
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
             core.value.stop()

@@ -35,6 +35,7 @@ final class ExitSessions {
     var count: Int { self.sessionCount }
     /// Keys that relays know already, so that an acceptance need not wait for a subscription.
     private var spares: [SecretKey] = []
+    private var sparesAreDue = false
     private var refusedRelays: Set<RelayPool.Key> = []
 
     /// Connections of short-lived keys.
@@ -111,6 +112,17 @@ final class ExitSessions {
     }
 
     // MARK: Keys
+
+    /// Not while an offer waits for its answer.
+    private func makeSparesLater() {
+        guard !self.sparesAreDue else { return }
+        self.sparesAreDue = true
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: .milliseconds(50)) {
+            bound.value.sparesAreDue = false
+            if !bound.value.isStopped { bound.value.makeSpares() }
+        }
+    }
 
     private func makeSpares() {
         guard self.spares.count <= Self.spareKeys.least else { return }
@@ -228,7 +240,7 @@ final class ExitSessions {
         }
         let session = ExitSession(offer: id, fresh: key.publicKey, link: link)
         self.hear(key.publicKey, session)
-        self.makeSpares()
+        self.makeSparesLater()
         return session
     }
 

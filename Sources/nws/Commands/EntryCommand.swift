@@ -17,22 +17,15 @@ import TunnelProtocol
 struct EntryCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "entry",
-        abstract: "Run a local SOCKS5 proxy to .nostr names.",
+        abstract: "Run a local proxy (SOCKS5, SOCKS4a and HTTP) to .nostr names.",
         discussion: """
             Point curl (--socks5-hostname), a browser or git at it, and use an exit's name, npub or nprofile as \
-            the host. The relays in a name are used for it; the configured ones for names that carry none. When it \
-            listens it prints 'socks: HOST:PORT'.
+            the host. One port speaks SOCKS5, SOCKS4a and HTTP, and serves a browser's settings at /proxy.pac. The \
+            relays in a name are used for it; the configured ones for names that carry none. Requests with different \
+            SOCKS or proxy credentials share neither a session nor a connection to a relay. When it listens it prints \
+            'socks: HOST:PORT'.
             """
     )
-
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp(
-            "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
-            valueName: "url"
-        )
-    )
-    var relay: [String] = []
 
     @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
     var listen = "127.0.0.1:\(EntryConfiguration.defaultPort)"
@@ -47,47 +40,22 @@ struct EntryCommand: RoleCommand {
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "File with the secret key that proves to exits who you are, if they ask. No relay sees it. Without it you are nobody.",
-            valueName: "file"
-        )
-    )
-    var identity: String?
+    @Flag(help: "Listen where other machines can connect, too.")
+    var allowRemoteClients = false
 
-    @Flag(
-        help: ArgumentHelp(
-            "Tell clients that they are connected before the exit said so; failures are resets then. To exits known to speak sessions the first bytes go with the request: whoever gets the exit's key can read those."
-        )
-    )
-    var optimistic = false
-
-    @OptionGroup var sessionOptions: SessionOptions
-    @OptionGroup var relayOptions: RelayClientOptions
+    @OptionGroup var entry: EntryOptions
     @OptionGroup var common: CommonOptions
 
     static let reloadable: Set<String> = []
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
-        try settings.refuseUnsupported()
         let address = try HostAndPort(self.listen, source: "--listen")
-        var configuration = EntryConfiguration()
+        var configuration = try self.entry.configuration(settings, logger: logger)
         configuration.host = address.host
         configuration.port = address.port
-        configuration.relays = try settings.relays(self.relay)
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
-        configuration.relayClient = try self.relayOptions.configuration()
+        configuration.allowsRemoteClients = self.allowRemoteClients
         if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
-        configuration.session = try self.sessionOptions.configuration()
-        configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
-        configuration.isOptimistic = self.optimistic
-        configuration.dialectChoice = self.sessionOptions.dialect
-        configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
-        configuration.pinsFile = StateFolder.file(
-            StateFolder.pins,
-            purpose: "what exits speak is remembered until this process ends",
-            logger: logger
-        )
         return configuration
     }
 
@@ -96,29 +64,20 @@ struct EntryCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (EntryService) -> Void
     ) async throws {
-        let service: EntryService
-        do {
-            service = try await EntryService.start(
-                configuration,
-                on: MultiThreadedEventLoopGroup.singleton.next(),
-                logger: logger
-            )
-        } catch let error as ExitPins.DamagedFile {
-            throw CommandError.configuration("\(error)")
-        } catch {
-            throw ProcessSetup.bindError(error, address: self.listen)
-        }
+        let service = try await EntryOptions.start(configuration, logger: logger)
         running(service)
-        let host = service.localAddress.ipAddress ?? configuration.host
-        let shown = "\(host.contains(":") ? "[\(host)]" : host):\(service.localAddress.port ?? 0)"
+        let shown = service.proxyAddress?.shown ?? ""
+        if configuration.allowsRemoteClients {
+            logger.warning("other machines can use this entry", metadata: ["listen": "\(shown)"])
+        }
         logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(configuration.relays.count)"])
         Console.line("socks: \(shown)")
     }
 
     static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}
 
-    static func stop(_ running: EntryService, logger: Logger) async throws {
-        try await running.stop()
+    static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
+        try await running.stop(patience: patience)
         logger.info("entry stopped")
     }
 

@@ -177,8 +177,8 @@ struct ExitCommand: RoleCommand {
         try await running.update(configuration)
     }
 
-    static func stop(_ running: ExitService, logger: Logger) async throws {
-        try await running.stop()
+    static func stop(_ running: ExitService, patience: TimeAmount, logger: Logger) async throws {
+        try await running.stop(patience: patience)
         logger.info("exit stopped")
     }
 

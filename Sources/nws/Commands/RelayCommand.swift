@@ -118,7 +118,7 @@ struct RelayCommand: RoleCommand {
 
     static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {}
 
-    static func stop(_ running: RelayServer, logger: Logger) async throws {
+    static func stop(_ running: RelayServer, patience: TimeAmount, logger: Logger) async throws {
         try await running.stop()
         logger.info("relay stopped")
     }

@@ -45,14 +45,10 @@ struct ConfigurationFile {
         guard case .mapping(let mapping) = root else {
             throw CommandError.configuration("\(path): expected lines of the form 'option: value'")
         }
-        var seen: Set<String> = []
         return try mapping.map { key, value in
             let line = key.mark?.line ?? 0
             guard case .scalar(let name) = key else {
                 throw CommandError.configuration("\(path), line \(line): expected the name of an option")
-            }
-            guard seen.insert(name.string).inserted else {
-                throw CommandError.configuration("\(path), line \(line): \(name.string) is there twice")
             }
             let values = try Self.values(value, of: name.string, where: "\(path), line \(line)")
             return Setting(name: name.string, values: values, line: line)

@@ -28,6 +28,14 @@ struct CommonOptions: ParsableArguments {
     @Option(help: ArgumentHelp("YAML file with options of this command; see above. [NWS_CONFIG]", valueName: "file"))
     var config: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "After SIGTERM or SIGINT, how long streams may go on before they are ended. A second signal ends at once.",
+            valueName: "seconds"
+        )
+    )
+    var shutdownTimeout = 5
+
     @Flag(help: "Check options, files and keys, say what is wrong, and end.")
     var checkConfig = false
 
@@ -65,18 +73,20 @@ enum ProcessSetup {
         _ = unsafe setrlimit(resource, &limit)
     }
 
-    /// Longest time from the first signal to the end.
-    static let shutdownDeadline: Duration = .seconds(30)
+    /// Longest time from the end of the streams to that of the process.
+    private static let farewell: Duration = .seconds(4)
     /// How often files are looked at.
     private static let watchInterval: Duration = .seconds(1)
 
     /// Runs a role until SIGINT or SIGTERM, then stops it. A second signal ends the process at once.
     ///
     /// - Parameters:
+    ///   - patience: How long `stop` may take beside its farewell.
     ///   - start: Starts the role and returns once it is ready, or throws.
     ///   - reload: Called for SIGHUP (true), and every second (false) to look for changes.
     ///   - stop: Ends it; called also while `start` still waits.
     static func runUntilSignal(
+        patience: Duration = .zero,
         start: @escaping @Sendable () async throws -> Void,
         reload: @escaping @Sendable (_ isForced: Bool) async -> Void = { _ in },
         stop: @escaping @Sendable () async throws -> Void
@@ -114,7 +124,7 @@ enum ProcessSetup {
             // Here and not behind the group: `start` may wait for what only `stop` ends. A role that can't finish in
             // time is ended all the same.
             group.addTask {
-                try await Task.sleep(for: Self.shutdownDeadline)
+                try await Task.sleep(for: patience + Self.farewell)
                 endProcess(0)
             }
             try? await stop()

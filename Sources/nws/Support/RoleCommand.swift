@@ -6,6 +6,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
 import Synchronization
 
 /// A command that runs until a signal, and takes a new configuration meanwhile: SIGHUP, or a change of its file or of a
@@ -26,7 +27,8 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
     /// Takes what can change from `configuration`.
     static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
-    static func stop(_ running: Running, logger: Logger) async throws
+    /// - Parameter patience: How long streams may go on.
+    static func stop(_ running: Running, patience: TimeAmount, logger: Logger) async throws
 }
 
 extension RoleCommand {
@@ -36,6 +38,9 @@ extension RoleCommand {
         try await reportingErrors {
             ProcessSetup.raiseFileLimit()
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
+            guard (0...600).contains(self.common.shutdownTimeout) else {
+                throw CommandError.configuration("--shutdown-timeout: expected 0 to 600 seconds")
+            }
             for variable in LayeredArguments.lastUnknown {
                 logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
             }
@@ -46,7 +51,7 @@ extension RoleCommand {
             }
             let running = Mutex<Running?>(nil)
             let reloader = Mutex(Reloader<Self>(files: self.files(configuration)))
-            try await ProcessSetup.runUntilSignal {
+            try await ProcessSetup.runUntilSignal(patience: .seconds(self.common.shutdownTimeout)) {
                 try await self.start(configuration, logger: logger) { started in running.withLock { $0 = started } }
             } reload: { isForced in
                 guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
@@ -72,7 +77,8 @@ extension RoleCommand {
                 }
             } stop: {
                 guard let current = running.withLock({ $0 }) else { return }
-                try await Self.stop(current, logger: logger)
+                let patience = TimeAmount.seconds(Int64(self.common.shutdownTimeout))
+                try await Self.stop(current, patience: patience, logger: logger)
             }
         }
     }

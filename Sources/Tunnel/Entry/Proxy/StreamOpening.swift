@@ -16,6 +16,7 @@ final class StreamOpening: StreamEndpoint {
     private let startedAt = NIODeadline.now()
     private let onOpened: () -> Void
     private let onFailed: (ProxyFailure) -> Void
+    private let onEnded: (StreamEnd?) -> Void
 
     private var earlyData: [UInt8] = []
     private var stream: OpenedStream?
@@ -29,13 +30,16 @@ final class StreamOpening: StreamEndpoint {
     /// - Parameters:
     ///   - onOpened: Called once when the exit connected; take ``makeSplice()`` then.
     ///   - onFailed: Called once instead.
+    ///   - onEnded: Called once when a stream that was opened is over; nil if everything was carried.
     init(
         _ request: ProxyRequest,
         core: EntryCore,
         logger: Logger,
         onOpened: @escaping () -> Void,
-        onFailed: @escaping (ProxyFailure) -> Void
+        onFailed: @escaping (ProxyFailure) -> Void,
+        onEnded: @escaping (StreamEnd?) -> Void = { _ in }
     ) {
+        self.onEnded = onEnded
         self.request = request
         self.core = core
         self.logger = logger
@@ -73,6 +77,7 @@ final class StreamOpening: StreamEndpoint {
         let logger = self.logger
         let startedAt = self.startedAt
         let target = self.request.target
+        let onEnded = self.onEnded
         let splice = SpliceHandler(link: stream.link, id: stream.id) { reason, sent, received in
             logger.info(
                 "stream ended",
@@ -82,6 +87,7 @@ final class StreamOpening: StreamEndpoint {
                     "reason": "\(reason?.rawValue ?? "complete")",
                 ]
             )
+            onEnded(reason)
         }
         stream.link.replaceEndpoint(of: stream.id, with: splice)
         return splice

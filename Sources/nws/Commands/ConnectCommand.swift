@@ -1,0 +1,63 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Logging
+import NIOCore
+import Tunnel
+import TunnelProtocol
+
+/// `nws connect`
+struct ConnectCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "connect",
+        abstract: "Join standard input and output with a port of an exit.",
+        discussion: """
+            Made for ssh:
+
+              ssh -o ProxyCommand='nws connect %h:%p' user@NAME
+
+            or, in ~/.ssh/config, for all such names:
+
+              Host *.nostr
+                ProxyCommand nws connect %h:%p
+            """
+    )
+
+    @Argument(help: ArgumentHelp("A .nostr name, npub or nprofile, and the port.", valueName: "name:port"))
+    var target: String
+
+    @OptionGroup var entry: EntryOptions
+
+    @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
+    var logLevel: CommonOptions.LogLevel = .error
+
+    @Option(help: ArgumentHelp("YAML file with options of this command. [NWS_CONFIG]", valueName: "file"))
+    var config: String?
+
+    func run() async throws {
+        try await reportingErrors {
+            var logger = Logger(label: "nws.connect") { _ in ConsoleLogHandler(format: .text) }
+            logger.logLevel = self.logLevel.level
+            var configuration = try self.entry.configuration(Settings(), logger: logger)
+            configuration.servesProxy = false
+            let target = try TargetAddress(self.target, source: self.target)
+            let service = try await EntryOptions.start(configuration, logger: logger)
+            let pipes = try StandardPipes()
+            do {
+                try await service.connect(target, input: pipes.input, output: pipes.output)
+                await pipes.finish()
+                try await service.stop(patience: Self.farewell)
+            } catch let failure as StreamFailure {
+                await pipes.finish()
+                try? await service.stop()
+                throw CommandError.failure("\(failure)")
+            }
+        }
+    }
+
+    /// For the last acknowledgements to leave.
+    private static let farewell: TimeAmount = .seconds(2)
+}

@@ -1,0 +1,110 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Logging
+import NIOCore
+import NIOPosix
+import Nostr
+import NostrClient
+import NostrCrypto
+import Tunnel
+import TunnelProtocol
+
+/// Options of everything that opens streams to exits.
+struct EntryOptions: ParsableArguments {
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
+            valueName: "url"
+        )
+    )
+    var relay: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "File with the secret key that proves to exits who you are, if they ask. No relay sees it. Without it you are nobody.",
+            valueName: "file"
+        )
+    )
+    var identity: String?
+
+    @Flag(
+        help: ArgumentHelp(
+            "Take streams for open before the exit said so; failures are resets then. To exits known to speak sessions the first bytes go with the request: whoever gets the exit's key can read those."
+        )
+    )
+    var optimistic = false
+
+    @OptionGroup var session: SessionOptions
+    @OptionGroup var relayClient: RelayClientOptions
+
+    func configuration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
+        try settings.refuseUnsupported()
+        var configuration = EntryConfiguration()
+        configuration.relays = try settings.relays(self.relay)
+        configuration.relayClient = try self.relayClient.configuration()
+        configuration.session = try self.session.configuration()
+        configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
+        configuration.isOptimistic = self.optimistic
+        configuration.dialectChoice = self.session.dialect
+        configuration.relayAuthenticationKey = try self.session.authenticationKey()
+        if let identity = configuration.identity, identity.publicKey == configuration.relayAuthenticationKey?.publicKey
+        {
+            throw CommandError.configuration(
+                "--auth-key and --identity are the same key; relays would learn who you are"
+            )
+        }
+        configuration.pinsFile = StateFolder.file(
+            StateFolder.pins,
+            purpose: "what exits speak is remembered until this process ends",
+            logger: logger
+        )
+        return configuration
+    }
+
+    /// Starts an entry, and says in the program's words what is in the way.
+    static func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
+        do {
+            return try await EntryService.start(
+                configuration,
+                on: MultiThreadedEventLoopGroup.singleton.next(),
+                logger: logger
+            )
+        } catch let error as ExitPins.DamagedFile {
+            throw CommandError.configuration("\(error)")
+        } catch let error as EntryService.NotLoopbackError {
+            throw CommandError.configuration(
+                "\(error); whoever connects there goes out as you. If you mean it, add --allow-remote-clients, and a password with --credentials-file"
+            )
+        } catch {
+            let places =
+                (configuration.servesProxy ? ["\(configuration.host):\(configuration.port)"] : [])
+                + configuration.forwards.map { "\($0.host):\($0.port)" }
+            throw ProcessSetup.bindError(error, address: places.joined(separator: ", "))
+        }
+    }
+}
+
+extension TargetAddress {
+    /// Reads `NAME:PORT`.
+    init(_ text: String, source: String) throws {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0,
+            colon > text.startIndex
+        else {
+            throw CommandError.configuration("\(source): expected NAME:PORT, with a .nostr name, npub or nprofile")
+        }
+        self.init(host: .domain(String(text[..<colon])), port: port)
+    }
+}
+
+extension SocketAddress {
+    /// `HOST:PORT` as people write it.
+    var shown: String {
+        let host = self.ipAddress ?? ""
+        return "\(host.contains(":") ? "[\(host)]" : host):\(self.port ?? 0)"
+    }
+}

@@ -1,0 +1,153 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""One configuration: options over the environment over a file, reloads, and signals."""
+
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from backends import TCPBackend, echo, read_exactly
+from raw_socks import REFUSED, SUCCEEDED, open_stream, reply_to
+
+
+@pytest.fixture
+def echoing(sandbox):
+    return sandbox.closing(TCPBackend(echo))
+
+
+def check(sandbox, text, *arguments, env=None):
+    """Checks a file with this text; returns status and what was said."""
+    sandbox.write("file.yaml", text)
+    process, status = sandbox.finished("exit", "--config", "file.yaml", "--check-config", *arguments, env=env)
+    return status, process.stderr
+
+
+GOOD = """
+relay: [ws://127.0.0.1:1, "ws://127.0.0.1:2"]
+service: {22: 127.0.0.1:22, 80: "unix:/tmp/x"}
+max-streams: 7
+early-data: true
+"""
+
+
+def test_a_good_file(sandbox):
+    sandbox.write("file.yaml", GOOD)
+    assert sandbox.succeed("exit", "--config", "file.yaml", "--check-config") == ["configuration: ok"]
+    # A check makes no key.
+    assert not list(sandbox.home.rglob("key"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("relays: [ws://x]", "line 1: relays is no option of nws exit"),
+        ("\nmax-streams: many", "(set by file.yaml, line 2)"),
+        ("max-streams: 0", "--max-streams: expected 1 to 1000000 (set by file.yaml, line 1)"),
+        ("max-streams: [1, 2]", "max-streams takes one value"),
+        ("early-data: perhaps", "either true or false"),
+        ("relay: [ws://x, ftp://y]", "ftp://y"),
+        ("a: [1", "is not YAML"),
+        ("- a", "option: value"),
+        ("log-level: info\nlog-level: debug", "duplicated key"),
+        ("relay: [[a]]", "neither text nor a number"),
+        ("config: other.yaml", "config is no option"),
+    ],
+)
+def test_a_bad_file_is_refused_with_what_is_wrong(sandbox, text, message):
+    relay = () if "relay" in text else ("--relay", "ws://x")
+    status, said = check(sandbox, text, "--backend", "127.0.0.1:1", *relay)
+    assert status == 78 and message in said, said
+
+
+def test_options_win_over_the_environment_and_that_over_the_file(sandbox):
+    def streams(*arguments, env=None):
+        status, said = check(sandbox, GOOD.replace("7", "0"), *arguments, env=env)
+        return said.strip().rpartition("(set by ")[2].rstrip(")") if status else "fine"
+
+    assert streams() == "file.yaml, line 4"
+    assert streams(env={"NWS_MAX_STREAMS": "0"}) == "NWS_MAX_STREAMS"
+    assert streams(env={"NWS_MAX_STREAMS": "5"}) == "fine"
+    assert streams("--max-streams", "5", env={"NWS_MAX_STREAMS": "0"}) == "fine"
+
+
+def test_a_variable_names_the_file(sandbox):
+    sandbox.write("file.yaml", GOOD)
+    assert sandbox.succeed("exit", "--check-config", env={"NWS_CONFIG": "file.yaml"}) == ["configuration: ok"]
+
+
+def test_services_change_without_a_restart(sandbox, echoing):
+    relay = sandbox.relay()
+    file = sandbox.write("exit.yaml", f"service: {{22: {echoing.address}}}\n")
+    exit_node = sandbox.exit([relay.url], None, options=("--config", "exit.yaml"))
+    entry = sandbox.entry()
+    with open_stream(entry.address, exit_node.name, 22) as client:
+        assert reply_to(entry.address, exit_node.name, 23) == REFUSED
+        file.write_text(f"service: {{23: {echoing.address}}}\nmax-sessions: 5\n")
+        exit_node.process.wait_for_log("configuration reloaded")
+        exit_node.process.wait_for_log("only after a restart")
+        assert "--max-sessions" in exit_node.process.stderr
+        assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
+        assert reply_to(entry.address, exit_node.name, 22) == REFUSED
+        # What runs goes on.
+        client.socket.sendall(b"still")
+        assert read_exactly(client.socket, 5) == b"still"
+        file.write_text("service: nonsense\n")
+        exit_node.process.wait_for_log("the old one stays in force")
+        assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
+
+
+def test_sighup_reloads(sandbox, echoing):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address)
+    exit_node.process.send(signal.SIGHUP)
+    exit_node.process.wait_for_log("configuration reloaded")
+    assert exit_node.process.is_running
+
+
+def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
+    _, exit_node, entry = sandbox.tunnel(echoing.address)
+    with open_stream(entry.address, exit_node.name) as client:
+        exit_node.process.send(signal.SIGTERM)
+        time.sleep(0.3)
+        # Nothing new, and what is there goes on.
+        assert reply_to(entry.address, exit_node.name) != SUCCEEDED
+        client.socket.sendall(b"farewell")
+        assert read_exactly(client.socket, 8) == b"farewell"
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.socket.recv(1) == b""
+    started = time.monotonic()
+    assert exit_node.process.wait() == 0
+    assert time.monotonic() - started < 4
+
+
+def test_a_stream_that_does_not_finish_is_ended_in_time(sandbox, echoing):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--shutdown-timeout", "1"))
+    entry = sandbox.entry()
+    with open_stream(entry.address, exit_node.name) as client:
+        exit_node.process.send(signal.SIGTERM)
+        assert exit_node.process.wait() == 0
+        with pytest.raises(ConnectionResetError):
+            client.socket.recv(1)
+
+
+def test_a_second_signal_ends_at_once(sandbox, echoing):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--shutdown-timeout", "60"))
+    entry = sandbox.entry()
+    with open_stream(entry.address, exit_node.name):
+        exit_node.process.send(signal.SIGTERM)
+        time.sleep(0.3)
+        assert exit_node.process.is_running
+        exit_node.process.send(signal.SIGTERM)
+        assert exit_node.process.wait() == 1
+
+
+def test_log_lines_as_json(sandbox):
+    relay = sandbox.relay("--log-format", "json")
+    relay.process.wait_for_log("relay started")
+    lines = [json.loads(line) for line in relay.process.stderr.splitlines()]
+    assert lines and all({"time", "level", "message"} <= set(line) for line in lines)

@@ -1,0 +1,246 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""The entry's other faces: SOCKS4a, HTTP, ports that lead to one target, standard input and output."""
+
+import base64
+import socket
+import subprocess
+
+import pytest
+
+from backends import TCPBackend, content, echo, read_to_end, sha256
+from programs import needed
+from sandbox import BINARY
+
+
+def curl(sandbox, *arguments):
+    """curl's exit status, what it printed, and what the service sent."""
+    body = sandbox.folder / "body"
+    body.unlink(missing_ok=True)
+    process = sandbox.spawn(needed("curl"), "-sS", "--max-time", 30, "-o", body, "-w", "%{http_code}\n", *arguments)
+    status = process.wait()
+    return status, process.stdout, body.read_bytes() if body.exists() else b""
+
+
+def talk(address, data):
+    """Sends bytes and returns everything that comes back until the end."""
+    with socket.create_connection(address, 20) as client:
+        client.sendall(data)
+        return read_to_end(client)
+
+
+# SOCKS4a and HTTP
+
+
+def test_socks4a(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    status, _, body = curl(sandbox, "--socks4a", entry.socks, f"http://{exit_node.name}/bytes/70000")
+    assert status == 0 and body == content(70000)
+
+
+def test_http_connect(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    status, _, body = curl(sandbox, "-p", "--proxy", entry.socks, f"http://{exit_node.name}/bytes/1000000")
+    assert status == 0 and sha256(body) == sha256(content(1000000))
+
+
+def test_plain_http(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    status, printed, body = curl(sandbox, "--proxy", entry.socks, f"http://{exit_node.name}/bytes/1000000")
+    assert (status, printed) == (0, ["200"]) and sha256(body) == sha256(content(1000000))
+
+
+def test_plain_http_upload(sandbox, http):
+    _, exit_node, entry = sandbox.tunnel(http.address)
+    file = sandbox.folder / "up"
+    file.write_bytes(content(1_000_000))
+    status, printed, body = curl(sandbox, "--proxy", entry.socks, "-T", file, f"http://{exit_node.name}/up")
+    assert (status, printed) == (0, ["200"]) and sha256(content(1_000_000)) in body.decode()
+
+
+def request_seen_by_the_service(sandbox, sent):
+    """What arrives when a client sends this to the proxy, NAME standing for the exit's name."""
+    seen = []
+
+    def serve(connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        connection.settimeout(0.5)
+        try:
+            while more := connection.recv(65536):
+                data += more
+        except TimeoutError:
+            pass
+        seen.append(data)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    backend = sandbox.closing(TCPBackend(serve))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+    answer = talk(entry.address, sent.replace(b"NAME", exit_node.name.encode()))
+    assert answer.endswith(b"ok")
+    return seen, exit_node.name.encode()
+
+
+def test_a_plain_request_goes_on_in_origin_form_without_what_is_the_proxys(sandbox):
+    seen, name = request_seen_by_the_service(
+        sandbox,
+        b"GET http://u:p@NAME/a?b#c HTTP/1.1\r\nHost: other.example\r\nProxy-Authorization: Basic eDp5\r\n"
+        b"Proxy-Connection: keep-alive\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nX-Kept: 2\r\n\r\n",
+    )
+    head = seen[0].decode().split("\r\n")
+    assert head[0] == "GET /a?b HTTP/1.1"
+    assert f"Host: {name.decode()}" in head and "X-Kept: 2" in head and "Connection: close" in head
+    assert not [line for line in head if line.lower().startswith(("proxy-", "x-hop"))]
+
+
+def test_a_chunked_body_is_framed_anew(sandbox):
+    seen, _ = request_seen_by_the_service(
+        sandbox,
+        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+    )
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    assert b"chunked" in head.lower()
+    assert body == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+def test_what_comes_behind_a_request_goes_nowhere(sandbox):
+    seen, _ = request_seen_by_the_service(
+        sandbox,
+        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nContent-Length: 3\r\n\r\nabc"
+        b"GET http://NAME/second HTTP/1.1\r\nHost: NAME\r\n\r\n",
+    )
+    assert len(seen) == 1 and seen[0].endswith(b"\r\n\r\nabc")
+
+
+@pytest.mark.parametrize(
+    "request_line, status",
+    [
+        (b"GET ftp://x/ HTTP/1.1", b"400"),
+        (b"CONNECT example.com HTTP/1.1", b"400"),
+        (b"CONNECT :80 HTTP/1.1", b"400"),
+        (b"CONNECT x:99999 HTTP/1.1", b"400"),
+        (b"GET http:///x HTTP/1.1", b"400"),
+        (b"nonsense", b"400"),
+        (b"GET /somewhere HTTP/1.1", b"404"),
+        (b"GET http://example.com/ HTTP/1.1", b"403"),
+        (b"CONNECT example.com:443 HTTP/1.1", b"403"),
+        (b"CONNECT nonsense.nostr:443 HTTP/1.1", b"502"),
+    ],
+)
+def test_what_cannot_be_served_is_answered(sandbox, request_line, status):
+    entry = sandbox.entry()
+    answer = talk(entry.address, request_line + b"\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 " + status), answer[:80]
+    assert b"<h1>" in answer
+
+
+def test_the_failure_page_names_the_hop_and_shows_nothing_raw(sandbox):
+    _, exit_node, entry = sandbox.tunnel("127.0.0.1:9")
+    status, printed, body = curl(sandbox, "--proxy", entry.socks, f"http://{exit_node.name}/")
+    page = body.decode()
+    assert printed == ["502"] and "The service does not answer" in page and "What to try" in page
+    answer = talk(entry.address, b"GET http://<script>alert(1)</script>.nostr/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"<script>" not in answer
+
+
+def test_the_settings_for_browsers(sandbox):
+    entry = sandbox.entry()
+    status, printed, body = curl(sandbox, f"http://{entry.socks}/proxy.pac")
+    assert printed == ["200"] and f"PROXY {entry.socks}" in body.decode()
+    answer = talk(entry.address, b"GET /proxy.pac HTTP/1.1\r\nHost: \";alert(1)//\r\n\r\n")
+    assert b"alert" not in answer
+
+
+def test_the_http_proxy_wants_the_password(sandbox, http):
+    sandbox.write("credentials", "alice:in wonderland\n")
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address)
+    entry = sandbox.entry("--credentials-file", "credentials")
+    url = f"http://{exit_node.name}/bytes/100"
+    assert curl(sandbox, "--proxy", entry.socks, url)[1] == ["407"]
+    assert curl(sandbox, "--proxy", entry.socks, "-U", "alice:wrong", url)[1] == ["407"]
+    assert curl(sandbox, "--proxy", entry.socks, "-U", "alice:in wonderland", url)[1] == ["200"]
+    answer = talk(entry.address, b"CONNECT x.nostr:1 HTTP/1.1\r\nProxy-Authorization: Basic !!\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 407") and b"Proxy-Authenticate" in answer
+
+
+# Isolation
+
+
+def test_credentials_keep_sessions_and_connections_apart(sandbox, http):
+    relay, exit_node, entry = sandbox.tunnel(http.address)
+    for user in ("a:1", "a:2", "a:1", "b:1"):
+        status, _, _ = curl(sandbox, "--proxy", entry.socks, "-U", user, f"http://{exit_node.name}/bytes/10")
+        assert status == 0
+    ups = [line for line in entry.process.stderr.splitlines() if "relay up" in line]
+    assert len(ups) == 3
+    encoded = base64.b64encode(b"a:1").decode()
+    assert encoded not in entry.process.stderr and "a:1" not in entry.process.stderr
+
+
+# Forwards, standard input and output
+
+
+def test_forwards(sandbox, http):
+    echoing = sandbox.closing(TCPBackend(echo))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], None, options=("--service", f"80={http.address}", f"7={echoing.address}", "9=127.0.0.1:9")
+    )
+    name = exit_node.name
+    process = sandbox.nws(
+        "forward", "127.0.0.1:0", f"{name}:80", "127.0.0.1:0", f"{name}:7", "127.0.0.1:0", f"{name}:9"
+    )
+    process.wait_for(lambda line: line.endswith(":9"))
+    places = [line.split()[1].rsplit(":", 1) for line in process.stdout if line.startswith("forward: ")]
+    web, echoes, dead = [(host, int(port)) for host, port in places]
+    status, _, body = curl(sandbox, f"http://{web[0]}:{web[1]}/bytes/1000")
+    assert status == 0 and body == content(1000)
+    with socket.create_connection(echoes, 20) as client:
+        client.sendall(b"hello")
+        client.shutdown(socket.SHUT_WR)
+        assert read_to_end(client) == b"hello"
+    # What cannot be reached is no end in good order.
+    with socket.create_connection(dead, 20) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def connect(sandbox, target, **options):
+    return subprocess.run(
+        [BINARY, "connect", target], env=sandbox.environment, cwd=sandbox.folder, timeout=60, **options
+    )
+
+
+def test_standard_input_and_output(sandbox):
+    echoing = sandbox.closing(TCPBackend(echo))
+    _, exit_node, _ = sandbox.tunnel(echoing.address)
+    data = content(3_000_000)
+    done = connect(sandbox, f"{exit_node.name}:22", input=data, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout == data
+    # Files are no pipes.
+    (sandbox.folder / "in").write_bytes(data)
+    with open(sandbox.folder / "in", "rb") as source, open(sandbox.folder / "out", "wb") as sink:
+        assert connect(sandbox, f"{exit_node.name}:22", stdin=source, stdout=sink).returncode == 0
+    assert (sandbox.folder / "out").read_bytes() == data
+
+
+def test_connect_says_where_it_failed(sandbox):
+    _, exit_node, _ = sandbox.tunnel("127.0.0.1:9")
+    done = connect(sandbox, f"{exit_node.name}:22", input=b"", capture_output=True)
+    assert done.returncode == 1 and done.stdout == b""
+    assert done.stderr.startswith(b"nws: backend: ") and done.stderr.count(b"\n") == 1
+    assert connect(sandbox, exit_node.name, input=b"", capture_output=True).returncode == 78
+
+
+# Where to listen
+
+
+@pytest.mark.parametrize("command", [("entry", "--listen"), ("forward",)])
+def test_other_machines_are_let_in_only_on_purpose(sandbox, command):
+    target = ("npub1x:1",) if command[0] == "forward" else ()
+    process, status = sandbox.finished(*command, "0.0.0.0:0", *target)
+    assert status == 78 and "--allow-remote-clients" in process.stderr
+    if command[0] == "entry":
+        entry = sandbox.entry("--allow-remote-clients", listen="0.0.0.0:0")
+        entry.process.wait_for_log("other machines can use this entry")
