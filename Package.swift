@@ -88,6 +88,12 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Metrics, and a node's own pages.
+        .target(
+            name: "Observability",
+            dependencies: ["HTTPTransport", nio("NIOCore"), nio("NIOHTTP1"), logging, metrics],
+            swiftSettings: settings
+        ),
         // Entry and exit.
         .target(
             name: "Tunnel",
@@ -101,7 +107,7 @@ let package = Package(
             name: "nws",
             dependencies: [
                 "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
-                nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, lifecycle,
+                "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics, lifecycle,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),

@@ -24,6 +24,7 @@ struct NWS: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RelayCommand.self, ExitCommand.self, EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
+            StatusCommand.self,
             KeyCommand.self, NameCommand.self,
             PinsCommand.self,
             DemoServiceCommand.self,
@@ -32,6 +33,7 @@ struct NWS: AsyncParsableCommand {
 
     /// Parses what the command line, the environment and the file say together, and runs the command.
     static func main() async {
+        ProcessMetrics.install()
         let layered: LayeredArguments
         do {
             layered = try LayeredArguments.current()

@@ -397,7 +397,7 @@ extension EntryCore {
         association.sessionPaths.first { $0.value == number }?.key
     }
 
-    private func sessionConnection(_ number: PathID, of key: PublicKey) -> RelayConnection? {
+    func sessionConnection(_ number: PathID, of key: PublicKey) -> RelayConnection? {
         guard let association = self.associationsByKey[key], let path = self.localPath(number, of: association)
         else { return nil }
         return self.connection(path, of: key)

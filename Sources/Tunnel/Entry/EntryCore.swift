@@ -105,6 +105,34 @@ final class EntryCore {
         return spare
     }
 
+    var status: TunnelStatus {
+        var status = TunnelStatus()
+        status.isReady = !self.isStopped
+        status.streams = self.streamCount
+        var known: Set<RelayURL> = []
+        let keys = self.all.flatMap(\.relays) + (self.pool?.connections(of: Self.lane) ?? [])
+        for key in keys {
+            guard let connection = self.pool?.connection(key), known.insert(key.url).inserted else { continue }
+            status.relays.append(
+                TunnelStatus.Relay(url: key.url, isUp: connection.isOpen, error: connection.lastError)
+            )
+        }
+        for association in self.all {
+            guard let link = association.link else { continue }
+            let isSession = if case .session = association.carrier { true } else { false }
+            status.add(link) { self.sessionConnection(PathID(rawValue: $1), of: association.key)?.url }
+            status.peers.append(
+                TunnelStatus.Peer(
+                    name: association.address.publicKey.npub,
+                    isSession: isSession,
+                    streams: link.streamCount,
+                    age: Int((NIODeadline.now() - association.startedAt).nanoseconds / 1_000_000_000)
+                )
+            )
+        }
+        return status
+    }
+
     /// Streams that are not over, and requests that wait.
     var streamCount: Int { self.all.reduce(0) { $0 + $1.waiting.count + ($1.link?.streamCount ?? 0) } }
 

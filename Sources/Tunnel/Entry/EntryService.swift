@@ -153,6 +153,12 @@ public final class EntryService: Sendable {
             .get()
     }
 
+    /// What the entry is doing.
+    public func status() async throws -> TunnelStatus {
+        let core = self.core
+        return try await self.loop.submit { core.value.status }.get()
+    }
+
     /// Joins two descriptors, a pipe's ends or a terminal's, with a stream to `target`, and waits for the stream's end.
     ///
     /// - Throws: ``StreamFailure`` if the stream cannot be opened, or breaks off.

@@ -115,6 +115,35 @@ final class ExitCore {
         self.sweepLater()
     }
 
+    var status: TunnelStatus {
+        var status = TunnelStatus()
+        status.streams = self.streamCount
+        for key in self.relays {
+            guard let connection = self.pool?.connection(key) else { continue }
+            if connection.subscriptionIsAccepted { status.isReady = true }
+            status.relays.append(
+                TunnelStatus.Relay(url: key.url, isUp: connection.isOpen, error: connection.lastError)
+            )
+        }
+        if let sessions {
+            for link in sessions.links {
+                status.add(link) { sessions.url(of: PathID(rawValue: $1)) }
+                status.peers.append(Self.peer(link, isSession: true))
+            }
+        }
+        status.peers += self.links.values.map { Self.peer($0, isSession: false) }
+        return status
+    }
+
+    private static func peer(_ link: PeerLink, isSession: Bool) -> TunnelStatus.Peer {
+        TunnelStatus.Peer(
+            name: link.identity?.npub ?? link.peer.hex,
+            isSession: isSession,
+            streams: link.streamCount,
+            age: Int((NIODeadline.now() - link.startedAt).nanoseconds / 1_000_000_000)
+        )
+    }
+
     /// Streams that are not over.
     var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
 

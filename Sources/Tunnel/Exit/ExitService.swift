@@ -51,6 +51,12 @@ public final class ExitService: Sendable {
         try await self.firstRelay.get()
     }
 
+    /// What the exit is doing.
+    public func status() async throws -> TunnelStatus {
+        let core = self.core
+        return try await self.loop.submit { core.value.status }.get()
+    }
+
     /// Takes what can change while streams run: services.
     public func update(_ configuration: ExitConfiguration) async throws {
         let core = self.core

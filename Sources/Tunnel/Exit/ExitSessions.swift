@@ -95,6 +95,13 @@ final class ExitSessions {
         self.relays.firstIndex(of: relay).map(PathID.init(rawValue:))
     }
 
+    /// The links of sessions under way.
+    var links: [PeerLink] { self.sessions.filter(\.isEstablished).map(\.link) }
+
+    func url(of path: PathID) -> RelayURL? {
+        self.relays.indices.contains(path.rawValue) ? self.relays[path.rawValue].url : nil
+    }
+
     /// Each session once.
     private var sessions: [ExitSession] {
         var seen: Set<ObjectIdentifier> = []

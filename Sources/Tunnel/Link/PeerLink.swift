@@ -45,6 +45,7 @@ final class PeerLink {
         var closed: (PeerLink, StreamEnd?) -> Void = { _, _ in }
     }
 
+    let startedAt = NIODeadline.now()
     /// The peer's key at the beginning; names the link in logs.
     let peer: PublicKey
     var keys: LinkKeys

@@ -151,6 +151,8 @@ public protocol Dialect {
     var streamCount: Int { get }
     /// Whether forgetting the peer loses nothing.
     var isIdle: Bool { get }
+    /// How the paths do, where that is measured.
+    var pathStatus: [PathStatus] { get }
     /// Whether every relay that is up says that the peer is not there.
     var isDeserted: Bool { get }
     /// Whether the peer lets one more stream be (entry). One that is opened all the same ends at once.
@@ -166,12 +168,23 @@ extension Dialect {
     /// Where a limit of its own bounds each stream.
     public var heldBytes: Int { 0 }
     public var hasRoomForStream: Bool { true }
+    public var pathStatus: [PathStatus] { [] }
     /// NIP-74 does not look.
     public var isDeserted: Bool { false }
     public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {}
     public mutating func assumeSent(_ stream: StreamID, _ bytes: Int) {}
     /// Dialects with one pair of keys ask for none.
     public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {}
+}
+
+/// How a path does.
+public struct PathStatus: Hashable, Sendable {
+    public let path: PathID
+    /// Smoothed; nil before the first measurement.
+    public let roundTrip: TimeAmount?
+    /// Packets that went out, and those of them that counted as lost.
+    public let sent: UInt64
+    public let lost: UInt64
 }
 
 /// What a dialect wants done.

@@ -134,6 +134,17 @@ public struct SessionStateMachine: Dialect {
         return !up.isEmpty && up.allSatisfy(\.isDeserted)
     }
 
+    public var pathStatus: [PathStatus] {
+        self.paths.filter { $0.health == .active }.map {
+            PathStatus(
+                path: $0.id,
+                roundTrip: $0.rtt.latest == nil ? nil : $0.rtt.smoothed,
+                sent: $0.nextNumber,
+                lost: $0.lostPackets
+            )
+        }
+    }
+
     public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peerMaximumStreams }
 
     public var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }

@@ -7,6 +7,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import NIOCore
+import Observability
 import NIOPosix
 import NostrClient
 import Synchronization
@@ -44,6 +45,7 @@ struct EntryCommand: RoleCommand {
     var allowRemoteClients = false
 
     @OptionGroup var entry: EntryOptions
+    @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     static let reloadable: Set<String> = []
@@ -74,6 +76,17 @@ struct EntryCommand: RoleCommand {
         Console.line("socks: \(shown)")
     }
 
+    static func name(of running: EntryService) -> String { running.proxyAddress?.shown ?? "" }
+
+    static func report(_ running: EntryService, into report: inout StatusReport) async {
+        guard let status = try? await running.status() else { return }
+        report.take(status)
+    }
+
+    static func proxyScript(_ running: EntryService) -> String? {
+        running.proxyAddress.map { ProxyAutoConfiguration.script(proxy: $0.shown) }
+    }
+
     static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}
 
     static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
@@ -82,15 +95,7 @@ struct EntryCommand: RoleCommand {
     }
 
     private static func credentials(_ path: String) throws -> SOCKS5HandshakeStateMachine.Credentials {
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
-            let data = FileManager.default.contents(atPath: path)
-        else { throw CommandError.configuration("--credentials-file: cannot read \(path)") }
-        if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
-            throw CommandError.configuration(
-                "--credentials-file: \(path) can be read by others; run: chmod 600 '\(path)'"
-            )
-        }
-        let line = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let line = try SecretFile.read(path, source: "--credentials-file")
         let parts = line.split(separator: ":", maxSplits: 1)
         guard parts.count == 2, parts[0].utf8.count <= 255, parts[1].utf8.count <= 255 else {
             throw CommandError.configuration("--credentials-file: \(path) does not hold user:password")

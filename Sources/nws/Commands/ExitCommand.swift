@@ -6,6 +6,7 @@
 import ArgumentParser
 import Logging
 import NIOCore
+import Observability
 import NIOPosix
 import Nostr
 import NostrClient
@@ -89,6 +90,7 @@ struct ExitCommand: RoleCommand {
 
     @OptionGroup var sessionOptions: SessionOptions
     @OptionGroup var relayOptions: RelayClientOptions
+    @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     static let reloadable: Set<String> = ["service", "backend", "allow"]
@@ -171,6 +173,13 @@ struct ExitCommand: RoleCommand {
         Console.line("npub: \(name.publicKey.npub)")
         Console.line("name: \(name.encoded)")
         Console.line("nprofile: \(name.nprofile)")
+    }
+
+    static func name(of running: ExitService) -> String { running.name.encoded }
+
+    static func report(_ running: ExitService, into report: inout StatusReport) async {
+        guard let status = try? await running.status() else { return }
+        report.take(status)
     }
 
     static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {

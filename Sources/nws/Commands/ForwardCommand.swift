@@ -6,6 +6,7 @@
 import ArgumentParser
 import Logging
 import NIOCore
+import Observability
 import Tunnel
 import TunnelProtocol
 
@@ -30,6 +31,7 @@ struct ForwardCommand: RoleCommand {
     var allowRemoteClients = false
 
     @OptionGroup var entry: EntryOptions
+    @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     static let reloadable: Set<String> = []
@@ -65,6 +67,13 @@ struct ForwardCommand: RoleCommand {
         for (forward, address) in zip(configuration.forwards, service.forwardAddresses) {
             Console.line("forward: \(address.shown) \(forward.target)")
         }
+    }
+
+    static func name(of running: EntryService) -> String { running.forwardAddresses.map(\.shown).joined(separator: ", ") }
+
+    static func report(_ running: EntryService, into report: inout StatusReport) async {
+        guard let status = try? await running.status() else { return }
+        report.take(status)
     }
 
     static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}

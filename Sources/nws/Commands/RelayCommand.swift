@@ -6,6 +6,7 @@
 import ArgumentParser
 import Logging
 import NIOCore
+import Observability
 import NIOPosix
 import NostrRelay
 import Synchronization
@@ -57,6 +58,7 @@ struct RelayCommand: RoleCommand {
     @Option(help: ArgumentHelp("Events kept in memory; beyond it the oldest go.", valueName: "count"))
     var maxStoredEvents = RelayLimits().storedEvents
 
+    @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -114,6 +116,13 @@ struct RelayCommand: RoleCommand {
         running(server)
         logger.info("relay started", metadata: ["url": "\(server.url)"])
         Console.line("relay: \(server.url)")
+    }
+
+    static func name(of running: RelayServer) -> String { running.url }
+
+    static func report(_ running: RelayServer, into report: inout StatusReport) async {
+        report.isReady = true
+        report.connections = running.connectionCount
     }
 
     static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {}

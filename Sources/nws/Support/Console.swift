@@ -14,8 +14,8 @@ import Darwin
 /// Whole lines to standard output and standard error, written at once.
 enum Console {
     /// Writes a line to standard output.
-    static func line(_ text: String) {
-        Self.write(text + "\n", to: 1)
+    static func line(_ text: String, terminator: String = "\n") {
+        Self.write(text + terminator, to: 1)
     }
 
     /// Writes a line to standard error.

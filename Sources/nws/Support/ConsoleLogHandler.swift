@@ -28,6 +28,10 @@ struct ConsoleLogHandler: LogHandler {
     func log(event: LogEvent) {
         var merged = self.metadata
         if let metadata = event.metadata { merged.merge(metadata) { _, new in new } }
+        if event.level >= .warning {
+            let details = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            ProcessMetrics.note(([event.message.description] + details).joined(separator: " "))
+        }
         if self.format == .json {
             Console.error(Self.json(event, merged))
             return

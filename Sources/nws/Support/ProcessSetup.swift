@@ -113,6 +113,9 @@ enum ProcessSetup {
             }
             group.addTask {
                 try await start()
+                return false
+            }
+            group.addTask {
                 while true {
                     try await Task.sleep(for: Self.watchInterval)
                     await reload(false)

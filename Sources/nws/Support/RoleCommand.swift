@@ -7,6 +7,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import NIOCore
+import Observability
 import Synchronization
 
 /// A command that runs until a signal, and takes a new configuration meanwhile: SIGHUP, or a change of its file or of a
@@ -18,7 +19,14 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     /// Options that take effect without a restart.
     static var reloadable: Set<String> { get }
     var common: CommonOptions { get }
+    var admin: AdminOptions { get }
 
+    /// What the pages call it: a name, or where it listens.
+    static func name(of running: Running) -> String
+    /// Fills in what only the role knows.
+    static func report(_ running: Running, into report: inout StatusReport) async
+    /// The settings script of its proxy, if it has one.
+    static func proxyScript(_ running: Running) -> String?
     /// Checks the options and reads what they name.
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> Configuration
     /// Files whose change is a change of the configuration.
@@ -33,6 +41,7 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
 
 extension RoleCommand {
     func watchedFiles(_ configuration: Configuration) -> [String] { [] }
+    static func proxyScript(_ running: Running) -> String? { nil }
 
     func run() async throws {
         try await reportingErrors {
@@ -45,6 +54,7 @@ extension RoleCommand {
                 logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
             }
             let configuration = try self.makeConfiguration(Settings(), logger: logger)
+            let pages = try self.admin.configuration()
             if self.common.checkConfig {
                 Console.line("configuration: ok")
                 return
@@ -52,7 +62,9 @@ extension RoleCommand {
             let running = Mutex<Running?>(nil)
             let reloader = Mutex(Reloader<Self>(files: self.files(configuration)))
             try await ProcessSetup.runUntilSignal(patience: .seconds(self.common.shutdownTimeout)) {
-                try await self.start(configuration, logger: logger) { started in running.withLock { $0 = started } }
+                try await self.startWithPages(pages, configuration, logger: logger) { started in
+                    running.withLock { $0 = started }
+                }
             } reload: { isForced in
                 guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
                 do {
@@ -81,6 +93,60 @@ extension RoleCommand {
                 try await Self.stop(current, patience: patience, logger: logger)
             }
         }
+    }
+
+    /// Starts the role, and beside it its pages, if any are wanted. Returns when the role is ready and there are none, else
+    /// never.
+    private func startWithPages(
+        _ pages: AdminServer.Configuration?,
+        _ configuration: Configuration,
+        logger: Logger,
+        onStart: @escaping @Sendable (Running) -> Void
+    ) async throws {
+        guard let pages else {
+            try await self.start(configuration, logger: logger, running: onStart)
+            return
+        }
+        let (started, starts) = AsyncStream<Running>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await running in started {
+                    try await Self.serve(pages, running, logger: logger)
+                    return
+                }
+            }
+            group.addTask {
+                try await self.start(configuration, logger: logger) { service in
+                    onStart(service)
+                    starts.yield(service)
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    /// Serves the role's pages until the task is cancelled.
+    private static func serve(
+        _ configuration: AdminServer.Configuration,
+        _ running: Running,
+        logger: Logger
+    ) async throws {
+        var configuration = configuration
+        configuration.proxyScript = Self.proxyScript(running)
+        let report = StatusReport(
+            role: Self.configuration.commandName ?? "",
+            version: Version.text,
+            name: Self.name(of: running),
+            startedAt: ProcessMetrics.startedAt
+        )
+        let server = try await AdminOptions.start(configuration, report: report, logger: logger)
+        logger.info("pages", metadata: ["url": "http://\(server.localAddress.shown)/"])
+        Console.line("admin: http://\(server.localAddress.shown)/")
+        await server.run { report in
+            await Self.report(running, into: &report)
+            report.problems = ProcessMetrics.problems
+        }
+        try await server.stop()
     }
 
     private func files(_ configuration: Configuration) -> [String] {

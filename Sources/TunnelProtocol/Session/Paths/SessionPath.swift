@@ -30,6 +30,8 @@ struct SessionPath: Sendable {
     var received = ReceivedPackets()
 
     private(set) var nextNumber: UInt64 = 0
+    /// Packets that counted as lost, some of which arrived after all.
+    private(set) var lostPackets: UInt64 = 0
     /// Everything from the oldest packet of which something may still be heard.
     private(set) var sent: Deque<SentPacket> = []
     private(set) var bytesInFlight = 0
@@ -280,6 +282,7 @@ struct SessionPath: Sendable {
     }
 
     private mutating func markLost(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
+        self.lostPackets += 1
         self.sent[index].state = .lost(at: now)
         self.bytesInFlight -= self.sent[index].size
         self.elicitingInFlight -= 1

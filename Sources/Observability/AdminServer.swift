@@ -1,0 +1,206 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+public import Logging
+public import NIOCore
+import NIOHTTP1
+import Synchronization
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// A node's own pages: what it is doing, for people, for Prometheus, and for whoever supervises it.
+public final class AdminServer: Sendable {
+    /// What the server shows, and to whom.
+    public struct Configuration: Sendable {
+        public var host: String
+        public var port: Int
+        /// What others must present as a bearer token, or in the page's address; needed beyond loopback.
+        public var token: String?
+        /// The settings script of an entry's proxy.
+        public var proxyScript: String?
+
+        public init(host: String, port: Int, token: String? = nil, proxyScript: String? = nil) {
+            self.host = host
+            self.port = port
+            self.token = token
+            self.proxyScript = proxyScript
+        }
+    }
+
+    /// Why a server cannot start.
+    public struct TokenRequiredError: Error {}
+
+    private struct State {
+        var report: StatusReport
+        var lastSent: Int64 = 0
+        var lastReceived: Int64 = 0
+        var sentRates: [Double] = []
+        var receivedRates: [Double] = []
+    }
+
+    /// How often numbers are taken, and for how long they are kept.
+    private static let interval: Duration = .seconds(1)
+    private static let samples = 300
+
+    private let server: HTTPServer
+    private let registry: PrometheusRegistry
+    private let state: SharedState
+
+    public let localAddress: SocketAddress
+
+    /// Shared with the routes.
+    private final class SharedState: Sendable {
+        let value: Mutex<State>
+
+        init(_ report: StatusReport) {
+            self.value = Mutex(State(report: report))
+        }
+    }
+
+    private init(server: HTTPServer, registry: PrometheusRegistry, state: SharedState) {
+        self.server = server
+        self.registry = registry
+        self.state = state
+        self.localAddress = server.localAddress
+    }
+
+    /// Binds and serves.
+    ///
+    /// - Throws: ``TokenRequiredError`` beyond loopback without a token, or the system's error.
+    public static func start(
+        _ configuration: Configuration,
+        report: StatusReport,
+        registry: PrometheusRegistry,
+        on group: any EventLoopGroup,
+        logger: Logger
+    ) async throws -> AdminServer {
+        let addresses = try await HostResolver()
+            .resolve(host: configuration.host, port: configuration.port, on: group.next()).get()
+        guard addresses.allSatisfy({ AddressClass($0) == .loopback }) || configuration.token != nil else {
+            throw TokenRequiredError()
+        }
+        let state = SharedState(report)
+        var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
+        http.maximumConnections = 64
+        let server = try await HTTPServer.start(
+            http,
+            on: group,
+            logger: logger,
+            route: { Self.answer($0, configuration, registry, state) },
+            upgrade: { _, _ in nil }
+        )
+        return AdminServer(server: server, registry: registry, state: state)
+    }
+
+    /// Takes numbers until the task is cancelled.
+    ///
+    /// - Parameter collect: Fills in what is of the role.
+    public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
+        while !Task.isCancelled {
+            var report = self.state.value.withLock { $0.report }
+            await collect(&report)
+            report.sentBytes = self.registry.total("nws_tunnel_sent_bytes_total")
+            report.receivedBytes = self.registry.total("nws_tunnel_received_bytes_total")
+            self.state.value.withLock { state in
+                state.sentRates.append(Double(max(0, report.sentBytes - state.lastSent)))
+                state.receivedRates.append(Double(max(0, report.receivedBytes - state.lastReceived)))
+                if state.sentRates.count > Self.samples {
+                    state.sentRates.removeFirst()
+                    state.receivedRates.removeFirst()
+                }
+                state.lastSent = report.sentBytes
+                state.lastReceived = report.receivedBytes
+                report.sentRates = state.sentRates
+                report.receivedRates = state.receivedRates
+                state.report = report
+            }
+            try? await Task.sleep(for: Self.interval)
+        }
+    }
+
+    public func stop() async throws {
+        try await self.server.stopListening()
+    }
+
+    // MARK: Routes
+
+    private static func answer(
+        _ request: HTTPRequest,
+        _ configuration: Configuration,
+        _ registry: PrometheusRegistry,
+        _ state: SharedState
+    ) -> HTTPResponse {
+        var response = Self.unguarded(request, configuration, registry, state)
+        response.headers.replaceOrAdd(name: "Cache-Control", value: "no-store")
+        response.headers.replaceOrAdd(name: "X-Content-Type-Options", value: "nosniff")
+        response.headers.replaceOrAdd(name: "Referrer-Policy", value: "no-referrer")
+        response.headers.replaceOrAdd(
+            name: "Content-Security-Policy",
+            value: "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'none'"
+        )
+        return response
+    }
+
+    private static func unguarded(
+        _ request: HTTPRequest,
+        _ configuration: Configuration,
+        _ registry: PrometheusRegistry,
+        _ state: SharedState
+    ) -> HTTPResponse {
+        guard [.GET, .HEAD].contains(request.head.method) else {
+            return .text(.methodNotAllowed, "GET or HEAD.")
+        }
+        let gate = AdminGate(token: configuration.token)
+        // Supervisors have neither token nor name, and style and script say nothing.
+        let isOpen = ["/healthz", "/readyz", "/status.css", "/status.js"].contains(request.path)
+        if !isOpen, let refusal = gate.refusal(of: request.head) { return refusal }
+        let report = state.value.withLock { $0.report }
+        switch request.path {
+        case "/":
+            return HTTPResponse(
+                status: .ok,
+                contentType: "text/html; charset=utf-8",
+                body: ByteBuffer(string: StatusPage.html)
+            )
+        case "/status.css":
+            return HTTPResponse(status: .ok, contentType: "text/css", body: ByteBuffer(string: StatusPage.style))
+        case "/status.js":
+            return HTTPResponse(
+                status: .ok,
+                contentType: "text/javascript; charset=utf-8",
+                body: ByteBuffer(string: StatusPage.script)
+            )
+        case "/status.json":
+            guard let json = try? JSONEncoder().encode(report) else {
+                return .text(.internalServerError, "The report cannot be written.")
+            }
+            return HTTPResponse(status: .ok, contentType: "application/json", body: ByteBuffer(bytes: json))
+        case "/metrics":
+            return HTTPResponse(
+                status: .ok,
+                contentType: PrometheusText.contentType,
+                body: ByteBuffer(string: registry.text(and: report.samples))
+            )
+        case "/healthz":
+            return .text(.ok, "ok")
+        case "/readyz":
+            return report.isReady ? .text(.ok, "ready") : .text(.serviceUnavailable, "not ready")
+        case "/proxy.pac":
+            guard let script = configuration.proxyScript else { return .text(.notFound, "Only an entry has that.") }
+            return HTTPResponse(
+                status: .ok,
+                contentType: "application/x-ns-proxy-autoconfig",
+                body: ByteBuffer(string: script)
+            )
+        default:
+            return .text(.notFound, "There is /, /status.json, /metrics, /healthz, /readyz and /proxy.pac.")
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// The text format of Prometheus, version 0.0.4.
+public enum PrometheusText {
+    /// The content type of the text.
+    public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+
+    public enum Kind: String, Hashable, Sendable {
+        case counter, gauge
+    }
+
+    /// One line.
+    public struct Sample: Hashable, Sendable {
+        public let name: String
+        public let kind: Kind
+        /// With braces, or empty.
+        let labels: String
+        public let value: Double
+
+        init(_ name: String, kind: Kind, labels: String, value: Double) {
+            self.name = name
+            self.kind = kind
+            self.labels = labels
+            self.value = value
+        }
+
+        public init(_ name: String, kind: Kind = .gauge, _ dimensions: [(String, String)] = [], value: Double) {
+            self.init(name, kind: kind, labels: PrometheusText.labels(dimensions), value: value)
+        }
+    }
+
+    static func labels(_ dimensions: [(String, String)]) -> String {
+        guard !dimensions.isEmpty else { return "" }
+        return "{" + dimensions.map { "\(Self.name($0.0))=\"\(Self.escaped($0.1))\"" }.joined(separator: ",") + "}"
+    }
+
+    private static func escaped(_ value: String) -> String {
+        value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+    }
+
+    /// What a name may consist of.
+    private static func name(_ text: String) -> String {
+        let allowed = text.unicodeScalars.map { scalar -> Character in
+            switch scalar {
+            case "a"..."z", "A"..."Z", "0"..."9", "_": Character(scalar)
+            default: "_"
+            }
+        }
+        return String(allowed)
+    }
+
+    /// All lines, with a type and a help for each name.
+    static func encode(_ samples: [Sample]) -> String {
+        var lines: [String] = []
+        var last: String?
+        for sample in samples.sorted(by: { ($0.name, $0.labels) < ($1.name, $1.labels) }) {
+            let name = Self.name(sample.name)
+            if name != last {
+                if let help = MetricHelp.texts[name] { lines.append("# HELP \(name) \(help)") }
+                lines.append("# TYPE \(name) \(sample.kind.rawValue)")
+                last = name
+            }
+            lines.append("\(name)\(sample.labels) \(Self.number(sample.value))")
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func number(_ value: Double) -> String {
+        if value.isNaN { return "NaN" }
+        if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
+        return value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value)
+    }
+}

@@ -1,0 +1,151 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import HTTPTransport
+import NIOCore
+import NIOPosix
+import Observability
+
+/// `nws status`
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show what a running entry, exit or relay is doing.",
+        discussion: "Asks the pages that it serves with --admin."
+    )
+
+    @Argument(help: ArgumentHelp("Where it serves them.", valueName: "host:port"))
+    var admin: String
+
+    @Option(help: ArgumentHelp("File with the token, if one is wanted.", valueName: "file"))
+    var token: String?
+
+    @Flag(help: "Show it again every second until interrupted.")
+    var watch = false
+
+    @Flag(help: "Print the report as JSON.")
+    var json = false
+
+    func run() async throws {
+        try await reportingErrors {
+            let address = try HostAndPort(self.admin, source: self.admin)
+            let token = try self.token.map { try SecretFile.read($0, source: "--token") }
+            repeat {
+                let data = try await self.fetch(address, token)
+                if self.json {
+                    Console.line(String(decoding: data, as: UTF8.self))
+                } else {
+                    guard let report = try? JSONDecoder().decode(StatusReport.self, from: data) else {
+                        throw CommandError.failure("what answers at \(self.admin) is not nws, or another version of it")
+                    }
+                    // Home, and away with what is left below.
+                    if self.watch { Console.line("\u{1b}[H\u{1b}[2J", terminator: "") }
+                    for line in StatusText.lines(report) { Console.line(line) }
+                }
+                if self.watch { try await Task.sleep(for: .seconds(1)) }
+            } while self.watch
+        }
+    }
+
+    private func fetch(_ address: HostAndPort, _ token: String?) async throws -> Data {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let shown = address.host.contains(":") ? "[\(address.host)]" : address.host
+        do {
+            let addresses = try await HostResolver().resolve(host: address.host, port: address.port, on: loop).get()
+            let target = WebSocketClient.Target(
+                addresses: addresses,
+                host: address.host,
+                authority: "\(shown):\(address.port)",
+                requestTarget: "/status.json" + (token.map { "?token=\($0)" } ?? ""),
+                tls: nil
+            )
+            let body = try await HTTPClient.get(target, accept: "application/json", on: loop).get()
+            return Data(body.readableBytesView)
+        } catch HTTPClient.RequestError.status(401) {
+            throw CommandError.failure("\(self.admin) wants a token (--token)")
+        } catch HTTPClient.RequestError.status(let code) {
+            throw CommandError.failure("\(self.admin) answers \(code); is --admin of nws listening there?")
+        } catch let error as CommandError {
+            throw error
+        } catch {
+            throw CommandError.failure("nothing answers at \(self.admin); is it running, with --admin?")
+        }
+    }
+}
+
+/// A report as text for a terminal.
+enum StatusText {
+    static func lines(_ report: StatusReport) -> [String] {
+        let age = span(Int(Date().timeIntervalSince1970 - report.startedAt))
+        var lines = [
+            "nws \(report.role) \(report.version), \(report.isReady ? "ready" : "NOT READY"), for \(age)", report.name, "",
+        ]
+        if let connections = report.connections {
+            lines.append("connections \(connections)")
+        } else {
+            lines += [
+                "received    \(bytes(report.receivedRates.last ?? 0))/s, \(bytes(Double(report.receivedBytes))) in all",
+                "sent        \(bytes(report.sentRates.last ?? 0))/s, \(bytes(Double(report.sentBytes))) in all",
+                "streams     \(report.streams)",
+                "sessions    \(report.sessions.count + report.moreSessions)", "",
+            ]
+            lines.append(row(["RELAY", "STATE", "ROUND TRIP", "LOST", "SESSIONS"]))
+            for relay in report.relays {
+                lines.append(
+                    row([
+                        relay.url, relay.isUp ? "up" : "down",
+                        relay.roundTrip.map { String(format: "%.1f ms", $0) } ?? "-",
+                        relay.loss.map { String(format: "%.1f %%", $0 * 100) } ?? "-", "\(relay.sessions)",
+                    ])
+                )
+                if !relay.isUp, let error = relay.error { lines.append("  \(error)") }
+            }
+            lines += ["", row(["WITH", "SPEAKS", "STREAMS", "FOR", ""])]
+            for session in report.sessions {
+                lines.append(row([session.peer, session.dialect, "\(session.streams)", span(session.age), ""]))
+            }
+            if report.moreSessions > 0 { lines.append("and \(report.moreSessions) more") }
+        }
+        if !report.problems.isEmpty { lines += ["", "RECENT PROBLEMS"] }
+        for problem in report.problems.suffix(10).reversed() {
+            let time = Date(timeIntervalSince1970: problem.time).formatted(.iso8601)
+            lines.append("\(time)  \(problem.text)")
+        }
+        return lines.map(printable)
+    }
+
+    private static let widths = [64, 9, 11, 9, 9]
+
+    private static func row(_ cells: [String]) -> String {
+        zip(cells, widths).map { $0.padding(toLength: max($1, $0.count + 1), withPad: " ", startingAt: 0) }.joined()
+            .trimmingCharacters(in: .whitespaces)
+    }
+
+    /// What the other side sent must not write control sequences to a terminal.
+    private static func printable(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }))
+    }
+
+    private static func bytes(_ count: Double) -> String {
+        var (count, unit) = (count, 0)
+        let units = ["B", "kB", "MB", "GB", "TB"]
+        while count >= 999.5, unit < units.count - 1 {
+            count /= 1_000
+            unit += 1
+        }
+        return String(format: unit > 0 && count < 99.95 ? "%.1f %@" : "%.0f %@", count, units[unit])
+    }
+
+    private static func span(_ seconds: Int) -> String {
+        switch seconds {
+        case ..<60: "\(max(0, seconds)) s"
+        case ..<3_600: "\(seconds / 60) min"
+        case ..<86_400: "\(seconds / 3_600) h \(seconds % 3_600 / 60) min"
+        default: "\(seconds / 86_400) d \(seconds % 86_400 / 3_600) h"
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import Observability
+
+/// Options about a role's own pages.
+struct AdminOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Serve a status page, /metrics for Prometheus, /healthz and /readyz here; port 0 takes a free one.",
+            valueName: "host:port"
+        )
+    )
+    var admin: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "File (mode 0600) with the token that the pages want; needed to serve them beyond loopback.",
+            valueName: "file"
+        )
+    )
+    var adminToken: String?
+
+    /// Nil where no pages are wanted.
+    func configuration() throws -> AdminServer.Configuration? {
+        guard let admin else {
+            guard self.adminToken == nil else {
+                throw CommandError.configuration("--admin-token does nothing without --admin")
+            }
+            return nil
+        }
+        let address = try HostAndPort(admin, source: "--admin")
+        return AdminServer.Configuration(
+            host: address.host,
+            port: address.port,
+            token: try self.adminToken.map { try Self.token($0) }
+        )
+    }
+
+    /// A token in a file that others cannot read.
+    static func token(_ path: String) throws -> String {
+        let text = try SecretFile.read(path, source: "--admin-token")
+        guard (16...256).contains(text.utf8.count), !text.contains(where: \.isWhitespace) else {
+            throw CommandError.configuration("--admin-token: \(path) does not hold one word of 16 to 256 characters")
+        }
+        return text
+    }
+
+    static func start(
+        _ configuration: AdminServer.Configuration,
+        report: StatusReport,
+        logger: Logger
+    ) async throws -> AdminServer {
+        do {
+            return try await AdminServer.start(
+                configuration,
+                report: report,
+                registry: ProcessMetrics.registry,
+                on: MultiThreadedEventLoopGroup.singleton,
+                logger: logger
+            )
+        } catch is AdminServer.TokenRequiredError {
+            throw CommandError.configuration(
+                "--admin: \(configuration.host) is open to other machines; give a token with --admin-token"
+            )
+        } catch {
+            throw ProcessSetup.bindError(error, address: "\(configuration.host):\(configuration.port)")
+        }
+    }
+}
+
+/// A short secret in a file that only its owner can read.
+enum SecretFile {
+    static func read(_ path: String, source: String) throws -> String {
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+            let data = FileManager.default.contents(atPath: path), data.count <= 4_096
+        else { throw CommandError.configuration("\(source): cannot read \(path)") }
+        if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
+            throw CommandError.configuration("\(source): \(path) can be read by others; run: chmod 600 '\(path)'")
+        }
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}

@@ -1,0 +1,37 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Foundation
+import Observability
+import Synchronization
+
+/// What the process counts, and what went wrong in it.
+enum ProcessMetrics {
+    static let registry = PrometheusRegistry()
+    static let startedAt = Date().timeIntervalSince1970
+
+    /// Has the libraries count into the registry. Once, before anything is made that counts.
+    static func install() {
+        _ = Self.startedAt
+        MetricsSystem.bootstrap(Self.registry)
+    }
+
+    // MARK: Problems
+
+    private static let maximumProblems = 50
+    private static let recent = Mutex<[StatusReport.Problem]>([])
+
+    /// The newest warnings and errors, oldest first.
+    static var problems: [StatusReport.Problem] { Self.recent.withLock { $0 } }
+
+    static func note(_ text: String) {
+        let problem = StatusReport.Problem(time: Date().timeIntervalSince1970, text: String(text.prefix(500)))
+        Self.recent.withLock { problems in
+            problems.append(problem)
+            if problems.count > Self.maximumProblems { problems.removeFirst() }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+import Observability
+import Tunnel
+
+extension StatusReport {
+    /// Takes what an entry or exit says of itself.
+    mutating func take(_ status: TunnelStatus) {
+        self.isReady = status.isReady
+        self.streams = status.streams
+        self.relays = status.relays.map { relay in
+            Relay(
+                url: relay.url.text,
+                isUp: relay.isUp,
+                error: relay.isUp ? nil : relay.error,
+                roundTrip: relay.roundTrip,
+                loss: relay.sentPackets > 0 ? Double(relay.lostPackets) / Double(relay.sentPackets) : nil,
+                sessions: relay.sessions
+            )
+        }
+        let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }
+        self.sessions = peers.prefix(Self.maximumSessions).map {
+            Session(peer: $0.name, dialect: $0.isSession ? "session" : "nip74", streams: $0.streams, age: $0.age)
+        }
+        self.moreSessions = max(0, peers.count - Self.maximumSessions)
+    }
+}
