@@ -44,6 +44,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     ],
     targets: [
         // Curve arithmetic. System library only: nothing of the curve is written here.
@@ -99,7 +101,9 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOPosix"), nio("NIOHTTP1"), logging, metrics, deque, lifecycle,
+                nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque, lifecycle,
+                .product(name: "X509", package: "swift-certificates"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
             swiftSettings: settings
         ),

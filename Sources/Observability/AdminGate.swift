@@ -25,7 +25,10 @@ struct AdminGate {
             return nil
         }
         guard let given = Self.token(of: head), Self.matches(given, token) else {
-            var response = HTTPResponse.text(.unauthorized, "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN.")
+            var response = HTTPResponse.text(
+                .unauthorized,
+                "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN."
+            )
             response.headers.add(name: "WWW-Authenticate", value: "Bearer")
             return response
         }

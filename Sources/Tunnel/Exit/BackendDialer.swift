@@ -25,6 +25,7 @@ struct BackendDialer {
     /// Connects, trying each address; `splice` is in the pipeline before the first byte.
     func dial(
         _ backend: Backend,
+        tls: TLSTerminator? = nil,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
@@ -55,6 +56,8 @@ struct BackendDialer {
                 }
             }
             return attempt
+        }.flatMap { channel in
+            tls?.wrap(channel, on: loop) ?? loop.makeSucceededFuture(channel)
         }.flatMapThrowing { channel in
             try channel.pipeline.syncOperations.addHandler(splice.value)
             return channel

@@ -11,6 +11,12 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
 /// Everything of an exit that lives on its loop: its relays, its clients, and their connections to the backend.
 final class ExitCore {
     private var configuration: ExitConfiguration
@@ -36,6 +42,9 @@ final class ExitCore {
     private var sessionStreams: ExitStreams
     private var isStopped = false
     private var isDraining = false
+    /// Where TLS ends, for the ports that want it.
+    private var tls: TLSTerminator?
+    private var certificate: ExitCertificate?
     private var lastSweep = NIODeadline.now()
     private let firstRelay: EventLoopPromise<Void>
 
@@ -58,6 +67,12 @@ final class ExitCore {
         self.plainStreams = ExitStreams(limit: configuration.maximumPlainStreams)
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.firstRelay = firstRelay
+        if !configuration.services.tlsPorts.isEmpty {
+            let name = NostrName(publicKey: configuration.secretKey.publicKey, relays: configuration.relays)
+            let certificate = try ExitCertificate(key: configuration.secretKey, name: name, now: Date())
+            self.certificate = certificate
+            self.tls = try TLSTerminator(certificate)
+        }
         self.dialer = BackendDialer(timeout: configuration.dialTimeout, loop: loop)
         self.metrics = TunnelMetrics(logger: logger)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
@@ -189,7 +204,23 @@ final class ExitCore {
     private func subscriptionSettled(_ path: PathID) {
         guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
         connection.onSubscriptionSettled = nil
+        self.publishCertificate(on: connection)
         self.firstRelay.succeed()
+    }
+
+    /// Clients find there what to trust (kind 38334).
+    private func publishCertificate(on connection: RelayConnection) {
+        guard let certificate else { return }
+        let key = self.configuration.secretKey
+        guard let event = try? certificate.event(by: key, createdAt: Moment.now.seconds) else { return }
+        let logger = self.logger
+        connection.publish(event.id, ClientMessage.encodeEvent(event)) { result in
+            guard case .rejected(let reason) = result else { return }
+            logger.warning(
+                "relay does not take the certificate, so clients cannot find it there",
+                metadata: ["relay.url": "\(connection.url)", "reason": "\(reason)"]
+            )
+        }
     }
 
     private func pathReady(_ path: PathID) {
@@ -400,6 +431,7 @@ final class ExitCore {
             self.logger.debug("stream refused: too many", metadata: ["peer": "\(link.peer)"])
             return .refused(.tooManyStreams)
         }
+        let tls = self.configuration.services.endsTLS(request.port) ? self.tls : nil
         let number = self.withStreams(isPlain) { $0.begin() }
         let startedAt = NIODeadline.now()
         let logger = self.logger
@@ -423,7 +455,7 @@ final class ExitCore {
         self.withStreams(isPlain) { $0.dials += 1 }
         // Not at once: a dial may fail at once, and the link must know the endpoint by then.
         self.loop.flatSubmit {
-            bound.value.dialer.dial(backend, splice: boundSplice)
+            bound.value.dialer.dial(backend, tls: tls, splice: boundSplice)
         }.whenComplete { result in
             bound.value.withStreams(isPlain) { $0.dials -= 1 }
             switch result {

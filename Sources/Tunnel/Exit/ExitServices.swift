@@ -26,6 +26,8 @@ public struct ExitServices: Hashable, Sendable {
     public var byPort: [UInt16: Backend]
     /// What every other port gets; nil for nothing.
     public var fallback: Backend?
+    /// Ports in front of whose services TLS ends here.
+    public var tlsPorts: Set<UInt16> = []
 
     public init(_ byPort: [UInt16: Backend] = [:], fallback: Backend? = nil) {
         self.byPort = byPort
@@ -33,6 +35,12 @@ public struct ExitServices: Hashable, Sendable {
     }
 
     public var isEmpty: Bool { self.byPort.isEmpty && self.fallback == nil }
+
+    /// Whether streams to a port are TLS that ends here; nil is the port of a protocol that names none.
+    public func endsTLS(_ port: UInt16?) -> Bool {
+        guard let port else { return self.tlsPorts.count == 1 && self.byPort.count <= 1 }
+        return self.tlsPorts.contains(port)
+    }
 
     /// The backend of a port; nil if there is none.
     ///

@@ -74,6 +74,8 @@ extension SessionStateMachine {
             if !self.isExit, self.isDeserted, self.nextQuestion == nil {
                 self.nextQuestion = now.monotonic
                 if self.unansweredSince == nil { self.unansweredSince = now.monotonic }
+            } else if self.streams.values.contains(where: { $0.phase == .requested }) {
+                self.askSooner(at: now)
             }
         case .rejected(.refused):
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)

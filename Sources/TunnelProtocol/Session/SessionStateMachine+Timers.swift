@@ -124,11 +124,28 @@ extension SessionStateMachine {
         self.sendPacket(on: index, carriesData: true, isProbe: true, at: now)
     }
 
+    /// Between questions while a new stream waits.
+    private static let urgentQuestions: TimeAmount = .milliseconds(800)
+
+    /// A new stream is asked for while nobody is there: perhaps somebody is by now.
+    mutating func askSooner(at now: Moment) {
+        guard !self.isExit, self.isDeserted else { return }
+        let soon = self.lastQuestion.map { max(now.monotonic, $0 + Self.urgentQuestions) } ?? now.monotonic
+        self.nextQuestion = min(self.nextQuestion ?? soon, soon)
+        if self.unansweredSince == nil { self.unansweredSince = now.monotonic }
+    }
+
     /// The exit may have restarted: it is asked at longer and longer intervals.
     private mutating func askPeer(at now: Moment) {
         self.questions += 1
-        let wait = self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3))
-        self.nextQuestion = now.monotonic + .nanoseconds(wait)
+        // Somebody who waits for a new stream will not wait for long.
+        let hasRequests = self.streams.values.contains { $0.phase == .requested }
+        let wait =
+            hasRequests
+            ? Self.urgentQuestions
+            : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3)))
+        self.nextQuestion = now.monotonic + wait
+        self.lastQuestion = now.monotonic
         if self.paths.contains(where: { $0.health != .down }) { self.actions.append(.session(.askPeer)) }
     }
 }

@@ -83,6 +83,7 @@ public struct SessionStateMachine: Dialect {
     /// When the oldest packet went out that the peer has not answered in any way.
     var unansweredSince: NIODeadline?
     var nextQuestion: NIODeadline?
+    var lastQuestion: NIODeadline?
     var questions = 0
 
     // MARK: Keys
@@ -167,6 +168,7 @@ public struct SessionStateMachine: Dialect {
         self.streams[id] = stream
         self.liveStreams += 1
         self.control.append(.openStream(id, request))
+        self.askSooner(at: now)
         self.streamTimers.schedule(id, at: now.monotonic + self.configuration.exitPatience)
         if self.configuration.opensAtOnce {
             // Not sent before the driver had its say: first bytes go with the request.

@@ -7,9 +7,9 @@ import ArgumentParser
 import Foundation
 import Logging
 import NIOCore
-import Observability
 import NIOPosix
 import NostrClient
+import Observability
 import Synchronization
 import Tunnel
 import TunnelProtocol

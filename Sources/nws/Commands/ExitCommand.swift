@@ -6,11 +6,11 @@
 import ArgumentParser
 import Logging
 import NIOCore
-import Observability
 import NIOPosix
 import Nostr
 import NostrClient
 import NostrCrypto
+import Observability
 import Synchronization
 import Tunnel
 import TunnelProtocol
@@ -49,6 +49,26 @@ struct ExitCommand: RoleCommand {
         )
     )
     var backend: String?
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "End TLS in front of the service at this port, with a certificate that clients can check (nws cert); repeat for several.",
+            valueName: "port"
+        )
+    )
+    var tls: [UInt16] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The reference's way to say --service PORT=TARGET --tls PORT: with --target.",
+            valueName: "port"
+        )
+    )
+    var port: UInt16?
+
+    @Option(help: ArgumentHelp("With --port: HOST:PORT or http://HOST:PORT of the service.", valueName: "target"))
+    var target: String?
 
     @Option(
         parsing: .upToNextOption,
@@ -105,7 +125,7 @@ struct ExitCommand: RoleCommand {
         guard !relays.isEmpty else {
             throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
         }
-        let services = try settings.services(self.service, backend: self.backend)
+        let services = try self.services(settings)
         guard !services.isEmpty else {
             throw CommandError.configuration(
                 "no service: give --service PORT=HOST:PORT or --backend HOST:PORT, or set BACKEND_HOST"
@@ -189,6 +209,30 @@ struct ExitCommand: RoleCommand {
     static func stop(_ running: ExitService, patience: TimeAmount, logger: Logger) async throws {
         try await running.stop(patience: patience)
         logger.info("exit stopped")
+    }
+
+    private func services(_ settings: Settings) throws -> ExitServices {
+        var services = try settings.services(self.service, backend: self.backend)
+        services.tlsPorts = Set(self.tls)
+        guard (self.port == nil) == (self.target == nil) else {
+            throw CommandError.configuration("--port and --target belong together")
+        }
+        if let port, var target {
+            guard services.byPort[port] == nil else {
+                throw CommandError.configuration("--port: port \(port) has a service already")
+            }
+            for scheme in ["http://", "tcp://"] where target.hasPrefix(scheme) { target.removeFirst(scheme.count) }
+            if target.hasSuffix("/") { target.removeLast() }
+            services.byPort[port] = try Settings.backend(
+                target.contains(":") ? target : "\(target):80",
+                source: "--target"
+            )
+            services.tlsPorts.insert(port)
+        }
+        for port in services.tlsPorts where services.backend(for: port) == nil {
+            throw CommandError.configuration("--tls: there is no service at port \(port)")
+        }
+        return services
     }
 
     private func access() throws -> AuthorizedKeys? {

@@ -69,7 +69,9 @@ struct ForwardCommand: RoleCommand {
         }
     }
 
-    static func name(of running: EntryService) -> String { running.forwardAddresses.map(\.shown).joined(separator: ", ") }
+    static func name(of running: EntryService) -> String {
+        running.forwardAddresses.map(\.shown).joined(separator: ", ")
+    }
 
     static func report(_ running: EntryService, into report: inout StatusReport) async {
         guard let status = try? await running.status() else { return }

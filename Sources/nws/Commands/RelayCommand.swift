@@ -6,9 +6,9 @@
 import ArgumentParser
 import Logging
 import NIOCore
-import Observability
 import NIOPosix
 import NostrRelay
+import Observability
 import Synchronization
 
 /// `nws relay`

@@ -82,7 +82,8 @@ enum StatusText {
     static func lines(_ report: StatusReport) -> [String] {
         let age = span(Int(Date().timeIntervalSince1970 - report.startedAt))
         var lines = [
-            "nws \(report.role) \(report.version), \(report.isReady ? "ready" : "NOT READY"), for \(age)", report.name, "",
+            "nws \(report.role) \(report.version), \(report.isReady ? "ready" : "NOT READY"), for \(age)", report.name,
+            "",
         ]
         if let connections = report.connections {
             lines.append("connections \(connections)")
@@ -127,7 +128,11 @@ enum StatusText {
 
     /// What the other side sent must not write control sequences to a terminal.
     private static func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }
+            )
+        )
     }
 
     private static func bytes(_ count: Double) -> String {

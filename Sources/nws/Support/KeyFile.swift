@@ -38,14 +38,19 @@ struct KeyFile {
 
     /// Reads the key: nsec or 64 hex digits.
     func read() throws -> SecretKey {
-        var status = stat()
-        guard unsafe stat(self.path, &status) == 0 else {
-            throw CommandError.configuration("cannot read the key file \(self.path): \(Self.lastError())")
+        let resolved = URL(fileURLWithPath: self.path).resolvingSymlinksInPath().path
+        let attributes: [FileAttributeKey: Any]
+        do {
+            attributes = try FileManager.default.attributesOfItem(atPath: resolved)
+        } catch {
+            let isMissing = (error as? CocoaError)?.code == .fileReadNoSuchFile
+            let reason = isMissing ? "No such file or directory" : error.localizedDescription
+            throw CommandError.configuration("cannot read the key file \(self.path): \(reason)")
         }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        guard attributes[.type] as? FileAttributeType == .typeRegular else {
             throw CommandError.configuration("the key file \(self.path) is not a file")
         }
-        guard status.st_mode & 0o077 == 0 else {
+        guard let mode = attributes[.posixPermissions] as? Int, mode & 0o077 == 0 else {
             throw CommandError.configuration(
                 "the key file \(self.path) can be read by others; run: chmod 600 '\(self.path)'"
             )

@@ -61,8 +61,8 @@ final class StandardPipes {
     }
 
     private static func isRegular(_ descriptor: CInt) -> Bool {
-        var status = stat()
-        return unsafe fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        // Pipes, sockets and terminals have no position.
+        lseek(descriptor, 0, SEEK_CUR) >= 0
     }
 
     private static func pipe() throws -> (read: CInt, write: CInt) {

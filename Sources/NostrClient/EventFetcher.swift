@@ -1,0 +1,96 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import Logging
+public import NIOCore
+public import Nostr
+import NostrCrypto
+
+/// Asks relays for stored events, once.
+public enum EventFetcher {
+    /// What relays answered.
+    public struct Answer: Sendable {
+        /// Events whose signatures are right, the newest first, each once.
+        public var events: [Event] = []
+        /// Relays that answered, with or without events.
+        public var answered: [RelayURL] = []
+        /// Relays that could not be asked.
+        public var unreachable: [RelayURL] = []
+    }
+
+    /// Asks all relays at once, and waits for all of them, or for `timeout`.
+    public static func fetch(
+        _ filter: Filter,
+        from relays: [RelayURL],
+        policy: DialPolicy,
+        configuration: RelayClientConfiguration,
+        timeout: TimeAmount,
+        on loop: any EventLoop,
+        logger: Logger
+    ) async throws -> Answer {
+        let promise = loop.makePromise(of: Answer.self)
+        loop.execute {
+            let collector = Collector(relays: relays, promise: promise)
+            let pool = RelayPool(
+                configuration: configuration,
+                lingering: .zero,
+                loop: loop,
+                logger: logger,
+                callbacks: RelayPool.Callbacks(
+                    onEvent: { _, _ in },
+                    onUp: { _ in },
+                    onDown: { _, _ in },
+                    onWritabilityChange: { _, _ in }
+                )
+            )
+            collector.pool = pool
+            for url in relays {
+                let key = RelayPool.Key(url: url, lane: "fetch")
+                guard let connection = pool.use(key, policy: policy, authenticationKey: .generate()) else {
+                    collector.settle(url, nil)
+                    continue
+                }
+                connection.whenOpen(within: timeout) { isOpen in
+                    guard isOpen else {
+                        collector.settle(url, nil)
+                        return
+                    }
+                    connection.query(filter, timeout: timeout) { collector.settle(url, $0.map(\.event)) }
+                }
+            }
+        }
+        return try await promise.futureResult.get()
+    }
+
+    /// What came so far, on the loop.
+    private final class Collector {
+        var pool: RelayPool?
+        private var missing: Set<RelayURL>
+        private var answer = Answer()
+        private var events: [EventID: Event] = [:]
+        private let promise: EventLoopPromise<Answer>
+
+        init(relays: [RelayURL], promise: EventLoopPromise<Answer>) {
+            self.missing = Set(relays)
+            self.promise = promise
+            if relays.isEmpty { promise.succeed(Answer()) }
+        }
+
+        func settle(_ url: RelayURL, _ events: [Event]?) {
+            guard self.missing.remove(url) != nil else { return }
+            if let events {
+                self.answer.answered.append(url)
+                for event in events where (try? event.verify()) != nil { self.events[event.id] = event }
+            } else {
+                self.answer.unreachable.append(url)
+            }
+            guard self.missing.isEmpty else { return }
+            self.answer.events = self.events.values.sorted { $0.createdAt > $1.createdAt }
+            self.promise.succeed(self.answer)
+            self.pool?.stop()
+            self.pool = nil
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Ends TLS in front of a service: what a stream carries is decrypted here, and the service sees plain bytes.
+///
+/// A pair of sockets stands between the stream's splice and the TLS engine, so that a splice is what it is for any other
+/// service.
+struct TLSTerminator: Sendable {
+    private let context: NIOSSLContext
+
+    init(_ certificate: ExitCertificate) throws {
+        let chain = try [certificate.server, certificate.authority].map {
+            NIOSSLCertificateSource.certificate(try NIOSSLCertificate(bytes: Array($0.utf8), format: .pem))
+        }
+        let key = try NIOSSLPrivateKey(bytes: Array(certificate.serverKey.utf8), format: .pem)
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: chain,
+            privateKey: .privateKey(key)
+        )
+        configuration.minimumTLSVersion = .tlsv12
+        self.context = try NIOSSLContext(configuration: configuration)
+    }
+
+    /// Puts TLS in front of a connection to a service. Returns the channel whose bytes are encrypted, without handlers.
+    func wrap(_ backend: any Channel, on loop: any EventLoop) -> EventLoopFuture<any Channel> {
+        var ends: [CInt] = [-1, -1]
+        #if canImport(Glibc)
+        let kind = CInt(SOCK_STREAM.rawValue)
+        #else
+        let kind = SOCK_STREAM
+        #endif
+        guard unsafe socketpair(AF_UNIX, kind, 0, &ends) == 0 else {
+            backend.close(promise: nil)
+            return loop.makeFailedFuture(IOError(errnoCode: errno, reason: "socketpair"))
+        }
+        let (inner, outer) = (ends[0], ends[1])
+        let context = self.context
+        @Sendable func bootstrap() -> ClientBootstrap {
+            ClientBootstrap(group: loop)
+                .channelOption(.allowRemoteHalfClosure, value: true)
+                .channelOption(.autoRead, value: false)
+                .channelOption(.maxMessagesPerRead, value: 1)
+        }
+        return bootstrap().channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let (first, second) = GlueHandler.pair(on: channel.eventLoop)
+                try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
+                try channel.pipeline.syncOperations.addHandler(first.value)
+                try backend.pipeline.syncOperations.addHandler(second.value)
+            }
+        }.withConnectedSocket(inner).flatMap { inside in
+            bootstrap().withConnectedSocket(outer).flatMapError { error in
+                inside.close(promise: nil)
+                return loop.makeFailedFuture(error)
+            }
+        }.flatMapError { error in
+            backend.close(promise: nil)
+            return loop.makeFailedFuture(error)
+        }
+    }
+}
+
+/// One of two handlers that pass bytes between their channels, as fast as the slower one takes them.
+final class GlueHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private weak var partner: GlueHandler?
+    private var context: ChannelHandlerContext?
+    private var pendingWrites = 0
+    private var isReading = false
+    private var outputShouldClose = false
+
+    static func pair(on loop: any EventLoop) -> (NIOLoopBound<GlueHandler>, NIOLoopBound<GlueHandler>) {
+        let (first, second) = (GlueHandler(), GlueHandler())
+        first.partner = second
+        second.partner = first
+        return (NIOLoopBound(first, eventLoop: loop), NIOLoopBound(second, eventLoop: loop))
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { self.read() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.read()
+        context.fireChannelActive()
+    }
+
+    private func read() {
+        guard !self.isReading, let context = self.context, let partner = self.partner, partner.pendingWrites == 0 else {
+            return
+        }
+        self.isReading = true
+        context.read()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.partner?.write(Self.unwrapInboundIn(data))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReading = false
+        self.read()
+    }
+
+    private func write(_ data: ByteBuffer) {
+        guard let context = self.context else { return }
+        self.pendingWrites += 1
+        context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { _ in
+            self.pendingWrites -= 1
+            self.closeOutputIfDone()
+            self.partner?.read()
+        }
+    }
+
+    private func closeOutputIfDone() {
+        guard self.outputShouldClose, self.pendingWrites == 0 else { return }
+        self.outputShouldClose = false
+        self.context?.close(mode: .output, promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .inputClosed? = event as? ChannelEvent {
+            self.partner?.outputShouldClose = true
+            self.partner?.closeOutputIfDone()
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.partner?.finish()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    /// The other side is gone: what is written still goes out.
+    private func finish() {
+        guard let context = self.context else { return }
+        let channel = context.channel
+        guard self.pendingWrites > 0 else {
+            channel.close(promise: nil)
+            return
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
+    }
+}

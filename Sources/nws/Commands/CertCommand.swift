@@ -1,0 +1,90 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import Nostr
+import NostrClient
+import NostrCrypto
+import Tunnel
+import TunnelProtocol
+
+/// `nws cert`
+struct CertCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cert",
+        abstract: "Print the certificate of an exit that ends TLS, checked.",
+        discussion: """
+            Asks the relays of the name for it, checks that the exit signed it and that it is for the exit's names alone, \
+            and prints PEM, so that a client can verify the service:
+
+              curl --cacert <(nws cert NAME) --proxy socks5h://127.0.0.1:8882 https://NAME/
+            """
+    )
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Relay to ask if the name carries none. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+    )
+    var relay: [String] = []
+
+    @Argument(help: "A .nostr name, npub or nprofile.")
+    var name: String
+
+    @OptionGroup var relayClient: RelayClientOptions
+
+    /// For a relay to be reached, and to answer.
+    private static let timeout: TimeAmount = .seconds(10)
+
+    func run() async throws {
+        try await reportingErrors {
+            let name: NostrName
+            do {
+                name = try NostrName(self.name)
+            } catch {
+                throw CommandError.failure("\(error)")
+            }
+            let relays = name.relays.isEmpty ? try Settings().relays(self.relay) : name.relays
+            guard !relays.isEmpty else {
+                throw CommandError.failure("the name carries no relays; give some with --relay, or set NOSTR_RELAYS")
+            }
+            var logger = Logger(label: "nws.cert") { _ in ConsoleLogHandler(format: .text) }
+            logger.logLevel = .error
+            let answer = try await EventFetcher.fetch(
+                Filter(authors: [name.publicKey], kinds: [.exitCertificate], limit: 1),
+                from: relays,
+                // Whoever asks runs this on their own machine.
+                policy: .namedByOthersAllowingLocal,
+                configuration: self.relayClient.configuration(),
+                timeout: Self.timeout,
+                on: MultiThreadedEventLoopGroup.singleton.next(),
+                logger: logger
+            )
+            Console.line(try Self.certificate(answer, of: name), terminator: "")
+        }
+    }
+
+    private static func certificate(_ answer: EventFetcher.Answer, of name: NostrName) throws -> String {
+        var reason: ExitCertificate.VerificationError?
+        for event in answer.events {
+            do {
+                let pem = try ExitCertificate.verified(event, of: name.publicKey, now: Date())
+                return pem.hasSuffix("\n") ? pem : pem + "\n"
+            } catch {
+                reason = reason ?? error
+            }
+        }
+        if let reason { throw CommandError.failure("the published certificate is no good: \(reason)") }
+        guard !answer.answered.isEmpty else {
+            throw CommandError.failure(
+                "no relay could be asked: \(answer.unreachable.map(\.text).joined(separator: ", "))"
+            )
+        }
+        throw CommandError.failure("no certificate is published under that key; does the exit run with --tls?")
+    }
+}
