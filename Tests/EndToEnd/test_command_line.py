@@ -76,7 +76,7 @@ def test_backend_without_port_is_a_configuration_error(sandbox):
     refused(sandbox, CONFIGURATION, "exit", "--relay", RELAY, "--backend", "127.0.0.1")
 
 
-@pytest.mark.parametrize("name, value", [("PUBLIC", "true"), ("PUBLIC_ADDRESS", "127.0.0.1:8900")])
+@pytest.mark.parametrize("name, value", [("PUBLIC_ADDRESS", "127.0.0.1:8900")])
 @pytest.mark.parametrize("role", ["exit", "entry"])
 def test_setting_of_the_reference_that_is_not_supported_is_a_configuration_error(sandbox, role, name, value):
     arguments = EXIT if role == "exit" else ("entry", "--listen", "127.0.0.1:0")
@@ -84,8 +84,12 @@ def test_setting_of_the_reference_that_is_not_supported_is_a_configuration_error
 
 
 def test_unsupported_setting_in_dotenv_is_a_configuration_error(sandbox):
-    sandbox.write(".env", "PUBLIC=true\n")
-    assert "PUBLIC" in refused(sandbox, CONFIGURATION, *EXIT)
+    sandbox.write(".env", "PUBLIC_ADDRESS=127.0.0.1:8900\n")
+    assert "PUBLIC_ADDRESS" in refused(sandbox, CONFIGURATION, *EXIT)
+
+
+def test_public_is_true_or_false(sandbox):
+    assert "PUBLIC" in refused(sandbox, CONFIGURATION, *EXIT, env={"PUBLIC": "perhaps"})
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])

@@ -46,6 +46,10 @@ public struct EntryConfiguration: Sendable {
     /// Answers AUTH where a relay admits only authors that it knows; a throwaway key for each connection otherwise. Never
     /// the identity of whoever uses the entry.
     public var relayAuthenticationKey: SecretKey?
+    /// Exits by which places on the internet are reached. Empty, and without public ones, such requests fail.
+    public var exits: [NostrName] = []
+    /// Whether exits that announce themselves on the configured relays are used for that.
+    public var usesPublicExits = false
     /// Proves to exits that ask who is there. Relays never see it.
     public var identity: SecretKey?
     /// How long it is remembered that an exit speaks only NIP-74.

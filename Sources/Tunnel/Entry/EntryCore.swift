@@ -25,6 +25,7 @@ final class EntryCore {
     private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
     /// Exits that speak only NIP-74, and until when that is believed.
     var plainExits: [PublicKey: NIODeadline] = [:]
+    var directory: ExitDirectory
     var refusedRelays: Set<RelayURL> = []
     private var nextNumber: UInt64 = 0
     /// Client keys that relays hear already, so that a first request need not wait for a subscription.
@@ -42,6 +43,7 @@ final class EntryCore {
     /// - Throws: If the pins cannot be read.
     init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
         self.pins = try ExitPins(path: configuration.pinsFile)
+        self.directory = ExitDirectory(named: configuration.exits)
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
@@ -61,7 +63,10 @@ final class EntryCore {
             logger: self.logger,
             callbacks: RelayPool.Callbacks(
                 onEvent: { bound.value.receive($0, $1) },
-                onUp: { bound.value.logger.info("relay up", metadata: ["relay.url": "\($0.url)"]) },
+                onUp: {
+                    bound.value.logger.info("relay up", metadata: ["relay.url": "\($0.url)"])
+                    bound.value.discoverExits(on: $0)
+                },
                 onDown: { bound.value.relayDown($0, $1) },
                 onWritabilityChange: { bound.value.writabilityChanged($0, $1) }
             )
@@ -76,6 +81,7 @@ final class EntryCore {
             )
         }
         self.makeSpares()
+        self.discoverLater()
         self.sweepLater()
     }
 
@@ -154,23 +160,35 @@ final class EntryCore {
 
     /// Opens a stream; the completion gets it as soon as the exit was asked, and the endpoint what follows.
     ///
-    /// - Parameter earlyData: What the client sent already.
+    /// - Parameters:
+    ///   - earlyData: What the client sent already.
+    ///   - onExit: Called with the exit that was chosen for a place on the internet.
     func open(
         _ proxied: ProxyRequest,
         earlyData: [UInt8] = [],
         endpoint: any StreamEndpoint,
+        onExit: (PublicKey) -> Void = { _ in },
         completion: @escaping (Result<OpenedStream, EntryError>) -> Void
     ) {
         guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
         let target = proxied.target
-        guard case .domain(let text) = target.host, NostrName.looksLikeName(text) else {
-            return completion(.failure(.clearnet))
-        }
         let name: NostrName
-        do {
-            name = try NostrName(text)
-        } catch {
-            return completion(.failure(.invalidName(error)))
+        let text: String
+        if case .domain(let domain) = target.host, NostrName.looksLikeName(domain) {
+            text = domain
+            do {
+                name = try NostrName(domain)
+            } catch {
+                return completion(.failure(.invalidName(error)))
+            }
+        } else {
+            guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else {
+                return completion(.failure(.clearnet))
+            }
+            guard let exit = self.chooseExit(proxied) else { return completion(.failure(.noPublicExit)) }
+            text = target.hostText
+            name = exit
+            onExit(exit.publicKey)
         }
         if !name.ignoredLabels.isEmpty {
             // Virtual hosts look like this too, so it is no fault.

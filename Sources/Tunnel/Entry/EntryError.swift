@@ -15,6 +15,8 @@ enum EntryError: Error {
     case clearnet
     /// The name carries no relays, and none are configured.
     case noRelays
+    /// No exit is known that goes to the internet.
+    case noPublicExit
     /// No relay of the name could be reached in time, and what each said.
     case relaysUnreachable([String])
     /// The exit did not take the offer of a session, or was not reached with it.
@@ -27,7 +29,7 @@ enum EntryError: Error {
     var hop: String {
         switch self {
         case .invalidName: "name"
-        case .clearnet, .tooManyExits, .shuttingDown: "entry"
+        case .clearnet, .noPublicExit, .tooManyExits, .shuttingDown: "entry"
         case .noRelays, .relaysUnreachable: "relay"
         case .offerFailed(let end, _, _): end.hop
         }
@@ -39,6 +41,7 @@ enum EntryError: Error {
         case .invalidName, .noRelays, .relaysUnreachable: .hostUnreachable
         case .offerFailed(let end, _, _): SOCKS5Reply(end)
         case .clearnet: .notAllowed
+        case .noPublicExit: .networkUnreachable
         case .tooManyExits, .shuttingDown: .generalFailure
         }
     }
@@ -49,7 +52,8 @@ extension EntryError: CustomStringConvertible {
         switch self {
         case .invalidName(let error): "invalid name: \(error)"
         case .clearnet:
-            "not a .nostr name, npub or nprofile; clearnet destinations through public exits are not there yet"
+            "not a .nostr name, npub or nprofile; for other places this entry needs an exit (--exit NAME, or --public-exits)"
+        case .noPublicExit: "no public exit is known that has not failed; none may have announced itself yet"
         case .noRelays: "the name carries no relays, and this entry has none configured (--relay)"
         case .relaysUnreachable(let reasons): "no relay of the name can be reached: \(reasons.joined(separator: "; "))"
         case .offerFailed(.sessionRequired, let exit, isPinned: true):

@@ -29,6 +29,22 @@ struct BackendDialer {
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
+        let addresses: EventLoopFuture<[SocketAddress]>
+        switch backend {
+        case .tcp(let host, let port): addresses = self.resolver.resolve(host: host, port: port, on: loop)
+        case .unix(let path):
+            addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
+        }
+        return addresses.flatMap { self.connect(to: $0, tls: tls, splice: splice) }
+    }
+
+    /// Connects to the first of the addresses that answers; `splice` is in the pipeline before the first byte.
+    private func connect(
+        to addresses: [SocketAddress],
+        tls: TLSTerminator?,
+        splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
+        let loop = self.loop
         let timeout = self.timeout
         // All addresses together; the client waits no longer than 30 s.
         let deadline = NIODeadline.now() + timeout + timeout
@@ -41,27 +57,38 @@ struct BackendDialer {
             guard address.protocol != .unix else { return bootstrap.connect(to: address) }
             return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(to: address)
         }
-        let addresses: EventLoopFuture<[SocketAddress]>
-        switch backend {
-        case .tcp(let host, let port): addresses = self.resolver.resolve(host: host, port: port, on: loop)
-        case .unix(let path):
-            addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
-        }
-        return addresses.flatMap { addresses in
-            var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
-            for address in addresses {
-                attempt = attempt.flatMapError { error in
-                    // Nobody waits any more for the other addresses.
-                    splice.value.isOver || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
-                }
+        var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
+        for address in addresses {
+            attempt = attempt.flatMapError { error in
+                // Nobody waits any more for the other addresses.
+                splice.value.isOver || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
             }
-            return attempt
-        }.flatMap { channel in
+        }
+        return attempt.flatMap { channel in
             tls?.wrap(channel, on: loop) ?? loop.makeSucceededFuture(channel)
         }.flatMapThrowing { channel in
             try channel.pipeline.syncOperations.addHandler(splice.value)
             return channel
         }
+    }
+
+    /// Connects to a place on the internet: the name is resolved once, and only addresses that the policy allows are dialled.
+    func dial(
+        _ target: ClearnetTarget,
+        policy: ExitPolicy,
+        splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
+        let loop = self.loop
+        return self.resolver.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing { addresses in
+            let allowed = addresses.filter { policy.allows(host: target.host, address: $0, port: target.port) }
+            guard !allowed.isEmpty else { throw PolicyError() }
+            return allowed
+        }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
+    }
+
+    /// The policy forbids every address of a target.
+    struct PolicyError: Error, CustomStringConvertible {
+        var description: String { "the policy forbids it" }
     }
 
     /// What a failed dial means to the client.
@@ -71,6 +98,7 @@ struct BackendDialer {
         case let error as IOError where [ECONNREFUSED, ENOENT].contains(error.errnoCode): .refused
         case let error as IOError where error.errnoCode == ETIMEDOUT: .timedOut
         case ChannelError.connectTimeout: .timedOut
+        case is PolicyError: .notAllowed
         default: .unreachable
         }
     }

@@ -16,6 +16,10 @@ public struct ExitConfiguration: Sendable {
     public var services: ExitServices
     /// Who may use them; nil for everyone. With a list only sessions are served, since plain NIP-74 has no identities.
     public var access: AuthorizedKeys?
+    /// Where the exit goes on behalf of others; nil if it serves nothing but its own services.
+    public var policy: ExitPolicy?
+    /// Whether a public exit makes itself known on its relays.
+    public var announces = true
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
     public var session = SessionConfiguration()

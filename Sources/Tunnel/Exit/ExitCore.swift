@@ -40,6 +40,8 @@ final class ExitCore {
     /// the other.
     private var plainStreams: ExitStreams
     private var sessionStreams: ExitStreams
+    /// What strangers use of a public exit.
+    private var usage: PublicUsage
     private var isStopped = false
     private var isDraining = false
     /// Where TLS ends, for the ports that want it.
@@ -65,6 +67,7 @@ final class ExitCore {
         self.loop = loop
         self.logger = logger
         self.plainStreams = ExitStreams(limit: configuration.maximumPlainStreams)
+        self.usage = PublicUsage(configuration.policy?.limits ?? ExitPolicy.Limits())
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.firstRelay = firstRelay
         if !configuration.services.tlsPorts.isEmpty {
@@ -127,6 +130,7 @@ final class ExitCore {
             connection.onSubscriptionSettled = { bound.value.subscriptionSettled(path) }
             connection.addRecipient(ownKey) { bound.value.pathReady(path) }
         }
+        self.announceLater()
         self.sweepLater()
     }
 
@@ -163,7 +167,10 @@ final class ExitCore {
     var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
 
     /// Takes no new streams.
-    func startDraining() { self.isDraining = true }
+    func startDraining() {
+        self.withdrawAnnouncement()
+        self.isDraining = true
+    }
 
     func stop() {
         self.isStopped = true
@@ -178,6 +185,9 @@ final class ExitCore {
         let becomesPrivate = self.configuration.access == nil && configuration.access != nil
         self.configuration.services = configuration.services
         self.configuration.access = configuration.access
+        if self.configuration.policy != nil, configuration.policy != nil {
+            self.configuration.policy = configuration.policy
+        }
         self.sessions?.update(configuration)
         guard becomesPrivate else { return }
         // Nobody who came before the list has said who it is.
@@ -205,7 +215,60 @@ final class ExitCore {
         guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
         connection.onSubscriptionSettled = nil
         self.publishCertificate(on: connection)
+        self.announce(on: [connection])
         self.firstRelay.succeed()
+    }
+
+    // MARK: Announcements
+
+    /// Makes a public exit known, now and before that lapses.
+    private func announceLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: ExitAnnouncement.renewal) {
+            guard !bound.value.isStopped else { return }
+            bound.value.announce(on: bound.value.relays.compactMap { bound.value.pool?.connection($0) })
+            bound.value.announceLater()
+        }
+    }
+
+    private func announce(on connections: [RelayConnection]) {
+        guard self.configuration.policy != nil, self.configuration.announces, !self.isDraining else { return }
+        guard
+            let event = try? ExitAnnouncement.event(
+                by: self.configuration.secretKey,
+                relays: self.configuration.relays,
+                createdAt: Moment.now.seconds
+            )
+        else { return }
+        self.publish(
+            event,
+            on: connections,
+            refused: "relay does not take the announcement, so nobody finds the exit there"
+        )
+    }
+
+    private func withdrawAnnouncement() {
+        guard self.configuration.policy != nil, self.configuration.announces,
+            let event = try? ExitAnnouncement.withdrawal(
+                by: self.configuration.secretKey,
+                createdAt: Moment.now.seconds
+            )
+        else { return }
+        self.publish(
+            event,
+            on: self.relays.compactMap { self.pool?.connection($0) },
+            refused: "relay does not take the announcement back; it lapses by itself"
+        )
+    }
+
+    private func publish(_ event: Event, on connections: [RelayConnection], refused: Logger.Message) {
+        let logger = self.logger
+        for connection in connections {
+            connection.publish(event.id, ClientMessage.encodeEvent(event)) { result in
+                guard case .rejected(let reason) = result else { return }
+                logger.warning(refused, metadata: ["relay.url": "\(connection.url)", "reason": "\(reason)"])
+            }
+        }
     }
 
     /// Clients find there what to trust (kind 38334).
@@ -213,14 +276,11 @@ final class ExitCore {
         guard let certificate else { return }
         let key = self.configuration.secretKey
         guard let event = try? certificate.event(by: key, createdAt: Moment.now.seconds) else { return }
-        let logger = self.logger
-        connection.publish(event.id, ClientMessage.encodeEvent(event)) { result in
-            guard case .rejected(let reason) = result else { return }
-            logger.warning(
-                "relay does not take the certificate, so clients cannot find it there",
-                metadata: ["relay.url": "\(connection.url)", "reason": "\(reason)"]
-            )
-        }
+        self.publish(
+            event,
+            on: [connection],
+            refused: "relay does not take the certificate, so clients cannot find it there"
+        )
     }
 
     private func pathReady(_ path: PathID) {
@@ -416,46 +476,89 @@ final class ExitCore {
             }
             return .refused(.notAllowed)
         }
-        guard let backend = self.configuration.services.backend(for: request.port) else {
-            if self.complaints.take(at: .now()) {
-                self.logger.info(
-                    "stream refused: no service on that port",
-                    metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
-                )
+        guard let place = self.place(of: request, link) else { return .refused(.refused) }
+        var throttles: [Throttle] = []
+        if case .clearnet = place {
+            guard let granted = self.usage.begin(link.identity ?? link.peer, at: .now()) else {
+                self.metrics.reported(.tooManyStreams)
+                return .refused(.tooManyStreams)
             }
-            return .refused(.refused)
+            throttles = granted
         }
+        let answer = self.connect(link, id, request, to: place, throttles)
+        if case .clearnet = place, case .refused = answer { self.usage.end(link.identity ?? link.peer, at: .now()) }
+        return answer
+    }
+
+    /// Where a stream goes: to a service, or to a place on the internet. Nil, and a line of log, if there is neither.
+    private func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
+        if self.configuration.policy != nil, let target = ClearnetTarget(request) { return .clearnet(target) }
+        if let backend = self.configuration.services.backend(for: request.port) {
+            return .service(backend, tls: self.configuration.services.endsTLS(request.port) ? self.tls : nil)
+        }
+        if self.complaints.take(at: .now()) {
+            self.logger.info(
+                "stream refused: no service on that port",
+                metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
+            )
+        }
+        return nil
+    }
+
+    /// What a stream is connected to.
+    private enum Place: CustomStringConvertible {
+        case service(Backend, tls: TLSTerminator?)
+        case clearnet(ClearnetTarget)
+
+        var description: String {
+            switch self {
+            case .service(let backend, _): "\(backend)"
+            // Where strangers go is theirs to know.
+            case .clearnet: "clearnet"
+            }
+        }
+    }
+
+    private func connect(
+        _ link: PeerLink,
+        _ id: StreamID,
+        _ request: StreamRequest,
+        to place: Place,
+        _ throttles: [Throttle]
+    ) -> PeerLink.IncomingAnswer {
         let isPlain = request.connect != nil
         guard !self.isStopped, self.hasRoom(isPlain: isPlain, link) else {
             self.metrics.reported(.tooManyStreams)
             self.logger.debug("stream refused: too many", metadata: ["peer": "\(link.peer)"])
             return .refused(.tooManyStreams)
         }
-        let tls = self.configuration.services.endsTLS(request.port) ? self.tls : nil
         let number = self.withStreams(isPlain) { $0.begin() }
         let startedAt = NIODeadline.now()
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let boundLink = NIOLoopBound(link, eventLoop: self.loop)
         let peer = link.peer
+        let client = link.identity ?? link.peer
         let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
             bound.value.withStreams(isPlain) { $0.end(number) }
+            if case .clearnet = place { bound.value.usage.end(client, at: .now()) }
             logger.info(
                 "stream ended",
                 metadata: [
-                    "peer": "\(peer)", "backend": "\(backend)", "sent": "\(sent)",
+                    "peer": "\(peer)", "backend": "\(place)", "sent": "\(sent)",
                     "received": "\(received)",
                     "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
                     "reason": "\(reason?.rawValue ?? "complete")",
                 ]
             )
         }
+        splice.throttles = throttles
         self.withStreams(isPlain) { $0.note(number, splice) }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
         self.withStreams(isPlain) { $0.dials += 1 }
         // Not at once: a dial may fail at once, and the link must know the endpoint by then.
         self.loop.flatSubmit {
-            bound.value.dialer.dial(backend, tls: tls, splice: boundSplice)
+            bound.value.dial(place, boundSplice)
         }.whenComplete { result in
             bound.value.withStreams(isPlain) { $0.dials -= 1 }
             switch result {
@@ -469,11 +572,33 @@ final class ExitCore {
                 boundLink.value.connected(id)
             case .failure(let error):
                 let end = BackendDialer.end(for: error)
-                logger.warning("cannot reach the backend", metadata: ["backend": "\(backend)", "error": "\(error)"])
+                bound.value.dialFailed(place, end, error)
                 boundSplice.value.fail(end)
             }
         }
         return .accepted(splice)
+    }
+
+    private func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
+        switch place {
+        case .service(let backend, let tls): self.dialer.dial(backend, tls: tls, splice: splice)
+        case .clearnet(let target):
+            self.dialer.dial(target, policy: self.configuration.policy ?? ExitPolicy(ports: []), splice: splice)
+        }
+    }
+
+    private func dialFailed(_ place: Place, _ end: StreamEnd, _ error: any Error) {
+        switch place {
+        case .service(let backend, _):
+            guard self.complaints.take(at: .now()) else { return }
+            self.logger.warning(
+                "cannot reach the backend",
+                metadata: ["backend": "\(backend)", "error": "\(error)"]
+            )
+        case .clearnet:
+            if end == .notAllowed { self.metrics.streamsForbidden.increment() }
+            self.logger.debug("cannot reach a clearnet target", metadata: ["reason": "\(end.rawValue)"])
+        }
     }
 
     private func withStreams<Result>(_ isPlain: Bool, _ body: (inout ExitStreams) -> Result) -> Result {
@@ -500,6 +625,7 @@ final class ExitCore {
             guard !bound.value.isStopped else { return }
             bound.value.sweep(after: bound.value.configuration.lingering)
             bound.value.sessions?.enforceAccess()
+            bound.value.usage.sweep(at: .now())
             bound.value.sweepLater()
         }
     }

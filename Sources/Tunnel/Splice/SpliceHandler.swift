@@ -29,6 +29,10 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     /// Called when the socket and the stream are both over, with the bytes each way.
     private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
 
+    /// What bounds its bytes a second.
+    var throttles: [Throttle] = []
+    private var isThrottled = false
+
     private var context: ChannelHandlerContext?
     private var creditLeft = 0
     private var readIsPending = false
@@ -95,7 +99,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     }
 
     private func read() {
-        guard self.creditLeft > 0, !self.readIsPending, !self.inputIsClosed, !self.streamIsOver,
+        guard self.creditLeft > 0, !self.isThrottled, !self.readIsPending, !self.inputIsClosed, !self.streamIsOver,
             let context = self.context, context.channel.isActive
         else { return }
         self.readIsPending = true
@@ -107,7 +111,20 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         guard !self.streamIsOver else { return }
         self.creditLeft -= data.readableBytes
         self.sent += data.readableBytes
+        let wait = self.wait(for: data.readableBytes)
+        if wait > .zero {
+            self.isThrottled = true
+            let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+            _ = context.eventLoop.scheduleTask(in: wait) {
+                bound.value.isThrottled = false
+                bound.value.read()
+            }
+        }
         self.link.send(self.id, data)
+    }
+
+    private func wait(for bytes: Int) -> TimeAmount {
+        self.throttles.reduce(.zero) { max($0, $1.take(bytes)) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -205,6 +222,19 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         self.writeGathered()
     }
 
+    /// Gives credit for bytes that the socket took, at once or when the bound allows.
+    private func consume(_ count: Int) {
+        let wait = self.wait(for: count)
+        guard wait > .zero, let context = self.context else {
+            self.link.consumed(self.id, count)
+            return
+        }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        _ = context.eventLoop.scheduleTask(in: wait) {
+            if !bound.value.streamIsOver { bound.value.link.consumed(bound.value.id, count) }
+        }
+    }
+
     private func writeGathered() {
         guard self.gathered.readableBytes > 0 else { return }
         let data = self.gathered
@@ -219,7 +249,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
             if self.pendingWrites == 0 { self.writeGathered() }
-            if case .success = result, !self.streamIsOver { self.link.consumed(self.id, count) }
+            if case .success = result, !self.streamIsOver { self.consume(count) }
             self.closeOutputIfDone()
         }
     }

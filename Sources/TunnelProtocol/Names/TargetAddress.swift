@@ -24,15 +24,20 @@ public struct TargetAddress: Hashable, Sendable {
 
 extension TargetAddress: CustomStringConvertible {
     public var description: String {
+        self.hostText.contains(":") ? "[\(self.hostText)]:\(self.port)" : "\(self.hostText):\(self.port)"
+    }
+
+    /// The host alone: a name as the client wrote it, or an address.
+    public var hostText: String {
         switch self.host {
-        case .domain(let name): return "\(name):\(self.port)"
+        case .domain(let name): return name
         case .address(let bytes) where bytes.count == 4:
-            return "\(bytes.map(String.init).joined(separator: ".")):\(self.port)"
+            return bytes.map(String.init).joined(separator: ".")
         case .address(let bytes):
             let groups = stride(from: 0, to: bytes.count - 1, by: 2).map {
                 String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16)
             }
-            return "[\(groups.joined(separator: ":"))]:\(self.port)"
+            return groups.joined(separator: ":")
         }
     }
 }

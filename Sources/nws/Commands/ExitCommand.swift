@@ -79,6 +79,9 @@ struct ExitCommand: RoleCommand {
     )
     var allow: [String] = []
 
+    @OptionGroup(title: "Public exits")
+    var publicOptions: PublicExitOptions
+
     @Option(
         help: ArgumentHelp(
             "File with the secret key, created if it is missing. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
@@ -113,7 +116,7 @@ struct ExitCommand: RoleCommand {
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
-    static let reloadable: Set<String> = ["service", "backend", "allow"]
+    static let reloadable: Set<String> = ["service", "backend", "allow", "rule"]
 
     func watchedFiles(_ configuration: ExitConfiguration) -> [String] {
         self.allow.filter { PublicKey(userText: $0) == nil }
@@ -126,7 +129,8 @@ struct ExitCommand: RoleCommand {
             throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
         }
         let services = try self.services(settings)
-        guard !services.isEmpty else {
+        let policy = try self.publicOptions.policy(settings)
+        guard !services.isEmpty || policy != nil else {
             throw CommandError.configuration(
                 "no service: give --service PORT=HOST:PORT or --backend HOST:PORT, or set BACKEND_HOST"
             )
@@ -146,6 +150,8 @@ struct ExitCommand: RoleCommand {
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.takesEarlyData = self.earlyData
         configuration.dialectChoice = self.sessionOptions.dialect
+        configuration.policy = policy
+        configuration.announces = !self.publicOptions.unannounced
         configuration.access = try self.access()
         if configuration.access != nil, configuration.dialectChoice == .nip74 {
             throw CommandError.configuration(

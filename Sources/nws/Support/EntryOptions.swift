@@ -25,6 +25,21 @@ struct EntryOptions: ParsableArguments {
     var relay: [String] = []
 
     @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Exit by which other places than .nostr names are reached: a name, npub or nprofile; repeat for several.",
+            valueName: "name"
+        )
+    )
+    var exit: [String] = []
+
+    @Flag(
+        help:
+            "Reach other places by exits that announce themselves on the relays given with --relay. Whoever runs them sees where you go."
+    )
+    var publicExits = false
+
+    @Option(
         help: ArgumentHelp(
             "File with the secret key that proves to exits who you are, if they ask. No relay sees it. Without it you are nobody.",
             valueName: "file"
@@ -47,6 +62,19 @@ struct EntryOptions: ParsableArguments {
         var configuration = EntryConfiguration()
         configuration.relays = try settings.relays(self.relay)
         configuration.relayClient = try self.relayClient.configuration()
+        configuration.exits = try self.exit.map { text in
+            do {
+                return try NostrName(text)
+            } catch {
+                throw CommandError.configuration("--exit: \(text): \(error)")
+            }
+        }
+        configuration.usesPublicExits = self.publicExits
+        guard !self.publicExits || !configuration.relays.isEmpty else {
+            throw CommandError.configuration(
+                "--public-exits needs relays to look on: give --relay URL, or set NOSTR_RELAYS"
+            )
+        }
         configuration.session = try self.session.configuration()
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         configuration.isOptimistic = self.optimistic

@@ -125,14 +125,15 @@ struct Settings {
                 "PUBLIC_ADDRESS (\(value)): reverse connections (CONNECTR) are not there yet; unset it"
             )
         }
-        if let value = self["PUBLIC"] {
-            switch value.lowercased() {
-            case "0", "f", "false", "no": break
-            case "1", "t", "true", "yes":
-                throw CommandError.configuration("PUBLIC: public exits are not there yet; unset it")
-            default:
-                throw CommandError.configuration("PUBLIC: \(value) is neither true nor false")
-            }
+    }
+
+    /// A variable that is true or false; false if it is not set.
+    func flag(_ name: String) throws -> Bool {
+        guard let value = self[name] else { return false }
+        switch value.lowercased() {
+        case "0", "f", "false", "no": return false
+        case "1", "t", "true", "yes": return true
+        default: throw CommandError.configuration("\(name): \(value) is neither true nor false")
         }
     }
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NostrCrypto
 import TunnelProtocol
 
 /// Where a proxy's client wants to go, and with whom it may share.
@@ -10,6 +11,9 @@ struct ProxyRequest: Hashable {
     let target: TargetAddress
     /// Requests that differ in this share neither a session nor a connection to a relay. Empty for those that don't care.
     var isolation: [UInt8] = []
+
+    /// Exits that were tried for a place on the internet.
+    var triedExits: Set<PublicKey> = []
 
     init(_ target: TargetAddress, credentials: SOCKS5HandshakeStateMachine.Credentials?) {
         self.target = target
@@ -39,6 +43,14 @@ enum ProxyFailure {
         switch self {
         case .notAsked(let error): error.reply
         case .ended(let end): SOCKS5Reply(end)
+        }
+    }
+
+    /// Whether another exit may do better.
+    var isTheExits: Bool {
+        switch self.hop {
+        case "relay", "exit": true
+        default: false
         }
     }
 

@@ -5,12 +5,17 @@
 
 import Logging
 import NIOCore
+import NostrCrypto
 import TunnelProtocol
 
 /// A proxy client's stream on its way to being open: asks the core, keeps what the link says meanwhile, and hands over to
 /// a splice.
 final class StreamOpening: StreamEndpoint {
-    let request: ProxyRequest
+    private(set) var request: ProxyRequest
+    /// The exit in use for a place on the internet.
+    private var exit: PublicKey?
+    /// Most exits that are tried for one request.
+    private static let maximumExits = 3
     private let core: EntryCore
     private let logger: Logger
     private let startedAt = NIODeadline.now()
@@ -53,7 +58,7 @@ final class StreamOpening: StreamEndpoint {
     /// - Parameter earlyData: What the client sent already.
     func start(earlyData: [UInt8] = []) {
         self.earlyData = earlyData
-        self.core.open(self.request, earlyData: earlyData, endpoint: self) { result in
+        self.core.open(self.request, earlyData: earlyData, endpoint: self, onExit: { self.exit = $0 }) { result in
             switch result {
             case .success(let stream):
                 self.stream = stream
@@ -103,6 +108,16 @@ final class StreamOpening: StreamEndpoint {
 
     private func fail(_ failure: ProxyFailure) {
         guard !self.isOver else { return }
+        if let exit, failure.isTheExits {
+            self.core.directory.failed(exit, at: .now())
+            self.request.triedExits.insert(exit)
+            self.exit = nil
+            if self.request.triedExits.count < Self.maximumExits, self.core.chooseExit(self.request) != nil {
+                self.stream = nil
+                self.startAgain()
+                return
+            }
+        }
         self.isOver = true
         self.stream = nil
         self.logger.warning(
@@ -110,6 +125,14 @@ final class StreamOpening: StreamEndpoint {
             metadata: ["target": "\(self.request.target)", "hop": "\(failure.hop)", "reason": "\(failure.text)"]
         )
         self.onFailed(failure)
+    }
+
+    private func startAgain() {
+        let bound = NIOLoopBound(self, eventLoop: self.core.loop)
+        self.core.loop.execute {
+            guard !bound.value.isOver else { return }
+            bound.value.start(earlyData: bound.value.earlyData)
+        }
     }
 
     // MARK: Stream
@@ -131,11 +154,7 @@ final class StreamOpening: StreamEndpoint {
             // The exit restarted, and this request reached nobody: it is as good as new in another session, which can
             // be had once the old one is forgotten.
             self.hasTriedAgain = true
-            let bound = NIOLoopBound(self, eventLoop: self.core.loop)
-            self.core.loop.execute {
-                guard !bound.value.isOver else { return }
-                bound.value.start(earlyData: bound.value.earlyData)
-            }
+            self.startAgain()
             return
         }
         self.fail(.ended(reason ?? .connectionReset))

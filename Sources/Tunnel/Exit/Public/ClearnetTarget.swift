@@ -1,0 +1,35 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import TunnelProtocol
+
+/// A place on the internet that a client asks a public exit for.
+struct ClearnetTarget: Hashable, CustomStringConvertible {
+    let host: String
+    let port: UInt16
+
+    /// Nil where the request is for the exit's own services.
+    init?(_ request: StreamRequest) {
+        let text = request.destination
+        guard !text.isEmpty, !NostrName.looksLikeName(text) else { return nil }
+        if let port = request.port {
+            self.host = text
+            self.port = port
+            return
+        }
+        // Plain NIP-74 has the port in the destination.
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        guard !host.isEmpty, !NostrName.looksLikeName(String(host)) else { return nil }
+        self.host = String(host)
+        self.port = port
+    }
+
+    var description: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+}

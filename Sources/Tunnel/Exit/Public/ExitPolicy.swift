@@ -1,0 +1,145 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+public import NIOCore
+
+/// Where a public exit goes on behalf of strangers: rules in order, the first that matches wins, and what no rule names is
+/// allowed only at the ports of the list and at addresses of the internet.
+public struct ExitPolicy: Hashable, Sendable {
+    /// `allow` or `deny`, with conditions that must all hold.
+    public struct Rule: Hashable, Sendable {
+        public var allows: Bool
+        /// A name, or `*.` and a domain for everything below it; as the client wrote it.
+        public var host: String?
+        public var network: IPNetwork?
+        public var ports: [ClosedRange<UInt16>] = []
+
+        /// Reads `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
+        public init(_ text: String) throws(RuleError) {
+            var words = text.split { $0.isWhitespace }.map { $0.lowercased() }[...]
+            switch words.popFirst() {
+            case "allow": self.allows = true
+            case "deny": self.allows = false
+            default: throw RuleError(description: "expected allow or deny")
+            }
+            while let word = words.popFirst() {
+                guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
+                switch word {
+                case "host": self.host = value
+                case "cidr":
+                    guard let network = IPNetwork(value) else {
+                        throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
+                    }
+                    self.network = network
+                case "port": self.ports = try Self.ports(value)
+                default: throw RuleError(description: "\(word): expected host, cidr or port")
+                }
+            }
+        }
+
+        private static func ports(_ text: String) throws(RuleError) -> [ClosedRange<UInt16>] {
+            var ranges: [ClosedRange<UInt16>] = []
+            for part in text.split(separator: ",") {
+                let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
+                guard let first = ends.first ?? nil, let last = ends.last ?? nil, ends.count <= 2, 1 <= first,
+                    first <= last
+                else { throw RuleError(description: "\(part) is no port, nor a range as in 8000-8099") }
+                ranges.append(first...last)
+            }
+            guard !ranges.isEmpty else { throw RuleError(description: "port: there is none") }
+            return ranges
+        }
+
+        func matches(host: String, address: SocketAddress, port: UInt16) -> Bool {
+            if let pattern = self.host, !Self.matches(host, pattern) { return false }
+            if let network, !network.contains(address) { return false }
+            return self.ports.isEmpty || self.ports.contains { $0.contains(port) }
+        }
+
+        private static func matches(_ host: String, _ pattern: String) -> Bool {
+            var host = host.lowercased()
+            if host.hasSuffix(".") { host.removeLast() }
+            guard pattern.hasPrefix("*") else { return host == pattern }
+            return pattern == "*" || host.hasSuffix(pattern.dropFirst())
+        }
+    }
+
+    /// What is wrong with a rule.
+    public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// What strangers may do together and each.
+    public struct Limits: Hashable, Sendable {
+        /// Of one client: its proven identity, else its session.
+        public var streamsPerClient = 128
+        public var connectsPerSecondPerClient = 32
+        /// 0 for no limit.
+        public var bytesPerSecondPerClient = 0
+        /// 0 for no limit.
+        public var bytesPerSecond = 0
+
+        public init() {}
+    }
+
+    /// Web, mail by its users, chat, and ssh.
+    public static let defaultPorts: Set<UInt16> = [
+        22, 80, 110, 143, 443, 465, 587, 853, 993, 995, 5222, 5223, 6667, 6697, 8080, 8333, 8443, 9418, 9735, 11371,
+    ]
+
+    public var rules: [Rule]
+    public var ports: Set<UInt16>
+    public var limits: Limits
+
+    public init(rules: [Rule] = [], ports: Set<UInt16> = Self.defaultPorts, limits: Limits = Limits()) {
+        self.rules = rules
+        self.ports = ports
+        self.limits = limits
+    }
+
+    /// Whether to dial an address that a client's host has. Addresses that are not of the internet are dialled only where a
+    /// rule names their network.
+    public func allows(host: String, address: SocketAddress, port: UInt16) -> Bool {
+        let isGlobal = AddressClass(address) == .global
+        for rule in self.rules where rule.matches(host: host, address: address, port: port) {
+            return rule.allows && (isGlobal || rule.network != nil)
+        }
+        return isGlobal && self.ports.contains(port)
+    }
+}
+
+/// An IPv4 or IPv6 network.
+public struct IPNetwork: Hashable, Sendable {
+    private let prefix: [UInt8]
+    private let length: Int
+
+    /// Reads `ADDRESS/LENGTH`, or an address alone.
+    public init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard (1...2).contains(parts.count), let address = try? SocketAddress(ipAddress: String(parts[0]), port: 0),
+            let bytes = address.addressBytes
+        else { return nil }
+        let length = parts.count == 2 ? Int(parts[1]) : bytes.count * 8
+        guard let length, (0...bytes.count * 8).contains(length) else { return nil }
+        self.prefix = bytes
+        self.length = length
+    }
+
+    /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
+    public func contains(_ address: SocketAddress) -> Bool {
+        guard var bytes = address.addressBytes else { return false }
+        if bytes.count == 16, bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10...11] == [0xff, 0xff] {
+            bytes = Array(bytes[12...])
+        }
+        guard bytes.count == self.prefix.count else { return false }
+        let whole = self.length / 8
+        guard bytes[..<whole] == self.prefix[..<whole] else { return false }
+        let rest = self.length % 8
+        guard rest > 0 else { return true }
+        let mask = UInt8(truncatingIfNeeded: 0xff00 >> rest)
+        return bytes[whole] & mask == self.prefix[whole] & mask
+    }
+}

@@ -1,0 +1,27 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// A bound on bytes a second, for any number of streams: whoever took bytes waits before the next ones.
+final class Throttle {
+    private let bytesPerSecond: Double
+    private var paidUntil: NIODeadline
+
+    /// Bytes that may go at once, in seconds of the bound.
+    private static let burst: TimeAmount = .milliseconds(200)
+
+    init(bytesPerSecond: Int) {
+        self.bytesPerSecond = Double(max(1, bytesPerSecond))
+        self.paidUntil = .now()
+    }
+
+    /// Counts bytes. Returns how long to wait before the next.
+    func take(_ bytes: Int, at now: NIODeadline = .now()) -> TimeAmount {
+        let cost = TimeAmount.nanoseconds(Int64(Double(bytes) / self.bytesPerSecond * 1_000_000_000))
+        self.paidUntil = max(self.paidUntil, now - Self.burst) + cost
+        return max(.zero, self.paidUntil - now)
+    }
+}

@@ -1,0 +1,133 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Exits that go to the internet for others, and entries that use them. The internet is a service on loopback."""
+
+import signal
+import time
+
+import pytest
+
+from backends import content, sha256
+from processes import eventually
+from programs import Curl
+from raw_socks import NOT_ALLOWED, SUCCEEDED, open_stream, reply_to
+
+FORBIDDEN = [
+    "127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "224.0.0.1",
+    "255.255.255.255", "::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "ff02::1", "localhost",
+]  # fmt: skip
+
+
+def public_exit(sandbox, relays, *options, key_file="exit.key"):
+    return sandbox.exit([relay.url for relay in relays], None, key_file=key_file, options=("--public", *options))
+
+
+def get(sandbox, entry, address, count=1000):
+    return Curl(sandbox, entry, address, f"/bytes/{count}")
+
+
+def test_what_the_rules_allow_is_reached(sandbox, http):
+    relay = sandbox.relay()
+    port = http.address.rsplit(":", 1)[1]
+    exit_node = public_exit(sandbox, [relay], "--rule", f"allow cidr 127.0.0.1/32 port {port}")
+    entry = sandbox.entry("--exit", exit_node.name)
+    assert sha256(get(sandbox, entry, http.address, 1_000_000).body()) == sha256(content(1_000_000))
+    # A name is resolved there, and its addresses are judged.
+    assert get(sandbox, entry, f"localhost:{port}").body() == content(1000)
+    assert reply_to(entry.address, "127.0.0.1", 1) == NOT_ALLOWED
+    # Where strangers go is not in the exit's log.
+    assert http.address not in exit_node.process.stderr
+
+
+@pytest.mark.parametrize("host", FORBIDDEN)
+def test_addresses_that_are_not_of_the_internet_are_refused(sandbox, host):
+    relay = sandbox.relay()
+    exit_node = public_exit(sandbox, [relay], "--rule", "allow port 1-65535")
+    entry = sandbox.entry("--exit", exit_node.npub, relays=[relay.url])
+    assert reply_to(entry.address, host, 80) == NOT_ALLOWED
+
+
+def test_a_private_exit_goes_nowhere(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], "127.0.0.1:9")
+    entry = sandbox.entry("--exit", exit_node.name)
+    host, port = http.address.split(":")
+    assert reply_to(entry.address, host, int(port)) != SUCCEEDED
+
+
+def test_no_exit_means_no_connection(sandbox, http):
+    entry = sandbox.entry()
+    host, port = http.address.split(":")
+    assert reply_to(entry.address, host, int(port)) == NOT_ALLOWED
+    entry.process.wait_for_log("--exit NAME")
+
+
+def test_public_exits_are_found_and_leave_with_a_word(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = public_exit(sandbox, [relay], "--rule", "allow cidr 127.0.0.0/8")
+    eventually(lambda: sandbox.succeed("exits", "--relay", relay.url) == [f"exit: {exit_node.name}"])
+    entry = sandbox.entry("--public-exits", relays=[relay.url])
+    host, port = http.address.split(":")
+    eventually(lambda: reply_to(entry.address, host, int(port)) == SUCCEEDED)
+    exit_node.process.send(signal.SIGTERM)
+    assert exit_node.process.wait() == 0
+    assert sandbox.succeed("exits", "--relay", relay.url) == []
+
+
+def test_an_exit_that_is_not_announced_is_not_found(sandbox):
+    relay = sandbox.relay()
+    public_exit(sandbox, [relay], "--unannounced")
+    assert sandbox.succeed("exits", "--relay", relay.url) == []
+
+
+def test_another_exit_takes_over(sandbox, http):
+    first_relay, second_relay = sandbox.relay(), sandbox.relay()
+    rule = ("--rule", "allow cidr 127.0.0.0/8")
+    first = public_exit(sandbox, [first_relay], *rule)
+    second = public_exit(sandbox, [second_relay], *rule, key_file="second.key")
+    entry = sandbox.entry("--exit", first.name, second.name)
+    for gone in (first, second):
+        assert get(sandbox, entry, http.address).body() == content(1000)
+        if gone is first:
+            gone.process.kill()
+    assert get(sandbox, entry, http.address).body() == content(1000)
+
+
+def test_a_clients_rate_is_bounded(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = public_exit(
+        sandbox, [relay], "--rule", "allow cidr 127.0.0.0/8", "--max-rate-per-client", "2000000"
+    )
+    entry = sandbox.entry("--exit", exit_node.name)
+    started = time.monotonic()
+    assert len(get(sandbox, entry, http.address, 4_000_000).body()) == 4_000_000
+    # Not faster than allowed; how much slower is the machine's affair.
+    assert time.monotonic() - started > 1.5
+
+
+def test_a_clients_streams_are_bounded(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = public_exit(
+        sandbox, [relay], "--rule", "allow cidr 127.0.0.0/8", "--max-streams-per-client", "2", "--max-connects-per-second",
+        "1000",
+    )  # fmt: skip
+    entry = sandbox.entry("--exit", exit_node.name)
+    host, port = http.address.split(":")
+    with open_stream(entry.address, host, int(port)), open_stream(entry.address, host, int(port)):
+        assert reply_to(entry.address, host, int(port)) != SUCCEEDED
+    eventually(lambda: reply_to(entry.address, host, int(port)) == SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("exit", "--relay", "ws://x", "--public", "--rule", "allow everything"), "--rule"),
+        (("exit", "--relay", "ws://x", "--backend", "127.0.0.1:1", "--rule", "allow"), "does nothing without --public"),
+        (("entry", "--public-exits"), "--relay"),
+        (("entry", "--exit", "nonsense"), "--exit"),
+        (("exits",), "no relay"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(sandbox, arguments, message):
+    process, status = sandbox.finished(*arguments)
+    assert status == 78 and message in process.stderr
