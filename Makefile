@@ -4,7 +4,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo clean
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,15 @@ release: deps ## Build .build/release/nws
 demo: ## Relay, exit, entry and a small service; fetches a page through them (ONCE=1 then stops)
 	@scripts/install-dependencies run
 	@scripts/demo
+
+install: ## Install .build/release/nws, unit files and examples below PREFIX (after make release)
+	install -D -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
+	for role in exit entry relay; do \
+	  install -D -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
+	  mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system; \
+	  sed 's,/usr/local/bin,$(PREFIX)/bin,' packaging/systemd/nws-$$role.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/nws-$$role.service; \
+	done
 
 test: ## Install what is missing and run all tests
 	@scripts/install-dependencies test

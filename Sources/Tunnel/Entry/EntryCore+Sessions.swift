@@ -51,12 +51,12 @@ extension EntryCore {
         proxy.release()
     }
 
-    private static func makeKey() -> String {
+    static func makeKey() -> String {
         var generator = SystemRandomNumberGenerator()
         return NIP74Dialect.makeKey(using: &generator)
     }
 
-    private func makeTerms(session: PublicKey?) -> SessionOffer.Terms {
+    func makeTerms(session: PublicKey?) -> SessionOffer.Terms {
         SessionOffer.Terms(
             nonce: Hex.encode(Bytes32.random().bytes.prefix(16)),
             parameters: SessionParameters(self.configuration.session),
@@ -64,13 +64,13 @@ extension EntryCore {
         )
     }
 
-    private var sessionConfiguration: SessionConfiguration {
+    var sessionConfiguration: SessionConfiguration {
         var configuration = self.configuration.session
         configuration.opensAtOnce = self.configuration.isOptimistic
         return configuration
     }
 
-    private func destination(of association: EntryAssociation) -> String {
+    func destination(of association: EntryAssociation) -> String {
         NostrName(publicKey: association.address.publicKey, relays: association.address.relays).encoded
     }
 
@@ -112,7 +112,7 @@ extension EntryCore {
     }
 
     /// Nobody accepted in time, or the exit spoke plain NIP-74.
-    private func offerFellBack(_ key: PublicKey) {
+    func offerFellBack(_ key: PublicKey) {
         guard let association = self.associationsByKey[key], case .offering(let offer) = association.carrier,
             let stream = offer.stream
         else { return }
@@ -143,20 +143,20 @@ extension EntryCore {
     }
 
     /// The exit spoke plain NIP-74: for a while it is not asked for more.
-    private func heardPlain(_ key: PublicKey) {
+    func heardPlain(_ key: PublicKey) {
         guard let association = self.associationsByKey[key], self.configuration.dialectChoice == .auto,
             !self.pins.contains(association.address.publicKey)
         else { return }
         self.rememberPlain(association.address.publicKey)
     }
 
-    private func offerFailed(_ key: PublicKey, _ reason: StreamEnd) {
+    func offerFailed(_ key: PublicKey, _ reason: StreamEnd) {
         guard let association = self.associationsByKey[key], case .offering = association.carrier else { return }
         self.fail(association, reason)
     }
 
     /// Answers all who wait, and forgets the exit: the next request begins anew.
-    private func fail(_ association: EntryAssociation, _ reason: StreamEnd) {
+    func fail(_ association: EntryAssociation, _ reason: StreamEnd) {
         let waiting = association.waiting
         association.waiting = []
         let isPinned = self.pins.contains(association.address.publicKey)
@@ -213,7 +213,7 @@ extension EntryCore {
     }
 
     /// The exit speaks sessions after all, and was slow to say so: the next request gets one.
-    private func acceptedLate(_ association: EntryAssociation) {
+    func acceptedLate(_ association: EntryAssociation) {
         association.lateOffer = nil
         self.plainExits[association.address.publicKey] = nil
         self.pin(association.address.publicKey)
@@ -224,7 +224,7 @@ extension EntryCore {
         self.retire(association)
     }
 
-    private func verified(
+    func verified(
         _ plaintext: [UInt8],
         of association: EntryAssociation,
         own: SecretKey,
@@ -250,7 +250,7 @@ extension EntryCore {
         return isSigned ? answer : nil
     }
 
-    private func refused(_ association: EntryAssociation, _ refusal: SessionRefusal) {
+    func refused(_ association: EntryAssociation, _ refusal: SessionRefusal) {
         switch association.carrier {
         case .offering:
             self.fail(association, refusal.reason)
@@ -263,225 +263,5 @@ extension EntryCore {
         case .undecided, .plain:
             break
         }
-    }
-
-    // MARK: Sessions
-
-    private func begin(
-        _ association: EntryAssociation,
-        _ offer: EntryOffer,
-        _ acceptance: SessionAcceptance,
-        body: [UInt8],
-        peer: PublicKey,
-        path: PathID
-    ) {
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let key = association.key
-        guard let ownKey = association.ownKey else { return }
-        let link: PeerLink
-        do {
-            link = try PeerLink(
-                peer: peer,
-                ownKey: ownKey,
-                dialect: SessionStateMachine(
-                    role: .client,
-                    configuration: self.sessionConfiguration,
-                    peer: acceptance.parameters,
-                    identity: try self.identity(of: association, acceptance, body: body, peer: peer),
-                    now: Moment.now
-                ),
-                loop: self.loop,
-                metrics: self.metrics,
-                logger: self.logger,
-                owner: PeerLink.Owner(
-                    hear: { bound.value.hear($1, of: key, heard: $2) },
-                    unhear: { bound.value.unhear($1, of: key) },
-                    askPeer: { bound.value.askPeer($0, of: key) },
-                    pathRefused: { bound.value.pathRefused($1, of: key) },
-                    closed: { _, reason in bound.value.sessionClosed(key, reason) }
-                ),
-                connections: { bound.value.sessionConnection($0, of: key) }
-            )
-        } catch {
-            self.metrics.rejected(.invalidAnswer)
-            return
-        }
-        offer.link.offerSettled(offer.outgoing.key)
-        offer.link.abandon()
-        association.carrier = .session(link)
-        association.ownKey = nil
-        // The exit takes all of it or nothing.
-        if let early = offer.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count) {
-            association.earlyBytes = early.bytes.count
-        }
-        self.metrics.sessionsOpened.increment()
-        self.logger.debug("session began", metadata: ["exit": "\(association.address.publicKey.npub)"])
-        self.pin(association.address.publicKey)
-        self.mapRelays(of: association, acceptance, path)
-        for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
-            self.addSessionPath(path, of: association)
-        }
-        self.serveWaiting(of: association)
-    }
-
-    /// Who we are, for an exit that asks.
-    private func identity(
-        of association: EntryAssociation,
-        _ acceptance: SessionAcceptance,
-        body: [UInt8],
-        peer: PublicKey
-    ) throws -> ClientIdentity? {
-        guard acceptance.parameters.wantsIdentity else { return nil }
-        guard let key = self.configuration.identity else {
-            self.logger.warning(
-                "exit asks who is there, and this entry has no identity (--identity)",
-                metadata: ["exit": "\(association.address.publicKey.npub)"]
-            )
-            return nil
-        }
-        return try ClientIdentity(
-            key,
-            exit: association.address.publicKey,
-            client: association.key,
-            fresh: peer,
-            acceptance: body
-        )
-    }
-
-    /// Learns which of the exit's relays ours are: by their URLs, and where those differ by what came through.
-    func mapRelays(of association: EntryAssociation, _ acceptance: SessionAcceptance, _ path: PathID) {
-        let urls = acceptance.relays.map { try? RelayURL($0) }
-        for (index, url) in urls.enumerated() {
-            guard let url else { continue }
-            // The exit may name relays that the name has no room for; they are others' words, and dialled as such.
-            if !association.relays.contains(where: { $0.url == url }),
-                association.relays.count < EntryConfiguration.maximumRelaysPerName
-            {
-                self.addRelay(url, policy: self.namedPolicy, to: association)
-            }
-            if let local = association.relays.firstIndex(where: { $0.url == url }) {
-                association.sessionPaths[PathID(rawValue: local)] = PathID(rawValue: index)
-            }
-        }
-        self.mapRelay(path, to: acceptance.path, of: association)
-    }
-
-    /// An acceptance for path `number` came by our relay `path`.
-    func mapRelay(_ path: PathID, to number: PathID, of association: EntryAssociation) {
-        guard association.sessionPaths[path] == nil, !association.sessionPaths.values.contains(number) else { return }
-        association.sessionPaths[path] = number
-        if association.ready.contains(path) { self.addSessionPath(path, of: association) }
-    }
-
-    func addSessionPath(_ path: PathID, of association: EntryAssociation) {
-        guard case .session(let link) = association.carrier, let number = association.sessionPaths[path],
-            let connection = self.connection(path, of: association.key)
-        else { return }
-        link.addPath(number, PathDescription(url: connection.url, information: connection.information))
-    }
-
-    /// An answer that came inside of the session: an acceptance again, perhaps by another relay.
-    func receiveRepeatedAnswer(_ plaintext: [UInt8], of association: EntryAssociation, path: PathID) {
-        // It came under the session's own keys, so it is the exit's.
-        if case .accepted(let acceptance)? = SessionAnswer(
-            body: Array(plaintext.dropLast(SessionAnswer.signatureLength))
-        ) {
-            let known = association.sessionPaths.count
-            self.mapRelay(path, to: acceptance.path, of: association)
-            // It said nothing new.
-            if association.sessionPaths.count == known { self.metrics.rejected(.duplicate) }
-        }
-    }
-
-    private func localPath(_ number: PathID, of association: EntryAssociation) -> PathID? {
-        association.sessionPaths.first { $0.value == number }?.key
-    }
-
-    func sessionConnection(_ number: PathID, of key: PublicKey) -> RelayConnection? {
-        guard let association = self.associationsByKey[key], let path = self.localPath(number, of: association)
-        else { return nil }
-        return self.connection(path, of: key)
-    }
-
-    private func hear(_ key: PublicKey, of first: PublicKey, heard: @escaping () -> Void) {
-        guard let association = self.associationsByKey[first] else { return }
-        self.register(key, association)
-        let connections = association.relays.compactMap { self.pool?.connection($0) }
-        let barrier = HearingBarrier(
-            connections.count { $0.isOpen },
-            loop: self.loop,
-            completion: heard
-        )
-        for (index, relay) in association.relays.enumerated() {
-            self.subscribe(key, to: relay, PathID(rawValue: index), of: association) { barrier.arrived() }
-        }
-    }
-
-    private func unhear(_ key: PublicKey, of first: PublicKey) {
-        guard let association = self.associationsByKey[first], key != first else { return }
-        self.unregister(key, association)
-    }
-
-    /// Asks the exit's long-term key whether it still has the session.
-    private func askPeer(_ link: PeerLink, of first: PublicKey) {
-        guard let association = self.associationsByKey[first] else { return }
-        let (own, peer) = link.currentKeys
-        let key = Self.makeKey()
-        let plaintext = SessionOffer.plaintext(
-            self.makeTerms(session: peer),
-            key: key,
-            destination: self.destination(of: association),
-            isRepetition: true
-        )
-        association.question = EntryQuestion(key: key, hash: Bytes32.sha256(of: plaintext), own: own)
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        // The secret is not kept for longer than an answer may take.
-        _ = self.loop.scheduleTask(in: self.configuration.session.offerTimeout) {
-            guard let association = bound.value.associationsByKey[first], association.question?.key == key else {
-                return
-            }
-            association.question = nil
-        }
-        let asking = try? PeerLink(
-            peer: association.address.publicKey,
-            ownKey: own,
-            dialect: NIP74Dialect(role: .entry(name: "")),
-            loop: self.loop,
-            metrics: self.metrics,
-            logger: self.logger,
-            connections: { bound.value.connection($0, of: first) }
-        )
-        for path in association.ready { asking?.publish(plaintext, on: path) }
-        association.questions += 1
-        guard association.questions > 1, association.complainedAt.map({ $0 + .minutes(1) <= .now() }) ?? true else {
-            return
-        }
-        association.complainedAt = .now()
-        self.logger.warning(
-            link.dialect.isDeserted
-                ? "exit is gone from its relays; streams wait for it"
-                : "exit is silent; streams wait for it",
-            metadata: [
-                "exit": "\(association.address.publicKey.npub)", "streams": "\(link.streamCount)",
-                "seconds_at_most": "\(self.configuration.session.peerTimeout.nanoseconds / 1_000_000_000)",
-            ]
-        )
-    }
-
-    private func pathRefused(_ number: PathID, of first: PublicKey) {
-        guard let association = self.associationsByKey[first], let path = self.localPath(number, of: association)
-        else { return }
-        self.relayRefused(association.relays[path.rawValue].url)
-    }
-
-    private func sessionClosed(_ first: PublicKey, _ reason: StreamEnd?) {
-        guard let association = self.associationsByKey[first] else { return }
-        self.logger.debug(
-            "session ended",
-            metadata: [
-                "exit": "\(association.address.publicKey.npub)", "reason": "\(reason?.rawValue ?? "complete")",
-            ]
-        )
-        if let reason { self.fail(association, reason) } else { self.forget(association) }
     }
 }

@@ -19,21 +19,21 @@ final class EntryCore {
     let pins: ExitPins
     var gate: EventGate
     private(set) var pool: RelayPool?
-    private var associations: [ExitAddress: EntryAssociation] = [:]
+    var associations: [ExitAddress: EntryAssociation] = [:]
     /// Those that get no new requests.
-    private var retired: [EntryAssociation] = []
-    private(set) var associationsByKey: [PublicKey: EntryAssociation] = [:]
+    var retired: [EntryAssociation] = []
+    var associationsByKey: [PublicKey: EntryAssociation] = [:]
     /// Exits that speak only NIP-74, and until when that is believed.
     var plainExits: [PublicKey: NIODeadline] = [:]
     var directory: ExitDirectory
     var refusedRelays: Set<RelayURL> = []
-    private var nextNumber: UInt64 = 0
+    var nextNumber: UInt64 = 0
     /// Client keys that relays hear already, so that a first request need not wait for a subscription.
-    private var spares: [SecretKey] = []
-    private static let spareKeys = 4
+    var spares: [SecretKey] = []
+    static let spareKeys = 4
     /// When new ones are made after one was used: not while its request is under way.
-    private static let sparesDelay: TimeAmount = .milliseconds(200)
-    private var isStopped = false
+    static let sparesDelay: TimeAmount = .milliseconds(200)
+    var isStopped = false
     /// Addresses of relays that names carry.
     let namedPolicy: DialPolicy
 
@@ -87,18 +87,18 @@ final class EntryCore {
 
     // MARK: Spare keys
 
-    private func makeSpares() {
+    func makeSpares() {
         while self.spares.count < Self.spareKeys { self.spares.append(.generate()) }
         for relay in self.pool?.connections(of: Self.lane) ?? [] { self.hearSpares(on: relay) }
     }
 
-    private func hearSpares(on relay: RelayPool.Key) {
+    func hearSpares(on relay: RelayPool.Key) {
         guard relay.lane == Self.lane, let connection = self.pool?.connection(relay) else { return }
         for spare in self.spares { connection.addRecipient(spare.publicKey, catchesUp: false) {} }
     }
 
     /// A fresh client key, heard already where its exit is, with luck.
-    private func takeSpare(for address: ExitAddress) -> SecretKey {
+    func takeSpare(for address: ExitAddress) -> SecretKey {
         guard address.lane == Self.lane, let spare = self.spares.popLast() else { return .generate() }
         // Relays that have nothing to do with the exit need not know what became of the key.
         for relay in self.pool?.connections(of: Self.lane) ?? [] where !address.relays.contains(relay.url) {
@@ -156,158 +156,6 @@ final class EntryCore {
         self.associationsByKey = [:]
     }
 
-    // MARK: Opening
-
-    /// Opens a stream; the completion gets it as soon as the exit was asked, and the endpoint what follows.
-    ///
-    /// - Parameters:
-    ///   - earlyData: What the client sent already.
-    ///   - onExit: Called with the exit that was chosen for a place on the internet.
-    func open(
-        _ proxied: ProxyRequest,
-        earlyData: [UInt8] = [],
-        endpoint: any StreamEndpoint,
-        onExit: (PublicKey) -> Void = { _ in },
-        completion: @escaping (Result<OpenedStream, EntryError>) -> Void
-    ) {
-        guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
-        let target = proxied.target
-        let name: NostrName
-        let text: String
-        if case .domain(let domain) = target.host, NostrName.looksLikeName(domain) {
-            text = domain
-            do {
-                name = try NostrName(domain)
-            } catch {
-                return completion(.failure(.invalidName(error)))
-            }
-        } else {
-            guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else {
-                return completion(.failure(.clearnet))
-            }
-            guard let exit = self.chooseExit(proxied) else { return completion(.failure(.noPublicExit)) }
-            text = target.hostText
-            name = exit
-            onExit(exit.publicKey)
-        }
-        if !name.ignoredLabels.isEmpty {
-            // Virtual hosts look like this too, so it is no fault.
-            self.logger.debug("labels of the name are no relays", metadata: ["count": "\(name.ignoredLabels.count)"])
-        }
-        let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
-        let relays = named.isEmpty ? self.configuration.relays : named
-        guard !relays.isEmpty else { return completion(.failure(.noRelays)) }
-        let association: EntryAssociation
-        do {
-            association = try self.association(
-                with: ExitAddress(publicKey: name.publicKey, relays: relays, isolation: proxied.isolation),
-                policy: named.isEmpty ? .configured : self.namedPolicy
-            )
-        } catch {
-            return completion(.failure(error))
-        }
-        self.nextNumber += 1
-        let waiting = WaitingRequest(
-            number: self.nextNumber,
-            request: StreamRequest(destination: text, port: target.port),
-            earlyData: earlyData,
-            endpoint: endpoint,
-            completion: completion
-        )
-        association.waiting.append(waiting)
-        self.serveWaiting(of: association)
-        guard association.waiting.contains(where: { $0.number == waiting.number }) else { return }
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let key = association.key
-        let number = waiting.number
-        _ = self.loop.scheduleTask(in: self.configuration.relayPatience) {
-            bound.value.giveUp(number, of: key, onlyIfHopeless: true)
-        }
-        _ = self.loop.scheduleTask(in: self.configuration.relayTimeout) {
-            bound.value.giveUp(number, of: key, onlyIfHopeless: false)
-        }
-    }
-
-    /// The client of a request that may still wait is gone.
-    func cancel(_ endpoint: any StreamEndpoint) {
-        for association in self.all { association.waiting.removeAll { $0.endpoint === endpoint } }
-    }
-
-    private func association(
-        with address: ExitAddress,
-        policy: DialPolicy
-    ) throws(EntryError) -> EntryAssociation {
-        if let association = self.associations[address] {
-            guard let since = association.plainSince, self.configuration.dialectChoice != .nip74,
-                since + self.configuration.plainMemory <= .now()
-            else { return association }
-            // Long enough with plain NIP-74: a session is offered again. Streams under way stay where they are.
-            self.retire(association)
-        }
-        if self.all.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
-        guard self.all.count < self.configuration.maximumExits else { throw .tooManyExits }
-        let association = EntryAssociation(
-            address: address,
-            ownKey: self.takeSpare(for: address),
-            opening: self.opening(with: address.publicKey),
-            gatheringDeadline: .now() + self.configuration.relayGathering
-        )
-        self.serveLater(association.key, after: self.configuration.relayGathering)
-        self.associations[address] = association
-        self.register(association.key, association)
-        for url in address.relays {
-            self.addRelay(url, policy: policy, to: association)
-        }
-        if policy == .configured { self.askForRelayList(of: association) }
-        return association
-    }
-
-    func addRelay(_ url: RelayURL, policy: DialPolicy, to association: EntryAssociation) {
-        let key = RelayPool.Key(url: url, lane: association.address.lane)
-        let path = PathID(rawValue: association.relays.count)
-        guard !association.relays.contains(key),
-            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(url)) != nil
-        else { return }
-        association.relays.append(key)
-        self.hearSpares(on: key)
-        for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
-    }
-
-    /// A relay that only others named learns nobody's lasting key, though it asks.
-    private func authenticationKey(_ url: RelayURL) -> SecretKey {
-        self.configuration.relays.contains(url) ? self.configuration.relayAuthenticationKey ?? .generate() : .generate()
-    }
-
-    /// Hears messages for one of our keys on a relay, now and after each reconnect.
-    func subscribe(
-        _ own: PublicKey,
-        to relay: RelayPool.Key,
-        _ path: PathID,
-        of association: EntryAssociation,
-        onReady: @escaping () -> Void
-    ) {
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let first = association.key
-        // A session sends again what was lost; with NIP-74 it has to be fetched.
-        let catchesUp = if case .session = association.carrier { false } else { true }
-        self.pool?.connection(relay)?.addRecipient(own, catchesUp: catchesUp) {
-            bound.value.pathReady(path, of: first)
-            onReady()
-        }
-    }
-
-    /// Messages for `key` belong to the association.
-    func register(_ key: PublicKey, _ association: EntryAssociation) {
-        association.keys.insert(key)
-        self.associationsByKey[key] = association
-    }
-
-    func unregister(_ key: PublicKey, _ association: EntryAssociation) {
-        association.keys.remove(key)
-        self.associationsByKey[key] = nil
-        for relay in association.relays { self.pool?.connection(relay)?.removeRecipient(key) }
-    }
-
     // MARK: Paths
 
     func connection(_ path: PathID, of clientKey: PublicKey) -> RelayConnection? {
@@ -317,7 +165,7 @@ final class EntryCore {
         return self.pool?.connection(association.relays[path.rawValue])
     }
 
-    private func pathReady(_ path: PathID, of clientKey: PublicKey) {
+    func pathReady(_ path: PathID, of clientKey: PublicKey) {
         // Deferred: readiness may be reported while the relay is being added.
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.loop.execute {
@@ -389,7 +237,7 @@ final class EntryCore {
     }
 
     /// Whether a relay of the exit may still come up without having failed, and is worth waiting for.
-    private func isGathering(_ association: EntryAssociation) -> Bool {
+    func isGathering(_ association: EntryAssociation) -> Bool {
         guard association.gatheringDeadline > .now() else { return false }
         return association.relays.indices.contains { index in
             guard !association.ready.contains(PathID(rawValue: index)) else { return false }
@@ -397,7 +245,7 @@ final class EntryCore {
         }
     }
 
-    private func giveUp(_ number: UInt64, of clientKey: PublicKey, onlyIfHopeless: Bool) {
+    func giveUp(_ number: UInt64, of clientKey: PublicKey, onlyIfHopeless: Bool) {
         guard let association = self.associationsByKey[clientKey],
             let index = association.waiting.firstIndex(where: { $0.number == number })
         else { return }
@@ -413,7 +261,7 @@ final class EntryCore {
 
     // MARK: Relays
 
-    private func receive(_ key: RelayPool.Key, _ received: ReceivedEvent) {
+    func receive(_ key: RelayPool.Key, _ received: ReceivedEvent) {
         let event = received.event
         guard let recipient = self.gate.recipient(of: event) else { return }
         guard let association = self.associationsByKey[recipient],
@@ -439,7 +287,7 @@ final class EntryCore {
         }
     }
 
-    private func relayDown(_ key: RelayPool.Key, _ reason: String) {
+    func relayDown(_ key: RelayPool.Key, _ reason: String) {
         self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
         for association in self.all {
             guard let index = association.relays.firstIndex(of: key) else { continue }
@@ -450,7 +298,7 @@ final class EntryCore {
         }
     }
 
-    private func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
+    func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
         for association in self.all {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             guard let path = self.linkPath(PathID(rawValue: index), of: association) else { continue }
@@ -459,15 +307,15 @@ final class EntryCore {
     }
 
     /// What the association's link calls one of our relays.
-    private func linkPath(_ path: PathID, of association: EntryAssociation) -> PathID? {
+    func linkPath(_ path: PathID, of association: EntryAssociation) -> PathID? {
         if case .session = association.carrier { association.sessionPaths[path] } else { path }
     }
 
     // MARK: Forgetting
 
-    private var all: [EntryAssociation] { Array(self.associations.values) + self.retired }
+    var all: [EntryAssociation] { Array(self.associations.values) + self.retired }
 
-    private func sweepLater() {
+    func sweepLater() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: self.configuration.lingering) {
             guard !bound.value.isStopped else { return }
@@ -477,7 +325,7 @@ final class EntryCore {
     }
 
     /// Forgets exits without streams for `idleTime`, and with them their client keys.
-    private func sweep(after idleTime: TimeAmount) {
+    func sweep(after idleTime: TimeAmount) {
         for association in self.all {
             let idleSince = association.link.map { $0.isIdle ? $0.idleSince : nil } ?? association.startedAt
             guard association.waiting.isEmpty, let idleSince, idleSince + idleTime <= .now() else { continue }

@@ -192,6 +192,42 @@ public final class EntryService: Sendable {
         try await ended.futureResult.get()
     }
 
+    /// Opens a stream and closes it again. Returns how long that took, from asking to the exit's word that its target is
+    /// connected.
+    ///
+    /// - Throws: ``StreamFailure`` if it cannot be opened.
+    public func probe(_ target: TargetAddress) async throws -> TimeAmount {
+        let core = self.core
+        let logger = self.logger
+        let result = self.loop.makePromise(of: TimeAmount.self)
+        self.loop.execute {
+            let startedAt = NIODeadline.now()
+            let holder = ProbeHolder()
+            let opening = StreamOpening(
+                ProxyRequest(target, credentials: nil),
+                core: core.value,
+                logger: logger,
+                onOpened: {
+                    holder.opening?.abandon()
+                    holder.opening = nil
+                    result.succeed(NIODeadline.now() - startedAt)
+                },
+                onFailed: {
+                    holder.opening = nil
+                    result.fail(StreamFailure(hop: $0.hop, reason: $0.text))
+                }
+            )
+            holder.opening = opening
+            opening.start()
+        }
+        return try await result.futureResult.get()
+    }
+
+    /// Keeps a probe until it is answered.
+    private final class ProbeHolder {
+        var opening: StreamOpening?
+    }
+
     /// Stops listening, lets streams finish for up to `patience`, then tells the exits and closes everything.
     public func stop(patience: TimeAmount = .zero) async throws {
         for listener in self.listeners { try? await listener.close() }

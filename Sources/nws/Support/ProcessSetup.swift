@@ -116,9 +116,13 @@ enum ProcessSetup {
                 return false
             }
             group.addTask {
+                let manager = ServiceManager()
+                // Twice as often as asked for.
+                let interval = manager?.watchdogInterval.map { min($0 / 2, Self.watchInterval) } ?? Self.watchInterval
                 while true {
-                    try await Task.sleep(for: Self.watchInterval)
+                    try await Task.sleep(for: interval)
                     await reload(false)
+                    if manager?.watchdogInterval != nil, try await Self.loopsAnswer() { manager?.alive() }
                 }
             }
             while let wasSignal = try await group.next() {
@@ -133,6 +137,12 @@ enum ProcessSetup {
             try? await stop()
             endProcess(0)
         }
+    }
+
+    /// Whether the event loops still do what they are given; waits until they do.
+    private static func loopsAnswer() async throws -> Bool {
+        for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await loop.submit {}.get() }
+        return true
     }
 
     /// What a failure to bind means for the exit status.

@@ -88,6 +88,7 @@ extension RoleCommand {
                     )
                 }
             } stop: {
+                ServiceManager()?.stopping()
                 guard let current = running.withLock({ $0 }) else { return }
                 let patience = TimeAmount.seconds(Int64(self.common.shutdownTimeout))
                 try await Self.stop(current, patience: patience, logger: logger)
@@ -105,6 +106,7 @@ extension RoleCommand {
     ) async throws {
         guard let pages else {
             try await self.start(configuration, logger: logger, running: onStart)
+            ServiceManager()?.ready()
             return
         }
         let (started, starts) = AsyncStream<Running>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -120,6 +122,7 @@ extension RoleCommand {
                     onStart(service)
                     starts.yield(service)
                 }
+                ServiceManager()?.ready()
             }
             try await group.waitForAll()
         }

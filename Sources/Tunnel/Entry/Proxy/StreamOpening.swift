@@ -58,7 +58,9 @@ final class StreamOpening: StreamEndpoint {
     /// - Parameter earlyData: What the client sent already.
     func start(earlyData: [UInt8] = []) {
         self.earlyData = earlyData
-        self.core.open(self.request, earlyData: earlyData, endpoint: self, onExit: { self.exit = $0 }) { result in
+        self.core.open(self.request, earlyData: earlyData, endpoint: self) {
+            self.exit = $0
+        } completion: { result in
             switch result {
             case .success(let stream):
                 self.stream = stream

@@ -1,0 +1,167 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Requests for streams, and the exits that they lead to.
+extension EntryCore {
+    // MARK: Opening
+
+    /// Opens a stream; the completion gets it as soon as the exit was asked, and the endpoint what follows.
+    ///
+    /// - Parameters:
+    ///   - earlyData: What the client sent already.
+    ///   - onExit: Called with the exit that was chosen for a place on the internet.
+    func open(
+        _ proxied: ProxyRequest,
+        earlyData: [UInt8] = [],
+        endpoint: any StreamEndpoint,
+        onExit: (PublicKey) -> Void = { _ in },
+        completion: @escaping (Result<OpenedStream, EntryError>) -> Void
+    ) {
+        guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
+        let target = proxied.target
+        let name: NostrName
+        let text: String
+        if case .domain(let domain) = target.host, NostrName.looksLikeName(domain) {
+            text = domain
+            do {
+                name = try NostrName(domain)
+            } catch {
+                return completion(.failure(.invalidName(error)))
+            }
+        } else {
+            guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else {
+                return completion(.failure(.clearnet))
+            }
+            guard let exit = self.chooseExit(proxied) else { return completion(.failure(.noPublicExit)) }
+            text = target.hostText
+            name = exit
+            onExit(exit.publicKey)
+        }
+        if !name.ignoredLabels.isEmpty {
+            // Virtual hosts look like this too, so it is no fault.
+            self.logger.debug("labels of the name are no relays", metadata: ["count": "\(name.ignoredLabels.count)"])
+        }
+        let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+        let relays = named.isEmpty ? self.configuration.relays : named
+        guard !relays.isEmpty else { return completion(.failure(.noRelays)) }
+        let association: EntryAssociation
+        do {
+            association = try self.association(
+                with: ExitAddress(publicKey: name.publicKey, relays: relays, isolation: proxied.isolation),
+                policy: named.isEmpty ? .configured : self.namedPolicy
+            )
+        } catch {
+            return completion(.failure(error))
+        }
+        self.nextNumber += 1
+        let waiting = WaitingRequest(
+            number: self.nextNumber,
+            request: StreamRequest(destination: text, port: target.port),
+            earlyData: earlyData,
+            endpoint: endpoint,
+            completion: completion
+        )
+        association.waiting.append(waiting)
+        self.serveWaiting(of: association)
+        guard association.waiting.contains(where: { $0.number == waiting.number }) else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let key = association.key
+        let number = waiting.number
+        _ = self.loop.scheduleTask(in: self.configuration.relayPatience) {
+            bound.value.giveUp(number, of: key, onlyIfHopeless: true)
+        }
+        _ = self.loop.scheduleTask(in: self.configuration.relayTimeout) {
+            bound.value.giveUp(number, of: key, onlyIfHopeless: false)
+        }
+    }
+
+    /// The client of a request that may still wait is gone.
+    func cancel(_ endpoint: any StreamEndpoint) {
+        for association in self.all { association.waiting.removeAll { $0.endpoint === endpoint } }
+    }
+
+    func association(
+        with address: ExitAddress,
+        policy: DialPolicy
+    ) throws(EntryError) -> EntryAssociation {
+        if let association = self.associations[address] {
+            guard let since = association.plainSince, self.configuration.dialectChoice != .nip74,
+                since + self.configuration.plainMemory <= .now()
+            else { return association }
+            // Long enough with plain NIP-74: a session is offered again. Streams under way stay where they are.
+            self.retire(association)
+        }
+        if self.all.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
+        guard self.all.count < self.configuration.maximumExits else { throw .tooManyExits }
+        let association = EntryAssociation(
+            address: address,
+            ownKey: self.takeSpare(for: address),
+            opening: self.opening(with: address.publicKey),
+            gatheringDeadline: .now() + self.configuration.relayGathering
+        )
+        self.serveLater(association.key, after: self.configuration.relayGathering)
+        self.associations[address] = association
+        self.register(association.key, association)
+        for url in address.relays {
+            self.addRelay(url, policy: policy, to: association)
+        }
+        if policy == .configured { self.askForRelayList(of: association) }
+        return association
+    }
+
+    func addRelay(_ url: RelayURL, policy: DialPolicy, to association: EntryAssociation) {
+        let key = RelayPool.Key(url: url, lane: association.address.lane)
+        let path = PathID(rawValue: association.relays.count)
+        guard !association.relays.contains(key),
+            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(url)) != nil
+        else { return }
+        association.relays.append(key)
+        self.hearSpares(on: key)
+        for own in association.keys { self.subscribe(own, to: key, path, of: association) {} }
+    }
+
+    /// A relay that only others named learns nobody's lasting key, though it asks.
+    func authenticationKey(_ url: RelayURL) -> SecretKey {
+        self.configuration.relays.contains(url) ? self.configuration.relayAuthenticationKey ?? .generate() : .generate()
+    }
+
+    /// Hears messages for one of our keys on a relay, now and after each reconnect.
+    func subscribe(
+        _ own: PublicKey,
+        to relay: RelayPool.Key,
+        _ path: PathID,
+        of association: EntryAssociation,
+        onReady: @escaping () -> Void
+    ) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let first = association.key
+        // A session sends again what was lost; with NIP-74 it has to be fetched.
+        let catchesUp = if case .session = association.carrier { false } else { true }
+        self.pool?.connection(relay)?.addRecipient(own, catchesUp: catchesUp) {
+            bound.value.pathReady(path, of: first)
+            onReady()
+        }
+    }
+
+    /// Messages for `key` belong to the association.
+    func register(_ key: PublicKey, _ association: EntryAssociation) {
+        association.keys.insert(key)
+        self.associationsByKey[key] = association
+    }
+
+    func unregister(_ key: PublicKey, _ association: EntryAssociation) {
+        association.keys.remove(key)
+        self.associationsByKey[key] = nil
+        for relay in association.relays { self.pool?.connection(relay)?.removeRecipient(key) }
+    }
+}

@@ -1,0 +1,206 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Streams: who may have which, and their connections to services and the internet.
+extension ExitCore {
+    // MARK: Streams
+
+    /// Whether a CONNECT of NIP-74 may be dialled: never twice, and not where only sessions are served.
+    func admit(_ connect: StreamRequest.Connect, of link: PeerLink) -> StreamEnd? {
+        self.sessions?.offerBecamePlain(link.peer, connect.key)
+        // Plain NIP-74 has no identities, so it would walk around the list.
+        guard self.configuration.dialectChoice != .session, self.configuration.access == nil else {
+            if self.complaints.take(at: .now()) {
+                self.logger.warning(
+                    "a client speaks plain NIP-74, which this exit does not serve (--dialect session, --allow)",
+                    metadata: ["peer": "\(link.peer)"]
+                )
+            }
+            return .notAllowed
+        }
+        let now = Moment.now.seconds
+        guard
+            self.replays.admit(client: link.peer, key: connect.key, createdAt: connect.createdAt, now: now)
+        else {
+            self.metrics.reported(.replayedConnect)
+            if self.replays.hasFailed || self.replays.isFull, self.complaints.take(at: .now()) {
+                self.logger.error(
+                    self.replays.isFull
+                        ? "too many plain NIP-74 requests at once to remember them all; more are refused for some minutes"
+                        : "cannot write down which plain NIP-74 requests were served, so none are: is the disk full?"
+                )
+            }
+            return .replayed
+        }
+        return nil
+    }
+
+    /// Connects a stream to the service on its port, whatever destination it names.
+    func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
+        guard !self.isDraining else { return .refused(.shuttingDown) }
+        if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
+        if self.configuration.access != nil, self.sessions?.mayOpen(request.port, link) != true {
+            // The same for everybody who may not, and for what there is and what there is not.
+            self.metrics.streamsForbidden.increment()
+            if self.complaints.take(at: .now()) {
+                self.logger.info(
+                    "stream refused: not allowed",
+                    metadata: [
+                        "identity": "\(link.identity?.npub ?? "none")", "peer": "\(link.peer)",
+                        "port": "\(request.port ?? 0)",
+                    ]
+                )
+            }
+            return .refused(.notAllowed)
+        }
+        guard let place = self.place(of: request, link) else { return .refused(.refused) }
+        var throttles: [Throttle] = []
+        if case .clearnet = place {
+            guard let granted = self.usage.begin(link.identity ?? link.peer, at: .now()) else {
+                self.metrics.reported(.tooManyStreams)
+                return .refused(.tooManyStreams)
+            }
+            throttles = granted
+        }
+        let answer = self.connect(link, id, request, to: place, throttles)
+        if case .clearnet = place, case .refused = answer { self.usage.end(link.identity ?? link.peer, at: .now()) }
+        return answer
+    }
+
+    /// Where a stream goes: to a service, or to a place on the internet. Nil, and a line of log, if there is neither.
+    func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
+        if self.configuration.policy != nil, let target = ClearnetTarget(request) { return .clearnet(target) }
+        if let backend = self.configuration.services.backend(for: request.port) {
+            return .service(backend, tls: self.configuration.services.endsTLS(request.port) ? self.tls : nil)
+        }
+        if self.complaints.take(at: .now()) {
+            self.logger.info(
+                "stream refused: no service on that port",
+                metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
+            )
+        }
+        return nil
+    }
+
+    /// What a stream is connected to.
+    enum Place: CustomStringConvertible {
+        case service(Backend, tls: TLSTerminator?)
+        case clearnet(ClearnetTarget)
+
+        var description: String {
+            switch self {
+            case .service(let backend, _): "\(backend)"
+            // Where strangers go is theirs to know.
+            case .clearnet: "clearnet"
+            }
+        }
+    }
+
+    func connect(
+        _ link: PeerLink,
+        _ id: StreamID,
+        _ request: StreamRequest,
+        to place: Place,
+        _ throttles: [Throttle]
+    ) -> PeerLink.IncomingAnswer {
+        let isPlain = request.connect != nil
+        guard !self.isStopped, self.hasRoom(isPlain: isPlain, link) else {
+            self.metrics.reported(.tooManyStreams)
+            self.logger.debug("stream refused: too many", metadata: ["peer": "\(link.peer)"])
+            return .refused(.tooManyStreams)
+        }
+        let number = self.withStreams(isPlain) { $0.begin() }
+        let startedAt = NIODeadline.now()
+        let logger = self.logger
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let boundLink = NIOLoopBound(link, eventLoop: self.loop)
+        let peer = link.peer
+        let client = link.identity ?? link.peer
+        let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
+            bound.value.withStreams(isPlain) { $0.end(number) }
+            if case .clearnet = place { bound.value.usage.end(client, at: .now()) }
+            logger.info(
+                "stream ended",
+                metadata: [
+                    "peer": "\(peer)", "backend": "\(place)", "sent": "\(sent)",
+                    "received": "\(received)",
+                    "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
+                    "reason": "\(reason?.rawValue ?? "complete")",
+                ]
+            )
+        }
+        splice.throttles = throttles
+        self.withStreams(isPlain) { $0.note(number, splice) }
+        let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
+        self.withStreams(isPlain) { $0.dials += 1 }
+        // Not at once: a dial may fail at once, and the link must know the endpoint by then.
+        self.loop.flatSubmit {
+            bound.value.dial(place, boundSplice)
+        }.whenComplete { result in
+            bound.value.withStreams(isPlain) { $0.dials -= 1 }
+            switch result {
+            case .success(let channel):
+                // The stream may have ended meanwhile.
+                guard !boundSplice.value.isOver else {
+                    channel.close(promise: nil)
+                    return
+                }
+                logger.debug("stream connected", metadata: ["peer": "\(peer)"])
+                boundLink.value.connected(id)
+            case .failure(let error):
+                let end = BackendDialer.end(for: error)
+                bound.value.dialFailed(place, end, error)
+                boundSplice.value.fail(end)
+            }
+        }
+        return .accepted(splice)
+    }
+
+    func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
+        switch place {
+        case .service(let backend, let tls): self.dialer.dial(backend, tls: tls, splice: splice)
+        case .clearnet(let target):
+            self.dialer.dial(target, policy: self.configuration.policy ?? ExitPolicy(ports: []), splice: splice)
+        }
+    }
+
+    func dialFailed(_ place: Place, _ end: StreamEnd, _ error: any Error) {
+        switch place {
+        case .service(let backend, _):
+            guard self.complaints.take(at: .now()) else { return }
+            self.logger.warning(
+                "cannot reach the backend",
+                metadata: ["backend": "\(backend)", "error": "\(error)"]
+            )
+        case .clearnet:
+            if end == .notAllowed { self.metrics.streamsForbidden.increment() }
+            self.logger.debug("cannot reach a clearnet target", metadata: ["reason": "\(end.rawValue)"])
+        }
+    }
+
+    func withStreams<Result>(_ isPlain: Bool, _ body: (inout ExitStreams) -> Result) -> Result {
+        isPlain ? body(&self.plainStreams) : body(&self.sessionStreams)
+    }
+
+    func hasRoom(isPlain: Bool, _ link: PeerLink) -> Bool {
+        guard isPlain else {
+            return self.sessionStreams.hasRoom(beside: link.streamCount, of: self.sessions?.count ?? 1)
+        }
+        if self.plainStreams.isFull {
+            // Its end is told to this exit, so not from inside.
+            let silent = self.plainStreams.takeSilent(olderThan: self.configuration.silentStreamAge)
+            silent?.evict()
+        }
+        return !self.plainStreams.isFull
+    }
+}

@@ -1,0 +1,111 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Who a session is with, what it may, and how much it holds.
+extension ExitSessions {
+    // MARK: Identities
+
+    func identify(_ link: PeerLink, _ identity: ClientIdentity) -> PublicKey? {
+        guard let session = self.session(of: link) else { return nil }
+        let isProven = identity.isProven(
+            exit: self.configuration.secretKey.publicKey,
+            client: session.offer.client,
+            fresh: session.fresh,
+            acceptanceHashes: session.acceptanceHashes
+        )
+        return isProven ? identity.publicKey : nil
+    }
+
+    /// Whether the client of a session may open the service at a port.
+    func mayOpen(_ port: UInt16?, _ link: PeerLink) -> Bool {
+        guard let access = self.configuration.access else { return true }
+        guard access.allows(link.identity, port: port, at: Moment.now.seconds) else { return false }
+        if let port { self.session(of: link)?.usedPorts.insert(port) }
+        return true
+    }
+
+    func endAll(_ reason: StreamEnd) {
+        for session in self.sessions {
+            session.link.close(reason)
+            self.forget(session)
+        }
+    }
+
+    /// Takes another list, and ends the sessions of those who lost what they use.
+    func update(_ configuration: ExitConfiguration) {
+        let becomesPrivate = self.configuration.access == nil && configuration.access != nil
+        self.configuration.access = configuration.access
+        // Nobody who came before the list was asked who it is.
+        if becomesPrivate { self.endAll(.notAllowed) } else { self.enforceAccess() }
+    }
+
+    /// Keeps what all sessions hold within its limit.
+    func enforceMemoryLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: .seconds(1)) {
+            guard !bound.value.isStopped else { return }
+            bound.value.enforceMemory()
+            bound.value.enforceMemoryLater()
+        }
+    }
+
+    func enforceMemory() {
+        guard self.sessionCount > 0 else { return }
+        var holders = self.sessions.map { ($0, $0.link.dialect.heldBytes) }.sorted { $0.1 < $1.1 }
+        var total = holders.reduce(0) { $0 + $1.1 }
+        while total > self.configuration.maximumHeldBytes, let (session, held) = holders.popLast(), held > 0 {
+            self.logger.warning(
+                "session ended: its streams hold too much that services do not take",
+                metadata: ["peer": "\(session.offer.client)", "bytes": "\(held)"]
+            )
+            total -= held
+            session.link.close(.readerTooSlow)
+        }
+    }
+
+    /// Ends the sessions of clients whose permission is gone or over.
+    func enforceAccess() {
+        guard let access = self.configuration.access else { return }
+        let now = Moment.now.seconds
+        for session in self.sessions where session.isEstablished {
+            guard !session.usedPorts.allSatisfy({ access.allows(session.link.identity, port: $0, at: now) }) else {
+                continue
+            }
+            self.logger.info("client is not allowed any more", metadata: ["peer": "\(session.offer.client)"])
+            session.link.close(.notAllowed)
+        }
+    }
+
+    // MARK: Links of NIP-74 that hold an offer
+
+    /// The link by which a client offered a session that waits.
+    func heldLink(of client: PublicKey) -> PeerLink? {
+        self.waiting.first { $0.offer.client == client }?.offering
+    }
+
+    /// Keeps a link with its offer's session. False if there is none.
+    func hold(_ link: PeerLink) -> Bool {
+        guard let session = self.waiting.last(where: { $0.offer.client == link.peer }) else { return false }
+        session.offering = link
+        return true
+    }
+
+    /// The link has streams, and is kept for their sake.
+    func release(_ link: PeerLink) {
+        for session in self.waiting where session.offering === link { session.offering = nil }
+    }
+
+    func forHeldLinks(_ body: (PeerLink) -> Void) {
+        for session in self.waiting { if let link = session.offering { body(link) } }
+    }
+}

@@ -1,0 +1,93 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOCore
+import Nostr
+import Tunnel
+import TunnelProtocol
+
+/// `nws ping`
+struct PingCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ping",
+        abstract: "Measure the way to an exit: each relay, and the service behind it.",
+        discussion: """
+            Opens a stream to the service and closes it again, some times. Prints how long the exit took to connect \
+            the service, what it speaks, and for each relay the round trip and what was lost. Ends with 1 if no \
+            stream could be opened.
+            """
+    )
+
+    @Argument(
+        help: ArgumentHelp("A .nostr name, npub or nprofile, with a port if it is not 80.", valueName: "name[:port]")
+    )
+    var target: String
+
+    @Option(help: ArgumentHelp("How often.", valueName: "count"))
+    var count = 5
+
+    @OptionGroup var entry: EntryOptions
+
+    @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
+    var logLevel: CommonOptions.LogLevel = .error
+
+    /// Between two tries.
+    private static let pause: Duration = .milliseconds(200)
+
+    func validate() throws {
+        guard (1...1_000).contains(self.count) else { throw ValidationError("--count must be between 1 and 1000.") }
+    }
+
+    func run() async throws {
+        try await reportingErrors {
+            var logger = Logger(label: "nws.ping") { _ in ConsoleLogHandler(format: .text) }
+            logger.logLevel = self.logLevel.level
+            var configuration = try self.entry.configuration(Settings(), logger: logger)
+            configuration.servesProxy = false
+            let text = self.target.contains(":") ? self.target : "\(self.target):80"
+            let target = try TargetAddress(text, source: self.target)
+            let service = try await EntryOptions.start(configuration, logger: logger)
+            var times: [Double] = []
+            for number in 1...self.count {
+                do {
+                    let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
+                    times.append(time)
+                    Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (new session)" : "")")
+                } catch let failure as StreamFailure where failure.hop == "name" {
+                    // It will not become better.
+                    throw CommandError.failure("\(failure)")
+                } catch let failure as StreamFailure {
+                    Console.line("failed: \(failure)")
+                }
+                if number < self.count { try await Task.sleep(for: Self.pause) }
+            }
+            let status = try await service.status()
+            for relay in status.relays { Console.line(Self.line(relay)) }
+            if let peer = status.peers.first { Console.line("speaks: \(peer.isSession ? "session" : "nip74")") }
+            if !times.isEmpty {
+                let sorted = times.sorted()
+                Console.line(
+                    "opened: \(times.count) of \(self.count), min \(Self.milliseconds(sorted[0])), median \(Self.milliseconds(sorted[sorted.count / 2])), max \(Self.milliseconds(sorted[sorted.count - 1]))"
+                )
+            }
+            try await service.stop()
+            guard !times.isEmpty else { throw CommandError.failure("no stream could be opened") }
+        }
+    }
+
+    private static func line(_ relay: TunnelStatus.Relay) -> String {
+        guard relay.isUp else { return "relay: \(relay.url) down: \(relay.error ?? "connecting")" }
+        let trip = relay.roundTrip.map { "round trip \(Self.milliseconds($0))" } ?? "not used"
+        let loss =
+            relay.sentPackets > 0
+            ? ", lost \(relay.lostPackets) of \(relay.sentPackets) packets" : ""
+        return "relay: \(relay.url) \(trip)\(loss)"
+    }
+
+    private static func milliseconds(_ value: Double) -> String { String(format: "%.1f ms", value) }
+}
