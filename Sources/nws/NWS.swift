@@ -24,7 +24,7 @@ struct NWS: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RelayCommand.self, ExitCommand.self, EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
-            PingCommand.self,
+            PingCommand.self, DoctorCommand.self,
             StatusCommand.self, CertCommand.self, ExitsCommand.self,
             KeyCommand.self, NameCommand.self,
             PinsCommand.self,

@@ -1,0 +1,157 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOPosix
+import Nostr
+import NostrClient
+import NostrCrypto
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// `nws doctor`
+struct DoctorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Look for what is in the way: this machine, keys, relays.",
+        discussion: """
+            Each line begins with ok, warn or FAIL; what is wrong says what to do about it. Relays are tried with \
+            messages to a throwaway key. Ends with 1 if something failed.
+            """
+    )
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Relay to try; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+    )
+    var relay: [String] = []
+
+    @Option(help: ArgumentHelp("Key file to look at; by default the one in the state folder.", valueName: "file"))
+    var keyFile: String?
+
+    @OptionGroup var relayClient: RelayClientOptions
+
+    private enum Verdict: String {
+        case good = "ok  "
+        case doubtful = "warn"
+        case bad = "FAIL"
+    }
+
+    /// Fewer open files than this are few for an exit or a relay.
+    private static let fewDescriptors: UInt = 4_096
+
+    func run() async throws {
+        try await reportingErrors {
+            let settings = try Settings()
+            var verdicts = [Self.machine(), self.key()]
+            let relays = try settings.relays(self.relay)
+            if relays.isEmpty {
+                verdicts.append(
+                    Self.say(.doubtful, "relays: none given, so none was tried (--relay URL, NOSTR_RELAYS)")
+                )
+            }
+            for url in relays { verdicts.append(try await self.examine(url)) }
+            guard !verdicts.contains(.bad) else { throw CommandError.failure("something is in the way, see above") }
+        }
+    }
+
+    private static func say(_ verdict: Verdict, _ text: String) -> Verdict {
+        Console.line("\(verdict.rawValue)  \(text)")
+        return verdict
+    }
+
+    private static func machine() -> Verdict {
+        ProcessSetup.raiseFileLimit()
+        var limit = rlimit()
+        #if canImport(Glibc)
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        #else
+        let resource = RLIMIT_NOFILE
+        #endif
+        guard unsafe getrlimit(resource, &limit) == 0 else {
+            return Self.say(.doubtful, "open files: the limit cannot be read")
+        }
+        let count = UInt(limit.rlim_cur)
+        return count < Self.fewDescriptors
+            ? Self.say(
+                .doubtful,
+                "open files: \(count) at most, one for each stream; raise it (ulimit -n, LimitNOFILE=)"
+            )
+            : Self.say(.good, "open files: \(count)")
+    }
+
+    private func key() -> Verdict {
+        let file = self.keyFile.map(KeyFile.init) ?? .stateFile()
+        guard file.exists else {
+            return self.keyFile == nil
+                ? Self.say(.good, "key: none yet; an exit makes one on its first start")
+                : Self.say(
+                    .bad,
+                    "key: \(file.path) is not there; make it with: nws key generate --key-file '\(file.path)'"
+                )
+        }
+        do {
+            return Self.say(.good, "key: \(try file.read().publicKey.npub)")
+        } catch {
+            return Self.say(.bad, "key: \(error)")
+        }
+    }
+
+    private func examine(_ url: RelayURL) async throws -> Verdict {
+        var logger = Logger(label: "nws.doctor") { _ in ConsoleLogHandler(format: .text) }
+        logger.logLevel = .critical
+        let finding = try await RelayExamination.examine(
+            url,
+            configuration: self.relayClient.configuration(),
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: logger
+        )
+        if let error = finding.connectionError {
+            return Self.say(.bad, "\(url): no connection: \(error); check its address, and the network of this machine")
+        }
+        let software = [finding.information.software, finding.information.version].compactMap { $0 }.joined(
+            separator: " "
+        )
+        let named = software.isEmpty ? "" : " (\(software.prefix(80)))"
+        if let refusal = finding.refusal, finding.roundTrip == nil {
+            return Self.say(.bad, "\(url)\(named): takes no messages: \(refusal); \(Self.advice(refusal))")
+        }
+        guard let roundTrip = finding.roundTrip else {
+            return Self.say(
+                .bad,
+                "\(url)\(named): takes a message and does not deliver it; it may not carry ephemeral events, use another"
+            )
+        }
+        let trip = String(format: "round trip %.1f ms", roundTrip)
+        guard finding.carriesFullPackets else {
+            let why = finding.refusal.map { ": \($0)" } ?? ""
+            return Self.say(
+                .doubtful,
+                "\(url)\(named): \(trip), but no full packets (55 kB)\(why); it carries sessions more slowly, or not at all"
+            )
+        }
+        return Self.say(.good, "\(url)\(named): \(trip), full packets")
+    }
+
+    private static func advice(_ reason: ReasonText) -> String {
+        switch reason.prefix {
+        case .invalid where reason.text.contains("created"), .invalid where reason.text.contains("date"):
+            "set this machine's clock"
+        case .authRequired, .restricted, .blocked:
+            "it admits only keys that it knows (--auth-key), use another if yours is none"
+        case .pow: "it wants proof of work, which tunnels cannot afford; use another"
+        case .rateLimited: "wait, or use another"
+        case .duplicate, .mute, .invalid, .error, nil: "use another"
+        }
+    }
+}
