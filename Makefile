@@ -22,8 +22,14 @@ demo: ## Relay, exit, entry and a small service; fetches a page through them (ON
 	@scripts/install-dependencies run
 	@scripts/demo
 
-install: ## Install .build/release/nws, unit files and examples below PREFIX (after make release)
+install: ## Install the program, manual, completions, unit files and examples below PREFIX (after make release)
 	install -D -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
+	mkdir -p $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	.build/release/nws manual > $(DESTDIR)$(PREFIX)/share/man/man1/nws.1
+	.build/release/nws --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
+	.build/release/nws --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
+	.build/release/nws --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nws.fish
 	for role in exit entry relay; do \
 	  install -D -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
 	  mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system; \

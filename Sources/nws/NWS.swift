@@ -28,7 +28,7 @@ struct NWS: AsyncParsableCommand {
             StatusCommand.self, CertCommand.self, ExitsCommand.self,
             KeyCommand.self, NameCommand.self,
             PinsCommand.self,
-            DemoServiceCommand.self,
+            DemoServiceCommand.self, ManualCommand.self,
         ]
     )
 

@@ -3,6 +3,7 @@
 """What operators install: examples, unit files, and what the service manager is told."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,6 +74,18 @@ def test_install(sandbox):
         ["make", "-C", REPOSITORY, "install", f"DESTDIR={root}", "PREFIX=/usr"], check=True, capture_output=True
     )
     assert (root / "usr/bin/nws").stat().st_mode & 0o777 == 0o755
+    manual = (root / "usr/share/man/man1/nws.1").read_text()
+    assert ".SS nws exit" in manual and "NWS_MAX_STREAMS" in manual
+    if shutil.which("groff"):
+        shown = subprocess.run(
+            ["groff", "-K", "utf8", "-man", "-Tutf8", "-ww", root / "usr/share/man/man1/nws.1"], capture_output=True, text=True, check=True
+        )
+        assert not shown.stderr
+    completions = (root / "usr/share/bash-completion/completions/nws").read_text()
+    assert "--max-streams" in completions
+    subprocess.run(["bash", "-n"], input=completions, text=True, check=True)
+    assert (root / "usr/share/zsh/site-functions/_nws").exists()
+    assert (root / "usr/share/fish/vendor_completions.d/nws.fish").exists()
     for role in ROLES:
         assert "/usr/bin/nws" in (root / f"usr/lib/systemd/system/nws-{role}.service").read_text()
         assert (root / f"usr/share/doc/nws/examples/{role}.yaml").exists()
