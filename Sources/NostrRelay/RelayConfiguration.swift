@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+public import HTTPTransport
 public import Nostr
 
 /// What a relay accepts, holds and says of itself.
@@ -16,6 +17,10 @@ public struct RelayConfiguration: Sendable {
     /// For people (NIP-11).
     public var summary = "A Nostr relay for tunnels"
     public var limits = RelayLimits()
+    /// Certificate and key; nil for `ws://`, behind a proxy that ends TLS for instance.
+    public var tls: ServerTLS?
+    /// The address by which clients know the relay, where that is another than it sees itself (NIP-42).
+    public var publicURL: RelayURL?
     /// Nil: every kind. ``tunnelKinds`` for a relay that carries tunnels and nothing else.
     public var acceptedKinds: Set<EventKind>?
 

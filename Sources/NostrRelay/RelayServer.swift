@@ -19,11 +19,20 @@ public final class RelayServer: Sendable {
     public let localAddress: SocketAddress
     public let url: String
 
-    private init(server: HTTPServer) {
+    private let tls: ServerTLS?
+
+    private init(server: HTTPServer, _ configuration: RelayConfiguration) {
         self.server = server
+        self.tls = configuration.tls
         self.localAddress = server.localAddress
         let host = server.localAddress.ipAddress ?? "127.0.0.1"
-        self.url = "ws://\(host.contains(":") ? "[\(host)]" : host):\(server.localAddress.port ?? 0)"
+        let own = "\(configuration.tls == nil ? "ws" : "wss")://\(host.contains(":") ? "[\(host)]" : host):\(server.localAddress.port ?? 0)"
+        self.url = configuration.publicURL?.text ?? own
+    }
+
+    /// Takes a renewed certificate for new connections.
+    public func update(_ configuration: RelayConfiguration) {
+        if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
     }
 
     /// Binds and serves on the loops of `group`.
@@ -37,6 +46,7 @@ public final class RelayServer: Sendable {
         let metrics = RelayMetrics()
         let hub = RelayHub(limits: configuration.limits, metrics: metrics)
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
+        http.tls = configuration.tls
         http.maximumConnections = configuration.limits.connections
         http.maximumConnectionsPerAddress = configuration.limits.connectionsPerAddress
         http.webSocket.maximumMessageLength = configuration.limits.messageLength
@@ -52,7 +62,7 @@ public final class RelayServer: Sendable {
                 Self.accept(request, channel, configuration, hub: hub, metrics: metrics, logger: logger)
             }
         )
-        return RelayServer(server: server)
+        return RelayServer(server: server, configuration)
     }
 
     private static func accept(
@@ -76,7 +86,7 @@ public final class RelayServer: Sendable {
                 metrics: metrics,
                 clock: .system,
                 outbox: outbox,
-                host: request.head.headers.first(name: "Host") ?? "",
+                host: configuration.publicURL?.authority ?? request.head.headers.first(name: "Host") ?? "",
                 logger: logger
             ),
             eventLoop: channel.eventLoop

@@ -18,6 +18,8 @@ public final class HTTPServer: Sendable {
         public var host: String
         /// 0 takes a free one.
         public var port: Int
+        /// Certificate and key; nil for plain HTTP.
+        public var tls: ServerTLS?
         /// Most connections at once; more are closed at once.
         public var maximumConnections = 10_000
         /// Most connections at once from one address other than loopback.
@@ -103,6 +105,9 @@ public final class HTTPServer: Sendable {
                 let address = channel.remoteAddress
                 channel.closeFuture.whenComplete { _ in connections.release(address) }
                 return channel.eventLoop.makeCompletedFuture {
+                    if let tls = configuration.tls {
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler())
+                    }
                     try Self.configure(channel, configuration, route: route, upgrade: upgrade)
                 }
             }

@@ -4,9 +4,12 @@
 //
 
 import ArgumentParser
+import Foundation
+import HTTPTransport
 import Logging
 import NIOCore
 import NIOPosix
+import Nostr
 import NostrRelay
 import Observability
 import Synchronization
@@ -24,6 +27,25 @@ struct RelayCommand: RoleCommand {
 
     @Option(help: "Address and port to listen on; port 0 takes a free one.")
     var listen = "127.0.0.1:7777"
+
+    @Option(
+        help: ArgumentHelp(
+            "PEM file with the relay's certificate and chain, for wss://; read again when it is renewed.",
+            valueName: "file"
+        )
+    )
+    var tlsCert: String?
+
+    @Option(help: ArgumentHelp("PEM file with the certificate's key.", valueName: "file"))
+    var tlsKey: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Address by which clients know the relay, if it is behind a proxy: what they authenticate to (NIP-42).",
+            valueName: "url"
+        )
+    )
+    var publicURL: String?
 
     @Flag(help: "Take only what tunnels need: kinds 28333, 38333 to 38335, 10002 and 5.")
     var tunnelOnly = false
@@ -78,12 +100,34 @@ struct RelayCommand: RoleCommand {
         }
     }
 
-    static let reloadable: Set<String> = []
+    static let reloadable: Set<String> = ["tls-cert", "tls-key"]
+
+    func watchedFiles(_ configuration: RelayConfiguration) -> [String] { [self.tlsCert, self.tlsKey].compactMap { $0 } }
+
+    private func tls() throws -> ServerTLS? {
+        guard (self.tlsCert == nil) == (self.tlsKey == nil) else {
+            throw CommandError.configuration("--tls-cert and --tls-key belong together")
+        }
+        guard let tlsCert, let tlsKey else { return nil }
+        let mode = (try? FileManager.default.attributesOfItem(atPath: tlsKey))?[.posixPermissions] as? Int
+        if let mode, mode & 0o007 != 0 {
+            throw CommandError.configuration("--tls-key: \(tlsKey) can be read by everyone; run: chmod o= '\(tlsKey)'")
+        }
+        do {
+            return try ServerTLS(certificateFile: tlsCert, keyFile: tlsKey)
+        } catch {
+            throw CommandError.configuration(
+                "--tls-cert, --tls-key: \(tlsCert) and \(tlsKey) are no certificate and key in PEM that belong together"
+            )
+        }
+    }
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> RelayConfiguration {
         let address = try HostAndPort(self.listen, source: "--listen")
         var configuration = RelayConfiguration(host: address.host, port: address.port)
         configuration.name = self.name
+        configuration.tls = try self.tls()
+        configuration.publicURL = try self.publicURL.map { try Settings.relay($0, source: "--public-url") }
         if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
         configuration.limits.messageLength = self.maxMessageLength
         configuration.limits.eventLength = min(self.maxEventLength, self.maxMessageLength)
@@ -125,7 +169,9 @@ struct RelayCommand: RoleCommand {
         report.connections = running.connectionCount
     }
 
-    static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {}
+    static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {
+        running.update(configuration)
+    }
 
     static func stop(_ running: RelayServer, patience: TimeAmount, logger: Logger) async throws {
         try await running.stop()
