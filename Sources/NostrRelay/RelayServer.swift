@@ -26,7 +26,8 @@ public final class RelayServer: Sendable {
         self.tls = configuration.tls
         self.localAddress = server.localAddress
         let host = server.localAddress.ipAddress ?? "127.0.0.1"
-        let own = "\(configuration.tls == nil ? "ws" : "wss")://\(host.contains(":") ? "[\(host)]" : host):\(server.localAddress.port ?? 0)"
+        let own =
+            "\(configuration.tls == nil ? "ws" : "wss")://\(host.contains(":") ? "[\(host)]" : host):\(server.localAddress.port ?? 0)"
         self.url = configuration.publicURL?.text ?? own
     }
 

@@ -52,7 +52,7 @@ struct NWS: AsyncParsableCommand {
         } catch {
             let message = Self.message(for: error)
             let explained = LayeredArguments.explaining(message)
-            if explained != message {
+            if explained != message, Self.exitCode(for: error) != .success {
                 // Not a slip of the hand on the command line, but a configuration that cannot be used.
                 Console.error("nws: \(explained)")
                 Self.exit(withError: ExitStatus.configuration)

@@ -3,11 +3,15 @@
 """TLS that ends at an exit, with certificates that clients can check."""
 
 import json
+import socket
+import struct
+import time
 
 import pytest
 
 from backends import content, sha256
 from nostr_wire import RelayConnection, signed
+from processes import eventually
 from programs import Curl, needed
 
 COUNT = 300_000
@@ -59,6 +63,29 @@ def test_what_was_trusted_once_holds_after_a_restart(sandbox, http):
     assert again.name == exit_node.name
     entry = sandbox.entry()
     assert fetch(sandbox, entry, again.name, "--cacert", pem) == (0, sha256(content(COUNT)))
+
+
+def test_a_service_that_breaks_off_does_not_look_complete(sandbox, serve):
+    def broken(connection):
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf")
+        time.sleep(0.2)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], None, options=("--service", f"443={serve(broken).address}", "--tls", "443"))
+    entry = sandbox.entry()
+    assert fetch(sandbox, entry, exit_node.name, "--cacert", certificate(sandbox, exit_node.name))[0] != 0
+
+
+def test_the_certificate_is_there_again_after_the_relay_restarted(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = tls_exit(sandbox, relay, http)
+    certificate(sandbox, exit_node.name)
+    relay.process.kill()
+    sandbox.relay(listen=relay.address)
+    eventually(lambda: sandbox.finished("cert", exit_node.name)[1] == 0)
 
 
 def test_another_exit_cannot_pass_for_it(sandbox, http):

@@ -54,6 +54,7 @@ def test_a_good_file(sandbox):
         ("log-level: info\nlog-level: debug", "duplicated key"),
         ("relay: [[a]]", "neither text nor a number"),
         ("config: other.yaml", "config is no option"),
+        ("allow: []", "allow has no value"),
     ],
 )
 def test_a_bad_file_is_refused_with_what_is_wrong(sandbox, text, message):
@@ -76,6 +77,14 @@ def test_options_win_over_the_environment_and_that_over_the_file(sandbox):
 def test_a_variable_names_the_file(sandbox):
     sandbox.write("file.yaml", GOOD)
     assert sandbox.succeed("exit", "--check-config", env={"NWS_CONFIG": "file.yaml"}) == ["configuration: ok"]
+
+
+def test_a_variable_for_roles_disturbs_no_other_command(sandbox):
+    sandbox.write("file.yaml", GOOD)
+    environment = {"NWS_CONFIG": "file.yaml", "NWS_RELAY": "ws://x"}
+    assert sandbox.succeed("--version", env=environment)
+    assert sandbox.succeed("pins", "list", env=environment) == []
+    assert "USAGE" in "\n".join(sandbox.succeed("exit", "--help", env=environment))
 
 
 def test_services_change_without_a_restart(sandbox, echoing):

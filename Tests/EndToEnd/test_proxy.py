@@ -113,6 +113,23 @@ def test_what_comes_behind_a_request_goes_nowhere(sandbox):
     assert len(seen) == 1 and seen[0].endswith(b"\r\n\r\nabc")
 
 
+def test_a_second_requests_body_does_not_reach_the_first_ones_service(sandbox):
+    seen, _ = request_seen_by_the_service(
+        sandbox,
+        b"GET http://NAME/a HTTP/1.1\r\nHost: NAME\r\n\r\n"
+        b"POST http://other.nostr/b HTTP/1.1\r\nHost: other.nostr\r\nContent-Length: 12\r\n\r\nSECRET-FOR-B",
+    )
+    assert len(seen) == 1 and b"SECRET" not in seen[0]
+
+
+def test_what_frames_a_body_cannot_be_taken_away(sandbox):
+    seen, _ = request_seen_by_the_service(
+        sandbox,
+        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nConnection: Content-Length\r\nContent-Length: 3\r\n\r\nabc",
+    )
+    assert b"content-length: 3" in seen[0].lower()
+
+
 @pytest.mark.parametrize(
     "request_line, status",
     [

@@ -85,7 +85,7 @@ def test_another_exit_takes_over(sandbox, http):
     rule = ("--rule", "allow cidr 127.0.0.0/8")
     first = public_exit(sandbox, [first_relay], *rule)
     second = public_exit(sandbox, [second_relay], *rule, key_file="second.key")
-    entry = sandbox.entry("--exit", first.name, second.name)
+    entry = sandbox.entry("--exit", first.name, "--exit", second.name)
     for gone in (first, second):
         assert get(sandbox, entry, http.address).body() == content(1000)
         if gone is first:

@@ -66,6 +66,12 @@ struct ExitPolicyTests {
         #expect(try !Self.allows(policy, "10.1.2.3", port: 443))
         #expect(try !Self.allows(policy, "10.2.0.1", port: 80))
         #expect(try !Self.allows(policy, "1.1.1.1", port: 22))
+        let odd = ExitPolicy(
+            rules: try ["deny host evil.example.", "deny cidr ::ffff:1.2.3.0/120"].map { try ExitPolicy.Rule($0) }
+        )
+        #expect(try !Self.allows(odd, "1.1.1.1", host: "evil.example"))
+        #expect(try !Self.allows(odd, "1.2.3.4"))
+        #expect(try Self.allows(odd, "1.2.4.4"))
     }
 
     @Test(
@@ -74,6 +80,7 @@ struct ExitPolicyTests {
             "", "permit", "allow host", "allow cidr 10.0.0.0/33", "allow cidr 10.0.0/8", "allow cidr ::/129",
             "deny port 0",
             "deny port 5-4", "deny port x", "allow port 1-2-3", "allow user x", "allow port 70000",
+            "deny port 25 port 465", "allow cidr ::ffff:0:0/90",
         ]
     )
     func malformed(text: String) {

@@ -66,6 +66,8 @@ final class EntryAssociation {
     /// How many were put, and when a person was told of the silence.
     var questions = 0
     var complainedAt: NIODeadline?
+    /// For relays that the exit names later.
+    let laterPolicy: DialPolicy
     let startedAt = NIODeadline.now()
     /// Since when plain NIP-74 is spoken.
     var plainSince: NIODeadline?
@@ -82,7 +84,14 @@ final class EntryAssociation {
     /// Until then a listed relay is waited for, though another is ready.
     var listedDeadline: NIODeadline?
 
-    init(address: ExitAddress, ownKey: SecretKey, opening: Opening, gatheringDeadline: NIODeadline) {
+    init(
+        address: ExitAddress,
+        ownKey: SecretKey,
+        opening: Opening,
+        laterPolicy: DialPolicy,
+        gatheringDeadline: NIODeadline
+    ) {
+        self.laterPolicy = laterPolicy
         self.address = address
         self.opening = opening
         self.ownKey = ownKey

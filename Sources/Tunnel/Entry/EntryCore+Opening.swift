@@ -51,6 +51,8 @@ extension EntryCore {
             // Virtual hosts look like this too, so it is no fault.
             self.logger.debug("labels of the name are no relays", metadata: ["count": "\(name.ignoredLabels.count)"])
         }
+        // What an exit says of itself must not make us talk to what only we can reach.
+        let isAnnounced = proxied.isClearnet && !self.directory.isNamed
         let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
         let relays = named.isEmpty ? self.configuration.relays : named
         guard !relays.isEmpty else { return completion(.failure(.noRelays)) }
@@ -58,7 +60,7 @@ extension EntryCore {
         do {
             association = try self.association(
                 with: ExitAddress(publicKey: name.publicKey, relays: relays, isolation: proxied.isolation),
-                policy: named.isEmpty ? .configured : self.namedPolicy
+                policy: named.isEmpty ? .configured : isAnnounced ? .namedByOthers : self.namedPolicy
             )
         } catch {
             return completion(.failure(error))
@@ -107,6 +109,8 @@ extension EntryCore {
             address: address,
             ownKey: self.takeSpare(for: address),
             opening: self.opening(with: address.publicKey),
+            // Relays that come up later are as others' words as those that the name carries.
+            laterPolicy: policy == .configured ? self.namedPolicy : policy,
             gatheringDeadline: .now() + self.configuration.relayGathering
         )
         self.serveLater(association.key, after: self.configuration.relayGathering)
@@ -123,7 +127,11 @@ extension EntryCore {
         let key = RelayPool.Key(url: url, lane: association.address.lane)
         let path = PathID(rawValue: association.relays.count)
         guard !association.relays.contains(key),
-            self.pool?.use(key, policy: policy, authenticationKey: self.authenticationKey(url)) != nil
+            self.pool?.use(
+                key,
+                policy: self.configuration.relays.contains(url) ? .configured : policy,
+                authenticationKey: self.authenticationKey(url)
+            ) != nil
         else { return }
         association.relays.append(key)
         self.hearSpares(on: key)

@@ -50,7 +50,7 @@ extension EntryCore {
         let urls = read.compactMap { $0.value.flatMap { try? RelayURL($0.text) } }.removingDuplicates()
         for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
         where association.relays.count < 2 * EntryConfiguration.maximumRelaysPerName {
-            self.addRelay(url, policy: self.namedPolicy, to: association)
+            self.addRelay(url, policy: association.laterPolicy, to: association)
             let key = RelayPool.Key(url: url, lane: association.address.lane)
             if let index = association.relays.firstIndex(of: key) {
                 association.listed.insert(PathID(rawValue: index))

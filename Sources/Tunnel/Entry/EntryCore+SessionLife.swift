@@ -105,7 +105,7 @@ extension EntryCore {
             if !association.relays.contains(where: { $0.url == url }),
                 association.relays.count < EntryConfiguration.maximumRelaysPerName
             {
-                self.addRelay(url, policy: self.namedPolicy, to: association)
+                self.addRelay(url, policy: association.laterPolicy, to: association)
             }
             if let local = association.relays.firstIndex(where: { $0.url == url }) {
                 association.sessionPaths[PathID(rawValue: local)] = PathID(rawValue: index)

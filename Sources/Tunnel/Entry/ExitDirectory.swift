@@ -31,8 +31,10 @@ struct ExitDirectory {
     mutating func take(_ announcement: ExitAnnouncement, now: Int64) {
         self.announced = self.announced.filter { $0.value.expiration > now }
         if let known = self.announced[announcement.publicKey], known.createdAt >= announcement.createdAt { return }
-        guard self.announced.count < Self.maximumAnnouncements || self.announced[announcement.publicKey] != nil else {
-            return
+        if self.announced.count >= Self.maximumAnnouncements, self.announced[announcement.publicKey] == nil,
+            let oldest = self.announced.min(by: { $0.value.createdAt < $1.value.createdAt })?.key
+        {
+            self.announced[oldest] = nil
         }
         self.announced[announcement.publicKey] = announcement
     }
@@ -42,6 +44,9 @@ struct ExitDirectory {
         self.failedUntil = self.failedUntil.filter { $0.value > now }
         self.failedUntil[exit] = now + Self.penance
     }
+
+    /// Whether the user named the exits, and not they themselves.
+    var isNamed: Bool { !self.named.isEmpty }
 
     /// The exit to use: one that did not fail lately, the fastest, and the less used of equals. Those that the user named
     /// are the only ones if there are any.
@@ -56,9 +61,10 @@ struct ExitDirectory {
             self.named.isEmpty
             ? self.announced.values.map { NostrName(publicKey: $0.publicKey, relays: $0.relays) } : self.named
         return candidates.filter { !tried.contains($0.publicKey) }.min { left, right in
-            func rank(_ name: NostrName) -> (Int, Double, String) {
+            func rank(_ name: NostrName) -> (Int, Double, Int) {
                 let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
-                return (hasFailed ? 1 : 0, cost(name.publicKey), name.publicKey.hex)
+                // Swift's hashes differ from process to process: nobody can make a key that every entry prefers.
+                return (hasFailed ? 1 : 0, cost(name.publicKey), name.publicKey.hashValue)
             }
             return rank(left) < rank(right)
         }

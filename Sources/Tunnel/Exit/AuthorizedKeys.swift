@@ -55,7 +55,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
 
     /// Reads a file's text.
     public init(parsing text: String) throws(ParsingError) {
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             let line = raw.trimmingPrefix { $0.isWhitespace }
             if line.isEmpty || line.first == "#" { continue }
             func fail(_ reason: String) -> ParsingError { ParsingError(line: index + 1, reason: reason) }
@@ -112,7 +112,12 @@ public struct AuthorizedKeys: Hashable, Sendable {
         guard let key else {
             throw Failure(text: "expected [options] npub1… [comment]; there is no key where one is expected")
         }
-        grant.comment = words.dropFirst().joined(separator: " ")
+        let comment = words.dropFirst()
+        // A restriction in the wrong place must not become a remark.
+        guard !comment.contains(where: { $0.hasPrefix("services=") || $0.hasPrefix("expires=") }) else {
+            throw Failure(text: "options belong in front of the key")
+        }
+        grant.comment = comment.joined(separator: " ")
         return (key, grant)
     }
 

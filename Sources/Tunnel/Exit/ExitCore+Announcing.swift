@@ -97,6 +97,7 @@ extension ExitCore {
             return
         }
         self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
+        self.published.remove(key.url)
         guard let index = self.relays.firstIndex(of: key) else { return }
         let path = PathID(rawValue: index)
         guard self.ready.remove(path) != nil else { return }

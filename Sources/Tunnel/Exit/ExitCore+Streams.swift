@@ -49,7 +49,9 @@ extension ExitCore {
     func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
         guard !self.isDraining else { return .refused(.shuttingDown) }
         if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
-        if self.configuration.access != nil, self.sessions?.mayOpen(request.port, link) != true {
+        // Permission for some services is none for the internet.
+        let isClearnet = self.configuration.policy != nil && ClearnetTarget(request) != nil
+        if self.configuration.access != nil, self.sessions?.mayOpen(isClearnet ? nil : request.port, link) != true {
             // The same for everybody who may not, and for what there is and what there is not.
             self.metrics.streamsForbidden.increment()
             if self.complaints.take(at: .now()) {

@@ -47,6 +47,9 @@ final class ExitCore {
     /// Where TLS ends, for the ports that want it.
     var tls: TLSTerminator?
     var certificate: ExitCertificate?
+    /// Relays that have what the exit publishes of itself.
+    var published: Set<RelayURL> = []
+    var hasRelay = false
     var lastSweep = NIODeadline.now()
     let firstRelay: EventLoopPromise<Void>
 
@@ -177,13 +180,16 @@ final class ExitCore {
         self.sessions?.stop()
         for link in self.links.values { link.close(.shuttingDown) }
         self.links = [:]
-        self.firstRelay.fail(RelayConnectionError.stopped)
+        if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) }
     }
 
     /// Takes what can change while streams run.
     func update(_ configuration: ExitConfiguration) {
         let becomesPrivate = self.configuration.access == nil && configuration.access != nil
+        let tlsPorts = self.configuration.services.tlsPorts
         self.configuration.services = configuration.services
+        // Certificates are made at the start.
+        self.configuration.services.tlsPorts = tlsPorts
         self.configuration.access = configuration.access
         if self.configuration.policy != nil, configuration.policy != nil {
             self.configuration.policy = configuration.policy
@@ -213,10 +219,14 @@ final class ExitCore {
 
     func subscriptionSettled(_ path: PathID) {
         guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
-        connection.onSubscriptionSettled = nil
+        if !self.hasRelay {
+            self.hasRelay = true
+            self.firstRelay.succeed()
+        }
+        // Once for each connection: a relay that was restarted may have forgotten.
+        guard self.published.insert(connection.url).inserted else { return }
         self.publishCertificate(on: connection)
         self.announce(on: [connection])
-        self.firstRelay.succeed()
     }
 
     // MARK: Events

@@ -94,7 +94,7 @@ package final class ExitPins {
         guard changed == nil || changed != self.readAt else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
         var keys: [PublicKey] = []
-        for (index, line) in text.split(separator: "\n").prefix(Self.maximumCount).enumerated() {
+        for (index, line) in text.split(whereSeparator: \.isNewline).prefix(Self.maximumCount).enumerated() {
             // What is damaged must not pass for a shorter list: with an exit that is not on it less may be spoken.
             guard case .npub(let key)? = try? NIP19(String(line)) else {
                 throw DamagedFile(description: "\(path), line \(index + 1) is no npub; remove it")

@@ -58,7 +58,7 @@ public struct ExitCertificate: Sendable {
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
                 Critical(KeyUsage(keyCertSign: true, cRLSign: true))
-                Critical(NameConstraints(permittedDNSDomains: Self.domains(of: key.publicKey)))
+                Critical(Self.constraints(of: key.publicKey))
             },
             issuerPrivateKey: .init(authorityKey)
         )
@@ -85,6 +85,16 @@ public struct ExitCertificate: Sendable {
         self.authority = try authority.serializeAsPEM().pemString
         self.server = try server.serializeAsPEM().pemString
         self.serverKey = serverKey.pemRepresentation
+    }
+
+    /// All IPv4 and IPv6 addresses, with their masks.
+    private static let everyAddress = [8, 32].map {
+        ASN1OctetString(contentBytes: [UInt8](repeating: 0, count: $0)[...])
+    }
+
+    /// The exit's names and no others; names alone do not bind certificates for addresses.
+    private static func constraints(of key: PublicKey) -> NameConstraints {
+        NameConstraints(permittedDNSDomains: Self.domains(of: key), excludedIPRanges: Self.everyAddress)
     }
 
     private static func key(_ key: SecretKey, purpose: String) throws -> P256.Signing.PrivateKey {
@@ -159,10 +169,15 @@ public struct ExitCertificate: Sendable {
             guard case .dnsName(let text) = name else { return false }
             return own.contains(text) || own.contains { text.hasSuffix("." + $0) }
         }
-        if case .isCertificateAuthority? = try? certificate.extensions.basicConstraints {
+        // What is not said, or not understood, is taken for what it may be taken for elsewhere.
+        guard certificate.version == .v3, let basic = try? certificate.extensions.basicConstraints else { return false }
+        if case .isCertificateAuthority = basic {
             guard let constraints = try? certificate.extensions.nameConstraints else { return false }
+            let addresses = constraints.excludedIPRanges
             return !constraints.permittedSubtrees.isEmpty && constraints.permittedSubtrees.allSatisfy(isOwn)
+                && Self.everyAddress.allSatisfy { every in addresses.contains { $0 == every } }
         }
+        if let usage = try? certificate.extensions.keyUsage, usage.keyCertSign { return false }
         guard let names = try? certificate.extensions.subjectAlternativeNames else { return false }
         return !names.isEmpty && names.allSatisfy(isOwn)
     }

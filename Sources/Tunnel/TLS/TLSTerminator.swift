@@ -49,6 +49,7 @@ struct TLSTerminator: Sendable {
         }
         let (inner, outer) = (ends[0], ends[1])
         let context = self.context
+        let failure = NIOLoopBoundBox<GlueHandler?>(nil, eventLoop: loop)
         @Sendable func bootstrap() -> ClientBootstrap {
             ClientBootstrap(group: loop)
                 .channelOption(.allowRemoteHalfClosure, value: true)
@@ -61,9 +62,14 @@ struct TLSTerminator: Sendable {
                 try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
                 try channel.pipeline.syncOperations.addHandler(first.value)
                 try backend.pipeline.syncOperations.addHandler(second.value)
+                failure.value = second.value
             }
         }.withConnectedSocket(inner).flatMap { inside in
-            bootstrap().withConnectedSocket(outer).flatMapError { error in
+            bootstrap().withConnectedSocket(outer).map { outside in
+                // TLS would say a proper end; a service that broke off must not look like one.
+                failure.value?.onFailure = { outside.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
+                return outside
+            }.flatMapError { error in
                 inside.close(promise: nil)
                 return loop.makeFailedFuture(error)
             }
@@ -84,6 +90,9 @@ final class GlueHandler: ChannelInboundHandler {
     private var pendingWrites = 0
     private var isReading = false
     private var outputShouldClose = false
+    private var inputIsClosed = false
+    /// Called if this side breaks off instead of ending.
+    var onFailure: (() -> Void)?
 
     static func pair(on loop: any EventLoop) -> (NIOLoopBound<GlueHandler>, NIOLoopBound<GlueHandler>) {
         let (first, second) = (GlueHandler(), GlueHandler())
@@ -141,6 +150,7 @@ final class GlueHandler: ChannelInboundHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent {
+            self.inputIsClosed = true
             self.partner?.outputShouldClose = true
             self.partner?.closeOutputIfDone()
         }
@@ -148,11 +158,15 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if !self.inputIsClosed { self.onFailure?() }
+        self.onFailure = nil
         self.partner?.finish()
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.onFailure?()
+        self.onFailure = nil
         context.close(promise: nil)
     }
 

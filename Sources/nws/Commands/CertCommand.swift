@@ -28,7 +28,6 @@ struct CertCommand: AsyncParsableCommand {
     )
 
     @Option(
-        parsing: .upToNextOption,
         help: ArgumentHelp("Relay to ask if the name carries none. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []

@@ -262,6 +262,7 @@ struct ExitCommand: RoleCommand {
 
     private func key(_ settings: Settings) throws -> SecretKey {
         if let file = self.keyFile(settings) {
+            if ProcessSetup.isReloading { return try file.read() }
             // A check leaves nothing behind.
             return self.common.checkConfig && !file.exists ? .generate() : try file.readOrCreate()
         }

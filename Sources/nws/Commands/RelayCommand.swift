@@ -102,7 +102,9 @@ struct RelayCommand: RoleCommand {
 
     static let reloadable: Set<String> = ["tls-cert", "tls-key"]
 
-    func watchedFiles(_ configuration: RelayConfiguration) -> [String] { [self.tlsCert, self.tlsKey].compactMap { $0 } }
+    func watchedFiles(_ configuration: RelayConfiguration) -> [String] {
+        [self.tlsCert, self.tlsKey].compactMap { $0 }
+    }
 
     private func tls() throws -> ServerTLS? {
         guard (self.tlsCert == nil) == (self.tlsKey == nil) else {

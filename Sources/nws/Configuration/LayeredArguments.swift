@@ -40,7 +40,8 @@ struct LayeredArguments {
                 return argument.dropFirst(2).split(separator: "=", maxSplits: 1).first.map(String.init)
             }
         )
-        self.file = Self.file(own, environment)
+        let takesFile = command.arguments?.contains { $0.name == "config" } ?? false
+        self.file = takesFile ? Self.file(own, environment) : nil
         self.depth = depth
         var unknown: [String] = []
         var added: [String: [String]] = [:]
@@ -100,6 +101,8 @@ struct LayeredArguments {
         _ values: [String],
         source: String
     ) throws -> [String] {
+        // Nothing where something belongs must not pass for leaving it out: of a list of those who are admitted, say.
+        guard !values.isEmpty else { throw CommandError.configuration("\(source): \(name) has no value") }
         guard option.isFlag else { return values.map { "--\(name)=\($0)" } }
         switch values.first?.lowercased() {
         case "true", "yes", "on", "1", "t": return ["--\(name)"]

@@ -47,8 +47,15 @@ struct AdminOptions: ParsableArguments {
     /// A token in a file that others cannot read.
     static func token(_ path: String) throws -> String {
         let text = try SecretFile.read(path, source: "--admin-token")
-        guard (16...256).contains(text.utf8.count), !text.contains(where: \.isWhitespace) else {
-            throw CommandError.configuration("--admin-token: \(path) does not hold one word of 16 to 256 characters")
+        // Those that mean nothing else in an address.
+        let allowed = text.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                || "-._~".utf8.contains($0)
+        }
+        guard (16...256).contains(text.utf8.count), allowed else {
+            throw CommandError.configuration(
+                "--admin-token: \(path) does not hold one word of 16 to 256 letters, digits, or - . _ ~"
+            )
         }
         return text
     }

@@ -16,7 +16,6 @@ import TunnelProtocol
 /// Options of everything that opens streams to exits.
 struct EntryOptions: ParsableArguments {
     @Option(
-        parsing: .upToNextOption,
         help: ArgumentHelp(
             "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
             valueName: "url"
@@ -25,7 +24,6 @@ struct EntryOptions: ParsableArguments {
     var relay: [String] = []
 
     @Option(
-        parsing: .upToNextOption,
         help: ArgumentHelp(
             "Exit by which other places than .nostr names are reached: a name, npub or nprofile; repeat for several.",
             valueName: "name"

@@ -57,6 +57,9 @@ struct CommonOptions: ParsableArguments {
 
 /// What every role does to its process.
 enum ProcessSetup {
+    /// Whether a configuration is read for a process that runs already: then nothing is made.
+    @TaskLocal static var isReloading = false
+
     /// Most descriptors asked for.
     private static let descriptors: UInt = 1 << 20
 

@@ -67,10 +67,13 @@ extension RoleCommand {
                 }
             } reload: { isForced in
                 guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
+                defer { reloader.withLock { $0.isOver() } }
                 do {
                     let layered = try LayeredArguments.current()
                     let command = try Self.parse(layered.ofCommand)
-                    let configuration = try command.makeConfiguration(Settings(), logger: logger)
+                    let configuration = try ProcessSetup.$isReloading.withValue(true) {
+                        try command.makeConfiguration(Settings(), logger: logger)
+                    }
                     try await Self.reload(current, configuration, logger: logger)
                     let fixed = reloader.withLock { $0.took(layered, files: command.files(configuration)) }
                     logger.notice("configuration reloaded")
@@ -162,6 +165,8 @@ private struct Reloader<Command: RoleCommand> {
     private var files: [String]
     private var stamps: [String: String]
     private var added: [String: [String]]
+    private var isBusy = false
+    private var isForcedLater = false
 
     init(files: [String]) {
         self.files = files
@@ -169,19 +174,31 @@ private struct Reloader<Command: RoleCommand> {
         self.added = LayeredArguments.lastAdded
     }
 
-    /// Whether to read anew; what is unusable is complained of once.
+    /// Whether to read anew; what is unusable is complained of once. One reload at a time: ``isOver()`` has to follow.
     mutating func isDue(_ isForced: Bool) -> Bool {
+        guard !self.isBusy else {
+            self.isForcedLater = self.isForcedLater || isForced
+            return false
+        }
         let stamps = Self.stamps(self.files)
-        defer { self.stamps = stamps }
-        return isForced || stamps != self.stamps
+        guard isForced || self.isForcedLater || stamps != self.stamps else { return false }
+        self.stamps = stamps
+        self.isForcedLater = false
+        self.isBusy = true
+        return true
     }
+
+    mutating func isOver() { self.isBusy = false }
 
     /// The options that have changed and need a restart.
     mutating func took(_ layered: LayeredArguments, files: [String]) -> [String] {
         let changed = Set(self.added.keys).union(layered.added.keys).filter { self.added[$0] != layered.added[$0] }
         self.added = layered.added
         self.files = files
-        self.stamps = Self.stamps(files)
+        // Those of before the files were read: a change since then is still to be seen.
+        let known = self.stamps
+        self.stamps = Self.stamps(files).merging(known) { _, before in before }
+            .filter { files.contains($0.key) }
         return changed.subtracting(Command.reloadable).sorted().map { "--\($0)" }
     }
 

@@ -68,9 +68,10 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         switch self.state {
         case .waiting:
             if case .head(let head) = Self.unwrapInboundIn(data) { self.receive(head) }
-        case .opening(_, let plain):
+        case .opening(let opening, let plain):
             guard plain != nil else { return }
             guard self.earlyParts.count < Self.maximumEarlyParts else {
+                opening.abandon()
                 self.refuse(.payloadTooLarge, "", .init())
                 return
             }
@@ -217,7 +218,10 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         splice.unread(plain.head, inputIsClosed: false)
         let parts = self.earlyParts
         self.earlyParts = []
-        for part in parts { self.forward(part, of: plain, context) }
+        for part in parts {
+            guard case .forwarding = self.state else { break }
+            self.forward(part, of: plain, context)
+        }
         opening.handOver(to: splice)
         if self.inputIsClosed { splice.unread(ByteBuffer(), inputIsClosed: true) }
     }

@@ -114,19 +114,21 @@ struct HTTPProxyRequest {
         "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "trailer", "upgrade", "host",
     ]
 
+    private static let framing: Set<String> = ["content-length", "transfer-encoding"]
+
     private static func rewritten(_ head: HTTPRequestHead, authority: String, path: String) -> Plain {
         let named = Set(head.headers[canonicalForm: "Connection"].map { $0.lowercased() })
-        let isUpgrade = named.contains("upgrade")
         var lines = ["\(head.method.rawValue) \(path) HTTP/1.1", "Host: \(authority)"]
         for (name, value) in head.headers {
             let lowered = name.lowercased()
-            guard !Self.hopByHop.contains(lowered), !named.contains(lowered) else { continue }
+            // What frames the body is not the sender's to take away.
+            guard !Self.hopByHop.contains(lowered), !named.contains(lowered) || Self.framing.contains(lowered) else {
+                continue
+            }
             lines.append("\(name): \(value)")
         }
-        if isUpgrade {
-            for value in head.headers["Upgrade"] { lines.append("Upgrade: \(value)") }
-        }
-        lines.append("Connection: \(isUpgrade ? "Upgrade" : "close")")
+        // Other protocols go through CONNECT, as all clients know.
+        lines.append("Connection: close")
         let isChunked = head.headers[canonicalForm: "Transfer-Encoding"].contains { $0.lowercased() == "chunked" }
         return Plain(head: ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n"), isChunked: isChunked)
     }

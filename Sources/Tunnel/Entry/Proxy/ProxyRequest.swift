@@ -15,6 +15,11 @@ struct ProxyRequest: Hashable {
     /// Exits that were tried for a place on the internet.
     var triedExits: Set<PublicKey> = []
 
+    /// Whether it is for a place on the internet.
+    var isClearnet: Bool {
+        if case .domain(let name) = self.target.host { !NostrName.looksLikeName(name) } else { true }
+    }
+
     init(_ target: TargetAddress, credentials: SOCKS5HandshakeStateMachine.Credentials?) {
         self.target = target
         if let credentials {
@@ -46,12 +51,22 @@ enum ProxyFailure {
         }
     }
 
-    /// Whether another exit may do better.
+    /// Whether the exit is to blame, or the way to it.
     var isTheExits: Bool {
-        switch self.hop {
-        case "relay", "exit": true
-        default: false
+        switch self {
+        // It goes in good order, and others are there.
+        case .ended(.shuttingDown): true
+        // Its rules are its right.
+        case .ended(.notAllowed): false
+        case .notAsked, .ended: self.hop == "relay" || self.hop == "exit"
         }
+    }
+
+    /// Whether another exit may do better. Addresses that one refuses the others refuse too.
+    func deservesAnotherExit(_ target: TargetAddress) -> Bool {
+        guard case .ended(.notAllowed) = self else { return self.isTheExits }
+        if case .domain = target.host { return true }
+        return false
     }
 
     var text: String {

@@ -110,8 +110,8 @@ final class StreamOpening: StreamEndpoint {
 
     private func fail(_ failure: ProxyFailure) {
         guard !self.isOver else { return }
-        if let exit, failure.isTheExits {
-            self.core.directory.failed(exit, at: .now())
+        if let exit, failure.deservesAnotherExit(self.request.target) {
+            if failure.isTheExits { self.core.directory.failed(exit, at: .now()) }
             self.request.triedExits.insert(exit)
             self.exit = nil
             if self.request.triedExits.count < Self.maximumExits, self.core.chooseExit(self.request) != nil {

@@ -54,7 +54,9 @@ public struct ExitAnnouncement: Hashable, Sendable {
         else { return nil }
         self.publicKey = event.pubkey
         self.createdAt = event.createdAt
-        self.expiration = expiration
+        // Nobody is believed for longer than an honest exit asks for.
+        self.expiration = min(expiration, event.createdAt + 2 * Self.lifetime)
+        guard self.expiration > now else { return nil }
         let named = event.tags.filter { $0.name == "relay" }.prefix(Self.maximumRelays)
             .compactMap { $0.value.flatMap { try? RelayURL($0.text) } }.removingDuplicates()
         self.relays = named.isEmpty ? [relay].compactMap { $0 } : named

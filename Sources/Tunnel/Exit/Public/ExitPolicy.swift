@@ -20,6 +20,7 @@ public struct ExitPolicy: Hashable, Sendable {
         /// Reads `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
         public init(_ text: String) throws(RuleError) {
             var words = text.split { $0.isWhitespace }.map { $0.lowercased() }[...]
+            var seen: Set<String> = []
             switch words.popFirst() {
             case "allow": self.allows = true
             case "deny": self.allows = false
@@ -27,8 +28,9 @@ public struct ExitPolicy: Hashable, Sendable {
             }
             while let word = words.popFirst() {
                 guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
+                guard seen.insert(word).inserted else { throw RuleError(description: "\(word) is there twice") }
                 switch word {
-                case "host": self.host = value
+                case "host": self.host = value.hasSuffix(".") ? String(value.dropLast()) : value
                 case "cidr":
                     guard let network = IPNetwork(value) else {
                         throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
@@ -124,8 +126,10 @@ public struct IPNetwork: Hashable, Sendable {
         else { return nil }
         let length = parts.count == 2 ? Int(parts[1]) : bytes.count * 8
         guard let length, (0...bytes.count * 8).contains(length) else { return nil }
-        self.prefix = bytes
-        self.length = length
+        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10...11] == [0xff, 0xff]
+        guard !isMapped || length >= 96 else { return nil }
+        self.prefix = isMapped ? Array(bytes[12...]) : bytes
+        self.length = isMapped ? length - 96 : length
     }
 
     /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
