@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from backends import content, sha256
+from processes import eventually
 from programs import Curl, needed
 
 
@@ -108,3 +109,51 @@ def test_certificate_for_another_host_is_refused(sandbox, front):
                             "--key-file", "exit.key", "--ca-file", front.authority)  # fmt: skip
     exit_node.wait_for(lambda line: "relay down" in line and "127.0.0.1" in line, stream="stderr")
     assert exit_node.stdout == []
+
+
+# A relay's own TLS
+
+
+def test_a_relay_ends_tls_itself_and_takes_a_renewed_certificate(sandbox, http):
+    authority, chain, key = certificate(sandbox.folder)
+    key.chmod(0o600)
+    relay = sandbox.relay("--tls-cert", chain, "--tls-key", key)
+    port = int(relay.url.rsplit(":", 1)[1])
+    url = f"wss://localhost:{port}"
+    exit_node = sandbox.exit([url], http.address, options=("--ca-file", authority))
+    entry = sandbox.entry("--ca-file", authority)
+    count = 1_000_000
+    assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
+
+    def shown():
+        return ssl.get_server_certificate(("127.0.0.1", port))
+
+    before = shown()
+    renewed = sandbox.folder / "renewed"
+    renewed.mkdir()
+    _, new_chain, new_key = certificate(renewed)
+    key.write_bytes(new_key.read_bytes())
+    chain.write_bytes(new_chain.read_bytes())
+    eventually(lambda: shown() != before)
+    # What was connected goes on.
+    assert Curl(sandbox, entry, exit_node.name, "/bytes/100").body() == content(100)
+
+
+def test_certificate_and_key_that_cannot_be_used_are_refused(sandbox):
+    _, chain, key = certificate(sandbox.folder)
+    key.chmod(0o600)
+    sandbox.write("nonsense", "nonsense\n")
+
+    def refusal(*options):
+        process, status = sandbox.finished("relay", "--listen", "127.0.0.1:0", *options)
+        assert status == 78
+        return process.stderr
+
+    assert "belong together" in refusal("--tls-cert", chain)
+    assert "belong together" in refusal("--tls-cert", "nonsense", "--tls-key", key)
+    key.chmod(0o644)
+    assert "can be read by everyone" in refusal("--tls-cert", chain, "--tls-key", key)
+
+
+def test_a_public_url_is_what_the_relay_prints(sandbox):
+    assert sandbox.relay("--public-url", "wss://relay.example").url == "wss://relay.example"
