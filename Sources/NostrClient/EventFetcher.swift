@@ -38,12 +38,7 @@ public enum EventFetcher {
                 lingering: .zero,
                 loop: loop,
                 logger: logger,
-                callbacks: RelayPool.Callbacks(
-                    onEvent: { _, _ in },
-                    onUp: { _ in },
-                    onDown: { _, _ in },
-                    onWritabilityChange: { _, _ in }
-                )
+                callbacks: RelayPool.Callbacks()
             )
             collector.pool = pool
             for url in relays {

@@ -84,7 +84,7 @@ public final class RelayConnection {
     private let tls: NIOSSLContext?
     /// Answers AUTH challenges; a key that is nobody's identity unless the relay admits only that.
     let authenticationKey: SecretKey
-    private let callbacks: Callbacks
+    let callbacks: Callbacks
 
     private(set) var state = State.idle
     private var backoff = Backoff()
@@ -93,8 +93,8 @@ public final class RelayConnection {
     /// Ends a connection that takes nothing any more.
     private var stall: Scheduled<Void>?
     /// Tells callbacks of an earlier connection from those of the present one.
-    private var epoch = 0
-    private var malformedMessages = 0
+    private(set) var epoch = 0
+    var malformedMessages = 0
     /// When the last connection ended, for catching up.
     private(set) var lastDown: Int64?
     /// What the relay says of itself; the defaults where it says nothing.
@@ -331,7 +331,7 @@ public final class RelayConnection {
     static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
     /// Whether the relay said that it wants to know us, in its document or by closing the subscription.
-    private var mustAuthenticate: Bool {
+    var mustAuthenticate: Bool {
         if self.information.limitation.authenticationRequired == true { return true }
         if case .refused(let reason) = self.subscription.acceptance { return reason.prefix == .authRequired }
         return false
@@ -362,60 +362,5 @@ public final class RelayConnection {
             }
         }
         self.callbacks.onWritabilityChange(isWritable)
-    }
-
-    private func receive(_ text: ByteBuffer, epoch: Int) {
-        guard epoch == self.epoch else { return }
-        let message: RelayMessage
-        do {
-            message = try RelayMessage.parse(text)
-        } catch {
-            // Types that we do not know are the relay's right.
-            if case .unknownType = error { return }
-            self.metrics.malformed.increment()
-            self.malformedMessages += 1
-            self.logger.debug("relay sent a malformed message", metadata: ["error": "\(error)"])
-            if self.malformedMessages > self.configuration.maximumMalformedMessages,
-                case .open(let socket, _) = self.state
-            {
-                socket.closeForPolicyViolation()
-            }
-            return
-        }
-        switch message {
-        case .event(let id, let received):
-            self.metrics.received.increment()
-            if let query = self.queries[id] {
-                query.add(received)
-                return
-            }
-            self.subscriptionEvent(.event(id))
-            self.callbacks.onEvent(received)
-        case .ok(let id, let accepted, let reason):
-            self.receiveOK(id, accepted, reason)
-        case .endOfStoredEvents(let id):
-            if let query = self.queries.removeValue(forKey: id) {
-                self.send(ClientMessage.close(id).encoded())
-                query.finish()
-                return
-            }
-            self.subscriptionEvent(.endOfStoredEvents(id))
-        case .closed(let id, let reason):
-            if let query = self.queries.removeValue(forKey: id) {
-                query.finish()
-                return
-            }
-            self.logger.debug("relay closed a subscription", metadata: ["reason": "\(reason)"])
-            self.subscriptionEvent(.closed(id, reason))
-        case .notice(let text):
-            self.metrics.notices.increment()
-            self.logger.debug("relay sent a notice", metadata: ["text": "\(text)"])
-            self.subscriptionEvent(.notice(ReasonText(text)))
-        case .challenge(let challenge):
-            if challenge == self.challenge { return }
-            self.challenge = challenge
-            self.authentication = .none
-            if self.mustAuthenticate { self.authenticate() }
-        }
     }
 }

@@ -73,9 +73,7 @@ public enum RelayExamination {
                 logger: logger,
                 callbacks: RelayPool.Callbacks(
                     onEvent: { bound.value.receive($1.event) },
-                    onUp: { _ in },
-                    onDown: { bound.value.finding.connectionError = $1 },
-                    onWritabilityChange: { _, _ in }
+                    onDown: { bound.value.finding.connectionError = $1 }
                 )
             )
             self.pool = pool

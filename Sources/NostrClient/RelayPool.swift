@@ -34,10 +34,10 @@ public final class RelayPool {
         public var onWritabilityChange: (Key, Bool) -> Void
 
         public init(
-            onEvent: @escaping (Key, ReceivedEvent) -> Void,
-            onUp: @escaping (Key) -> Void,
-            onDown: @escaping (Key, _ reason: String) -> Void,
-            onWritabilityChange: @escaping (Key, Bool) -> Void
+            onEvent: @escaping (Key, ReceivedEvent) -> Void = { _, _ in },
+            onUp: @escaping (Key) -> Void = { _ in },
+            onDown: @escaping (Key, _ reason: String) -> Void = { _, _ in },
+            onWritabilityChange: @escaping (Key, Bool) -> Void = { _, _ in }
         ) {
             self.onEvent = onEvent
             self.onUp = onUp

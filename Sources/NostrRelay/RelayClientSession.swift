@@ -59,7 +59,7 @@ final class RelayClientSession {
         self.host = host
         self.logger = logger
         self.challenge = String(Bytes32.random().hex.prefix(32))
-        let now = clock.monotonicNanoseconds()
+        let now = clock.monotonic()
         let limits = configuration.limits
         self.eventBucket = TokenBucket(perSecond: limits.eventsPerSecond, burst: limits.eventBurst, now: now)
         self.requestBucket = TokenBucket(
@@ -110,7 +110,7 @@ final class RelayClientSession {
     }
 
     private func notice(_ text: String) {
-        if self.noticeBucket.take(now: self.clock.monotonicNanoseconds()) { self.send(.notice(text)) }
+        if self.noticeBucket.take(at: self.clock.monotonic()) { self.send(.notice(text)) }
     }
 
     private func reject(_ error: MessageParsingError, of text: ByteBuffer) {
@@ -122,7 +122,7 @@ final class RelayClientSession {
         case .event:
             self.metrics.rejected(.malformedEvent)
             // NIP-01 wants an OK for every EVENT; where the id can be read there is one.
-            guard self.noticeBucket.take(now: self.clock.monotonicNanoseconds()) else { return }
+            guard self.noticeBucket.take(at: self.clock.monotonic()) else { return }
             if let hex = (try? JSONValue.parse(text))?.elements?.dropFirst().first?["id"]?.text,
                 let id = Bytes32(hex: hex)
             {
@@ -152,7 +152,7 @@ final class RelayClientSession {
     private func check(_ received: ReceivedEvent) -> (RelayMetrics.Rejection, ReasonText)? {
         let event = received.event
         let limits = self.configuration.limits
-        guard self.eventBucket.take(now: self.clock.monotonicNanoseconds()) else {
+        guard self.eventBucket.take(at: self.clock.monotonic()) else {
             return (.rateLimited, ReasonText(.rateLimited, "slow down: \(limits.eventsPerSecond) events a second"))
         }
         guard received.json.readableBytes <= limits.eventLength else {
@@ -210,8 +210,8 @@ final class RelayClientSession {
 
     private func subscribe(_ id: SubscriptionID, _ filters: [Filter]) {
         self.unsubscribe(id)
-        let now = self.clock.monotonicNanoseconds()
-        guard filters.allSatisfy({ _ in self.requestBucket.take(now: now) }) else {
+        let now = self.clock.monotonic()
+        guard filters.allSatisfy({ _ in self.requestBucket.take(at: now) }) else {
             self.metrics.rejected(.rateLimited)
             self.send(.closed(id, ReasonText(.rateLimited, "too many filters a second")))
             return
@@ -247,7 +247,7 @@ final class RelayClientSession {
             self.metrics.rejected(.invalidAuthentication)
             self.send(.ok(event.id, accepted: false, ReasonText(.invalid, words)))
         }
-        guard self.eventBucket.take(now: self.clock.monotonicNanoseconds()) else {
+        guard self.eventBucket.take(at: self.clock.monotonic()) else {
             self.send(.ok(event.id, accepted: false, ReasonText(.rateLimited, "slow down")))
             return
         }

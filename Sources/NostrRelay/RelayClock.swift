@@ -15,11 +15,11 @@ import Foundation
 struct RelayClock: Sendable {
     /// Seconds since 1970, as events are dated.
     var secondsSince1970: @Sendable () -> Int64
-    /// Nanoseconds since an arbitrary point, for rates.
-    var monotonicNanoseconds: @Sendable () -> Int64
+    /// For rates.
+    var monotonic: @Sendable () -> NIODeadline
 
     static let system = RelayClock(
         secondsSince1970: { Int64(Date().timeIntervalSince1970) },
-        monotonicNanoseconds: { Int64(NIODeadline.now().uptimeNanoseconds) }
+        monotonic: { .now() }
     )
 }

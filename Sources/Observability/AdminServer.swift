@@ -103,7 +103,7 @@ public final class AdminServer: Sendable {
     ///
     /// - Parameter collect: Fills in what is of the role.
     public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
-        while !Task.isCancelled {
+        repeat {
             var report = self.state.value.withLock { $0.report }
             await collect(&report)
             report.sentBytes = self.registry.total("nws_tunnel_sent_bytes_total")
@@ -121,8 +121,8 @@ public final class AdminServer: Sendable {
                 report.receivedRates = state.receivedRates
                 state.report = report
             }
-            try? await Task.sleep(for: Self.interval)
-        }
+            // Sleep throws nothing but that it is over.
+        } while (try? await Task.sleep(for: Self.interval)) != nil
     }
 
     public func stop() async throws {

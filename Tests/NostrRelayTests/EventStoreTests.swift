@@ -196,16 +196,3 @@ struct SubscriptionIndexTests {
         #expect(count == 0)
     }
 }
-
-@Suite("Rates")
-struct TokenBucketTests {
-    @Test func burstThenRate() {
-        var bucket = TokenBucket(perSecond: 10, burst: 3, now: 0)
-        let taken = (0..<5).map { _ in bucket.take(now: 0) }
-        #expect(taken == [true, true, true, false, false])
-        let afterPause = bucket.take(now: 100_000_000)
-        let again = bucket.take(now: 100_000_000)
-        #expect(afterPause)
-        #expect(!again)
-    }
-}

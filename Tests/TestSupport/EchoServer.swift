@@ -38,16 +38,43 @@ public final class EchoServer: Sendable {
         return EchoServer(channel: channel, connections: connections, port: channel.localAddress?.port ?? 0)
     }
 
+    /// Waits until so many connections were made in all.
+    public func connected(_ count: Int) async { await self.connections.reached(count) }
+
     public func stop() async throws { try await self.channel.close() }
 }
 
-/// A number that several threads count up.
+/// A number that several threads count up, and others wait for.
 private final class Count: Sendable {
-    private let count = Mutex(0)
+    private struct State {
+        var value = 0
+        var waiters: [(Int, CheckedContinuation<Void, Never>)] = []
+    }
 
-    var value: Int { self.count.withLock { $0 } }
+    private let state = Mutex(State())
 
-    func increment() { self.count.withLock { $0 += 1 } }
+    var value: Int { self.state.withLock { $0.value } }
+
+    func increment() {
+        let reached = self.state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            state.value += 1
+            let value = state.value
+            let reached = state.waiters.filter { $0.0 <= value }.map(\.1)
+            state.waiters.removeAll { $0.0 <= value }
+            return reached
+        }
+        for waiter in reached { waiter.resume() }
+    }
+
+    func reached(_ value: Int) async {
+        await withCheckedContinuation { waiter in
+            let isReached = self.state.withLock { state in
+                if state.value < value { state.waiters.append((value, waiter)) }
+                return state.value >= value
+            }
+            if isReached { waiter.resume() }
+        }
+    }
 }
 
 private final class EchoHandler: ChannelInboundHandler {

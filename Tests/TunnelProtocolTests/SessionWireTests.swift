@@ -228,14 +228,4 @@ struct SessionPartsTests {
         // A date in the future keeps longer.
         #expect(ReplayTable.expiration(createdAt: now + 900, now: now) == now + 1_080)
     }
-
-    @Test("handshakes are limited by the second, with some at once")
-    func handshakes() {
-        let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
-        var limit = HandshakeLimit(rate: 10, now: start)
-        let atOnce = (0..<30).map { _ in limit.take(at: start) }
-        let later = (0..<30).map { _ in limit.take(at: start + .seconds(1)) }
-        #expect(atOnce.count { $0 } == 20)
-        #expect(later.count { $0 } == 10)
-    }
 }

@@ -82,13 +82,13 @@ final class SimulatedSession {
     var published: [(by: Int, path: PathID, size: Int, at: NIODeadline)] = []
     var recorded: [(by: Int, path: PathID, plaintext: [UInt8])] = []
     var recordsPackets = false
-    private(set) var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
+    var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
     private var relays: [Relay]
-    private var generator: SeededGenerator
+    var generator: SeededGenerator
     private var happenings = Heap<Happening>()
-    private var counter: UInt64 = 0
-    private var sealing = [0, 0]
-    private var opening: [Set<Int>] = [[0], [0]]
+    var counter: UInt64 = 0
+    var sealing = [0, 0]
+    var opening: [Set<Int>] = [[0], [0]]
     /// What the exit's target sends back for a stream, and whether it connects.
     var dial: (StreamID, StreamRequest) -> Result<[UInt8], SimulatedRefusal> = { _, _ in .success([]) }
 
@@ -120,8 +120,8 @@ final class SimulatedSession {
         signature: SchnorrSignature(r: Bytes32.sha256(of: [8]), s: Bytes32.sha256(of: [9]))
     )
     /// How often the exit was told who is there, and streams that it was asked for without.
-    private(set) var identifications = 0
-    private(set) var unidentified = 0
+    var identifications = 0
+    var unidentified = 0
 
     var moment: Moment {
         Moment(monotonic: self.now, seconds: 1_800_000_000 + Int64(self.now.uptimeNanoseconds / 1_000_000_000))
@@ -135,7 +135,7 @@ final class SimulatedSession {
 
     // MARK: Relays
 
-    private func connect(_ end: Int, _ path: PathID) {
+    func connect(_ end: Int, _ path: PathID) {
         self.ends[end].addPath(
             path,
             PathDescription(relay: "ws://\(path.rawValue)", maximumPlaintext: 40_960, createdAtUpperLimit: nil),
@@ -163,7 +163,7 @@ final class SimulatedSession {
         self.schedule(self.now + amount, (0, self.nextCount()), .call(call))
     }
 
-    private func nextCount() -> UInt64 {
+    func nextCount() -> UInt64 {
         self.counter += 1
         return self.counter
     }
@@ -172,7 +172,7 @@ final class SimulatedSession {
         self.happenings.insert(Happening(at: at, order: order, what: what))
     }
 
-    private func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
+    func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
         self.published.append((end, path, plaintext.count, self.now))
         if self.recordsPackets { self.recorded.append((end, path, plaintext)) }
         var relay = self.relays[path.rawValue]
@@ -206,7 +206,7 @@ final class SimulatedSession {
         }
     }
 
-    private func deliver(
+    func deliver(
         _ plaintext: [UInt8],
         _ createdAt: Int64,
         _ path: PathID,
@@ -285,124 +285,5 @@ final class SimulatedSession {
             path: path,
             at: self.moment
         )
-    }
-
-    // MARK: Driving
-
-    func open(_ raw: UInt64, sending bytes: [UInt8] = [], _ change: (inout Observed) -> Void = { _ in }) -> StreamID {
-        let id = StreamID(rawValue: raw)
-        var observed = Observed(toSend: bytes)
-        change(&observed)
-        self.streams[0][id] = observed
-        self.ends[0].open(id, StreamRequest(destination: "x.nostr", port: 80), paths: [], at: self.moment)
-        self.settle()
-        return id
-    }
-
-    /// Performs what both ends want, and lets the streams' drivers send.
-    func settle() {
-        var isBusy = true
-        while isBusy {
-            isBusy = false
-            for end in 0...1 {
-                while let action = self.ends[end].nextAction() {
-                    isBusy = true
-                    self.perform(action, end)
-                }
-            }
-        }
-    }
-
-    private func perform(_ action: DialectAction, _ end: Int) {
-        switch action {
-        case .publish(let token, let plaintext, let createdAt, let paths):
-            for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
-        case .incoming(let id, let request):
-            // Who is there is known before what they want, however packets overtake each other.
-            if self.identifications != 1 { self.unidentified += 1 }
-            switch self.dial(id, request) {
-            case .success(let answer):
-                self.streams[end][id] = Observed(opened: true, toSend: answer)
-                self.ends[end].connected(id, at: self.moment)
-            case .failure(let refusal):
-                self.ends[end].reset(id, refusal.end, at: self.moment)
-            }
-        case .opened(let id):
-            self.streams[end][id]?.opened = true
-        case .credit(let id, let bytes):
-            self.streams[end][id]?.credit += bytes
-            self.write(id, end)
-        case .data(let id, let data):
-            self.read(id, data, end)
-        case .finished(let id):
-            self.streams[end][id]?.finished = true
-        case .ended(let id, let reason):
-            self.streams[end][id]?.ended = .some(reason)
-        case .offered:
-            break
-        case .session(let action):
-            self.sessionActions[end].append(action)
-            self.perform(action, end)
-        case .report(let report):
-            self.reports[report, default: 0] += 1
-        }
-    }
-
-    private func perform(_ action: SessionAction, _ end: Int) {
-        switch action {
-        case .makeKey(let generation):
-            let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(end), UInt8(truncatingIfNeeded: generation)]))
-            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(generation, key, at: self.moment) }
-        case .pair(let generation, _): self.opening[end].insert(generation)
-        case .sealUnder(let generation): self.sealing[end] = generation
-        case .eraseKey(let generation): self.opening[end].remove(generation)
-        case .identified: self.identifications += 1
-        case .askPeer, .pathRefused, .closed: break
-        }
-    }
-
-    /// Sends as far as credit goes, then finishes or resets as the stream is meant to.
-    private func write(_ id: StreamID, _ end: Int) {
-        guard var observed = self.streams[end][id], observed.ended == nil, !observed.isFinishedSending else { return }
-        while observed.credit > 0, observed.sent < observed.toSend.count {
-            let most = min(observed.credit, observed.toSend.count - observed.sent)
-            let count = min(most, self.random(1...65_536))
-            let part = ByteBuffer(bytes: observed.toSend[observed.sent..<(observed.sent + count)])
-            observed.sent += count
-            observed.credit -= count
-            self.streams[end][id] = observed
-            self.ends[end].send(id, part, at: self.moment)
-        }
-        if let limit = observed.resetsAfter, observed.sent >= limit {
-            observed.isFinishedSending = true
-            observed.ended = .some(.connectionReset)
-            self.streams[end][id] = observed
-            self.ends[end].reset(id, .connectionReset, at: self.moment)
-        } else if observed.sent == observed.toSend.count, observed.finishesAfterSending {
-            observed.isFinishedSending = true
-            self.streams[end][id] = observed
-            self.ends[end].finish(id, at: self.moment)
-        }
-    }
-
-    private func read(_ id: StreamID, _ data: ByteBuffer, _ end: Int) {
-        self.streams[end][id]?.data += Array(data.readableBytesView)
-        let count = data.readableBytes
-        if self.streams[end][id]?.readsSlowly == true {
-            self.streams[end][id]?.unread += count
-            return
-        }
-        // A socket takes a moment.
-        self.after(.microseconds(Int64(self.random(0...500)))) {
-            self.ends[end].consumed(id, count, at: self.moment)
-        }
-    }
-
-    /// A slow reader takes all that waits.
-    func readEverything(_ id: StreamID, end: Int) {
-        guard let unread = self.streams[end][id]?.unread, unread > 0 else { return }
-        self.streams[end][id]?.unread = 0
-        self.ends[end].consumed(id, unread, at: self.moment)
-        self.settle()
     }
 }

@@ -331,7 +331,7 @@ struct WholeTunnelTests {
                     }
                 }
             }
-            while server.connectionCount < 4 { try await Task.sleep(for: .milliseconds(1)) }
+            await server.connected(4)
             try await SOCKSClient.connect(proxy: address, domain: name, port: 80) { reply, inbound, outbound in
                 #expect(reply == 0)
                 try await outbound.write(ByteBuffer(bytes: [1, 2, 3]))

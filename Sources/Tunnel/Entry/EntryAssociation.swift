@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NIOCore
 import Nostr
 import NostrClient
@@ -74,7 +75,7 @@ final class EntryAssociation {
     /// An offer that was not answered in time. A late answer says that the exit speaks sessions after all.
     var lateOffer: EntryOffer?
     /// Answers that are looked at; each costs a Diffie-Hellman.
-    var answers = HandshakeLimit(rate: EntryConfiguration.answersPerSecond, now: .now())
+    var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     /// Until then relays that are still connecting are waited for.
     let gatheringDeadline: NIODeadline
     /// Configured relays that were asked for the exit's list and have not answered.

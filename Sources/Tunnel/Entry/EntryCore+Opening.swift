@@ -27,7 +27,7 @@ extension EntryCore {
         onExit: (PublicKey) -> Void = { _ in },
         completion: @escaping (Result<OpenedStream, EntryError>) -> Void
     ) {
-        guard !self.isStopped else { return completion(.failure(.shuttingDown)) }
+        guard !self.isStopped, self.drain == nil else { return completion(.failure(.shuttingDown)) }
         let target = proxied.target
         let name: NostrName
         let text: String

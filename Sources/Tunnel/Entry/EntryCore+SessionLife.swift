@@ -46,6 +46,7 @@ extension EntryCore {
                     unhear: { bound.value.unhear($1, of: key) },
                     askPeer: { bound.value.askPeer($0, of: key) },
                     pathRefused: { bound.value.pathRefused($1, of: key) },
+                    becameIdle: { bound.value.streamEnded() },
                     closed: { _, reason in bound.value.sessionClosed(key, reason) }
                 ),
                 connections: { bound.value.sessionConnection($0, of: key) }
@@ -97,7 +98,7 @@ extension EntryCore {
     }
 
     /// Learns which of the exit's relays ours are: by their URLs, and where those differ by what came through.
-    func mapRelays(of association: EntryAssociation, _ acceptance: SessionAcceptance, _ path: PathID) {
+    private func mapRelays(of association: EntryAssociation, _ acceptance: SessionAcceptance, _ path: PathID) {
         let urls = acceptance.relays.map { try? RelayURL($0) }
         for (index, url) in urls.enumerated() {
             guard let url else { continue }
@@ -115,7 +116,7 @@ extension EntryCore {
     }
 
     /// An acceptance for path `number` came by our relay `path`.
-    func mapRelay(_ path: PathID, to number: PathID, of association: EntryAssociation) {
+    private func mapRelay(_ path: PathID, to number: PathID, of association: EntryAssociation) {
         guard association.sessionPaths[path] == nil, !association.sessionPaths.values.contains(number) else { return }
         association.sessionPaths[path] = number
         if association.ready.contains(path) { self.addSessionPath(path, of: association) }
@@ -141,7 +142,7 @@ extension EntryCore {
         }
     }
 
-    func localPath(_ number: PathID, of association: EntryAssociation) -> PathID? {
+    private func localPath(_ number: PathID, of association: EntryAssociation) -> PathID? {
         association.sessionPaths.first { $0.value == number }?.key
     }
 
@@ -222,7 +223,7 @@ extension EntryCore {
         self.relayRefused(association.relays[path.rawValue].url)
     }
 
-    func sessionClosed(_ first: PublicKey, _ reason: StreamEnd?) {
+    private func sessionClosed(_ first: PublicKey, _ reason: StreamEnd?) {
         guard let association = self.associationsByKey[first] else { return }
         self.logger.debug(
             "session ended",

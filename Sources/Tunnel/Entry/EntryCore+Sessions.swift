@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import HTTPTransport
 import Logging
 import NIOCore
 import Nostr
@@ -100,6 +101,7 @@ extension EntryCore {
                     guard let connection = bound.value.connection(path, of: key) else { return }
                     bound.value.relayRefused(connection.url)
                 },
+                becameIdle: { bound.value.streamEnded() },
                 heardData: { _ in bound.value.heardPlain(key) }
             ),
             connections: { bound.value.connection($0, of: key) }
@@ -112,7 +114,7 @@ extension EntryCore {
     }
 
     /// Nobody accepted in time, or the exit spoke plain NIP-74.
-    func offerFellBack(_ key: PublicKey) {
+    private func offerFellBack(_ key: PublicKey) {
         guard let association = self.associationsByKey[key], case .offering(let offer) = association.carrier,
             let stream = offer.stream
         else { return }
@@ -143,7 +145,7 @@ extension EntryCore {
     }
 
     /// The exit spoke plain NIP-74: for a while it is not asked for more.
-    func heardPlain(_ key: PublicKey) {
+    private func heardPlain(_ key: PublicKey) {
         guard let association = self.associationsByKey[key], self.configuration.dialectChoice == .auto,
             !self.pins.contains(association.address.publicKey)
         else { return }
@@ -213,7 +215,7 @@ extension EntryCore {
     }
 
     /// The exit speaks sessions after all, and was slow to say so: the next request gets one.
-    func acceptedLate(_ association: EntryAssociation) {
+    private func acceptedLate(_ association: EntryAssociation) {
         association.lateOffer = nil
         self.plainExits[association.address.publicKey] = nil
         self.pin(association.address.publicKey)

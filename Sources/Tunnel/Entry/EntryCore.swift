@@ -21,7 +21,7 @@ final class EntryCore {
     private(set) var pool: RelayPool?
     var associations: [ExitAddress: EntryAssociation] = [:]
     /// Those that get no new requests.
-    var retired: [EntryAssociation] = []
+    private var retired: [EntryAssociation] = []
     var associationsByKey: [PublicKey: EntryAssociation] = [:]
     /// Exits that speak only NIP-74, and until when that is believed.
     var plainExits: [PublicKey: NIODeadline] = [:]
@@ -32,8 +32,10 @@ final class EntryCore {
     var spares: [SecretKey] = []
     static let spareKeys = 4
     /// When new ones are made after one was used: not while its request is under way.
-    static let sparesDelay: TimeAmount = .milliseconds(200)
+    private static let sparesDelay: TimeAmount = .milliseconds(200)
     var isStopped = false
+    /// While streams finish before the end.
+    var drain: Drain?
     /// Addresses of relays that names carry.
     let namedPolicy: DialPolicy
 
@@ -139,17 +141,35 @@ final class EntryCore {
         return status
     }
 
-    /// Streams that are not over, and requests that wait.
-    var streamCount: Int { self.all.reduce(0) { $0 + $1.waiting.count + ($1.link?.streamCount ?? 0) } }
+    /// Streams that are not over.
+    var streamCount: Int { self.all.reduce(0) { $0 + ($1.link?.streamCount ?? 0) } }
+
+    /// Refuses requests, those that wait among them, and waits for streams that are open.
+    func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
+        self.failWaiting()
+        let drain = Drain(patience: patience, on: self.loop)
+        self.drain = drain
+        self.streamEnded()
+        return drain.future
+    }
+
+    func streamEnded() {
+        if self.drain != nil, self.streamCount == 0 { self.drain?.finish() }
+    }
+
+    private func failWaiting() {
+        for association in self.all {
+            let waiting = association.waiting
+            association.waiting = []
+            for request in waiting { request.completion(.failure(.shuttingDown)) }
+        }
+    }
 
     /// Ends everything.
     func stop() {
         self.isStopped = true
-        for association in self.all {
-            for waiting in association.waiting { waiting.completion(.failure(.shuttingDown)) }
-            association.waiting = []
-            association.link?.close(.shuttingDown)
-        }
+        self.failWaiting()
+        for association in self.all { association.link?.close(.shuttingDown) }
         self.pool?.stop()
         self.associations = [:]
         self.retired = []
@@ -237,7 +257,7 @@ final class EntryCore {
     }
 
     /// Whether a relay of the exit may still come up without having failed, and is worth waiting for.
-    func isGathering(_ association: EntryAssociation) -> Bool {
+    private func isGathering(_ association: EntryAssociation) -> Bool {
         guard association.gatheringDeadline > .now() else { return false }
         return association.relays.indices.contains { index in
             guard !association.ready.contains(PathID(rawValue: index)) else { return false }
@@ -275,14 +295,17 @@ final class EntryCore {
             self.receiveAnswer(event, to: association, recipient: recipient, path: path)
             return
         }
-        guard case .session = association.carrier else {
-            if self.gate.admit(event) { link.receive(event, recipient: recipient, path: path) }
+        let isSession = if case .session = association.carrier { true } else { false }
+        guard isSession ? self.gate.verify(event) : self.gate.admit(event),
+            let message = link.open(event, recipient: recipient)
+        else { return }
+        guard isSession else {
+            link.receive(message, path: path)
             return
         }
-        guard self.gate.verify(event) else { return }
         // What comes by a relay that the exit has not named is no packet of a path.
         let number = association.sessionPaths[path] ?? PathID(rawValue: -1)
-        if let answer = link.receive(event, recipient: recipient, path: number) {
+        if let answer = link.receive(message, path: number) {
             self.receiveRepeatedAnswer(answer, of: association, path: path)
         }
     }
@@ -307,7 +330,7 @@ final class EntryCore {
     }
 
     /// What the association's link calls one of our relays.
-    func linkPath(_ path: PathID, of association: EntryAssociation) -> PathID? {
+    private func linkPath(_ path: PathID, of association: EntryAssociation) -> PathID? {
         if case .session = association.carrier { association.sessionPaths[path] } else { path }
     }
 

@@ -233,10 +233,7 @@ public final class EntryService: Sendable {
         for listener in self.listeners { try? await listener.close() }
         let core = self.core
         let connections = self.connections
-        let deadline = NIODeadline.now() + patience
-        while NIODeadline.now() < deadline, try await self.loop.submit({ core.value.streamCount > 0 }).get() {
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await self.loop.flatSubmit { core.value.drain(patience: patience) }.get()
         try await self.loop.submit {
             core.value.stop()
             connections.value.closeAll()

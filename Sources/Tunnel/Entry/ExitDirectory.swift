@@ -73,7 +73,7 @@ struct ExitDirectory {
 
 extension EntryCore {
     /// How often announcements are asked for.
-    static let discoveryInterval: TimeAmount = .seconds(60)
+    private static let discoveryInterval: TimeAmount = .seconds(60)
     /// The way to an exit that was not used yet, in milliseconds.
     private static let unknownCost = 150.0
     /// What a stream adds: a session with many is no better than a slower one with few.

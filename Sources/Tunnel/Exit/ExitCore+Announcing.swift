@@ -26,7 +26,7 @@ extension ExitCore {
     }
 
     func announce(on connections: [RelayConnection]) {
-        guard self.configuration.policy != nil, self.configuration.announces, !self.isDraining else { return }
+        guard self.configuration.policy != nil, self.configuration.announces, self.drain == nil else { return }
         guard
             let event = try? ExitAnnouncement.event(
                 by: self.configuration.secretKey,

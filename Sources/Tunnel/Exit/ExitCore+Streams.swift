@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import HTTPTransport
 import Logging
 import NIOCore
 import Nostr
@@ -47,7 +48,7 @@ extension ExitCore {
 
     /// Connects a stream to the service on its port, whatever destination it names.
     func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
-        guard !self.isDraining else { return .refused(.shuttingDown) }
+        guard self.drain == nil else { return .refused(.shuttingDown) }
         if let connect = request.connect, let refusal = self.admit(connect, of: link) { return .refused(refusal) }
         // Permission for some services is none for the internet.
         let isClearnet = self.configuration.policy != nil && ClearnetTarget(request) != nil
@@ -80,7 +81,7 @@ extension ExitCore {
     }
 
     /// Where a stream goes: to a service, or to a place on the internet. Nil, and a line of log, if there is neither.
-    func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
+    private func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
         if self.configuration.policy != nil, let target = ClearnetTarget(request) { return .clearnet(target) }
         if let backend = self.configuration.services.backend(for: request.port) {
             return .service(backend, tls: self.configuration.services.endsTLS(request.port) ? self.tls : nil)
@@ -95,7 +96,7 @@ extension ExitCore {
     }
 
     /// What a stream is connected to.
-    enum Place: CustomStringConvertible {
+    private enum Place: CustomStringConvertible {
         case service(Backend, tls: TLSTerminator?)
         case clearnet(ClearnetTarget)
 
@@ -108,7 +109,7 @@ extension ExitCore {
         }
     }
 
-    func connect(
+    private func connect(
         _ link: PeerLink,
         _ id: StreamID,
         _ request: StreamRequest,
@@ -130,6 +131,7 @@ extension ExitCore {
         let client = link.identity ?? link.peer
         let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
             bound.value.withStreams(isPlain) { $0.end(number) }
+            bound.value.streamEnded()
             if case .clearnet = place { bound.value.usage.end(client, at: .now()) }
             logger.info(
                 "stream ended",
@@ -168,7 +170,7 @@ extension ExitCore {
         return .accepted(splice)
     }
 
-    func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
+    private func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
         switch place {
         case .service(let backend, let tls): self.dialer.dial(backend, tls: tls, splice: splice)
         case .clearnet(let target):
@@ -176,7 +178,7 @@ extension ExitCore {
         }
     }
 
-    func dialFailed(_ place: Place, _ end: StreamEnd, _ error: any Error) {
+    private func dialFailed(_ place: Place, _ end: StreamEnd, _ error: any Error) {
         switch place {
         case .service(let backend, _):
             guard self.complaints.take(at: .now()) else { return }
@@ -190,7 +192,7 @@ extension ExitCore {
         }
     }
 
-    func withStreams<Result>(_ isPlain: Bool, _ body: (inout ExitStreams) -> Result) -> Result {
+    private func withStreams<Result>(_ isPlain: Bool, _ body: (inout ExitStreams) -> Result) -> Result {
         isPlain ? body(&self.plainStreams) : body(&self.sessionStreams)
     }
 

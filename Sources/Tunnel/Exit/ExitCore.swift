@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import HTTPTransport
 import Logging
 import NIOCore
 import Nostr
@@ -31,11 +32,11 @@ final class ExitCore {
     var links: [PublicKey: PeerLink] = [:]
     var sessions: ExitSessions?
     let replays: ReplayJournal
-    var offers: HandshakeLimit
+    var offers: TokenBucket
     /// Log lines about what clients did, which they could do any number of times.
-    var complaints = HandshakeLimit(rate: 5, now: .now())
+    var complaints = TokenBucket(perSecond: 5, now: .now())
     /// By relay: one that lets a flood through costs the clients of the others nothing.
-    var strangers: [PathID: HandshakeLimit] = [:]
+    var strangers: [PathID: TokenBucket] = [:]
     /// Streams of plain NIP-74, which anybody opens with one message, and those of sessions, apart: neither shuts out
     /// the other.
     var plainStreams: ExitStreams
@@ -43,14 +44,15 @@ final class ExitCore {
     /// What strangers use of a public exit.
     var usage: PublicUsage
     var isStopped = false
-    var isDraining = false
+    /// While streams finish before the end; new ones are refused.
+    var drain: Drain?
     /// Where TLS ends, for the ports that want it.
     var tls: TLSTerminator?
     var certificate: ExitCertificate?
     /// Relays that have what the exit publishes of itself.
     var published: Set<RelayURL> = []
-    var hasRelay = false
-    var lastSweep = NIODeadline.now()
+    private var hasRelay = false
+    private var lastSweep = NIODeadline.now()
     let firstRelay: EventLoopPromise<Void>
 
     /// Connections of the long-term key, apart from all others.
@@ -65,7 +67,7 @@ final class ExitCore {
         firstRelay: EventLoopPromise<Void>
     ) throws {
         self.replays = try ReplayJournal(path: configuration.replayFile, now: Moment.now.seconds)
-        self.offers = HandshakeLimit(rate: configuration.handshakesPerSecond, now: .now())
+        self.offers = TokenBucket(perSecond: configuration.handshakesPerSecond, now: .now())
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
@@ -169,10 +171,17 @@ final class ExitCore {
     /// Streams that are not over.
     var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
 
-    /// Takes no new streams.
-    func startDraining() {
+    /// Takes no new streams, and waits for those that are open.
+    func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
         self.withdrawAnnouncement()
-        self.isDraining = true
+        let drain = Drain(patience: patience, on: self.loop)
+        self.drain = drain
+        self.streamEnded()
+        return drain.future
+    }
+
+    func streamEnded() {
+        if self.streamCount == 0 { self.drain?.finish() }
     }
 
     func stop() {
@@ -217,7 +226,7 @@ final class ExitCore {
         return self.pool?.connection(self.relays[path.rawValue])
     }
 
-    func subscriptionSettled(_ path: PathID) {
+    private func subscriptionSettled(_ path: PathID) {
         guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
         if !self.hasRelay {
             self.hasRelay = true
@@ -257,7 +266,8 @@ final class ExitCore {
             return
         }
         guard self.gate.admit(event), let link = known ?? self.makeLink(with: event.pubkey) else { return }
-        link.receive(event, recipient: ownKey, path: path)
+        guard let message = link.open(event, recipient: ownKey) else { return }
+        link.receive(message, path: path)
         self.keep(link)
     }
 
@@ -280,15 +290,15 @@ final class ExitCore {
     }
 
     /// Whether one more message of a stranger is looked at, or an offer answered.
-    func takeHandshake(on path: PathID) -> Bool {
+    private func takeHandshake(on path: PathID) -> Bool {
         self.strangers[
             path,
-            default: HandshakeLimit(rate: self.configuration.handshakesPerSecond, now: .now())
+            default: TokenBucket(perSecond: self.configuration.handshakesPerSecond, now: .now())
         ].take(at: .now())
     }
 
     /// An offer, or a question after a session: each costs signatures, from a key that was seen before too.
-    func receiveOffer(_ offer: SessionOffer, from client: PublicKey) {
+    private func receiveOffer(_ offer: SessionOffer, from client: PublicKey) {
         guard self.offers.take(at: .now()) else {
             self.metrics.rejected(.tooManyHandshakes)
             return
@@ -296,7 +306,7 @@ final class ExitCore {
         self.sessions?.receive(offer, from: client)
     }
 
-    func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
+    private func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
         guard let sessions, let session = sessions.session(recipient: recipient, author: event.pubkey),
             self.gate.verify(event),
             let offer = sessions.receive(event, session, recipient: recipient, relay: key)
@@ -305,7 +315,7 @@ final class ExitCore {
         self.links[offer.client]?.offerSettled(offer.key)
     }
 
-    func makeLink(with client: PublicKey) -> PeerLink? {
+    private func makeLink(with client: PublicKey) -> PeerLink? {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         do {
             let link = try PeerLink(
@@ -330,7 +340,7 @@ final class ExitCore {
         }
     }
 
-    var nip74Configuration: NIP74Configuration {
+    private var nip74Configuration: NIP74Configuration {
         var configuration = self.configuration.dialect
         configuration.takesOffers = self.configuration.dialectChoice != .nip74
         return configuration

@@ -68,11 +68,7 @@ public final class ExitService: Sendable {
     /// - Parameter patience: How long streams may go on before they are ended. New ones are refused meanwhile.
     public func stop(patience: TimeAmount = .zero) async throws {
         let core = self.core
-        let deadline = NIODeadline.now() + patience
-        try await self.loop.submit { core.value.startDraining() }.get()
-        while NIODeadline.now() < deadline, try await self.loop.submit({ core.value.streamCount > 0 }).get() {
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await self.loop.flatSubmit { core.value.drain(patience: patience) }.get()
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
             core.value.stop()

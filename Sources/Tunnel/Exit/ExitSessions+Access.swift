@@ -34,7 +34,7 @@ extension ExitSessions {
         return true
     }
 
-    func endAll(_ reason: StreamEnd) {
+    private func endAll(_ reason: StreamEnd) {
         for session in self.sessions {
             session.link.close(reason)
             self.forget(session)
@@ -59,7 +59,7 @@ extension ExitSessions {
         }
     }
 
-    func enforceMemory() {
+    private func enforceMemory() {
         guard self.sessionCount > 0 else { return }
         var holders = self.sessions.map { ($0, $0.link.dialect.heldBytes) }.sorted { $0.1 < $1.1 }
         var total = holders.reduce(0) { $0 + $1.1 }

@@ -59,7 +59,7 @@ extension ExitSessions {
         self.expireLater(session)
     }
 
-    func makeSession(_ offer: SessionOffer, _ id: ExitSession.OfferID) -> ExitSession? {
+    private func makeSession(_ offer: SessionOffer, _ id: ExitSession.OfferID) -> ExitSession? {
         let key = self.spares.popLast() ?? .generate()
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let link: PeerLink
@@ -122,7 +122,7 @@ extension ExitSessions {
         self.acceptAgainLater(session, offer)
     }
 
-    func acceptAgainLater(_ session: ExitSession, _ offer: SessionOffer) {
+    private func acceptAgainLater(_ session: ExitSession, _ offer: SessionOffer) {
         guard session.repetitions < Self.maximumRepetitions, session.repetition == nil,
             self.waiting.count < self.configuration.maximumOffers / 2
         else { return }
@@ -179,7 +179,7 @@ extension ExitSessions {
         link.publish(body + signature.bytes, on: path)
     }
 
-    func expireLater(_ session: ExitSession) {
+    private func expireLater(_ session: ExitSession) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let boundSession = NIOLoopBound(session, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: self.configuration.session.offerLifetime) {

@@ -35,7 +35,7 @@ final class ExitSessions {
     var count: Int { self.sessionCount }
     /// Keys that relays know already, so that an acceptance need not wait for a subscription.
     var spares: [SecretKey] = []
-    var sparesAreDue = false
+    private var sparesAreDue = false
     var refusedRelays: Set<RelayPool.Key> = []
 
     /// Connections of short-lived keys.
@@ -196,19 +196,19 @@ final class ExitSessions {
         relay: RelayPool.Key
     ) -> ExitSession.OfferID? {
         guard let path = self.index(of: relay) else { return nil }
+        // What does not open is nobody's first packet.
+        guard let message = session.link.open(event, recipient: recipient) else { return nil }
         guard !session.isEstablished else {
-            session.link.receive(event, recipient: recipient, path: path)
+            session.link.receive(message, path: path)
             return nil
         }
-        // What does not open is nobody's first packet.
-        guard session.link.canOpen(event, recipient: recipient) else { return nil }
         guard self.sessionCount < self.configuration.maximumSessions else {
-            self.metrics.reported(.tooManyStreams)
+            self.metrics.refusedSession(.tooManySessions)
             self.forget(session)
             return nil
         }
         self.establish(session)
-        session.link.receive(event, recipient: recipient, path: path)
+        session.link.receive(message, path: path)
         return session.offer
     }
 
@@ -229,14 +229,14 @@ final class ExitSessions {
         oldest.link.close(nil)
     }
 
-    func dropOffering(_ session: ExitSession) {
+    private func dropOffering(_ session: ExitSession) {
         guard let link = session.offering else { return }
         session.offering = nil
         // Another offer of the client may wait with it.
         if link.streamCount == 0, !self.waiting.contains(where: { $0.offering === link }) { link.abandon() }
     }
 
-    func establish(_ session: ExitSession) {
+    private func establish(_ session: ExitSession) {
         self.dropOffering(session)
         session.isEstablished = true
         session.repetition?.cancel()

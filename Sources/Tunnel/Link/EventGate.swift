@@ -47,6 +47,7 @@ struct EventGate {
             return true
         } catch {
             self.metrics.rejected(error == .idMismatch ? .invalidID : .invalidSignature)
+            self.logger.debug("event dropped", metadata: ["error": "\(error)"])
             return false
         }
     }
@@ -57,16 +58,7 @@ struct EventGate {
             self.metrics.rejected(.duplicate)
             return false
         }
-        do {
-            try event.verify()
-        } catch {
-            switch error {
-            case .idMismatch: self.metrics.rejected(.invalidID)
-            case .invalidSignature: self.metrics.rejected(.invalidSignature)
-            }
-            self.logger.debug("event dropped", metadata: ["error": "\(error)"])
-            return false
-        }
+        guard self.verify(event) else { return false }
         return self.deduplicator.insert(event.id)
     }
 }

@@ -18,17 +18,15 @@ extension PeerLink {
         self.keys.pair(recipient: recipient, author: author) != nil
     }
 
-    /// Whether an event opens under our keys.
-    func canOpen(_ event: Event, recipient: PublicKey) -> Bool {
-        guard let (_, pair) = self.keys.pair(recipient: recipient, author: event.pubkey) else { return false }
-        if (try? pair.conversation.open(Array(event.content.readableBytesView))) != nil { return true }
-        self.metrics.rejected(.undecryptable)
-        return false
+    /// What an event holds.
+    struct Message {
+        let plaintext: [UInt8]
+        let generation: Int
+        let createdAt: Int64
     }
 
-    /// Takes a verified event. Returns its plaintext if that is an exit's answer to an offer, which is for the caller.
-    @discardableResult
-    func receive(_ event: Event, recipient: PublicKey, path: PathID) -> [UInt8]? {
+    /// Opens a verified event; nil, and counted, if it is none between our keys, or was here before.
+    func open(_ event: Event, recipient: PublicKey) -> Message? {
         guard let (generation, pair) = self.keys.pair(recipient: recipient, author: event.pubkey) else {
             self.metrics.rejected(.wrongAuthor)
             return nil
@@ -38,19 +36,24 @@ extension PeerLink {
             self.metrics.rejected(.duplicate)
             return nil
         }
-        let plaintext: [UInt8]
         do {
-            plaintext = try pair.conversation.open(Array(event.content.readableBytesView))
+            let plaintext = try pair.conversation.open(Array(event.content.readableBytesView))
+            return Message(plaintext: plaintext, generation: generation, createdAt: event.createdAt)
         } catch {
             self.metrics.rejected(.undecryptable)
             self.logger.debug("undecryptable event dropped", metadata: ["error": "\(error)", "peer": "\(self.peer)"])
             return nil
         }
-        if !self.remembersEvents, SessionAnswer.isAnswer(plaintext) { return plaintext }
+    }
+
+    /// Takes a message. Returns its plaintext if that is an exit's answer to an offer, which is for the caller.
+    @discardableResult
+    func receive(_ message: Message, path: PathID) -> [UInt8]? {
+        if !self.remembersEvents, SessionAnswer.isAnswer(message.plaintext) { return message.plaintext }
         self.dialect.receive(
-            plaintext,
-            createdAt: event.createdAt,
-            generation: generation,
+            message.plaintext,
+            createdAt: message.createdAt,
+            generation: message.generation,
             path: path,
             at: self.now
         )

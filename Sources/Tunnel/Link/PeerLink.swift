@@ -39,6 +39,8 @@ final class PeerLink {
         var askPeer: (PeerLink) -> Void = { _ in }
         /// A relay does not take the session's events.
         var pathRefused: (PeerLink, PathID) -> Void = { _, _ in }
+        /// The last stream ended.
+        var becameIdle: () -> Void = {}
         /// The first bytes of a stream came.
         var heardData: (PeerLink) -> Void = { _ in }
         /// The session is over.
@@ -318,7 +320,9 @@ final class PeerLink {
     }
 
     private func noteIdleness() {
-        if self.endpoints.isEmpty { self.idleSince = .now() }
+        guard self.endpoints.isEmpty else { return }
+        self.idleSince = .now()
+        self.owner.becameIdle()
     }
 
     private func armTimer() {

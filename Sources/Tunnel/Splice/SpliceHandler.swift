@@ -7,14 +7,6 @@ import NIOCore
 import NIOPosix
 import TunnelProtocol
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// Joins a socket and a stream of a link, with half-closes both ways and without unbounded buffers.
 ///
 /// Reads from the socket only while the stream has credit; tells the link when bytes from the peer were taken by the
@@ -272,13 +264,8 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         }
     }
 
-    /// Closes at once. An aborted stream must not look like a complete one: RST, not FIN.
     private func abort() {
-        guard let context = self.context else { return }
-        if let options = context.channel as? any SocketOptionProvider {
-            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
-        }
-        context.close(promise: nil)
+        self.context?.channel.abort()
     }
 
     /// Closes what is to be closed once everything is written: closing drops what is still queued.

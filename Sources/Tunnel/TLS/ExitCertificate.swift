@@ -177,8 +177,9 @@ public struct ExitCertificate: Sendable {
             return !constraints.permittedSubtrees.isEmpty && constraints.permittedSubtrees.allSatisfy(isOwn)
                 && Self.everyAddress.allSatisfy { every in addresses.contains { $0 == every } }
         }
-        if let usage = try? certificate.extensions.keyUsage, usage.keyCertSign { return false }
-        guard let names = try? certificate.extensions.subjectAlternativeNames else { return false }
+        guard let usage = try? certificate.extensions.keyUsage, !usage.keyCertSign,
+            let names = try? certificate.extensions.subjectAlternativeNames
+        else { return false }
         return !names.isEmpty && names.allSatisfy(isOwn)
     }
 }

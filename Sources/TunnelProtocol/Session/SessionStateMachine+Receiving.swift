@@ -42,11 +42,16 @@ extension SessionStateMachine {
         self.heardPeer(on: index, generation: generation, at: now)
         if !self.isExit { self.generationBytes += UInt64(plaintext.count) }
         // One acknowledgement of each path: each may name thousands of packets.
-        var acknowledged: Set<PathID> = []
+        var acknowledged: UInt32 = 0
         for frame in frames {
-            if case .acknowledgement(let acknowledgement) = frame, !acknowledged.insert(acknowledgement.path).inserted {
-                self.violation(at: now)
-                return
+            if case .acknowledgement(let acknowledgement) = frame {
+                // The decoder takes no more than 16 paths.
+                let bit = UInt32(1) << UInt32(acknowledgement.path.rawValue)
+                guard acknowledged & bit == 0 else {
+                    self.violation(at: now)
+                    return
+                }
+                acknowledged |= bit
             }
             self.receive(frame, on: index, at: now)
             if self.isClosed { return }

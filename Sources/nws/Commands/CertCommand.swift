@@ -42,12 +42,7 @@ struct CertCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let name: NostrName
-            do {
-                name = try NostrName(self.name)
-            } catch {
-                throw CommandError.failure("\(error)")
-            }
+            let name = try NostrName(argument: self.name)
             let relays = name.relays.isEmpty ? try Settings().relays(self.relay) : name.relays
             guard !relays.isEmpty else {
                 throw CommandError.failure("the name carries no relays; give some with --relay, or set NOSTR_RELAYS")

@@ -11,14 +11,6 @@ import Nostr
 import NostrClient
 import NostrCrypto
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// `nws doctor`
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -71,17 +63,9 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     private static func machine() -> Verdict {
-        ProcessSetup.raiseFileLimit()
-        var limit = rlimit()
-        #if canImport(Glibc)
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        #else
-        let resource = RLIMIT_NOFILE
-        #endif
-        guard unsafe getrlimit(resource, &limit) == 0 else {
+        guard let count = ProcessSetup.raiseFileLimit() else {
             return Self.say(.doubtful, "open files: the limit cannot be read")
         }
-        let count = UInt(limit.rlim_cur)
         return count < Self.fewDescriptors
             ? Self.say(
                 .doubtful,

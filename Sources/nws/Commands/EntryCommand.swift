@@ -78,20 +78,8 @@ struct EntryCommand: RoleCommand {
 
     static func name(of running: EntryService) -> String { running.proxyAddress?.shown ?? "" }
 
-    static func report(_ running: EntryService, into report: inout StatusReport) async {
-        guard let status = try? await running.status() else { return }
-        report.take(status)
-    }
-
     static func proxyScript(_ running: EntryService) -> String? {
         running.proxyAddress.map { ProxyAutoConfiguration.script(proxy: $0.shown) }
-    }
-
-    static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}
-
-    static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
-        try await running.stop(patience: patience)
-        logger.info("entry stopped")
     }
 
     private static func credentials(_ path: String) throws -> SOCKS5HandshakeStateMachine.Credentials {

@@ -72,15 +72,4 @@ struct ForwardCommand: RoleCommand {
     static func name(of running: EntryService) -> String {
         running.forwardAddresses.map(\.shown).joined(separator: ", ")
     }
-
-    static func report(_ running: EntryService, into report: inout StatusReport) async {
-        guard let status = try? await running.status() else { return }
-        report.take(status)
-    }
-
-    static func reload(_ running: EntryService, _ configuration: EntryConfiguration, logger: Logger) async throws {}
-
-    static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
-        try await running.stop(patience: patience)
-    }
 }

@@ -67,25 +67,17 @@ struct NameCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingErrors {
-                let name: NostrName
-                do {
-                    name = try NostrName(self.name)
-                } catch {
-                    throw CommandError.failure("\(error)")
-                }
+                let name = try NostrName(argument: self.name)
                 for label in name.ignoredLabels {
-                    Console.error("nws: \(Self.shown(label)) is not the URL of a relay and is ignored")
+                    Console.error(
+                        "nws: \(Console.printable(String(label.prefix(64)))) is not the URL of a relay and is ignored"
+                    )
                 }
                 Console.line("pubkey: \(name.publicKey.hex)")
                 for relay in name.relays {
                     Console.line("relay: \(relay)")
                 }
             }
-        }
-
-        /// A label as it may be shown on a terminal.
-        private static func shown(_ label: String) -> String {
-            String(label.unicodeScalars.prefix(64).map { (0x21...0x7e).contains($0.value) ? Character($0) : "?" })
         }
     }
 }

@@ -116,7 +116,7 @@ enum StatusText {
             let time = Date(timeIntervalSince1970: problem.time).formatted(.iso8601)
             lines.append("\(time)  \(problem.text)")
         }
-        return lines.map(printable)
+        return lines.map(Console.printable)
     }
 
     private static let widths = [64, 9, 11, 9, 9]
@@ -124,15 +124,6 @@ enum StatusText {
     private static func row(_ cells: [String]) -> String {
         zip(cells, widths).map { $0.padding(toLength: max($1, $0.count + 1), withPad: " ", startingAt: 0) }.joined()
             .trimmingCharacters(in: .whitespaces)
-    }
-
-    /// What the other side sent must not write control sequences to a terminal.
-    private static func printable(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }
-            )
-        )
     }
 
     private static func bytes(_ count: Double) -> String {

@@ -4,7 +4,6 @@
 //
 
 import ArgumentParser
-import Foundation
 import Logging
 import NIOCore
 import NIOPosix
@@ -80,18 +79,5 @@ struct AdminOptions: ParsableArguments {
         } catch {
             throw ProcessSetup.bindError(error, address: "\(configuration.host):\(configuration.port)")
         }
-    }
-}
-
-/// A short secret in a file that only its owner can read.
-enum SecretFile {
-    static func read(_ path: String, source: String) throws -> String {
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
-            let data = FileManager.default.contents(atPath: path), data.count <= 4_096
-        else { throw CommandError.configuration("\(source): cannot read \(path)") }
-        if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
-            throw CommandError.configuration("\(source): \(path) can be read by others; run: chmod 600 '\(path)'")
-        }
-        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

@@ -23,6 +23,15 @@ enum Console {
         Self.write(text + "\n", to: 2)
     }
 
+    /// Text of others as it may be shown: it must not write control sequences to a terminal.
+    static func printable(_ text: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }
+            )
+        )
+    }
+
     private static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

@@ -38,7 +38,7 @@ struct ConsoleLogHandler: LogHandler {
         }
         let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
         let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-        let parts = [time, event.level.rawValue, Self.printable(event.message.description)] + pairs
+        let parts = [time, event.level.rawValue, Console.printable(event.message.description)] + pairs
         Console.error(parts.joined(separator: " "))
     }
 
@@ -55,17 +55,8 @@ struct ConsoleLogHandler: LogHandler {
 
     /// Values with spaces or quotes are quoted.
     private static func quoted(_ text: String) -> String {
-        let text = Self.printable(text)
+        let text = Console.printable(text)
         guard text.isEmpty || text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) else { return text }
         return "\"" + text.replacingOccurrences(of: "\"", with: "'") + "\""
-    }
-
-    /// What relays and clients sent must not write control sequences to a terminal.
-    private static func printable(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? "?" : $0 }
-            )
-        )
     }
 }

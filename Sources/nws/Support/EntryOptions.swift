@@ -115,18 +115,6 @@ struct EntryOptions: ParsableArguments {
     }
 }
 
-extension TargetAddress {
-    /// Reads `NAME:PORT`.
-    init(_ text: String, source: String) throws {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0,
-            colon > text.startIndex
-        else {
-            throw CommandError.configuration("\(source): expected NAME:PORT, with a .nostr name, npub or nprofile")
-        }
-        self.init(host: .domain(String(text[..<colon])), port: port)
-    }
-}
-
 extension SocketAddress {
     /// `HOST:PORT` as people write it.
     var shown: String {

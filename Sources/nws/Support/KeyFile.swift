@@ -38,27 +38,7 @@ struct KeyFile {
 
     /// Reads the key: nsec or 64 hex digits.
     func read() throws -> SecretKey {
-        let resolved = URL(fileURLWithPath: self.path).resolvingSymlinksInPath().path
-        let attributes: [FileAttributeKey: Any]
-        do {
-            attributes = try FileManager.default.attributesOfItem(atPath: resolved)
-        } catch {
-            let isMissing = (error as? CocoaError)?.code == .fileReadNoSuchFile
-            let reason = isMissing ? "No such file or directory" : error.localizedDescription
-            throw CommandError.configuration("cannot read the key file \(self.path): \(reason)")
-        }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw CommandError.configuration("the key file \(self.path) is not a file")
-        }
-        guard let mode = attributes[.posixPermissions] as? Int, mode & 0o077 == 0 else {
-            throw CommandError.configuration(
-                "the key file \(self.path) can be read by others; run: chmod 600 '\(self.path)'"
-            )
-        }
-        guard let data = FileManager.default.contents(atPath: self.path) else {
-            throw CommandError.configuration("cannot read the key file \(self.path)")
-        }
-        let text = String(decoding: data.prefix(1_024), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let text = try SecretFile.read(self.path, source: "key file")
         return try Self.parse(text, source: "the key file \(self.path)")
     }
 

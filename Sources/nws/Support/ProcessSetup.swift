@@ -63,17 +63,20 @@ enum ProcessSetup {
     /// Most descriptors asked for.
     private static let descriptors: UInt = 1 << 20
 
-    /// Raises the soft limit of open files to the hard one: every stream takes one.
-    static func raiseFileLimit() {
+    /// Raises the soft limit of open files to the hard one: every stream takes one. Returns what is allowed then; nil if that
+    /// cannot be told.
+    @discardableResult
+    static func raiseFileLimit() -> UInt? {
         var limit = rlimit()
         #if canImport(Glibc)
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         #else
         let resource = RLIMIT_NOFILE
         #endif
-        guard unsafe getrlimit(resource, &limit) == 0 else { return }
+        guard unsafe getrlimit(resource, &limit) == 0 else { return nil }
         limit.rlim_cur = min(limit.rlim_max, rlim_t(Self.descriptors))
         _ = unsafe setrlimit(resource, &limit)
+        return unsafe getrlimit(resource, &limit) == 0 ? UInt(limit.rlim_cur) : nil
     }
 
     /// Longest time from the end of the streams to that of the process.

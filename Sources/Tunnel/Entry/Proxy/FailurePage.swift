@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NIOHTTP1
 import TunnelProtocol
 
@@ -13,6 +14,11 @@ enum FailurePage {
         ("exit", "Exit", "beside the service"), ("backend", "Service", "what you asked for"),
     ]
 
+    private static let style = """
+        ol i { font-style: normal; margin-top: .4rem } .done i { color: var(--good) }
+        .failed { border-color: var(--bad) } .failed b, .failed i { color: var(--bad) }
+        """
+
     static func html(_ failure: ProxyFailure, target: TargetAddress) -> String {
         let failed = failure.hop == "name" || failure.hop == "stream" ? "entry" : failure.hop
         let position = Self.hops.firstIndex { $0.0 == failed } ?? 0
@@ -21,64 +27,26 @@ enum FailurePage {
             let word = index < position ? "reached" : index == position ? "failed here" : "not reached"
             return "<li class=\"\(state)\"><b>\(hop.1)</b><span>\(hop.2)</span><i>\(word)</i></li>"
         }.joined()
-        let advice = failure.advice.map { "<li>\(Self.escaped($0))</li>" }.joined()
-        return Self.page(
+        let advice = failure.advice.map { "<li>\(HTMLPage.escaped($0))</li>" }.joined()
+        return HTMLPage.html(
             title: failure.title,
+            style: Self.style,
             body: """
-                <p>\(Self.escaped(failure.text.prefix(1).uppercased() + failure.text.dropFirst())).</p>
-                <ol class="path">\(steps)</ol>
+                <p>\(HTMLPage.escaped(failure.text.prefix(1).uppercased() + failure.text.dropFirst())).</p>
+                <ol>\(steps)</ol>
                 <h2>What to try</h2>
                 <ul>\(advice)</ul>
                 <p class="soft">You asked for</p>
-                <p><code>\(Self.escaped("\(target)"))</code></p>
+                <p><code>\(HTMLPage.escaped("\(target)"))</code></p>
                 """
         )
     }
 
     static func html(status: HTTPResponseStatus, text: String) -> String {
-        Self.page(title: status == .ok ? "nws entry" : status.reasonPhrase, body: "<p>\(Self.escaped(text))</p>")
-    }
-
-    private static func escaped(_ text: String) -> String {
-        text.prefix(2_000).map { character -> String in
-            switch character {
-            case "<": "&lt;"
-            case ">": "&gt;"
-            case "&": "&amp;"
-            case "\"": "&quot;"
-            default: String(character)
-            }
-        }.joined()
-    }
-
-    private static func page(title: String, body: String) -> String {
-        """
-        <!doctype html>
-        <html lang="en">
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <title>\(Self.escaped(title))</title>
-        <style>
-          :root { color-scheme: light dark; --ink: #1b1c22; --soft: #5d6070; --paper: #fbfaf7; --line: #dcd9d0; --good: #2f7d4f; --bad: #b3342d }
-          @media (prefers-color-scheme: dark) { :root { --ink: #ecebf2; --soft: #a3a5b5; --paper: #16161c; --line: #34343f; --good: #7fce9c; --bad: #ff8f87 } }
-          body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, sans-serif }
-          main { max-width: 44rem; margin: 0 auto; padding: 3rem 1.25rem }
-          h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .75rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-          p { margin: 0 0 1rem } .soft { color: var(--soft); margin: 2rem 0 .25rem } ul { margin: 0; padding-left: 1.2rem }
-          .path { list-style: none; margin: 1.75rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem }
-          .path li { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem .9rem }
-          .path b, .path span, .path i { display: block } .path span { font-size: .85rem; color: var(--soft) }
-          .path i { font-style: normal; font-size: .85rem; margin-top: .4rem; color: var(--soft) }
-          .path .done i { color: var(--good) } .path .failed { border-color: var(--bad) } .path .failed b, .path .failed i { color: var(--bad) }
-          code { font: .85rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; background: color-mix(in srgb, var(--line) 45%, transparent); padding: .1rem .3rem; border-radius: .3rem }
-        </style>
-        <main>
-        <h1>\(Self.escaped(title))</h1>
-        \(body)
-        </main>
-        </html>
-
-        """
+        HTMLPage.html(
+            title: status == .ok ? "nws entry" : status.reasonPhrase,
+            body: "<p>\(HTMLPage.escaped(text))</p>"
+        )
     }
 }
 

@@ -7,14 +7,6 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// Why a stream that somebody waited for did not end well.
 public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     /// The place where it failed: name, entry, relay, exit, backend or stream.
@@ -86,29 +78,17 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func opened() {
-        guard let opening = self.opening, let context = self.context, let splice = opening.makeSplice() else { return }
+        guard let opening = self.opening, let context = self.context else { return }
         self.opening = nil
-        do {
-            try context.pipeline.syncOperations.addHandler(splice)
-        } catch {
-            splice.ended(.connectionReset)
-            context.close(promise: nil)
-            return
-        }
-        splice.unread(self.earlyData, inputIsClosed: self.inputIsClosed)
-        opening.handOver(to: splice)
+        opening.join(context, leftover: self.earlyData, inputIsClosed: self.inputIsClosed)
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 
     private func fail(_ failure: StreamFailure) {
         self.opening = nil
         self.onEnd?(.failure(failure))
-        guard let context = self.context else { return }
-        if let options = context.channel as? any SocketOptionProvider, context.channel.remoteAddress != nil {
-            // The client was let in already: an error must not look like an end.
-            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
-        }
-        context.close(promise: nil)
+        // The client was let in already: an error must not look like an end.
+        self.context?.channel.abort()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -40,7 +40,7 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
     private var earlyParts: [HTTPServerRequestPart] = []
-    private var leftover: [NIOAny] = []
+    private var leftover = ByteBuffer()
     private var inputIsClosed = false
 
     init(decoder: ByteToMessageHandler<HTTPRequestDecoder>, core: EntryCore, logger: Logger) {
@@ -78,9 +78,11 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
             self.earlyParts.append(Self.unwrapInboundIn(data))
         case .handingOver:
             // Bytes, not parts: the decoder gives up what it did not decode.
-            self.leftover.append(data)
+            self.leftover.writeImmutableBuffer(SpliceHandler.unwrapInboundIn(data))
         case .forwarding(let plain):
-            self.forward(Self.unwrapInboundIn(data), of: plain, context)
+            if let bytes = self.bytes(of: Self.unwrapInboundIn(data), plain) {
+                context.fireChannelRead(Self.wrapInboundOut(bytes))
+            }
         case .done:
             break
         }
@@ -183,27 +185,8 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func handOver() {
         guard case .handingOver(let opening) = self.state, let context = self.context else { return }
         self.state = .done
-        guard let splice = self.addSplice(opening, context) else { return }
-        for data in self.leftover { context.fireChannelRead(data) }
-        self.leftover = []
-        if self.inputIsClosed { splice.unread(ByteBuffer(), inputIsClosed: true) }
-        opening.handOver(to: splice)
+        opening.join(context, leftover: self.leftover, inputIsClosed: self.inputIsClosed)
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
-    }
-
-    private func addSplice(_ opening: StreamOpening, _ context: ChannelHandlerContext) -> SpliceHandler? {
-        guard let splice = opening.makeSplice() else {
-            context.close(promise: nil)
-            return nil
-        }
-        do {
-            try context.pipeline.syncOperations.addHandler(splice)
-            return splice
-        } catch {
-            splice.ended(.connectionReset)
-            context.close(promise: nil)
-            return nil
-        }
     }
 
     // MARK: Plain requests
@@ -214,31 +197,25 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         _ context: ChannelHandlerContext
     ) {
         self.state = .forwarding(plain)
-        guard let splice = self.addSplice(opening, context) else { return }
-        splice.unread(plain.head, inputIsClosed: false)
-        let parts = self.earlyParts
-        self.earlyParts = []
-        for part in parts {
-            guard case .forwarding = self.state else { break }
-            self.forward(part, of: plain, context)
+        var leftover = plain.head
+        for part in self.earlyParts {
+            guard var bytes = self.bytes(of: part, plain) else { break }
+            leftover.writeBuffer(&bytes)
         }
-        opening.handOver(to: splice)
-        if self.inputIsClosed { splice.unread(ByteBuffer(), inputIsClosed: true) }
+        self.earlyParts = []
+        opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
     }
 
-    private func forward(
-        _ part: HTTPServerRequestPart,
-        of plain: HTTPProxyRequest.Plain,
-        _ context: ChannelHandlerContext
-    ) {
+    /// The bytes that go on for a part of the request; nil for what does not belong to it any more.
+    private func bytes(of part: HTTPServerRequestPart, _ plain: HTTPProxyRequest.Plain) -> ByteBuffer? {
+        guard case .forwarding = self.state else { return nil }
         switch part {
         case .head:
             // A second request on the connection. Its answer would not come: the first one's closes it.
             self.state = .done
-        case .body(let bytes):
-            context.fireChannelRead(Self.wrapInboundOut(plain.encoded(bytes)))
-        case .end:
-            if let end = plain.encodedEnd { context.fireChannelRead(Self.wrapInboundOut(end)) }
+            return nil
+        case .body(let bytes): return plain.encoded(bytes)
+        case .end: return plain.encodedEnd
         }
     }
 

@@ -43,8 +43,8 @@ struct HTTPProxyRequest {
             return chunk
         }
 
-        /// What ends the body; nil if its length does.
-        var encodedEnd: ByteBuffer? { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : nil }
+        /// What ends the body; nothing if its length does.
+        var encodedEnd: ByteBuffer { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer() }
     }
 
     let target: TargetAddress

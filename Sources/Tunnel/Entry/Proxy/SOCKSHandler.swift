@@ -7,14 +7,6 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// One SOCKS client: handshake, request, and then the splice takes over.
 final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
@@ -169,23 +161,14 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func opened() {
-        guard case .opening(let opening) = self.state, let context = self.context, let splice = opening.makeSplice()
-        else { return }
+        guard case .opening(let opening) = self.state, let context = self.context else { return }
         self.state = .done
         if !self.hasReplied { self.write(self.handshake.encoded(.succeeded)) }
-        do {
-            try context.pipeline.syncOperations.addHandler(splice)
-        } catch {
-            splice.ended(.connectionReset)
-            context.close(promise: nil)
-            return
-        }
         var leftover = self.handshake.takeLeftover()
         leftover.writeBuffer(&self.earlyData)
         // What went with the offer is with the exit already.
         leftover.moveReaderIndex(forwardBy: min(opening.earlyBytes, leftover.readableBytes))
-        splice.unread(leftover, inputIsClosed: self.inputIsClosed)
-        opening.handOver(to: splice)
+        opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 
@@ -199,12 +182,13 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.state = .done
         guard let context = self.context else { return }
         let channel = context.channel
-        if self.hasReplied, let options = channel as? any SocketOptionProvider {
+        guard !self.hasReplied else {
             // It was told otherwise before: an error must not look like an end.
-            options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+            channel.abort()
+            return
         }
-        guard !bytes.isEmpty, !self.hasReplied else {
-            context.close(promise: nil)
+        guard !bytes.isEmpty else {
+            channel.close(promise: nil)
             return
         }
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes))).whenComplete { _ in

@@ -33,7 +33,7 @@ final class StreamOpening: StreamEndpoint {
     private var splice: SpliceHandler?
 
     /// - Parameters:
-    ///   - onOpened: Called once when the exit connected; take ``makeSplice()`` then.
+    ///   - onOpened: Called once when the exit connected; ``join(_:leftover:inputIsClosed:)`` then.
     ///   - onFailed: Called once instead.
     ///   - onEnded: Called once when a stream that was opened is over; nil if everything was carried.
     init(
@@ -78,9 +78,16 @@ final class StreamOpening: StreamEndpoint {
         if let stream { stream.link.reset(stream.id, .connectionReset) } else { self.core.cancel(self) }
     }
 
-    /// The handler that joins the client's socket and the stream from now on; nil if the stream is over.
-    func makeSplice() -> SpliceHandler? {
-        guard let stream, !self.isOver else { return nil }
+    /// Puts a splice behind the handlers of the client's connection: from now on it joins socket and stream.
+    ///
+    /// - Parameters:
+    ///   - leftover: What was read of the stream's bytes before.
+    ///   - inputIsClosed: Whether the client sends no more.
+    func join(_ context: ChannelHandlerContext, leftover: ByteBuffer, inputIsClosed: Bool) {
+        guard let stream, !self.isOver else {
+            context.close(promise: nil)
+            return
+        }
         let logger = self.logger
         let startedAt = self.startedAt
         let target = self.request.target
@@ -97,11 +104,14 @@ final class StreamOpening: StreamEndpoint {
             onEnded(reason)
         }
         stream.link.replaceEndpoint(of: stream.id, with: splice)
-        return splice
-    }
-
-    /// The splice is in its place: it gets what the link said meanwhile.
-    func handOver(to splice: SpliceHandler) {
+        do {
+            try context.pipeline.syncOperations.addHandler(splice)
+        } catch {
+            splice.fail(.connectionReset)
+            context.close(promise: nil)
+            return
+        }
+        splice.unread(leftover, inputIsClosed: inputIsClosed)
         self.splice = splice
         let early = self.early
         self.early = []

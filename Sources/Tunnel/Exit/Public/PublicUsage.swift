@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NIOCore
 import NostrCrypto
 import TunnelProtocol
@@ -11,7 +12,7 @@ import TunnelProtocol
 struct PublicUsage {
     private struct Client {
         var streams = 0
-        var connects: HandshakeLimit
+        var connects: TokenBucket
         var throttle: Throttle?
         var lastUsed: NIODeadline
     }
@@ -33,7 +34,7 @@ struct PublicUsage {
         var client =
             self.clients[key]
             ?? Client(
-                connects: HandshakeLimit(rate: self.limits.connectsPerSecondPerClient, now: now),
+                connects: TokenBucket(perSecond: self.limits.connectsPerSecondPerClient, now: now),
                 throttle: self.limits.bytesPerSecondPerClient > 0
                     ? Throttle(bytesPerSecond: self.limits.bytesPerSecondPerClient) : nil,
                 lastUsed: now

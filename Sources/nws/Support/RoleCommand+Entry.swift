@@ -1,0 +1,25 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Logging
+import NIOCore
+import Observability
+import Tunnel
+
+/// What all roles do that are entries.
+extension RoleCommand where Running == EntryService {
+    static func report(_ running: EntryService, into report: inout StatusReport) async {
+        // It fails only while the process ends.
+        if let status = try? await running.status() { report.take(status) }
+    }
+
+    static func reload(_ running: EntryService, _ configuration: Configuration, logger: Logger) async throws {}
+
+    static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
+        try await running.stop(patience: patience)
+        logger.info("\(Self.configuration.commandName ?? "") stopped")
+    }
+}

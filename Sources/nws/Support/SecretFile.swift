@@ -1,0 +1,35 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+
+/// A short secret in a file that only its owner can read.
+enum SecretFile {
+    /// Most bytes that are read.
+    private static let maximumLength = 4_096
+
+    /// - Parameter source: Names the file in complaints: an option, or what it is.
+    static func read(_ path: String, source: String) throws -> String {
+        let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        let attributes: [FileAttributeKey: Any]
+        do {
+            attributes = try FileManager.default.attributesOfItem(atPath: resolved)
+        } catch {
+            let isMissing = (error as? CocoaError)?.code == .fileReadNoSuchFile
+            let reason = isMissing ? "No such file or directory" : error.localizedDescription
+            throw CommandError.configuration("\(source): cannot read \(path): \(reason)")
+        }
+        guard attributes[.type] as? FileAttributeType == .typeRegular else {
+            throw CommandError.configuration("\(source): \(path) is not a file")
+        }
+        guard let mode = attributes[.posixPermissions] as? Int, mode & 0o077 == 0 else {
+            throw CommandError.configuration("\(source): \(path) can be read by others; run: chmod 600 '\(path)'")
+        }
+        guard let data = FileManager.default.contents(atPath: path), data.count <= Self.maximumLength else {
+            throw CommandError.configuration("\(source): cannot read \(path), or it is too long for a secret")
+        }
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}

@@ -1,0 +1,129 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+
+@testable import TunnelProtocol
+
+/// What the drivers of both ends do.
+extension SimulatedSession {
+    func open(_ raw: UInt64, sending bytes: [UInt8] = [], _ change: (inout Observed) -> Void = { _ in }) -> StreamID {
+        let id = StreamID(rawValue: raw)
+        var observed = Observed(toSend: bytes)
+        change(&observed)
+        self.streams[0][id] = observed
+        self.ends[0].open(id, StreamRequest(destination: "x.nostr", port: 80), paths: [], at: self.moment)
+        self.settle()
+        return id
+    }
+
+    /// Performs what both ends want, and lets the streams' drivers send.
+    func settle() {
+        var isBusy = true
+        while isBusy {
+            isBusy = false
+            for end in 0...1 {
+                while let action = self.ends[end].nextAction() {
+                    isBusy = true
+                    self.perform(action, end)
+                }
+            }
+        }
+    }
+
+    func perform(_ action: DialectAction, _ end: Int) {
+        switch action {
+        case .publish(let token, let plaintext, let createdAt, let paths):
+            for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
+        case .incoming(let id, let request):
+            // Who is there is known before what they want, however packets overtake each other.
+            if self.identifications != 1 { self.unidentified += 1 }
+            switch self.dial(id, request) {
+            case .success(let answer):
+                self.streams[end][id] = Observed(opened: true, toSend: answer)
+                self.ends[end].connected(id, at: self.moment)
+            case .failure(let refusal):
+                self.ends[end].reset(id, refusal.end, at: self.moment)
+            }
+        case .opened(let id):
+            self.streams[end][id]?.opened = true
+        case .credit(let id, let bytes):
+            self.streams[end][id]?.credit += bytes
+            self.write(id, end)
+        case .data(let id, let data):
+            self.read(id, data, end)
+        case .finished(let id):
+            self.streams[end][id]?.finished = true
+        case .ended(let id, let reason):
+            self.streams[end][id]?.ended = .some(reason)
+        case .offered:
+            break
+        case .session(let action):
+            self.sessionActions[end].append(action)
+            self.perform(action, end)
+        case .report(let report):
+            self.reports[report, default: 0] += 1
+        }
+    }
+
+    func perform(_ action: SessionAction, _ end: Int) {
+        switch action {
+        case .makeKey(let generation):
+            let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(end), UInt8(truncatingIfNeeded: generation)]))
+            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(generation, key, at: self.moment) }
+        case .pair(let generation, _): self.opening[end].insert(generation)
+        case .sealUnder(let generation): self.sealing[end] = generation
+        case .eraseKey(let generation): self.opening[end].remove(generation)
+        case .identified: self.identifications += 1
+        case .askPeer, .pathRefused, .closed: break
+        }
+    }
+
+    /// Sends as far as credit goes, then finishes or resets as the stream is meant to.
+    func write(_ id: StreamID, _ end: Int) {
+        guard var observed = self.streams[end][id], observed.ended == nil, !observed.isFinishedSending else { return }
+        while observed.credit > 0, observed.sent < observed.toSend.count {
+            let most = min(observed.credit, observed.toSend.count - observed.sent)
+            let count = min(most, self.random(1...65_536))
+            let part = ByteBuffer(bytes: observed.toSend[observed.sent..<(observed.sent + count)])
+            observed.sent += count
+            observed.credit -= count
+            self.streams[end][id] = observed
+            self.ends[end].send(id, part, at: self.moment)
+        }
+        if let limit = observed.resetsAfter, observed.sent >= limit {
+            observed.isFinishedSending = true
+            observed.ended = .some(.connectionReset)
+            self.streams[end][id] = observed
+            self.ends[end].reset(id, .connectionReset, at: self.moment)
+        } else if observed.sent == observed.toSend.count, observed.finishesAfterSending {
+            observed.isFinishedSending = true
+            self.streams[end][id] = observed
+            self.ends[end].finish(id, at: self.moment)
+        }
+    }
+
+    func read(_ id: StreamID, _ data: ByteBuffer, _ end: Int) {
+        self.streams[end][id]?.data += Array(data.readableBytesView)
+        let count = data.readableBytes
+        if self.streams[end][id]?.readsSlowly == true {
+            self.streams[end][id]?.unread += count
+            return
+        }
+        // A socket takes a moment.
+        self.after(.microseconds(Int64(self.random(0...500)))) {
+            self.ends[end].consumed(id, count, at: self.moment)
+        }
+    }
+
+    /// A slow reader takes all that waits.
+    func readEverything(_ id: StreamID, end: Int) {
+        guard let unread = self.streams[end][id]?.unread, unread > 0 else { return }
+        self.streams[end][id]?.unread = 0
+        self.ends[end].consumed(id, unread, at: self.moment)
+        self.settle()
+    }
+}
