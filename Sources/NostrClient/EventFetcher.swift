@@ -14,9 +14,9 @@ public enum EventFetcher {
     public struct Answer: Sendable {
         /// Events whose signatures are right, the newest first, each once.
         public var events: [Event] = []
-        /// Relays that answered, with or without events.
+        /// Relays that said all they have, or something at least.
         public var answered: [RelayURL] = []
-        /// Relays that could not be asked.
+        /// Relays that could not be asked, or did not answer.
         public var unreachable: [RelayURL] = []
     }
 
@@ -31,6 +31,7 @@ public enum EventFetcher {
         logger: Logger
     ) async throws -> Answer {
         let promise = loop.makePromise(of: Answer.self)
+        let deadline = NIODeadline.now() + timeout
         loop.execute {
             let collector = Collector(relays: relays, promise: promise)
             let pool = RelayPool(
@@ -52,7 +53,9 @@ public enum EventFetcher {
                         collector.settle(url, nil)
                         return
                     }
-                    connection.query(filter, timeout: timeout) { collector.settle(url, $0.map(\.event)) }
+                    connection.query(filter, timeout: deadline - .now()) { events, isComplete in
+                        collector.settle(url, isComplete || !events.isEmpty ? events.map(\.event) : nil)
+                    }
                 }
             }
         }

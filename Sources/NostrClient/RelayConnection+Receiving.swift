@@ -43,13 +43,13 @@ extension RelayConnection {
         case .endOfStoredEvents(let id):
             if let query = self.queries.removeValue(forKey: id) {
                 self.send(ClientMessage.close(id).encoded())
-                query.finish()
+                query.finish(isComplete: true)
                 return
             }
             self.subscriptionEvent(.endOfStoredEvents(id))
         case .closed(let id, let reason):
             if let query = self.queries.removeValue(forKey: id) {
-                query.finish()
+                query.finish(isComplete: false)
                 return
             }
             self.logger.debug("relay closed a subscription", metadata: ["reason": "\(reason)"])

@@ -127,19 +127,23 @@ extension RelayConnection {
 
     // MARK: Queries
 
-    /// Asks for stored events once. `completion` gets what came until EOSE, CLOSED, the end of the connection or the
-    /// time-out, verified by nobody.
-    public func query(_ filter: Filter, timeout: TimeAmount, completion: @escaping ([ReceivedEvent]) -> Void) {
+    /// Asks for stored events once. `completion` gets what came, verified by nobody, and whether that is all: EOSE came, and
+    /// not CLOSED, the end of the connection, or the time-out.
+    public func query(
+        _ filter: Filter,
+        timeout: TimeAmount,
+        completion: @escaping (_ events: [ReceivedEvent], _ isComplete: Bool) -> Void
+    ) {
         self.nextQueryNumber += 1
         guard self.isOpen, let id = SubscriptionID(ByteString("query\(self.nextQueryNumber)")) else {
-            completion([])
+            completion([], false)
             return
         }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let timer = self.loop.scheduleTask(in: timeout) {
             guard let query = bound.value.queries.removeValue(forKey: id) else { return }
             bound.value.send(ClientMessage.close(id).encoded())
-            query.finish()
+            query.finish(isComplete: false)
         }
         self.queries[id] = RelayQuery(timer: timer, completion: completion)
         self.send(ClientMessage.request(id, [filter]).encoded())
@@ -152,10 +156,10 @@ final class RelayQuery {
     static let maximumEvents = 100
 
     private let timer: Scheduled<Void>
-    private let completion: ([ReceivedEvent]) -> Void
+    private let completion: ([ReceivedEvent], Bool) -> Void
     private var events: [ReceivedEvent] = []
 
-    init(timer: Scheduled<Void>, completion: @escaping ([ReceivedEvent]) -> Void) {
+    init(timer: Scheduled<Void>, completion: @escaping ([ReceivedEvent], Bool) -> Void) {
         self.timer = timer
         self.completion = completion
     }
@@ -164,8 +168,8 @@ final class RelayQuery {
         if self.events.count < Self.maximumEvents { self.events.append(event) }
     }
 
-    func finish() {
+    func finish(isComplete: Bool) {
         self.timer.cancel()
-        self.completion(self.events)
+        self.completion(self.events, isComplete)
     }
 }

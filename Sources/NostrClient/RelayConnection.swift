@@ -325,7 +325,7 @@ public final class RelayConnection {
         self.announced = []
         let queries = self.queries
         self.queries = [:]
-        for query in queries.values { query.finish() }
+        for query in queries.values { query.finish(isComplete: false) }
     }
 
     static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }

@@ -26,8 +26,8 @@ public enum RelayExamination {
 
     /// For each of the steps.
     private static let patience: TimeAmount = .seconds(8)
-    /// Characters of content of a full packet's event: 40,960 bytes, sealed and in base64.
-    private static let fullContentLength = 54_752
+    /// Bytes of a small message, and of the largest that sessions send.
+    private static let plaintextLengths = (small: 32, full: 40_960)
 
     /// Examines one relay.
     public static func examine(
@@ -92,13 +92,14 @@ public enum RelayExamination {
             self.timer = self.loop.scheduleTask(in: RelayExamination.patience) { bound.value.finish() }
         }
 
+        /// As large as one that holds so many bytes.
         private func message(_ length: Int) -> Event? {
             try? Event.signed(
                 by: self.key,
                 createdAt: RelayConnection.now(),
                 kind: .tunnelMessage,
                 tags: [Tag("p", ByteString(self.key.publicKey.hex))],
-                content: ByteBuffer(repeating: UInt8(ascii: "A"), count: length)
+                content: ByteBuffer(repeating: UInt8(ascii: "A"), count: NIP44.payloadLength(plaintextLength: length))
             )
         }
 
@@ -112,7 +113,8 @@ public enum RelayExamination {
         }
 
         private func sendSmall() {
-            guard self.small == nil, let connection = self.pool?.connection(self.poolKey), let event = self.message(132)
+            guard self.small == nil, let connection = self.pool?.connection(self.poolKey),
+                let event = self.message(RelayExamination.plaintextLengths.small)
             else { return }
             self.finding.information = connection.information
             self.finding.connectionError = nil
@@ -124,7 +126,7 @@ public enum RelayExamination {
         private func receive(_ event: Event) {
             if let small, event.id == small.id, self.finding.roundTrip == nil {
                 self.finding.roundTrip = Double((NIODeadline.now() - small.sentAt).nanoseconds) / 1_000_000
-                guard let event = self.message(RelayExamination.fullContentLength) else { return }
+                guard let event = self.message(RelayExamination.plaintextLengths.full) else { return }
                 self.large = event.id
                 self.wait()
                 self.publish(event)

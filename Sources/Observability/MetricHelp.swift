@@ -18,6 +18,7 @@ enum MetricHelp {
         "nws_client_publishes_unanswered_total": "Events that a relay did not answer in time.",
         "nws_entry_handshakes_failed_total": "Clients of the proxy that were turned away, by reason.",
         "nws_exit_streams_forbidden_total": "Streams refused because of who asked.",
+        "nws_limits_reached_total": "How often a limit turned somebody away, by limit.",
         "nws_relay_authentications_total": "Clients that authenticated (NIP-42).",
         "nws_relay_connections_total": "Connections that were accepted.",
         "nws_relay_connections": "Connections that are open.",

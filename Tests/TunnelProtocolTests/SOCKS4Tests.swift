@@ -31,7 +31,7 @@ struct SOCKS4Tests {
             action
                 == .connect(
                     TargetAddress(host: .domain("x.nostr"), port: 8_080),
-                    SOCKS5HandshakeStateMachine.Credentials(user: Array("me".utf8), password: [])
+                    ProxyCredentials(user: Array("me".utf8), password: [])
                 )
         )
         #expect(Array(machine.takeLeftover().readableBytesView) == [9, 9])
@@ -48,7 +48,7 @@ struct SOCKS4Tests {
 
     @Test("BIND, endless texts, an empty name, and a lack of credentials are refused")
     func refusals() {
-        func failure(_ bytes: [UInt8], requires: Bool = false) -> SOCKS5HandshakeStateMachine.Action {
+        func failure(_ bytes: [UInt8], requires: Bool = false) -> SOCKSHandshakeAction {
             var machine = Machine(requiresCredentials: requires)
             return machine.receive(ByteBuffer(bytes: bytes))
         }

@@ -15,11 +15,11 @@ struct SOCKS5Tests {
     static func run(
         _ bytes: [UInt8],
         portion: Int,
-        credentials: Machine.Credentials? = nil
-    ) -> (written: [UInt8], last: Machine.Action, leftover: [UInt8]) {
+        credentials: ProxyCredentials? = nil
+    ) -> (written: [UInt8], last: SOCKSHandshakeAction, leftover: [UInt8]) {
         var machine = Machine(credentials: credentials)
         var written: [UInt8] = []
-        var last = Machine.Action.wait
+        var last = SOCKSHandshakeAction.wait
         var index = 0
         feeding: while index < bytes.count {
             let end = min(index + portion, bytes.count)
@@ -58,7 +58,7 @@ struct SOCKS5Tests {
 
     @Test("user and password", arguments: [1, 100])
     func credentials(portion: Int) {
-        let required = Machine.Credentials(user: Array("ann".utf8), password: Array("pw".utf8))
+        let required = ProxyCredentials(user: Array("ann".utf8), password: Array("pw".utf8))
         let login: [UInt8] = [1, 3] + Array("ann".utf8) + [2] + Array("pw".utf8)
         let request: [UInt8] = [5, 1, 0, 1, 1, 2, 3, 4, 0, 80]
         let good = Self.run([5, 2, 0, 2] + login + request, portion: portion, credentials: required)
@@ -77,7 +77,7 @@ struct SOCKS5Tests {
     @Test(
         "what is refused, and how",
         arguments: [
-            ([4, 1, 0, 80] as [UInt8], [] as [UInt8], Machine.Failure.unsupportedVersion),
+            ([4, 1, 0, 80] as [UInt8], [] as [UInt8], ProxyHandshakeFailure.unsupportedVersion),
             (Array("GET / HTTP/1.1".utf8), [], .notSOCKS), ([5, 1, 1], [5, 0xff], .noAcceptableMethod),
             ([5, 0], [5, 0xff], .noAcceptableMethod),
             ([5, 1, 0, 5, 2, 0, 1, 1, 2, 3, 4, 0, 80], SOCKS5Reply.commandNotSupported.encoded, .unsupportedCommand),
@@ -91,7 +91,7 @@ struct SOCKS5Tests {
             ([5, 1, 0, 4], SOCKS5Reply.generalFailure.encoded, .malformed),
         ]
     )
-    func refusals(bytes: [UInt8], reply: [UInt8], failure: Machine.Failure) {
+    func refusals(bytes: [UInt8], reply: [UInt8], failure: ProxyHandshakeFailure) {
         for portion in [1, 100] {
             #expect(Self.run(bytes, portion: portion).last == .fail(reply, failure))
         }

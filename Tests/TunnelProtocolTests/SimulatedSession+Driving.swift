@@ -78,7 +78,7 @@ extension SimulatedSession {
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
-        case .askPeer, .pathRefused, .closed: break
+        case .askPeer, .closed: break
         }
     }
 

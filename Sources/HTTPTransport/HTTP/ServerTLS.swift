@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOSSL
+package import NIOSSL
 import Synchronization
 
 /// A server's certificate and key, which can be renewed while it runs: new connections get the new ones.
@@ -16,11 +16,24 @@ public final class ServerTLS: Sendable {
     ///   - certificateFile: The chain, the server's own first.
     ///   - keyFile: The key of the first.
     /// - Throws: If a file cannot be read, or they do not belong together.
-    public init(certificateFile: String, keyFile: String) throws {
-        let chain = try NIOSSLCertificate.fromPEMFile(certificateFile).map { NIOSSLCertificateSource.certificate($0) }
-        let key = try NIOSSLPrivateKey(file: keyFile, format: .pem)
+    public convenience init(certificateFile: String, keyFile: String) throws {
+        try self.init(
+            chain: try NIOSSLCertificate.fromPEMFile(certificateFile),
+            key: try NIOSSLPrivateKey(file: keyFile, format: .pem)
+        )
+    }
+
+    /// Takes PEM texts: the chain, the server's own first, and its key.
+    package convenience init(certificates: [String], key: String) throws {
+        try self.init(
+            chain: try certificates.map { try NIOSSLCertificate(bytes: Array($0.utf8), format: .pem) },
+            key: try NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem)
+        )
+    }
+
+    private init(chain: [NIOSSLCertificate], key: NIOSSLPrivateKey) throws {
         var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: chain,
+            certificateChain: chain.map { .certificate($0) },
             privateKey: .privateKey(key)
         )
         configuration.minimumTLSVersion = .tlsv12
@@ -33,7 +46,7 @@ public final class ServerTLS: Sendable {
         self.context.withLock { $0 = context }
     }
 
-    func makeHandler() -> NIOSSLServerHandler {
+    package func makeHandler() -> NIOSSLServerHandler {
         NIOSSLServerHandler(context: self.context.withLock { $0 })
     }
 }

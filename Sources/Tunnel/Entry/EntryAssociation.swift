@@ -64,8 +64,9 @@ final class EntryAssociation {
     var earlyBytes = 0
     /// A question whether the exit still has the session.
     var question: EntryQuestion?
-    /// How many were put, and when a person was told of the silence.
+    /// How many were put in a silence, when the last, and when a person was told.
     var questions = 0
+    var askedAt: NIODeadline?
     var complainedAt: NIODeadline?
     /// For relays that the exit names later.
     let laterPolicy: DialPolicy

@@ -27,7 +27,7 @@ public struct EntryConfiguration: Sendable {
     /// For names that carry none.
     public var relays: [RelayURL] = []
     /// What SOCKS clients must present; nil lets everyone in.
-    public var credentials: SOCKS5HandshakeStateMachine.Credentials?
+    public var credentials: ProxyCredentials?
     /// Whether relays in names may be on loopback and private addresses. By default only where the entry itself listens
     /// on loopback.
     public var allowsLocalRelays: Bool?

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import Logging
 import NIOCore
 import Nostr
@@ -87,9 +86,13 @@ extension EntryCore {
         }
     }
 
-    /// The client of a request that may still wait is gone.
+    /// The client of a request that may still wait is gone. One that an offer speaks for stays: it is stream 1 to the exit,
+    /// and its client ends it as soon as it is there.
     func cancel(_ endpoint: any StreamEndpoint) {
-        for association in self.all { association.waiting.removeAll { $0.endpoint === endpoint } }
+        for association in self.all {
+            guard case .undecided = association.carrier else { continue }
+            association.waiting.removeAll { $0.endpoint === endpoint }
+        }
     }
 
     func association(

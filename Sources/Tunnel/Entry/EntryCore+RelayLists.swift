@@ -25,7 +25,7 @@ extension EntryCore {
                     bound.value.relayListAnswered([], of: clientKey)
                     return
                 }
-                connection.query(filter, timeout: bound.value.configuration.relayListTimeout) { events in
+                connection.query(filter, timeout: bound.value.configuration.relayListTimeout) { events, _ in
                     bound.value.relayListAnswered(events, of: clientKey)
                 }
             }

@@ -15,6 +15,9 @@ import TunnelProtocol
 extension EntryCore {
     // MARK: Sessions
 
+    /// Longer than questions are apart.
+    private static let silence: TimeAmount = .seconds(40)
+
     func begin(
         _ association: EntryAssociation,
         _ offer: EntryOffer,
@@ -201,6 +204,9 @@ extension EntryCore {
             connections: { bound.value.connection($0, of: first) }
         )
         for path in association.ready { asking?.publish(plaintext, on: path) }
+        // A silence is over when nobody had to be asked for a while.
+        if association.askedAt.map({ $0 + Self.silence <= .now() }) ?? true { association.questions = 0 }
+        association.askedAt = .now()
         association.questions += 1
         guard association.questions > 1, association.complainedAt.map({ $0 + .minutes(1) <= .now() }) ?? true else {
             return

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import HTTPTransport
 import Logging
 import NIOCore
@@ -22,6 +21,8 @@ extension EntryCore {
         // Early data is no secret from whoever learns the exit's key, and an exit that is not known might not take it.
         if self.configuration.isOptimistic, !mayFallBack, self.pins.contains(association.address.publicKey),
             let first = association.waiting.first, !first.earlyData.isEmpty,
+            // For a place on the internet there is no room in an offer, and the exit has a service of its own at the port.
+            NostrName.looksLikeName(first.request.destination),
             first.earlyData.count <= SessionOffer.EarlyData.maximumLength
         {
             terms.earlyData = SessionOffer.EarlyData(port: first.request.port ?? 0, bytes: first.earlyData)

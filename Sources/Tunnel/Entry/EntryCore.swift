@@ -128,7 +128,7 @@ final class EntryCore {
         for association in self.all {
             guard let link = association.link else { continue }
             let isSession = if case .session = association.carrier { true } else { false }
-            status.add(link) { self.sessionConnection(PathID(rawValue: $1), of: association.key)?.url }
+            status.add(link) { self.sessionConnection($0, of: association.key)?.url }
             status.peers.append(
                 TunnelStatus.Peer(
                     name: association.address.publicKey.npub,
@@ -242,7 +242,11 @@ final class EntryCore {
             // Only the first request's bytes can have gone with an offer.
             let early = min(association.earlyBytes, request.earlyData.count)
             association.earlyBytes = 0
-            let id = link.open(request.request, paths: paths, earlyBytes: early, endpoint: proxy)
+            guard let id = link.open(request.request, paths: paths, earlyBytes: early, endpoint: proxy) else {
+                self.metrics.ended(.tooManyStreams)
+                request.completion(.failure(.tooManyStreams))
+                continue
+            }
             request.completion(.success(OpenedStream(link: link, id: id, earlyBytes: early)))
             proxy.release()
         }

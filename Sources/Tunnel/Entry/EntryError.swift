@@ -23,14 +23,17 @@ enum EntryError: Error {
     case offerFailed(StreamEnd, exit: PublicKey, isPinned: Bool)
     /// Too many exits at once.
     case tooManyExits
+    /// As many streams as the exit lets this entry have.
+    case tooManyStreams
     case shuttingDown
 
-    /// The place where it failed, in the words of logs and pages.
-    var hop: String {
+    /// The place where it failed.
+    var hop: StreamEnd.Hop {
         switch self {
-        case .invalidName: "name"
-        case .clearnet, .noPublicExit, .tooManyExits, .shuttingDown: "entry"
-        case .noRelays, .relaysUnreachable: "relay"
+        case .invalidName: .name
+        case .clearnet, .noPublicExit, .tooManyExits, .shuttingDown: .entry
+        case .noRelays, .relaysUnreachable: .relay
+        case .tooManyStreams: .exit
         case .offerFailed(let end, _, _): end.hop
         }
     }
@@ -42,7 +45,7 @@ enum EntryError: Error {
         case .offerFailed(let end, _, _): SOCKS5Reply(end)
         case .clearnet: .notAllowed
         case .noPublicExit: .networkUnreachable
-        case .tooManyExits, .shuttingDown: .generalFailure
+        case .tooManyExits, .tooManyStreams, .shuttingDown: .generalFailure
         }
     }
 }
@@ -61,6 +64,7 @@ extension EntryError: CustomStringConvertible {
                 + "nothing less is spoken with it; only if you know that it was replaced by one that cannot, run: nws pins remove \(exit.npub)"
         case .offerFailed(let end, _, _): "\(end)"
         case .tooManyExits: "too many exits at once"
+        case .tooManyStreams: "\(StreamEnd.tooManyStreams)"
         case .shuttingDown: "shutting down"
         }
     }

@@ -90,6 +90,8 @@ public final class EntryService: Sendable {
                 loop: loop,
                 logger: logger
             )
+            // Before anybody can connect.
+            core.start()
             return (
                 NIOLoopBound(core, eventLoop: loop),
                 NIOLoopBound(ConnectionSet(limit: configuration.maximumConnections), eventLoop: loop)
@@ -103,9 +105,9 @@ public final class EntryService: Sendable {
             }
         } catch {
             for listener in listeners { try? await listener.close() }
+            try await loop.submit { core.value.stop() }.get()
             throw error
         }
-        try await loop.submit { core.value.start() }.get()
         let bound = listeners.compactMap(\.localAddress)
         return EntryService(
             core: core,
@@ -136,7 +138,7 @@ public final class EntryService: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { channel in
                 guard connections.value.add(channel) else {
-                    logger.warning("too many connections")
+                    core.value.metrics.reached(.connections)
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {

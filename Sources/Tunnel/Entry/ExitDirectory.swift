@@ -25,8 +25,6 @@ struct ExitDirectory {
         self.named = named
     }
 
-    var isEmpty: Bool { self.named.isEmpty && self.announced.isEmpty }
-
     /// Takes an announcement; an older one of the same exit changes nothing.
     mutating func take(_ announcement: ExitAnnouncement, now: Int64) {
         self.announced = self.announced.filter { $0.value.expiration > now }
@@ -60,14 +58,12 @@ struct ExitDirectory {
         let candidates =
             self.named.isEmpty
             ? self.announced.values.map { NostrName(publicKey: $0.publicKey, relays: $0.relays) } : self.named
-        return candidates.filter { !tried.contains($0.publicKey) }.min { left, right in
-            func rank(_ name: NostrName) -> (Int, Double, Int) {
-                let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
-                // Swift's hashes differ from process to process: nobody can make a key that every entry prefers.
-                return (hasFailed ? 1 : 0, cost(name.publicKey), name.publicKey.hashValue)
-            }
-            return rank(left) < rank(right)
+        let ranked = candidates.filter { !tried.contains($0.publicKey) }.map { name in
+            let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
+            // Swift's hashes differ from process to process: nobody can make a key that every entry prefers.
+            return (rank: (hasFailed ? 1 : 0, cost(name.publicKey), name.publicKey.hashValue), name: name)
         }
+        return ranked.min { $0.rank < $1.rank }?.name
     }
 }
 
@@ -81,11 +77,17 @@ extension EntryCore {
 
     /// The exit for a place on the internet.
     func chooseExit(_ request: ProxyRequest) -> NostrName? {
-        self.directory.choose(without: request.triedExits, at: .now()) { key in
-            let links = self.associationsByKey.values.filter { $0.address.publicKey == key }.compactMap(\.link)
-            let trips = links.flatMap(\.dialect.pathStatus).compactMap(\.roundTrip)
-            let fastest = trips.min().map { Double($0.nanoseconds) / 1_000_000 } ?? Self.unknownCost
-            return fastest + Self.costOfStream * Double(links.reduce(0) { $0 + $1.streamCount })
+        var costs: [PublicKey: Double] = [:]
+        var streams: [PublicKey: Int] = [:]
+        for association in self.all {
+            guard let link = association.link else { continue }
+            let key = association.address.publicKey
+            let trips = link.dialect.pathStatus.compactMap(\.roundTrip).map { Double($0.nanoseconds) / 1_000_000 }
+            if let fastest = trips.min() { costs[key] = min(costs[key] ?? fastest, fastest) }
+            streams[key, default: 0] += link.streamCount
+        }
+        return self.directory.choose(without: request.triedExits, at: .now()) { key in
+            (costs[key] ?? Self.unknownCost) + Self.costOfStream * Double(streams[key] ?? 0)
         }
     }
 
@@ -99,7 +101,7 @@ extension EntryCore {
         connection.query(
             Filter(kinds: [.exitAnnouncement], since: since, limit: 100),
             timeout: self.configuration.relayListTimeout
-        ) { events in
+        ) { events, _ in
             for received in events where (try? received.event.verify()) != nil {
                 let now = Moment.now.seconds
                 guard let announcement = ExitAnnouncement(received.event, foundOn: key.url, now: now) else { continue }
@@ -113,6 +115,7 @@ extension EntryCore {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: Self.discoveryInterval) {
             let core = bound.value
+            guard !core.isStopped else { return }
             for key in core.pool?.connections(of: Self.lane) ?? [] { core.discoverExits(on: key) }
             core.discoverLater()
         }

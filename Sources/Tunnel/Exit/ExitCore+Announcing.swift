@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import Logging
 import NIOCore
 import Nostr
@@ -17,6 +16,7 @@ extension ExitCore {
 
     /// Makes a public exit known, now and before that lapses.
     func announceLater() {
+        guard self.configuration.policy != nil, self.configuration.announces else { return }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: ExitAnnouncement.renewal) {
             guard !bound.value.isStopped else { return }
@@ -82,7 +82,7 @@ extension ExitCore {
         self.ready.insert(path)
         let description = PathDescription(url: connection.url, information: connection.information)
         for link in self.links.values { link.addPath(path, description) }
-        self.sessions?.forHeldLinks { $0.addPath(path, description) }
+        for link in self.sessions?.waiting.links ?? [] { link.addPath(path, description) }
     }
 
     func relayUp(_ key: RelayPool.Key) {
@@ -102,7 +102,7 @@ extension ExitCore {
         let path = PathID(rawValue: index)
         guard self.ready.remove(path) != nil else { return }
         for link in self.links.values { link.removePath(path) }
-        self.sessions?.forHeldLinks { $0.removePath(path) }
+        for link in self.sessions?.waiting.links ?? [] { link.removePath(path) }
     }
 
     func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {

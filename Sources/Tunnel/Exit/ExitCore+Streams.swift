@@ -70,7 +70,7 @@ extension ExitCore {
         var throttles: [Throttle] = []
         if case .clearnet = place {
             guard let granted = self.usage.begin(link.identity ?? link.peer, at: .now()) else {
-                self.metrics.reported(.tooManyStreams)
+                self.metrics.reached(.streamsOfClient)
                 return .refused(.tooManyStreams)
             }
             throttles = granted
@@ -82,7 +82,9 @@ extension ExitCore {
 
     /// Where a stream goes: to a service, or to a place on the internet. Nil, and a line of log, if there is neither.
     private func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
-        if self.configuration.policy != nil, let target = ClearnetTarget(request) { return .clearnet(target) }
+        if let policy = self.configuration.policy, let target = ClearnetTarget(request) {
+            return .clearnet(target, policy)
+        }
         if let backend = self.configuration.services.backend(for: request.port) {
             return .service(backend, tls: self.configuration.services.endsTLS(request.port) ? self.tls : nil)
         }
@@ -98,7 +100,7 @@ extension ExitCore {
     /// What a stream is connected to.
     private enum Place: CustomStringConvertible {
         case service(Backend, tls: TLSTerminator?)
-        case clearnet(ClearnetTarget)
+        case clearnet(ClearnetTarget, ExitPolicy)
 
         var description: String {
             switch self {
@@ -173,8 +175,8 @@ extension ExitCore {
     private func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
         switch place {
         case .service(let backend, let tls): self.dialer.dial(backend, tls: tls, splice: splice)
-        case .clearnet(let target):
-            self.dialer.dial(target, policy: self.configuration.policy ?? ExitPolicy(ports: []), splice: splice)
+        case .clearnet(let target, let policy):
+            self.dialer.dial(target, policy: policy, splice: splice)
         }
     }
 

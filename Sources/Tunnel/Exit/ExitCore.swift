@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import HTTPTransport
 import Logging
 import NIOCore
@@ -151,7 +150,7 @@ final class ExitCore {
         }
         if let sessions {
             for link in sessions.links {
-                status.add(link) { sessions.url(of: PathID(rawValue: $1)) }
+                status.add(link) { sessions.url(of: $0) }
                 status.peers.append(Self.peer(link, isSession: true))
             }
         }
@@ -260,7 +259,7 @@ final class ExitCore {
         }
         // What strangers cost is bounded before anything is computed for them.
         let path = PathID(rawValue: index)
-        let known = self.links[event.pubkey] ?? self.sessions?.heldLink(of: event.pubkey)
+        let known = self.links[event.pubkey] ?? self.sessions?.waiting.link(of: event.pubkey)
         if known == nil, !self.gate.isKnown(event), !self.takeHandshake(on: path) {
             self.metrics.rejected(.tooManyHandshakes)
             return
@@ -275,7 +274,7 @@ final class ExitCore {
     /// are few. What said nothing that matters leaves nothing behind.
     func keep(_ link: PeerLink) {
         guard self.links[link.peer] !== link, !link.isIdle else { return }
-        if link.streamCount == 0, self.sessions?.hold(link) == true { return }
+        if link.streamCount == 0, self.sessions?.waiting.hold(link) == true { return }
         if self.links.count >= self.configuration.maximumPeers, self.lastSweep + .seconds(1) <= .now() {
             self.lastSweep = .now()
             self.sweep(after: .zero)
@@ -286,7 +285,7 @@ final class ExitCore {
             return
         }
         self.links[link.peer] = link
-        self.sessions?.release(link)
+        self.sessions?.waiting.release(link)
     }
 
     /// Whether one more message of a stranger is looked at, or an offer answered.

@@ -57,7 +57,7 @@ public final class ExitService: Sendable {
         return try await self.loop.submit { core.value.status }.get()
     }
 
-    /// Takes what can change while streams run: services.
+    /// Takes what can change while streams run: services, access, rules.
     public func update(_ configuration: ExitConfiguration) async throws {
         let core = self.core
         try await self.loop.submit { core.value.update(configuration) }.get()

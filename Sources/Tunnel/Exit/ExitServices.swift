@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+import TunnelProtocol
+
 /// Where a service behind an exit listens.
 public enum Backend: Hashable, Sendable {
     /// Name or address and port.
@@ -14,7 +16,7 @@ public enum Backend: Hashable, Sendable {
 extension Backend: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        case .tcp(let host, let port): TargetAddress.text(host: host, port: port)
         case .unix(let path): "unix:\(path)"
         }
     }

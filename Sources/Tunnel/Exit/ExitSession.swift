@@ -23,17 +23,14 @@ final class ExitSession {
     let startedAt = NIODeadline.now()
     /// When the acceptance went out last.
     var acceptedAt = NIODeadline.now()
-    var isForgotten = false
     /// A packet of the client came: it has the acceptance.
     var isEstablished = false
-    /// The link of NIP-74 by which the offer came, while it has nothing else to carry.
-    var offering: PeerLink?
     /// Bytes of the offer's early data that were taken.
     var earlyBytes = 0
     /// SHA-256 of the bodies of the acceptances that went out, one for each path.
     var acceptanceHashes: Set<Bytes32> = []
-    /// Ports of services that the client opened.
-    var usedPorts: Set<UInt16> = []
+    /// What the client opened: ports of services, and nil for the internet or no port.
+    var usedPorts: Set<UInt16?> = []
     /// How often the acceptance was repeated by the clock.
     var repetitions = 0
     var repetition: Scheduled<Void>?

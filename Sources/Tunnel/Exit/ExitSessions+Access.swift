@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import Logging
 import NIOCore
 import Nostr
@@ -26,11 +25,11 @@ extension ExitSessions {
         return isProven ? identity.publicKey : nil
     }
 
-    /// Whether the client of a session may open the service at a port.
+    /// Whether the client of a session may open the service at a port; nil is everything that is no service of its own.
     func mayOpen(_ port: UInt16?, _ link: PeerLink) -> Bool {
         guard let access = self.configuration.access else { return true }
         guard access.allows(link.identity, port: port, at: Moment.now.seconds) else { return false }
-        if let port { self.session(of: link)?.usedPorts.insert(port) }
+        self.session(of: link)?.usedPorts.insert(port)
         return true
     }
 
@@ -60,7 +59,7 @@ extension ExitSessions {
     }
 
     private func enforceMemory() {
-        guard self.sessionCount > 0 else { return }
+        guard self.count > 0 else { return }
         var holders = self.sessions.map { ($0, $0.link.dialect.heldBytes) }.sorted { $0.1 < $1.1 }
         var total = holders.reduce(0) { $0 + $1.1 }
         while total > self.configuration.maximumHeldBytes, let (session, held) = holders.popLast(), held > 0 {
@@ -84,28 +83,5 @@ extension ExitSessions {
             self.logger.info("client is not allowed any more", metadata: ["peer": "\(session.offer.client)"])
             session.link.close(.notAllowed)
         }
-    }
-
-    // MARK: Links of NIP-74 that hold an offer
-
-    /// The link by which a client offered a session that waits.
-    func heldLink(of client: PublicKey) -> PeerLink? {
-        self.waiting.first { $0.offer.client == client }?.offering
-    }
-
-    /// Keeps a link with its offer's session. False if there is none.
-    func hold(_ link: PeerLink) -> Bool {
-        guard let session = self.waiting.last(where: { $0.offer.client == link.peer }) else { return false }
-        session.offering = link
-        return true
-    }
-
-    /// The link has streams, and is kept for their sake.
-    func release(_ link: PeerLink) {
-        for session in self.waiting where session.offering === link { session.offering = nil }
-    }
-
-    func forHeldLinks(_ body: (PeerLink) -> Void) {
-        for session in self.waiting { if let link = session.offering { body(link) } }
     }
 }

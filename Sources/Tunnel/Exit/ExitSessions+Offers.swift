@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CoreMetrics
 import Logging
 import NIOCore
 import Nostr
@@ -24,20 +23,20 @@ extension ExitSessions {
             return
         }
         let id = ExitSession.OfferID(client: client, key: offer.key)
-        if let session = self.waiting.first(where: { $0.offer == id }) {
+        if let session = self.byOffer[id] {
+            guard !session.isEstablished else { return }
             // One answer for each interval, however often the offer comes.
             if session.acceptedAt + .nanoseconds(self.configuration.session.offerRepetition.nanoseconds / 2) <= .now() {
                 self.accept(session, offer)
             }
             return
         }
-        guard !self.byKey.values.contains(where: { $0.offer == id }) else { return }
-        if self.sessionCount >= self.configuration.maximumSessions { self.evictIdleSession() }
-        guard self.sessionCount < self.configuration.maximumSessions else {
+        if self.count >= self.configuration.maximumSessions { self.evictIdleSession() }
+        guard self.count < self.configuration.maximumSessions else {
             self.refuse(offer, client, .tooManySessions)
             return
         }
-        if self.waiting.count >= self.configuration.maximumOffers, let oldest = self.waiting.first {
+        if self.waiting.count >= self.configuration.maximumOffers, let oldest = self.waiting.oldest {
             // An honest client answers within a round trip; who fills the list does not.
             self.forget(oldest)
         }
@@ -50,7 +49,7 @@ extension ExitSessions {
             return
         }
         guard let session = self.makeSession(offer, id) else { return }
-        self.waiting.append(session)
+        self.waiting.insert(session)
         if let early {
             session.earlyBytes = early.bytes.count
             session.link.receiveEarly(StreamRequest(destination: "", port: early.port), early.bytes)
@@ -91,6 +90,7 @@ extension ExitSessions {
             return nil
         }
         let session = ExitSession(offer: id, fresh: key.publicKey, link: link)
+        self.byOffer[id] = session
         self.hear(key.publicKey, session)
         self.makeSparesLater()
         return session
@@ -135,7 +135,7 @@ extension ExitSessions {
         session.repetition = self.loop.scheduleTask(in: wait) {
             boundSession.value.repetition = nil
             guard !boundSession.value.isEstablished,
-                bound.value.waiting.contains(where: { $0 === boundSession.value })
+                bound.value.waiting.contains(boundSession.value)
             else { return }
             bound.value.accept(boundSession.value, offer)
         }
@@ -191,6 +191,6 @@ extension ExitSessions {
     /// The client did not hear the acceptance and speaks plain NIP-74.
     func offerBecamePlain(_ client: PublicKey, _ key: String) {
         let id = ExitSession.OfferID(client: client, key: key)
-        if let session = self.waiting.first(where: { $0.offer == id }) { self.forget(session) }
+        if let session = self.byOffer[id], !session.isEstablished { self.forget(session) }
     }
 }

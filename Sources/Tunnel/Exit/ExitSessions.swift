@@ -27,12 +27,12 @@ final class ExitSessions {
     var relays: [RelayPool.Key] = []
     /// By our key; a session has two while it changes keys.
     var byKey: [PublicKey: ExitSession] = [:]
-    /// Offers without a packet so far, oldest first.
-    var waiting: [ExitSession] = []
+    var waiting = WaitingOffers()
+    /// All of them by the offers that made them.
+    var byOffer: [ExitSession.OfferID: ExitSession] = [:]
     var isStopped = false
-    var sessionCount = 0
     /// Sessions under way.
-    var count: Int { self.sessionCount }
+    private(set) var count = 0
     /// Keys that relays know already, so that an acceptance need not wait for a subscription.
     var spares: [SecretKey] = []
     private var sparesAreDue = false
@@ -81,7 +81,8 @@ final class ExitSessions {
         self.isStopped = true
         for session in self.sessions { session.link.close(.shuttingDown) }
         self.byKey = [:]
-        self.waiting = []
+        self.byOffer = [:]
+        self.waiting = WaitingOffers()
     }
 
     // MARK: Relays
@@ -202,7 +203,7 @@ final class ExitSessions {
             session.link.receive(message, path: path)
             return nil
         }
-        guard self.sessionCount < self.configuration.maximumSessions else {
+        guard self.count < self.configuration.maximumSessions else {
             self.metrics.refusedSession(.tooManySessions)
             self.forget(session)
             return nil
@@ -229,19 +230,15 @@ final class ExitSessions {
         oldest.link.close(nil)
     }
 
-    private func dropOffering(_ session: ExitSession) {
-        guard let link = session.offering else { return }
-        session.offering = nil
-        // Another offer of the client may wait with it.
-        if link.streamCount == 0, !self.waiting.contains(where: { $0.offering === link }) { link.abandon() }
+    private func leaveWaiting(_ session: ExitSession) {
+        session.repetition?.cancel()
+        self.waiting.remove(session)?.abandon()
     }
 
     private func establish(_ session: ExitSession) {
-        self.dropOffering(session)
+        self.leaveWaiting(session)
         session.isEstablished = true
-        session.repetition?.cancel()
-        self.waiting.removeAll { $0 === session }
-        self.sessionCount += 1
+        self.count += 1
         self.metrics.sessionsOpened.increment()
         self.logger.debug("session began", metadata: ["peer": "\(session.offer.client)"])
     }
@@ -256,17 +253,14 @@ final class ExitSessions {
     }
 
     func forget(_ session: ExitSession) {
-        guard !session.isForgotten else { return }
-        session.isForgotten = true
-        self.dropOffering(session)
+        guard self.byOffer.removeValue(forKey: session.offer) != nil else { return }
+        self.leaveWaiting(session)
         // Early data may have opened a stream. One of which nothing is known yet has nothing to be told.
         if session.isEstablished || session.earlyBytes > 0 { session.link.close(.peerLost) }
         for key in session.link.ownKeys { self.unhear(key) }
-        session.repetition?.cancel()
-        self.waiting.removeAll { $0 === session }
         if session.isEstablished {
             session.isEstablished = false
-            self.sessionCount -= 1
+            self.count -= 1
         }
         session.link.abandon()
     }

@@ -9,6 +9,16 @@ import Synchronization
 
 /// Says that a limit was reached: at once, and then at most every ten seconds, with a count.
 final class LimitLog: Sendable {
+    /// What can be reached.
+    enum Limit: String, CaseIterable {
+        case streams = "streams (--max-streams, or those of all clients)"
+        case streamsOfClient = "streams of one client (--max-streams-per-client, --max-connects-per-second)"
+        case sessions = "sessions (--max-sessions)"
+        case handshakes = "messages of unknown clients (--max-handshakes-per-second)"
+        case plainClients = "clients of plain NIP-74"
+        case connections = "connections of clients"
+    }
+
     private struct Count {
         var since: NIODeadline
         var reached = 0
@@ -17,14 +27,13 @@ final class LimitLog: Sendable {
     private static let interval: TimeAmount = .seconds(10)
 
     private let logger: Logger
-    private let counts = Mutex<[String: Count]>([:])
+    private let counts = Mutex<[Limit: Count]>([:])
 
     init(logger: Logger) {
         self.logger = logger
     }
 
-    /// - Parameter limit: One of a few constant texts.
-    func reached(_ limit: String) {
+    func reached(_ limit: Limit) {
         let now = NIODeadline.now()
         let times = self.counts.withLock { counts -> Int? in
             guard var count = counts[limit], count.since + Self.interval > now else {
@@ -37,6 +46,6 @@ final class LimitLog: Sendable {
             return nil
         }
         guard let times else { return }
-        self.logger.warning("limit reached: \(limit)", metadata: ["times": "\(times)"])
+        self.logger.warning("limit reached", metadata: ["limit": "\(limit.rawValue)", "times": "\(times)"])
     }
 }

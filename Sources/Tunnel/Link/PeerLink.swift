@@ -128,7 +128,8 @@ final class PeerLink {
 
     // MARK: Streams
 
-    /// Opens a stream through the best of `paths` that takes it.
+    /// Opens a stream through the best of `paths` that takes it; nil if the peer takes no more of them: a number that is
+    /// taken and not used would be a gap in its books.
     ///
     /// - Parameter earlyBytes: How many of its first bytes the peer has already.
     func open(
@@ -136,13 +137,8 @@ final class PeerLink {
         paths: [PathID],
         earlyBytes: Int = 0,
         endpoint: any StreamEndpoint
-    ) -> StreamID {
-        guard self.dialect.hasRoomForStream else {
-            // A number that is taken and not used would be a gap in the peer's books.
-            self.metrics.ended(.tooManyStreams)
-            endpoint.ended(.tooManyStreams)
-            return StreamID(rawValue: 0)
-        }
+    ) -> StreamID? {
+        guard self.dialect.hasRoomForStream else { return nil }
         let id = self.makeStream(endpoint)
         self.dialect.open(id, request, paths: paths, at: self.now)
         self.dialect.assumeSent(id, earlyBytes)
@@ -312,8 +308,6 @@ final class PeerLink {
             if self.identity == nil { self.metrics.rejected(.invalidIdentity) }
         case .askPeer:
             self.owner.askPeer(self)
-        case .pathRefused(let path):
-            self.owner.pathRefused(self, path)
         case .closed(let reason):
             self.owner.closed(self, reason)
         }

@@ -35,9 +35,14 @@ struct TunnelMetrics: Sendable {
     private let completed = Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", "complete")])
     private let reports: [DialectReport: Counter]
     private let rejections: [Rejection: Counter]
-    private let handshakeFailures: [SOCKS5HandshakeStateMachine.Failure: Counter]
+    private let handshakeFailures: [ProxyHandshakeFailure: Counter]
 
     private let limits: LimitLog
+    private let reachedLimits = Dictionary(
+        uniqueKeysWithValues: LimitLog.Limit.allCases.map {
+            ($0, Counter(label: "nws_limits_reached_total", dimensions: [("limit", "\($0)")]))
+        }
+    )
 
     init(logger: Logger) {
         self.limits = LimitLog(logger: logger)
@@ -57,7 +62,7 @@ struct TunnelMetrics: Sendable {
             }
         )
         self.handshakeFailures = Dictionary(
-            uniqueKeysWithValues: SOCKS5HandshakeStateMachine.Failure.allCases.map {
+            uniqueKeysWithValues: ProxyHandshakeFailure.allCases.map {
                 ($0, Counter(label: "nws_entry_handshakes_failed_total", dimensions: [("reason", $0.rawValue)]))
             }
         )
@@ -67,16 +72,22 @@ struct TunnelMetrics: Sendable {
         if let reason { self.ends[reason]?.increment() } else { self.completed.increment() }
     }
 
+    /// Counts, and says now and then, that a limit turned somebody away.
+    func reached(_ limit: LimitLog.Limit) {
+        self.reachedLimits[limit]?.increment()
+        self.limits.reached(limit)
+    }
+
     func reported(_ report: DialectReport) {
         self.reports[report]?.increment()
-        if report == .tooManyStreams { self.limits.reached("streams (--max-streams, or those of all clients)") }
+        if report == .tooManyStreams { self.reached(.streams) }
     }
 
     func rejected(_ reason: Rejection) {
         self.rejections[reason]?.increment()
         switch reason {
-        case .tooManyPeers: self.limits.reached("clients of plain NIP-74")
-        case .tooManyHandshakes: self.limits.reached("messages of unknown clients (--max-handshakes-per-second)")
+        case .tooManyPeers: self.reached(.plainClients)
+        case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongKind, .wrongRecipient, .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
             .invalidAnswer, .invalidIdentity:
             break
@@ -85,10 +96,10 @@ struct TunnelMetrics: Sendable {
 
     func refusedSession(_ reason: StreamEnd) {
         self.sessionsRefused.increment()
-        if reason == .tooManySessions { self.limits.reached("sessions (--max-sessions)") }
+        if reason == .tooManySessions { self.reached(.sessions) }
     }
 
-    func handshakeFailed(_ failure: SOCKS5HandshakeStateMachine.Failure) {
+    func handshakeFailed(_ failure: ProxyHandshakeFailure) {
         self.handshakeFailures[failure]?.increment()
     }
 }

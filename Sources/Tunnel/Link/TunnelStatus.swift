@@ -51,9 +51,9 @@ public struct TunnelStatus: Sendable {
         }
     }
 
-    mutating func add(_ link: PeerLink, url: (PeerLink, Int) -> RelayURL?) {
+    mutating func add(_ link: PeerLink, url: (PathID) -> RelayURL?) {
         for path in link.dialect.pathStatus {
-            guard let url = url(link, path.path.rawValue) else { continue }
+            guard let url = url(path.path) else { continue }
             let roundTrip = path.roundTrip.map { Double($0.nanoseconds) / 1_000_000 }
             self.add(roundTrip, sent: path.sent, lost: path.lost, url: url)
         }

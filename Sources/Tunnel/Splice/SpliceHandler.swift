@@ -204,14 +204,11 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
         }
         if self.pendingWrites > 0, data.readableBytes < Self.smallPiece {
             self.gathered.writeImmutableBuffer(data)
-            if self.gathered.readableBytes < Self.gatheredLength { return }
-        } else if self.gathered.readableBytes == 0 {
-            self.write(data)
-            return
+            if self.gathered.readableBytes >= Self.gatheredLength { self.writeGathered() }
         } else {
-            self.gathered.writeImmutableBuffer(data)
+            self.writeGathered()
+            self.write(data)
         }
-        self.writeGathered()
     }
 
     /// Gives credit for bytes that the socket took, at once or when the bound allows.

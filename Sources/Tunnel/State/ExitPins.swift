@@ -53,11 +53,11 @@ package final class ExitPins {
         return self.keys.contains(key)
     }
 
-    /// Remembers an exit. False if there is no room.
+    /// Remembers an exit. False if there is no room. Throws rather than wait for another process.
     package func insert(_ key: PublicKey) throws -> Bool {
         try self.read()
         guard !self.keys.contains(key) else { return true }
-        return try self.change {
+        return try self.change(waits: false) {
             guard self.keys.count < Self.maximumCount else { return false }
             if !self.keys.contains(key) { self.keys.append(key) }
             return true
@@ -65,9 +65,9 @@ package final class ExitPins {
     }
 
     /// Reads, changes and writes with no other process in between.
-    private func change(_ body: () -> Bool) throws -> Bool {
+    private func change(waits: Bool, _ body: () -> Bool) throws -> Bool {
         guard let path else { return body() }
-        return try StateFile.exclusively(path) {
+        return try StateFile.exclusively(path, waits: waits) {
             self.readAt = nil
             try self.read()
             guard body() else { return false }
@@ -76,9 +76,9 @@ package final class ExitPins {
         }
     }
 
-    /// Forgets an exit. False if it was not known.
+    /// Forgets an exit, after waiting for other processes. False if it was not known.
     package func remove(_ key: PublicKey) throws -> Bool {
-        try self.change {
+        try self.change(waits: true) {
             guard let index = self.keys.firstIndex(of: key) else { return false }
             self.keys.remove(at: index)
             return true

@@ -46,9 +46,12 @@ enum StateFile {
         return true
     }
 
-    /// Waits until no other process works on the files beside `path`, does `body`, and lets the others go on.
-    static func exclusively<Result>(_ path: String, _ body: () throws -> Result) throws -> Result {
-        let descriptor = try Self.lock(path, waits: true)
+    /// Does `body` while no other process works on the file.
+    ///
+    /// - Parameter waits: Whether to wait for others that do; an event loop cannot.
+    /// - Throws: `EWOULDBLOCK` if another process has it and `waits` is false, or what `body` throws.
+    static func exclusively<Result>(_ path: String, waits: Bool, _ body: () throws -> Result) throws -> Result {
+        let descriptor = try Self.lock(path, waits: waits)
         defer { close(descriptor) }
         return try body()
     }

@@ -30,9 +30,9 @@ public struct ExitCertificate: Sendable {
     /// The server's key. A secret.
     let serverKey: String
 
-    /// The authority's certificate is the same for as long.
+    /// For as long a client may keep it.
     private static let authorityLifetime: TimeInterval = 10 * 365 * 86_400
-    /// The server's is made anew by each start.
+    /// Made anew by each start.
     private static let serverLifetime: TimeInterval = 397 * 86_400
     /// For clocks that lag.
     private static let backdating: TimeInterval = 86_400
@@ -47,8 +47,8 @@ public struct ExitCertificate: Sendable {
         let subject = try DistinguishedName { CommonName(key.publicKey.npub) }
         let authority = try Certificate(
             version: .v3,
-            // The same key and name are the same authority, whenever it was written down.
-            serialNumber: .init(bytes: [1]),
+            // Key and name make the authority; each writing of it has its own number (RFC 5280, section 4.1.2.2).
+            serialNumber: .init(),
             publicKey: .init(authorityKey.publicKey),
             notValidBefore: now - Self.backdating,
             notValidAfter: now + Self.authorityLifetime,

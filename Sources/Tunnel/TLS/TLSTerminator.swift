@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NIOCore
 import NIOPosix
-import NIOSSL
 
 #if canImport(Glibc)
 import Glibc
@@ -20,19 +20,10 @@ import Darwin
 /// A pair of sockets stands between the stream's splice and the TLS engine, so that a splice is what it is for any other
 /// service.
 struct TLSTerminator: Sendable {
-    private let context: NIOSSLContext
+    private let tls: ServerTLS
 
     init(_ certificate: ExitCertificate) throws {
-        let chain = try [certificate.server, certificate.authority].map {
-            NIOSSLCertificateSource.certificate(try NIOSSLCertificate(bytes: Array($0.utf8), format: .pem))
-        }
-        let key = try NIOSSLPrivateKey(bytes: Array(certificate.serverKey.utf8), format: .pem)
-        var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: chain,
-            privateKey: .privateKey(key)
-        )
-        configuration.minimumTLSVersion = .tlsv12
-        self.context = try NIOSSLContext(configuration: configuration)
+        self.tls = try ServerTLS(certificates: [certificate.server, certificate.authority], key: certificate.serverKey)
     }
 
     /// Puts TLS in front of a connection to a service. Returns the channel whose bytes are encrypted, without handlers.
@@ -48,29 +39,24 @@ struct TLSTerminator: Sendable {
             return loop.makeFailedFuture(IOError(errnoCode: errno, reason: "socketpair"))
         }
         let (inner, outer) = (ends[0], ends[1])
-        let context = self.context
-        let failure = NIOLoopBoundBox<GlueHandler?>(nil, eventLoop: loop)
+        let tls = self.tls
+        let (inside, outside) = GlueHandler.pair(on: loop)
         @Sendable func bootstrap() -> ClientBootstrap {
             ClientBootstrap(group: loop)
                 .channelOption(.allowRemoteHalfClosure, value: true)
                 .channelOption(.autoRead, value: false)
                 .channelOption(.maxMessagesPerRead, value: 1)
         }
-        return bootstrap().channelInitializer { channel in
-            channel.eventLoop.makeCompletedFuture {
-                let (first, second) = GlueHandler.pair(on: channel.eventLoop)
-                try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
-                try channel.pipeline.syncOperations.addHandler(first.value)
-                try backend.pipeline.syncOperations.addHandler(second.value)
-                failure.value = second.value
-            }
-        }.withConnectedSocket(inner).flatMap { inside in
-            bootstrap().withConnectedSocket(outer).map { outside in
-                // TLS would say a proper end; a service that broke off must not look like one.
-                failure.value?.onFailure = { outside.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
-                return outside
-            }.flatMapError { error in
-                inside.close(promise: nil)
+        return bootstrap().withConnectedSocket(outer).flatMap { splice in
+            // TLS would say a proper end; a service that broke off must not look like one.
+            outside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
+            return bootstrap().channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers(tls.makeHandler(), inside.value)
+                    try backend.pipeline.syncOperations.addHandler(outside.value)
+                }
+            }.withConnectedSocket(inner).map { _ in splice }.flatMapError { error in
+                splice.close(promise: nil)
                 return loop.makeFailedFuture(error)
             }
         }.flatMapError { error in

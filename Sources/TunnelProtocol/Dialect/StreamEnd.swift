@@ -46,15 +46,20 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     /// A CONNECT that was dialled before; nobody is told.
     case replayed
 
-    /// Which hop failed, in the words of logs and pages.
-    public var hop: String {
+    /// Where something failed.
+    public enum Hop: String, Hashable, Sendable {
+        case name, entry, relay, exit, backend, stream
+    }
+
+    /// Which hop failed.
+    public var hop: Hop {
         switch self {
-        case .refused, .unreachable, .timedOut: "backend"
+        case .refused, .unreachable, .timedOut: .backend
         case .notAllowed, .exitSilent, .tooManyStreams, .clockSkew, .unknownSession, .sessionRequired, .tooManySessions,
             .peerLost, .replayed:
-            "exit"
-        case .relayLost, .relayRefused, .noRelay: "relay"
-        case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: "stream"
+            .exit
+        case .relayLost, .relayRefused, .noRelay: .relay
+        case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: .stream
         }
     }
 }

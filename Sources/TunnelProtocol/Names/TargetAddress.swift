@@ -24,7 +24,12 @@ public struct TargetAddress: Hashable, Sendable {
 
 extension TargetAddress: CustomStringConvertible {
     public var description: String {
-        self.hostText.contains(":") ? "[\(self.hostText)]:\(self.port)" : "\(self.hostText):\(self.port)"
+        Self.text(host: self.hostText, port: Int(self.port))
+    }
+
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    public static func text(host: String, port: Int) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     /// The host alone: a name as the client wrote it, or an address.

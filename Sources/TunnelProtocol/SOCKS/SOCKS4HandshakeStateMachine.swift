@@ -36,7 +36,7 @@ public struct SOCKS4HandshakeStateMachine: Sendable {
     private static let rejected = encoded(.generalFailure)
 
     /// Takes bytes from the client.
-    public mutating func receive(_ bytes: ByteBuffer) -> SOCKS5HandshakeStateMachine.Action {
+    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         guard !self.isDone else { return .wait }
         var peek = self.buffer
@@ -65,11 +65,11 @@ public struct SOCKS4HandshakeStateMachine: Sendable {
         guard !self.requiresCredentials else { return self.fail(.wrongCredentials) }
         self.isDone = true
         let credentials =
-            user.isEmpty ? nil : SOCKS5HandshakeStateMachine.Credentials(user: user, password: [])
+            user.isEmpty ? nil : ProxyCredentials(user: user, password: [])
         return .connect(TargetAddress(host: host, port: port), credentials)
     }
 
-    private mutating func fail(_ failure: SOCKS5HandshakeStateMachine.Failure) -> SOCKS5HandshakeStateMachine.Action {
+    private mutating func fail(_ failure: ProxyHandshakeFailure) -> SOCKSHandshakeAction {
         self.isDone = true
         return .fail(Self.rejected, failure)
     }

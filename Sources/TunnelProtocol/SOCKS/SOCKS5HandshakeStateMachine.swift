@@ -9,54 +9,6 @@ public import NIOCore
 ///
 /// Pure. Bytes go in as they come, in any portions; what the client sends behind its request stays in ``leftover``.
 public struct SOCKS5HandshakeStateMachine: Sendable {
-    /// A user and a password (RFC 1929).
-    public struct Credentials: Hashable, Sendable {
-        public let user: [UInt8]
-        public let password: [UInt8]
-
-        public init(user: [UInt8], password: [UInt8]) {
-            self.user = user
-            self.password = password
-        }
-
-        /// Compares in a time that does not tell where the difference is.
-        public func matches(_ other: Credentials) -> Bool {
-            func difference(_ left: [UInt8], _ right: [UInt8]) -> UInt8 {
-                var difference: UInt8 = left.count == right.count ? 0 : 1
-                for index in 0..<min(left.count, right.count) { difference |= left[index] ^ right[index] }
-                return difference
-            }
-            return difference(self.user, other.user) | difference(self.password, other.password) == 0
-        }
-    }
-
-    /// What to do after bytes came in.
-    public enum Action: Hashable, Sendable {
-        /// Nothing until more come.
-        case wait
-        /// Write these, go on.
-        case reply([UInt8])
-        /// The client asked for a connection. Answer with ``SOCKS5Reply/encoded``.
-        case connect(TargetAddress, Credentials?)
-        /// Write these, if any, and close.
-        case fail([UInt8], Failure)
-    }
-
-    /// Why a handshake failed.
-    public enum Failure: String, Error, Hashable, Sendable, CaseIterable {
-        /// The first byte is not a version of SOCKS.
-        case notSOCKS = "not_socks"
-        /// SOCKS4.
-        case unsupportedVersion = "unsupported_version"
-        /// The client offers no method that we take.
-        case noAcceptableMethod = "no_acceptable_method"
-        case malformed
-        case wrongCredentials = "wrong_credentials"
-        /// BIND or UDP ASSOCIATE.
-        case unsupportedCommand = "unsupported_command"
-        case unsupportedAddressType = "unsupported_address_type"
-    }
-
     private enum State: Hashable {
         /// Waiting for version and methods.
         case greeting
@@ -68,13 +20,13 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
         case done
     }
 
-    private let required: Credentials?
+    private let required: ProxyCredentials?
     private var state = State.greeting
     private var buffer = ByteBuffer()
-    private var given: Credentials?
+    private var given: ProxyCredentials?
 
     /// - Parameter credentials: What clients must present; nil to let everyone in, with or without credentials.
-    public init(credentials: Credentials? = nil) {
+    public init(credentials: ProxyCredentials? = nil) {
         self.required = credentials
     }
 
@@ -85,8 +37,8 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
         return rest
     }
 
-    /// Takes bytes from the client. Call again with an empty buffer after ``Action/reply(_:)``: more may be there.
-    public mutating func receive(_ bytes: ByteBuffer) -> Action {
+    /// Takes bytes from the client. Call again with an empty buffer after ``SOCKSHandshakeAction/reply(_:)``: more may be there.
+    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         switch self.state {
         case .greeting: return self.readGreeting()
@@ -96,12 +48,12 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
         }
     }
 
-    private mutating func fail(_ reply: [UInt8], _ failure: Failure) -> Action {
+    private mutating func fail(_ reply: [UInt8], _ failure: ProxyHandshakeFailure) -> SOCKSHandshakeAction {
         self.state = .done
         return .fail(reply, failure)
     }
 
-    private mutating func readGreeting() -> Action {
+    private mutating func readGreeting() -> SOCKSHandshakeAction {
         var peek = self.buffer
         guard let version = peek.readInteger(as: UInt8.self) else { return .wait }
         guard version == 5 else { return self.fail([], version == 4 ? .unsupportedVersion : .notSOCKS) }
@@ -119,7 +71,7 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
         return .reply([5, 2])
     }
 
-    private mutating func readCredentials() -> Action {
+    private mutating func readCredentials() -> SOCKSHandshakeAction {
         var peek = self.buffer
         guard let version = peek.readInteger(as: UInt8.self) else { return .wait }
         guard version == 1 else { return self.fail([1, 1], .malformed) }
@@ -128,14 +80,14 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
             let password = peek.readBytes(length: Int(passwordLength))
         else { return .wait }
         self.buffer = peek
-        let credentials = Credentials(user: user, password: password)
+        let credentials = ProxyCredentials(user: user, password: password)
         if let required, !required.matches(credentials) { return self.fail([1, 1], .wrongCredentials) }
         self.given = credentials
         self.state = .request
         return .reply([1, 0])
     }
 
-    private mutating func readRequest() -> Action {
+    private mutating func readRequest() -> SOCKSHandshakeAction {
         var peek = self.buffer
         guard let version = peek.readInteger(as: UInt8.self) else { return .wait }
         guard version == 5 else { return self.fail(SOCKS5Reply.generalFailure.encoded, .malformed) }

@@ -11,7 +11,7 @@ public enum SOCKSHandshake: Sendable {
     case version5(SOCKS5HandshakeStateMachine)
 
     /// - Parameter firstByte: 4, or anything else for SOCKS5, which refuses what is neither.
-    public init(firstByte: UInt8, credentials: SOCKS5HandshakeStateMachine.Credentials?) {
+    public init(firstByte: UInt8, credentials: ProxyCredentials?) {
         self =
             firstByte == 4
             ? .version4(SOCKS4HandshakeStateMachine(requiresCredentials: credentials != nil))
@@ -19,7 +19,7 @@ public enum SOCKSHandshake: Sendable {
     }
 
     /// Takes bytes from the client. Call again with an empty buffer after a reply: more may be there.
-    public mutating func receive(_ bytes: ByteBuffer) -> SOCKS5HandshakeStateMachine.Action {
+    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         switch self {
         case .version4(var machine):
             defer { self = .version4(machine) }

@@ -19,8 +19,6 @@ public enum SessionAction: Hashable, Sendable {
     case identified(ClientIdentity)
     /// The exit has not answered for too long: ask whether it still knows the session.
     case askPeer
-    /// The relay of this path does not take this session's events; say so by its name.
-    case pathRefused(PathID)
     /// The session is over, and its streams with it.
     case closed(StreamEnd?)
 }

@@ -82,7 +82,7 @@ public struct SessionConfiguration: Hashable, Sendable {
     public var streamIdleTimeout: TimeAmount?
     /// Age of keys at which fresh ones are made.
     public var keyLifetime: TimeAmount = .minutes(30)
-    /// Bytes sent under keys after which fresh ones are made.
+    /// Bytes under keys, sent and at a client also received, after which fresh ones are made.
     public var keyBytes: UInt64 = 4 << 30
     /// How long the old keys still open what is under way.
     public var keyOverlap: TimeAmount = .seconds(10)

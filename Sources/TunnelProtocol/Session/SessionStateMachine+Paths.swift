@@ -71,16 +71,9 @@ extension SessionStateMachine {
             self.doubt(index, at: now)
             self.paths[index].isDeserted = true
             // Perhaps it restarted, and then it is there under its own key.
-            if !self.isExit, self.isDeserted, self.nextQuestion == nil {
-                self.nextQuestion = now.monotonic
-                if self.unansweredSince == nil { self.unansweredSince = now.monotonic }
-            } else if self.streams.values.contains(where: { $0.phase == .requested }) {
-                self.askSooner(at: now)
-            }
+            if self.nextQuestion == nil || self.hasRequests { self.askSooner(at: now) }
         case .rejected(.refused):
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
-            if !self.paths[index].isRefused { self.actions.append(.session(.pathRefused(path))) }
-            self.paths[index].isRefused = true
             self.doubt(index, at: now)
         case .rejected(.unreachable), .lost:
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
@@ -142,7 +135,7 @@ extension SessionStateMachine {
                 self.streams[id]?.send.lost(SendStream.Chunk(offset: offset, data: data, isFinal: isFinal))
                 self.queuedBytes += (self.streams[id]?.send.waitingBytes ?? before) - before
                 // What was sent before needs no credit, though the stream waits for some.
-                if let place = self.blocked.firstIndex(of: id) {
+                if self.streams[id]?.isQueued == true, let place = self.blocked.firstIndex(of: id) {
                     self.blocked.remove(at: place)
                     self.streams[id]?.isQueued = false
                 }

@@ -194,6 +194,11 @@ extension SessionStateMachine {
     private mutating func writeControl(into packet: inout ByteBuffer, size: Int, _ frames: inout [SessionFrame]) {
         var identity = self.isExit || self.identityIsKnown ? nil : self.identity.map(SessionFrame.identity)
         while let frame = self.control.first {
+            if case .openStream(let id, _) = frame, self.streams[id]?.phase != .requested {
+                // It was reset before it went out, and the exit answers the reset of what it does not know.
+                self.control.removeFirst()
+                continue
+            }
             let introduction: SessionFrame? = if case .openStream = frame { identity } else { nil }
             guard packet.readableBytes + frame.maximumLength + (introduction?.maximumLength ?? 0) < size else { return }
             if let introduction {

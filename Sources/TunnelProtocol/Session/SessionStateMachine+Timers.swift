@@ -127,6 +127,9 @@ extension SessionStateMachine {
     /// Between questions while a new stream waits.
     private static let urgentQuestions: TimeAmount = .milliseconds(800)
 
+    /// Whether a stream waits for the exit's word.
+    var hasRequests: Bool { !self.isExit && self.streams.values.contains { $0.phase == .requested } }
+
     /// A new stream is asked for while nobody is there: perhaps somebody is by now.
     mutating func askSooner(at now: Moment) {
         guard !self.isExit, self.isDeserted else { return }
@@ -139,9 +142,8 @@ extension SessionStateMachine {
     private mutating func askPeer(at now: Moment) {
         self.questions += 1
         // Somebody who waits for a new stream will not wait for long.
-        let hasRequests = self.streams.values.contains { $0.phase == .requested }
         let wait =
-            hasRequests
+            self.hasRequests
             ? Self.urgentQuestions
             : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3)))
         self.nextQuestion = now.monotonic + wait

@@ -245,15 +245,10 @@ public struct SessionStateMachine: Dialect {
     mutating func resetLocally(_ id: StreamID, _ reason: StreamEnd, tellDriver: Bool, stopsPeer: Bool) {
         guard var stream = self.streams[id], stream.phase != .reset else { return }
         self.queuedBytes -= stream.send.waitingBytes
-        let wasRequested = !self.isExit && stream.phase == .requested
         stream.phase = .reset
         stream.end = reason
         stream.send.discard()
         self.consumedData += stream.receive.consumeAll()
-        // A request that is still here need not go out: the exit answers a reset of what it does not know.
-        if wasRequested {
-            self.control.removeAll { if case .openStream(id, _) = $0 { true } else { false } }
-        }
         self.control.append(.resetStream(id, code: reason.code, finalSize: stream.send.sentOffset))
         if stopsPeer, stream.receive.finalSize == nil {
             self.control.append(.stopSending(id, code: reason.code))

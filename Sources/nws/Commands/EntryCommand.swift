@@ -82,12 +82,12 @@ struct EntryCommand: RoleCommand {
         running.proxyAddress.map { ProxyAutoConfiguration.script(proxy: $0.shown) }
     }
 
-    private static func credentials(_ path: String) throws -> SOCKS5HandshakeStateMachine.Credentials {
+    private static func credentials(_ path: String) throws -> ProxyCredentials {
         let line = try SecretFile.read(path, source: "--credentials-file")
         let parts = line.split(separator: ":", maxSplits: 1)
         guard parts.count == 2, parts[0].utf8.count <= 255, parts[1].utf8.count <= 255 else {
             throw CommandError.configuration("--credentials-file: \(path) does not hold user:password")
         }
-        return SOCKS5HandshakeStateMachine.Credentials(user: Array(parts[0].utf8), password: Array(parts[1].utf8))
+        return ProxyCredentials(user: Array(parts[0].utf8), password: Array(parts[1].utf8))
     }
 }

@@ -58,7 +58,7 @@ struct PingCommand: AsyncParsableCommand {
                     let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
                     times.append(time)
                     Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (new session)" : "")")
-                } catch let failure as StreamFailure where failure.hop == "name" {
+                } catch let failure as StreamFailure where failure.hop == .name {
                     // It will not become better.
                     throw CommandError.failure("\(failure)")
                 } catch let failure as StreamFailure {

@@ -118,7 +118,6 @@ struct EntryOptions: ParsableArguments {
 extension SocketAddress {
     /// `HOST:PORT` as people write it.
     var shown: String {
-        let host = self.ipAddress ?? ""
-        return "\(host.contains(":") ? "[\(host)]" : host):\(self.port ?? 0)"
+        TargetAddress.text(host: self.ipAddress ?? "", port: self.port ?? 0)
     }
 }

@@ -10,8 +10,8 @@ import TunnelProtocol
 /// The page that the HTTP proxy shows when it has no page of the service: which hop failed, and what to try.
 enum FailurePage {
     private static let hops = [
-        ("entry", "This proxy", "on your side"), ("relay", "Relay", "passes sealed messages on"),
-        ("exit", "Exit", "beside the service"), ("backend", "Service", "what you asked for"),
+        (StreamEnd.Hop.entry, "This proxy", "on your side"), (.relay, "Relay", "passes sealed messages on"),
+        (.exit, "Exit", "beside the service"), (.backend, "Service", "what you asked for"),
     ]
 
     private static let style = """
@@ -20,7 +20,7 @@ enum FailurePage {
         """
 
     static func html(_ failure: ProxyFailure, target: TargetAddress) -> String {
-        let failed = failure.hop == "name" || failure.hop == "stream" ? "entry" : failure.hop
+        let failed = failure.hop == .name || failure.hop == .stream ? .entry : failure.hop
         let position = Self.hops.firstIndex { $0.0 == failed } ?? 0
         let steps = Self.hops.enumerated().map { index, hop in
             let state = index < position ? "done" : index == position ? "failed" : "open"
@@ -54,11 +54,11 @@ extension ProxyFailure {
     /// A headline for people.
     var title: String {
         switch self.hop {
-        case "name": "That is not a name this proxy knows"
-        case "relay": "No relay leads there"
-        case "exit": "The exit does not answer as it should"
-        case "backend": "The service does not answer"
-        case "stream": "The connection broke off"
+        case .name: "That is not a name this proxy knows"
+        case .relay: "No relay leads there"
+        case .exit: "The exit does not answer as it should"
+        case .backend: "The service does not answer"
+        case .stream: "The connection broke off"
         default: "This proxy cannot connect"
         }
     }
@@ -78,20 +78,20 @@ extension ProxyFailure {
             ]
         case (.ended(.clockSkew), _), (.notAsked(.offerFailed(.clockSkew, _, _)), _):
             ["Set the clocks of both machines; they differ by minutes."]
-        case (_, "name"):
+        case (_, .name):
             ["Compare the name with what the exit printed: a character is wrong, or missing at an end."]
-        case (_, "relay"):
+        case (_, .relay):
             [
                 "Check the network of this machine.",
                 "Wait a moment: the relay may be restarting.",
                 "Ask whoever runs the exit for its newest name; its relays may have changed.",
             ]
-        case (_, "exit"):
+        case (_, .exit):
             [
                 "Ask whoever runs the exit whether it is running, and connected to the relays in this name.",
                 "If it was moved to another key, its name has changed too.",
             ]
-        case (_, "backend"):
+        case (_, .backend):
             [
                 "The exit is there, and the service behind it is not: ask whoever runs it to start it.",
                 "Check the port you asked for.",

@@ -5,15 +5,15 @@
 
 import Logging
 import NIOCore
-import TunnelProtocol
+public import TunnelProtocol
 
 /// Why a stream that somebody waited for did not end well.
 public struct StreamFailure: Error, CustomStringConvertible, Sendable {
-    /// The place where it failed: name, entry, relay, exit, backend or stream.
-    public let hop: String
+    /// The place where it failed.
+    public let hop: StreamEnd.Hop
     public let reason: String
 
-    public var description: String { "\(self.hop): \(self.reason)" }
+    public var description: String { "\(self.hop.rawValue): \(self.reason)" }
 }
 
 /// A connection whose target is known beforehand: opens the stream at once, and leaves the connection to a splice.
@@ -114,6 +114,6 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let opening = self.opening else { return }
         self.opening = nil
         opening.abandon()
-        self.onEnd?(.failure(StreamFailure(hop: "entry", reason: "the connection was closed")))
+        self.onEnd?(.failure(StreamFailure(hop: .entry, reason: "the connection was closed")))
     }
 }

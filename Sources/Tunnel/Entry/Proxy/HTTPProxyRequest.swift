@@ -48,7 +48,7 @@ struct HTTPProxyRequest {
     }
 
     let target: TargetAddress
-    let credentials: SOCKS5HandshakeStateMachine.Credentials?
+    let credentials: ProxyCredentials?
     /// Nil for CONNECT.
     let plain: Plain?
 
@@ -63,7 +63,7 @@ struct HTTPProxyRequest {
         if head.uri.hasPrefix("/") || head.uri == "*" { throw .ownPath(head.uri) }
         guard let separator = head.uri.firstRange(of: "://") else { throw .malformedTarget }
         let scheme = head.uri[..<separator.lowerBound].lowercased()
-        guard ["http", "ws"].contains(scheme) else { throw .scheme(String(scheme.prefix(16))) }
+        guard scheme == "http" else { throw .scheme(String(scheme.prefix(16))) }
         let rest = head.uri[separator.upperBound...]
         let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
         // A user in the authority belongs to nobody here.
@@ -98,12 +98,12 @@ struct HTTPProxyRequest {
     }
 
     /// `Basic` credentials (RFC 7617).
-    private static func credentials(_ field: String?) -> SOCKS5HandshakeStateMachine.Credentials? {
+    private static func credentials(_ field: String?) -> ProxyCredentials? {
         guard let field, field.lowercased().hasPrefix("basic "),
             let decoded = Base64.decode(Array(field.dropFirst(6).filter { $0 != " " }.utf8)),
             let colon = decoded.firstIndex(of: UInt8(ascii: ":"))
         else { return nil }
-        return SOCKS5HandshakeStateMachine.Credentials(
+        return ProxyCredentials(
             user: Array(decoded[..<colon]),
             password: Array(decoded[(colon + 1)...])
         )

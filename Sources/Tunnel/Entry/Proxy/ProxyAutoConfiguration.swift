@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import TunnelProtocol
 
 /// The script by which a browser sends `.nostr` names, and nothing else, through the entry.
 public enum ProxyAutoConfiguration {
@@ -26,7 +27,6 @@ public enum ProxyAutoConfiguration {
     static func address(_ host: String?, _ local: SocketAddress?) -> String {
         let allowed = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")
         if let host, !host.isEmpty, host.utf8.count <= 255, host.allSatisfy(allowed.contains) { return host }
-        let address = local?.ipAddress ?? "127.0.0.1"
-        return "\(address.contains(":") ? "[\(address)]" : address):\(local?.port ?? 0)"
+        return TargetAddress.text(host: local?.ipAddress ?? "127.0.0.1", port: local?.port ?? 0)
     }
 }

@@ -20,7 +20,7 @@ struct ProxyRequest: Hashable {
         if case .domain(let name) = self.target.host { !NostrName.looksLikeName(name) } else { true }
     }
 
-    init(_ target: TargetAddress, credentials: SOCKS5HandshakeStateMachine.Credentials?) {
+    init(_ target: TargetAddress, credentials: ProxyCredentials?) {
         self.target = target
         if let credentials {
             self.isolation =
@@ -37,7 +37,7 @@ enum ProxyFailure {
     case ended(StreamEnd)
 
     /// The place where it failed.
-    var hop: String {
+    var hop: StreamEnd.Hop {
         switch self {
         case .notAsked(let error): error.hop
         case .ended(let end): end.hop
@@ -58,7 +58,7 @@ enum ProxyFailure {
         case .ended(.shuttingDown): true
         // Its rules are its right.
         case .ended(.notAllowed): false
-        case .notAsked, .ended: self.hop == "relay" || self.hop == "exit"
+        case .notAsked, .ended: self.hop == .relay || self.hop == .exit
         }
     }
 

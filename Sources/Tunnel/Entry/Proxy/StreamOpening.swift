@@ -134,7 +134,9 @@ final class StreamOpening: StreamEndpoint {
         self.stream = nil
         self.logger.warning(
             "cannot connect",
-            metadata: ["target": "\(self.request.target)", "hop": "\(failure.hop)", "reason": "\(failure.text)"]
+            metadata: [
+                "target": "\(self.request.target)", "hop": "\(failure.hop.rawValue)", "reason": "\(failure.text)",
+            ]
         )
         self.onFailed(failure)
     }

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
 import TunnelProtocol
 
 /// A place on the internet that a client asks a public exit for.
@@ -31,5 +30,5 @@ struct ClearnetTarget: Hashable, CustomStringConvertible {
         self.port = port
     }
 
-    var description: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+    var description: String { TargetAddress.text(host: self.host, port: Int(self.port)) }
 }

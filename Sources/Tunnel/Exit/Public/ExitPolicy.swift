@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import HTTPTransport
+public import HTTPTransport
 public import NIOCore
 
 /// Where a public exit goes on behalf of strangers: rules in order, the first that matches wins, and what no rule names is
@@ -110,40 +110,5 @@ public struct ExitPolicy: Hashable, Sendable {
             return rule.allows && (isGlobal || rule.network != nil)
         }
         return isGlobal && self.ports.contains(port)
-    }
-}
-
-/// An IPv4 or IPv6 network.
-public struct IPNetwork: Hashable, Sendable {
-    private let prefix: [UInt8]
-    private let length: Int
-
-    /// Reads `ADDRESS/LENGTH`, or an address alone.
-    public init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard (1...2).contains(parts.count), let address = try? SocketAddress(ipAddress: String(parts[0]), port: 0),
-            let bytes = address.addressBytes
-        else { return nil }
-        let length = parts.count == 2 ? Int(parts[1]) : bytes.count * 8
-        guard let length, (0...bytes.count * 8).contains(length) else { return nil }
-        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10...11] == [0xff, 0xff]
-        guard !isMapped || length >= 96 else { return nil }
-        self.prefix = isMapped ? Array(bytes[12...]) : bytes
-        self.length = isMapped ? length - 96 : length
-    }
-
-    /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
-    public func contains(_ address: SocketAddress) -> Bool {
-        guard var bytes = address.addressBytes else { return false }
-        if bytes.count == 16, bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10...11] == [0xff, 0xff] {
-            bytes = Array(bytes[12...])
-        }
-        guard bytes.count == self.prefix.count else { return false }
-        let whole = self.length / 8
-        guard bytes[..<whole] == self.prefix[..<whole] else { return false }
-        let rest = self.length % 8
-        guard rest > 0 else { return true }
-        let mask = UInt8(truncatingIfNeeded: 0xff00 >> rest)
-        return bytes[whole] & mask == self.prefix[whole] & mask
     }
 }

@@ -20,6 +20,9 @@ struct PublicUsage {
     /// Clients that have no stream are forgotten after it.
     private static let memory: TimeAmount = .seconds(60)
 
+    /// Most clients that are remembered; then new ones are refused.
+    private static let maximumClients = 16_384
+
     private let limits: ExitPolicy.Limits
     private let total: Throttle?
     private var clients: [PublicKey: Client] = [:]
@@ -31,6 +34,10 @@ struct PublicUsage {
 
     /// Counts a stream. Returns what bounds its bytes; nil if the client has as many as it may, or asks too often.
     mutating func begin(_ key: PublicKey, at now: NIODeadline) -> [Throttle]? {
+        if self.clients.count >= Self.maximumClients, self.clients[key] == nil {
+            self.sweep(at: now)
+            guard self.clients.count < Self.maximumClients else { return nil }
+        }
         var client =
             self.clients[key]
             ?? Client(

@@ -47,8 +47,6 @@ struct SessionPath: Sendable {
     var probeDue: NIODeadline?
     /// The relay said that nobody listens there for the peer, and nothing was acknowledged since.
     var isDeserted = false
-    /// The relay refused a packet for good, which was reported.
-    var isRefused = false
     /// When an acknowledgement last carried a question of its own, so that a path that only answers is measured too.
     var lastPing = NIODeadline.uptimeNanoseconds(0)
 
