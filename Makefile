@@ -23,17 +23,17 @@ demo: ## Relay, exit, entry and a small service; fetches a page through them (ON
 	@scripts/demo
 
 install: ## Install the program, manual, completions, unit files and examples below PREFIX (after make release)
-	install -D -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
-	mkdir -p $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/nws/examples $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
 	.build/release/nws manual > $(DESTDIR)$(PREFIX)/share/man/man1/nws.1
 	.build/release/nws --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
 	.build/release/nws --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
 	.build/release/nws --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nws.fish
 	for role in exit entry relay; do \
-	  install -D -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
-	  mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system; \
-	  sed 's,/usr/local/bin,$(PREFIX)/bin,' packaging/systemd/nws-$$role.service \
+	  install -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
+	  sed -e 's,/usr/local/bin,$(PREFIX)/bin,' -e 's,/usr/share/doc,$(PREFIX)/share/doc,' packaging/systemd/nws-$$role.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/nws-$$role.service; \
 	done
 

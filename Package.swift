@@ -26,7 +26,6 @@ let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-m
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
-let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
     name: "nws",
@@ -86,7 +85,7 @@ let package = Package(
             name: "NostrRelay",
             dependencies: [
                 "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), logging,
-                metrics, deque, lifecycle,
+                metrics, deque,
             ],
             swiftSettings: settings
         ),
@@ -101,7 +100,7 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque, lifecycle,
+                nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
@@ -111,7 +110,7 @@ let package = Package(
             name: "nws",
             dependencies: [
                 "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
-                "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics, lifecycle,
+                "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),

@@ -9,7 +9,6 @@ public import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Nostr
-import ServiceLifecycle
 
 /// A Nostr relay on one port: WebSocket, and its information document over HTTP (NIP-01, NIP-11).
 public final class RelayServer: Sendable {
@@ -32,8 +31,12 @@ public final class RelayServer: Sendable {
     }
 
     /// Takes a renewed certificate for new connections.
-    public func update(_ configuration: RelayConfiguration) {
+    ///
+    /// - Returns: False if TLS would have to begin or to end, which takes a restart.
+    public func update(_ configuration: RelayConfiguration) -> Bool {
+        guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
+        return true
     }
 
     /// Binds and serves on the loops of `group`.

@@ -37,14 +37,6 @@ public final class AdminServer: Sendable {
     /// Why a server cannot start.
     public struct TokenRequiredError: Error {}
 
-    private struct State {
-        var report: StatusReport
-        var lastSent: Int64 = 0
-        var lastReceived: Int64 = 0
-        var sentRates: [Double] = []
-        var receivedRates: [Double] = []
-    }
-
     /// How often numbers are taken, and for how long they are kept.
     private static let interval: Duration = .seconds(1)
     private static let samples = 300
@@ -57,10 +49,10 @@ public final class AdminServer: Sendable {
 
     /// Shared with the routes.
     private final class SharedState: Sendable {
-        let value: Mutex<State>
+        let report: Mutex<StatusReport>
 
         init(_ report: StatusReport) {
-            self.value = Mutex(State(report: report))
+            self.report = Mutex(report)
         }
     }
 
@@ -104,23 +96,15 @@ public final class AdminServer: Sendable {
     /// - Parameter collect: Fills in what is of the role.
     public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
         repeat {
-            var report = self.state.value.withLock { $0.report }
+            let before = self.state.report.withLock { $0 }
+            var report = before
             await collect(&report)
             report.sentBytes = self.registry.total("nws_tunnel_sent_bytes_total")
             report.receivedBytes = self.registry.total("nws_tunnel_received_bytes_total")
-            self.state.value.withLock { state in
-                state.sentRates.append(Double(max(0, report.sentBytes - state.lastSent)))
-                state.receivedRates.append(Double(max(0, report.receivedBytes - state.lastReceived)))
-                if state.sentRates.count > Self.samples {
-                    state.sentRates.removeFirst()
-                    state.receivedRates.removeFirst()
-                }
-                state.lastSent = report.sentBytes
-                state.lastReceived = report.receivedBytes
-                report.sentRates = state.sentRates
-                report.receivedRates = state.receivedRates
-                state.report = report
-            }
+            report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]
+            report.receivedRates =
+                before.receivedRates.suffix(Self.samples - 1) + [Double(report.receivedBytes - before.receivedBytes)]
+            self.state.report.withLock { $0 = report }
             // Sleep throws nothing but that it is over.
         } while (try? await Task.sleep(for: Self.interval)) != nil
     }
@@ -162,7 +146,7 @@ public final class AdminServer: Sendable {
         // Supervisors have neither token nor name, and style and script say nothing.
         let isOpen = ["/healthz", "/readyz", "/status.css", "/status.js"].contains(request.path)
         if !isOpen, let refusal = gate.refusal(of: request.head) { return refusal }
-        let report = state.value.withLock { $0.report }
+        let report = state.report.withLock { $0 }
         switch request.path {
         case "/":
             return HTTPResponse(

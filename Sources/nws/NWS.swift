@@ -14,12 +14,12 @@ struct NWS: AsyncParsableCommand {
         abstract: "Carry TCP over Nostr relays.",
         discussion: """
             A service behind NAT gets a name made of a public key and relays (nws exit); whoever has the name \
-            reaches it through a local SOCKS5 proxy (nws entry). Every byte travels as encrypted, signed Nostr \
+            reaches it through a local proxy (nws entry). Every byte travels as encrypted, signed Nostr \
             events (NIP-74), through relays that neither side has to trust. nws relay is such a relay.
 
             Every option can also be set by an environment variable (--max-streams: NWS_MAX_STREAMS; lists are \
-            separated by ;), by a .env file in the working directory, and by a YAML file that --config names \
-            (max-streams: 100). The first of those that names an option wins.
+            separated by ;), by a .env file in the working directory, and, for a command that has --config, by a YAML \
+            file (max-streams: 100). The first of those that names an option wins.
             """,
         version: Version.text,
         subcommands: [
@@ -39,7 +39,7 @@ struct NWS: AsyncParsableCommand {
         do {
             layered = try LayeredArguments.current()
         } catch {
-            Console.error("nws: \(error)")
+            Console.error(Console.printable("nws: \(error)"))
             Self.exit(withError: (error as? CommandError)?.status ?? ExitStatus.failure)
         }
         do {

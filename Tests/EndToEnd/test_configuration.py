@@ -120,7 +120,7 @@ def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
     _, exit_node, entry = sandbox.tunnel(echoing.address)
     with open_stream(entry.address, exit_node.name) as client:
         exit_node.process.send(signal.SIGTERM)
-        time.sleep(0.3)
+        exit_node.process.wait_for_log("stopping")
         # Nothing new, and what is there goes on.
         assert reply_to(entry.address, exit_node.name) != SUCCEEDED
         client.socket.sendall(b"farewell")
@@ -149,7 +149,7 @@ def test_a_second_signal_ends_at_once(sandbox, echoing):
     entry = sandbox.entry()
     with open_stream(entry.address, exit_node.name):
         exit_node.process.send(signal.SIGTERM)
-        time.sleep(0.3)
+        exit_node.process.wait_for_log("stopping")
         assert exit_node.process.is_running
         exit_node.process.send(signal.SIGTERM)
         assert exit_node.process.wait() == 1
@@ -160,3 +160,28 @@ def test_log_lines_as_json(sandbox):
     relay.process.wait_for_log("relay started")
     lines = [json.loads(line) for line in relay.process.stderr.splitlines()]
     assert lines and all({"time", "level", "message"} <= set(line) for line in lines)
+
+
+def test_an_entry_says_that_it_reloads_nothing(sandbox):
+    entry = sandbox.entry()
+    entry.process.send(signal.SIGHUP)
+    entry.process.wait_for_log("nothing of this role changes while it runs")
+    assert "configuration reloaded" not in entry.process.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--rule", "allow port 1"), ("--unannounced",), ("--max-streams-per-client", "1"), ("--max-rate", "1")]
+)
+def test_options_of_a_public_exit_need_one(sandbox, options):
+    process, status = sandbox.finished(
+        "exit", "--relay", "ws://127.0.0.1:9", "--backend", "127.0.0.1:9", "--check-config", *options
+    )
+    assert status == 78 and f"{options[0]} does nothing without --public" in process.stderr
+
+
+def test_the_source_of_another_option_is_not_blamed(sandbox):
+    process, _ = sandbox.finished(
+        "exit", "--relay", "ws://127.0.0.1:9", "--backend", "127.0.0.1:9", "--max-streams-per-client", "5",
+        env={"NWS_MAX_STREAMS": "7"},
+    )  # fmt: skip
+    assert "--max-streams-per-client" in process.stderr and "NWS_MAX_STREAMS" not in process.stderr

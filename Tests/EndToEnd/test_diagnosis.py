@@ -1,6 +1,10 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What ping and doctor say."""
+"""What ping, doctor and status say."""
+
+import json
+
+import pytest
 
 
 def test_ping_measures_the_way(sandbox, http):
@@ -33,3 +37,38 @@ def test_doctor_says_what_is_wrong(sandbox):
     assert status == 1
     verdicts = {line.split()[1].removesuffix(":"): line.split()[0] for line in process.stdout}
     assert verdicts["key"] == "FAIL" and verdicts["ws://127.0.0.1:9"] == "FAIL" and verdicts[small.url] == "warn"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"startedAt": 1e300},
+        {"moreSessions": 2**63 - 1},
+        {"problems": [{"time": -1e300, "text": "x"}]},
+        {"role": None},
+    ],
+)
+def test_status_refuses_what_cannot_be_true(sandbox, serve, report):
+    good = {
+        "role": "relay", "version": "1", "name": "x", "startedAt": 1e9, "isReady": True, "relays": [], "sessions": [],
+        "moreSessions": 0, "streams": 0, "sentBytes": 0, "receivedBytes": 0, "sentRates": [], "receivedRates": [],
+        "problems": [],
+    }  # fmt: skip
+    address = serve(json_answers({**good, **report})).address
+    for options in ((), ("--json",)):
+        process, status = sandbox.finished("status", address, *options)
+        assert status == 1 and "is not nws" in process.stderr and not process.stdout
+    process, status = sandbox.finished("status", serve(json_answers({**good, "name": "\x9b31m\x1b]0;x\x07"})).address)
+    assert status == 0 and not any(ord(character) in range(0x80, 0xA0) for character in process.output)
+    assert "\x1b" not in process.output
+
+
+def json_answers(value):
+    body = json.dumps(value, ensure_ascii=False).encode()
+
+    def answer(connection):
+        connection.recv(10_000)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    return answer

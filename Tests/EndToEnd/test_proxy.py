@@ -261,3 +261,11 @@ def test_other_machines_are_let_in_only_on_purpose(sandbox, command):
     if command[0] == "entry":
         entry = sandbox.entry("--allow-remote-clients", listen="0.0.0.0:0")
         entry.process.wait_for_log("other machines can use this entry")
+
+
+def test_output_that_cannot_be_written_is_no_success(sandbox):
+    echoing = sandbox.closing(TCPBackend(echo))
+    _, exit_node, _ = sandbox.tunnel(echoing.address)
+    with open("/dev/full", "wb") as full:
+        done = connect(sandbox, f"{exit_node.name}:22", input=b"data", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and b"standard output: No space left" in done.stderr

@@ -157,3 +157,13 @@ def test_certificate_and_key_that_cannot_be_used_are_refused(sandbox):
 
 def test_a_public_url_is_what_the_relay_prints(sandbox):
     assert sandbox.relay("--public-url", "wss://relay.example").url == "wss://relay.example"
+
+
+def test_tls_begins_only_with_a_restart(sandbox):
+    _, chain, key = certificate(sandbox.folder)
+    key.chmod(0o600)
+    file = sandbox.write("relay.yaml", "max-filters: 9\n")
+    relay = sandbox.relay("--config", file)
+    file.write_text(f"tls-cert: {chain}\ntls-key: {key}\n")
+    relay.process.wait_for_log("changes only with a restart")
+    assert relay.process.is_running

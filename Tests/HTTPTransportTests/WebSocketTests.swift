@@ -9,7 +9,6 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
-import Synchronization
 import Testing
 
 @Suite("WebSocket", .timeLimit(.minutes(1)))

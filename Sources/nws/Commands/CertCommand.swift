@@ -47,8 +47,7 @@ struct CertCommand: AsyncParsableCommand {
             guard !relays.isEmpty else {
                 throw CommandError.failure("the name carries no relays; give some with --relay, or set NOSTR_RELAYS")
             }
-            var logger = Logger(label: "nws.cert") { _ in ConsoleLogHandler(format: .text) }
-            logger.logLevel = .error
+            let logger = Logger.console("nws.cert", .error)
             let answer = try await EventFetcher.fetch(
                 Filter(authors: [name.publicKey], kinds: [.exitCertificate], limit: 1),
                 from: relays,

@@ -39,8 +39,7 @@ struct ConnectCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            var logger = Logger(label: "nws.connect") { _ in ConsoleLogHandler(format: .text) }
-            logger.logLevel = self.logLevel.level
+            let logger = Logger.console("nws.connect", self.logLevel.level)
             var configuration = try self.entry.configuration(Settings(), logger: logger)
             configuration.servesProxy = false
             let target = try TargetAddress(self.target, source: self.target)
@@ -48,12 +47,14 @@ struct ConnectCommand: AsyncParsableCommand {
             let pipes = try StandardPipes()
             do {
                 try await service.connect(target, input: pipes.input, output: pipes.output)
-                await pipes.finish()
+                let mishap = await pipes.finish()
                 try await service.stop(patience: Self.farewell)
+                if let mishap { throw mishap }
             } catch let failure as StreamFailure {
-                await pipes.finish()
+                // Output that cannot be written looks like a reset, too.
+                let mishap = await pipes.finish()
                 try? await service.stop()
-                throw CommandError.failure("\(failure)")
+                throw mishap ?? CommandError.failure("\(failure)")
             }
         }
     }

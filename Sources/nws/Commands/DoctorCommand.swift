@@ -58,7 +58,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     private static func say(_ verdict: Verdict, _ text: String) -> Verdict {
-        Console.line("\(verdict.rawValue)  \(text)")
+        Console.line("\(verdict.rawValue)  \(Console.printable(text))")
         return verdict
     }
 
@@ -92,13 +92,11 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     private func examine(_ url: RelayURL) async throws -> Verdict {
-        var logger = Logger(label: "nws.doctor") { _ in ConsoleLogHandler(format: .text) }
-        logger.logLevel = .critical
         let finding = try await RelayExamination.examine(
             url,
             configuration: self.relayClient.configuration(),
             on: MultiThreadedEventLoopGroup.singleton.next(),
-            logger: logger
+            logger: .console("nws.doctor", .critical)
         )
         if let error = finding.connectionError {
             return Self.say(.bad, "\(url): no connection: \(error); check its address, and the network of this machine")

@@ -10,7 +10,6 @@ import NIOCore
 import NIOPosix
 import NostrClient
 import Observability
-import Synchronization
 import Tunnel
 import TunnelProtocol
 
@@ -47,6 +46,9 @@ struct EntryCommand: RoleCommand {
     @OptionGroup var entry: EntryOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
+    @OptionGroup var shutdown: ShutdownOptions
+
+    var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
     static let reloadable: Set<String> = []
 

@@ -11,7 +11,6 @@ import Nostr
 import NostrClient
 import NostrCrypto
 import Observability
-import Synchronization
 import Tunnel
 import TunnelProtocol
 
@@ -23,7 +22,7 @@ struct ExitCommand: RoleCommand {
         discussion: """
             Connects to the relays and carries TCP between clients and services. As soon as one relay took the \
             subscription it prints 'pubkey:', 'npub:', 'name:' and 'nprofile:'; give the name to clients. It dials \
-            nothing but its services, whatever a client asks for.
+            nothing but its services, whatever a client asks for, unless it is --public.
             """
     )
 
@@ -115,6 +114,9 @@ struct ExitCommand: RoleCommand {
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
+    @OptionGroup var shutdown: ShutdownOptions
+
+    var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
     static let reloadable: Set<String> = ["service", "backend", "allow", "rule"]
 

@@ -38,8 +38,7 @@ struct ExitsCommand: AsyncParsableCommand {
             guard !relays.isEmpty else {
                 throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
             }
-            var logger = Logger(label: "nws.exits") { _ in ConsoleLogHandler(format: .text) }
-            logger.logLevel = .error
+            let logger = Logger.console("nws.exits", .error)
             let answer = try await EventFetcher.fetch(
                 Filter(kinds: [.exitAnnouncement], limit: 100),
                 from: relays,

@@ -33,6 +33,9 @@ struct ForwardCommand: RoleCommand {
     @OptionGroup var entry: EntryOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
+    @OptionGroup var shutdown: ShutdownOptions
+
+    var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
     static let reloadable: Set<String> = []
 

@@ -45,8 +45,7 @@ struct PingCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            var logger = Logger(label: "nws.ping") { _ in ConsoleLogHandler(format: .text) }
-            logger.logLevel = self.logLevel.level
+            let logger = Logger.console("nws.ping", self.logLevel.level)
             var configuration = try self.entry.configuration(Settings(), logger: logger)
             configuration.servesProxy = false
             let text = self.target.contains(":") ? self.target : "\(self.target):80"
@@ -57,17 +56,17 @@ struct PingCommand: AsyncParsableCommand {
                 do {
                     let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
                     times.append(time)
-                    Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (new session)" : "")")
+                    Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (the first)" : "")")
                 } catch let failure as StreamFailure where failure.hop == .name {
                     // It will not become better.
                     throw CommandError.failure("\(failure)")
                 } catch let failure as StreamFailure {
-                    Console.line("failed: \(failure)")
+                    Console.line(Console.printable("failed: \(failure)"))
                 }
                 if number < self.count { try await Task.sleep(for: Self.pause) }
             }
             let status = try await service.status()
-            for relay in status.relays { Console.line(Self.line(relay)) }
+            for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
             if let peer = status.peers.first { Console.line("speaks: \(peer.isSession ? "session" : "nip74")") }
             if !times.isEmpty {
                 let sorted = times.sorted()

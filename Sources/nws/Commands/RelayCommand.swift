@@ -12,7 +12,6 @@ import NIOPosix
 import Nostr
 import NostrRelay
 import Observability
-import Synchronization
 
 /// `nws relay`
 struct RelayCommand: RoleCommand {
@@ -100,6 +99,9 @@ struct RelayCommand: RoleCommand {
         }
     }
 
+    /// Its connections end at once; clients have other relays.
+    var shutdownTimeout: Int { 0 }
+
     static let reloadable: Set<String> = ["tls-cert", "tls-key"]
 
     func watchedFiles(_ configuration: RelayConfiguration) -> [String] {
@@ -114,6 +116,10 @@ struct RelayCommand: RoleCommand {
         let mode = (try? FileManager.default.attributesOfItem(atPath: tlsKey))?[.posixPermissions] as? Int
         if let mode, mode & 0o007 != 0 {
             throw CommandError.configuration("--tls-key: \(tlsKey) can be read by everyone; run: chmod o= '\(tlsKey)'")
+        }
+        for (option, file) in [("--tls-cert", tlsCert), ("--tls-key", tlsKey)]
+        where !FileManager.default.isReadableFile(atPath: file) {
+            throw CommandError.configuration("\(option): \(file) is not there, or cannot be read")
         }
         do {
             return try ServerTLS(certificateFile: tlsCert, keyFile: tlsKey)
@@ -172,7 +178,9 @@ struct RelayCommand: RoleCommand {
     }
 
     static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {
-        running.update(configuration)
+        guard running.update(configuration) else {
+            throw CommandError.configuration("whether a relay speaks TLS changes only with a restart")
+        }
     }
 
     static func stop(_ running: RelayServer, patience: TimeAmount, logger: Logger) async throws {

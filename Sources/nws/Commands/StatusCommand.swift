@@ -9,6 +9,7 @@ import HTTPTransport
 import NIOCore
 import NIOPosix
 import Observability
+import TunnelProtocol
 
 /// `nws status`
 struct StatusCommand: AsyncParsableCommand {
@@ -33,15 +34,16 @@ struct StatusCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingErrors {
             let address = try HostAndPort(self.admin, source: self.admin)
-            let token = try self.token.map { try SecretFile.read($0, source: "--token") }
+            let token = try self.token.map { try AdminOptions.token($0, source: "--token") }
             repeat {
                 let data = try await self.fetch(address, token)
+                guard let report = try? JSONDecoder().decode(StatusReport.self, from: data), Self.isPlausible(report)
+                else {
+                    throw CommandError.failure("what answers at \(self.admin) is not nws, or another version of it")
+                }
                 if self.json {
-                    Console.line(String(decoding: data, as: UTF8.self))
+                    Console.line(Console.printable(String(decoding: data, as: UTF8.self)))
                 } else {
-                    guard let report = try? JSONDecoder().decode(StatusReport.self, from: data) else {
-                        throw CommandError.failure("what answers at \(self.admin) is not nws, or another version of it")
-                    }
                     // Home, and away with what is left below.
                     if self.watch { Console.line("\u{1b}[H\u{1b}[2J", terminator: "") }
                     for line in StatusText.lines(report) { Console.line(line) }
@@ -51,15 +53,20 @@ struct StatusCommand: AsyncParsableCommand {
         }
     }
 
+    /// Whether it can be shown: anybody may answer at an address, with any numbers.
+    private static func isPlausible(_ report: StatusReport) -> Bool {
+        let times = [report.startedAt] + report.problems.map(\.time)
+        return times.allSatisfy { (0..<1e11).contains($0) } && (0...Int(Int32.max)).contains(report.moreSessions)
+    }
+
     private func fetch(_ address: HostAndPort, _ token: String?) async throws -> Data {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let shown = address.host.contains(":") ? "[\(address.host)]" : address.host
         do {
             let addresses = try await HostResolver().resolve(host: address.host, port: address.port, on: loop).get()
             let target = WebSocketClient.Target(
                 addresses: addresses,
                 host: address.host,
-                authority: "\(shown):\(address.port)",
+                authority: TargetAddress.text(host: address.host, port: address.port),
                 requestTarget: "/status.json" + (token.map { "?token=\($0)" } ?? ""),
                 tls: nil
             )

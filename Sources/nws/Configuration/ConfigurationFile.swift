@@ -40,7 +40,7 @@ struct ConfigurationFile {
         } catch {
             throw CommandError.configuration("\(path) is not YAML: \(Self.short(error))")
         }
-        guard let root, root != Node("", Tag(.null)) else { return [] }
+        guard let root else { return [] }
         if case .scalar(let scalar) = root, scalar.string.isEmpty { return [] }
         guard case .mapping(let mapping) = root else {
             throw CommandError.configuration("\(path): expected lines of the form 'option: value'")

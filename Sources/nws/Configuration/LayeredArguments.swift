@@ -133,7 +133,10 @@ struct LayeredArguments {
     /// Says of a message about an option where the option was set, if not on the command line.
     static func explaining(_ message: String) -> String {
         let sources = Self.last.withLock { $0?.sources } ?? [:]
-        for (name, source) in sources.sorted(by: { $0.key.count > $1.key.count }) where message.contains("--\(name)") {
+        for (name, source) in sources {
+            guard let found = message.range(of: "--\(name)") else { continue }
+            // Not the beginning of another option's name.
+            if let next = message[found.upperBound...].first, next == "-" || next.isLetter { continue }
             return "\(message) (set by \(source))"
         }
         return message

@@ -18,7 +18,6 @@ struct OptionCatalog {
 
         let kind: String
         let isRepeating: Bool
-        let isOptional: Bool
         let names: [Name]?
         let valueName: String?
         let defaultValue: String?

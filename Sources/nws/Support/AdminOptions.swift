@@ -39,13 +39,13 @@ struct AdminOptions: ParsableArguments {
         return AdminServer.Configuration(
             host: address.host,
             port: address.port,
-            token: try self.adminToken.map { try Self.token($0) }
+            token: try self.adminToken.map { try Self.token($0, source: "--admin-token") }
         )
     }
 
     /// A token in a file that others cannot read.
-    static func token(_ path: String) throws -> String {
-        let text = try SecretFile.read(path, source: "--admin-token")
+    static func token(_ path: String, source: String) throws -> String {
+        let text = try SecretFile.read(path, source: source)
         // Those that mean nothing else in an address.
         let allowed = text.utf8.allSatisfy {
             (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
@@ -53,7 +53,7 @@ struct AdminOptions: ParsableArguments {
         }
         guard (16...256).contains(text.utf8.count), allowed else {
             throw CommandError.configuration(
-                "--admin-token: \(path) does not hold one word of 16 to 256 letters, digits, or - . _ ~"
+                "\(source): \(path) does not hold one word of 16 to 256 letters, digits, or - . _ ~"
             )
         }
         return text

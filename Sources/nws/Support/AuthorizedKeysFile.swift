@@ -37,7 +37,10 @@ struct AuthorizedKeysFile {
     /// Adds a line, and writes the file anew in one step, so that an exit never reads half of it.
     func add(_ line: String, _ key: PublicKey) throws {
         var text = ""
-        if let data = FileManager.default.contents(atPath: self.path) {
+        if FileManager.default.fileExists(atPath: self.path) {
+            guard let data = FileManager.default.contents(atPath: self.path) else {
+                throw CommandError.failure("cannot read \(self.path), so nothing was added to it")
+            }
             guard try Self.parse(data, path: self.path).grants[key] == nil else {
                 throw CommandError.failure("\(self.path) has that key already; edit its line to change what it may do")
             }
@@ -51,9 +54,11 @@ struct AuthorizedKeysFile {
             throw CommandError.failure(error.reason)
         }
         do {
-            let mode = try? FileManager.default.attributesOfItem(atPath: self.path)[.posixPermissions]
-            try Data(text.utf8).write(to: URL(filePath: self.path), options: .atomic)
-            try FileManager.default.setAttributes([.posixPermissions: mode ?? 0o600], ofItemAtPath: self.path)
+            // What a link points to is replaced, not the link.
+            let file = URL(filePath: self.path).resolvingSymlinksInPath()
+            let mode = try? FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions]
+            try Data(text.utf8).write(to: file, options: .atomic)
+            try FileManager.default.setAttributes([.posixPermissions: mode ?? 0o600], ofItemAtPath: file.path)
         } catch {
             throw CommandError.failure("cannot write \(self.path): \(error.localizedDescription)")
         }

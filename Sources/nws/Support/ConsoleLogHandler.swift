@@ -33,7 +33,7 @@ struct ConsoleLogHandler: LogHandler {
             ProcessMetrics.note(([event.message.description] + details).joined(separator: " "))
         }
         if self.format == .json {
-            Console.error(Self.json(event, merged))
+            Console.error(Console.printable(Self.json(event, merged)))
             return
         }
         let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
@@ -58,5 +58,14 @@ struct ConsoleLogHandler: LogHandler {
         let text = Console.printable(text)
         guard text.isEmpty || text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) else { return text }
         return "\"" + text.replacingOccurrences(of: "\"", with: "'") + "\""
+    }
+}
+
+extension Logger {
+    /// A logger to standard error.
+    static func console(_ label: String, _ level: Logger.Level, format: ConsoleLogHandler.Format = .text) -> Logger {
+        var logger = Logger(label: label) { _ in ConsoleLogHandler(format: format) }
+        logger.logLevel = level
+        return logger
     }
 }

@@ -9,7 +9,7 @@ import ArgumentParser
 enum ExitStatus {
     /// A configuration that cannot be used: 78.
     static let configuration = ExitCode(78)
-    /// A port that is taken, a key that is in use: 69.
+    /// An address that cannot be listened on, a key that is in use: 69.
     static let unavailable = ExitCode(69)
     /// Everything else: 1.
     static let failure = ExitCode(1)
@@ -40,12 +40,13 @@ func reportingErrors<Result>(_ body: () async throws -> Result) async throws -> 
     do {
         return try await body()
     } catch let error as CommandError {
-        Console.error("nws: \(LayeredArguments.explaining(error.message))")
+        // Others' words can be in it.
+        Console.error(Console.printable("nws: \(LayeredArguments.explaining(error.message))"))
         throw error.status
     } catch let error as ExitCode {
         throw error
     } catch {
-        Console.error("nws: \(error)")
+        Console.error(Console.printable("nws: \(error)"))
         throw ExitStatus.failure
     }
 }

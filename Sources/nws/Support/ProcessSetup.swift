@@ -25,16 +25,13 @@ struct CommonOptions: ParsableArguments {
     @Option(help: "How log lines are written: text or json.")
     var logFormat: ConsoleLogHandler.Format = .text
 
-    @Option(help: ArgumentHelp("YAML file with options of this command; see above. [NWS_CONFIG]", valueName: "file"))
-    var config: String?
-
     @Option(
         help: ArgumentHelp(
-            "After SIGTERM or SIGINT, how long streams may go on before they are ended. A second signal ends at once.",
-            valueName: "seconds"
+            "YAML file with options of this command, one 'option: value' a line. [NWS_CONFIG]",
+            valueName: "file"
         )
     )
-    var shutdownTimeout = 5
+    var config: String?
 
     @Flag(help: "Check options, files and keys, say what is wrong, and end.")
     var checkConfig = false
@@ -48,11 +45,19 @@ struct CommonOptions: ParsableArguments {
 
     /// The logger of a role.
     func logger(_ label: String) -> Logger {
-        let format = self.logFormat
-        var logger = Logger(label: label) { _ in ConsoleLogHandler(format: format) }
-        logger.logLevel = self.logLevel.level
-        return logger
+        .console(label, self.logLevel.level, format: self.logFormat)
     }
+}
+
+/// Options of the roles that carry streams.
+struct ShutdownOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "After SIGTERM or SIGINT, how long streams may go on before they are ended. A second signal ends at once.",
+            valueName: "seconds"
+        )
+    )
+    var shutdownTimeout = 5
 }
 
 /// What every role does to its process.
@@ -128,7 +133,10 @@ enum ProcessSetup {
                 while true {
                     try await Task.sleep(for: interval)
                     await reload(false)
-                    if manager?.watchdogInterval != nil, try await Self.loopsAnswer() { manager?.alive() }
+                    if let manager, manager.watchdogInterval != nil {
+                        try await Self.waitForLoops()
+                        manager.alive()
+                    }
                 }
             }
             while let wasSignal = try await group.next() {
@@ -140,15 +148,14 @@ enum ProcessSetup {
                 try await Task.sleep(for: patience + Self.farewell)
                 endProcess(0)
             }
-            try? await stop()
+            try await stop()
             endProcess(0)
         }
     }
 
-    /// Whether the event loops still do what they are given; waits until they do.
-    private static func loopsAnswer() async throws -> Bool {
+    /// Waits until all event loops did what they are given.
+    private static func waitForLoops() async throws {
         for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await loop.submit {}.get() }
-        return true
     }
 
     /// What a failure to bind means for the exit status.

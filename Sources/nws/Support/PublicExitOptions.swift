@@ -43,7 +43,14 @@ struct PublicExitOptions: ParsableArguments {
     /// Nil for an exit that is not public.
     func policy(_ settings: Settings) throws -> ExitPolicy? {
         guard try self.isPublic || settings.flag("PUBLIC") else {
-            guard self.rule.isEmpty else { throw CommandError.configuration("--rule does nothing without --public") }
+            let limits = ExitPolicy.Limits()
+            let needless = [
+                (!self.rule.isEmpty, "--rule"), (self.unannounced, "--unannounced"),
+                (self.maxStreamsPerClient != limits.streamsPerClient, "--max-streams-per-client"),
+                (self.maxConnectsPerSecond != limits.connectsPerSecondPerClient, "--max-connects-per-second"),
+                (self.maxRatePerClient != 0, "--max-rate-per-client"), (self.maxRate != 0, "--max-rate"),
+            ].first { $0.0 }
+            if let needless { throw CommandError.configuration("\(needless.1) does nothing without --public") }
             return nil
         }
         var policy = ExitPolicy()

@@ -20,6 +20,8 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     static var reloadable: Set<String> { get }
     var common: CommonOptions { get }
     var admin: AdminOptions { get }
+    /// How many seconds streams may go on when told to stop.
+    var shutdownTimeout: Int { get }
 
     /// What the pages call it: a name, or where it listens.
     static func name(of running: Running) -> String
@@ -47,7 +49,8 @@ extension RoleCommand {
         try await reportingErrors {
             ProcessSetup.raiseFileLimit()
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
-            guard (0...600).contains(self.common.shutdownTimeout) else {
+            let patience = self.shutdownTimeout
+            guard (0...600).contains(patience) else {
                 throw CommandError.configuration("--shutdown-timeout: expected 0 to 600 seconds")
             }
             for variable in LayeredArguments.lastUnknown {
@@ -61,7 +64,7 @@ extension RoleCommand {
             }
             let running = Mutex<Running?>(nil)
             let reloader = Mutex(Reloader<Self>(files: self.files(configuration)))
-            try await ProcessSetup.runUntilSignal(patience: .seconds(self.common.shutdownTimeout)) {
+            try await ProcessSetup.runUntilSignal(patience: .seconds(patience)) {
                 try await self.startWithPages(pages, configuration, logger: logger) { started in
                     running.withLock { $0 = started }
                 }
@@ -76,11 +79,13 @@ extension RoleCommand {
                     }
                     try await Self.reload(current, configuration, logger: logger)
                     let fixed = reloader.withLock { $0.took(layered, files: command.files(configuration)) }
-                    logger.notice("configuration reloaded")
-                    if !fixed.isEmpty {
+                    if !Self.reloadable.isEmpty { logger.notice("configuration reloaded") }
+                    if !fixed.isEmpty || Self.reloadable.isEmpty {
                         logger.warning(
-                            "some changes take effect only after a restart",
-                            metadata: ["options": "\(fixed.joined(separator: " "))"]
+                            Self.reloadable.isEmpty
+                                ? "nothing of this role changes while it runs; changes take effect after a restart"
+                                : "some changes take effect only after a restart",
+                            metadata: fixed.isEmpty ? [:] : ["options": "\(fixed.joined(separator: " "))"]
                         )
                     }
                 } catch {
@@ -93,8 +98,12 @@ extension RoleCommand {
             } stop: {
                 ServiceManager()?.stopping()
                 guard let current = running.withLock({ $0 }) else { return }
-                let patience = TimeAmount.seconds(Int64(self.common.shutdownTimeout))
-                try await Self.stop(current, patience: patience, logger: logger)
+                logger.info("stopping", metadata: ["patience.seconds": "\(patience)"])
+                do {
+                    try await Self.stop(current, patience: .seconds(Int64(patience)), logger: logger)
+                } catch {
+                    throw CommandError.failure("could not stop in good order: \(error)")
+                }
             }
         }
     }
