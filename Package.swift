@@ -43,6 +43,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     ],
@@ -85,7 +86,7 @@ let package = Package(
             name: "NostrRelay",
             dependencies: [
                 "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), logging,
-                metrics, deque,
+                metrics, deque, .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
         ),

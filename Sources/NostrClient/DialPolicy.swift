@@ -11,6 +11,8 @@ public import NIOCore
 /// A relay that the user configured may be anywhere. One that somebody else named (in a name, a list) may not make us
 /// talk to what only we can reach, except where the user is alone with this process anyway.
 public enum DialPolicy: Hashable, Sendable {
+    /// The relay runs in this process: it is never looked for by way of a proxy.
+    case own
     /// The user configured the relay.
     case configured
     /// Somebody named it; loopback and private addresses are allowed because this node serves this host alone.
@@ -21,11 +23,18 @@ public enum DialPolicy: Hashable, Sendable {
     /// Whether to dial `address`. Link-local (cloud metadata), multicast and reserved ones are never dialled for others.
     public func allows(_ address: SocketAddress) -> Bool {
         switch (self, AddressClass(address)) {
-        case (.configured, _), (_, .global): true
+        case (.own, _), (.configured, _), (_, .global): true
         case (.namedByOthersAllowingLocal, .loopback), (.namedByOthersAllowingLocal, .privateNetwork): true
         case (.namedByOthersAllowingLocal, .linkLocal), (.namedByOthersAllowingLocal, .metadata),
             (.namedByOthersAllowingLocal, .multicast), (.namedByOthersAllowingLocal, .reserved), (.namedByOthers, _):
             false
         }
+    }
+
+    /// Whether to have a proxy dial `host`. A name is looked up there, so only what it says itself can be judged.
+    func allows(host: String) -> Bool {
+        if let address = try? SocketAddress(ipAddress: host, port: 0) { return self.allows(address) }
+        let isLocal = host == "localhost" || host.hasSuffix(".localhost")
+        return !isLocal || self != .namedByOthers
     }
 }

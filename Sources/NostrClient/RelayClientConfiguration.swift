@@ -13,6 +13,8 @@ public struct RelayClientConfiguration: Sendable {
     public var webSocket = WebSocketConfiguration()
     /// Trust for `wss://`; by default the system's roots, fully verified.
     public var tls = TLSConfiguration.makeClientConfiguration()
+    /// By which relays are reached; nil to connect to them at once.
+    public var proxy: SOCKS5Proxy?
     /// Without EOSE for this long, what expects an answer is sent all the same.
     public var subscriptionPatience: TimeAmount = .milliseconds(500)
     /// Without CLOSED or NOTICE for this long, a subscription counts as accepted.

@@ -84,6 +84,8 @@ public final class RelayConnection {
     private let tls: NIOSSLContext?
     /// Answers AUTH challenges; a key that is nobody's identity unless the relay admits only that.
     let authenticationKey: SecretKey
+    /// What a proxy keeps apart.
+    private let isolation: String
     let callbacks: Callbacks
 
     private(set) var state = State.idle
@@ -127,8 +129,10 @@ public final class RelayConnection {
         resolver: HostResolver,
         loop: any EventLoop,
         logger: Logger,
+        isolation: String = "",
         callbacks: Callbacks
     ) throws {
+        self.isolation = isolation
         self.url = url
         self.policy = policy
         self.configuration = configuration
@@ -191,26 +195,44 @@ public final class RelayConnection {
         let epoch = self.epoch
         let port = self.url.port
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.resolver.resolve(host: self.url.host, port: port, on: self.loop).flatMapThrowing {
-            let policy = bound.value.policy
-            let allowed = $0.filter { policy.allows($0) }
-            guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
-            return allowed
-        }.flatMap { addresses in
-            bound.value.open(addresses, epoch: epoch)
+        let addresses: EventLoopFuture<[SocketAddress]>
+        let proxy = self.policy == .own ? nil : self.configuration.proxy
+        if let proxy {
+            addresses =
+                self.policy.allows(host: self.url.host)
+                ? self.resolver.resolve(host: proxy.host, port: proxy.port, on: self.loop)
+                : self.loop.makeFailedFuture(RelayConnectionError.addressNotAllowed)
+        } else {
+            addresses = self.resolver.resolve(host: self.url.host, port: port, on: self.loop).flatMapThrowing {
+                let policy = bound.value.policy
+                let allowed = $0.filter { policy.allows($0) }
+                guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
+                return allowed
+            }
+        }
+        addresses.flatMap { addresses in
+            bound.value.open(addresses, proxy, epoch: epoch)
         }.whenComplete { result in
             bound.value.connected(result, epoch: epoch)
         }
     }
 
-    private func open(_ addresses: [SocketAddress], epoch: Int) -> EventLoopFuture<WebSocket> {
-        let target = WebSocketClient.Target(
+    private func open(
+        _ addresses: [SocketAddress],
+        _ proxy: SOCKS5Proxy?,
+        epoch: Int
+    ) -> EventLoopFuture<WebSocket> {
+        var target = WebSocketClient.Target(
             addresses: addresses,
             host: self.url.host,
             authority: self.url.authority,
             requestTarget: self.url.requestTarget,
             tls: self.tls
         )
+        if var proxy {
+            proxy.isolation = self.isolation
+            target.proxy = (proxy, port: self.url.port)
+        }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let socket = WebSocketClient.connect(
             to: target,
@@ -328,7 +350,8 @@ public final class RelayConnection {
         for query in queries.values { query.finish(isComplete: false) }
     }
 
-    static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
+    /// Seconds since 1970.
+    public static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
     /// Whether the relay said that it wants to know us, in its document or by closing the subscription.
     var mustAuthenticate: Bool {

@@ -63,6 +63,7 @@ public final class RelayPool {
     private let lingering: TimeAmount
     private var entries: [Key: Entry] = [:]
     private var isStopped = false
+    private let secret = Bytes32.random()
 
     /// - Parameter lingering: How long a connection stays when nobody uses it.
     public init(
@@ -114,6 +115,7 @@ public final class RelayPool {
                 resolver: self.resolver,
                 loop: self.loop,
                 logger: self.logger,
+                isolation: self.isolation(of: key.lane),
                 callbacks: RelayConnection.Callbacks(
                     onEvent: { callbacks.onEvent(key, $0) },
                     onUp: { callbacks.onUp(key) },
@@ -128,6 +130,11 @@ public final class RelayPool {
             self.logger.error("TLS cannot be set up", metadata: ["error": "\(error)", "relay.url": "\(key.url)"])
             return nil
         }
+    }
+
+    /// What keeps the connections of a lane together, and apart from all others, at a proxy: it says nothing of the lane.
+    private func isolation(of lane: String) -> String {
+        Bytes32.sha256(of: self.secret.bytes + Array(lane.utf8)).hex
     }
 
     /// The connection of `key`, if there is one.

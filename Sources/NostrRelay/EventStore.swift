@@ -39,7 +39,16 @@ struct EventStore {
         let identifier: ByteString
     }
 
-    private let limits: RelayLimits
+    /// A change that an archive has to follow.
+    enum Change {
+        case added(ReceivedEvent)
+        case removed(EventID)
+    }
+
+    private var limits: RelayLimits
+    /// Whether changes are written down, for an archive.
+    private let recordsChanges: Bool
+    private var changes: [Change] = []
     private var events: [EventID: ReceivedEvent] = [:]
     private var order: [Position] = []
     private var orderByAuthor: [PublicKey: [Position]] = [:]
@@ -55,8 +64,22 @@ struct EventStore {
         case address(Address)
     }
 
-    init(limits: RelayLimits) {
+    init(limits: RelayLimits, recordsChanges: Bool = false) {
         self.limits = limits
+        self.recordsChanges = recordsChanges
+    }
+
+    /// What changed since the last call.
+    mutating func takeChanges() -> [Change] {
+        guard !self.changes.isEmpty else { return [] }
+        defer { self.changes = [] }
+        return self.changes
+    }
+
+    /// Takes other limits; what is beyond them goes, oldest first.
+    mutating func update(_ limits: RelayLimits) {
+        self.limits = limits
+        self.trim()
     }
 
     /// Number of events.
@@ -86,12 +109,16 @@ struct EventStore {
         }
         self.add(received)
         if event.kind == .deletion { self.apply(deletion: event) }
+        self.trim()
+        return .stored
+    }
+
+    private mutating func trim() {
         while self.events.count > self.limits.storedEvents || self.byteCount > self.limits.storedBytes,
             let oldest = self.order.last
         {
             self.remove(oldest.id)
         }
-        return .stored
     }
 
     private mutating func add(_ received: ReceivedEvent) {
@@ -99,6 +126,7 @@ struct EventStore {
         // The event's bytes are a slice of the socket's buffer; a kept event must not keep that whole.
         let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
         self.events[received.event.id] = owned
+        if self.recordsChanges { self.changes.append(.added(owned)) }
         self.order.insert(position, at: Self.index(of: position, in: self.order))
         var own = self.orderByAuthor[received.event.pubkey] ?? []
         own.insert(position, at: Self.index(of: position, in: own))
@@ -113,6 +141,7 @@ struct EventStore {
 
     private mutating func remove(_ id: EventID) {
         guard let removed = self.events.removeValue(forKey: id) else { return }
+        if self.recordsChanges { self.changes.append(.removed(id)) }
         let event = removed.event
         let position = Position(createdAt: event.createdAt, id: id)
         self.order.remove(at: Self.index(of: position, in: self.order))

@@ -196,6 +196,9 @@ final class RelayClientSession {
         case .handedOn, .kept(.stored):
             self.metrics.eventsAccepted.increment()
             self.send(.ok(id, accepted: true, .none))
+        case .notKept:
+            self.metrics.rejected(.archiveBehind)
+            self.send(.ok(id, accepted: false, ReasonText(.error, "events cannot be kept now; try again later")))
         case .kept(.duplicate):
             self.send(.ok(id, accepted: true, ReasonText(.duplicate, "have this event")))
         case .kept(.superseded):

@@ -21,6 +21,10 @@ public struct RelayConfiguration: Sendable {
     public var tls: ServerTLS?
     /// The address by which clients know the relay, where that is another than it sees itself (NIP-42).
     public var publicURL: RelayURL?
+    /// File that keeps events over a restart; nil for memory alone.
+    public var storePath: String?
+    /// Proxies in front whose word is taken for who their clients are.
+    public var trustedProxies: [IPNetwork] = []
     /// Nil: every kind. ``tunnelKinds`` for a relay that carries tunnels and nothing else.
     public var acceptedKinds: Set<EventKind>?
 

@@ -27,6 +27,8 @@ final class RelayHub: Sendable {
         case handedOn(subscribers: Int)
         /// Another one was kept, or why it was not.
         case kept(EventStore.Insertion)
+        /// The archive cannot take more now.
+        case notKept
     }
 
     private struct State {
@@ -36,10 +38,31 @@ final class RelayHub: Sendable {
 
     private let state: Mutex<State>
     private let metrics: RelayMetrics
+    private let archive: EventArchive?
 
-    init(limits: RelayLimits, metrics: RelayMetrics) {
-        self.state = Mutex(State(store: EventStore(limits: limits)))
+    init(limits: RelayLimits, metrics: RelayMetrics, archive: EventArchive? = nil) {
+        self.state = Mutex(State(store: EventStore(limits: limits, recordsChanges: archive != nil)))
         self.metrics = metrics
+        self.archive = archive
+    }
+
+    /// Takes what the archive kept, without a word to anybody. Returns how many events there are then.
+    func restore(_ events: [ReceivedEvent]) -> Int {
+        self.state.withLock { state in
+            for event in events { _ = state.store.insert(event) }
+            // They are there already; what had to go by the limits of today is taken out.
+            let removed = state.store.takeChanges().filter { if case .removed = $0 { true } else { false } }
+            self.archive?.apply(removed)
+            return state.store.count
+        }
+    }
+
+    /// Takes other limits.
+    func update(_ limits: RelayLimits) {
+        self.state.withLock { state in
+            state.store.update(limits)
+            self.archive?.apply(state.store.takeChanges())
+        }
     }
 
     /// Hands a verified event to its subscribers, and keeps it unless it is ephemeral.
@@ -47,7 +70,10 @@ final class RelayHub: Sendable {
         self.state.withLock { state in
             let isEphemeral = received.event.kind.retention == .ephemeral
             if !isEphemeral {
+                guard self.archive?.isBehind != true else { return .notKept }
                 let result = state.store.insert(received)
+                // In this order, so that the archive sees what the store saw.
+                self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
             var delivered: Int64 = 0
@@ -68,6 +94,8 @@ final class RelayHub: Sendable {
             for received in state.store.query(filters, now: now) {
                 outbox.send(Self.delivery(of: received.json, to: id))
             }
+            // Looking finds what has expired.
+            self.archive?.apply(state.store.takeChanges())
             outbox.send([RelayMessage.endOfStoredEvents(id).encoded()])
             return state.index.insert(Subscriber(outbox: outbox, id: id), filters: filters)
         }

@@ -27,6 +27,7 @@ struct RelayMetrics: Sendable {
         case expired
         case protected
         case deleted
+        case archiveBehind = "archive_behind"
         case subscriptionLimit = "subscription_limit"
         case invalidFilter = "invalid_filter"
         case invalidAuthentication = "invalid_authentication"

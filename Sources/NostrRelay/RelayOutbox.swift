@@ -26,13 +26,16 @@ final class RelayOutbox: Sendable {
     }
 
     private let eventLoop: any EventLoop
+    /// For the log: who reads.
+    private let peer: String
     private let maximumBytes: Int
     private let metrics: RelayMetrics
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(eventLoop: any EventLoop, maximumBytes: Int, metrics: RelayMetrics, logger: Logger) {
+    init(eventLoop: any EventLoop, peer: String, maximumBytes: Int, metrics: RelayMetrics, logger: Logger) {
         self.eventLoop = eventLoop
+        self.peer = peer
         self.maximumBytes = maximumBytes
         self.metrics = metrics
         self.logger = logger
@@ -91,7 +94,7 @@ final class RelayOutbox: Sendable {
             self.metrics.slowReaders.increment()
             self.logger.notice(
                 "slow reader disconnected",
-                metadata: ["peer": "\(socket.remoteAddress?.ipAddress ?? "-")", "limit": "\(self.maximumBytes)"]
+                metadata: ["peer": "\(self.peer)", "limit": "\(self.maximumBytes)"]
             )
             socket.abort()
         }

@@ -9,6 +9,7 @@ public import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Nostr
+import Synchronization
 
 /// A Nostr relay on one port: WebSocket, and its information document over HTTP (NIP-01, NIP-11).
 public final class RelayServer: Sendable {
@@ -19,9 +20,27 @@ public final class RelayServer: Sendable {
     public let url: String
 
     private let tls: ServerTLS?
+    private let hub: RelayHub
+    private let archive: EventArchive?
+    private let settings: Settings
 
-    private init(server: HTTPServer, _ configuration: RelayConfiguration) {
+    /// What connections to come are given.
+    private final class Settings: Sendable {
+        let configuration: Mutex<RelayConfiguration>
+        let information: Mutex<ByteBuffer>
+
+        init(_ configuration: RelayConfiguration) {
+            self.configuration = Mutex(configuration)
+            self.information = Mutex(configuration.information.json)
+        }
+    }
+
+    private init(server: HTTPServer, hub: RelayHub, archive: EventArchive?, settings: Settings) {
+        let configuration = settings.configuration.withLock { $0 }
         self.server = server
+        self.hub = hub
+        self.archive = archive
+        self.settings = settings
         self.tls = configuration.tls
         self.localAddress = server.localAddress
         let host = server.localAddress.ipAddress ?? "127.0.0.1"
@@ -30,43 +49,67 @@ public final class RelayServer: Sendable {
         self.url = configuration.publicURL?.text ?? own
     }
 
-    /// Takes a renewed certificate for new connections.
+    /// Takes a renewed certificate, other limits and what is said of the relay, for new connections.
     ///
     /// - Returns: False if TLS would have to begin or to end, which takes a restart.
     public func update(_ configuration: RelayConfiguration) -> Bool {
         guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
+        self.settings.configuration.withLock { current in
+            current.limits = configuration.limits
+            current.name = configuration.name
+            current.acceptedKinds = configuration.acceptedKinds
+        }
+        self.settings.information.withLock { $0 = configuration.information.json }
+        self.server.update(
+            maximumConnections: configuration.limits.connections,
+            perAddress: configuration.limits.connectionsPerAddress
+        )
+        self.hub.update(configuration.limits)
         return true
     }
 
     /// Binds and serves on the loops of `group`.
     ///
-    /// - Throws: The system's error if the port cannot be had.
+    /// - Throws: The system's error if the port cannot be had, or what is wrong with the store.
     public static func start(
         _ configuration: RelayConfiguration,
         on group: any EventLoopGroup,
         logger: Logger
     ) async throws -> RelayServer {
         let metrics = RelayMetrics()
-        let hub = RelayHub(limits: configuration.limits, metrics: metrics)
+        let archive = try configuration.storePath.map { try EventArchive(path: $0, logger: logger) }
+        let hub = RelayHub(limits: configuration.limits, metrics: metrics, archive: archive)
+        if let archive {
+            let count = hub.restore(try archive.load())
+            logger.info("store opened", metadata: ["events": "\(count)"])
+        }
+        let settings = Settings(configuration)
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
         http.tls = configuration.tls
         http.maximumConnections = configuration.limits.connections
         http.maximumConnectionsPerAddress = configuration.limits.connectionsPerAddress
+        http.trustedProxies = configuration.trustedProxies
         http.webSocket.maximumMessageLength = configuration.limits.messageLength
         // The JSON scanner refuses what is not UTF-8.
         http.webSocket.validatesUTF8 = false
-        let information = configuration.information.json
         let server = try await HTTPServer.start(
             http,
             on: group,
             logger: logger,
-            route: { request in Self.answer(request, information: information) },
+            route: { request in Self.answer(request, information: settings.information.withLock { $0 }) },
             upgrade: { request, channel in
-                Self.accept(request, channel, configuration, hub: hub, metrics: metrics, logger: logger)
+                Self.accept(
+                    request,
+                    channel,
+                    settings.configuration.withLock { $0 },
+                    hub: hub,
+                    metrics: metrics,
+                    logger: logger
+                )
             }
         )
-        return RelayServer(server: server, configuration)
+        return RelayServer(server: server, hub: hub, archive: archive, settings: settings)
     }
 
     private static func accept(
@@ -79,6 +122,7 @@ public final class RelayServer: Sendable {
     ) -> HTTPServer.WebSocketAcceptor? {
         let outbox = RelayOutbox(
             eventLoop: channel.eventLoop,
+            peer: request.remoteAddress?.ipAddress ?? "-",
             maximumBytes: configuration.limits.outboundBytes,
             metrics: metrics,
             logger: logger
@@ -138,8 +182,9 @@ public final class RelayServer: Sendable {
     /// Connections that are open now.
     public var connectionCount: Int { self.server.connectionCount }
 
-    /// Stops listening. Connections end with their loops.
+    /// Stops listening, and writes what is still to be written. Connections end with their loops.
     public func stop() async throws {
         try await self.server.stopListening()
+        try await self.archive?.close()
     }
 }

@@ -59,7 +59,7 @@ extension SimulatedSession {
             self.streams[end][id]?.finished = true
         case .ended(let id, let reason):
             self.streams[end][id]?.ended = .some(reason)
-        case .offered:
+        case .offered, .reverse:
             break
         case .session(let action):
             self.sessionActions[end].append(action)
@@ -78,7 +78,7 @@ extension SimulatedSession {
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
-        case .askPeer, .closed: break
+        case .pathOffered, .askPeer, .closed: break
         }
     }
 

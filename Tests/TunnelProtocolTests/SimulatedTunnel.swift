@@ -57,6 +57,7 @@ struct SimulatedTunnel {
     var exit: NIP74Dialect
     var entryStreams: [StreamID: Observed] = [:]
     var exitStreams: [StreamID: Observed] = [:]
+    var reverseRequests: [ReverseRequest] = []
     var reports: [DialectReport] = []
     /// Offers that the exit got and has not answered.
     var offers: [SessionOffer] = []
@@ -274,6 +275,8 @@ struct SimulatedTunnel {
             self.update(id, byEntry) { $0.finished = true }
         case .ended(let id, let reason):
             self.update(id, byEntry) { $0.ended = .some(reason) }
+        case .reverse(let request):
+            self.reverseRequests.append(request)
         case .offered(let offer):
             self.offers.append(offer)
         case .session:

@@ -39,6 +39,7 @@ public enum HTTPClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
+                    try target.addProxy(to: operations)
                     try target.addTLS(to: operations)
                     try operations.addHTTPClientHandlers()
                     try operations.addHandler(GetHandler(target: target, accept: accept, promise: promise))

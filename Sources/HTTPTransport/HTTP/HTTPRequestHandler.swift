@@ -19,6 +19,8 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var head: HTTPRequestHead?
     private var skippedBody = 0
     private var timer: Scheduled<Void>?
+    /// What an upgrade that was refused is answered, in place of the route's word.
+    var refusal: HTTPResponse?
 
     init(timeout: TimeAmount, route: @escaping HTTPServer.Route) {
         self.timeout = timeout
@@ -70,7 +72,9 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         self.armTimer(context)
-        var response = self.route(HTTPRequest(head: head, remoteAddress: context.channel.remoteAddress))
+        var response =
+            self.refusal ?? self.route(HTTPRequest(head: head, remoteAddress: context.channel.remoteAddress))
+        self.refusal = nil
         response.headers.replaceOrAdd(name: "Content-Length", value: String(response.body.readableBytes))
         let keepsAlive = head.isKeepAlive
         response.headers.replaceOrAdd(name: "Connection", value: keepsAlive ? "keep-alive" : "close")

@@ -8,7 +8,6 @@ public import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
-import Synchronization
 
 /// An HTTP/1.1 server with WebSocket upgrades on the same port.
 public final class HTTPServer: Sendable {
@@ -26,6 +25,8 @@ public final class HTTPServer: Sendable {
         public var maximumConnectionsPerAddress = 64
         /// Most connections at once from a loopback address: generous, because there every user shares it.
         public var maximumLoopbackConnections = 8_192
+        /// Proxies whose word is taken for who their clients are (X-Forwarded-For). Limits by address then count those.
+        public var trustedProxies: [IPNetwork] = []
         /// Time for a request's head, and for the next request on a kept connection.
         public var requestTimeout: TimeAmount = .seconds(15)
         /// Of the WebSocket connections.
@@ -108,7 +109,7 @@ public final class HTTPServer: Sendable {
                     if let tls = configuration.tls {
                         try channel.pipeline.syncOperations.addHandler(tls.makeHandler())
                     }
-                    try Self.configure(channel, configuration, route: route, upgrade: upgrade)
+                    try Self.configure(channel, configuration, connections, route: route, upgrade: upgrade)
                 }
             }
             .bind(host: configuration.host, port: configuration.port)
@@ -123,6 +124,7 @@ public final class HTTPServer: Sendable {
     private static func configure(
         _ channel: any Channel,
         _ configuration: Configuration,
+        _ connections: ConnectionCounter,
         route: @escaping Route,
         upgrade: @escaping Upgrade
     ) throws {
@@ -133,7 +135,15 @@ public final class HTTPServer: Sendable {
             maxFrameSize: configuration.webSocket.maximumMessageLength,
             automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
-                let request = HTTPRequest(head: head, remoteAddress: channel.remoteAddress)
+                let client = connections.client(of: head, from: channel.remoteAddress)
+                if let client {
+                    guard connections.admit(forwarded: client) else {
+                        bound.value.refusal = .text(.tooManyRequests, "Too many connections from your address.")
+                        return channel.eventLoop.makeSucceededFuture(nil)
+                    }
+                    channel.closeFuture.whenComplete { _ in connections.release(forwarded: client) }
+                }
+                let request = HTTPRequest(head: head, remoteAddress: client ?? channel.remoteAddress)
                 guard let accepted = upgrade(request, channel) else {
                     return channel.eventLoop.makeSucceededFuture(nil)
                 }
@@ -167,6 +177,11 @@ public final class HTTPServer: Sendable {
     /// Connections that are open now.
     public var connectionCount: Int { self.connections.count }
 
+    /// Other limits, for connections to come.
+    public func update(maximumConnections: Int, perAddress: Int) {
+        self.connections.update(maximumConnections: maximumConnections, perAddress: perAddress)
+    }
+
     /// Stops listening. Open connections go on.
     public func stopListening() async throws {
         try await self.channel.close()
@@ -175,48 +190,5 @@ public final class HTTPServer: Sendable {
     /// Waits until the listening socket is closed.
     public func closed() async throws {
         try await self.channel.closeFuture.get()
-    }
-}
-
-/// Counts connections, in all and by address.
-private final class ConnectionCounter: Sendable {
-    private struct State {
-        var total = 0
-        /// Holds as many entries as there are connections at most.
-        var byAddress: [String: Int] = [:]
-    }
-
-    private let configuration: HTTPServer.Configuration
-    private let state = Mutex(State())
-
-    init(_ configuration: HTTPServer.Configuration) {
-        self.configuration = configuration
-    }
-
-    var count: Int { self.state.withLock { $0.total } }
-
-    func admit(_ address: SocketAddress?) -> Bool {
-        let key = address?.ipAddress ?? ""
-        let isLoopback = key.hasPrefix("127.") || key == "::1" || key.isEmpty
-        let limit =
-            isLoopback
-            ? self.configuration.maximumLoopbackConnections : self.configuration.maximumConnectionsPerAddress
-        return self.state.withLock { state in
-            guard state.total < self.configuration.maximumConnections, state.byAddress[key, default: 0] < limit else {
-                return false
-            }
-            state.total += 1
-            state.byAddress[key, default: 0] += 1
-            return true
-        }
-    }
-
-    func release(_ address: SocketAddress?) {
-        let key = address?.ipAddress ?? ""
-        self.state.withLock { state in
-            state.total -= 1
-            guard let count = state.byAddress[key] else { return }
-            state.byAddress[key] = count > 1 ? count - 1 : nil
-        }
     }
 }

@@ -21,6 +21,8 @@ public enum WebSocketClient {
         public var authority: String
         /// Path and query.
         public var requestTarget: String
+        /// The proxy to which ``addresses`` belong, and the port that it is asked for; nil to connect at once.
+        public var proxy: (SOCKS5Proxy, port: Int)?
         /// Nil for a connection without TLS.
         public var tls: NIOSSLContext?
 
@@ -80,7 +82,7 @@ public enum WebSocketClient {
         for address in target.addresses.dropFirst() {
             attempt = attempt.flatMapError { error in
                 // A server that answered is not asked again at its other address.
-                if error is ConnectError { return eventLoop.makeFailedFuture(error) }
+                if error is ConnectError || error is SOCKS5Proxy.Failure { return eventLoop.makeFailedFuture(error) }
                 return Self.connect(
                     to: target,
                     address: address,
@@ -111,6 +113,7 @@ public enum WebSocketClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
+                    try target.addProxy(to: operations)
                     try target.addTLS(to: operations)
                     let upgrader = NIOWebSocketClientUpgrader(
                         maxFrameSize: configuration.maximumMessageLength,

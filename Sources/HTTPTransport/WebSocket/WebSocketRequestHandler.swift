@@ -46,7 +46,9 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.promise.fail(WebSocketClient.ConnectError.handshakeFailed("\(error)"))
+        self.promise.fail(
+            error is SOCKS5Proxy.Failure ? error : WebSocketClient.ConnectError.handshakeFailed("\(error)")
+        )
         context.close(promise: nil)
     }
 }

@@ -60,6 +60,8 @@ final class EntryAssociation {
     /// In a session both ends use the exit's numbers of the relays; these are they, by ours.
     var sessionPaths: [PathID: PathID] = [:]
     var waiting: [WaitingRequest] = []
+    /// A session is to begin though nobody waits for one.
+    var isWanted = false
     /// Bytes of the first waiting request that the exit took with the offer.
     var earlyBytes = 0
     /// A question whether the exit still has the session.
@@ -141,7 +143,7 @@ struct EntryQuestion {
 
 /// A stream that was asked for.
 struct OpenedStream {
-    let link: PeerLink
+    let link: any StreamCarrier
     let id: StreamID
     /// How many of the client's first bytes the exit has already.
     var earlyBytes = 0

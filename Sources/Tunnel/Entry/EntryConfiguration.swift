@@ -26,6 +26,8 @@ public struct EntryConfiguration: Sendable {
     public var allowsRemoteClients = false
     /// For names that carry none.
     public var relays: [RelayURL] = []
+    /// A relay that this node runs, for sessions with exits that dial relays of clients.
+    public var directRelay: DirectRelay?
     /// What SOCKS clients must present; nil lets everyone in.
     public var credentials: ProxyCredentials?
     /// Whether relays in names may be on loopback and private addresses. By default only where the entry itself listens
@@ -34,6 +36,9 @@ public struct EntryConfiguration: Sendable {
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
     public var session = SessionConfiguration()
+    /// `HOST:PORT` by which exits that speak plain NIP-74 connect to this entry (CONNECTR), which listens there on every
+    /// address of the machine; nil to have them answer by relays.
+    public var publicAddress: TargetAddress?
     /// What is spoken with exits.
     public var dialectChoice = DialectChoice.auto
     /// Whether clients are told that their stream is open before the exit said so, which saves round trips; a failure then

@@ -49,6 +49,7 @@ extension EntryCore {
                     unhear: { bound.value.unhear($1, of: key) },
                     askPeer: { bound.value.askPeer($0, of: key) },
                     pathRefused: { bound.value.pathRefused($1, of: key) },
+                    pathOffered: { bound.value.takePath($1, of: key) },
                     becameIdle: { bound.value.streamEnded() },
                     closed: { _, reason in bound.value.sessionClosed(key, reason) }
                 ),
@@ -73,6 +74,7 @@ extension EntryCore {
         for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
             self.addSessionPath(path, of: association)
         }
+        self.offerDirectRelay(to: association, link, acceptance)
         self.serveWaiting(of: association)
     }
 

@@ -12,11 +12,13 @@ import TunnelProtocol
 
 /// Everything of an entry that lives on its loop: exits it talks to, the relays it uses, and who waits for what.
 final class EntryCore {
-    let configuration: EntryConfiguration
+    var configuration: EntryConfiguration
     let loop: any EventLoop
     let logger: Logger
     let metrics: TunnelMetrics
     let pins: ExitPins
+    /// Streams that wait for exits to connect.
+    let reverse: ReverseRequests
     var gate: EventGate
     private(set) var pool: RelayPool?
     var associations: [ExitAddress: EntryAssociation] = [:]
@@ -49,6 +51,7 @@ final class EntryCore {
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
+        self.reverse = ReverseRequests(loop: loop)
         self.metrics = TunnelMetrics(logger: logger)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
         self.namedPolicy =
@@ -74,17 +77,37 @@ final class EntryCore {
             )
         )
         self.pool = pool
-        for url in self.configuration.relays {
-            // Held for as long as the entry runs, so that the first request finds them connected.
-            _ = pool.use(
-                RelayPool.Key(url: url, lane: Self.lane),
-                policy: .configured,
-                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
-            )
-        }
+        for url in self.configuration.relays { self.hold(url) }
         self.makeSpares()
         self.discoverLater()
         self.sweepLater()
+    }
+
+    /// Takes what can change while streams run.
+    func update(_ configuration: EntryConfiguration) {
+        let before = self.configuration.relays
+        self.configuration.relays = configuration.relays
+        self.configuration.exits = configuration.exits
+        self.directory.named = configuration.exits
+        for url in configuration.relays where !before.contains(url) {
+            let key = RelayPool.Key(url: url, lane: Self.lane)
+            self.hold(url)
+            self.hearSpares(on: key)
+        }
+        for url in before where !configuration.relays.contains(url) {
+            let key = RelayPool.Key(url: url, lane: Self.lane)
+            for spare in self.spares { self.pool?.connection(key)?.removeRecipient(spare.publicKey) }
+            self.pool?.release(key)
+        }
+    }
+
+    /// Connects to a configured relay, so that the first request finds it connected.
+    private func hold(_ url: RelayURL) {
+        _ = self.pool?.use(
+            RelayPool.Key(url: url, lane: Self.lane),
+            policy: .configured,
+            authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
+        )
     }
 
     // MARK: Spare keys
@@ -208,7 +231,8 @@ final class EntryCore {
     }
 
     func serveWaiting(of association: EntryAssociation) {
-        guard !association.waiting.isEmpty, !association.ready.isEmpty, association.listQuestions == 0,
+        guard !association.waiting.isEmpty || association.isWanted, !association.ready.isEmpty,
+            association.listQuestions == 0,
             !self.isGathering(association)
         else { return }
         if let deadline = association.listedDeadline, deadline > .now(),
@@ -224,9 +248,11 @@ final class EntryCore {
         let link: PeerLink
         switch (association.carrier, association.opening) {
         case (.undecided, .offer(let mayFallBack)):
+            association.isWanted = false
             self.offer(association, mayFallBack: mayFallBack, paths: paths)
             return
         case (.undecided, .plain):
+            association.isWanted = false
             guard let plain = self.makePlainLink(association) else { return }
             association.carrier = .plain(plain)
             link = plain
@@ -238,6 +264,7 @@ final class EntryCore {
         let waiting = association.waiting
         association.waiting = []
         for request in waiting {
+            if self.openReverse(request, association, link, paths) { continue }
             let proxy = DeferredEndpoint(request.endpoint)
             // Only the first request's bytes can have gone with an offer.
             let early = min(association.earlyBytes, request.earlyData.count)
@@ -377,6 +404,7 @@ final class EntryCore {
         } else {
             return
         }
+        self.noteRoundTrip(of: association)
         for key in association.keys { self.unregister(key, association) }
         for key in association.relays { self.pool?.release(key) }
         association.link?.abandon()

@@ -109,6 +109,15 @@ public final class EntryService: Sendable {
             throw error
         }
         let bound = listeners.compactMap(\.localAddress)
+        do {
+            if let address = configuration.publicAddress {
+                listeners.append(try await Self.bindReverse(Int(address.port), core, connections, loop))
+            }
+        } catch {
+            for listener in listeners { try? await listener.close() }
+            try await loop.submit { core.value.stop() }.get()
+            throw error
+        }
         return EntryService(
             core: core,
             listeners: listeners,
@@ -155,10 +164,44 @@ public final class EntryService: Sendable {
             .get()
     }
 
+    /// Listens for exits that were asked to connect, on every address as the reference does.
+    private static func bindReverse(
+        _ port: Int,
+        _ core: NIOLoopBound<EntryCore>,
+        _ connections: NIOLoopBound<ConnectionSet>,
+        _ loop: any EventLoop
+    ) async throws -> any Channel {
+        try await ServerBootstrap(group: loop)
+            .serverChannelOption(.backlog, value: 1_024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.autoRead, value: false)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer { channel in
+                guard connections.value.add(channel) else {
+                    core.value.metrics.reached(.connections)
+                    return channel.eventLoop.makeFailedFuture(ChannelError.eof)
+                }
+                return channel.eventLoop.makeCompletedFuture {
+                    let stream = ReverseStream(.entry { core.value.reverseConnected($0, $1) })
+                    try channel.pipeline.syncOperations.addHandler(stream)
+                }
+            }
+            .bind(host: "0.0.0.0", port: port)
+            .get()
+    }
+
     /// What the entry is doing.
     public func status() async throws -> TunnelStatus {
         let core = self.core
         return try await self.loop.submit { core.value.status }.get()
+    }
+
+    /// Takes what can change while streams run: relays and exits.
+    public func update(_ configuration: EntryConfiguration) async throws {
+        let core = self.core
+        try await self.loop.submit { core.value.update(configuration) }.get()
     }
 
     /// Joins two descriptors, a pipe's ends or a terminal's, with a stream to `target`, and waits for the stream's end.

@@ -17,9 +17,13 @@ struct ExitDirectory {
     /// How long an exit that failed comes last.
     private static let penance: TimeAmount = .seconds(60)
 
-    private let named: [NostrName]
+    var named: [NostrName]
     private var announced: [PublicKey: ExitAnnouncement] = [:]
     private var failedUntil: [PublicKey: NIODeadline] = [:]
+    /// Round trips, and when the exit was tried.
+    private var measured: [PublicKey: (milliseconds: Double?, at: NIODeadline)] = [:]
+    /// How long a measurement holds.
+    private static let memory: TimeAmount = .minutes(10)
 
     init(named: [NostrName]) {
         self.named = named
@@ -42,6 +46,23 @@ struct ExitDirectory {
         self.failedUntil = self.failedUntil.filter { $0.value > now }
         self.failedUntil[exit] = now + Self.penance
     }
+
+    /// Announced exits to be measured next: those that nobody has tried for a while. They count as tried then.
+    mutating func takeUnmeasured(_ count: Int, at now: NIODeadline) -> [NostrName] {
+        guard self.named.isEmpty else { return [] }
+        self.measured = self.measured.filter { self.announced[$0.key] != nil && $0.value.at + Self.memory > now }
+        let next = self.announced.values.filter { self.measured[$0.publicKey] == nil }
+            .sorted { $0.publicKey.hashValue < $1.publicKey.hashValue }.prefix(count)
+        for exit in next { self.measured[exit.publicKey] = (nil, now) }
+        return next.map { NostrName(publicKey: $0.publicKey, relays: $0.relays) }
+    }
+
+    mutating func note(_ exit: PublicKey, milliseconds: Double, at now: NIODeadline) {
+        guard self.announced[exit] != nil else { return }
+        self.measured[exit] = (milliseconds, now)
+    }
+
+    func roundTrip(of exit: PublicKey) -> Double? { self.measured[exit]?.milliseconds }
 
     /// Whether the user named the exits, and not they themselves.
     var isNamed: Bool { !self.named.isEmpty }
@@ -86,8 +107,11 @@ extension EntryCore {
             if let fastest = trips.min() { costs[key] = min(costs[key] ?? fastest, fastest) }
             streams[key, default: 0] += link.streamCount
         }
-        return self.directory.choose(without: request.triedExits, at: .now()) { key in
-            (costs[key] ?? Self.unknownCost) + Self.costOfStream * Double(streams[key] ?? 0)
+        for (exit, trip) in costs { self.directory.note(exit, milliseconds: trip, at: .now()) }
+        let directory = self.directory
+        return directory.choose(without: request.triedExits, at: .now()) { key in
+            (costs[key] ?? directory.roundTrip(of: key) ?? Self.unknownCost) + Self.costOfStream
+                * Double(streams[key] ?? 0)
         }
     }
 
@@ -107,8 +131,35 @@ extension EntryCore {
                 guard let announcement = ExitAnnouncement(received.event, foundOn: key.url, now: now) else { continue }
                 bound.value.directory.take(announcement, now: now)
             }
+            bound.value.measureExits()
         }
     }
+
+    /// Begins sessions with a few exits that nobody has tried, which shows how far away they are: the first request is not
+    /// to go to whichever comes.
+    private func measureExits() {
+        guard !self.isStopped, self.drain == nil else { return }
+        for name in self.directory.takeUnmeasured(Self.exitsToMeasure, at: .now()) {
+            let relays = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+            let address = ExitAddress(publicKey: name.publicKey, relays: relays)
+            guard self.associations[address] == nil,
+                let association = try? self.association(with: address, policy: .namedByOthers)
+            else { continue }
+            association.isWanted = true
+            self.serveWaiting(of: association)
+        }
+    }
+
+    /// What a session that is about to be forgotten knows of the way to its exit.
+    func noteRoundTrip(of association: EntryAssociation) {
+        guard self.configuration.usesPublicExits, let link = association.link else { return }
+        let trips = link.dialect.pathStatus.compactMap(\.roundTrip).map { Double($0.nanoseconds) / 1_000_000 }
+        guard let fastest = trips.min() else { return }
+        self.directory.note(association.address.publicKey, milliseconds: fastest, at: .now())
+    }
+
+    /// Exits that are measured each time that announcements were asked for.
+    private static let exitsToMeasure = 3
 
     func discoverLater() {
         guard self.configuration.usesPublicExits else { return }

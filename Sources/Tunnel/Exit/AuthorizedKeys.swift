@@ -93,6 +93,11 @@ public struct AuthorizedKeys: Hashable, Sendable {
         return port.map(services.contains) ?? false
     }
 
+    /// Whether a key is on the list, for whatever, and not too late.
+    public func knows(_ key: PublicKey, at now: Int64) -> Bool {
+        self.grants[key].map { grant in grant.expires.map { now < $0 } ?? true } ?? false
+    }
+
     // MARK: Lines
 
     private struct Failure: Error {

@@ -6,6 +6,7 @@
 import HTTPTransport
 import NIOCore
 import NIOPosix
+import NostrClient
 import TunnelProtocol
 
 #if canImport(Glibc)
@@ -44,6 +45,19 @@ struct BackendDialer {
         tls: TLSTerminator?,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
+        self.connect(to: addresses) { splice.value.isOver }.flatMap { channel in
+            tls?.wrap(channel, on: channel.eventLoop) ?? channel.eventLoop.makeSucceededFuture(channel)
+        }.flatMapThrowing { channel in
+            try channel.pipeline.syncOperations.addHandler(splice.value)
+            return channel
+        }
+    }
+
+    /// Connects to the first of the addresses that answers, unless nobody wants it any more.
+    private func connect(
+        to addresses: [SocketAddress],
+        isOver: @escaping @Sendable () -> Bool
+    ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
         let timeout = self.timeout
         // All addresses together; the client waits no longer than 30 s.
@@ -61,13 +75,25 @@ struct BackendDialer {
         for address in addresses {
             attempt = attempt.flatMapError { error in
                 // Nobody waits any more for the other addresses.
-                splice.value.isOver || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
+                isOver() || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
             }
         }
-        return attempt.flatMap { channel in
-            tls?.wrap(channel, on: loop) ?? loop.makeSucceededFuture(channel)
-        }.flatMapThrowing { channel in
-            try channel.pipeline.syncOperations.addHandler(splice.value)
+        return attempt
+    }
+
+    /// Connects to an entry that asked for it. Its address is somebody else's word, so only what `policy` allows is dialled.
+    func dialEntry(
+        host: String,
+        port: Int,
+        policy: DialPolicy,
+        handler: NIOLoopBound<ReverseStream>
+    ) -> EventLoopFuture<any Channel> {
+        self.resolver.resolve(host: host, port: port, on: self.loop).flatMapThrowing { addresses in
+            let allowed = addresses.filter { policy.allows($0) }
+            guard !allowed.isEmpty else { throw PolicyError() }
+            return allowed
+        }.flatMap { self.connect(to: $0) { false } }.flatMapThrowing { channel in
+            try channel.pipeline.syncOperations.addHandler(handler.value)
             return channel
         }
     }

@@ -13,6 +13,12 @@ public import TunnelProtocol
 public struct ExitConfiguration: Sendable {
     public var secretKey: SecretKey
     public var relays: [RelayURL]
+    /// Where clients reach a relay that the exit reaches by another address.
+    public var advertisedRelays: [RelayURL: RelayURL] = [:]
+    /// A relay that this node runs, for sessions of clients that take direct paths.
+    public var directRelay: DirectRelay?
+    /// Which addresses of relays that clients name are dialled; nil for none.
+    public var clientRelays: DialPolicy?
     public var services: ExitServices
     /// Who may use them; nil for everyone. With a list only sessions are served, since plain NIP-74 has no identities.
     public var access: AuthorizedKeys?
@@ -20,6 +26,12 @@ public struct ExitConfiguration: Sendable {
     public var policy: ExitPolicy?
     /// Whether a public exit makes itself known on its relays.
     public var announces = true
+    /// Which addresses of entries are dialled that ask for it (CONNECTR); nil for none. Such streams are not encrypted.
+    public var reverseConnections: DialPolicy?
+    /// Whether the exit's relays are published as its list (NIP-65).
+    public var publishesRelays = false
+    /// File that remembers which lists the exit wrote; nil for memory alone.
+    public var relayListFile: String?
     public var relayClient = RelayClientConfiguration()
     public var dialect = NIP74Configuration()
     public var session = SessionConfiguration()
@@ -63,4 +75,15 @@ public struct ExitConfiguration: Sendable {
         self.relays = relays
         self.services = services
     }
+
+    /// The address of a relay for clients.
+    func advertised(_ relay: RelayURL) -> RelayURL { self.advertisedRelays[relay] ?? relay }
+
+    /// The name by which clients reach the exit.
+    public var name: NostrName {
+        NostrName(publicKey: self.secretKey.publicKey, relays: self.advertisedRelaysInOrder)
+    }
+
+    /// The relays as clients reach them.
+    var advertisedRelaysInOrder: [RelayURL] { self.relays.map { self.advertised($0) } }
 }

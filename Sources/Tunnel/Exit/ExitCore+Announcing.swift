@@ -10,7 +10,7 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// What an exit publishes of itself, and its relays as paths.
+/// What an exit publishes of itself.
 extension ExitCore {
     // MARK: Announcements
 
@@ -20,7 +20,7 @@ extension ExitCore {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         _ = self.loop.scheduleTask(in: ExitAnnouncement.renewal) {
             guard !bound.value.isStopped else { return }
-            bound.value.announce(on: bound.value.relays.compactMap { bound.value.pool?.connection($0) })
+            bound.value.announce(on: bound.value.activeRelays.compactMap { bound.value.pool?.connection($0) })
             bound.value.announceLater()
         }
     }
@@ -30,7 +30,7 @@ extension ExitCore {
         guard
             let event = try? ExitAnnouncement.event(
                 by: self.configuration.secretKey,
-                relays: self.configuration.relays,
+                relays: self.configuration.advertisedRelaysInOrder,
                 createdAt: Moment.now.seconds
             )
         else { return }
@@ -50,7 +50,7 @@ extension ExitCore {
         else { return }
         self.publish(
             event,
-            on: self.relays.compactMap { self.pool?.connection($0) },
+            on: self.activeRelays.compactMap { self.pool?.connection($0) },
             refused: "relay does not take the announcement back; it lapses by itself"
         )
     }
@@ -65,6 +65,20 @@ extension ExitCore {
         }
     }
 
+    func makeRelayList() throws -> ExitRelayList {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        return try ExitRelayList(
+            key: self.configuration.secretKey,
+            relays: self.configuration.relays,
+            advertised: self.configuration.advertisedRelaysInOrder,
+            file: self.configuration.relayListFile,
+            loop: self.loop,
+            logger: self.logger
+        ) { event, connection in
+            bound.value.publish(event, on: [connection], refused: "relay does not take the relay list (NIP-65)")
+        }
+    }
+
     /// Clients find there what to trust (kind 38334).
     func publishCertificate(on connection: RelayConnection) {
         guard let certificate else { return }
@@ -75,42 +89,5 @@ extension ExitCore {
             on: [connection],
             refused: "relay does not take the certificate, so clients cannot find it there"
         )
-    }
-
-    func pathReady(_ path: PathID) {
-        guard let connection = self.connection(path) else { return }
-        self.ready.insert(path)
-        let description = PathDescription(url: connection.url, information: connection.information)
-        for link in self.links.values { link.addPath(path, description) }
-        for link in self.sessions?.waiting.links ?? [] { link.addPath(path, description) }
-    }
-
-    func relayUp(_ key: RelayPool.Key) {
-        // The connections of sessions come and go with those of the long-term key, which speak for both.
-        guard key.lane == Self.lane else { return }
-        self.logger.info("relay up", metadata: ["relay.url": "\(key.url)"])
-    }
-
-    func relayDown(_ key: RelayPool.Key, _ reason: String) {
-        if key.lane == ExitSessions.lane {
-            self.sessions?.relayDown(key)
-            return
-        }
-        self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
-        self.published.remove(key.url)
-        guard let index = self.relays.firstIndex(of: key) else { return }
-        let path = PathID(rawValue: index)
-        guard self.ready.remove(path) != nil else { return }
-        for link in self.links.values { link.removePath(path) }
-        for link in self.sessions?.waiting.links ?? [] { link.removePath(path) }
-    }
-
-    func writabilityChanged(_ key: RelayPool.Key, _ isWritable: Bool) {
-        if key.lane == ExitSessions.lane {
-            self.sessions?.writabilityChanged(key, isWritable)
-            return
-        }
-        guard let index = self.relays.firstIndex(of: key) else { return }
-        for link in self.links.values { link.setWritable(PathID(rawValue: index), isWritable) }
     }
 }

@@ -46,6 +46,20 @@ extension ExitCore {
         return nil
     }
 
+    /// Who asked for a stream.
+    struct Client {
+        let peer: PublicKey
+        /// Proven.
+        let identity: PublicKey?
+        /// Whether by plain NIP-74.
+        let isPlain: Bool
+        /// By which the stream goes, if it is one that a session or NIP-74 carries.
+        let link: PeerLink?
+
+        /// Whose limits count.
+        var key: PublicKey { self.identity ?? self.peer }
+    }
+
     /// Connects a stream to the service on its port, whatever destination it names.
     func connect(_ link: PeerLink, _ id: StreamID, _ request: StreamRequest) -> PeerLink.IncomingAnswer {
         guard self.drain == nil else { return .refused(.shuttingDown) }
@@ -66,22 +80,35 @@ extension ExitCore {
             }
             return .refused(.notAllowed)
         }
-        guard let place = self.place(of: request, link) else { return .refused(.refused) }
-        var throttles: [Throttle] = []
-        if case .clearnet = place {
-            guard let granted = self.usage.begin(link.identity ?? link.peer, at: .now()) else {
-                self.metrics.reached(.streamsOfClient)
-                return .refused(.tooManyStreams)
-            }
-            throttles = granted
+        let client = Client(
+            peer: link.peer,
+            identity: link.identity,
+            isPlain: request.connect != nil,
+            link: link
+        )
+        return self.connect(link, id, request, of: client)
+    }
+
+    /// Connects the stream of a client that may have it.
+    func connect(
+        _ carrier: any StreamCarrier,
+        _ id: StreamID,
+        _ request: StreamRequest,
+        of client: Client
+    ) -> PeerLink.IncomingAnswer {
+        guard let place = self.place(of: request, client.peer) else { return .refused(.refused) }
+        guard case .clearnet = place else { return self.connect(carrier, id, of: client, to: place, []) }
+        guard let throttles = self.usage.begin(client.key, at: .now()) else {
+            self.metrics.reached(.streamsOfClient)
+            return .refused(.tooManyStreams)
         }
-        let answer = self.connect(link, id, request, to: place, throttles)
-        if case .clearnet = place, case .refused = answer { self.usage.end(link.identity ?? link.peer, at: .now()) }
+        let answer = self.connect(carrier, id, of: client, to: place, throttles)
+        if case .refused = answer { self.usage.end(client.key, at: .now()) }
         return answer
     }
 
     /// Where a stream goes: to a service, or to a place on the internet. Nil, and a line of log, if there is neither.
-    private func place(of request: StreamRequest, _ link: PeerLink) -> Place? {
+    private func place(of request: StreamRequest, _ peer: PublicKey) -> Place? {
         if let policy = self.configuration.policy, let target = ClearnetTarget(request) {
             return .clearnet(target, policy)
         }
@@ -91,7 +118,7 @@ extension ExitCore {
         if self.complaints.take(at: .now()) {
             self.logger.info(
                 "stream refused: no service on that port",
-                metadata: ["peer": "\(link.peer)", "port": "\(request.port ?? 0)"]
+                metadata: ["peer": "\(peer)", "port": "\(request.port ?? 0)"]
             )
         }
         return nil
@@ -112,29 +139,28 @@ extension ExitCore {
     }
 
     private func connect(
-        _ link: PeerLink,
+        _ carrier: any StreamCarrier,
         _ id: StreamID,
-        _ request: StreamRequest,
+        of client: Client,
         to place: Place,
         _ throttles: [Throttle]
     ) -> PeerLink.IncomingAnswer {
-        let isPlain = request.connect != nil
-        guard !self.isStopped, self.hasRoom(isPlain: isPlain, link) else {
+        let isPlain = client.isPlain
+        let peer = client.peer
+        guard !self.isStopped, self.hasRoom(isPlain: isPlain, client.link) else {
             self.metrics.reported(.tooManyStreams)
-            self.logger.debug("stream refused: too many", metadata: ["peer": "\(link.peer)"])
+            self.logger.debug("stream refused: too many", metadata: ["peer": "\(peer)"])
             return .refused(.tooManyStreams)
         }
         let number = self.withStreams(isPlain) { $0.begin() }
         let startedAt = NIODeadline.now()
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let boundLink = NIOLoopBound(link, eventLoop: self.loop)
-        let peer = link.peer
-        let client = link.identity ?? link.peer
-        let splice = SpliceHandler(link: link, id: id) { reason, sent, received in
+        let boundCarrier = NIOLoopBound(carrier, eventLoop: self.loop)
+        let splice = SpliceHandler(link: carrier, id: id) { reason, sent, received in
             bound.value.withStreams(isPlain) { $0.end(number) }
             bound.value.streamEnded()
-            if case .clearnet = place { bound.value.usage.end(client, at: .now()) }
+            if case .clearnet = place { bound.value.usage.end(client.key, at: .now()) }
             logger.info(
                 "stream ended",
                 metadata: [
@@ -162,7 +188,7 @@ extension ExitCore {
                     return
                 }
                 logger.debug("stream connected", metadata: ["peer": "\(peer)"])
-                boundLink.value.connected(id)
+                boundCarrier.value.connected(id)
             case .failure(let error):
                 let end = BackendDialer.end(for: error)
                 bound.value.dialFailed(place, end, error)
@@ -198,9 +224,9 @@ extension ExitCore {
         isPlain ? body(&self.plainStreams) : body(&self.sessionStreams)
     }
 
-    func hasRoom(isPlain: Bool, _ link: PeerLink) -> Bool {
+    func hasRoom(isPlain: Bool, _ link: PeerLink?) -> Bool {
         guard isPlain else {
-            return self.sessionStreams.hasRoom(beside: link.streamCount, of: self.sessions?.count ?? 1)
+            return self.sessionStreams.hasRoom(beside: link?.streamCount ?? 0, of: self.sessions?.count ?? 1)
         }
         if self.plainStreams.isFull {
             // Its end is told to this exit, so not from inside.

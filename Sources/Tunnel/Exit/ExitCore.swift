@@ -26,7 +26,8 @@ final class ExitCore {
     let dialer: BackendDialer
     var gate: EventGate
     var pool: RelayPool?
-    var relays: [RelayPool.Key] = []
+    /// The place of one in this list names its path; one that goes away leaves its place empty.
+    var relays: [RelayPool.Key?] = []
     var ready: Set<PathID> = []
     var links: [PublicKey: PeerLink] = [:]
     var sessions: ExitSessions?
@@ -48,9 +49,11 @@ final class ExitCore {
     /// Where TLS ends, for the ports that want it.
     var tls: TLSTerminator?
     var certificate: ExitCertificate?
+    /// What says where the exit reads, if that is to be said.
+    var relayList: ExitRelayList?
     /// Relays that have what the exit publishes of itself.
     var published: Set<RelayURL> = []
-    private var hasRelay = false
+    var hasRelay = false
     private var lastSweep = NIODeadline.now()
     let firstRelay: EventLoopPromise<Void>
 
@@ -75,8 +78,7 @@ final class ExitCore {
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.firstRelay = firstRelay
         if !configuration.services.tlsPorts.isEmpty {
-            let name = NostrName(publicKey: configuration.secretKey.publicKey, relays: configuration.relays)
-            let certificate = try ExitCertificate(key: configuration.secretKey, name: name, now: Date())
+            let certificate = try ExitCertificate(key: configuration.secretKey, name: configuration.name, now: Date())
             self.certificate = certificate
             self.tls = try TLSTerminator(certificate)
         }
@@ -119,21 +121,14 @@ final class ExitCore {
             self.sessions = sessions
             sessions.start(pool)
         }
-        let ownKey = self.configuration.secretKey.publicKey
-        for url in self.configuration.relays {
-            let key = RelayPool.Key(url: url, lane: Self.lane)
-            guard
-                let connection = pool.use(
-                    key,
-                    policy: .configured,
-                    authenticationKey: self.configuration.secretKey
-                )
-            else { continue }
-            let path = PathID(rawValue: self.relays.count)
-            self.relays.append(key)
-            connection.onSubscriptionSettled = { bound.value.subscriptionSettled(path) }
-            connection.addRecipient(ownKey) { bound.value.pathReady(path) }
+        if self.configuration.publishesRelays {
+            do {
+                self.relayList = try self.makeRelayList()
+            } catch {
+                self.logger.warning("no relay list is published", metadata: ["error": "\(error)"])
+            }
         }
+        for url in self.configuration.relays { self.addRelay(url) }
         self.announceLater()
         self.sweepLater()
     }
@@ -141,7 +136,7 @@ final class ExitCore {
     var status: TunnelStatus {
         var status = TunnelStatus()
         status.streams = self.streamCount
-        for key in self.relays {
+        for key in self.activeRelays {
             guard let connection = self.pool?.connection(key) else { continue }
             if connection.subscriptionIsAccepted { status.isReady = true }
             status.relays.append(
@@ -201,7 +196,14 @@ final class ExitCore {
         self.configuration.access = configuration.access
         if self.configuration.policy != nil, configuration.policy != nil {
             self.configuration.policy = configuration.policy
+            self.usage.limits = configuration.policy?.limits ?? ExitPolicy.Limits()
         }
+        if configuration.handshakesPerSecond != self.configuration.handshakesPerSecond {
+            self.configuration.handshakesPerSecond = configuration.handshakesPerSecond
+            self.offers = TokenBucket(perSecond: configuration.handshakesPerSecond, now: .now())
+            self.strangers = [:]
+        }
+        self.use(configuration)
         self.sessions?.update(configuration)
         guard becomesPrivate else { return }
         // Nobody who came before the list has said who it is.
@@ -218,31 +220,12 @@ final class ExitCore {
         }
     }
 
-    // MARK: Relays
-
-    func connection(_ path: PathID) -> RelayConnection? {
-        guard self.relays.indices.contains(path.rawValue) else { return nil }
-        return self.pool?.connection(self.relays[path.rawValue])
-    }
-
-    private func subscriptionSettled(_ path: PathID) {
-        guard let connection = self.connection(path), connection.subscriptionIsAccepted else { return }
-        if !self.hasRelay {
-            self.hasRelay = true
-            self.firstRelay.succeed()
-        }
-        // Once for each connection: a relay that was restarted may have forgotten.
-        guard self.published.insert(connection.url).inserted else { return }
-        self.publishCertificate(on: connection)
-        self.announce(on: [connection])
-    }
-
     // MARK: Events
 
     func receive(_ key: RelayPool.Key, _ received: ReceivedEvent) {
         let event = received.event
         guard !self.isStopped, let recipient = self.gate.recipient(of: event) else { return }
-        if key.lane == ExitSessions.lane {
+        if ExitSessions.isLane(key.lane) {
             self.receiveForSession(key, event, recipient)
             return
         }
@@ -324,7 +307,10 @@ final class ExitCore {
                 loop: self.loop,
                 metrics: self.metrics,
                 logger: self.logger,
-                owner: PeerLink.Owner(onOffer: { bound.value.receiveOffer($1, from: $0.peer) }),
+                owner: PeerLink.Owner(
+                    onOffer: { bound.value.receiveOffer($1, from: $0.peer) },
+                    onReverse: { bound.value.connectReverse($0, $1) }
+                ),
                 connections: { bound.value.connection($0) },
                 onIncoming: { bound.value.connect($0, $1, $2) }
             )

@@ -8,6 +8,7 @@ public import NIOCore
 import Nostr
 import NostrClient
 import NostrCrypto
+import Synchronization
 public import TunnelProtocol
 
 /// Makes a service reachable through relays.
@@ -19,15 +20,17 @@ public final class ExitService: Sendable {
     /// How long the last messages may take to leave when stopping.
     private static let farewell: TimeAmount = .milliseconds(300)
 
-    /// The exit's name.
-    public let name: NostrName
+    private let currentName: Mutex<NostrName>
+
+    /// The exit's name. It changes with the relays.
+    public var name: NostrName { self.currentName.withLock { $0 } }
 
     private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName)
     {
         self.core = core
         self.loop = loop
         self.firstRelay = firstRelay
-        self.name = name
+        self.currentName = Mutex(name)
     }
 
     /// Starts, all on `loop`. Returns before any relay is connected; ``ready()`` waits for that.
@@ -42,8 +45,7 @@ public final class ExitService: Sendable {
             core.start()
             return NIOLoopBound(core, eventLoop: loop)
         }.get()
-        let name = NostrName(publicKey: configuration.secretKey.publicKey, relays: configuration.relays)
-        return ExitService(core: core, loop: loop, firstRelay: firstRelay.futureResult, name: name)
+        return ExitService(core: core, loop: loop, firstRelay: firstRelay.futureResult, name: configuration.name)
     }
 
     /// Waits until a relay accepted the exit's subscription.
@@ -57,10 +59,11 @@ public final class ExitService: Sendable {
         return try await self.loop.submit { core.value.status }.get()
     }
 
-    /// Takes what can change while streams run: services, access, rules.
+    /// Takes what can change while streams run: services, access, rules, limits, relays.
     public func update(_ configuration: ExitConfiguration) async throws {
         let core = self.core
         try await self.loop.submit { core.value.update(configuration) }.get()
+        self.currentName.withLock { $0 = configuration.name }
     }
 
     /// Ends all streams, tells the clients, and closes the relays.

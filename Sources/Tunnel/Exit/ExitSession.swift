@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
@@ -34,6 +35,10 @@ final class ExitSession {
     /// How often the acceptance was repeated by the clock.
     var repetitions = 0
     var repetition: Scheduled<Void>?
+    /// Whether the client was told of the relay that this node runs.
+    var knowsDirectRelay = false
+    /// Relays that the client named and that are dialled for it.
+    var clientRelays: [PathID: RelayPool.Key] = [:]
 
     init(offer: OfferID, fresh: PublicKey, link: PeerLink) {
         self.fresh = fresh

@@ -22,7 +22,11 @@ extension ExitSessions {
             fresh: session.fresh,
             acceptanceHashes: session.acceptanceHashes
         )
-        return isProven ? identity.publicKey : nil
+        guard isProven else { return nil }
+        if self.configuration.access?.knows(identity.publicKey, at: Moment.now.seconds) == true {
+            self.offerDirectRelay(to: session)
+        }
+        return identity.publicKey
     }
 
     /// Whether the client of a session may open the service at a port; nil is everything that is no service of its own.
@@ -44,6 +48,12 @@ extension ExitSessions {
     func update(_ configuration: ExitConfiguration) {
         let becomesPrivate = self.configuration.access == nil && configuration.access != nil
         self.configuration.access = configuration.access
+        self.configuration.advertisedRelays = configuration.advertisedRelays
+        self.configuration.maximumSessions = configuration.maximumSessions
+        // Of sessions to come.
+        self.configuration.session.maximumStreams = configuration.session.maximumStreams
+        self.configuration.relays = configuration.relays
+        self.use(configuration.relays)
         // Nobody who came before the list was asked who it is.
         if becomesPrivate { self.endAll(.notAllowed) } else { self.enforceAccess() }
     }

@@ -77,12 +77,13 @@ extension ExitSessions {
                 logger: self.logger,
                 owner: PeerLink.Owner(
                     hear: { bound.value.hear($1, of: $0, heard: $2) },
-                    unhear: { bound.value.unhear($1) },
+                    unhear: { bound.value.unhear($1, bound.value.session(of: $0)) },
                     identified: { bound.value.identify($0, $1) },
                     pathRefused: { bound.value.pathRefused($1) },
+                    pathOffered: { bound.value.takePath($1, of: $0) },
                     closed: { link, reason in bound.value.closed(link, reason) }
                 ),
-                connections: { bound.value.connection($0) },
+                connections: { bound.value.connection($0, of: id) },
                 onIncoming: self.onIncoming
             )
         } catch {
@@ -107,13 +108,13 @@ extension ExitSessions {
         parameters.earlyBytes = UInt64(session.earlyBytes)
         parameters.wantsIdentity = self.configuration.access != nil
         session.acceptedAt = .now()
-        for index in self.relays.indices {
+        for index in self.relays.indices where self.relays[index] != nil {
             let path = PathID(rawValue: index)
             let acceptance = SessionAcceptance(
                 key: offer.key,
                 path: path,
                 parameters: parameters,
-                relays: self.relays.map(\.url.text)
+                relays: self.pathNames
             )
             let answer = SessionAnswer.accepted(acceptance)
             session.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
@@ -156,7 +157,7 @@ extension ExitSessions {
                 connections: { bound.value.connection($0) }
             )
         else { return }
-        for index in self.relays.indices {
+        for index in self.relays.indices where self.relays[index] != nil {
             self.publish(
                 .refused(SessionRefusal(key: offer.key, reason: reason)),
                 by: link,

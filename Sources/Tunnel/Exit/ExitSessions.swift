@@ -24,7 +24,10 @@ final class ExitSessions {
     let admitOnce: (SessionOffer, PublicKey) -> Bool
 
     var pool: RelayPool?
-    var relays: [RelayPool.Key] = []
+    /// The configured ones; the place of one in this list names its path, so one that goes away leaves its place empty.
+    var relays: [RelayPool.Key?] = []
+    /// The one that this node runs itself.
+    var directRelay: RelayPool.Key?
     /// By our key; a session has two while it changes keys.
     var byKey: [PublicKey: ExitSession] = [:]
     var waiting = WaitingOffers()
@@ -38,8 +41,9 @@ final class ExitSessions {
     private var sparesAreDue = false
     var refusedRelays: Set<RelayPool.Key> = []
 
-    /// Connections of short-lived keys.
+    /// Connections of short-lived keys, and those to relays that clients named.
     static let lane = "session"
+    static let clientLane = "session-client"
     /// Keys made ahead, and how few are left when more are made.
     static let spareKeys = (most: 8, least: 3)
     /// Repetitions of an acceptance by the clock; the client's own bring more.
@@ -61,22 +65,6 @@ final class ExitSessions {
         self.onIncoming = onIncoming
     }
 
-    func start(_ pool: RelayPool) {
-        self.pool = pool
-        for url in self.configuration.relays.prefix(SessionConfiguration.maximumPaths) {
-            let key = RelayPool.Key(url: url, lane: Self.lane)
-            // The place in this list names the path, so a relay that cannot be used keeps its place.
-            _ = pool.use(
-                key,
-                policy: .configured,
-                authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
-            )
-            self.relays.append(key)
-        }
-        self.makeSpares()
-        self.enforceMemoryLater()
-    }
-
     func stop() {
         self.isStopped = true
         for session in self.sessions { session.link.close(.shuttingDown) }
@@ -85,38 +73,13 @@ final class ExitSessions {
         self.waiting = WaitingOffers()
     }
 
-    // MARK: Relays
-
-    func connection(_ path: PathID) -> RelayConnection? {
-        guard self.relays.indices.contains(path.rawValue) else { return nil }
-        return self.pool?.connection(self.relays[path.rawValue])
-    }
-
-    func index(of relay: RelayPool.Key) -> PathID? {
-        self.relays.firstIndex(of: relay).map(PathID.init(rawValue:))
-    }
-
     /// The links of sessions under way.
     var links: [PeerLink] { self.sessions.filter(\.isEstablished).map(\.link) }
-
-    func url(of path: PathID) -> RelayURL? {
-        self.relays.indices.contains(path.rawValue) ? self.relays[path.rawValue].url : nil
-    }
 
     /// Each session once.
     var sessions: [ExitSession] {
         var seen: Set<ObjectIdentifier> = []
         return self.byKey.values.filter { seen.insert(ObjectIdentifier($0)).inserted }
-    }
-
-    func relayDown(_ relay: RelayPool.Key) {
-        guard let path = self.index(of: relay) else { return }
-        for session in self.sessions { session.link.removePath(path) }
-    }
-
-    func writabilityChanged(_ relay: RelayPool.Key, _ isWritable: Bool) {
-        guard let path = self.index(of: relay) else { return }
-        for session in self.sessions { session.link.setWritable(path, isWritable) }
     }
 
     // MARK: Keys
@@ -137,36 +100,10 @@ final class ExitSessions {
         while self.spares.count < Self.spareKeys.most {
             let key = SecretKey.generate()
             self.spares.append(key)
-            for relay in self.relays {
+            for relay in self.ownRelays {
                 self.pool?.connection(relay)?.addRecipient(key.publicKey, catchesUp: false) {}
             }
         }
-    }
-
-    /// Adds the relays on which a key is heard to its session's paths, now and whenever one comes back.
-    func hear(_ key: PublicKey, _ session: ExitSession, heard: @escaping () -> Void = {}) {
-        self.byKey[key] = session
-        let bound = NIOLoopBound(session, eventLoop: self.loop)
-        let boundSelf = NIOLoopBound(self, eventLoop: self.loop)
-        let connections = self.relays.compactMap { self.pool?.connection($0) }
-        let barrier = HearingBarrier(connections.count { $0.isOpen }, loop: self.loop, completion: heard)
-        for (index, relay) in self.relays.enumerated() {
-            guard let connection = self.pool?.connection(relay) else { continue }
-            let path = PathID(rawValue: index)
-            connection.addRecipient(key, catchesUp: false) {
-                guard let connection = boundSelf.value.connection(path) else { return }
-                bound.value.link.addPath(
-                    path,
-                    PathDescription(url: connection.url, information: connection.information)
-                )
-                barrier.arrived()
-            }
-        }
-    }
-
-    func unhear(_ key: PublicKey) {
-        self.byKey[key] = nil
-        for relay in self.relays { self.pool?.connection(relay)?.removeRecipient(key) }
     }
 
     // MARK: Sessions
@@ -196,7 +133,7 @@ final class ExitSessions {
         recipient: PublicKey,
         relay: RelayPool.Key
     ) -> ExitSession.OfferID? {
-        guard let path = self.index(of: relay) else { return nil }
+        guard let path = self.path(of: relay, session) else { return nil }
         // What does not open is nobody's first packet.
         guard let message = session.link.open(event, recipient: recipient) else { return nil }
         guard !session.isEstablished else {
@@ -241,6 +178,8 @@ final class ExitSessions {
         self.count += 1
         self.metrics.sessionsOpened.increment()
         self.logger.debug("session began", metadata: ["peer": "\(session.offer.client)"])
+        // Where there is a list, only who is on it learns the address.
+        if self.configuration.access == nil { self.offerDirectRelay(to: session) }
     }
 
     func closed(_ link: PeerLink, _ reason: StreamEnd?) {
@@ -257,21 +196,12 @@ final class ExitSessions {
         self.leaveWaiting(session)
         // Early data may have opened a stream. One of which nothing is known yet has nothing to be told.
         if session.isEstablished || session.earlyBytes > 0 { session.link.close(.peerLost) }
-        for key in session.link.ownKeys { self.unhear(key) }
+        for key in session.link.ownKeys { self.unhear(key, session) }
+        self.releaseClientRelays(of: session)
         if session.isEstablished {
             session.isEstablished = false
             self.count -= 1
         }
         session.link.abandon()
-    }
-
-    func pathRefused(_ path: PathID) {
-        guard self.relays.indices.contains(path.rawValue) else { return }
-        let relay = self.relays[path.rawValue]
-        guard self.refusedRelays.insert(relay).inserted else { return }
-        self.logger.warning(
-            "relay refuses events of unknown authors and carries no sessions; give it a key that it admits (--auth-key)",
-            metadata: ["relay.url": "\(relay.url)"]
-        )
     }
 }

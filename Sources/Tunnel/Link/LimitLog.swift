@@ -16,6 +16,7 @@ final class LimitLog: Sendable {
         case sessions = "sessions (--max-sessions)"
         case handshakes = "messages of unknown clients (--max-handshakes-per-second)"
         case plainClients = "clients of plain NIP-74"
+        case clientRelays = "relays that clients name"
         case connections = "connections of clients"
     }
 

@@ -85,11 +85,18 @@ extension PeerLink {
     }
 
     /// Publishes something that the dialect knows nothing of: an answer to an offer.
-    func publish(_ plaintext: [UInt8], on path: PathID) {
-        guard let connection = self.connections(path), connection.isOpen,
-            let event = try? self.seal(plaintext, createdAt: self.now.seconds)
-        else { return }
-        connection.publish(event.id, ClientMessage.encodeEvent(event)) { self.noteRefusal($0, path) }
+    func publish(_ plaintext: [UInt8], on path: PathID) { self.publish(plaintext, on: [path]) }
+
+    /// One event for all of the paths.
+    func publish(_ plaintext: [UInt8], on paths: [PathID]) {
+        let open = paths.compactMap { path in
+            self.connections(path).flatMap { $0.isOpen ? (path: path, connection: $0) : nil }
+        }
+        guard !open.isEmpty, let event = try? self.seal(plaintext, createdAt: self.now.seconds) else { return }
+        let message = ClientMessage.encodeEvent(event)
+        for (path, connection) in open {
+            connection.publish(event.id, message) { self.noteRefusal($0, path) }
+        }
     }
 
     /// A relay that takes nothing from keys that it does not know is named to whoever holds the link.

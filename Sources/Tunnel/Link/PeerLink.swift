@@ -29,6 +29,8 @@ final class PeerLink {
     struct Owner {
         /// A client offers a session (exit).
         var onOffer: (PeerLink, SessionOffer) -> Void = { _, _ in }
+        /// A client asks the exit to connect to it (exit).
+        var onReverse: (PeerLink, ReverseRequest) -> Void = { _, _ in }
         /// Messages for this key of ours are to be heard; the closure is called when they are.
         var hear: (PeerLink, PublicKey, @escaping () -> Void) -> Void = { _, _, heard in heard() }
         /// Messages for this key are not heard any more.
@@ -39,6 +41,8 @@ final class PeerLink {
         var askPeer: (PeerLink) -> Void = { _ in }
         /// A relay does not take the session's events.
         var pathRefused: (PeerLink, PathID) -> Void = { _, _ in }
+        /// The peer hears the session on one more relay.
+        var pathOffered: (PeerLink, SessionPathOffer) -> Void = { _, _ in }
         /// The last stream ended.
         var becameIdle: () -> Void = {}
         /// The first bytes of a stream came.
@@ -113,6 +117,12 @@ final class PeerLink {
 
     func addPath(_ path: PathID, _ description: PathDescription) {
         self.dialect.addPath(path, description, at: self.now)
+        self.drain()
+    }
+
+    /// Tells the peer of one more relay.
+    func offerPath(_ offer: SessionPathOffer) {
+        self.dialect.offerPath(offer, at: self.now)
         self.drain()
     }
 
@@ -275,6 +285,8 @@ final class PeerLink {
             endpoint?.ended(reason)
         case .offered(let offer):
             self.owner.onOffer(self, offer)
+        case .reverse(let request):
+            self.owner.onReverse(self, request)
         case .session(let action):
             self.perform(action)
         case .report(let report):
@@ -306,6 +318,8 @@ final class PeerLink {
         case .identified(let identity):
             self.identity = self.owner.identified(self, identity)
             if self.identity == nil { self.metrics.rejected(.invalidIdentity) }
+        case .pathOffered(let offer):
+            self.owner.pathOffered(self, offer)
         case .askPeer:
             self.owner.askPeer(self)
         case .closed(let reason):

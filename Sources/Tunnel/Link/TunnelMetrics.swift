@@ -29,6 +29,7 @@ struct TunnelMetrics: Sendable {
         case tooManyHandshakes = "too_many_handshakes"
         case invalidAnswer = "invalid_answer"
         case invalidIdentity = "invalid_identity"
+        case unknownReverseStream = "unknown_reverse_stream"
     }
 
     private let ends: [StreamEnd: Counter]
@@ -89,7 +90,7 @@ struct TunnelMetrics: Sendable {
         case .tooManyPeers: self.reached(.plainClients)
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongKind, .wrongRecipient, .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
-            .invalidAnswer, .invalidIdentity:
+            .invalidAnswer, .invalidIdentity, .unknownReverseStream:
             break
         }
     }

@@ -15,7 +15,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let link: PeerLink
+    private let link: any StreamCarrier
     private let id: StreamID
     let startedAt = NIODeadline.now()
     /// Called when the socket and the stream are both over, with the bytes each way.
@@ -43,7 +43,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     private var sent = 0
     private var received = 0
 
-    init(link: PeerLink, id: StreamID, onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void) {
+    init(link: any StreamCarrier, id: StreamID, onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void) {
         self.link = link
         self.id = id
         self.onEnd = onEnd

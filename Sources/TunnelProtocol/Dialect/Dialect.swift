@@ -134,6 +134,8 @@ public protocol Dialect {
     mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment)
     /// The path's connection broke; it may be added again later.
     mutating func removePath(_ path: PathID, at now: Moment)
+    /// The peer may use one more relay; it is heard there already.
+    mutating func offerPath(_ offer: SessionPathOffer, at now: Moment)
     /// The path's send buffer ran full, or drained.
     mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment)
     /// The key that ``SessionAction/makeKey(generation:)`` asked for is there, and messages for it are heard.
@@ -173,6 +175,8 @@ extension Dialect {
     public var isDeserted: Bool { false }
     public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {}
     public mutating func assumeSent(_ stream: StreamID, _ bytes: Int) {}
+    /// NIP-74 has no word for it.
+    public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {}
     /// Dialects with one pair of keys ask for none.
     public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {}
 }
@@ -207,10 +211,21 @@ public enum DialectAction: Sendable {
     case ended(StreamID, StreamEnd?)
     /// A client offers a session with this CONNECT (exit): accept it, or wait until it sends plain data.
     case offered(SessionOffer)
+    /// A client asks the exit to connect to it (CONNECTR).
+    case reverse(ReverseRequest)
     /// What only a session wants.
     case session(SessionAction)
     /// Something to count, and at most to log.
     case report(DialectReport)
+}
+
+/// A CONNECTR: the stream is to be carried by a connection from the exit to the entry.
+public struct ReverseRequest: Hashable, Sendable {
+    /// As in CONNECT.
+    public var destination: String
+    public var connect: StreamRequest.Connect
+    /// `HOST:PORT` of the entry, as it says itself.
+    public var address: String
 }
 
 /// What the peer asked for.

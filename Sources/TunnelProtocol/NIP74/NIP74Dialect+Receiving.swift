@@ -63,7 +63,7 @@ extension NIP74Dialect {
             )
             self.receiveOffer(offer, message, at: now)
         case .connectReverse:
-            self.actions.append(.report(.reverseConnect))
+            self.receiveReverse(message, createdAt: createdAt, at: now)
         case .data, .socks5Response:
             if let id = self.streamsByKey[message.key] {
                 self.receiveOnStream(id, message, at: now)
@@ -77,6 +77,34 @@ extension NIP74Dialect {
         case .other:
             self.actions.append(.report(.unknownType))
         }
+    }
+
+    private mutating func receiveReverse(_ message: NIP74Message, createdAt: Int64, at now: Moment) {
+        guard let address = message.entryPublicAddress, self.streamsByKey[message.key] == nil,
+            !self.endedKeys.contains(message.key)
+        else {
+            self.actions.append(.report(.duplicateConnect))
+            return
+        }
+        guard NIP74Configuration.connectWindow.contains(createdAt - now.seconds) else {
+            self.actions.append(.report(.staleConnect))
+            return
+        }
+        // The exit writes it where it dials.
+        guard message.key.utf8.count == NIP74Message.reverseKeyLength else {
+            self.actions.append(.report(.malformedMessage))
+            return
+        }
+        self.remember(message.key)
+        self.actions.append(
+            .reverse(
+                ReverseRequest(
+                    destination: message.destination,
+                    connect: StreamRequest.Connect(key: message.key, createdAt: createdAt),
+                    address: address
+                )
+            )
+        )
     }
 
     private mutating func receiveOffer(_ offer: SessionOffer, _ message: NIP74Message, at now: Moment) {

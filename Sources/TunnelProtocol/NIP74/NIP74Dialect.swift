@@ -311,7 +311,7 @@ public struct NIP74Dialect: Dialect {
     }
 
     /// Remembers that a stream is over.
-    private mutating func remember(_ key: String) {
+    mutating func remember(_ key: String) {
         if self.endedKeys.insert(key).inserted { self.endedKeyOrder.append(key) }
         while self.endedKeyOrder.count > self.configuration.rememberedStreams,
             let oldest = self.endedKeyOrder.popFirst()

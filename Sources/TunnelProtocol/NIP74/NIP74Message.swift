@@ -13,7 +13,7 @@ public struct NIP74Message: Hashable, Sendable {
     public enum Kind: Hashable, Sendable {
         /// Open a stream; may carry its first data.
         case connect
-        /// Open a stream by dialling the entry; not served.
+        /// Open a stream by dialling the entry.
         case connectReverse
         /// Data as the NIP names it.
         case data
@@ -55,6 +55,16 @@ public struct NIP74Message: Hashable, Sendable {
         self.destination = destination
         self.terms = terms
     }
+
+    /// CONNECTR: asks an exit to connect to `address`, `HOST:PORT`.
+    public static func connectReverse(key: String, destination: String, address: String) -> NIP74Message {
+        var message = NIP74Message(key: key, kind: .connectReverse, destination: destination)
+        message.entryPublicAddress = address
+        return message
+    }
+
+    /// Length of a UUID as text, which is what the exit writes on the connection.
+    static let reverseKeyLength = 36
 
     /// Longest `key` that is read.
     static let maximumKeyLength = 64
@@ -102,6 +112,10 @@ public struct NIP74Message: Hashable, Sendable {
         if !self.destination.isEmpty {
             buffer.writeStaticString(",\"destination\":")
             buffer.writeJSONString(self.destination)
+        }
+        if let entryPublicAddress {
+            buffer.writeStaticString(",\"entryPublicAddress\":")
+            buffer.writeJSONString(entryPublicAddress)
         }
         if let terms {
             buffer.writeStaticString(",\"nws\":")

@@ -32,6 +32,16 @@ extension TargetAddress: CustomStringConvertible {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
+    /// The parts of `HOST:PORT` as others write it; nil if it is none.
+    public static func parts(of text: String) -> (host: String, port: UInt16)? {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return host.isEmpty ? nil : (String(host), port)
+    }
+
     /// The host alone: a name as the client wrote it, or an address.
     public var hostText: String {
         switch self.host {

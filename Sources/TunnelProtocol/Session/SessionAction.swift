@@ -17,6 +17,8 @@ public enum SessionAction: Hashable, Sendable {
     case eraseKey(generation: Int)
     /// The client says who it is: check that, before the streams that it opens are looked at (exit).
     case identified(ClientIdentity)
+    /// The peer hears the session on one more relay: connect to it, if it may be dialled, and add the path.
+    case pathOffered(SessionPathOffer)
     /// The exit has not answered for too long: ask whether it still knows the session.
     case askPeer
     /// The session is over, and its streams with it.

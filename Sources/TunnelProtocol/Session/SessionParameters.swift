@@ -17,12 +17,18 @@ public struct SessionParameters: Hashable, Sendable {
     public var earlyBytes: UInt64 = 0
     /// Whether the exit asks who the client is. A client tells nobody who does not ask.
     public var wantsIdentity = false
+    /// Whether the teller takes relays that are named during the session.
+    public var takesPaths = false
+    /// Whether it also takes the peer's own: dialling one shows its address to the peer.
+    public var takesDirectPaths = false
 
     /// What a configuration allows.
     public init(_ configuration: SessionConfiguration) {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
+        self.takesPaths = true
+        self.takesDirectPaths = configuration.takesDirectPaths
     }
 
     /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
@@ -40,6 +46,10 @@ public struct SessionParameters: Hashable, Sendable {
         if self.wantsIdentity {
             buffer.writeVariableLengthInteger(0x21)
             buffer.writeVariableLengthInteger(1)
+        }
+        if self.takesPaths {
+            buffer.writeVariableLengthInteger(0x22)
+            buffer.writeVariableLengthInteger(self.takesDirectPaths ? 3 : 1)
         }
     }
 
@@ -65,6 +75,9 @@ public struct SessionParameters: Hashable, Sendable {
             case 0x08: self.maximumStreams = value
             case 0x20: self.earlyBytes = value
             case 0x21: self.wantsIdentity = value != 0
+            case 0x22:
+                self.takesPaths = value & 1 != 0
+                self.takesDirectPaths = value & 3 == 3
             default: break
             }
         }

@@ -46,6 +46,23 @@ extension SessionStateMachine {
         self.pump(at: now)
     }
 
+    /// Tells the peer of one more relay, if it takes such.
+    public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
+        guard !self.isClosed, offer.isDirect ? self.peerTakesDirectPaths : self.peerTakesPaths else { return }
+        self.control.append(.newPath(offer))
+        self.pump(at: now)
+    }
+
+    /// The peer names a relay. Which may be dialled is the driver's to say.
+    mutating func receivePathOffer(_ offer: SessionPathOffer, at now: Moment) {
+        guard SessionPathOffer.isClients(offer.path) == self.isExit else {
+            self.violation(at: now)
+            return
+        }
+        guard !offer.isDirect || self.configuration.takesDirectPaths else { return }
+        self.actions.append(.session(.pathOffered(offer)))
+    }
+
     public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         guard let index = self.index(of: path) else { return }
         self.paths[index].isWritable = isWritable
@@ -119,7 +136,7 @@ extension SessionStateMachine {
         case .identity:
             self.identityIsKnown = true
         case .ping, .acknowledgement, .stopSending, .maximumData, .maximumStreamData, .connectionClose,
-            .immediateAcknowledgement, .openStream, .streamOpened, .keyUpdate:
+            .immediateAcknowledgement, .openStream, .streamOpened, .keyUpdate, .newPath:
             break
         }
     }
@@ -157,6 +174,7 @@ extension SessionStateMachine {
                 if self.streams[id]?.phase == .open { self.control.append(frame) }
             case .keyUpdate(let generation, _):
                 if generation >= UInt64(self.generation) { self.control.append(frame) }
+            case .newPath: self.control.append(frame)
             // An identity goes with the requests that go out again.
             case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .identity:
                 break

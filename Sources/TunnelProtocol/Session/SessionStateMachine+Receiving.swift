@@ -121,6 +121,7 @@ extension SessionStateMachine {
             self.requestedBecameOpen(id, at: now)
         case .keyUpdate(let generation, let key): self.receiveKey(generation, key, at: now)
         case .identity(let identity): self.receiveIdentity(identity, at: now)
+        case .newPath(let offer): self.receivePathOffer(offer, at: now)
         }
     }
 

@@ -46,6 +46,9 @@ public struct SessionStateMachine: Dialect {
     var liveStreams = 0
     let peerMaximumStreams: UInt64
     let peerStreamWindow: UInt64
+    /// What the peer takes of relays that are named during the session.
+    let peerTakesPaths: Bool
+    let peerTakesDirectPaths: Bool
     /// Streams with something to send: those that send little, then the others in turn.
     var eager: Deque<StreamID> = []
     var queued: Deque<StreamID> = []
@@ -117,6 +120,8 @@ public struct SessionStateMachine: Dialect {
         self.sendLimit = peer.maximumData
         self.peerStreamWindow = peer.maximumStreamData
         self.peerMaximumStreams = peer.maximumStreams
+        self.peerTakesPaths = peer.takesPaths
+        self.peerTakesDirectPaths = peer.takesDirectPaths
         self.receiveLimit = UInt64(configuration.sessionWindow)
         self.lastHeard = now.monotonic
         self.lastKeepAlive = now.monotonic

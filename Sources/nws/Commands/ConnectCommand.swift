@@ -43,7 +43,7 @@ struct ConnectCommand: AsyncParsableCommand {
             var configuration = try self.entry.configuration(Settings(), logger: logger)
             configuration.servesProxy = false
             let target = try TargetAddress(self.target, source: self.target)
-            let service = try await EntryOptions.start(configuration, logger: logger)
+            let service = try await self.entry.start(configuration, logger: logger)
             let pipes = try StandardPipes()
             do {
                 try await service.connect(target, input: pipes.input, output: pipes.output)

@@ -40,6 +40,14 @@ struct EntryCommand: RoleCommand {
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Address of this machine at which exits that speak plain NIP-74 may connect to it, instead of answering by relays (CONNECTR, not encrypted). The entry listens at that port on every address. [PUBLIC_ADDRESS]",
+            valueName: "host:port"
+        )
+    )
+    var publicAddress: String?
+
     @Flag(help: "Listen where other machines can connect, too.")
     var allowRemoteClients = false
 
@@ -50,7 +58,7 @@ struct EntryCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = []
+    static let reloadable: Set<String> = ["relay", "exit"]
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
         let address = try HostAndPort(self.listen, source: "--listen")
@@ -59,6 +67,7 @@ struct EntryCommand: RoleCommand {
         configuration.port = address.port
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
         configuration.allowsRemoteClients = self.allowRemoteClients
+        configuration.publicAddress = try self.publicAddress(settings)
         if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }
         return configuration
     }
@@ -68,14 +77,28 @@ struct EntryCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (EntryService) -> Void
     ) async throws {
-        let service = try await EntryOptions.start(configuration, logger: logger)
+        let service = try await self.entry.start(configuration, logger: logger)
         running(service)
         let shown = service.proxyAddress?.shown ?? ""
         if configuration.allowsRemoteClients {
             logger.warning("other machines can use this entry", metadata: ["listen": "\(shown)"])
         }
+        if let address = configuration.publicAddress {
+            logger.notice(
+                "exits may connect to this machine (CONNECTR)",
+                metadata: ["address": "\(address)", "listen": "0.0.0.0:\(address.port)"]
+            )
+        }
         logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(configuration.relays.count)"])
         Console.line("socks: \(shown)")
+    }
+
+    private func publicAddress(_ settings: Settings) throws -> TargetAddress? {
+        guard
+            let (text, source) = self.publicAddress.map({ ($0, "--public-address") })
+                ?? settings["PUBLIC_ADDRESS"].map({ ($0, "PUBLIC_ADDRESS") })
+        else { return nil }
+        return try TargetAddress(text, source: source)
     }
 
     static func name(of running: EntryService) -> String { running.proxyAddress?.shown ?? "" }

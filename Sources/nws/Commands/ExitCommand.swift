@@ -35,6 +35,15 @@ struct ExitCommand: RoleCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
+            "Address of the relay for clients, where the exit itself uses another; with several relays RELAY=ADDRESS. Repeat for several.",
+            valueName: "url"
+        )
+    )
+    var advertise: [String] = []
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
             "Service for one port: 22=127.0.0.1:22, or 80=unix:/run/web.sock; repeat for several.",
             valueName: "port=host:port"
         )
@@ -78,6 +87,33 @@ struct ExitCommand: RoleCommand {
     )
     var allow: [String] = []
 
+    @OptionGroup(title: "Direct paths")
+    var direct: DirectRelayOptions
+
+    @Flag(
+        help: ArgumentHelp(
+            "Dial relays that clients name for their sessions, on addresses of the internet. Whoever runs one sees this exit's address."
+        )
+    )
+    var clientRelays = false
+
+    @Flag(
+        help: ArgumentHelp(
+            "Connect to entries that ask for it in plain NIP-74 (CONNECTR), on addresses of the internet. Such streams are not encrypted."
+        )
+    )
+    var reverseConnections = false
+
+    @Flag(help: "With --client-relays and --reverse-connections: on loopback and private addresses, too.")
+    var allowLocalRelays = false
+
+    @Flag(
+        help: ArgumentHelp(
+            "Publish the exit's relays as its list (NIP-65), so that its npub alone is enough to find it. A list that this exit did not write is left alone."
+        )
+    )
+    var publishRelays = false
+
     @OptionGroup(title: "Public exits")
     var publicOptions: PublicExitOptions
 
@@ -118,14 +154,17 @@ struct ExitCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = ["service", "backend", "allow", "rule"]
+    static let reloadable: Set<String> = [
+        "service", "backend", "allow", "rule", "relay", "advertise", "max-sessions", "max-streams",
+        "max-handshakes-per-second", "max-streams-per-client", "max-connects-per-second", "max-rate-per-client",
+        "max-rate",
+    ]
 
     func watchedFiles(_ configuration: ExitConfiguration) -> [String] {
         self.allow.filter { PublicKey(userText: $0) == nil }
     }
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
-        try settings.refuseUnsupported()
         let relays = try settings.relays(self.relay)
         guard !relays.isEmpty else {
             throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
@@ -139,6 +178,21 @@ struct ExitCommand: RoleCommand {
         }
         let key = try self.key(settings)
         var configuration = ExitConfiguration(secretKey: key, relays: relays, services: services)
+        configuration.advertisedRelays = try self.advertised(relays)
+        try self.direct.validated()
+        let dialled: DialPolicy = self.allowLocalRelays ? .namedByOthersAllowingLocal : .namedByOthers
+        if self.clientRelays { configuration.clientRelays = dialled }
+        if self.reverseConnections { configuration.reverseConnections = dialled }
+        guard !self.allowLocalRelays || self.clientRelays || self.reverseConnections else {
+            throw CommandError.configuration(
+                "--allow-local-relays does nothing without --client-relays or --reverse-connections"
+            )
+        }
+        guard !self.reverseConnections || (self.allow.isEmpty && self.sessionOptions.dialect != .session) else {
+            throw CommandError.configuration(
+                "--reverse-connections is for plain NIP-74, which is not served with --allow or --dialect session"
+            )
+        }
         configuration.relayClient = try self.relayOptions.configuration()
         for (value, option) in [
             (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
@@ -148,6 +202,7 @@ struct ExitCommand: RoleCommand {
         }
         configuration.session = try self.sessionOptions.configuration()
         configuration.session.maximumStreams = self.maxStreams
+        configuration.session.takesDirectPaths = self.clientRelays
         configuration.maximumSessions = self.maxSessions
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.takesEarlyData = self.earlyData
@@ -155,6 +210,14 @@ struct ExitCommand: RoleCommand {
         configuration.policy = policy
         configuration.announces = !self.publicOptions.unannounced
         configuration.access = try self.access()
+        configuration.publishesRelays = self.publishRelays
+        if self.publishRelays {
+            configuration.relayListFile = StateFolder.file(
+                "relay-lists-\(key.publicKey.hex.prefix(16))",
+                purpose: "a restart does not know the relay list that this exit published, and leaves it as it is",
+                logger: logger
+            )
+        }
         if configuration.access != nil, configuration.dialectChoice == .nip74 {
             throw CommandError.configuration(
                 "--allow needs sessions: plain NIP-74 (--dialect nip74) cannot tell who a client is"
@@ -175,6 +238,8 @@ struct ExitCommand: RoleCommand {
         running: @Sendable (ExitService) -> Void
     ) async throws {
         try self.lockKey()
+        var configuration = configuration
+        configuration.directRelay = try await self.direct.start(logger: logger)
         let service = try await ExitService.start(
             configuration,
             on: MultiThreadedEventLoopGroup.singleton.next(),
@@ -211,12 +276,48 @@ struct ExitCommand: RoleCommand {
     }
 
     static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {
+        let before = running.name
         try await running.update(configuration)
+        if running.name != before {
+            logger.notice("the exit has another name now", metadata: ["name": "\(running.name.encoded)"])
+        }
     }
 
     static func stop(_ running: ExitService, patience: TimeAmount, logger: Logger) async throws {
         try await running.stop(patience: patience)
         logger.info("exit stopped")
+    }
+
+    /// Which address clients get for which relay.
+    private func advertised(_ relays: [RelayURL]) throws -> [RelayURL: RelayURL] {
+        var advertised: [RelayURL: RelayURL] = [:]
+        for text in self.advertise {
+            let own: RelayURL
+            let address: RelayURL
+            // A URL may have = in it, too.
+            if let split = text.firstRange(of: "=ws"), let first = try? RelayURL(String(text[..<split.lowerBound])) {
+                own = first
+                address = try Settings.relay(
+                    String(text[text.index(after: split.lowerBound)...]),
+                    source: "--advertise"
+                )
+                guard relays.contains(own) else {
+                    throw CommandError.configuration("--advertise: \(own) is none of the relays (--relay)")
+                }
+            } else {
+                address = try Settings.relay(text, source: "--advertise")
+                guard relays.count == 1, let only = relays.first else {
+                    throw CommandError.configuration(
+                        "--advertise: \(text): say for which of the relays: RELAY=\(text)"
+                    )
+                }
+                own = only
+            }
+            guard advertised.updateValue(address, forKey: own) == nil else {
+                throw CommandError.configuration("--advertise: \(own) has two addresses")
+            }
+        }
+        return advertised
     }
 
     private func services(_ settings: Settings) throws -> ExitServices {

@@ -37,7 +37,7 @@ struct ForwardCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = []
+    static let reloadable: Set<String> = ["relay", "exit"]
 
     func validate() throws {
         guard !self.pairs.isEmpty, self.pairs.count.isMultiple(of: 2) else {
@@ -65,7 +65,7 @@ struct ForwardCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (EntryService) -> Void
     ) async throws {
-        let service = try await EntryOptions.start(configuration, logger: logger)
+        let service = try await self.entry.start(configuration, logger: logger)
         running(service)
         for (forward, address) in zip(configuration.forwards, service.forwardAddresses) {
             Console.line("forward: \(address.shown) \(forward.target)")

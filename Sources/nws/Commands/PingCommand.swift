@@ -50,7 +50,7 @@ struct PingCommand: AsyncParsableCommand {
             configuration.servesProxy = false
             let text = self.target.contains(":") ? self.target : "\(self.target):80"
             let target = try TargetAddress(text, source: self.target)
-            let service = try await EntryOptions.start(configuration, logger: logger)
+            let service = try await self.entry.start(configuration, logger: logger)
             var times: [Double] = []
             for number in 1...self.count {
                 do {

@@ -76,7 +76,24 @@ struct RelayCommand: RoleCommand {
     @Option(help: ArgumentHelp("Connections of one address other than loopback.", valueName: "count"))
     var maxConnectionsPerAddress = RelayLimits().connectionsPerAddress
 
-    @Option(help: ArgumentHelp("Events kept in memory; beyond it the oldest go.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "SQLite file that keeps events over a restart, made if it is missing. Without it they are kept in memory alone.",
+            valueName: "file"
+        )
+    )
+    var store: String?
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Address or network of a proxy in front (nginx, Caddy) that is believed who its clients are (X-Forwarded-For), so that limits by address count those; repeat for several.",
+            valueName: "network"
+        )
+    )
+    var trustedProxy: [String] = []
+
+    @Option(help: ArgumentHelp("Events kept; beyond it the oldest go.", valueName: "count"))
     var maxStoredEvents = RelayLimits().storedEvents
 
     @OptionGroup var admin: AdminOptions
@@ -102,7 +119,11 @@ struct RelayCommand: RoleCommand {
     /// Its connections end at once; clients have other relays.
     var shutdownTimeout: Int { 0 }
 
-    static let reloadable: Set<String> = ["tls-cert", "tls-key"]
+    static let reloadable: Set<String> = [
+        "tls-cert", "tls-key", "name", "tunnel-only", "max-message-length", "max-event-length", "max-subscriptions",
+        "max-filters", "max-events-per-second", "max-outbound-bytes", "max-connections", "max-connections-per-address",
+        "max-stored-events",
+    ]
 
     func watchedFiles(_ configuration: RelayConfiguration) -> [String] {
         [self.tlsCert, self.tlsKey].compactMap { $0 }
@@ -136,6 +157,18 @@ struct RelayCommand: RoleCommand {
         configuration.name = self.name
         configuration.tls = try self.tls()
         configuration.publicURL = try self.publicURL.map { try Settings.relay($0, source: "--public-url") }
+        configuration.trustedProxies = try self.trustedProxy.map { text in
+            guard let network = IPNetwork(text) else {
+                throw CommandError.configuration(
+                    "--trusted-proxy: \(text) is no address and no network, as in 10.0.0.0/8"
+                )
+            }
+            return network
+        }
+        if let store {
+            guard !store.isEmpty else { throw CommandError.configuration("--store: there is no file name") }
+            configuration.storePath = store
+        }
         if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
         configuration.limits.messageLength = self.maxMessageLength
         configuration.limits.eventLength = min(self.maxEventLength, self.maxMessageLength)
@@ -162,6 +195,8 @@ struct RelayCommand: RoleCommand {
                 on: MultiThreadedEventLoopGroup.singleton,
                 logger: logger
             )
+        } catch let error as EventArchive.OpeningError {
+            throw CommandError.configuration("--store: \(error)")
         } catch {
             throw ProcessSetup.bindError(error, address: self.listen)
         }

@@ -52,11 +52,18 @@ struct EntryOptions: ParsableArguments {
     )
     var optimistic = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Connect to exits directly where they offer it, too. Such an exit sees this machine's address, which relays keep from it otherwise."
+        )
+    )
+    var direct = false
+
+    @OptionGroup var directRelay: DirectRelayOptions
     @OptionGroup var session: SessionOptions
     @OptionGroup var relayClient: RelayClientOptions
 
     func configuration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
-        try settings.refuseUnsupported()
         var configuration = EntryConfiguration()
         configuration.relays = try settings.relays(self.relay)
         configuration.relayClient = try self.relayClient.configuration()
@@ -74,6 +81,8 @@ struct EntryOptions: ParsableArguments {
             )
         }
         configuration.session = try self.session.configuration()
+        configuration.session.takesDirectPaths = self.direct
+        try self.directRelay.validated()
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         configuration.isOptimistic = self.optimistic
         configuration.dialectChoice = self.session.dialect
@@ -93,7 +102,9 @@ struct EntryOptions: ParsableArguments {
     }
 
     /// Starts an entry, and says in the program's words what is in the way.
-    static func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
+    func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
+        var configuration = configuration
+        configuration.directRelay = try await self.directRelay.start(logger: logger)
         do {
             return try await EntryService.start(
                 configuration,

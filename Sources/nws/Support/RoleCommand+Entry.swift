@@ -10,13 +10,15 @@ import Observability
 import Tunnel
 
 /// What all roles do that are entries.
-extension RoleCommand where Running == EntryService {
+extension RoleCommand where Running == EntryService, Configuration == EntryConfiguration {
     static func report(_ running: EntryService, into report: inout StatusReport) async {
         // It fails only while the process ends.
         if let status = try? await running.status() { report.take(status) }
     }
 
-    static func reload(_ running: EntryService, _ configuration: Configuration, logger: Logger) async throws {}
+    static func reload(_ running: EntryService, _ configuration: Configuration, logger: Logger) async throws {
+        try await running.update(configuration)
+    }
 
     static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
         try await running.stop(patience: patience)

@@ -118,15 +118,6 @@ struct Settings {
         return services
     }
 
-    /// Settings of the reference that this version has no answer to yet are refused, not ignored.
-    func refuseUnsupported() throws {
-        if let value = self["PUBLIC_ADDRESS"] {
-            throw CommandError.configuration(
-                "PUBLIC_ADDRESS (\(value)): reverse connections (CONNECTR) are not there yet; unset it"
-            )
-        }
-    }
-
     /// A variable that is true or false; false if it is not set.
     func flag(_ name: String) throws -> Bool {
         guard let value = self[name] else { return false }

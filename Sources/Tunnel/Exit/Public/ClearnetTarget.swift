@@ -20,13 +20,8 @@ struct ClearnetTarget: Hashable, CustomStringConvertible {
             return
         }
         // Plain NIP-74 has the port in the destination.
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
-        var host = text[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        guard !host.isEmpty, !NostrName.looksLikeName(String(host)) else { return nil }
-        self.host = String(host)
+        guard let (host, port) = TargetAddress.parts(of: text), !NostrName.looksLikeName(host) else { return nil }
+        self.host = host
         self.port = port
     }
 

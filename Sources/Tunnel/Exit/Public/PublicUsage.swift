@@ -23,14 +23,22 @@ struct PublicUsage {
     /// Most clients that are remembered; then new ones are refused.
     private static let maximumClients = 16_384
 
-    private let limits: ExitPolicy.Limits
-    private let total: Throttle?
+    /// Those of a client's rate hold from its next visit on.
+    var limits: ExitPolicy.Limits {
+        didSet {
+            guard self.limits.bytesPerSecond != oldValue.bytesPerSecond else { return }
+            self.total = Self.throttle(self.limits.bytesPerSecond)
+        }
+    }
+    private var total: Throttle?
     private var clients: [PublicKey: Client] = [:]
 
     init(_ limits: ExitPolicy.Limits) {
         self.limits = limits
-        self.total = limits.bytesPerSecond > 0 ? Throttle(bytesPerSecond: limits.bytesPerSecond) : nil
+        self.total = Self.throttle(limits.bytesPerSecond)
     }
+
+    private static func throttle(_ rate: Int) -> Throttle? { rate > 0 ? Throttle(bytesPerSecond: rate) : nil }
 
     /// Counts a stream. Returns what bounds its bytes; nil if the client has as many as it may, or asks too often.
     mutating func begin(_ key: PublicKey, at now: NIODeadline) -> [Throttle]? {
@@ -42,8 +50,7 @@ struct PublicUsage {
             self.clients[key]
             ?? Client(
                 connects: TokenBucket(perSecond: self.limits.connectsPerSecondPerClient, now: now),
-                throttle: self.limits.bytesPerSecondPerClient > 0
-                    ? Throttle(bytesPerSecond: self.limits.bytesPerSecondPerClient) : nil,
+                throttle: Self.throttle(self.limits.bytesPerSecondPerClient),
                 lastUsed: now
             )
         defer { self.clients[key] = client }

@@ -110,7 +110,7 @@ public struct SessionAcceptance: Hashable, Sendable {
         let parameters = self.parameters.encoded
         buffer.writeVariableLengthInteger(UInt64(parameters.count))
         buffer.writeBytes(parameters)
-        let relays = self.relays.prefix(SessionConfiguration.maximumPaths)
+        let relays = self.relays.prefix(SessionConfiguration.exitPaths)
         buffer.writeVariableLengthInteger(UInt64(relays.count))
         for relay in relays { buffer.writeShortText(relay) }
     }

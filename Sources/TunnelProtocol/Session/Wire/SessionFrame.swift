@@ -34,6 +34,8 @@ enum SessionFrame: Hashable, Sendable {
     case keyUpdate(generation: UInt64, PublicKey)
     /// Who the client is (0x43); in every packet that opens a stream until one of them is acknowledged.
     case identity(ClientIdentity)
+    /// The sender hears the session on one more relay from now on (0x44). Sent only to peers that take it.
+    case newPath(SessionPathOffer)
 
     /// Packets of one path that arrived.
     struct Acknowledgement: Hashable, Sendable {
@@ -59,7 +61,7 @@ enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .keyUpdate, .identity:
+            .keyUpdate, .identity, .newPath:
             true
         }
     }

@@ -1,0 +1,168 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+
+/// Tells where the exit reads (NIP-65), so that clients find it by its npub alone. Never replaces a list that somebody else
+/// wrote with the same key.
+final class ExitRelayList {
+    /// What a relay has, as far as it answered.
+    private enum Found {
+        case nothing
+        case own(EventID)
+        case foreign
+    }
+
+    /// For a relay to say which list it has.
+    private static let patience: TimeAmount = .seconds(3)
+    /// How long relays that have not answered are waited for before the others get the list.
+    private static let gathering: TimeAmount = .seconds(5)
+
+    private let key: SecretKey
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let publish: (Event, RelayConnection) -> Void
+    private var written: WrittenLists
+    private var relays: [RelayURL]
+    private var advertised: [RelayURL]
+    private var found: [RelayURL: Found] = [:]
+    private var connections: [RelayURL: RelayConnection] = [:]
+    private var event: Event?
+    private var newestDate: Int64 = 0
+    private var isGathered = false
+    private var isForeign = false
+
+    /// - Parameters:
+    ///   - relays: Where the exit reads.
+    ///   - advertised: The same as clients reach them.
+    ///   - file: Remembers which lists are ours.
+    init(
+        key: SecretKey,
+        relays: [RelayURL],
+        advertised: [RelayURL],
+        file: String?,
+        loop: any EventLoop,
+        logger: Logger,
+        publish: @escaping (Event, RelayConnection) -> Void
+    ) throws {
+        self.key = key
+        self.relays = relays
+        self.advertised = advertised
+        self.written = try WrittenLists(path: file)
+        self.loop = loop
+        self.logger = logger
+        self.publish = publish
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        _ = loop.scheduleTask(in: Self.gathering) { bound.value.gather() }
+    }
+
+    /// Other relays from now on.
+    func update(relays: [RelayURL], advertised: [RelayURL]) {
+        guard self.advertised != advertised || self.relays != relays else { return }
+        self.relays = relays
+        self.advertised = advertised
+        self.connections = self.connections.filter { relays.contains($0.key) }
+        self.found = self.found.filter { relays.contains($0.key) }
+        self.event = nil
+        if self.isGathered { for url in self.connections.keys { self.send(to: url) } }
+    }
+
+    /// A relay is up: asks which list it has.
+    func relayIsUp(_ connection: RelayConnection) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let url = connection.url
+        self.connections[url] = connection
+        let own = self.key.publicKey
+        connection.query(Filter(authors: [own], kinds: [.relayList], limit: 1), timeout: Self.patience) {
+            events,
+            isWhole in
+            let newest = events.map(\.event).filter { $0.kind == .relayList && $0.pubkey == own }
+                .filter { (try? $0.verify()) != nil }.max { $0.createdAt < $1.createdAt }
+            // A relay that does not say what it has gets nothing.
+            guard isWhole || newest != nil else { return }
+            bound.value.heard(newest, from: url)
+        }
+    }
+
+    private func heard(_ list: Event?, from url: RelayURL) {
+        if let list {
+            self.newestDate = max(self.newestDate, list.createdAt)
+            self.found[url] = self.written.contains(list.id) ? .own(list.id) : .foreign
+        } else {
+            self.found[url] = Found.nothing
+        }
+        if case .foreign? = self.found[url] { self.foundForeign(on: url) }
+        if !self.isGathered, self.relays.allSatisfy({ self.found[$0] != nil }) {
+            self.gather()
+        } else if self.isGathered {
+            self.send(to: url)
+        }
+    }
+
+    private func gather() {
+        guard !self.isGathered else { return }
+        self.isGathered = true
+        for url in self.found.keys { self.send(to: url) }
+    }
+
+    private func foundForeign(on url: RelayURL) {
+        guard !self.isForeign else { return }
+        self.isForeign = true
+        self.logger.warning(
+            "there is a relay list (NIP-65) of the exit's key that this exit did not write; it stays, and clients that know the npub alone use it",
+            metadata: ["relay.url": "\(url)"]
+        )
+        // A relay was late to say so: what went out meanwhile must not stand in its place.
+        guard let event, let deletion = try? self.deletion(of: event) else { return }
+        for connection in self.connections.values { self.publish(deletion, connection) }
+    }
+
+    private func send(to url: RelayURL) {
+        guard !self.isForeign, let found = self.found[url], let connection = self.connections[url],
+            let event = self.currentEvent()
+        else { return }
+        if case .own(event.id) = found { return }
+        self.found[url] = .own(event.id)
+        self.publish(event, connection)
+    }
+
+    /// The list as it is to be, made once and remembered as ours before anybody has it.
+    private func currentEvent() -> Event? {
+        if let event { return event }
+        do {
+            let event = try Event.signed(
+                by: self.key,
+                createdAt: max(RelayConnection.now(), self.newestDate + 1),
+                kind: .relayList,
+                tags: self.advertised.map { Tag("r", ByteString($0.text)) },
+                content: ByteBuffer()
+            )
+            try self.written.insert(event.id)
+            self.event = event
+            return event
+        } catch {
+            self.logger.warning(
+                "cannot write down the relay list, so none is published",
+                metadata: ["error": "\(error)"]
+            )
+            self.isForeign = true
+            return nil
+        }
+    }
+
+    private func deletion(of event: Event) throws -> Event {
+        try Event.signed(
+            by: self.key,
+            createdAt: RelayConnection.now(),
+            kind: .deletion,
+            tags: [Tag("e", ByteString(event.id.bytes.hex)), Tag("k", ByteString("\(EventKind.relayList.rawValue)"))],
+            content: ByteBuffer()
+        )
+    }
+}
