@@ -76,16 +76,11 @@ def test_backend_without_port_is_a_configuration_error(sandbox):
     refused(sandbox, CONFIGURATION, "exit", "--relay", RELAY, "--backend", "127.0.0.1")
 
 
-@pytest.mark.parametrize("name, value", [("PUBLIC_ADDRESS", "127.0.0.1:8900")])
-@pytest.mark.parametrize("role", ["exit", "entry"])
-def test_setting_of_the_reference_that_is_not_supported_is_a_configuration_error(sandbox, role, name, value):
-    arguments = EXIT if role == "exit" else ("entry", "--listen", "127.0.0.1:0")
-    assert name in refused(sandbox, CONFIGURATION, *arguments, env={name: value})
-
-
-def test_unsupported_setting_in_dotenv_is_a_configuration_error(sandbox):
-    sandbox.write(".env", "PUBLIC_ADDRESS=127.0.0.1:8900\n")
-    assert "PUBLIC_ADDRESS" in refused(sandbox, CONFIGURATION, *EXIT)
+@pytest.mark.parametrize("value", ["127.0.0.1", "127.0.0.1:0", "nowhere"])
+def test_public_address_is_host_and_port(sandbox, value):
+    assert "PUBLIC_ADDRESS" in refused(
+        sandbox, CONFIGURATION, "entry", "--listen", "127.0.0.1:0", env={"PUBLIC_ADDRESS": value}
+    )
 
 
 def test_public_is_true_or_false(sandbox):

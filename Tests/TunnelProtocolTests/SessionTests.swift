@@ -30,6 +30,50 @@ struct SessionTests {
         #expect(session.streams[1][id]?.data == up)
     }
 
+    private static func offer(_ path: Int, isDirect: Bool = false) -> SessionPathOffer {
+        SessionPathOffer(path: PathID(rawValue: path), relay: "wss://relay.example", isDirect: isDirect)
+    }
+
+    private static func offers(_ session: SimulatedSession, _ end: Int) -> [SessionPathOffer] {
+        session.sessionActions[end].compactMap { if case .pathOffered(let offer) = $0 { offer } else { nil } }
+    }
+
+    @Test("a relay that is named during a session reaches the other end, though packets are lost", arguments: 1...5)
+    func pathOffers(seed: Int) {
+        var configuration = SessionConfiguration()
+        configuration.takesDirectPaths = true
+        let weather = Weather(loss: 0.3, delay: .milliseconds(5))
+        let session = SimulatedSession(seed: UInt64(seed), weather: [weather], configuration: configuration)
+        session.ends[1].offerPath(Self.offer(11, isDirect: true), at: session.moment)
+        session.ends[0].offerPath(Self.offer(12), at: session.moment)
+        session.settle()
+        let isDone = session.run(for: .seconds(60)) {
+            !Self.offers(session, 0).isEmpty && !Self.offers(session, 1).isEmpty
+        }
+        #expect(isDone)
+        #expect(Set(Self.offers(session, 0)) == [Self.offer(11, isDirect: true)])
+        #expect(Set(Self.offers(session, 1)) == [Self.offer(12)])
+    }
+
+    @Test("who does not want to be seen is told of no direct path")
+    func directPathsAreOptional() {
+        let session = SimulatedSession(seed: 1, weather: [Weather()])
+        session.ends[1].offerPath(Self.offer(11, isDirect: true), at: session.moment)
+        session.settle()
+        _ = session.run(for: .seconds(1))
+        #expect(Self.offers(session, 0).isEmpty)
+        #expect(session.reports[.protocolViolation] == nil)
+    }
+
+    @Test("a number that is the other end's to give ends the session")
+    func foreignPathNumber() {
+        let session = SimulatedSession(seed: 1, weather: [Weather()])
+        session.ends[0].offerPath(Self.offer(3), at: session.moment)
+        session.settle()
+        _ = session.run(for: .seconds(1))
+        #expect(session.reports[.protocolViolation] == 1)
+    }
+
     @Test("over a relay that sorts its batches nothing counts as lost for good, and the window opens")
     func batches() {
         let session = SimulatedSession(seed: 3, weather: [Weather(delay: .milliseconds(2), batches: true)])

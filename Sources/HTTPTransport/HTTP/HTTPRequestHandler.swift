@@ -56,6 +56,8 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A refused upgrade is reported as an error, and then the request comes as one that wants none.
+        guard self.refusal == nil else { return }
         context.close(promise: nil)
     }
 

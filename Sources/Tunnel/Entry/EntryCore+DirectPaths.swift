@@ -46,7 +46,9 @@ extension EntryCore {
 
     /// Tells an exit that dials relays of clients of the one that this node runs.
     func offerDirectRelay(to association: EntryAssociation, _ link: PeerLink, _ acceptance: SessionAcceptance) {
-        guard let direct = self.configuration.directRelay, acceptance.parameters.takesDirectPaths else { return }
+        guard let direct = self.configuration.directRelay, acceptance.parameters.takenPaths.contains(.ofPeer) else {
+            return
+        }
         self.addRelay(direct.own, policy: .own, as: Self.directPath, to: association)
         link.offerPath(SessionPathOffer(path: Self.directPath, relay: direct.offered.text, isDirect: true))
     }

@@ -105,8 +105,16 @@ extension EntryCore {
     /// Learns which of the exit's relays ours are: by their URLs, and where those differ by what came through.
     private func mapRelays(of association: EntryAssociation, _ acceptance: SessionAcceptance, _ path: PathID) {
         let urls = acceptance.relays.map { try? RelayURL($0) }
+        let own = association.relays.map(\.url)
+        // A relay that the exit knows by another address than we do: the answer shows which it is. A copy that another relay
+        // made shows nothing, so what both call by one name goes first.
+        if urls.indices.contains(acceptance.path.rawValue), own.indices.contains(path.rawValue),
+            !urls.contains(own[path.rawValue]), urls[acceptance.path.rawValue].map(own.contains) != true
+        {
+            self.mapRelay(path, to: acceptance.path, of: association)
+        }
         for (index, url) in urls.enumerated() {
-            guard let url else { continue }
+            guard let url, !association.sessionPaths.values.contains(PathID(rawValue: index)) else { continue }
             // The exit may name relays that the name has no room for; they are others' words, and dialled as such.
             if !association.relays.contains(where: { $0.url == url }),
                 association.relays.count < EntryConfiguration.maximumRelaysPerName

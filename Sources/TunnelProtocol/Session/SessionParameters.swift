@@ -17,18 +17,30 @@ public struct SessionParameters: Hashable, Sendable {
     public var earlyBytes: UInt64 = 0
     /// Whether the exit asks who the client is. A client tells nobody who does not ask.
     public var wantsIdentity = false
-    /// Whether the teller takes relays that are named during the session.
-    public var takesPaths = false
-    /// Whether it also takes the peer's own: dialling one shows its address to the peer.
-    public var takesDirectPaths = false
+    /// What the teller takes of relays that are named during the session.
+    public var takenPaths = TakenPaths()
+
+    /// Which relays that are named during a session are taken.
+    public struct TakenPaths: OptionSet, Hashable, Sendable {
+        /// As it stands on the wire. A word rather than a byte: optimised builds lost single bytes here (Swift 6.3.1).
+        public let rawValue: UInt64
+
+        public init(rawValue: UInt64) {
+            self.rawValue = rawValue
+        }
+
+        /// Those of others.
+        public static let ofOthers = TakenPaths(rawValue: 1)
+        /// Also the peer's own: dialling one shows it our address.
+        public static let ofPeer = TakenPaths(rawValue: 2)
+    }
 
     /// What a configuration allows.
     public init(_ configuration: SessionConfiguration) {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
-        self.takesPaths = true
-        self.takesDirectPaths = configuration.takesDirectPaths
+        self.takenPaths = configuration.takesDirectPaths ? [.ofOthers, .ofPeer] : .ofOthers
     }
 
     /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
@@ -47,9 +59,9 @@ public struct SessionParameters: Hashable, Sendable {
             buffer.writeVariableLengthInteger(0x21)
             buffer.writeVariableLengthInteger(1)
         }
-        if self.takesPaths {
+        if !self.takenPaths.isEmpty {
             buffer.writeVariableLengthInteger(0x22)
-            buffer.writeVariableLengthInteger(self.takesDirectPaths ? 3 : 1)
+            buffer.writeVariableLengthInteger(self.takenPaths.rawValue)
         }
     }
 
@@ -75,9 +87,7 @@ public struct SessionParameters: Hashable, Sendable {
             case 0x08: self.maximumStreams = value
             case 0x20: self.earlyBytes = value
             case 0x21: self.wantsIdentity = value != 0
-            case 0x22:
-                self.takesPaths = value & 1 != 0
-                self.takesDirectPaths = value & 3 == 3
+            case 0x22: self.takenPaths = TakenPaths(rawValue: value)
             default: break
             }
         }

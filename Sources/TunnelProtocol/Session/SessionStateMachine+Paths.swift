@@ -48,7 +48,9 @@ extension SessionStateMachine {
 
     /// Tells the peer of one more relay, if it takes such.
     public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
-        guard !self.isClosed, offer.isDirect ? self.peerTakesDirectPaths : self.peerTakesPaths else { return }
+        guard !self.isClosed, self.peer.takenPaths.contains(offer.isDirect ? [.ofOthers, .ofPeer] : .ofOthers) else {
+            return
+        }
         self.control.append(.newPath(offer))
         self.pump(at: now)
     }

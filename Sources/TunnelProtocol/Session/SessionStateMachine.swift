@@ -44,11 +44,8 @@ public struct SessionStateMachine: Dialect {
     var lastOpened: UInt64 = 0
     /// Streams whose driver waits: those that count against the limit.
     var liveStreams = 0
-    let peerMaximumStreams: UInt64
-    let peerStreamWindow: UInt64
-    /// What the peer takes of relays that are named during the session.
-    let peerTakesPaths: Bool
-    let peerTakesDirectPaths: Bool
+    /// What the peer said in the handshake.
+    let peer: SessionParameters
     /// Streams with something to send: those that send little, then the others in turn.
     var eager: Deque<StreamID> = []
     var queued: Deque<StreamID> = []
@@ -118,10 +115,7 @@ public struct SessionStateMachine: Dialect {
         self.isConfirmed = role == .client
         self.configuration = configuration
         self.sendLimit = peer.maximumData
-        self.peerStreamWindow = peer.maximumStreamData
-        self.peerMaximumStreams = peer.maximumStreams
-        self.peerTakesPaths = peer.takesPaths
-        self.peerTakesDirectPaths = peer.takesDirectPaths
+        self.peer = peer
         self.receiveLimit = UInt64(configuration.sessionWindow)
         self.lastHeard = now.monotonic
         self.lastKeepAlive = now.monotonic
@@ -151,7 +145,7 @@ public struct SessionStateMachine: Dialect {
         }
     }
 
-    public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peerMaximumStreams }
+    public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peer.maximumStreams }
 
     public var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }
 
@@ -163,7 +157,7 @@ public struct SessionStateMachine: Dialect {
     // MARK: Streams, from the driver
 
     public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
-        guard !self.isClosed, UInt64(self.liveStreams) < self.peerMaximumStreams, id.rawValue > self.lastOpened else {
+        guard !self.isClosed, UInt64(self.liveStreams) < self.peer.maximumStreams, id.rawValue > self.lastOpened else {
             self.actions.append(.ended(id, self.isClosed ? .peerLost : .tooManyStreams))
             return
         }
@@ -196,7 +190,7 @@ public struct SessionStateMachine: Dialect {
         SessionStream(
             id: id,
             phase: phase,
-            sendLimit: self.peerStreamWindow,
+            sendLimit: self.peer.maximumStreamData,
             window: self.configuration.initialStreamWindow,
             now: now.monotonic
         )

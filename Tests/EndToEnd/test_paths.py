@@ -1,0 +1,300 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Other ways than the relays of a name: relays of the nodes themselves, connections of exits to entries, other addresses."""
+
+import json
+import signal
+import socket
+import threading
+import urllib.request
+import uuid
+
+import pytest
+
+from backends import content, echo, read_exactly, sha256
+from nostr_wire import RelayConnection, signed
+from plain_nip74 import PlainClient, PlainExit
+from processes import eventually
+from raw_socks import SUCCEEDED, http_get, open_stream, reply_to
+from sandbox import unused_port
+
+LOOPBACK = "127.0.0.1:0"
+
+
+def connections(url):
+    """How many clients the relay has had, by its metrics."""
+    text = urllib.request.urlopen(url + "metrics", timeout=10).read().decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("nws_relay_connections_total"))
+
+
+def delivered(url):
+    text = urllib.request.urlopen(url + "metrics", timeout=10).read().decode()
+    lines = [line for line in text.splitlines() if line.startswith("nws_relay_events_delivered_total")]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def says_that_it_echoes(client, data):
+    client.socket.sendall(data)
+    return read_exactly(client.socket, len(data)) == data
+
+
+# Relays of the nodes
+
+
+def test_a_session_goes_on_by_the_exits_own_relay(sandbox, serve):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], serve(echo).address, options=("--direct-listen", LOOPBACK))
+    entry = sandbox.entry("--direct", "--log-level", "debug")
+    with open_stream(entry.address, exit_node.name) as client:
+        assert says_that_it_echoes(client, b"by the relay")
+        entry.process.wait_for_log("exit offers a direct path")
+        direct = exit_node.process.value("direct")
+        # Both are on it as soon as the entry is subscribed there.
+        eventually(lambda: f"relay.url={direct}" in entry.process.stderr and "relay up" in entry.process.stderr)
+        relay.process.kill()
+        assert says_that_it_echoes(client, b"by nobody's relay but the exit's" * 1_000)
+
+
+def test_an_exits_own_relay_is_used_only_where_that_is_wanted(sandbox, http):
+    relay = sandbox.relay()
+    admin = unused_port()
+    exit_node = sandbox.exit(
+        [relay.url], http.address, options=("--direct-listen", LOOPBACK, "--admin", f"127.0.0.1:{admin}")
+    )
+    entry = sandbox.entry("--log-level", "debug")
+    assert sha256(http_get(entry.address, exit_node.name, "/bytes/1000000")) == sha256(content(1_000_000))
+    assert "direct path" not in entry.process.stderr
+    # The exit itself, and nobody else.
+    assert connections(f"http://127.0.0.1:{admin}/") == 1
+
+
+def test_only_who_may_use_the_exit_learns_of_its_own_relay(sandbox, http):
+    lines = sandbox.succeed("key", "generate", "--key-file", "friend.key")
+    friend = next(word for word in " ".join(lines).split() if word.startswith("npub1"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], http.address, options=("--direct-listen", LOOPBACK, "--allow", friend)
+    )
+    stranger = sandbox.entry("--direct", "--log-level", "debug")
+    assert reply_to(stranger.address, exit_node.name) != SUCCEEDED
+    assert "direct path" not in stranger.process.stderr
+    known = sandbox.entry("--direct", "--identity", "friend.key", "--log-level", "debug")
+    assert http_get(known.address, exit_node.name, "/bytes/1000") == content(1000)
+    known.process.wait_for_log("exit offers a direct path")
+
+
+def test_a_session_goes_on_by_the_entrys_own_relay(sandbox, serve):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], serve(echo).address, options=("--client-relays", "--allow-local-relays", "--log-level", "debug")
+    )
+    admin = unused_port()
+    entry = sandbox.entry("--direct-listen", LOOPBACK, "--admin", f"127.0.0.1:{admin}")
+    with open_stream(entry.address, exit_node.name) as client:
+        assert says_that_it_echoes(client, b"by the relay")
+        eventually(lambda: connections(f"http://127.0.0.1:{admin}/") >= 2)
+        before = delivered(f"http://127.0.0.1:{admin}/")
+        relay.process.kill()
+        assert says_that_it_echoes(client, b"by nobody's relay but the entry's" * 1_000)
+        assert delivered(f"http://127.0.0.1:{admin}/") > before
+
+
+@pytest.mark.parametrize("options", [(), ("--client-relays",)])
+def test_an_exit_dials_no_relay_of_a_client_unless_it_may(sandbox, http, options):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address, options=options)
+    admin = unused_port()
+    entry = sandbox.entry("--direct-listen", LOOPBACK, "--admin", f"127.0.0.1:{admin}")
+    assert sha256(http_get(entry.address, exit_node.name, "/bytes/1000000")) == sha256(content(1_000_000))
+    # With --client-relays alone, loopback is forbidden: at most the entry is there.
+    assert connections(f"http://127.0.0.1:{admin}/") <= 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--direct-url", "ws://127.0.0.1:1"), "--direct-url does nothing without --direct-listen"),
+        (("--direct-listen", "0.0.0.0:1"), "--direct-url"),
+        (("--allow-local-relays",), "--allow-local-relays does nothing"),
+        (("--advertise", "ws://127.0.0.1:1=wss://relay.example"), "none of the relays"),
+        (("--reverse-connections", "--dialect", "session"), "--reverse-connections"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(sandbox, arguments, message):
+    process, status = sandbox.finished(
+        "exit", "--relay", "ws://127.0.0.1:9", "--backend", "127.0.0.1:9", "--check-config", *arguments
+    )
+    assert status == 78 and message in process.stderr
+
+
+# Other addresses, other relays
+
+
+def test_clients_get_the_address_that_is_for_them(sandbox, http):
+    relay = sandbox.relay()
+    inside = relay.url.replace("127.0.0.1", "localhost")
+    exit_node = sandbox.exit([inside], http.address, options=("--advertise", relay.url))
+    lines = sandbox.succeed("name", "decode", exit_node.name)
+    assert any(relay.url.rstrip("/") in line for line in lines) and not any("localhost" in line for line in lines)
+    entry = sandbox.entry()
+    assert http_get(entry.address, exit_node.name, "/bytes/1000") == content(1000)
+
+
+def test_an_exit_moves_to_another_relay_with_its_streams(sandbox, serve):
+    first, second = sandbox.relay(), sandbox.relay()
+    config = sandbox.write("exit.yaml", f"relay: [{first.url}]\n")
+    exit_node = sandbox.exit([], serve(echo).address, options=("--config", config))
+    entry = sandbox.entry("--log-level", "debug")
+    with open_stream(entry.address, exit_node.name) as client:
+        assert says_that_it_echoes(client, b"one")
+        config.write_text(f"relay: [{first.url}, {second.url}]\n")
+        entry.process.wait_for_log("exit names one more relay")
+        eventually(lambda: entry.process.stderr.count("relay up") >= 2)
+        config.write_text(f"relay: [{second.url}]\n")
+        exit_node.process.wait_for_log("the exit has another name now")
+        eventually(lambda: exit_node.process.stderr.count("the exit has another name now") >= 2)
+        first.process.kill()
+        assert says_that_it_echoes(client, b"two" * 10_000)
+        name = [line for line in exit_node.process.stderr.splitlines() if "has another name now" in line][-1]
+    fresh = next(word for word in name.replace("=", " ").split() if word.endswith(".nostr"))
+    with open_stream(entry.address, fresh) as client:
+        assert says_that_it_echoes(client, b"three")
+
+
+def test_an_entry_takes_other_relays(sandbox, http):
+    first, second = sandbox.relay(), sandbox.relay()
+    exit_node = sandbox.exit([second.url], http.address)
+    config = sandbox.write("entry.yaml", f"relay: [{first.url}]\n")
+    entry = sandbox.entry("--config", config)
+    assert reply_to(entry.address, exit_node.npub) != SUCCEEDED
+    config.write_text(f"relay: [{second.url}]\n")
+    entry.process.wait_for_log("configuration reloaded")
+    assert http_get(entry.address, exit_node.npub, "/bytes/1000") == content(1000)
+
+
+# The list of relays (NIP-65)
+
+
+def lists_of(relay, pubkey):
+    with RelayConnection(relay.url) as raw:
+        return raw.subscribe("lists", {"kinds": [10002], "authors": [pubkey]})
+
+
+def test_the_exits_relays_are_published(sandbox, http):
+    one, two = sandbox.relay(), sandbox.relay()
+    exit_node = sandbox.exit([one.url, two.url], http.address, options=("--publish-relays",))
+    for relay in (one, two):
+        [event] = eventually(lambda: lists_of(relay, exit_node.pubkey))
+        assert [tag[1].rstrip("/") for tag in event["tags"]] == [one.url.rstrip("/"), two.url.rstrip("/")]
+    # Found by the npub alone: the entry knows the first relay only, where the exit is not any more.
+    exit_node.process.send(signal.SIGTERM)
+    exit_node.process.wait()
+    moved = sandbox.exit([two.url], http.address, options=("--publish-relays",))
+    eventually(lambda: len(lists_of(two, moved.pubkey)[0]["tags"]) == 1)
+    entry = sandbox.entry(relays=[two.url])
+    assert http_get(entry.address, moved.npub, "/bytes/1000") == content(1000)
+
+
+def test_a_list_that_somebody_else_wrote_stays(sandbox, http):
+    relay = sandbox.relay()
+    keys = sandbox.keys()
+    sandbox.write("own.key", keys.secret_key().to_hex())
+    theirs = signed(keys, 10002, tags=[["r", "wss://mine.example"]])
+    with RelayConnection(relay.url) as raw:
+        raw.accepts(theirs)
+    exit_node = sandbox.exit([relay.url], http.address, key_file="own.key", options=("--publish-relays",))
+    exit_node.process.wait_for_log("did not write")
+    assert [event["id"] for event in lists_of(relay, exit_node.pubkey)] == [theirs["id"]]
+
+
+# Connections of exits to entries (CONNECTR)
+
+
+def test_our_exit_connects_to_our_entry(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], http.address, options=("--reverse-connections", "--allow-local-relays", "--dialect", "nip74")
+    )
+    port = unused_port()
+    entry = sandbox.entry("--dialect", "nip74", env={"PUBLIC_ADDRESS": f"127.0.0.1:{port}"})
+    body = http_get(entry.address, exit_node.name, "/bytes/20000000")
+    assert sha256(body) == sha256(content(20_000_000))
+
+
+def test_an_exit_connects_to_no_entry_unless_it_may(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address, options=("--reverse-connections",))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(2)
+        with PlainClient(relay.url, exit_node.pubkey, exit_node.name) as client:
+            ask_to_connect(client, listener)
+            with pytest.raises(TimeoutError):
+                listener.accept()
+    exit_node.process.wait_for_log("cannot connect to the entry (CONNECTR)")
+
+
+def ask_to_connect(client, listener):
+    """Sends CONNECTR as the reference does, and returns its UUID."""
+    key = str(uuid.uuid4())
+    host, port = listener.getsockname()
+    message = {"key": key, "type": "CONNECTR", "destination": client.destination, "entryPublicAddress": f"{host}:{port}"}
+    client.relay.accepts(client.seal(client.exit, json.dumps(message, separators=(",", ":"))))
+    return key
+
+
+def test_an_exit_connects_as_the_reference_does(sandbox, serve):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], serve(echo).address, options=("--reverse-connections", "--allow-local-relays")
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        with PlainClient(relay.url, exit_node.pubkey, exit_node.name) as client:
+            key = ask_to_connect(client, listener)
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(20)
+                assert read_exactly(connection, 36) == key.encode()
+                connection.sendall(b"\x01hello")
+                assert read_exactly(connection, 5) == b"hello"
+                connection.shutdown(socket.SHUT_WR)
+                assert connection.recv(1) == b""
+
+
+class ReverseExit(PlainExit):
+    """Connects to the entry, as the reference's exit does."""
+
+    def handle(self, client, message):
+        if message["type"] != "CONNECTR":
+            return
+        host, port = message["entryPublicAddress"].rsplit(":", 1)
+        connection = socket.create_connection((host, int(port)), 20)
+        connection.sendall(message["key"].encode())
+        assert read_exactly(connection, 1) == b"\x01"
+        self.streams[message["key"]] = connection
+        threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        while data := connection.recv(65536):
+            connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+
+
+def test_our_entry_takes_connections_as_the_reference_makes_them(sandbox):
+    relay = sandbox.relay()
+    exit_node = sandbox.closing(ReverseExit(relay.url))
+    port = unused_port()
+    entry = sandbox.entry("--dialect", "nip74", "--public-address", f"127.0.0.1:{port}", relays=[relay.url])
+    name = sandbox.succeed("name", "encode", exit_node.pubkey, "--relay", relay.url)[0].split(": ", 1)[-1]
+    with open_stream(entry.address, name) as client:
+        assert says_that_it_echoes(client, content(1_000_000))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.socket.recv(1) == b""
+
+
+def test_a_connection_that_names_no_stream_is_closed(sandbox):
+    port = unused_port()
+    sandbox.entry("--public-address", f"127.0.0.1:{port}")
+    with socket.create_connection(("127.0.0.1", port), 20) as stranger:
+        stranger.sendall(str(uuid.uuid4()).encode())
+        assert stranger.recv(1) == b""
