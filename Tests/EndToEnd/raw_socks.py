@@ -85,9 +85,9 @@ def open_stream(address, host, port=80):
     return client
 
 
-def http_get(address, host, path):
+def http_get(address, host, path, port=80):
     """The body of an answer of HTTP/1.1, fetched without help of others."""
-    with open_stream(address, host) as client:
+    with open_stream(address, host, port) as client:
         client.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: backend\r\nConnection: close\r\n\r\n".encode())
         head, _, body = read_to_end(client.socket).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head

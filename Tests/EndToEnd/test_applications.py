@@ -1,17 +1,19 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""git and ssh through the tunnel."""
+"""git, ssh, psql and redis-cli through the tunnel."""
 
 import getpass
 import os
 import pwd
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from backends import FolderBackend, content, sha256
 from programs import needed
+from raw_socks import NOT_ALLOWED, REFUSED, http_get, reply_to
 from sandbox import unused_port
 
 # git
@@ -118,3 +120,84 @@ def test_ssh_carries_a_megabyte_there_and_back(sandbox, ssh):
     (sandbox.folder / "there").write_bytes(content(1_000_000))
     ssh(f"cat <{sandbox.folder}/there >{sandbox.folder}/back")
     assert sha256((sandbox.folder / "back").read_bytes()) == sha256(content(1_000_000))
+
+
+# A database and a cache, for those who may
+
+
+@pytest.fixture
+def postgres(sandbox):
+    """A PostgreSQL server that only a Unix socket reaches; gives the socket's path."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("PostgreSQL is not installed")
+    programs = found[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="nws-pg-"))
+    sandbox.closers.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+    become = []
+    if os.geteuid() == 0:
+        # It runs for nobody who may do everything.
+        shutil.chown(folder, "postgres")
+        become = [needed("runuser"), "-u", "postgres", "--"]
+    made = sandbox.spawn(
+        *become, programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "test", "--no-sync", cwd="/"
+    )
+    assert made.wait(60) == 0, made.describe()
+    server = sandbox.spawn(
+        *become, programs / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses=", cwd="/"
+    )
+    server.wait_for_log("ready to accept connections")
+    return folder / ".s.PGSQL.5432"
+
+
+def test_five_services_behind_one_name_and_two_identities(sandbox, http, postgres):
+    redis_port = unused_port()
+    redis = sandbox.spawn(needed("redis-server"), "--port", redis_port, "--bind", "127.0.0.1", "--save", "")
+    redis.wait_for(lambda line: "eady to accept connections" in line)
+    client, psql = needed("redis-cli"), needed("psql")
+    for name in ("friend", "other"):
+        sandbox.succeed("key", "generate", "--key-file", f"{name}.key")
+    friend = next(line for line in sandbox.succeed("key", "show", "--key-file", "friend.key") if "npub1" in line)
+    npub = next(word for word in friend.split() if word.startswith("npub1"))
+    sandbox.succeed("key", "authorize", "allowed", npub, "--comment", "friend")
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], None,
+        options=(
+            "--service", f"80={http.address}", f"8080={http.address}", f"5432=unix:{postgres}",
+            f"6379=127.0.0.1:{redis_port}", "22=127.0.0.1:9", "--allow", "allowed",
+        ),
+    )  # fmt: skip
+
+    def forwards(identity):
+        process = sandbox.nws(
+            "forward", "127.0.0.1:0", f"{exit_node.name}:5432", "127.0.0.1:0", f"{exit_node.name}:6379",
+            "--identity", identity,
+        )  # fmt: skip
+        lines = [process.wait_for(lambda line, port=port: line.endswith(port)) for port in (":5432", ":6379")]
+        return process, [line.split()[1].rsplit(":", 1)[1] for line in lines]
+
+    _, (database, cache) = forwards("friend.key")
+    query = (
+        psql, "-h", "127.0.0.1", "-p", database, "-U", "test", "-d", "postgres", "-Atc",
+        "create table t as select generate_series(1, 200000) n; select sum(n), count(*) from t",
+    )  # fmt: skip
+    process = sandbox.spawn(*query)
+    assert process.wait(60) == 0, process.describe()
+    assert process.stdout[-1] == "20000100000|200000"
+    process = sandbox.spawn(client, "-p", cache, "set", "greeting", "x" * 100_000)
+    assert process.wait() == 0 and process.stdout == ["OK"]
+    process = sandbox.spawn(client, "-p", cache, "strlen", "greeting")
+    assert process.wait() == 0 and process.stdout == ["100000"]
+    entry = sandbox.entry("--identity", "friend.key")
+    for port in (80, 8080):
+        assert http_get(entry.address, exit_node.name, "/bytes/1000", port) == content(1000)
+    # The service is not there, which is for those to know who may use it.
+    assert reply_to(entry.address, exit_node.name, 22) == REFUSED
+
+    refused, (database, _) = forwards("other.key")
+    process = sandbox.spawn(psql, "-h", "127.0.0.1", "-p", database, "-U", "test", "-d", "postgres", "-Atc", "select 1")
+    assert process.wait(60) != 0
+    assert "does not serve that, or not to you" in refused.stderr
+    stranger = sandbox.entry("--identity", "other.key")
+    assert {reply_to(stranger.address, exit_node.name, port) for port in (22, 80, 5432, 6379, 7777)} == {NOT_ALLOWED}

@@ -94,10 +94,10 @@ def test_services_change_without_a_restart(sandbox, echoing):
     entry = sandbox.entry()
     with open_stream(entry.address, exit_node.name, 22) as client:
         assert reply_to(entry.address, exit_node.name, 23) == REFUSED
-        file.write_text(f"service: {{23: {echoing.address}}}\nmax-sessions: 5\n")
+        file.write_text(f"service: {{23: {echoing.address}}}\nsession-timeout: 60\n")
         exit_node.process.wait_for_log("configuration reloaded")
         exit_node.process.wait_for_log("only after a restart")
-        assert "--max-sessions" in exit_node.process.stderr
+        assert "--session-timeout" in exit_node.process.stderr
         assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
         assert reply_to(entry.address, exit_node.name, 22) == REFUSED
         # What runs goes on.
