@@ -31,7 +31,8 @@ let package = Package(
     name: "nws",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "nws", targets: ["nws"])
+        .executable(name: "nws", targets: ["nws"]),
+        .library(name: "NostrTunnel", targets: ["NostrTunnel"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -107,6 +108,14 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // For programs that embed it.
+        .target(
+            name: "NostrTunnel",
+            dependencies: [
+                "Tunnel", "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"), logging,
+            ],
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "nws",
             dependencies: [
@@ -160,6 +169,11 @@ let package = Package(
         .testTarget(
             name: "NostrClientTests",
             dependencies: ["NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "NostrTunnelTests",
+            dependencies: ["NostrTunnel", "NostrRelay", "TestSupport", nio("NIOPosix"), logging],
             swiftSettings: settings
         ),
         .testTarget(

@@ -237,6 +237,38 @@ public final class EntryService: Sendable {
         try await ended.futureResult.get()
     }
 
+    /// Opens a stream for code of this program; returns as soon as the exit connected its target.
+    ///
+    /// - Throws: ``StreamFailure`` if it cannot be opened.
+    public func open(_ target: TargetAddress) async throws -> TunnelStream {
+        let core = self.core
+        let logger = self.logger
+        let result = self.loop.makePromise(of: TunnelStream.self)
+        self.loop.execute {
+            let holder = OpeningHolder()
+            let opening = StreamOpening(
+                ProxyRequest(target, credentials: nil),
+                core: core.value,
+                logger: logger,
+                onOpened: {
+                    if let stream = holder.opening?.makeStream() {
+                        result.succeed(stream)
+                    } else {
+                        result.fail(StreamFailure(hop: .stream, reason: "\(StreamEnd.connectionReset)"))
+                    }
+                    holder.opening = nil
+                },
+                onFailed: {
+                    holder.opening = nil
+                    result.fail(StreamFailure(hop: $0.hop, reason: $0.text))
+                }
+            )
+            holder.opening = opening
+            opening.start()
+        }
+        return try await result.futureResult.get()
+    }
+
     /// Opens a stream and closes it again. Returns how long that took, from asking to the exit's word that its target is
     /// connected.
     ///
@@ -247,7 +279,7 @@ public final class EntryService: Sendable {
         let result = self.loop.makePromise(of: TimeAmount.self)
         self.loop.execute {
             let startedAt = NIODeadline.now()
-            let holder = ProbeHolder()
+            let holder = OpeningHolder()
             let opening = StreamOpening(
                 ProxyRequest(target, credentials: nil),
                 core: core.value,
@@ -268,8 +300,8 @@ public final class EntryService: Sendable {
         return try await result.futureResult.get()
     }
 
-    /// Keeps a probe until it is answered.
-    private final class ProbeHolder {
+    /// Keeps an opening until it is answered.
+    private final class OpeningHolder {
         var opening: StreamOpening?
     }
 

@@ -53,6 +53,11 @@ public struct AuthorizedKeys: Hashable, Sendable {
 
     public init() {}
 
+    /// Admits these to everything.
+    public init(_ keys: [PublicKey]) {
+        for key in keys { self.allow(key) }
+    }
+
     /// Reads a file's text.
     public init(parsing text: String) throws(ParsingError) {
         for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {

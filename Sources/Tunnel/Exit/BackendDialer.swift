@@ -35,6 +35,8 @@ struct BackendDialer {
         case .tcp(let host, let port): addresses = self.resolver.resolve(host: host, port: port, on: loop)
         case .unix(let path):
             addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
+        // Nothing of it is dialled.
+        case .local: addresses = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
         }
         return addresses.flatMap { self.connect(to: $0, tls: tls, splice: splice) }
     }

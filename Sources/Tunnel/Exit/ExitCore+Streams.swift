@@ -157,7 +157,7 @@ extension ExitCore {
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let boundCarrier = NIOLoopBound(carrier, eventLoop: self.loop)
-        let splice = SpliceHandler(link: carrier, id: id) { reason, sent, received in
+        let onEnd = { (reason: StreamEnd?, sent: Int, received: Int) in
             bound.value.withStreams(isPlain) { $0.end(number) }
             bound.value.streamEnded()
             if case .clearnet = place { bound.value.usage.end(client.key, at: .now()) }
@@ -171,6 +171,10 @@ extension ExitCore {
                 ]
             )
         }
+        if case .service(.local(let service), _) = place {
+            return .accepted(self.serve(service, carrier, id, onEnd: onEnd))
+        }
+        let splice = SpliceHandler(link: carrier, id: id, onEnd: onEnd)
         splice.throttles = throttles
         self.withStreams(isPlain) { $0.note(number, splice) }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
@@ -196,6 +200,21 @@ extension ExitCore {
             }
         }
         return .accepted(splice)
+    }
+
+    /// Hands a stream to code of this program.
+    private func serve(
+        _ service: LocalService,
+        _ carrier: any StreamCarrier,
+        _ id: StreamID,
+        onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+    ) -> any StreamEndpoint {
+        let bridge = StreamBridge(carrier: carrier, id: id, loop: self.loop, onEnd: onEnd)
+        service.serve(TunnelStream(bridge, loop: self.loop))
+        let boundCarrier = NIOLoopBound(carrier, eventLoop: self.loop)
+        // The link must know the endpoint by then.
+        self.loop.execute { boundCarrier.value.connected(id) }
+        return bridge
     }
 
     private func dial(_ place: Place, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {

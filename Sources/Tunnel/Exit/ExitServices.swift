@@ -11,6 +11,8 @@ public enum Backend: Hashable, Sendable {
     case tcp(host: String, port: Int)
     /// Path of a Unix socket.
     case unix(path: String)
+    /// Code of this program.
+    case local(LocalService)
 }
 
 extension Backend: CustomStringConvertible {
@@ -18,6 +20,7 @@ extension Backend: CustomStringConvertible {
         switch self {
         case .tcp(let host, let port): TargetAddress.text(host: host, port: port)
         case .unix(let path): "unix:\(path)"
+        case .local: "local"
         }
     }
 }

@@ -27,10 +27,10 @@ final class StreamOpening: StreamEndpoint {
     private var stream: OpenedStream?
     private var isOver = false
     private var hasTriedAgain = false
-    /// What the link reported before the splice was there.
-    private var early: [(SpliceHandler) -> Void] = []
+    /// What the link reported before the stream's own endpoint was there.
+    private var early: [(any StreamEndpoint) -> Void] = []
     /// What took over. The link may still call here for what it said in one go.
-    private var splice: SpliceHandler?
+    private var successor: (any StreamEndpoint)?
 
     /// - Parameters:
     ///   - onOpened: Called once when the exit connected; ``join(_:leftover:inputIsClosed:)`` then.
@@ -73,7 +73,7 @@ final class StreamOpening: StreamEndpoint {
 
     /// The client is gone.
     func abandon() {
-        guard !self.isOver, self.splice == nil else { return }
+        guard !self.isOver, self.successor == nil else { return }
         self.isOver = true
         if let stream { stream.link.reset(stream.id, .connectionReset) } else { self.core.cancel(self) }
     }
@@ -88,11 +88,44 @@ final class StreamOpening: StreamEndpoint {
             context.close(promise: nil)
             return
         }
+        let splice = SpliceHandler(link: stream.link, id: stream.id, onEnd: self.makeEnd())
+        stream.link.replaceEndpoint(of: stream.id, with: splice)
+        do {
+            try context.pipeline.syncOperations.addHandler(splice)
+        } catch {
+            splice.fail(.connectionReset)
+            context.close(promise: nil)
+            return
+        }
+        splice.unread(leftover, inputIsClosed: inputIsClosed)
+        self.hand(over: splice)
+    }
+
+    /// Hands the stream to code of this program; nil if it is over already.
+    func makeStream() -> TunnelStream? {
+        guard let stream, !self.isOver else { return nil }
+        let loop = self.core.loop
+        let bridge = StreamBridge(carrier: stream.link, id: stream.id, loop: loop, onEnd: self.makeEnd())
+        let result = TunnelStream(bridge, loop: loop)
+        stream.link.replaceEndpoint(of: stream.id, with: bridge)
+        self.hand(over: bridge)
+        return result
+    }
+
+    private func hand(over endpoint: any StreamEndpoint) {
+        self.successor = endpoint
+        let early = self.early
+        self.early = []
+        for call in early { call(endpoint) }
+    }
+
+    /// What is said when the stream is over.
+    private func makeEnd() -> (StreamEnd?, _ sent: Int, _ received: Int) -> Void {
         let logger = self.logger
         let startedAt = self.startedAt
         let target = self.request.target
         let onEnded = self.onEnded
-        let splice = SpliceHandler(link: stream.link, id: stream.id) { reason, sent, received in
+        return { reason, sent, received in
             logger.info(
                 "stream ended",
                 metadata: [
@@ -103,19 +136,6 @@ final class StreamOpening: StreamEndpoint {
             )
             onEnded(reason)
         }
-        stream.link.replaceEndpoint(of: stream.id, with: splice)
-        do {
-            try context.pipeline.syncOperations.addHandler(splice)
-        } catch {
-            splice.fail(.connectionReset)
-            context.close(promise: nil)
-            return
-        }
-        splice.unread(leftover, inputIsClosed: inputIsClosed)
-        self.splice = splice
-        let early = self.early
-        self.early = []
-        for call in early { call(splice) }
     }
 
     private func fail(_ failure: ProxyFailure) {
@@ -158,8 +178,8 @@ final class StreamOpening: StreamEndpoint {
     }
 
     func ended(_ reason: StreamEnd?) {
-        if let splice {
-            splice.ended(reason)
+        if let successor {
+            successor.ended(reason)
             return
         }
         guard !self.isOver else { return }
@@ -178,8 +198,8 @@ final class StreamOpening: StreamEndpoint {
     func receive(_ data: ByteBuffer) { self.pass { $0.receive(data) } }
     func finished() { self.pass { $0.finished() } }
 
-    /// To the splice, now or as soon as there is one.
-    private func pass(_ call: @escaping (SpliceHandler) -> Void) {
-        if let splice { call(splice) } else { self.early.append(call) }
+    /// To whatever takes over, now or as soon as it is there.
+    private func pass(_ call: @escaping (any StreamEndpoint) -> Void) {
+        if let successor { call(successor) } else { self.early.append(call) }
     }
 }

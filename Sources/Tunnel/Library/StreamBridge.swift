@@ -1,0 +1,137 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+import TunnelProtocol
+
+/// Where a stream's events meet asynchronous code. Lives on its loop.
+final class StreamBridge: StreamEndpoint {
+    private let carrier: any StreamCarrier
+    private let id: StreamID
+    private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+    private let loop: any EventLoop
+
+    /// Where what comes goes. The stream's window bounds what waits there.
+    var source: TunnelStream.Producer.Source?
+    /// Bytes that were handed over while the reader had enough.
+    private var unconsumed = 0
+    private var credit = 0
+    /// Writers that wait for credit.
+    private var writers: Deque<EventLoopPromise<Void>> = []
+    private var isFinished = false
+    private var peerIsFinished = false
+    private var end: StreamEnd??
+    private var sent = 0
+    private var received = 0
+
+    init(
+        carrier: any StreamCarrier,
+        id: StreamID,
+        loop: any EventLoop,
+        onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+    ) {
+        self.carrier = carrier
+        self.id = id
+        self.loop = loop
+        self.onEnd = onEnd
+    }
+
+    private var isOver: Bool { self.end != nil }
+
+    private static func failure(_ reason: StreamEnd) -> StreamFailure {
+        StreamFailure(hop: reason.hop, reason: "\(reason)")
+    }
+
+    // MARK: Code to stream
+
+    func write(_ data: ByteBuffer) -> EventLoopFuture<Void> {
+        guard !self.isOver, !self.isFinished else {
+            let reason: StreamEnd = if case .some(.some(let reason)) = self.end { reason } else { .connectionReset }
+            return self.loop.makeFailedFuture(Self.failure(reason))
+        }
+        guard data.readableBytes > 0 else { return self.loop.makeSucceededVoidFuture() }
+        self.credit -= data.readableBytes
+        self.sent += data.readableBytes
+        self.carrier.send(self.id, data)
+        guard self.credit <= 0, !self.isOver else { return self.loop.makeSucceededVoidFuture() }
+        let promise = self.loop.makePromise(of: Void.self)
+        self.writers.append(promise)
+        return promise.futureResult
+    }
+
+    func finish() {
+        guard !self.isOver, !self.isFinished else { return }
+        self.isFinished = true
+        self.carrier.finish(self.id)
+    }
+
+    func reset() {
+        guard !self.isOver else { return }
+        self.carrier.reset(self.id, .connectionReset)
+        self.ended(.connectionReset)
+    }
+
+    func readerWantsMore() {
+        self.consume(self.unconsumed)
+        self.unconsumed = 0
+    }
+
+    /// Nobody reads any more: what comes is dropped, so that it holds up nothing.
+    func readerIsGone() {
+        guard !self.peerIsFinished else { return }
+        self.source = nil
+        self.readerWantsMore()
+    }
+
+    /// Nobody has the stream any more.
+    func ownerIsGone() {
+        if !self.isFinished { self.reset() }
+    }
+
+    private func consume(_ bytes: Int) {
+        if bytes > 0, !self.isOver { self.carrier.consumed(self.id, bytes) }
+    }
+
+    // MARK: Stream to code
+
+    func opened() {}
+
+    func credit(_ bytes: Int) {
+        self.credit += bytes
+        while self.credit > 0, let writer = self.writers.popFirst() { writer.succeed() }
+    }
+
+    func receive(_ data: ByteBuffer) {
+        self.received += data.readableBytes
+        self.unconsumed += data.readableBytes
+        switch self.source?.yield(data) {
+        case .produceMore?: self.readerWantsMore()
+        // The reader asks for more by itself.
+        case .stopProducing?: break
+        case .dropped?, nil: self.readerWantsMore()
+        }
+    }
+
+    func finished() {
+        self.peerIsFinished = true
+        self.source?.finish()
+    }
+
+    func ended(_ reason: StreamEnd?) {
+        guard !self.isOver else { return }
+        self.end = .some(reason)
+        if let reason {
+            self.peerIsFinished = true
+            self.source?.finish(Self.failure(reason))
+        } else {
+            self.source?.finish()
+        }
+        self.source = nil
+        for writer in self.writers { writer.fail(Self.failure(reason ?? .connectionReset)) }
+        self.writers = []
+        self.onEnd(reason, self.sent, self.received)
+    }
+}

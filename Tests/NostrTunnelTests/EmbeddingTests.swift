@@ -1,0 +1,185 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Logging
+import NIOPosix
+import NostrRelay
+import NostrTunnel
+import TestSupport
+import Testing
+
+@Suite("The library, as a program embeds it")
+struct EmbeddingTests {
+    private func relay() async throws -> RelayServer {
+        try await RelayServer.start(
+            RelayConfiguration(host: "127.0.0.1", port: 0),
+            on: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "relay") { _ in SwiftLogNoOpLogHandler() }
+        )
+    }
+
+    @Test("the tutorial works as it stands")
+    func tutorial() async throws {
+        let server = try await self.relay()
+        let relay = server.url
+        let identity = SecretKey.generate()
+        let serve: LocalService.Handler = { stream in try await stream.write("come in".utf8) }
+
+        // serve
+        let key = SecretKey.generate()
+        let host = try await TunnelHost.start(
+            key: key,
+            relays: [relay],
+            services: [
+                7: { stream in
+                    for try await bytes in stream {
+                        try await stream.write(bytes)
+                    }
+                }
+            ]
+        )
+        print(host.name.encoded)
+        // access
+        let friends = try await TunnelHost.start(key: .generate(), relays: [relay], services: [7: serve]) {
+            $0.access = AuthorizedKeys([identity.publicKey])
+        }
+        // connect
+        let client = try await TunnelClient.start { configuration in
+            configuration.identity = identity
+        }
+        let stream = try await client.connect(to: host.name.encoded, port: 7)
+        try await stream.write("hello".utf8)
+        try await stream.finish()
+        var answer = ByteBuffer()
+        for try await bytes in stream {
+            answer.writeImmutableBuffer(bytes)
+        }
+        // end
+        #expect(String(buffer: answer) == "hello")
+        let greeting = try await client.connect(to: friends.name.encoded, port: 7)
+        var words = ByteBuffer()
+        for try await bytes in greeting { words.writeImmutableBuffer(bytes) }
+        #expect(String(buffer: words) == "come in")
+        try await friends.stop()
+        // stop
+        try await client.stop(patience: .seconds(5))
+        try await host.stop()
+        // end
+        try await server.stop()
+    }
+
+    @Test("the tutorial's code is the code above")
+    func tutorialIsTested() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let article = folder.deletingLastPathComponent().appendingPathComponent(
+            "Sources/NostrTunnel/NostrTunnel.docc/Embedding.md"
+        )
+        let text = try String(contentsOf: article, encoding: .utf8)
+        let tested = Set(
+            try String(contentsOfFile: #filePath, encoding: .utf8).split(separator: "\n").map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
+        )
+        var isCode = false
+        var lines = 0
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            if line.hasPrefix("```") {
+                isCode = line == "```swift"
+            } else if isCode, !line.isEmpty {
+                lines += 1
+                let isTested = tested.contains(line.trimmingCharacters(in: .whitespaces))
+                #expect(isTested, "\(line)")
+            }
+        }
+        #expect(lines > 20)
+    }
+
+    @Test("megabytes each way, whole, with a reader that takes its time")
+    func bulk() async throws {
+        let server = try await self.relay()
+        let data = (0..<8_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
+        let host = try await TunnelHost.start(
+            key: .generate(),
+            relays: [server.url],
+            services: [
+                1: { stream in
+                    var received: [UInt8] = []
+                    for try await bytes in stream { received += bytes.readableBytesView }
+                    try await stream.write(received)
+                }
+            ]
+        )
+        let client = try await TunnelClient.start()
+        let stream = try await client.connect(to: host.name.encoded, port: 1)
+        for start in Swift.stride(from: 0, to: data.count, by: 100_000) {
+            try await stream.write(data[start..<min(start + 100_000, data.count)])
+        }
+        try await stream.finish()
+        var back: [UInt8] = []
+        for try await bytes in stream {
+            back += bytes.readableBytesView
+            if back.count < 1_000_000 { await Task.yield() }
+        }
+        #expect(back == data)
+        try await client.stop()
+        try await host.stop()
+        try await server.stop()
+    }
+
+    @Test("what breaks off throws, on either side")
+    func failures() async throws {
+        struct Mishap: Error {}
+        let server = try await self.relay()
+        let host = try await TunnelHost.start(
+            key: .generate(),
+            relays: [server.url],
+            services: [
+                1: { stream in
+                    try await stream.write("half of ".utf8)
+                    throw Mishap()
+                }
+            ]
+        )
+        let client = try await TunnelClient.start()
+        let stream = try await client.connect(to: host.name.encoded, port: 1)
+        await #expect(throws: StreamFailure.self) { for try await _ in stream {} }
+        await #expect(throws: StreamFailure.self) { try await stream.write("more".utf8) }
+        await #expect(throws: StreamFailure.self) { try await client.connect(to: host.name.encoded, port: 2) }
+        await #expect(throws: StreamFailure.self) { try await client.connect(to: "nonsense", port: 2) }
+        try await client.stop()
+        try await host.stop()
+        try await server.stop()
+    }
+
+    @Test("who lets go of a stream ends it for the other side")
+    func abandoned() async throws {
+        let server = try await self.relay()
+        let (ends, end) = AsyncStream<Bool>.makeStream()
+        let host = try await TunnelHost.start(
+            key: .generate(),
+            relays: [server.url],
+            services: [
+                1: { stream in
+                    do {
+                        for try await _ in stream {}
+                        end.yield(false)
+                    } catch {
+                        end.yield(true)
+                    }
+                }
+            ]
+        )
+        let client = try await TunnelClient.start()
+        let stream = try await client.connect(to: host.name.encoded, port: 1)
+        try await stream.write("x".utf8)
+        try await stream.reset()
+        var iterator = ends.makeAsyncIterator()
+        #expect(await iterator.next() == true)
+        try await client.stop()
+        try await host.stop()
+        try await server.stop()
+    }
+}
