@@ -112,7 +112,8 @@ let package = Package(
         .target(
             name: "NostrTunnel",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"), logging,
+                "Tunnel", "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"),
+                logging,
             ],
             swiftSettings: settings
         ),
