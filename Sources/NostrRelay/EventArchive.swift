@@ -27,6 +27,7 @@ public final class EventArchive: Sendable {
         var isBehind = false
         /// Whether the last attempt failed, so that a failure is said once.
         var hasFailed = false
+        var isClosed = false
     }
 
     /// Changes that may wait to be written.
@@ -98,7 +99,7 @@ public final class EventArchive: Sendable {
         let mustWrite = self.state.withLock { state in
             state.pending += changes
             state.isBehind = state.hasFailed || state.pending.count > Self.maximumPending
-            guard !state.isWriting else { return false }
+            guard !state.isClosed, !state.isWriting else { return false }
             state.isWriting = true
             return true
         }
@@ -107,11 +108,13 @@ public final class EventArchive: Sendable {
 
     /// Writes what waits, and what comes meanwhile.
     private func write() {
-        let batch = self.state.withLock { state in
+        let batch: [EventStore.Change]? = self.state.withLock { state in
+            guard !state.isClosed else { return nil }
             let batch = state.pending
             state.pending = []
             return batch
         }
+        guard let batch else { return }
         self.database.asyncWrite { database in
             for change in batch { try Self.write(change, database) }
         } completion: { _, result in
@@ -174,6 +177,7 @@ public final class EventArchive: Sendable {
             let rest = self.state.withLock { state in
                 let rest = state.pending
                 state.pending = []
+                state.isClosed = true
                 return rest
             }
             for change in rest { try Self.write(change, database) }

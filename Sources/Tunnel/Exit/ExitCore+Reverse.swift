@@ -36,6 +36,7 @@ extension ExitCore {
             .whenComplete { result in
                 switch result {
                 case .success(let channel):
+                    if !bound.value.reverseConnections.add(channel) { channel.close(promise: nil) }
                     channel.closeFuture.whenComplete { _ in
                         bound.value.plainStreams.end(number)
                         bound.value.streamEnded()

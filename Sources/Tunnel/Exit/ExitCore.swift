@@ -43,6 +43,8 @@ final class ExitCore {
     var sessionStreams: ExitStreams
     /// What strangers use of a public exit.
     var usage: PublicUsage
+    /// Connections to entries (CONNECTR).
+    let reverseConnections: ConnectionSet
     var isStopped = false
     /// While streams finish before the end; new ones are refused.
     var drain: Drain?
@@ -76,6 +78,7 @@ final class ExitCore {
         self.plainStreams = ExitStreams(limit: configuration.maximumPlainStreams)
         self.usage = PublicUsage(configuration.policy?.limits ?? ExitPolicy.Limits())
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
+        self.reverseConnections = ConnectionSet(limit: configuration.maximumPlainStreams)
         self.firstRelay = firstRelay
         if !configuration.services.tlsPorts.isEmpty {
             let certificate = try ExitCertificate(key: configuration.secretKey, name: configuration.name, now: Date())
@@ -183,6 +186,7 @@ final class ExitCore {
         self.sessions?.stop()
         for link in self.links.values { link.close(.shuttingDown) }
         self.links = [:]
+        self.reverseConnections.closeAll()
         if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) }
     }
 

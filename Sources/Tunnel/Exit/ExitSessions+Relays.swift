@@ -38,7 +38,9 @@ extension ExitSessions {
     private func addRelay(_ url: RelayURL) {
         let key = RelayPool.Key(url: url, lane: Self.lane)
         guard !self.relays.contains(key) else { return }
-        guard self.relays.count < Self.maximumRelays else {
+        // A number that was another relay's only when there is no fresh one: sessions under way take it for that one.
+        let free = self.relays.count < Self.maximumRelays ? self.relays.count : self.relays.firstIndex(of: nil)
+        guard let free else {
             self.logger.warning("too many relays; sessions do not use this one", metadata: ["relay.url": "\(url)"])
             return
         }
@@ -48,8 +50,8 @@ extension ExitSessions {
             policy: .configured,
             authenticationKey: self.configuration.relayAuthenticationKey ?? .generate()
         )
-        let path = PathID(rawValue: self.relays.count)
-        self.relays.append(key)
+        let path = PathID(rawValue: free)
+        if free == self.relays.count { self.relays.append(key) } else { self.relays[free] = key }
         for spare in self.spares {
             self.pool?.connection(key)?.addRecipient(spare.publicKey, catchesUp: false) {}
         }

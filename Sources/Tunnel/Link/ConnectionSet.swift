@@ -5,7 +5,7 @@
 
 import NIOCore
 
-/// The open connections of an entry's listeners, on its loop.
+/// Open connections that a node did not get from a relay, on its loop.
 final class ConnectionSet {
     private let limit: Int
     private var channels: [ObjectIdentifier: any Channel] = [:]
