@@ -55,10 +55,16 @@ let package = Package(
             pkgConfig: "libsecp256k1",
             providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
         ),
+        // Loops over every byte with the processor's wide registers: base64, the ends of JSON strings.
+        .target(name: "CByteKernels"),
         // Keys, signatures, NIP-44. The audit unit.
-        .target(name: "NostrCrypto", dependencies: ["CSecp256k1", crypto, cryptoExtras], swiftSettings: settings),
+        .target(
+            name: "NostrCrypto",
+            dependencies: ["CSecp256k1", "CByteKernels", crypto, cryptoExtras],
+            swiftSettings: settings
+        ),
         // Events, filters, messages, NIP-19, URLs. Pure.
-        .target(name: "Nostr", dependencies: ["NostrCrypto", nio("NIOCore")], swiftSettings: settings),
+        .target(name: "Nostr", dependencies: ["NostrCrypto", "CByteKernels", nio("NIOCore")], swiftSettings: settings),
         // NIP-74 messages and names, the dialect seam, SOCKS5. Pure.
         .target(
             name: "TunnelProtocol",

@@ -42,4 +42,16 @@ struct Base64Tests {
     func invalid(text: String) {
         #expect(Base64.decode(Array(text.utf8)) == nil)
     }
+    @Test("one character that is none is found, whichever it is and wherever it stands")
+    func oneInvalid() {
+        let good = Base64.encode([UInt8](repeating: 0xa5, count: 150))
+        let alphabet = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        for byte in UInt8.min...UInt8.max {
+            for position in good.indices.dropLast(2) {
+                var characters = good
+                characters[position] = byte
+                #expect((Base64.decode(characters) != nil) == alphabet.contains(byte), "\(byte) at \(position)")
+            }
+        }
+    }
 }

@@ -80,4 +80,20 @@ struct EventTests {
         #expect(EventKind.deletion.retention == .regular)
         #expect(EventKind.metadata.retention == .replaceable)
     }
+
+    @Test("a long content is scanned to its end, whatever byte stands wherever")
+    func longContent() throws {
+        let key = SecretKey.generate()
+        for special in ["\"", "\\", "\u{1f}", "\u{7f}", "é", "x", " "] {
+            for position in [0, 1, 31, 32, 33, 127, 128, 129, 159, 160, 190, 199] {
+                var text = String(repeating: "a", count: 200)
+                text.insert(contentsOf: special, at: text.index(text.startIndex, offsetBy: position))
+                let content = ByteBuffer(string: text)
+                let event = try Event.signed(by: key, createdAt: 1, kind: .tunnelMessage, tags: [], content: content)
+                let parsed = try Event(json: event.json)
+                try parsed.verify()
+                #expect(parsed.content == content, "\(special) at \(position)")
+            }
+        }
+    }
 }

@@ -65,13 +65,15 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
         }
         let key = WebSocketMaskingKey.random(using: &self.generator)
         head.writeBytes(key)
-        var payload = context.channel.allocator.buffer(capacity: length)
+        let start = head.writerIndex
         for part in parts {
-            payload.writeImmutableBuffer(part)
+            head.writeImmutableBuffer(part)
         }
-        payload.applyWebSocketMask(key)
-        context.write(Self.wrapOutboundOut(head), promise: nil)
-        context.write(Self.wrapOutboundOut(payload), promise: promise)
+        // One buffer, one system call.
+        head.moveReaderIndex(to: start)
+        head.applyWebSocketMask(key)
+        head.moveReaderIndex(to: 0)
+        context.write(Self.wrapOutboundOut(head), promise: promise)
     }
 
     /// Flushes what was written.

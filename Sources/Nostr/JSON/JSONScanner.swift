@@ -3,11 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
+import CByteKernels
 public import NIOCore
 
 /// A strict forward scanner of one JSON text (RFC 8259).
 ///
-/// Written for Nostr messages, whose cost is one long string: the scan for its end looks at eight bytes at a time, and
+/// Written for Nostr messages, whose cost is one long string: the scan for its end looks at many bytes at a time, and
 /// nothing is copied until asked for. It accepts exactly the grammar: no trailing commas, no raw control characters, no
 /// lone surrogates, no invalid UTF-8.
 public struct JSONScanner: Sendable {
@@ -249,6 +250,12 @@ public struct JSONScanner: Sendable {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let highs: UInt64 = 0x8080_8080_8080_8080
         var index = start
+        if bytes.count - start >= Self.longString {
+            unsafe bytes.withUnsafeBufferPointer { all in
+                guard let base = all.baseAddress else { return }
+                index += unsafe nws_json_plain_prefix(base + start, all.count - start)
+            }
+        }
         let raw = unsafe bytes.bytes
         while index + 8 <= bytes.count {
             let word = unsafe raw.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
@@ -267,6 +274,9 @@ public struct JSONScanner: Sendable {
         }
         return index
     }
+
+    /// Bytes from which on wide registers are worth their call.
+    private static let longString = 128
 
     /// Checks the escape at `index` and returns the index behind it, behind both halves of a surrogate pair.
     private static func endOfEscape(_ bytes: Span<UInt8>, at index: Int) throws(JSONError) -> Int {

@@ -327,7 +327,7 @@ final class EntryCore {
             return
         }
         let isSession = if case .session = association.carrier { true } else { false }
-        guard isSession ? self.gate.verify(event) : self.gate.admit(event),
+        guard isSession || self.gate.admit(event),
             let message = link.open(event, recipient: recipient)
         else { return }
         guard isSession else {

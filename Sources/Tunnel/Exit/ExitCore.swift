@@ -294,7 +294,6 @@ final class ExitCore {
 
     private func receiveForSession(_ key: RelayPool.Key, _ event: Event, _ recipient: PublicKey) {
         guard let sessions, let session = sessions.session(recipient: recipient, author: event.pubkey),
-            self.gate.verify(event),
             let offer = sessions.receive(event, session, recipient: recipient, relay: key)
         else { return }
         // A link that was kept for the offer alone went with it.

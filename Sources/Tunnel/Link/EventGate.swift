@@ -8,9 +8,12 @@ import Nostr
 import NostrClient
 import NostrCrypto
 
-/// What every event from a relay passes before its content is touched: recipient, author, duplicate, id, signature.
+/// What an event from a relay passes before its content is touched: recipient, author, duplicate, id, signature.
 ///
-/// The cheap checks come first, and an id is remembered only after its signature verified.
+/// The cheap checks come first, and an id is remembered only after its signature verified. Of a session's packets only
+/// recipient and author are looked at here. They are sealed between two keys that nobody else has, so opening one proves
+/// who wrote it, and what a relay could change around it (date, tags, id) is not used; they have numbers, so a repeated
+/// one is found by its own. Their signatures are for the relays.
 struct EventGate {
     private var deduplicator = EventDeduplicator()
     private let metrics: TunnelMetrics
@@ -39,9 +42,8 @@ struct EventGate {
     /// Whether the event was here before, as several relays deliver it.
     func isKnown(_ event: Event) -> Bool { self.deduplicator.contains(event.id) }
 
-    /// Whether the event is what it claims to be, new or not: a session's packets have numbers, and a copy that another
-    /// relay delivers first must not shut out the packet itself.
-    func verify(_ event: Event) -> Bool {
+    /// Whether the event is what it claims to be.
+    private func verify(_ event: Event) -> Bool {
         do {
             try event.verify()
             return true

@@ -91,13 +91,17 @@ struct SessionPath: Sendable {
 
     // MARK: Sending
 
-    /// Whether a packet of `size` bytes should ask for its acknowledgement at once: it fills the window, or half of it
-    /// went out since the last that asked.
+    /// Whether a packet of `size` bytes should ask for its acknowledgement at once: half of the window went out since the
+    /// last that asked.
+    ///
+    /// An acknowledgement is an event of its own, and costs about as much as a packet of 16 KiB. Two for each window keep
+    /// the line busy; the one that fills it asks only where no other under way does.
     mutating func shouldAsk(size: Int) -> Bool {
         let fills = self.bytesInFlight + size >= self.congestion.window
         if fills { self.congestion.becameLimited() }
         self.bytesSinceAsking += size
-        guard fills || self.bytesSinceAsking >= self.congestion.window / 2 else { return false }
+        let isAlone = fills && self.bytesSinceAsking >= self.bytesInFlight + size
+        guard isAlone || self.bytesSinceAsking >= self.congestion.window / 2 else { return false }
         self.bytesSinceAsking = 0
         return true
     }
