@@ -33,6 +33,7 @@ struct SessionSimulationTests {
             weather.jitter = [.zero, .milliseconds(2), .milliseconds(60)].randomElement(using: &generator) ?? .zero
             weather.batches = Int.random(in: 0..<4, using: &generator) == 0
             weather.eventsPerSecond = Int.random(in: 0..<5, using: &generator) == 0 ? 60 : nil
+            weather.largestPacket = [nil, (40_960, true), (40_960, false)].randomElement(using: &generator) ?? nil
             return weather
         }
     }

@@ -194,6 +194,44 @@ struct SessionTests {
         #expect((counts[0] + counts[1]) / seconds > 0.7 * 80_000_000)
     }
 
+    @Test("a relay that takes larger packets gets them, and no other gets more than a few")
+    func packetSizes() {
+        for (limit, most) in [(nil, Int.max), ((40_960, true), 1), ((40_960, false), 3)] as [((Int, Bool)?, Int)] {
+            var weather = Weather(delay: .milliseconds(1), bytesPerSecond: 80_000_000)
+            weather.largestPacket = limit
+            let session = SimulatedSession(seed: 22, weather: [weather])
+            let data = patterned(20_000_000, seed: 23)
+            session.dial = { _, _ in .success(data) }
+            let id = session.open(1)
+            #expect(session.run(for: .seconds(10)) { session.streams[0][id]?.data.count == data.count })
+            #expect(session.streams[0][id]?.data == data)
+            let large = session.published.filter { $0.size > 40_960 }.count
+            #expect(large <= most)
+            #expect(most < .max ? large > 0 : large > session.published.filter { $0.size > 30_000 }.count / 2)
+            #expect(session.published.allSatisfy { $0.size <= 65_535 })
+            // A refusal of the size is none of the relay: it goes on at once.
+            let seconds = Double(session.now.uptimeNanoseconds) / 1e9 - 1
+            #expect(seconds < 0.6, "\(seconds) s with \(String(describing: limit))")
+        }
+    }
+
+    @Test("a relay that stops taking large packets is found out")
+    func smallerPackets() {
+        let fast = Weather(delay: .milliseconds(1), bytesPerSecond: 80_000_000)
+        let session = SimulatedSession(seed: 24, weather: [fast])
+        let data = patterned(40_000_000, seed: 25)
+        session.dial = { _, _ in .success(data) }
+        let id = session.open(1)
+        session.run(for: .seconds(10)) { (session.streams[0][id]?.data.count ?? 0) > 10_000_000 }
+        #expect(session.published.contains { $0.size > 40_960 })
+        var small = fast
+        small.largestPacket = (40_960, false)
+        session.setWeather(small, path: 0)
+        #expect((session.streams[0][id]?.data.count ?? 0) < 20_000_000)
+        #expect(session.run(for: .seconds(3)) { session.streams[0][id]?.data.count == data.count })
+        #expect(session.streams[0][id]?.data == data)
+    }
+
     @Test("small writes wait for company only while something is under way")
     func coalescing() {
         let session = SimulatedSession(seed: 15, weather: [Weather(delay: .milliseconds(10))])

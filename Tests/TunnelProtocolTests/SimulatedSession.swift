@@ -27,6 +27,8 @@ final class SimulatedSession {
         var eventsPerSecond: Int?
         /// Bytes a second through the relay, each direction.
         var bytesPerSecond: Int?
+        /// Most bytes of a packet that is taken, and whether a larger one is refused or dropped without a word.
+        var largestPacket: (size: Int, refuses: Bool)?
         /// Chance that an event comes again long after.
         var replay = 0.0
     }
@@ -138,7 +140,12 @@ final class SimulatedSession {
     func connect(_ end: Int, _ path: PathID) {
         self.ends[end].addPath(
             path,
-            PathDescription(relay: "ws://\(path.rawValue)", maximumPlaintext: 40_960, createdAtUpperLimit: nil),
+            PathDescription(
+                relay: "ws://\(path.rawValue)",
+                maximumPlaintext: 40_960,
+                largestPlaintext: 65_535,
+                createdAtUpperLimit: nil
+            ),
             at: self.moment
         )
     }
@@ -191,10 +198,14 @@ final class SimulatedSession {
                 relay.taken[end][second, default: 0] += 1
             }
         }
+        let isTooLarge = weather.largestPacket.map { plaintext.count > $0.size } ?? false
+        if isTooLarge, weather.largestPacket?.refuses == true { outcome = .rejected(.refused) }
         self.relays[path.rawValue] = relay
         let answerAt = self.now + .nanoseconds(weather.delay.nanoseconds / 2)
         self.schedule(answerAt, (0, self.nextCount()), .outcome(to: end, token, outcome))
-        guard case .accepted = outcome, !relay.isFrozen, !self.chance(weather.loss) else { return }
+        guard case .accepted = outcome, !relay.isFrozen, !isTooLarge, !self.chance(weather.loss) else {
+            return
+        }
         let copies = self.chance(weather.duplication) ? 2 : 1
         for _ in 0..<copies { self.deliver(plaintext, createdAt, path, weather, by: end) }
         if self.chance(weather.replay) {

@@ -14,24 +14,27 @@ extension PathDescription {
     /// What a dialect needs to know of a relay.
     init(url: RelayURL, information: RelayInformation) {
         let limitation = information.limitation
-        var room = [limitation.maximumMessageLength, limitation.maximumEventLength].compactMap { $0 }.min() ?? .max
-        room = room == .max ? .max : room - Self.eventOverhead
+        let stated = [limitation.maximumMessageLength, limitation.maximumEventLength].compactMap { $0 }.min()
+        var room = stated.map { $0 - Self.eventOverhead } ?? .max
         room = min(room, limitation.maximumContentLength ?? .max)
         self.init(
             relay: url.text,
-            maximumPlaintext: Self.largestPlaintext(payload: room),
+            maximumPlaintext: Self.largestPlaintext(payload: room, most: SessionConfiguration.basePacket),
+            // Who says nothing may close the connection for what is too long, so it is not tried there.
+            largestPlaintext: stated == nil
+                ? nil : Self.largestPlaintext(payload: room, most: SessionConfiguration.largestPacket),
             createdAtUpperLimit: limitation.createdAtUpperLimit
         )
     }
 
-    /// The largest padded length whose payload fits, none above what a default strfry takes.
-    private static func largestPlaintext(payload room: Int) -> Int {
+    /// The largest padded length whose payload fits, or `most`.
+    private static func largestPlaintext(payload room: Int, most: Int) -> Int {
         var best = 32
         var length = 32
-        while length <= NIP74Configuration.maximumPlaintext {
+        while length < most {
+            length = min(most, NIP44.paddedLength(length + 1))
             if NIP44.payloadLength(plaintextLength: length) > room { break }
             best = length
-            length = NIP44.paddedLength(length + 1)
         }
         return best
     }

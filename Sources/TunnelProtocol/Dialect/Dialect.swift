@@ -32,14 +32,17 @@ public struct PathID: Hashable, Sendable {
 public struct PathDescription: Hashable, Sendable {
     /// The relay's URL, as messages name it.
     public var relay: String
-    /// Most bytes of plaintext whose event the relay takes.
+    /// Most bytes of plaintext whose event the relay takes, as far as is known.
     public var maximumPlaintext: Int
+    /// Most bytes that it may take, if its word on messages holds for events too.
+    public var largestPlaintext: Int
     /// Seconds into the future that the relay lets `created_at` lie; nil if it doesn't say.
     public var createdAtUpperLimit: Int?
 
-    public init(relay: String, maximumPlaintext: Int, createdAtUpperLimit: Int?) {
+    public init(relay: String, maximumPlaintext: Int, largestPlaintext: Int? = nil, createdAtUpperLimit: Int?) {
         self.relay = relay
         self.maximumPlaintext = maximumPlaintext
+        self.largestPlaintext = largestPlaintext ?? maximumPlaintext
         self.createdAtUpperLimit = createdAtUpperLimit
     }
 }

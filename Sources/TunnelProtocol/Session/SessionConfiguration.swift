@@ -12,9 +12,12 @@ public struct SessionConfiguration: Hashable, Sendable {
 
     // MARK: Sizes
 
-    /// Most plaintext bytes of a packet: they pad to themselves, and their event is the largest that a default strfry
-    /// takes. Less where a relay says less.
-    public static let maximumPacket = 40_960
+    /// Most plaintext bytes of a packet before a relay has shown that it takes more: they pad to themselves, and their
+    /// event is the largest that a default strfry takes. Less where a relay says less.
+    public static let basePacket = 40_960
+    /// Most plaintext bytes of a packet that is sent or taken: the most whose length takes NIP-44 two bytes. An event has
+    /// a price however small it is, but a larger packet keeps more small ones waiting.
+    public static let largestPacket = 65_535
     /// Fewest plaintext bytes of a packet that a path must carry to be used.
     public static let minimumPacket = 1_024
     /// Paths of one session.

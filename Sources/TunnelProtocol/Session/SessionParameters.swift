@@ -13,6 +13,10 @@ public struct SessionParameters: Hashable, Sendable {
     public var maximumStreamData: UInt64
     /// Streams that the teller lets be open at once.
     public var maximumStreams: UInt64
+    /// Most bytes of a packet that the teller takes.
+    public var maximumPacket: UInt64 = Self.assumedPacket
+    /// What is taken by who does not say.
+    private static let assumedPacket = UInt64(SessionConfiguration.basePacket)
     /// Bytes of the offer's early data that the exit took; they are the beginning of stream 1.
     public var earlyBytes: UInt64 = 0
     /// Whether the exit asks who the client is. A client tells nobody who does not ask.
@@ -40,13 +44,15 @@ public struct SessionParameters: Hashable, Sendable {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
+        self.maximumPacket = UInt64(SessionConfiguration.largestPacket)
         self.takenPaths = configuration.takesDirectPaths ? [.ofOthers, .ofPeer] : .ofOthers
     }
 
     /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
     func encode(into buffer: inout ByteBuffer) {
         for (identifier, value) in [
-            (UInt64(0x04), self.maximumData), (0x05, self.maximumStreamData), (0x08, self.maximumStreams),
+            (UInt64(0x03), self.maximumPacket), (0x04, self.maximumData), (0x05, self.maximumStreamData),
+            (0x08, self.maximumStreams),
         ] {
             buffer.writeVariableLengthInteger(identifier)
             buffer.writeVariableLengthInteger(value)
@@ -72,7 +78,8 @@ public struct SessionParameters: Hashable, Sendable {
         return Array(buffer.readableBytesView)
     }
 
-    /// Reads parameters; nil if they are cut short. What is not named is zero: nothing is allowed.
+    /// Reads parameters; nil if they are cut short. What is not named is zero, nothing is allowed; but for the
+    /// size of packets.
     public init?(encoded: [UInt8]) {
         var buffer = ByteBuffer(bytes: encoded)
         self.maximumData = 0
@@ -82,6 +89,7 @@ public struct SessionParameters: Hashable, Sendable {
             guard let identifier = buffer.readVariableLengthInteger(), let value = buffer.readVariableLengthInteger()
             else { return nil }
             switch identifier {
+            case 0x03: self.maximumPacket = value
             case 0x04: self.maximumData = value
             case 0x05: self.maximumStreamData = value
             case 0x08: self.maximumStreams = value

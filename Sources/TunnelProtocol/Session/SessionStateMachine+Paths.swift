@@ -19,11 +19,16 @@ extension SessionStateMachine {
         let index: Int
         if let known = self.index(of: path) {
             index = known
-            self.paths[index].update(description)
+            self.paths[index].update(description, peerTakes: self.peer.maximumPacket)
         } else {
             index = self.paths.firstIndex { $0.id.rawValue > path.rawValue } ?? self.paths.count
             self.paths.insert(
-                SessionPath(id: path, description: description, configuration: self.configuration),
+                SessionPath(
+                    id: path,
+                    description: description,
+                    configuration: self.configuration,
+                    peerTakes: self.peer.maximumPacket
+                ),
                 at: index
             )
         }
@@ -92,8 +97,9 @@ extension SessionStateMachine {
             // Perhaps it restarted, and then it is there under its own key.
             if self.nextQuestion == nil || self.hasRequests { self.askSooner(at: now) }
         case .rejected(.refused):
+            let isForItsSize = self.paths[index].wasRefused(number)
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
-            self.doubt(index, at: now)
+            if !isForItsSize { self.doubt(index, at: now) }
         case .rejected(.unreachable), .lost:
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
         }

@@ -15,7 +15,7 @@ extension SessionStateMachine {
         at now: Moment
     ) {
         guard !self.isClosed else { return }
-        guard plaintext.count <= SessionConfiguration.maximumPacket else {
+        guard plaintext.count <= SessionConfiguration.largestPacket else {
             self.actions.append(.report(.malformedMessage))
             return
         }

@@ -106,7 +106,10 @@ extension SessionStateMachine {
         isUrgent: Bool = false,
         at now: Moment
     ) -> Bool {
-        let size = isUrgent ? min(Self.urgentPacket, self.paths[index].packetSize) : self.paths[index].packetSize
+        let size =
+            isUrgent
+            ? min(Self.urgentPacket, self.paths[index].packetSize)
+            : self.paths[index].sizer.sizeOfNext(waiting: carriesData ? self.queuedBytes : 0)
         var packet = ByteBuffer()
         packet.reserveCapacity(min(size, self.queuedBytes + 2_048))
         SessionPacketHeader(path: self.paths[index].id, number: self.paths[index].nextNumber)

@@ -28,6 +28,7 @@ struct SessionPath: Sendable {
     var congestion: CongestionController
     var pacer = EventPacer()
     var received = ReceivedPackets()
+    private(set) var sizer: PacketSizer
 
     private(set) var nextNumber: UInt64 = 0
     /// Packets that counted as lost, some of which arrived after all.
@@ -57,26 +58,48 @@ struct SessionPath: Sendable {
     /// Most ack-eliciting packets under way, however small.
     private static let maximumInFlight = 2_048
 
-    init(id: PathID, description: PathDescription, configuration: SessionConfiguration) {
+    /// - Parameter peerTakes: Most bytes of a packet that the peer takes.
+    init(id: PathID, description: PathDescription, configuration: SessionConfiguration, peerTakes: UInt64) {
         self.id = id
         self.description = description
         self.rtt = RTTEstimator(initial: configuration.initialRTT, granularity: configuration.granularity)
+        self.sizer = Self.sizer(description, peerTakes)
         self.congestion = CongestionController(
-            packet: Self.packetSize(description),
+            packet: self.sizer.size,
             maximum: configuration.maximumCongestionWindow
         )
     }
 
-    private static func packetSize(_ description: PathDescription) -> Int {
-        min(description.maximumPlaintext, SessionConfiguration.maximumPacket)
+    private static func sizer(_ description: PathDescription, _ peerTakes: UInt64) -> PacketSizer {
+        let largest = min(SessionConfiguration.largestPacket, Int(clamping: peerTakes))
+        return PacketSizer(
+            base: min(description.maximumPlaintext, SessionConfiguration.basePacket, largest),
+            largest: min(description.largestPlaintext, largest)
+        )
     }
 
     /// Most bytes of a packet.
-    var packetSize: Int { Self.packetSize(self.description) }
+    var packetSize: Int { self.sizer.size }
 
-    mutating func update(_ description: PathDescription) {
+    /// The path is connected again, and perhaps to another relay behind the same name.
+    mutating func update(_ description: PathDescription, peerTakes: UInt64) {
         self.description = description
+        self.sizer = Self.sizer(description, peerTakes)
         self.congestion.setPacket(self.packetSize)
+    }
+
+    /// The relay refused a packet. True if for its size, as far as one can tell.
+    mutating func wasRefused(_ number: UInt64) -> Bool {
+        guard let index = self.index(of: number), self.sizer.refused(size: self.sent[index].size) else { return false }
+        self.congestion.setPacket(self.packetSize)
+        return true
+    }
+
+    private func index(of number: UInt64) -> Int? {
+        guard let first = self.sent.first?.number, number >= first, number - first < UInt64(self.sent.count) else {
+            return nil
+        }
+        return Int(number - first)
     }
 
     /// Whether the window has room for another packet.
@@ -117,6 +140,7 @@ struct SessionPath: Sendable {
                 frames: frames
             )
         )
+        self.sizer.sent(self.nextNumber, size: size)
         self.nextNumber += 1
         self.pacer.sent(at: now)
         if isAckEliciting {
@@ -174,6 +198,7 @@ struct SessionPath: Sendable {
                 if packet.isAckEliciting, newestEliciting.map({ $0.number < number }) ?? true {
                     newestEliciting = (number, packet.sentAt)
                 }
+                self.sizer.acknowledged(number, size: packet.size)
                 result.frames += packet.frames
                 result.bytes += packet.size
                 self.sent[index].state = .acknowledged
@@ -185,6 +210,7 @@ struct SessionPath: Sendable {
             return result
         }
         self.largestAcknowledged = max(self.largestAcknowledged ?? 0, largest)
+        self.congestion.setPacket(self.packetSize)
         self.congestion.delivered(result.bytes)
         if let newestEliciting, newestEliciting.number == largest {
             let sample = now - newestEliciting.sentAt
@@ -229,9 +255,12 @@ struct SessionPath: Sendable {
             let packet = self.sent[index]
             guard packet.number < largest, packet.sentAt <= deadline else { break }
             guard packet.state == .inFlight, packet.isAckEliciting else { continue }
+            let isProbe = self.sizer.isProbe(packet.number)
+            frames += self.markLost(index, at: now)
+            // It may have been its size.
+            if isProbe { continue }
             newest = packet.sentAt
             bytes += packet.size
-            frames += self.markLost(index, at: now)
             self.sent[index].wasLostByTime = true
             self.rtt.lossWasReal()
         }
@@ -271,11 +300,7 @@ struct SessionPath: Sendable {
 
     /// The relay did not take a packet. Returns its frames.
     mutating func lose(_ number: UInt64, at now: NIODeadline) -> [SessionFrame] {
-        guard let first = self.sent.first?.number, number >= first, number - first < UInt64(self.sent.count) else {
-            return []
-        }
-        let index = Int(number - first)
-        guard self.sent[index].state == .inFlight else { return [] }
+        guard let index = self.index(of: number), self.sent[index].state == .inFlight else { return [] }
         guard self.sent[index].isAckEliciting else {
             self.sent[index].state = .lost(at: now)
             return []
@@ -285,6 +310,8 @@ struct SessionPath: Sendable {
 
     private mutating func markLost(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
         self.lostPackets += 1
+        self.sizer.lost(self.sent[index].number, size: self.sent[index].size)
+        self.congestion.setPacket(self.packetSize)
         self.sent[index].state = .lost(at: now)
         self.bytesInFlight -= self.sent[index].size
         self.elicitingInFlight -= 1
