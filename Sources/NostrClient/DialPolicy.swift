@@ -31,9 +31,16 @@ public enum DialPolicy: Hashable, Sendable {
         }
     }
 
+    var isNamedByOthers: Bool { self == .namedByOthers || self == .namedByOthersAllowingLocal }
+
     /// Whether to have a proxy dial `host`. A name is looked up there, so only what it says itself can be judged.
     func allows(host: String) -> Bool {
         if let address = try? SocketAddress(ipAddress: host, port: 0) { return self.allows(address) }
+        guard self.isNamedByOthers else { return true }
+        // Forms of addresses that only some resolvers know (127.1, 2130706433, 0x7f000001), and names in disguise.
+        guard let last = host.split(separator: ".", omittingEmptySubsequences: false).last, let first = last.utf8.first,
+            !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
+        else { return false }
         let isLocal = host == "localhost" || host.hasSuffix(".localhost")
         return !isLocal || self != .namedByOthers
     }

@@ -4,7 +4,7 @@
 //
 
 import CoreMetrics
-public import HTTPTransport
+import HTTPTransport
 public import Logging
 public import NIOCore
 import NIOPosix
@@ -80,7 +80,6 @@ public final class RelayConnection {
     let loop: any EventLoop
     let logger: Logger
     let metrics = RelayClientMetrics()
-    private let resolver: HostResolver
     private let tls: NIOSSLContext?
     /// Answers AUTH challenges; a key that is nobody's identity unless the relay admits only that.
     let authenticationKey: SecretKey
@@ -126,7 +125,6 @@ public final class RelayConnection {
         policy: DialPolicy,
         configuration: RelayClientConfiguration,
         authenticationKey: SecretKey,
-        resolver: HostResolver,
         loop: any EventLoop,
         logger: Logger,
         isolation: String = "",
@@ -137,7 +135,6 @@ public final class RelayConnection {
         self.policy = policy
         self.configuration = configuration
         self.authenticationKey = authenticationKey
-        self.resolver = resolver
         self.loop = loop
         var logger = logger
         logger[metadataKey: "relay.url"] = "\(url)"
@@ -200,10 +197,11 @@ public final class RelayConnection {
         if let proxy {
             addresses =
                 self.policy.allows(host: self.url.host)
-                ? self.resolver.resolve(host: proxy.host, port: proxy.port, on: self.loop)
+                ? HostResolver.own.resolve(host: proxy.host, port: proxy.port, on: self.loop)
                 : self.loop.makeFailedFuture(RelayConnectionError.addressNotAllowed)
         } else {
-            addresses = self.resolver.resolve(host: self.url.host, port: port, on: self.loop).flatMapThrowing {
+            let resolver = self.policy.isNamedByOthers ? HostResolver.others : .own
+            addresses = resolver.resolve(host: self.url.host, port: port, on: self.loop).flatMapThrowing {
                 let policy = bound.value.policy
                 let allowed = $0.filter { policy.allows($0) }
                 guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }

@@ -56,7 +56,6 @@ public final class RelayPool {
     }
 
     private let configuration: RelayClientConfiguration
-    private let resolver: HostResolver
     private let loop: any EventLoop
     private let logger: Logger
     private let callbacks: Callbacks
@@ -74,7 +73,6 @@ public final class RelayPool {
         callbacks: Callbacks
     ) {
         self.configuration = configuration
-        self.resolver = HostResolver()
         self.lingering = lingering
         self.loop = loop
         self.logger = logger
@@ -112,7 +110,6 @@ public final class RelayPool {
                 policy: policy,
                 configuration: self.configuration,
                 authenticationKey: authenticationKey(),
-                resolver: self.resolver,
                 loop: self.loop,
                 logger: self.logger,
                 isolation: self.isolation(of: key.lane),

@@ -98,7 +98,7 @@ public final class EventArchive: Sendable {
         guard !changes.isEmpty else { return }
         let mustWrite = self.state.withLock { state in
             state.pending += changes
-            state.isBehind = state.hasFailed || state.pending.count > Self.maximumPending
+            state.isBehind = state.isClosed || state.hasFailed || state.pending.count > Self.maximumPending
             guard !state.isClosed, !state.isWriting else { return false }
             state.isWriting = true
             return true
@@ -178,6 +178,7 @@ public final class EventArchive: Sendable {
                 let rest = state.pending
                 state.pending = []
                 state.isClosed = true
+                state.isBehind = true
                 return rest
             }
             for change in rest { try Self.write(change, database) }

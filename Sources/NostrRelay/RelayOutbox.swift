@@ -26,6 +26,8 @@ final class RelayOutbox: Sendable {
     }
 
     private let eventLoop: any EventLoop
+    /// Whether it leads to the relay's owner; where there is none, everybody is one.
+    let isOwners: Bool
     /// For the log: who reads.
     private let peer: String
     private let maximumBytes: Int
@@ -33,8 +35,16 @@ final class RelayOutbox: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(eventLoop: any EventLoop, peer: String, maximumBytes: Int, metrics: RelayMetrics, logger: Logger) {
+    init(
+        eventLoop: any EventLoop,
+        isOwners: Bool,
+        peer: String,
+        maximumBytes: Int,
+        metrics: RelayMetrics,
+        logger: Logger
+    ) {
         self.eventLoop = eventLoop
+        self.isOwners = isOwners
         self.peer = peer
         self.maximumBytes = maximumBytes
         self.metrics = metrics

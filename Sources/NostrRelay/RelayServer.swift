@@ -122,6 +122,7 @@ public final class RelayServer: Sendable {
     ) -> HTTPServer.WebSocketAcceptor? {
         let outbox = RelayOutbox(
             eventLoop: channel.eventLoop,
+            isOwners: configuration.ownerPath.map { $0 == request.path } ?? true,
             peer: request.remoteAddress?.ipAddress ?? "-",
             maximumBytes: configuration.limits.outboundBytes,
             metrics: metrics,

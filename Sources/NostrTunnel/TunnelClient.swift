@@ -25,7 +25,8 @@ public final class TunnelClient: Sendable {
     /// - Parameters:
     ///   - relays: URLs of relays for names that carry none, such as an npub.
     ///   - logger: Where it says what it does; nowhere by default.
-    ///   - configure: Changes what is not as wished: an identity, what is spoken, limits, the file of pins.
+    ///   - configure: Changes what is not as wished: an identity, what is spoken, limits, the file of pins, or
+    ///     `allowsLocalRelays`, since relays on loopback and private networks that names carry are not dialled.
     /// - Throws: An error for a text that is no URL of a relay, or what is wrong with the file of pins.
     public static func start(
         relays: [String] = [],
@@ -34,6 +35,8 @@ public final class TunnelClient: Sendable {
     ) async throws -> TunnelClient {
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
+        // The program may be a server, and the names its users'.
+        configuration.allowsLocalRelays = false
         configuration.relays = try relays.map { try RelayURL($0) }
         configure(&configuration)
         let loop = MultiThreadedEventLoopGroup.singleton.next()

@@ -22,7 +22,7 @@ public final class TunnelHost: Sendable {
     /// The name, with npub and nprofile, by which clients reach the host.
     public var name: NostrName { self.service.name }
 
-    /// Starts a host; returns as soon as one relay lets it listen.
+    /// Starts a host; returns as soon as one relay lets it listen, and waits for that until the task is cancelled.
     ///
     /// - Parameters:
     ///   - key: The host's identity. Keep it: the name is made of it.
@@ -47,7 +47,17 @@ public final class TunnelHost: Sendable {
         configure(&configuration)
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let service = try await ExitService.start(configuration, on: loop, logger: logger)
-        try await service.ready()
+        do {
+            try await withTaskCancellationHandler {
+                try await service.ready()
+            } onCancel: {
+                // What waits fails then.
+                Task { try? await service.stop() }
+            }
+        } catch {
+            try? await service.stop()
+            throw Task.isCancelled ? CancellationError() : error
+        }
         return TunnelHost(service: service)
     }
 

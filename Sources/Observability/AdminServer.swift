@@ -73,7 +73,7 @@ public final class AdminServer: Sendable {
         on group: any EventLoopGroup,
         logger: Logger
     ) async throws -> AdminServer {
-        let addresses = try await HostResolver()
+        let addresses = try await HostResolver.own
             .resolve(host: configuration.host, port: configuration.port, on: group.next()).get()
         guard addresses.allSatisfy({ AddressClass($0) == .loopback }) || configuration.token != nil else {
             throw TokenRequiredError()

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import threading
+import time
 import urllib.request
 import uuid
 
@@ -172,6 +173,41 @@ def test_an_entry_takes_other_relays(sandbox, http):
     assert http_get(entry.address, exit_node.npub, "/bytes/1000") == content(1000)
 
 
+def test_an_exit_dials_the_relay_of_a_client_that_it_knows(sandbox, serve):
+    lines = sandbox.succeed("key", "generate", "--key-file", "friend.key")
+    friend = next(word for word in " ".join(lines).split() if word.startswith("npub1"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url], serve(echo).address, options=("--client-relays", "--allow-local-relays", "--allow", friend)
+    )
+    admin = unused_port()
+    entry = sandbox.entry(
+        "--direct-listen", LOOPBACK, "--admin", f"127.0.0.1:{admin}", "--identity", "friend.key"
+    )
+    with open_stream(entry.address, exit_node.name) as client:
+        assert says_that_it_echoes(client, b"by the relay")
+        eventually(lambda: connections(f"http://127.0.0.1:{admin}/") >= 2)
+        relay.process.kill()
+        assert says_that_it_echoes(client, b"by the entry's" * 1_000)
+
+
+def test_strangers_do_not_reach_each_other_by_a_nodes_own_relay(sandbox, serve):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], serve(echo).address, options=("--direct-listen", LOOPBACK))
+    direct = exit_node.process.value("direct")
+    one, other = sandbox.keys(), sandbox.keys()
+    reader = other.public_key().to_hex()
+    with RelayConnection(direct) as subscriber, RelayConnection(direct) as publisher:
+        subscriber.subscribe("s", {"kinds": [28333], "#p": [reader]})
+        event = signed(one, 28333, "hello", [["p", reader]])
+        publisher.send("EVENT", event)
+        accepted, text = publisher.publish(event)
+        assert accepted and text.startswith("mute:")
+        subscriber.send("REQ", "next", {"kinds": [1], "limit": 0})
+        # Nothing came before this.
+        assert subscriber.receive(("EVENT",), ("EOSE",)) == ["EOSE", "next"]
+
+
 # The list of relays (NIP-65)
 
 
@@ -207,6 +243,23 @@ def test_a_list_that_somebody_else_wrote_stays(sandbox, http):
     assert [event["id"] for event in lists_of(relay, exit_node.pubkey)] == [theirs["id"]]
 
 
+def test_a_list_that_somebody_else_writes_meanwhile_stays(sandbox, http):
+    relay, more = sandbox.relay(), sandbox.relay()
+    keys = sandbox.keys()
+    sandbox.write("own.key", keys.secret_key().to_hex())
+    config = sandbox.write("exit.yaml", f"relay: [{relay.url}]\n")
+    exit_node = sandbox.exit(
+        [], http.address, key_file="own.key", options=("--publish-relays", "--config", config)
+    )
+    [first] = eventually(lambda: lists_of(relay, exit_node.pubkey))
+    theirs = signed(keys, 10002, tags=[["r", "wss://mine.example"]], created_at=first["created_at"] + 5)
+    with RelayConnection(relay.url) as raw:
+        raw.accepts(theirs)
+    config.write_text(f"relay: [{relay.url}, {more.url}]\n")
+    exit_node.process.wait_for_log("did not write")
+    assert [event["id"] for event in lists_of(relay, exit_node.pubkey)] == [theirs["id"]]
+
+
 # Connections of exits to entries (CONNECTR)
 
 
@@ -219,6 +272,36 @@ def test_our_exit_connects_to_our_entry(sandbox, http):
     entry = sandbox.entry("--dialect", "nip74", env={"PUBLIC_ADDRESS": f"127.0.0.1:{port}"})
     body = http_get(entry.address, exit_node.name, "/bytes/20000000")
     assert sha256(body) == sha256(content(20_000_000))
+
+
+def test_relays_carry_what_an_exit_does_not_connect_for(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address, options=("--dialect", "nip74"))
+    entry = sandbox.entry("--dialect", "nip74", env={"PUBLIC_ADDRESS": f"127.0.0.1:{unused_port()}"})
+    assert http_get(entry.address, exit_node.name, "/bytes/100000") == content(100_000)
+    entry.process.wait_for_log("does not connect to PUBLIC_ADDRESS")
+    # The next ones do not wait for it.
+    start = time.monotonic()
+    assert http_get(entry.address, exit_node.name, "/bytes/1000") == content(1000)
+    assert time.monotonic() - start < 5
+
+
+def test_a_stream_that_an_exit_carries_ends_before_its_entry(sandbox, serve):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit(
+        [relay.url],
+        serve(echo).address,
+        options=("--reverse-connections", "--allow-local-relays", "--dialect", "nip74"),
+    )
+    entry = sandbox.entry(
+        "--dialect", "nip74", "--shutdown-timeout", "20", env={"PUBLIC_ADDRESS": f"127.0.0.1:{unused_port()}"}
+    )
+    with open_stream(entry.address, exit_node.name) as client:
+        assert says_that_it_echoes(client, b"before")
+        entry.process.send(signal.SIGTERM)
+        entry.process.wait_for_log("stopping")
+        assert says_that_it_echoes(client, b"after")
+    assert entry.process.wait() == 0
 
 
 def test_an_exit_connects_to_no_entry_unless_it_may(sandbox, http):

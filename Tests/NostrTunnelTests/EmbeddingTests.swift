@@ -49,6 +49,7 @@ struct EmbeddingTests {
         // connect
         let client = try await TunnelClient.start { configuration in
             configuration.identity = identity
+            configuration.allowsLocalRelays = true
         }
         let stream = try await client.connect(to: host.name.encoded, port: 7)
         try await stream.write("hello".utf8)
@@ -112,7 +113,7 @@ struct EmbeddingTests {
                 }
             ]
         )
-        let client = try await TunnelClient.start()
+        let client = try await TunnelClient.start { $0.allowsLocalRelays = true }
         let stream = try await client.connect(to: host.name.encoded, port: 1)
         for start in Swift.stride(from: 0, to: data.count, by: 100_000) {
             try await stream.write(data[start..<min(start + 100_000, data.count)])
@@ -143,7 +144,7 @@ struct EmbeddingTests {
                 }
             ]
         )
-        let client = try await TunnelClient.start()
+        let client = try await TunnelClient.start { $0.allowsLocalRelays = true }
         let stream = try await client.connect(to: host.name.encoded, port: 1)
         await #expect(throws: StreamFailure.self) { for try await _ in stream {} }
         await #expect(throws: StreamFailure.self) { try await stream.write("more".utf8) }
@@ -172,7 +173,7 @@ struct EmbeddingTests {
                 }
             ]
         )
-        let client = try await TunnelClient.start()
+        let client = try await TunnelClient.start { $0.allowsLocalRelays = true }
         let stream = try await client.connect(to: host.name.encoded, port: 1)
         try await stream.write("x".utf8)
         try await stream.reset()
@@ -181,5 +182,55 @@ struct EmbeddingTests {
         try await client.stop()
         try await host.stop()
         try await server.stop()
+    }
+
+    @Test("a loop over a stream that nobody else has reads all of it; misuse throws and harms nobody")
+    func oneReader() async throws {
+        let server = try await self.relay()
+        let data = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 37 ^ $0 >> 9) }
+        let host = try await TunnelHost.start(
+            key: .generate(),
+            relays: [server.url],
+            services: [
+                1: { stream in try await stream.write(data) },
+                // Reads nothing until it is told to end.
+                2: { _ in try await Task.sleep(for: .seconds(3_600)) },
+            ]
+        )
+        let client = try await TunnelClient.start { $0.allowsLocalRelays = true }
+        var received: [UInt8] = []
+        for try await bytes in try await client.connect(to: host.name.encoded, port: 1) {
+            received += bytes.readableBytesView
+        }
+        #expect(received == data)
+
+        let finished = try await client.connect(to: host.name.encoded, port: 1)
+        try await finished.finish()
+        let failure = await #expect(throws: StreamFailure.self) { try await finished.write("more".utf8) }
+        #expect(failure?.reason == "finish() was called before")
+
+        let stuck = try await client.connect(to: host.name.encoded, port: 2)
+        let writing = Task {
+            while true { try await stuck.write([UInt8](repeating: 0, count: 1 << 20)) }
+        }
+        try await Task.sleep(for: .milliseconds(300))
+        writing.cancel()
+        await #expect(throws: CancellationError.self) { try await writing.value }
+        // The handler is cancelled with the stream, and counts until it returned.
+        try await stuck.reset()
+        try await host.stop(patience: .seconds(30))
+        #expect(try await host.status().streams == 0)
+        try await client.stop()
+        try await server.stop()
+    }
+
+    @Test("starting a host without a relay ends when it is cancelled")
+    func cancelledStart() async throws {
+        let starting = Task {
+            try await TunnelHost.start(key: .generate(), relays: ["ws://127.0.0.1:1"])
+        }
+        try await Task.sleep(for: .milliseconds(100))
+        starting.cancel()
+        await #expect(throws: CancellationError.self) { try await starting.value }
     }
 }

@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOConcurrencyHelpers
 public import NIOCore
-public import NIOPosix
+import NIOPosix
 
 #if canImport(Glibc)
 import Glibc
@@ -26,21 +27,72 @@ public struct HostResolver: Sendable {
         public var description: String { "cannot resolve \(self.host): \(self.reason)" }
     }
 
-    private let threadPool: NIOThreadPool
+    /// Where look-ups of one kind run, and how many may be under way.
+    private final class Lane: Sendable {
+        let threadPool: NIOThreadPool
+        let limit: Int
+        private let underWay = NIOLockedValueBox(0)
 
-    /// - Parameter threadPool: Where the blocking look-ups run.
-    public init(threadPool: NIOThreadPool = .singleton) {
-        self.threadPool = threadPool
+        init(threadPool: NIOThreadPool, limit: Int) {
+            self.threadPool = threadPool
+            self.limit = limit
+        }
+
+        func enter() -> Bool {
+            self.underWay.withLockedValue {
+                guard $0 < self.limit else { return false }
+                $0 += 1
+                return true
+            }
+        }
+
+        func leave() { self.underWay.withLockedValue { $0 -= 1 } }
     }
 
-    /// The addresses of `host`, in the system's order of preference.
+    /// For names that others chose, whose servers may take their time on purpose: threads of their own.
+    private static let othersLane: Lane = {
+        let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOthers)
+        threadPool.start()
+        return Lane(threadPool: threadPool, limit: Self.maximumLookUpsForOthers)
+    }()
+    private static let ownLane = Lane(threadPool: .singleton, limit: .max)
+    private static let threadsForOthers = 4
+    private static let maximumLookUpsForOthers = 256
+    /// After which nobody waits for an answer any more.
+    private static let patience: TimeAmount = .seconds(15)
+
+    private let lane: Lane
+
+    /// For names that the user chose.
+    public static let own = HostResolver(lane: Self.ownLane)
+    /// For names that somebody else chose: however long they take, they hold up no others.
+    public static let others = HostResolver(lane: Self.othersLane)
+
+    private init(lane: Lane) {
+        self.lane = lane
+    }
+
+    /// The addresses of `host`, in the system's order of preference. Fails after 15 s.
     public func resolve(host: String, port: Int, on eventLoop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
         if let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
         }
-        return self.threadPool.runIfActive(eventLoop: eventLoop) {
-            try Self.lookUp(host: host, port: port)
+        let lane = self.lane
+        guard lane.enter() else {
+            return eventLoop.makeFailedFuture(ResolutionError(host: host, reason: "too many names are being looked up"))
         }
+        let promise = eventLoop.makePromise(of: [SocketAddress].self)
+        let deadline = eventLoop.scheduleTask(in: Self.patience) {
+            promise.fail(ResolutionError(host: host, reason: "no answer from the name servers"))
+        }
+        lane.threadPool.runIfActive(eventLoop: eventLoop) {
+            try Self.lookUp(host: host, port: port)
+        }.whenComplete { result in
+            lane.leave()
+            deadline.cancel()
+            promise.completeWith(result)
+        }
+        return promise.futureResult
     }
 
     private static func lookUp(host: String, port: Int) throws -> [SocketAddress] {

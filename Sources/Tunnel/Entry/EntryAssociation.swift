@@ -73,6 +73,8 @@ final class EntryAssociation {
     /// For relays that the exit names later.
     let laterPolicy: DialPolicy
     let startedAt = NIODeadline.now()
+    /// The exit does not connect to us though it was asked to (CONNECTR).
+    var connectsNever = false
     /// Since when plain NIP-74 is spoken.
     var plainSince: NIODeadline?
     /// An offer that was not answered in time. A late answer says that the exit speaks sessions after all.

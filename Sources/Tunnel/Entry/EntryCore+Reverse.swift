@@ -4,6 +4,9 @@
 //
 
 import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
 import NostrCrypto
 import TunnelProtocol
 
@@ -17,10 +20,18 @@ extension EntryCore {
         _ link: PeerLink,
         _ paths: [PathID]
     ) -> Bool {
-        guard let address = self.configuration.publicAddress, case .plain = association.carrier else { return false }
+        guard let address = self.configuration.publicAddress, case .plain = association.carrier,
+            !association.connectsNever
+        else { return false }
         let key = Self.makeKey()
-        guard let pending = self.reverse.expect(key, endpoint: request.endpoint) else {
-            self.metrics.reached(.connections)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let boundAssociation = NIOLoopBound(association, eventLoop: self.loop)
+        let stream = request.request
+        let pending = self.reverse.expect(key, endpoint: request.endpoint) {
+            bound.value.goOnByRelays($0, stream, boundAssociation.value)
+        }
+        guard let pending else {
+            self.metrics.reached(.reverseConnections)
             return false
         }
         let message = NIP74Message.connectReverse(
@@ -33,6 +44,32 @@ extension EntryCore {
         return true
     }
 
+    /// The exit does not connect: perhaps it may not, or cannot reach us. Relays carry this stream and those to come.
+    private func goOnByRelays(_ pending: PendingReverse, _ request: StreamRequest, _ association: EntryAssociation) {
+        guard let endpoint = pending.takeEndpoint() else { return }
+        defer { self.streamEnded() }
+        guard !self.isStopped, self.drain == nil, case .plain(let link) = association.carrier else {
+            endpoint.ended(.exitSilent)
+            return
+        }
+        if !association.connectsNever {
+            association.connectsNever = true
+            self.logger.info(
+                "exit does not connect to PUBLIC_ADDRESS; its streams go by relays",
+                metadata: ["exit": "\(association.address.publicKey.npub)"]
+            )
+        }
+        let proxy = DeferredEndpoint(endpoint)
+        let paths = association.ready.sorted { $0.rawValue < $1.rawValue }
+        guard let id = link.open(request, paths: paths, endpoint: proxy) else {
+            self.metrics.ended(.tooManyStreams)
+            endpoint.ended(.tooManyStreams)
+            return
+        }
+        pending.goOn(by: link, id)
+        proxy.release()
+    }
+
     /// A connection came that names a stream.
     func reverseConnected(_ key: String, _ stream: ReverseStream) -> (any StreamEndpoint)? {
         guard let endpoint = self.reverse.take(key)?.joined(stream) else {
@@ -40,6 +77,12 @@ extension EntryCore {
             return nil
         }
         self.metrics.streamsOpened.increment()
+        self.reverse.streamBegan()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        stream.onClose = {
+            bound.value.reverse.streamEnded()
+            bound.value.streamEnded()
+        }
         return endpoint
     }
 }

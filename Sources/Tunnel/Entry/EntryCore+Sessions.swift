@@ -127,7 +127,9 @@ extension EntryCore {
         association.carrier = .plain(offer.link)
         association.plainSince = .now()
         association.lateOffer = offer
-        self.logger.warning(
+        // Of one that was only to be measured nobody wants to know.
+        self.logger.log(
+            level: association.waiting.isEmpty ? .debug : .warning,
             "exit does not answer the offer of a session; speaking plain NIP-74 with it",
             metadata: ["exit": "\(association.address.publicKey.npub)"]
         )

@@ -19,6 +19,12 @@ final class EntryCore {
     let pins: ExitPins
     /// Streams that wait for exits to connect.
     let reverse: ReverseRequests
+    /// Of exits that were asked to connect.
+    let reverseConnections = ConnectionSet(
+        limit: EntryCore.maximumReverse,
+        limitOfAddress: EntryCore.maximumReverse / 4
+    )
+    private static let maximumReverse = 1_024
     var gate: EventGate
     private(set) var pool: RelayPool?
     var associations: [ExitAddress: EntryAssociation] = [:]
@@ -69,8 +75,7 @@ final class EntryCore {
             callbacks: RelayPool.Callbacks(
                 onEvent: { bound.value.receive($0, $1) },
                 onUp: {
-                    bound.value.logger.info("relay up", metadata: ["relay.url": "\($0.url)"])
-                    bound.value.discoverExits(on: $0)
+                    bound.value.relayUp($0)
                 },
                 onDown: { bound.value.relayDown($0, $1) },
                 onWritabilityChange: { bound.value.writabilityChanged($0, $1) }
@@ -165,7 +170,7 @@ final class EntryCore {
     }
 
     /// Streams that are not over.
-    var streamCount: Int { self.all.reduce(0) { $0 + ($1.link?.streamCount ?? 0) } }
+    var streamCount: Int { self.all.reduce(self.reverse.streamCount) { $0 + ($1.link?.streamCount ?? 0) } }
 
     /// Refuses requests, those that wait among them, and waits for streams that are open.
     func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
@@ -341,8 +346,17 @@ final class EntryCore {
         }
     }
 
+    private func relayUp(_ key: RelayPool.Key) {
+        // Where this node reaches its own relay is nobody's business, and of no interest.
+        guard key.url != self.configuration.directRelay?.own else { return }
+        self.logger.info("relay up", metadata: ["relay.url": "\(key.url)"])
+        self.discoverExits(on: key)
+    }
+
     func relayDown(_ key: RelayPool.Key, _ reason: String) {
-        self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
+        if key.url != self.configuration.directRelay?.own {
+            self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
+        }
         for association in self.all {
             guard let index = association.relays.firstIndex(of: key) else { continue }
             let path = PathID(rawValue: index)

@@ -74,7 +74,7 @@ public final class EntryService: Sendable {
         let places = proxy + configuration.forwards.map { ($0.host, $0.port) }
         var addresses: [SocketAddress] = []
         for (host, port) in places {
-            guard let address = try await HostResolver().resolve(host: host, port: port, on: loop).get().first else {
+            guard let address = try await HostResolver.own.resolve(host: host, port: port, on: loop).get().first else {
                 throw ChannelError.unknownLocalAddress
             }
             guard AddressClass(address) == .loopback || configuration.allowsRemoteClients else {
@@ -111,7 +111,8 @@ public final class EntryService: Sendable {
         let bound = listeners.compactMap(\.localAddress)
         do {
             if let address = configuration.publicAddress {
-                listeners.append(try await Self.bindReverse(Int(address.port), core, connections, loop))
+                let idleTimeout = configuration.dialect.idleTimeout
+                listeners.append(try await Self.bindReverse(Int(address.port), core, idleTimeout, loop))
             }
         } catch {
             for listener in listeners { try? await listener.close() }
@@ -164,32 +165,41 @@ public final class EntryService: Sendable {
             .get()
     }
 
-    /// Listens for exits that were asked to connect, on every address as the reference does.
+    /// Listens for exits that were asked to connect, on every address as the reference does. Anybody can connect there, so
+    /// they share nothing with the clients of the proxy.
     private static func bindReverse(
         _ port: Int,
         _ core: NIOLoopBound<EntryCore>,
-        _ connections: NIOLoopBound<ConnectionSet>,
+        _ idleTimeout: TimeAmount?,
         _ loop: any EventLoop
     ) async throws -> any Channel {
-        try await ServerBootstrap(group: loop)
+        let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.autoRead, value: false)
             .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelInitializer { channel in
-                guard connections.value.add(channel) else {
-                    core.value.metrics.reached(.connections)
+                guard core.value.reverseConnections.add(channel) else {
+                    core.value.metrics.reached(.reverseConnections)
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    let stream = ReverseStream(.entry { core.value.reverseConnected($0, $1) })
+                    let stream = ReverseStream(
+                        .entry { core.value.reverseConnected($0, $1) },
+                        idleTimeout: idleTimeout
+                    )
                     try channel.pipeline.syncOperations.addHandler(stream)
                 }
             }
-            .bind(host: "0.0.0.0", port: port)
-            .get()
+        // Both families; IPv4 alone where the system has no IPv6.
+        do {
+            return try await bootstrap.bind(host: "::", port: port).get()
+        } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
+            return try await bootstrap.bind(host: "0.0.0.0", port: port).get()
+        }
     }
 
     /// What the entry is doing.
@@ -314,6 +324,7 @@ public final class EntryService: Sendable {
         try await self.loop.submit {
             core.value.stop()
             connections.value.closeAll()
+            core.value.reverseConnections.closeAll()
         }.get()
     }
 }

@@ -19,7 +19,6 @@ import Darwin
 
 /// Connects to the service behind an exit.
 struct BackendDialer {
-    let resolver = HostResolver()
     let timeout: TimeAmount
     let loop: any EventLoop
 
@@ -32,7 +31,7 @@ struct BackendDialer {
         let loop = self.loop
         let addresses: EventLoopFuture<[SocketAddress]>
         switch backend {
-        case .tcp(let host, let port): addresses = self.resolver.resolve(host: host, port: port, on: loop)
+        case .tcp(let host, let port): addresses = HostResolver.own.resolve(host: host, port: port, on: loop)
         case .unix(let path):
             addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
         // Nothing of it is dialled.
@@ -90,11 +89,12 @@ struct BackendDialer {
         policy: DialPolicy,
         handler: NIOLoopBound<ReverseStream>
     ) -> EventLoopFuture<any Channel> {
-        self.resolver.resolve(host: host, port: port, on: self.loop).flatMapThrowing { addresses in
+        HostResolver.others.resolve(host: host, port: port, on: self.loop).flatMapThrowing { addresses in
             let allowed = addresses.filter { policy.allows($0) }
             guard !allowed.isEmpty else { throw PolicyError() }
             return allowed
         }.flatMap { self.connect(to: $0) { false } }.flatMapThrowing { channel in
+            try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
             try channel.pipeline.syncOperations.addHandler(handler.value)
             return channel
         }
@@ -107,7 +107,8 @@ struct BackendDialer {
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
-        return self.resolver.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing { addresses in
+        return HostResolver.others.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing {
+            addresses in
             let allowed = addresses.filter { policy.allows(host: target.host, address: $0, port: target.port) }
             guard !allowed.isEmpty else { throw PolicyError() }
             return allowed

@@ -49,6 +49,7 @@ extension ExitCore {
         guard hasChanged else { return }
         self.configuration.relays = configuration.relays
         self.configuration.advertisedRelays = configuration.advertisedRelays
+        self.renewCertificate()
         for key in self.activeRelays where !configuration.relays.contains(key.url) { self.removeRelay(key) }
         for url in configuration.relays { self.addRelay(url) }
         self.relayList?.update(relays: configuration.relays, advertised: self.configuration.advertisedRelaysInOrder)

@@ -19,19 +19,26 @@ extension ExitCore {
             self.metrics.reported(.reverseConnect)
             return
         }
-        guard !self.isStopped, self.drain == nil, self.hasRoom(isPlain: true, link),
-            self.admit(request.connect, of: link) == nil,
-            let address = TargetAddress.parts(of: request.address)
-        else { return }
+        guard !self.isStopped, self.drain == nil else { return }
+        guard let address = TargetAddress.parts(of: request.address) else {
+            self.metrics.reported(.malformedMessage)
+            return
+        }
+        guard self.hasRoom(isPlain: true, link) else {
+            self.metrics.reported(.tooManyStreams)
+            return
+        }
+        guard self.admit(request.connect, of: link) == nil else { return }
         let peer = link.peer
+        let number = self.plainStreams.begin()
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let stream = NIOLoopBound(
             ReverseStream(
-                .exit(key: request.connect.key) { bound.value.join($0, peer, request) }
+                .exit(key: request.connect.key) { bound.value.join($0, peer, request, instead: number) },
+                idleTimeout: self.configuration.dialect.idleTimeout
             ),
             eventLoop: self.loop
         )
-        let number = self.plainStreams.begin()
         self.dialer.dialEntry(host: address.host, port: Int(address.port), policy: policy, handler: stream)
             .whenComplete { result in
                 switch result {
@@ -53,9 +60,14 @@ extension ExitCore {
             }
     }
 
-    /// The entry knows the stream: connects the service.
-    private func join(_ stream: ReverseStream, _ peer: PublicKey, _ request: ReverseRequest) {
+    /// The entry knows the stream: connects the service. The stream counts from now on, and not its connection.
+    private func join(_ stream: ReverseStream, _ peer: PublicKey, _ request: ReverseRequest, instead number: UInt64) {
         let id = ReverseStream.stream
+        self.plainStreams.end(number)
+        guard self.configuration.access == nil else {
+            stream.reset(id, .notAllowed)
+            return
+        }
         let answer = self.connect(
             stream,
             id,

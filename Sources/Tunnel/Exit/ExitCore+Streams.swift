@@ -157,9 +157,13 @@ extension ExitCore {
         let logger = self.logger
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let boundCarrier = NIOLoopBound(carrier, eventLoop: self.loop)
+        let isLocal = if case .service(.local, _) = place { true } else { false }
         let onEnd = { (reason: StreamEnd?, sent: Int, received: Int) in
-            bound.value.withStreams(isPlain) { $0.end(number) }
-            bound.value.streamEnded()
+            // Code of the program counts until it returned.
+            if !isLocal {
+                bound.value.withStreams(isPlain) { $0.end(number) }
+                bound.value.streamEnded()
+            }
             if case .clearnet = place { bound.value.usage.end(client.key, at: .now()) }
             logger.info(
                 "stream ended",
@@ -172,7 +176,7 @@ extension ExitCore {
             )
         }
         if case .service(.local(let service), _) = place {
-            return .accepted(self.serve(service, carrier, id, onEnd: onEnd))
+            return .accepted(self.serve(service, carrier, id, number, isPlain: isPlain, onEnd: onEnd))
         }
         let splice = SpliceHandler(link: carrier, id: id, onEnd: onEnd)
         splice.throttles = throttles
@@ -207,10 +211,21 @@ extension ExitCore {
         _ service: LocalService,
         _ carrier: any StreamCarrier,
         _ id: StreamID,
+        _ number: UInt64,
+        isPlain: Bool,
         onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void
     ) -> any StreamEndpoint {
         let bridge = StreamBridge(carrier: carrier, id: id, loop: self.loop, onEnd: onEnd)
-        service.serve(TunnelStream(bridge, loop: self.loop))
+        self.withStreams(isPlain) { $0.note(number, bridge) }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let loop = self.loop
+        let task = service.serve(TunnelStream(bridge, loop: loop)) {
+            loop.execute {
+                bound.value.withStreams(isPlain) { $0.end(number) }
+                bound.value.streamEnded()
+            }
+        }
+        bridge.onBroken = { task.cancel() }
         let boundCarrier = NIOLoopBound(carrier, eventLoop: self.loop)
         // The link must know the endpoint by then.
         self.loop.execute { boundCarrier.value.connected(id) }

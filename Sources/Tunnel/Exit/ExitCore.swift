@@ -80,14 +80,35 @@ final class ExitCore {
         self.sessionStreams = ExitStreams(limit: configuration.maximumStreams)
         self.reverseConnections = ConnectionSet(limit: configuration.maximumPlainStreams)
         self.firstRelay = firstRelay
-        if !configuration.services.tlsPorts.isEmpty {
-            let certificate = try ExitCertificate(key: configuration.secretKey, name: configuration.name, now: Date())
-            self.certificate = certificate
-            self.tls = try TLSTerminator(certificate)
+        for (port, backend) in configuration.services.byPort where configuration.services.endsTLS(port) {
+            if case .local = backend { throw TLSOfCodeError(port: port) }
         }
+        if !configuration.services.tlsPorts.isEmpty { (self.certificate, self.tls) = try Self.certify(configuration) }
         self.dialer = BackendDialer(timeout: configuration.dialTimeout, loop: loop)
         self.metrics = TunnelMetrics(logger: logger)
         self.gate = EventGate(metrics: self.metrics, logger: logger)
+    }
+
+    /// A service that is code of the program gets bytes as they are.
+    struct TLSOfCodeError: Error, CustomStringConvertible {
+        let port: UInt16
+        var description: String { "TLS does not end in front of code of this program (port \(self.port))" }
+    }
+
+    /// The certificate of the exit's name, and what ends TLS with it.
+    private static func certify(_ configuration: ExitConfiguration) throws -> (ExitCertificate, TLSTerminator) {
+        let certificate = try ExitCertificate(key: configuration.secretKey, name: configuration.name, now: Date())
+        return (certificate, try TLSTerminator(certificate))
+    }
+
+    /// The name changed with the relays. The authority that clients keep stays, its keys are the exit's.
+    func renewCertificate() {
+        guard self.certificate != nil else { return }
+        do {
+            (self.certificate, self.tls) = try Self.certify(self.configuration)
+        } catch {
+            self.logger.warning("cannot make a certificate of the new name", metadata: ["error": "\(error)"])
+        }
     }
 
     func start() {
@@ -213,6 +234,7 @@ final class ExitCore {
         // Nobody who came before the list has said who it is.
         for link in self.links.values { link.close(.notAllowed) }
         self.links = [:]
+        self.reverseConnections.closeAll()
     }
 
     /// Closes the relays once the last messages of ``stop()`` had time to leave.

@@ -68,9 +68,10 @@ final class ExitRelayList {
         self.relays = relays
         self.advertised = advertised
         self.connections = self.connections.filter { relays.contains($0.key) }
-        self.found = self.found.filter { relays.contains($0.key) }
+        self.found = [:]
         self.event = nil
-        if self.isGathered { for url in self.connections.keys { self.send(to: url) } }
+        // Somebody may have written another meanwhile, so each is asked again.
+        for connection in self.connections.values where connection.isOpen { self.relayIsUp(connection) }
     }
 
     /// A relay is up: asks which list it has.

@@ -39,6 +39,8 @@ final class ExitSession {
     var knowsDirectRelay = false
     /// Relays that the client named and that are dialled for it.
     var clientRelays: [PathID: RelayPool.Key] = [:]
+    /// Relays that the client named before it said who it is; no more than it may have.
+    var offeredRelays: [SessionPathOffer] = []
 
     init(offer: OfferID, fresh: PublicKey, link: PeerLink) {
         self.fresh = fresh

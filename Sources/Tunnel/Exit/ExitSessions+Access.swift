@@ -25,6 +25,10 @@ extension ExitSessions {
         guard isProven else { return nil }
         if self.configuration.access?.knows(identity.publicKey, at: Moment.now.seconds) == true {
             self.offerDirectRelay(to: session)
+            // Once the link knows it too.
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            let boundSession = NIOLoopBound(session, eventLoop: self.loop)
+            self.loop.execute { bound.value.takeOfferedRelays(of: boundSession.value) }
         }
         return identity.publicKey
     }
@@ -87,9 +91,9 @@ extension ExitSessions {
         guard let access = self.configuration.access else { return }
         let now = Moment.now.seconds
         for session in self.sessions where session.isEstablished {
-            guard !session.usedPorts.allSatisfy({ access.allows(session.link.identity, port: $0, at: now) }) else {
-                continue
-            }
+            let isStranger = session.link.identity.map { !access.knows($0, at: now) } ?? false
+            let mayGoOn = session.usedPorts.allSatisfy { access.allows(session.link.identity, port: $0, at: now) }
+            guard isStranger || !mayGoOn else { continue }
             self.logger.info("client is not allowed any more", metadata: ["peer": "\(session.offer.client)"])
             session.link.close(.notAllowed)
         }

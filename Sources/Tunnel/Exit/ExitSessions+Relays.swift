@@ -191,9 +191,16 @@ extension ExitSessions {
             !self.ownRelays.contains(where: { $0.url == url }),
             !session.clientRelays.values.contains(where: { $0.url == url })
         else { return }
-        // Who is not on the list has nothing dialled.
-        let now = Moment.now.seconds
-        if let access = self.configuration.access, link.identity.map({ access.knows($0, at: now) }) != true { return }
+        // Who is not on the list has nothing dialled. Whether it is may come later than the relay.
+        if let access = self.configuration.access {
+            guard let identity = link.identity else {
+                if session.offeredRelays.count < SessionConfiguration.clientPaths {
+                    session.offeredRelays.append(offer)
+                }
+                return
+            }
+            guard access.knows(identity, at: Moment.now.seconds) else { return }
+        }
         let key = RelayPool.Key(url: url, lane: Self.clientLane)
         guard
             self.pool?.connection(key) != nil
@@ -205,6 +212,13 @@ extension ExitSessions {
         }
         session.clientRelays[offer.path] = key
         for own in link.ownKeys { self.subscribe(own, key, offer.path, session) {} }
+    }
+
+    /// The client said who it is.
+    func takeOfferedRelays(of session: ExitSession) {
+        let offers = session.offeredRelays
+        session.offeredRelays = []
+        for offer in offers { self.takePath(offer, of: session.link) }
     }
 
     func releaseClientRelays(of session: ExitSession) {

@@ -11,7 +11,7 @@ struct ExitStreams {
     let limit: Int
     /// Dials under way; one may outlive its stream.
     var dials = 0
-    private var open: [UInt64: SpliceHandler] = [:]
+    private var open: [UInt64: any EvictableStream] = [:]
     private var starting: Set<UInt64> = []
     /// By age. Those that are over stay until they come up, as numbers.
     private var order: Deque<UInt64> = []
@@ -36,9 +36,9 @@ struct ExitStreams {
         return self.nextNumber
     }
 
-    mutating func note(_ number: UInt64, _ splice: SpliceHandler) {
+    mutating func note(_ number: UInt64, _ stream: any EvictableStream) {
         guard self.starting.remove(number) != nil else { return }
-        self.open[number] = splice
+        self.open[number] = stream
     }
 
     mutating func end(_ number: UInt64) {
@@ -55,18 +55,18 @@ struct ExitStreams {
 
     /// Takes out the oldest stream whose client never sent a byte, so that opening many and saying nothing shuts nobody
     /// out. The caller ends it.
-    mutating func takeSilent(olderThan age: TimeAmount) -> SpliceHandler? {
+    mutating func takeSilent(olderThan age: TimeAmount) -> (any EvictableStream)? {
         // While that many dials are under way an end makes no room.
         guard self.dials < self.limit else { return nil }
         while let number = self.order.first {
-            guard let splice = self.open[number], splice.isSilent else {
+            guard let stream = self.open[number], stream.isSilent else {
                 self.order.removeFirst()
                 continue
             }
-            guard splice.startedAt + age <= .now() else { return nil }
+            guard stream.startedAt + age <= .now() else { return nil }
             self.order.removeFirst()
             self.open[number] = nil
-            return splice
+            return stream
         }
         return nil
     }

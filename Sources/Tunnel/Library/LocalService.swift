@@ -5,7 +5,8 @@
 
 /// A service in the program's own code: each stream that a client opens is a task of its own.
 public final class LocalService: Sendable {
-    /// Serves one stream. When it returns, the sending side is finished; when it throws, the stream is reset.
+    /// Serves one stream. When it returns, the sending side is finished; when it throws, the stream is reset. Its task is cancelled
+    /// when the stream broke off, and counts against the limit of streams until it returned.
     public typealias Handler = @Sendable (TunnelStream) async throws -> Void
 
     let handler: Handler
@@ -14,8 +15,8 @@ public final class LocalService: Sendable {
         self.handler = handler
     }
 
-    /// Runs the handler to its end.
-    func serve(_ stream: TunnelStream) {
+    /// Runs the handler to its end, which `onReturn` hears of. The stream's end cancels it.
+    func serve(_ stream: TunnelStream, onReturn: @escaping @Sendable () -> Void) -> Task<Void, Never> {
         Task {
             do {
                 try await self.handler(stream)
@@ -23,6 +24,7 @@ public final class LocalService: Sendable {
             } catch {
                 try? await stream.reset()
             }
+            onReturn()
         }
     }
 }

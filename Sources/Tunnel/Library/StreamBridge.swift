@@ -8,7 +8,7 @@ import NIOCore
 import TunnelProtocol
 
 /// Where a stream's events meet asynchronous code. Lives on its loop.
-final class StreamBridge: StreamEndpoint {
+final class StreamBridge: StreamEndpoint, EvictableStream {
     private let carrier: any StreamCarrier
     private let id: StreamID
     private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
@@ -19,11 +19,17 @@ final class StreamBridge: StreamEndpoint {
     /// Bytes that were handed over while the reader had enough.
     private var unconsumed = 0
     private var credit = 0
-    /// Writers that wait for credit.
-    private var writers: Deque<EventLoopPromise<Void>> = []
+    /// Writers that wait for credit, by number.
+    private var writers: Deque<(number: UInt64, promise: EventLoopPromise<Void>)> = []
+    private var lastWriter: UInt64 = 0
     private var isFinished = false
     private var peerIsFinished = false
     private var end: StreamEnd??
+    /// Called when the stream broke off.
+    var onBroken: () -> Void = {}
+    /// When the stream began, and whether its client sent nothing so far.
+    let startedAt = NIODeadline.now()
+    var isSilent: Bool { self.received == 0 }
     private var sent = 0
     private var received = 0
 
@@ -47,10 +53,19 @@ final class StreamBridge: StreamEndpoint {
 
     // MARK: Code to stream
 
-    func write(_ data: ByteBuffer) -> EventLoopFuture<Void> {
-        guard !self.isOver, !self.isFinished else {
+    /// Sends bytes. The future succeeds when there is room for more; the number is for ``cancelWriter(_:)``.
+    func write(_ data: ByteBuffer) -> (number: UInt64, room: EventLoopFuture<Void>) {
+        self.lastWriter += 1
+        return (self.lastWriter, self.send(data, self.lastWriter))
+    }
+
+    private func send(_ data: ByteBuffer, _ number: UInt64) -> EventLoopFuture<Void> {
+        guard !self.isOver else {
             let reason: StreamEnd = if case .some(.some(let reason)) = self.end { reason } else { .connectionReset }
             return self.loop.makeFailedFuture(Self.failure(reason))
+        }
+        guard !self.isFinished else {
+            return self.loop.makeFailedFuture(StreamFailure(hop: .stream, reason: "finish() was called before"))
         }
         guard data.readableBytes > 0 else { return self.loop.makeSucceededVoidFuture() }
         self.credit -= data.readableBytes
@@ -58,8 +73,14 @@ final class StreamBridge: StreamEndpoint {
         self.carrier.send(self.id, data)
         guard self.credit <= 0, !self.isOver else { return self.loop.makeSucceededVoidFuture() }
         let promise = self.loop.makePromise(of: Void.self)
-        self.writers.append(promise)
+        self.writers.append((number, promise))
         return promise.futureResult
+    }
+
+    /// Somebody waits no longer.
+    func cancelWriter(_ number: UInt64) {
+        guard let index = self.writers.firstIndex(where: { $0.number == number }) else { return }
+        self.writers.remove(at: index).promise.fail(CancellationError())
     }
 
     func finish() {
@@ -72,6 +93,13 @@ final class StreamBridge: StreamEndpoint {
         guard !self.isOver else { return }
         self.carrier.reset(self.id, .connectionReset)
         self.ended(.connectionReset)
+    }
+
+    /// Ends the stream to make room for another.
+    func evict() {
+        guard !self.isOver else { return }
+        self.carrier.reset(self.id, .tooManyStreams)
+        self.ended(.tooManyStreams)
     }
 
     func readerWantsMore() {
@@ -101,7 +129,7 @@ final class StreamBridge: StreamEndpoint {
 
     func credit(_ bytes: Int) {
         self.credit += bytes
-        while self.credit > 0, let writer = self.writers.popFirst() { writer.succeed() }
+        while self.credit > 0, let writer = self.writers.popFirst() { writer.promise.succeed() }
     }
 
     func receive(_ data: ByteBuffer) {
@@ -130,8 +158,9 @@ final class StreamBridge: StreamEndpoint {
             self.source?.finish()
         }
         self.source = nil
-        for writer in self.writers { writer.fail(Self.failure(reason ?? .connectionReset)) }
+        for writer in self.writers { writer.promise.fail(Self.failure(reason ?? .connectionReset)) }
         self.writers = []
         self.onEnd(reason, self.sent, self.received)
+        if reason != nil { self.onBroken() }
     }
 }

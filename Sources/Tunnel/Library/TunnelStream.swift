@@ -41,7 +41,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
     }
 
     /// Ends the stream when nobody has it any more.
-    private final class Hold: Sendable {
+    fileprivate final class Hold: Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
 
@@ -79,9 +79,12 @@ public struct TunnelStream: AsyncSequence, Sendable {
 
     public struct AsyncIterator: AsyncIteratorProtocol {
         private var iterator: Producer.AsyncIterator
+        /// A loop over a stream that nobody else has must not lose it.
+        private let hold: Hold
 
-        init(_ iterator: Producer.AsyncIterator) {
+        fileprivate init(_ iterator: Producer.AsyncIterator, _ hold: Hold) {
             self.iterator = iterator
+            self.hold = hold
         }
 
         public mutating func next() async throws -> ByteBuffer? { try await self.next(isolation: #isolation) }
@@ -92,14 +95,25 @@ public struct TunnelStream: AsyncSequence, Sendable {
     }
 
     /// To be called once.
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.sequence.makeAsyncIterator()) }
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.sequence.makeAsyncIterator(), self.hold) }
 
     /// Sends bytes; returns when there is room for more.
     ///
-    /// - Throws: ``StreamFailure`` if the stream is over.
+    /// - Throws: ``StreamFailure`` if the stream is over or ``finish()`` was called, `CancellationError` if the task is cancelled
+    ///   while it waits. The bytes go out all the same then, unless the stream is reset.
     public func write(_ bytes: ByteBuffer) async throws {
         let bridge = self.bridge
-        try await self.loop.flatSubmit { bridge.value.write(bytes) }.get()
+        let loop = self.loop
+        let number = loop.makePromise(of: UInt64.self)
+        try await withTaskCancellationHandler {
+            try await loop.flatSubmit {
+                let writer = bridge.value.write(bytes)
+                number.succeed(writer.number)
+                return writer.room
+            }.get()
+        } onCancel: {
+            number.futureResult.whenSuccess { bridge.value.cancelWriter($0) }
+        }
     }
 
     /// The same for other bytes.

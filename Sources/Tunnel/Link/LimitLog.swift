@@ -18,6 +18,7 @@ final class LimitLog: Sendable {
         case plainClients = "clients of plain NIP-74"
         case clientRelays = "relays that clients name"
         case connections = "connections of clients"
+        case reverseConnections = "connections of exits (PUBLIC_ADDRESS)"
     }
 
     private struct Count {

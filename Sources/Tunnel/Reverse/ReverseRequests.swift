@@ -11,7 +11,7 @@ final class ReverseRequests {
     /// Most that wait at once.
     private static let maximumCount = 1_024
     /// For an exit to connect. It has to read the request and dial.
-    private static let patience: TimeAmount = .seconds(10)
+    private static let patience: TimeAmount = .seconds(5)
 
     private struct Request {
         let carrier: PendingReverse
@@ -20,15 +20,24 @@ final class ReverseRequests {
 
     private let loop: any EventLoop
     private var requests: [String: Request] = [:]
+    /// Streams that exits carry.
+    private(set) var joined = 0
+
+    /// Streams that are not over.
+    var streamCount: Int { self.requests.count + self.joined }
 
     init(loop: any EventLoop) {
         self.loop = loop
     }
 
     /// Waits for a connection that names `key`. Nil beyond the limit.
-    func expect(_ key: String, endpoint: any StreamEndpoint) -> PendingReverse? {
+    func expect(
+        _ key: String,
+        endpoint: any StreamEndpoint,
+        onSilence: @escaping (PendingReverse) -> Void
+    ) -> PendingReverse? {
         guard self.requests.count < Self.maximumCount else { return nil }
-        let carrier = PendingReverse(endpoint)
+        let carrier = PendingReverse(endpoint, onSilence: onSilence)
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let timer = self.loop.scheduleTask(in: Self.patience) { () -> Void in
             bound.value.requests.removeValue(forKey: key)?.carrier.giveUp()
@@ -43,41 +52,7 @@ final class ReverseRequests {
         request.timer.cancel()
         return request.carrier
     }
-}
 
-/// Carries a stream from the moment that it was asked for: nothing before the exit connected, and then what it connected.
-final class PendingReverse: StreamCarrier {
-    private var endpoint: (any StreamEndpoint)?
-    private weak var stream: ReverseStream?
-
-    init(_ endpoint: any StreamEndpoint) {
-        self.endpoint = endpoint
-    }
-
-    /// The exit connected. Nil if nobody waits any more.
-    func joined(_ stream: ReverseStream) -> (any StreamEndpoint)? {
-        self.stream = stream
-        defer { self.endpoint = nil }
-        return self.endpoint
-    }
-
-    func giveUp() {
-        let endpoint = self.endpoint
-        self.endpoint = nil
-        endpoint?.ended(.exitSilent)
-    }
-
-    func send(_ id: StreamID, _ data: ByteBuffer) { self.stream?.send(id, data) }
-    func finish(_ id: StreamID) { self.stream?.finish(id) }
-    func consumed(_ id: StreamID, _ bytes: Int) { self.stream?.consumed(id, bytes) }
-    func connected(_ id: StreamID) { self.stream?.connected(id) }
-
-    func reset(_ id: StreamID, _ reason: StreamEnd) {
-        self.endpoint = nil
-        self.stream?.reset(id, reason)
-    }
-
-    func replaceEndpoint(of id: StreamID, with endpoint: any StreamEndpoint) {
-        if let stream { stream.replaceEndpoint(of: id, with: endpoint) } else { self.endpoint = endpoint }
-    }
+    func streamBegan() { self.joined += 1 }
+    func streamEnded() { self.joined -= 1 }
 }

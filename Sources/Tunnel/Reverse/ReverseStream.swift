@@ -30,6 +30,9 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private static let patience: TimeAmount = .seconds(10)
 
     private let role: Role
+    /// Without a byte either way for this long it ends, as a stream of plain NIP-74 does.
+    private let idleTimeout: TimeAmount?
+    private var lastActivity = NIODeadline.now()
     private var isReady = false
     private var greeting = ByteBuffer()
     private var timer: Scheduled<Void>?
@@ -42,9 +45,12 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private var outputIsClosed = false
     private var inputIsClosed = false
     private var isOver = false
+    /// Called when the connection is closed.
+    var onClose: () -> Void = {}
 
-    init(_ role: Role) {
+    init(_ role: Role, idleTimeout: TimeAmount?) {
         self.role = role
+        self.idleTimeout = idleTimeout
     }
 
     // MARK: Socket
@@ -122,10 +128,26 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private func becomeReady() {
         self.isReady = true
         self.timer?.cancel()
+        if let idleTimeout { self.watchIdleness(for: idleTimeout) }
+    }
+
+    private func watchIdleness(for wait: TimeAmount) {
+        guard let context = self.context, let idleTimeout else { return }
+        self.timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) {
+            guard !self.isOver else { return }
+            let left = self.lastActivity + idleTimeout - NIODeadline.now()
+            if left > .zero {
+                self.watchIdleness(for: left)
+            } else {
+                self.end(.idle)
+                self.context?.close(promise: nil)
+            }
+        }
     }
 
     private func deliver(_ data: ByteBuffer) {
         guard !self.isOver, let endpoint else { return }
+        self.lastActivity = .now()
         self.unconsumed += data.readableBytes
         endpoint.receive(data)
     }
@@ -149,6 +171,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
         self.timer?.cancel()
         // Closed in good order both ways, or broken off.
         self.end(self.outputIsClosed ? nil : .connectionReset)
+        self.onClose()
         context.fireChannelInactive()
     }
 
@@ -193,6 +216,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
         self.pendingWrites += 1
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
+            self.lastActivity = .now()
             if case .success = result { self.endpoint?.credit(count) }
             self.closeOutputIfDone()
         }

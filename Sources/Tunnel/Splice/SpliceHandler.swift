@@ -11,7 +11,7 @@ import TunnelProtocol
 ///
 /// Reads from the socket only while the stream has credit; tells the link when bytes from the peer were taken by the
 /// kernel. The one place where a socket's world (read, write, inactive) meets a stream's (send, receive, ended).
-final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
+final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStream {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -168,7 +168,6 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint {
     /// Whether the peer has sent nothing so far.
     var isSilent: Bool { self.received == 0 }
 
-    /// Ends a stream to make room for another.
     func evict() {
         self.fail(.tooManyStreams)
         self.abort()

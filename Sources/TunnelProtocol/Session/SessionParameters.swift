@@ -26,7 +26,7 @@ public struct SessionParameters: Hashable, Sendable {
 
     /// Which relays that are named during a session are taken.
     public struct TakenPaths: OptionSet, Hashable, Sendable {
-        /// As it stands on the wire. A word rather than a byte: optimised builds lost single bytes here (Swift 6.3.1).
+        /// As it stands on the wire.
         public let rawValue: UInt64
 
         public init(rawValue: UInt64) {
@@ -82,23 +82,20 @@ public struct SessionParameters: Hashable, Sendable {
     /// size of packets.
     public init?(encoded: [UInt8]) {
         var buffer = ByteBuffer(bytes: encoded)
-        self.maximumData = 0
-        self.maximumStreamData = 0
-        self.maximumStreams = 0
+        // Gathered first: fields that were set one by one in the loop were lost by optimised builds (Swift 6.3.1).
+        var values: [UInt64: UInt64] = [:]
         while buffer.readableBytes > 0 {
             guard let identifier = buffer.readVariableLengthInteger(), let value = buffer.readVariableLengthInteger()
             else { return nil }
-            switch identifier {
-            case 0x03: self.maximumPacket = value
-            case 0x04: self.maximumData = value
-            case 0x05: self.maximumStreamData = value
-            case 0x08: self.maximumStreams = value
-            case 0x20: self.earlyBytes = value
-            case 0x21: self.wantsIdentity = value != 0
-            case 0x22: self.takenPaths = TakenPaths(rawValue: value)
-            default: break
-            }
+            values[identifier] = value
         }
+        self.maximumPacket = values[0x03] ?? Self.assumedPacket
+        self.maximumData = values[0x04] ?? 0
+        self.maximumStreamData = values[0x05] ?? 0
+        self.maximumStreams = values[0x08] ?? 0
+        self.earlyBytes = values[0x20] ?? 0
+        self.wantsIdentity = values[0x21].map { $0 != 0 } ?? false
+        self.takenPaths = TakenPaths(rawValue: values[0x22] ?? 0)
     }
 }
 

@@ -120,7 +120,7 @@ struct RelayCommand: RoleCommand {
     var shutdownTimeout: Int { 0 }
 
     static let reloadable: Set<String> = [
-        "tls-cert", "tls-key", "name", "tunnel-only", "max-message-length", "max-event-length", "max-subscriptions",
+        "tls-cert", "tls-key", "name", "tunnel-only", "max-event-length", "max-subscriptions",
         "max-filters", "max-events-per-second", "max-outbound-bytes", "max-connections", "max-connections-per-address",
         "max-stored-events",
     ]

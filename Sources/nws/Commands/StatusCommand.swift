@@ -62,7 +62,7 @@ struct StatusCommand: AsyncParsableCommand {
     private func fetch(_ address: HostAndPort, _ token: String?) async throws -> Data {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         do {
-            let addresses = try await HostResolver().resolve(host: address.host, port: address.port, on: loop).get()
+            let addresses = try await HostResolver.own.resolve(host: address.host, port: address.port, on: loop).get()
             let target = WebSocketClient.Target(
                 addresses: addresses,
                 host: address.host,

@@ -8,6 +8,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Nostr
+import NostrCrypto
 import NostrRelay
 import Tunnel
 
@@ -56,6 +57,12 @@ struct DirectRelayOptions: ParsableArguments {
         configuration.summary = "A relay for one node's sessions"
         configuration.acceptedKinds = [.tunnelMessage]
         configuration.limits.connections = Self.maximumConnections
+        configuration.limits.connectionsPerAddress = Self.maximumConnectionsPerAddress
+        configuration.limits.outboundBytes = Self.maximumOutboundBytes
+        configuration.limits.storedEvents = 0
+        // Strangers reach this node by it, and not each other.
+        let ownerPath = "/\(Bytes32.random().hex)"
+        configuration.ownerPath = ownerPath
         let server: RelayServer
         do {
             server = try await RelayServer.start(
@@ -68,8 +75,9 @@ struct DirectRelayOptions: ParsableArguments {
         }
         let port = server.localAddress.port ?? address.port
         let isEverywhere = ["0.0.0.0", "::"].contains(address.host)
-        let own = try RelayURL(isEverywhere ? "ws://127.0.0.1:\(port)" : server.url)
-        let offered = try self.directURL.map { try Settings.relay($0, source: "--direct-url") } ?? own
+        let reached = isEverywhere ? "ws://127.0.0.1:\(port)" : server.url
+        let own = try RelayURL(reached + ownerPath)
+        let offered = try self.directURL.map { try Settings.relay($0, source: "--direct-url") } ?? RelayURL(reached)
         logger.info("direct path", metadata: ["listen": "\(server.localAddress.shown)", "offered": "\(offered)"])
         Console.line("direct: \(offered)")
         return DirectRelay(own: own, offered: offered)
@@ -77,4 +85,7 @@ struct DirectRelayOptions: ParsableArguments {
 
     /// Connections of peers at once.
     private static let maximumConnections = 2_048
+    private static let maximumConnectionsPerAddress = 16
+    /// Bytes that wait for a slow reader.
+    private static let maximumOutboundBytes = 8 << 20
 }
