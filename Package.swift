@@ -18,6 +18,12 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// Of what is no part of the product: C calls need no marks.
+let toolSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
 let nio: (String) -> Target.Dependency = { .product(name: $0, package: "swift-nio") }
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
@@ -133,6 +139,18 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings
+        ),
+
+        // Measures all of it (make bench).
+        .executableTarget(
+            name: "nws-bench",
+            dependencies: [
+                "TunnelProtocol", "Nostr", "NostrCrypto", "CByteKernels", "HTTPTransport", nio("NIOCore"),
+                nio("NIOWebSocket"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks",
+            swiftSettings: toolSettings
         ),
 
         // Shared by tests only: vectors, clocks, sockets.

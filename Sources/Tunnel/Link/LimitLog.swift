@@ -17,7 +17,7 @@ final class LimitLog: Sendable {
         case handshakes = "messages of unknown clients (--max-handshakes-per-second)"
         case plainClients = "clients of plain NIP-74"
         case clientRelays = "relays that clients name"
-        case connections = "connections of clients"
+        case connections = "connections of clients (--max-connections)"
         case reverseConnections = "connections of exits (PUBLIC_ADDRESS)"
     }
 

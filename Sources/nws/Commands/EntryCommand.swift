@@ -37,6 +37,9 @@ struct EntryCommand: RoleCommand {
     )
     var allowLocalRelays = false
 
+    @Option(help: ArgumentHelp("Connections of clients at once.", valueName: "count"))
+    var maxConnections = EntryConfiguration().maximumConnections
+
     @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
     var credentialsFile: String?
 
@@ -65,6 +68,8 @@ struct EntryCommand: RoleCommand {
         var configuration = try self.entry.configuration(settings, logger: logger)
         configuration.host = address.host
         configuration.port = address.port
+        guard self.maxConnections > 0 else { throw CommandError.configuration("--max-connections must be positive") }
+        configuration.maximumConnections = self.maxConnections
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
         configuration.allowsRemoteClients = self.allowRemoteClients
         configuration.publicAddress = try self.publicAddress(settings)

@@ -1,0 +1,82 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+
+/// Measures the program and its parts. Figures of different machines do not compare; ratios within one run do.
+@main
+struct BenchmarkProgram: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "nws-bench",
+        abstract: "Measure nws: its stages, its relay, the whole tunnel."
+    )
+
+    enum Part: String, CaseIterable, ExpressibleByArgument {
+        case stages, relay, tunnel
+    }
+
+    @Argument(help: "What to measure: stages, relay, tunnel; all if nothing is said.")
+    var parts: [Part] = []
+
+    @Option(help: "The program.")
+    var program = ".build/release/nws"
+
+    @Option(help: "Readings of each figure; the median counts.")
+    var readings = 3
+
+    @Option(help: "Also write the figures to this file, as JSON.")
+    var json: String?
+
+    @Option(help: "Another relay to measure in the same run, as NAME=PORT on loopback.")
+    var other: [String] = []
+
+    func run() throws {
+        let parts = self.parts.isEmpty ? Part.allCases : self.parts
+        let report = Report()
+        print(Machine().description)
+        var roofline: StageBenchmark.Roofline?
+        if parts.contains(.stages) || parts.contains(.tunnel) { roofline = try StageBenchmark(report: report).run() }
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("nws-bench-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        if parts.contains(.relay) { try self.measureRelays(report, folder) }
+        if parts.contains(.tunnel) {
+            let tunnel = try TunnelBenchmark(
+                program: URL(fileURLWithPath: self.program).path,
+                report: report,
+                roofline: roofline,
+                readings: self.readings,
+                folder: folder
+            )
+            defer { tunnel.stop() }
+            try tunnel.run()
+        }
+        if let json { try report.write(to: json) }
+    }
+
+    private func measureRelays(_ report: Report, _ folder: URL) throws {
+        report.begin("Relays")
+        let relay = try Node(
+            "relay",
+            program: URL(fileURLWithPath: self.program).path,
+            [
+                "relay", "--listen", "127.0.0.1:0", "--log-level", "error", "--max-events-per-second", "1000000",
+                "--max-outbound-bytes", "1000000000",
+            ],
+            in: folder
+        )
+        defer { relay.stop() }
+        let ports = [("nws relay", try relay.value("relay").split(separator: ":").last.flatMap { UInt16($0) })]
+        let others = self.other.map { text in
+            let parts = text.split(separator: "=")
+            return (String(parts.first ?? ""), parts.last.flatMap { UInt16($0) })
+        }
+        for (name, port) in ports + others {
+            guard let port else { throw ValidationError("--other takes NAME=PORT") }
+            try RelayBenchmark(report: report, name: name, port: port, readings: self.readings).run()
+        }
+    }
+}

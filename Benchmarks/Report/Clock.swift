@@ -1,0 +1,40 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+
+/// Seconds on a clock that only goes forward.
+func seconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
+
+/// Microseconds that one call of `body` takes: readings of at least 40 ms each.
+func microseconds(readings: Int = 7, _ body: () throws -> Void) rethrows -> [Double] {
+    var calls = 1
+    // How many fill a reading; this warms up too.
+    while true {
+        let start = seconds()
+        for _ in 0..<calls { try body() }
+        let took = seconds() - start
+        if took > 0.02 {
+            calls = max(1, Int(Double(calls) * 0.04 / took))
+            break
+        }
+        calls *= 2
+    }
+    var values: [Double] = []
+    for _ in 0..<readings {
+        let start = seconds()
+        for _ in 0..<calls { try body() }
+        values.append((seconds() - start) / Double(calls) * 1e6)
+    }
+    return values
+}
+
+/// Keeps the optimiser from leaving out what made a value.
+@inline(never)
+func keep<Value>(_ value: Value) {}

@@ -1,0 +1,75 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Synchronization
+
+/// The service behind the exit. The first byte says what a connection wants: `e` echo, `d` a download of the eight bytes of
+/// length that follow, `u` an upload of as many, `i` nothing at all.
+final class Backend: Sendable {
+    let port: UInt16
+    private let listener: CInt
+    private static let idle = Mutex<[BlockingSocket]>([])
+
+    init() throws {
+        self.listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        var address = BlockingSocket.loopback(0)
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let listener = self.listener
+        let bound = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, length) == 0 && listen(listener, 4_096) == 0 && getsockname(listener, $0, &length) == 0
+            }
+        }
+        guard bound else { throw BlockingSocket.Failure(what: "listen") }
+        self.port = UInt16(bigEndian: address.sin_port)
+        Thread.detachNewThread { Self.accept(listener) }
+    }
+
+    private static func accept(_ listener: CInt) {
+        while true {
+            let descriptor = Foundation.accept(listener, nil, nil)
+            guard descriptor >= 0 else { continue }
+            let connection = BlockingSocket(descriptor: descriptor)
+            _ = Worker { try? Self.serve(connection) }
+        }
+    }
+
+    private static func serve(_ connection: BlockingSocket) throws {
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        switch try connection.read(exactly: 1)[0] {
+        case UInt8(ascii: "d"):
+            var rest = Self.length(try connection.read(exactly: 8))
+            while rest > 0 {
+                let part = min(rest, buffer.count)
+                try buffer.withUnsafeBytes { try connection.write(UnsafeRawBufferPointer(rebasing: $0[0..<part])) }
+                rest -= part
+            }
+        case UInt8(ascii: "u"):
+            var rest = Self.length(try connection.read(exactly: 8))
+            while rest > 0 {
+                let count = try connection.read(into: &buffer)
+                guard count > 0 else { return }
+                rest -= count
+            }
+            try connection.write([UInt8(ascii: "k")])
+        case UInt8(ascii: "e"):
+            while true {
+                let count = try connection.read(into: &buffer)
+                guard count > 0 else { return }
+                try buffer.withUnsafeBytes { try connection.write(UnsafeRawBufferPointer(rebasing: $0[0..<count])) }
+            }
+        default:
+            // Kept open without a thread.
+            Self.idle.withLock { $0.append(connection) }
+        }
+    }
+
+    static func encoded(_ length: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
+
+    private static func length(_ bytes: [UInt8]) -> Int {
+        bytes.enumerated().reduce(0) { $0 | Int($1.element) << ($1.offset * 8) }
+    }
+}

@@ -1,0 +1,106 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+
+/// A TCP connection for a thread of its own: what loads a node must cost less than the node.
+final class BlockingSocket: @unchecked Sendable {
+    struct Failure: Error, CustomStringConvertible {
+        let what: String
+        var description: String { "\(self.what): \(String(cString: strerror(errno)))" }
+    }
+
+    let descriptor: CInt
+
+    init(descriptor: CInt) {
+        self.descriptor = descriptor
+        var one: CInt = 1
+        setsockopt(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<CInt>.size))
+    }
+
+    /// Connects to a port of loopback.
+    convenience init(port: UInt16) throws {
+        let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        var address = Self.loopback(port)
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0 else {
+            close(descriptor)
+            throw Failure(what: "connect to port \(port)")
+        }
+        self.init(descriptor: descriptor)
+    }
+
+    deinit { close(self.descriptor) }
+
+    static func loopback(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return address
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        var done = 0
+        while done < bytes.count {
+            let count = send(self.descriptor, bytes.baseAddress! + done, bytes.count - done, CInt(MSG_NOSIGNAL))
+            guard count > 0 else { throw Failure(what: "send") }
+            done += count
+        }
+    }
+
+    func write(_ bytes: [UInt8]) throws {
+        try bytes.withUnsafeBytes { try self.write($0) }
+    }
+
+    /// Reads what there is; 0 at the end.
+    func read(into buffer: inout [UInt8]) throws -> Int {
+        let count = recv(self.descriptor, &buffer, buffer.count, 0)
+        guard count >= 0 else { throw Failure(what: "recv") }
+        return count
+    }
+
+    func read(exactly count: Int) throws -> [UInt8] {
+        var result = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let part = result.withUnsafeMutableBytes { recv(self.descriptor, $0.baseAddress! + done, count - done, 0) }
+            guard part > 0 else { throw Failure(what: "the other side ended after \(done) of \(count) bytes") }
+            done += part
+        }
+        return result
+    }
+
+    func finishWriting() { shutdown(self.descriptor, CInt(SHUT_WR)) }
+
+    func abort() { shutdown(self.descriptor, CInt(SHUT_RDWR)) }
+}
+
+/// Runs a body on a thread of its own.
+final class Worker<Value: Sendable>: @unchecked Sendable {
+    private let done = DispatchSemaphore(value: 0)
+    private var result: Result<Value, any Error>?
+
+    init(_ body: @escaping @Sendable () throws -> Value) {
+        let thread = Thread {
+            self.result = Result { try body() }
+            self.done.signal()
+        }
+        thread.stackSize = 512 << 10
+        thread.start()
+    }
+
+    /// Waits for its end.
+    func value() throws -> Value {
+        self.done.wait()
+        self.done.signal()
+        guard let result else { throw BlockingSocket.Failure(what: "worker") }
+        return try result.get()
+    }
+}

@@ -1,0 +1,94 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+
+/// The client's end of a WebSocket connection, without any comfort. Frames are made beforehand, so that sending one costs
+/// a copy.
+final class RawWebSocket: @unchecked Sendable {
+    private let socket: BlockingSocket
+    private var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    private var start = 0
+    private var end = 0
+
+    init(port: UInt16) throws {
+        self.socket = try BlockingSocket(port: port)
+        let request =
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        try self.socket.write(Array(request.utf8))
+        var answer: [UInt8] = []
+        while answer.suffix(4) != [13, 10, 13, 10] { answer += try self.socket.read(exactly: 1) }
+        guard answer.starts(with: Array("HTTP/1.1 101".utf8)) else {
+            throw BlockingSocket.Failure(what: "no WebSocket at port \(port)")
+        }
+    }
+
+    /// A text frame with a masked payload.
+    static func frame(_ text: some Collection<UInt8>) -> [UInt8] {
+        let mask: [UInt8] = [0x12, 0x34, 0x56, 0x78]
+        var frame: [UInt8] = [0x81]
+        switch text.count {
+        case ..<126: frame.append(0x80 | UInt8(text.count))
+        case ..<65_536: frame += [0x80 | 126, UInt8(text.count >> 8), UInt8(text.count & 255)]
+        default: frame += [0x80 | 127] + (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (56 - $0 * 8)) }
+        }
+        frame += mask
+        frame.reserveCapacity(frame.count + text.count)
+        for (index, byte) in text.enumerated() { frame.append(byte ^ mask[index & 3]) }
+        return frame
+    }
+
+    func send(_ frame: [UInt8]) throws { try self.socket.write(frame) }
+
+    func send(text: String) throws { try self.send(Self.frame(Array(text.utf8))) }
+
+    /// The next text message's length and first bytes; the rest of it is dropped.
+    func receive() throws -> (length: Int, head: ArraySlice<UInt8>) {
+        while true {
+            try self.fill(2)
+            let opcode = self.buffer[self.start] & 15
+            var length = Int(self.buffer[self.start + 1] & 127)
+            var head = 2
+            if length == 126 {
+                try self.fill(4)
+                length = Int(self.buffer[self.start + 2]) << 8 | Int(self.buffer[self.start + 3])
+                head = 4
+            } else if length == 127 {
+                try self.fill(10)
+                length = (2..<10).reduce(0) { $0 << 8 | Int(self.buffer[self.start + $1]) }
+                head = 10
+            }
+            try self.fill(head + length)
+            let payload = self.start + head
+            self.start = payload + length
+            if opcode == 1 { return (length, self.buffer[payload..<(payload + min(length, 64))]) }
+        }
+    }
+
+    private func fill(_ count: Int) throws {
+        if self.start + count > self.buffer.count {
+            self.buffer.replaceSubrange(0..<(self.end - self.start), with: self.buffer[self.start..<self.end])
+            (self.start, self.end) = (0, self.end - self.start)
+        }
+        while self.end - self.start < count {
+            if self.start == self.end { (self.start, self.end) = (0, 0) }
+            let part = self.buffer.withUnsafeMutableBytes {
+                recv(self.socket.descriptor, $0.baseAddress! + self.end, $0.count - self.end, 0)
+            }
+            guard part > 0 else { throw BlockingSocket.Failure(what: "the relay ended the connection") }
+            self.end += part
+        }
+    }
+
+    /// Waits for a message that begins with one of these.
+    func wait(for heads: [String]) throws {
+        let heads = heads.map { Array($0.utf8) }
+        while true {
+            let head = try self.receive().head
+            if heads.contains(where: { head.starts(with: $0) }) { return }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Bytes that tell where they belong, and what to do when they came elsewhere."""
+
+import asyncio
+import hashlib
+import socket
+import struct
+
+BLOCK = 1 << 14
+PIECE = 1 << 16
+
+
+class Violation(Exception):
+    """Something happened to a stream that must not happen."""
+
+
+class Pattern:
+    """The bytes of one direction of one stream; no two are alike."""
+
+    def __init__(self, name):
+        self._name = name
+        self._last = (-1, b"")
+
+    def _block(self, index):
+        if self._last[0] != index:
+            self._last = (index, hashlib.shake_128(f"{self._name}/{index}".encode()).digest(BLOCK))
+        return self._last[1]
+
+    def bytes(self, offset, count):
+        pieces = []
+        while count > 0:
+            index, start = divmod(offset, BLOCK)
+            piece = self._block(index)[start : start + count]
+            pieces.append(piece)
+            offset += len(piece)
+            count -= len(piece)
+        return b"".join(pieces)
+
+    def check(self, offset, data, size):
+        """Raises unless the data are those of the offset, in a stream of that size."""
+        if offset + len(data) > size:
+            raise Violation(f"{offset + len(data) - size} bytes too many after {size}")
+        expected = self.bytes(offset, len(data))
+        if data == expected:
+            return
+        first = next(index for index, byte in enumerate(data) if byte != expected[index])
+        raise Violation(
+            f"wrong bytes at offset {offset + first} of {size}: {data[first:first + 16].hex()} for"
+            f" {expected[first:first + 16].hex()}, {self._origin(data[first : first + 16], size)}"
+        )
+
+    def _origin(self, data, size):
+        place = self.bytes(0, size).find(data) if len(data) >= 4 else -1
+        return "which are nowhere in the stream" if place < 0 else f"which belong to offset {place}"
+
+
+def stream_pattern(seed, number, side):
+    return Pattern(f"{seed}/{number}/{side}")
+
+
+def reset(writer):
+    """Ends a connection with RST."""
+    end = writer.get_extra_info("socket")
+    if end is not None and end.fileno() >= 0:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def within(seconds, awaitable, what):
+    """The result, or a violation if it takes longer."""
+    try:
+        return await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        raise Violation(f"hangs: {what} for {seconds} s") from None

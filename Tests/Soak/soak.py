@@ -1,0 +1,501 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Many streams of random life through relays that misbehave, while processes are killed, frozen and started again.
+
+Every stream must end with every byte in its place, or with a failure that its application was told of. One that was open
+while neither exit nor entry was killed must not break. At last the processes must have given back what they took.
+
+Three parts: load with kills; load without (warm-up), after which traffic stops and the processes are measured; load without
+kills again (the window), after which they are measured once more.
+"""
+
+import argparse
+import asyncio
+import collections
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "EndToEnd"))
+
+from clients import ECHO, NOBODY, SENDER, SINK, Client, Plan, Stream
+from nodes import Node
+from sandbox import BINARY
+from services import Services
+
+PATIENCE = 60
+"""Seconds that a session outlives the loss of all its relays (--session-timeout)."""
+HANG = 120
+"""Seconds without a byte that is expected, after which a stream hangs. Services wait for the session's patience more."""
+DRAIN = 240
+"""Seconds in which all streams must have ended once no new ones begin."""
+SETTLE = 70
+"""Seconds between the end of traffic and a measurement: idle sessions end after 60."""
+RECOVERY = 10
+"""Seconds after an exit or entry is back in which requests may still be refused because of its death."""
+MOST_REFUSED = 0.05
+"""Share of streams that may be refused without such a reason: relays that all lie at once are one."""
+MORE_DESCRIPTORS, MORE_THREADS = 8, 2
+MORE_MEMORY, MORE_MEMORY_SHARE = 32 << 20, 0.25
+"""What a process may have more of after the window than before; of memory the larger of the two."""
+
+
+@dataclasses.dataclass
+class Trouble:
+    """Something that was done to a process."""
+
+    node: str
+    role: str
+    what: str
+    at: float
+    over: float = float("inf")
+    """When it was ready again."""
+
+    def overlaps(self, start, end, recovery=0.0):
+        return self.at <= end and self.over + recovery >= start
+
+
+class Soak:
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = folder
+        self.random = random.Random(f"{options.seed}/troubles")
+        self.begun = time.monotonic()
+        self.services = Services(options.seed, PATIENCE + HANG, self.stream_violation)
+        self.relays, self.proxies = [], []
+        self.exit = self.entry = None
+        self.troubles = []
+        self.violations = []
+        self.counts = collections.Counter()
+        self.refusals = collections.Counter()
+        self.chaos = collections.Counter()
+        self.bytes = collections.Counter()
+        self.durations = []
+        self.number = 0
+        self.active = {}
+        self.recent = {}
+        self.before, self.after = {}, {}
+
+    # Reporting
+
+    def say(self, text):
+        print(f"{time.monotonic() - self.begun:7.1f} s  {text}", flush=True)
+
+    def violation(self, text, shows_logs=True):
+        """Notes what must not be."""
+        self.violations.append(text)
+        self.say(f"VIOLATION (seed {self.options.seed}): {text}")
+        if shows_logs and len(self.violations) <= 10:
+            for node in (self.entry, self.exit):
+                if node:
+                    print(f"--- {node.name}'s last lines\n{node.tail(12)}", flush=True)
+
+    def stream_violation(self, number, text):
+        stream = self.active.get(number) or self.recent.get(number)
+        self.violation(f"{stream or f'stream {number}'}: {text}")
+
+    def died(self, node, status):
+        self.violation(f"{node.name} ended by itself with status {status}:\n{node.tail(30)}", shows_logs=False)
+
+    # Processes
+
+    def node(self, name, *arguments, ready):
+        return Node(name, arguments, ready, self.folder, self.died)
+
+    async def start(self):
+        options = self.options
+        await self.services.start()
+        for index in range(options.relays):
+            relay = self.node(
+                f"relay-{index + 1}", BINARY, "relay", "--listen", f"127.0.0.1:{free_port()}",
+                "--admin", f"127.0.0.1:{free_port()}", ready=("relay", "admin"),
+            )  # fmt: skip
+            self.relays.append(relay)
+            await relay.start()
+            proxy = self.node(
+                f"chaos-{index + 1}", sys.executable, HERE / "chaos_relay.py", relay.values["relay"],
+                "--seed", f"{options.seed}/{index}", "--listen", f"127.0.0.1:{free_port()}", *options.chaos,
+                ready=("relay",),
+            )  # fmt: skip
+            self.proxies.append(proxy)
+            await proxy.start()
+        common = ["--dialect", "session", "--session-timeout", PATIENCE, "--log-level", options.log_level]
+        paths = [argument for proxy in self.proxies for argument in ("--relay", proxy.values["relay"])]
+        services = {ECHO: "echo", SENDER: "sender", SINK: "sink"}
+        targets = [f"{port}=127.0.0.1:{self.services.ports[name]}" for port, name in services.items()]
+        self.exit = self.node(
+            "exit", BINARY, "exit", *paths, "--key-file", self.folder / "exit.key", *common,
+            "--admin", f"127.0.0.1:{free_port()}",
+            *(argument for target in (*targets, f"{NOBODY}=127.0.0.1:{free_port()}") for argument in ("--service", target)),
+            ready=("nprofile", "admin"),
+        )  # fmt: skip
+        await self.exit.start()
+        self.entry = self.node(
+            "entry", BINARY, "entry", "--listen", f"127.0.0.1:{free_port()}", *paths, *common,
+            "--admin", f"127.0.0.1:{free_port()}", ready=("socks", "admin"),
+        )  # fmt: skip
+        await self.entry.start()
+        host, port = self.entry.values["socks"].rsplit(":", 1)
+        self.address = (host, int(port))
+        # Without relays, which are the entry's own: their addresses are too long for a name with three of them.
+        self.host = self.exit.values["npub"]
+
+    @property
+    def nodes(self):
+        return [node for node in (*self.relays, *self.proxies, self.exit, self.entry) if node]
+
+    async def stop(self):
+        for node in reversed(self.nodes):
+            await node.kill()
+        self.services.close()
+
+    # Load
+
+    async def load(self, until):
+        """Streams, so many at once, until it is time; then waits for the last to end."""
+        workers = [asyncio.create_task(self.work(until)) for _ in range(self.options.streams)]
+        await asyncio.wait(workers, timeout=max(0, until - time.monotonic()) + DRAIN)
+        for worker in workers:
+            if worker.done():
+                worker.result()
+            else:
+                worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        deadline = time.monotonic() + DRAIN
+        while self.services.open and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+        if self.services.open:
+            self.violation(f"{len(self.services.open)} connections of services are open {DRAIN} s after their streams")
+
+    async def work(self, until):
+        await asyncio.sleep(2 * random.random())
+        while time.monotonic() < until:
+            self.number += 1
+            stream = Stream(Plan.make(self.options.seed, self.number), time.monotonic())
+            self.active[self.number] = stream
+            try:
+                client = Client(self.options.seed, stream, self.address, self.host, HANG)
+                await client.run()
+            except asyncio.CancelledError:
+                stream.ended = time.monotonic()
+                stream.outcome = "wrong"
+                self.judge(stream, f"not over {DRAIN} s after the end of traffic")
+                raise
+            finally:
+                del self.active[stream.plan.number]
+                self.recent[stream.plan.number] = stream
+            self.judge(stream, stream.detail)
+            await asyncio.sleep(0.5 if stream.outcome == "refused" else stream.plan.generator.random() * 0.3)
+
+    # Judgement
+
+    def deaths(self, *roles):
+        return [trouble for trouble in self.troubles if trouble.what == "killed" and trouble.role in roles]
+
+    def excuse(self, stream):
+        """Why an open stream may have broken, or None."""
+        for death in self.deaths("exit", "entry"):
+            if death.overlaps(stream.started, stream.ended):
+                return death.node
+        for trouble in self.troubles:
+            if trouble.role == "all relays" and trouble.over - trouble.at > PATIENCE:
+                if trouble.overlaps(stream.started, stream.ended):
+                    return trouble.role
+        return None
+
+    def judge(self, stream, detail):
+        """Counts the stream, and says what is wrong with its end."""
+        outcome = stream.outcome
+        is_ended_by_service = "reset" in stream.plan.head
+        self.bytes["sent"] += stream.sent
+        self.bytes["received"] += stream.received
+        self.counts["started"] += 1
+        if outcome == "broken" and is_ended_by_service and self.was_ended_by_service(stream.plan.number):
+            outcome = "planned"
+        elif outcome == "short" and any(death.overlaps(stream.started, stream.ended) for death in self.deaths("entry")):
+            # The end of a killed process is the kernel's, and a clean one.
+            outcome = "broken"
+        elif outcome == "short":
+            outcome = "wrong"
+        elif outcome == "complete" and is_ended_by_service:
+            outcome, detail = "wrong", "complete, though the service reset it"
+        self.counts[outcome] += 1
+        if outcome == "wrong":
+            self.violation(f"{stream}: {detail}")
+        elif outcome == "broken" and self.excuse(stream) is None:
+            self.counts["broken without a reason"] += 1
+            self.violation(f"{stream}: broke ({detail}), though neither exit nor entry was killed")
+        elif outcome == "refused":
+            self.refusals[detail] += 1
+            if not any(death.overlaps(stream.started, stream.ended, RECOVERY) for death in self.deaths("exit", "entry")):
+                self.counts["refused without a death"] += 1
+                self.say(f"{stream}: refused ({detail})")
+        elif outcome in ("complete", "planned") and stream.opened:
+            self.durations.append(stream.opened - stream.started)
+
+    def was_ended_by_service(self, number):
+        return any(visit.outcome in ("planned", "reset") for visit in self.services.visits.get(number, ()))
+
+    def judge_services(self):
+        """What services saw, once all is over."""
+        for number, visits in sorted(self.services.visits.items()):
+            stream = self.recent.get(number)
+            for visit in visits:
+                self.counts[f"{visit.service} {visit.outcome}"] += 1
+                if visit.outcome == "short" and not any(
+                    death.overlaps(visit.started, visit.ended) for death in self.deaths("exit")
+                ):
+                    self.violation(
+                        f"{stream or 'a stream without a first line'}: its service {visit.service} got a clean end too"
+                        f" early ({visit.detail})", False,
+                    )  # fmt: skip
+                if visit.outcome == "reset" and stream and stream.outcome == "complete":
+                    # Its last bytes may have come, and then its client's end is all that is missing.
+                    if visit.received < stream.sent and self.excuse(stream) is None:
+                        self.violation(f"{stream}: complete for its client and reset for its service", False)
+            if number >= 0 and len(visits) > 1:
+                if not any(death.overlaps(visits[0].started, visits[-1].ended) for death in self.deaths("exit", "entry")):
+                    self.violation(f"{stream}: came to its service {len(visits)} times", False)
+
+    # Troubles
+
+    async def trouble(self, until):
+        """Kills and freezes until it is time, and leaves everything running."""
+        while True:
+            await asyncio.sleep(self.random.uniform(*self.options.every))
+            if time.monotonic() >= until - 10:
+                return
+            what = self.random.choices(
+                ("relay", "relays", "exit", "entry", "freeze"), (40, 8, 16, 16, 20)
+            )[0]  # fmt: skip
+            if what == "freeze":
+                await self.freeze(self.random.choice((*self.relays, self.exit, self.entry)), self.random.uniform(0.5, 8))
+            elif what == "relay":
+                await self.restart([self.random.choice(self.relays)], self.random.uniform(0.1, 8))
+            elif what == "relays":
+                blackout = Trouble("all relays", "all relays", "killed", time.monotonic())
+                self.troubles.append(blackout)
+                await self.restart(self.relays, self.random.uniform(0.5, 10))
+                blackout.over = time.monotonic()
+            else:
+                await self.restart([self.exit if what == "exit" else self.entry], self.random.uniform(0.1, 4))
+
+    async def restart(self, nodes, seconds):
+        troubles = [Trouble(node.name, node.role, "killed", time.monotonic()) for node in nodes]
+        self.troubles += troubles
+        self.say(f"{', '.join(node.name for node in nodes)} killed for {seconds:.1f} s")
+        for node in nodes:
+            await node.kill()
+        await asyncio.sleep(seconds)
+        for node, trouble in zip(nodes, troubles):
+            await node.start()
+            trouble.over = time.monotonic()
+
+    async def freeze(self, node, seconds):
+        trouble = Trouble(node.name, node.role, "frozen", time.monotonic())
+        self.troubles.append(trouble)
+        self.say(f"{node.name} frozen for {seconds:.1f} s")
+        node.send(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            node.send(signal.SIGCONT)
+        trouble.over = time.monotonic()
+
+    # Measuring
+
+    async def measure(self):
+        """What processes have, when all is quiet."""
+        await asyncio.sleep(self.options.settle)
+        usage = {}
+        for node in (*self.relays, self.exit, self.entry):
+            usage[node.name] = node.usage()
+            if usage[node.name] is None:
+                continue
+            report = await node.ask("/status.json")
+            usage[node.name]["streams"] = report["streams"]
+            usage[node.name]["sessions"] = len(report["sessions"]) + report["moreSessions"]
+        return usage
+
+    def compare(self):
+        for name, after in self.after.items():
+            before = self.before.get(name)
+            if after is None or before is None:
+                continue
+            if after["pid"] != before["pid"]:
+                self.violation(f"{name} is another process than before the window", False)
+                continue
+            bounds = {
+                "descriptors": before["descriptors"] + MORE_DESCRIPTORS,
+                "threads": before["threads"] + MORE_THREADS,
+                "memory": before["memory"] + max(MORE_MEMORY, int(before["memory"] * MORE_MEMORY_SHARE)),
+                "streams": 0,
+            }
+            for what, most in bounds.items():
+                if after[what] > most:
+                    self.violation(f"{name} has {after[what]} {what} after the window, {before[what]} before it", False)
+
+    async def collect_chaos(self):
+        for proxy in self.proxies:
+            self.chaos.update(await proxy.ask("/chaos", proxy.values["relay"].replace("ws:", "http:")))
+
+    # All of it
+
+    async def run(self):
+        seconds = self.options.minutes * 60
+        warm_up = min(60, seconds * 0.15)
+        killing = seconds * 0.55
+        self.say(f"seed {self.options.seed}, logs in {self.folder}")
+        await self.start()
+        self.say(f"{killing:.0f} s of load with kills")
+        until = time.monotonic() + killing
+        troubles = asyncio.create_task(self.trouble(until))
+        await self.load(until)
+        await troubles
+        self.progress()
+        self.say(f"{warm_up:.0f} s of load without")
+        await self.load(time.monotonic() + warm_up)
+        self.progress()
+        self.before = await self.measure()
+        self.say(f"measured; {seconds - killing - warm_up:.0f} s of load without kills (the window)")
+        await self.load(time.monotonic() + seconds - killing - warm_up)
+        self.progress()
+        self.after = await self.measure()
+        await self.collect_chaos()
+        self.judge_services()
+        self.compare()
+        refused = self.counts["refused without a death"]
+        if refused > MOST_REFUSED * self.counts["started"]:
+            self.violation(f"{refused} of {self.counts['started']} streams refused, though nobody had died", False)
+        if not self.counts["complete"]:
+            self.violation("not one stream was complete", False)
+
+    def progress(self):
+        self.say(", ".join(f"{self.counts[key]} {key}" for key in ("started", "complete", "planned", "refused", "broken")))
+
+    def summary(self):
+        troubles = collections.Counter(f"{trouble.node} {trouble.what}" for trouble in self.troubles)
+        durations = sorted(self.durations) or [0.0]
+        return {
+            "seed": self.options.seed,
+            "minutes": self.options.minutes,
+            "relays": self.options.relays,
+            "concurrent": self.options.streams,
+            "streams": dict(sorted(self.counts.items())),
+            "refusals": dict(self.refusals),
+            "opening_seconds": {
+                "median": round(durations[len(durations) // 2], 3),
+                "percentile_99": round(durations[len(durations) * 99 // 100], 3),
+                "longest": round(durations[-1], 3),
+            },
+            "bytes": dict(self.bytes),
+            "troubles": dict(sorted(troubles.items())),
+            "chaos": dict(sorted(self.chaos.items())),
+            "before": self.before,
+            "after": self.after,
+            "tolerances": {
+                "descriptors": MORE_DESCRIPTORS,
+                "threads": MORE_THREADS,
+                "memory": MORE_MEMORY,
+                "memory_share": MORE_MEMORY_SHARE,
+                "refused_share": MOST_REFUSED,
+            },
+            "violations": self.violations,
+        }
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def print_table(summary):
+    def section(title, values):
+        print(f"\n{title}")
+        for key, value in values.items():
+            print(f"  {key:<28} {value:>14,}" if isinstance(value, int) else f"  {key:<28} {value:>14}")
+
+    for title in ("streams", "refusals", "opening_seconds", "bytes", "troubles", "chaos"):
+        section(title, summary[title])
+    print(
+        f"\nprocesses before and after the window (most: {MORE_DESCRIPTORS} descriptors, {MORE_THREADS} threads, the larger of"
+        f" {MORE_MEMORY >> 20} MiB and {MORE_MEMORY_SHARE:.0%} of memory more; no stream)"
+    )
+    print(f"  {'':<10} {'descriptors':>16} {'threads':>12} {'MiB':>16} {'streams':>10} {'sessions':>10}")
+    for name, after in summary["after"].items():
+        before = summary["before"].get(name)
+        if not before or not after:
+            print(f"  {name:<10} not measured on this system")
+            continue
+
+        def pair(key, unit=1):
+            return f"{before[key] / unit:.4g} → {after[key] / unit:.4g}"
+
+        print(
+            f"  {name:<10} {pair('descriptors'):>16} {pair('threads'):>12} {pair('memory', 1 << 20):>16}"
+            f" {pair('streams'):>10} {pair('sessions'):>10}"
+        )
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="What follows -- goes to the proxies: -- --drop 0.1 --disconnect 0 (see chaos_relay.py --help).",
+    )
+    parser.add_argument("--minutes", type=float, default=5, help="of load in all (default: 5)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="default: any")
+    parser.add_argument("--streams", type=int, default=50, help="at once (default: 50)")
+    parser.add_argument("--relays", type=int, default=3, choices=range(1, 5), help="(default: 3)")
+    parser.add_argument("--every", type=float, nargs=2, default=(3, 12), metavar=("LEAST", "MOST"), help="seconds between troubles")
+    parser.add_argument("--settle", type=float, default=SETTLE, help=f"seconds before measurements (default: {SETTLE})")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the summary there")
+    parser.add_argument("--log-level", default="info", help="of exit and entry")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs; kept after a violation in any case")
+    arguments = sys.argv[1:]
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:split])
+    options.chaos = arguments[split + 1 :]
+    return options
+
+
+async def main(options, folder):
+    soak = Soak(options, folder)
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await soak.run()
+    except asyncio.CancelledError:
+        soak.violation("interrupted", False)
+    except Exception as error:
+        soak.violation(f"{type(error).__name__}: {error}", False)
+    finally:
+        await soak.stop()
+    return soak.summary()
+
+
+if __name__ == "__main__":
+    options = parse()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="nws-soak-"))
+    summary = asyncio.run(main(options, folder))
+    print_table(summary)
+    if options.json:
+        options.json.write_text(json.dumps(summary, indent=2) + "\n")
+    violations = summary["violations"]
+    print(f"\n{len(violations)} violations, seed {options.seed}" + "".join(f"\n- {text}" for text in violations))
+    if violations or options.keep:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(1 if violations else 0)
