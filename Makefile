@@ -4,7 +4,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,11 +49,23 @@ test-e2e: ## Real processes and other people's programs, on the release build
 	swift build $(SWIFT_FLAGS) -c release --product nws
 	@scripts/end-to-end
 
+bench: deps ## Measure stages, relay and tunnel; writes benchmark.json
+	@scripts/bench
+
+fuzz: deps ## Fuzz every decoder (SECONDS_EACH=60, TARGETS=…)
+	@scripts/fuzz
+
+sanitize: deps ## Swift tests under the address and thread sanitizers
+	@scripts/sanitize
+
+soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30)
+	@scripts/soak --minutes $${MINUTES:-30}
+
 lint: ## Check formatting
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 format: ## Format all sources
-	swift format --in-place --recursive --parallel Package.swift Sources Tests
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 clean: ## Remove build products
 	rm -rf .build

@@ -213,3 +213,17 @@ let package = Package(
         ),
     ]
 )
+
+// Needs libFuzzer, which is linked only where the compiler is told to (make fuzz).
+if Context.environment["NWS_FUZZING"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "nws-fuzz",
+            dependencies: [
+                "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOEmbedded"),
+            ],
+            path: "Fuzzing",
+            swiftSettings: toolSettings
+        )
+    )
+}

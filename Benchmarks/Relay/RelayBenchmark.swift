@@ -109,7 +109,11 @@ struct RelayBenchmark {
             return (nws_bench.seconds() - start) * 1e3
         }
         self.report.add("\(self.name): small event, until it arrives", "ms", waits)
-        self.report.add("\(self.name): small event, until it arrives, p99", "ms", [Distribution.percentile(99, of: waits)])
+        self.report.add(
+            "\(self.name): small event, until it arrives, p99",
+            "ms",
+            [Distribution.percentile(99, of: waits)]
+        )
     }
 
     /// What other people's subscriptions cost an event.

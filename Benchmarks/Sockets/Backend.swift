@@ -20,7 +20,8 @@ final class Backend: Sendable {
         let listener = self.listener
         let bound = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, length) == 0 && listen(listener, 4_096) == 0 && getsockname(listener, $0, &length) == 0
+                bind(listener, $0, length) == 0 && listen(listener, 4_096) == 0
+                    && getsockname(listener, $0, &length) == 0
             }
         }
         guard bound else { throw BlockingSocket.Failure(what: "listen") }

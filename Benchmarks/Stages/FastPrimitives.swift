@@ -12,10 +12,12 @@ struct FastPrimitives {
     private typealias Cipher = @convention(c) () -> OpaquePointer?
     private typealias Initialize =
         @convention(c) (OpaquePointer?, OpaquePointer?, OpaquePointer?, UnsafePointer<UInt8>?, UnsafePointer<UInt8>?)
-            -> CInt
+        -> CInt
     private typealias Update =
-        @convention(c) (OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<CInt>?, UnsafePointer<UInt8>?, CInt)
-            -> CInt
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<CInt>?, UnsafePointer<UInt8>?, CInt
+        )
+        -> CInt
     private typealias Digest =
         @convention(c) (UnsafePointer<UInt8>?, Int, UnsafeMutablePointer<UInt8>?) -> UnsafeMutablePointer<UInt8>?
     private typealias Code =

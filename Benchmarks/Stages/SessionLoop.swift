@@ -65,7 +65,9 @@ struct SessionLoop {
             guard isIdle else { continue }
             // Only timers are left.
             for index in ends.indices {
-                if let deadline = ends[index].nextDeadline { nanoseconds = max(nanoseconds, deadline.uptimeNanoseconds) }
+                if let deadline = ends[index].nextDeadline {
+                    nanoseconds = max(nanoseconds, deadline.uptimeNanoseconds)
+                }
                 ends[index].timeout(at: now)
             }
         }

@@ -52,7 +52,9 @@ struct StageBenchmark {
         )
         let smallMessage = ClientMessage.encodeEvent(small)
 
-        self.report.begin("Primitives, fastest known, one packet of 40,960 bytes (event of \(message.readableBytes) bytes)")
+        self.report.begin(
+            "Primitives, fastest known, one packet of 40,960 bytes (event of \(message.readableBytes) bytes)"
+        )
         let roofline = try self.roofline(padded: plaintext, event: Array(message.readableBytesView), event)
 
         self.report.begin("Stages, one packet of 40,960 bytes")
@@ -109,7 +111,9 @@ struct StageBenchmark {
         self.report.begin("Session state machine, two ends without sealing or relay")
         for streams in [1, 10, 100, 1_000] {
             let bytes = 20_000_000
-            let values = (0..<3).map { _ in SessionLoop(streams: streams).run(bytes: bytes) * 1e6 / Double(bytes) * 40_960 }
+            let values = (0..<3).map { _ in
+                SessionLoop(streams: streams).run(bytes: bytes) * 1e6 / Double(bytes) * 40_960
+            }
             self.report.add("40,960 bytes, \(streams) streams", "µs", values)
         }
         return roofline

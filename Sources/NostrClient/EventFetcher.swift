@@ -18,6 +18,8 @@ public enum EventFetcher {
         public var answered: [RelayURL] = []
         /// Relays that could not be asked, or did not answer.
         public var unreachable: [RelayURL] = []
+        /// Why, where that is known.
+        public var reasons: [RelayURL: String] = [:]
     }
 
     /// Asks all relays at once, and waits for all of them, or for `timeout`.
@@ -50,7 +52,7 @@ public enum EventFetcher {
                 }
                 connection.whenOpen(within: timeout) { isOpen in
                     guard isOpen else {
-                        collector.settle(url, nil)
+                        collector.settle(url, nil, pool.connection(key)?.lastError)
                         return
                     }
                     connection.query(filter, timeout: deadline - .now()) { events, isComplete in
@@ -76,13 +78,14 @@ public enum EventFetcher {
             if relays.isEmpty { promise.succeed(Answer()) }
         }
 
-        func settle(_ url: RelayURL, _ events: [Event]?) {
+        func settle(_ url: RelayURL, _ events: [Event]?, _ reason: String? = nil) {
             guard self.missing.remove(url) != nil else { return }
             if let events {
                 self.answer.answered.append(url)
                 for event in events where (try? event.verify()) != nil { self.events[event.id] = event }
             } else {
                 self.answer.unreachable.append(url)
+                self.answer.reasons[url] = reason
             }
             guard self.missing.isEmpty else { return }
             self.answer.events = self.events.values.sorted { $0.createdAt > $1.createdAt }

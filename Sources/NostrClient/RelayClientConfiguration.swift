@@ -12,7 +12,11 @@ public struct RelayClientConfiguration: Sendable {
     /// Of the WebSocket connections.
     public var webSocket = WebSocketConfiguration()
     /// Trust for `wss://`; by default the system's roots, fully verified.
-    public var tls = TLSConfiguration.makeClientConfiguration()
+    public var tls = {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        return tls
+    }()
     /// By which relays are reached; nil to connect to them at once.
     public var proxy: SOCKS5Proxy?
     /// Without EOSE for this long, what expects an answer is sent all the same.

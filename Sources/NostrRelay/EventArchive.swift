@@ -48,6 +48,8 @@ public final class EventArchive: Sendable {
         // Another process with the same file: a moment's patience, then an error.
         configuration.busyMode = .timeout(2)
         configuration.prepareDatabase { database in
+            // Two relays that wrote one file would each miss what the other keeps.
+            try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
             // A crash of the program loses nothing that was written; of the machine, at most the last moment.
             try database.execute(sql: "PRAGMA synchronous = NORMAL")
         }
@@ -55,6 +57,8 @@ public final class EventArchive: Sendable {
         do {
             self.database = try DatabaseQueue(path: path, configuration: configuration)
             try Self.prepare(self.database)
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+            throw OpeningError(description: "\(path): another relay has it open")
         } catch {
             throw OpeningError(description: "\(path): \((error as? DatabaseError)?.message ?? "\(error)")")
         }

@@ -94,7 +94,8 @@ struct EventStore {
     mutating func insert(_ received: ReceivedEvent) -> Insertion {
         let event = received.event
         guard self.events[event.id] == nil else { return .duplicate }
-        if self.deletedIDs[event.id]?.contains(event.pubkey) == true { return .deleted }
+        // Deleting a deletion has no effect (NIP-09).
+        if event.kind != .deletion, self.deletedIDs[event.id]?.contains(event.pubkey) == true { return .deleted }
         let address = Self.address(of: event)
         if let address {
             if let until = self.deletedAddresses[address], event.createdAt <= until { return .deleted }

@@ -121,14 +121,14 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.invalid, "\(problem)")))
         case .event:
             self.metrics.rejected(.malformedEvent)
-            // NIP-01 wants an OK for every EVENT; where the id can be read there is one.
-            guard self.noticeBucket.take(at: self.clock.monotonic()) else { return }
+            // NIP-01 wants an OK for every EVENT; where the id can be read there is one. It counts like other events.
+            _ = self.eventBucket.take(at: self.clock.monotonic())
             if let hex = (try? JSONValue.parse(text))?.elements?.dropFirst().first?["id"]?.text,
                 let id = Bytes32(hex: hex)
             {
                 self.send(.ok(EventID(id), accepted: false, ReasonText(.invalid, "\(error)")))
             } else {
-                self.send(.notice("invalid: \(error)"))
+                self.notice("invalid: \(error)")
             }
         case .json, .subscriptionID, .unknownType, .shape:
             self.metrics.rejected(.malformedMessage)

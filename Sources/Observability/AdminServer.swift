@@ -23,14 +23,18 @@ public final class AdminServer: Sendable {
         public var port: Int
         /// What others must present as a bearer token, or in the page's address; needed beyond loopback.
         public var token: String?
-        /// The settings script of an entry's proxy.
-        public var proxyScript: String?
 
-        public init(host: String, port: Int, token: String? = nil, proxyScript: String? = nil) {
+        public init(host: String, port: Int, token: String? = nil) {
             self.host = host
             self.port = port
             self.token = token
-            self.proxyScript = proxyScript
+        }
+
+        /// Whether others than this machine could come without a token.
+        public func lacksToken(on loop: any EventLoop) async throws -> Bool {
+            guard self.token == nil else { return false }
+            let addresses = try await HostResolver.own.resolve(host: self.host, port: self.port, on: loop).get()
+            return !addresses.allSatisfy { AddressClass($0) == .loopback }
         }
     }
 
@@ -50,6 +54,7 @@ public final class AdminServer: Sendable {
     /// Shared with the routes.
     private final class SharedState: Sendable {
         let report: Mutex<StatusReport>
+        let proxyScript = Mutex<String?>(nil)
 
         init(_ report: StatusReport) {
             self.report = Mutex(report)
@@ -73,11 +78,7 @@ public final class AdminServer: Sendable {
         on group: any EventLoopGroup,
         logger: Logger
     ) async throws -> AdminServer {
-        let addresses = try await HostResolver.own
-            .resolve(host: configuration.host, port: configuration.port, on: group.next()).get()
-        guard addresses.allSatisfy({ AddressClass($0) == .loopback }) || configuration.token != nil else {
-            throw TokenRequiredError()
-        }
+        guard try await !configuration.lacksToken(on: group.next()) else { throw TokenRequiredError() }
         let state = SharedState(report)
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
         http.maximumConnections = 64
@@ -107,6 +108,11 @@ public final class AdminServer: Sendable {
             self.state.report.withLock { $0 = report }
             // Sleep throws nothing but that it is over.
         } while (try? await Task.sleep(for: Self.interval)) != nil
+    }
+
+    /// Serves the settings script of an entry's proxy, too.
+    public func setProxyScript(_ script: String?) {
+        self.state.proxyScript.withLock { $0 = script }
     }
 
     public func stop() async throws {
@@ -178,7 +184,9 @@ public final class AdminServer: Sendable {
         case "/readyz":
             return report.isReady ? .text(.ok, "ready") : .text(.serviceUnavailable, "not ready")
         case "/proxy.pac":
-            guard let script = configuration.proxyScript else { return .text(.notFound, "Only an entry has that.") }
+            guard let script = state.proxyScript.withLock({ $0 }) else {
+                return .text(.notFound, "Only an entry has that.")
+            }
             return HTTPResponse(
                 status: .ok,
                 contentType: "application/x-ns-proxy-autoconfig",

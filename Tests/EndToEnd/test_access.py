@@ -35,7 +35,7 @@ def test_services_by_port(sandbox, echoing, http):
     entry = sandbox.entry()
     assert reply(entry, exit_node, 22) == SUCCEEDED
     assert reply(entry, exit_node, 80) == SUCCEEDED
-    assert reply(entry, exit_node, 23) == REFUSED
+    assert reply(entry, exit_node, 23) == NOT_ALLOWED
 
 
 def test_a_unix_socket_is_a_backend(sandbox):

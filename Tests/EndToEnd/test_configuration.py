@@ -10,7 +10,7 @@ import time
 import pytest
 
 from backends import TCPBackend, echo, read_exactly
-from raw_socks import REFUSED, SUCCEEDED, open_stream, reply_to
+from raw_socks import NOT_ALLOWED, SUCCEEDED, open_stream, reply_to
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def test_services_change_without_a_restart(sandbox, echoing):
     exit_node = sandbox.exit([relay.url], None, options=("--config", "exit.yaml"))
     entry = sandbox.entry()
     with open_stream(entry.address, exit_node.name, 22) as client:
-        assert reply_to(entry.address, exit_node.name, 23) == REFUSED
+        assert reply_to(entry.address, exit_node.name, 23) == NOT_ALLOWED
         file.write_text(f"service: {{23: {echoing.address}}}\nsession-timeout: 60\n")
         exit_node.process.wait_for_log("configuration reloaded")
         exit_node.process.wait_for_log("only after a restart")
         assert "--session-timeout" in exit_node.process.stderr
         assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
-        assert reply_to(entry.address, exit_node.name, 22) == REFUSED
+        assert reply_to(entry.address, exit_node.name, 22) == NOT_ALLOWED
         # What runs goes on.
         client.socket.sendall(b"still")
         assert read_exactly(client.socket, 5) == b"still"

@@ -13,7 +13,8 @@ def test_ping_measures_the_way(sandbox, http):
     assert [line.split(":")[0] for line in lines] == ["open", "open", "open", "relay", "speaks", "opened"]
     assert relay.url in lines[3] and "round trip" in lines[3]
     assert lines[4] == "speaks: session" and "3 of 3" in lines[5]
-    assert "speaks: nip74" in sandbox.succeed("ping", exit_node.name, "--count", "1", "--dialect", "nip74")
+    lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--dialect", "nip74")
+    assert any(line.startswith("speaks: nip74") for line in lines)
 
 
 def test_ping_says_where_it_fails(sandbox):

@@ -219,7 +219,7 @@ def test_forwards(sandbox, http):
         client.shutdown(socket.SHUT_WR)
         assert read_to_end(client) == b"hello"
     # What cannot be reached is no end in good order.
-    with socket.create_connection(dead, 20) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(dead, 20) as client:
         client.recv(1)
 
 
@@ -253,9 +253,21 @@ def test_connect_says_where_it_failed(sandbox):
 # Where to listen
 
 
+NPUB = "npub1qy00nqcvxd7dnhhue36ys3ss2uy7kfkzd0cmhgy3vr6gp0s6wzwsn8ncnv"
+
+
+@pytest.mark.parametrize(
+    "target, message",
+    [("foo:22", "not a .nostr name"), (f"{NPUB}:22", "carries no relays"), (f"{NPUB}:0", "port"), (NPUB, "no port")],
+)
+def test_a_forward_that_can_reach_nothing_is_refused(sandbox, target, message):
+    process, status = sandbox.finished("forward", "127.0.0.1:0", target)
+    assert status == 78 and message in process.stderr
+
+
 @pytest.mark.parametrize("command", [("entry", "--listen"), ("forward",)])
 def test_other_machines_are_let_in_only_on_purpose(sandbox, command):
-    target = ("npub1x:1",) if command[0] == "forward" else ()
+    target = (f"{NPUB}:1", "--relay", "ws://127.0.0.1:1") if command[0] == "forward" else ()
     process, status = sandbox.finished(*command, "0.0.0.0:0", *target)
     assert status == 78 and "--allow-remote-clients" in process.stderr
     if command[0] == "entry":

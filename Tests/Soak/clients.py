@@ -185,11 +185,11 @@ class Client:
         return await within(self.patience, self.reader.read(most), "the client waits for bytes")
 
     async def send(self, side, offset, count):
-        """Bytes of the pattern, in pieces of any size."""
+        """Bytes of the pattern, in pieces of any size, with a pause now and then."""
         pattern = stream_pattern(self.seed, self.plan.number, side)
         end = offset + count
         generator = self.plan.generator
-        piece = generator.choice((1, 100, 1_400, 16_384, 65_536)) if count < 50_000 else generator.choice((8_192, 65_536))
+        piece = max(count // 50, generator.choice((1, 100, 1_400, 16_384, 65_536)))
         while offset < end:
             if generator.random() < 0.02:
                 await asyncio.sleep(generator.random())

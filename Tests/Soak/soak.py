@@ -68,6 +68,7 @@ class Soak:
         self.options = options
         self.folder = folder
         self.random = random.Random(f"{options.seed}/troubles")
+        self.task = asyncio.current_task()
         self.begun = time.monotonic()
         self.services = Services(options.seed, PATIENCE + HANG, self.stream_violation)
         self.relays, self.proxies = [], []
@@ -79,6 +80,7 @@ class Soak:
         self.chaos = collections.Counter()
         self.bytes = collections.Counter()
         self.durations = []
+        self.round_trips = collections.Counter()
         self.number = 0
         self.active = {}
         self.recent = {}
@@ -104,6 +106,7 @@ class Soak:
 
     def died(self, node, status):
         self.violation(f"{node.name} ended by itself with status {status}:\n{node.tail(30)}", shows_logs=False)
+        self.task.cancel()
 
     # Processes
 
@@ -117,14 +120,14 @@ class Soak:
             relay = self.node(
                 f"relay-{index + 1}", BINARY, "relay", "--listen", f"127.0.0.1:{free_port()}",
                 "--admin", f"127.0.0.1:{free_port()}", ready=("relay", "admin"),
-            )  # fmt: skip
+            )
             self.relays.append(relay)
             await relay.start()
             proxy = self.node(
                 f"chaos-{index + 1}", sys.executable, HERE / "chaos_relay.py", relay.values["relay"],
                 "--seed", f"{options.seed}/{index}", "--listen", f"127.0.0.1:{free_port()}", *options.chaos,
                 ready=("relay",),
-            )  # fmt: skip
+            )
             self.proxies.append(proxy)
             await proxy.start()
         common = ["--dialect", "session", "--session-timeout", PATIENCE, "--log-level", options.log_level]
@@ -136,17 +139,16 @@ class Soak:
             "--admin", f"127.0.0.1:{free_port()}",
             *(argument for target in (*targets, f"{NOBODY}=127.0.0.1:{free_port()}") for argument in ("--service", target)),
             ready=("nprofile", "admin"),
-        )  # fmt: skip
+        )
         await self.exit.start()
         self.entry = self.node(
-            "entry", BINARY, "entry", "--listen", f"127.0.0.1:{free_port()}", *paths, *common,
+            "entry", BINARY, "entry", "--listen", f"127.0.0.1:{free_port()}", *common,
             "--admin", f"127.0.0.1:{free_port()}", ready=("socks", "admin"),
-        )  # fmt: skip
+        )
         await self.entry.start()
         host, port = self.entry.values["socks"].rsplit(":", 1)
         self.address = (host, int(port))
-        # Without relays, which are the entry's own: their addresses are too long for a name with three of them.
-        self.host = self.exit.values["npub"]
+        self.host = self.exit.values["name"]
 
     @property
     def nodes(self):
@@ -162,13 +164,18 @@ class Soak:
     async def load(self, until):
         """Streams, so many at once, until it is time; then waits for the last to end."""
         workers = [asyncio.create_task(self.work(until)) for _ in range(self.options.streams)]
-        await asyncio.wait(workers, timeout=max(0, until - time.monotonic()) + DRAIN)
-        for worker in workers:
-            if worker.done():
-                worker.result()
-            else:
+        try:
+            done, _ = await asyncio.wait(workers, timeout=max(0, until - time.monotonic()) + DRAIN)
+            for stream in self.active.values():
+                stream.ended = time.monotonic()
+                self.counts["wrong"] += 1
+                self.violation(f"{stream}: not over {DRAIN} s after the end of traffic")
+        finally:
+            for worker in workers:
                 worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*workers, return_exceptions=True)
+        for worker in done:
+            worker.result()
         deadline = time.monotonic() + DRAIN
         while self.services.open and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
@@ -184,16 +191,11 @@ class Soak:
             try:
                 client = Client(self.options.seed, stream, self.address, self.host, HANG)
                 await client.run()
-            except asyncio.CancelledError:
-                stream.ended = time.monotonic()
-                stream.outcome = "wrong"
-                self.judge(stream, f"not over {DRAIN} s after the end of traffic")
-                raise
             finally:
                 del self.active[stream.plan.number]
                 self.recent[stream.plan.number] = stream
             self.judge(stream, stream.detail)
-            await asyncio.sleep(0.5 if stream.outcome == "refused" else stream.plan.generator.random() * 0.3)
+            await asyncio.sleep(1 if stream.outcome == "refused" else 0.3 * random.random())
 
     # Judgement
 
@@ -201,7 +203,7 @@ class Soak:
         return [trouble for trouble in self.troubles if trouble.what == "killed" and trouble.role in roles]
 
     def excuse(self, stream):
-        """Why an open stream may have broken, or None."""
+        """Why a stream or visit that was open may have broken, or None."""
         for death in self.deaths("exit", "entry"):
             if death.overlaps(stream.started, stream.ended):
                 return death.node
@@ -240,6 +242,8 @@ class Soak:
                 self.say(f"{stream}: refused ({detail})")
         elif outcome in ("complete", "planned") and stream.opened:
             self.durations.append(stream.opened - stream.started)
+        # All of them are kept until the end.
+        stream.plan.generator = None
 
     def was_ended_by_service(self, number):
         return any(visit.outcome in ("planned", "reset") for visit in self.services.visits.get(number, ()))
@@ -256,11 +260,13 @@ class Soak:
                     self.violation(
                         f"{stream or 'a stream without a first line'}: its service {visit.service} got a clean end too"
                         f" early ({visit.detail})", False,
-                    )  # fmt: skip
-                if visit.outcome == "reset" and stream and stream.outcome == "complete":
-                    # Its last bytes may have come, and then its client's end is all that is missing.
-                    if visit.received < stream.sent and self.excuse(stream) is None:
-                        self.violation(f"{stream}: complete for its client and reset for its service", False)
+                    )
+                # A client does not wait for its last bytes to arrive, so the connection may have been under way still.
+                if visit.outcome == "reset" and stream and stream.outcome == "complete" and not self.excuse(visit):
+                    self.violation(
+                        f"{stream}: complete for its client and reset for its service {visit.service}, which received"
+                        f" {visit.received} bytes and ended {visit.ended - stream.ended:.1f} s later ({visit.detail})", False,
+                    )
             if number >= 0 and len(visits) > 1:
                 if not any(death.overlaps(visits[0].started, visits[-1].ended) for death in self.deaths("exit", "entry")):
                     self.violation(f"{stream}: came to its service {len(visits)} times", False)
@@ -273,9 +279,7 @@ class Soak:
             await asyncio.sleep(self.random.uniform(*self.options.every))
             if time.monotonic() >= until - 10:
                 return
-            what = self.random.choices(
-                ("relay", "relays", "exit", "entry", "freeze"), (40, 8, 16, 16, 20)
-            )[0]  # fmt: skip
+            what = self.random.choices(("relay", "relays", "exit", "entry", "freeze"), (40, 8, 16, 16, 20))[0]
             if what == "freeze":
                 await self.freeze(self.random.choice((*self.relays, self.exit, self.entry)), self.random.uniform(0.5, 8))
             elif what == "relay":
@@ -343,9 +347,22 @@ class Soak:
                 if after[what] > most:
                     self.violation(f"{name} has {after[what]} {what} after the window, {before[what]} before it", False)
 
+    async def watch(self):
+        """Notes the longest round trip that exit and entry believe in, which what they send again waits for."""
+        while True:
+            await asyncio.sleep(2)
+            for node in (self.exit, self.entry):
+                try:
+                    report = await node.ask("/status.json")
+                except (OSError, ValueError):
+                    continue
+                for relay in report["relays"]:
+                    self.round_trips[node.name] = max(self.round_trips[node.name], (relay.get("roundTrip") or 0) / 1_000)
+
     async def collect_chaos(self):
         for proxy in self.proxies:
-            self.chaos.update(await proxy.ask("/chaos", proxy.values["relay"].replace("ws:", "http:")))
+            if proxy.pid:
+                self.chaos.update(await proxy.ask("/chaos", proxy.values["relay"].replace("ws:", "http:")))
 
     # All of it
 
@@ -355,21 +372,26 @@ class Soak:
         killing = seconds * 0.55
         self.say(f"seed {self.options.seed}, logs in {self.folder}")
         await self.start()
+        watch = asyncio.create_task(self.watch())
         self.say(f"{killing:.0f} s of load with kills")
         until = time.monotonic() + killing
         troubles = asyncio.create_task(self.trouble(until))
-        await self.load(until)
-        await troubles
-        self.progress()
-        self.say(f"{warm_up:.0f} s of load without")
-        await self.load(time.monotonic() + warm_up)
-        self.progress()
-        self.before = await self.measure()
-        self.say(f"measured; {seconds - killing - warm_up:.0f} s of load without kills (the window)")
-        await self.load(time.monotonic() + seconds - killing - warm_up)
-        self.progress()
-        self.after = await self.measure()
-        await self.collect_chaos()
+        try:
+            await self.load(until)
+            await troubles
+            self.progress()
+            self.say(f"{warm_up:.0f} s of load without")
+            await self.load(time.monotonic() + warm_up)
+            self.progress()
+            self.before = await self.measure()
+            self.say(f"measured; {seconds - killing - warm_up:.0f} s of load without kills (the window)")
+            await self.load(time.monotonic() + seconds - killing - warm_up)
+            self.progress()
+            self.after = await self.measure()
+        finally:
+            for task in (watch, troubles):
+                task.cancel()
+            await asyncio.gather(watch, troubles, return_exceptions=True)
         self.judge_services()
         self.compare()
         refused = self.counts["refused without a death"]
@@ -396,6 +418,7 @@ class Soak:
                 "percentile_99": round(durations[len(durations) * 99 // 100], 3),
                 "longest": round(durations[-1], 3),
             },
+            "longest_round_trip_seconds": {name: round(seconds, 3) for name, seconds in self.round_trips.items()},
             "bytes": dict(self.bytes),
             "troubles": dict(sorted(troubles.items())),
             "chaos": dict(sorted(self.chaos.items())),
@@ -413,9 +436,15 @@ class Soak:
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that no outgoing connection gets from the system while its process is away."""
+    while True:
+        with socket.socket() as listener:
+            port = random.randrange(20_000, 32_000)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def print_table(summary):
@@ -424,7 +453,7 @@ def print_table(summary):
         for key, value in values.items():
             print(f"  {key:<28} {value:>14,}" if isinstance(value, int) else f"  {key:<28} {value:>14}")
 
-    for title in ("streams", "refusals", "opening_seconds", "bytes", "troubles", "chaos"):
+    for title in ("streams", "refusals", "opening_seconds", "longest_round_trip_seconds", "bytes", "troubles", "chaos"):
         section(title, summary[title])
     print(
         f"\nprocesses before and after the window (most: {MORE_DESCRIPTORS} descriptors, {MORE_THREADS} threads, the larger of"
@@ -456,11 +485,13 @@ def parse():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="default: any")
     parser.add_argument("--streams", type=int, default=50, help="at once (default: 50)")
     parser.add_argument("--relays", type=int, default=3, choices=range(1, 5), help="(default: 3)")
-    parser.add_argument("--every", type=float, nargs=2, default=(3, 12), metavar=("LEAST", "MOST"), help="seconds between troubles")
+    parser.add_argument(
+        "--every", type=float, nargs=2, default=(3, 12), metavar=("LEAST", "MOST"), help="seconds between troubles"
+    )
     parser.add_argument("--settle", type=float, default=SETTLE, help=f"seconds before measurements (default: {SETTLE})")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the summary there")
     parser.add_argument("--log-level", default="info", help="of exit and entry")
-    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs; kept after a violation in any case")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs, also without a violation")
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:split])
@@ -471,17 +502,19 @@ def parse():
 async def main(options, folder):
     soak = Soak(options, folder)
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, soak.task.cancel)
     try:
         await soak.run()
     except asyncio.CancelledError:
-        soak.violation("interrupted", False)
+        soak.violation("ended before its time", False)
     except Exception as error:
         soak.violation(f"{type(error).__name__}: {error}", False)
     finally:
-        await soak.stop()
+        try:
+            await soak.collect_chaos()
+        finally:
+            await soak.stop()
     return soak.summary()
 
 

@@ -54,6 +54,20 @@ public struct WebSocket: Sendable {
         return WebSocket(channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
     }
 
+    /// The same for a channel with nothing in its pipeline, as if the handshake were done.
+    package static func attach(
+        toBare channel: any Channel,
+        configuration: WebSocketConfiguration,
+        isServer: Bool,
+        events: Events
+    ) throws -> WebSocket {
+        try channel.pipeline.syncOperations.addHandler(WebSocketFrameEncoder())
+        try channel.pipeline.syncOperations.addHandler(
+            ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: configuration.maximumMessageLength))
+        )
+        return try Self.attach(to: channel, configuration: configuration, isServer: isServer, events: events)
+    }
+
     public var eventLoop: any EventLoop { self.channel.eventLoop }
 
     /// The other end.

@@ -49,9 +49,30 @@ public enum WebSocketClient {
         case handshakeFailed(String)
         /// No address to try.
         case noAddress
+        /// There is no TLS where it was expected, or none that can be trusted.
+        case tls(String)
+
+        /// What went wrong in a handshake, in words.
+        init(_ error: any Error) {
+            // Neither library has cases for these.
+            let text = "\(error)"
+            self =
+                if text.contains("CERTIFICATE_VERIFY_FAILED") {
+                    .tls("the server's certificate is not trusted (--ca-file)")
+                } else if text.contains("WRONG_VERSION_NUMBER") {
+                    .tls("what answers speaks no TLS; is it ws:// instead of wss://?")
+                } else if error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError {
+                    .tls("the TLS handshake failed")
+                } else if error is HTTPParserError {
+                    .handshakeFailed("what answers is no HTTP server")
+                } else {
+                    .handshakeFailed(text)
+                }
+        }
 
         public var description: String {
             switch self {
+            case .tls(let what): what
             case .refused(let status): "no WebSocket there: the server answered \(status)"
             case .handshakeFailed(let what): "WebSocket handshake failed: \(what)"
             case .noAddress: "no address"

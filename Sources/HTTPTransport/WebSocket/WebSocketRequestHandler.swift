@@ -47,7 +47,7 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         self.promise.fail(
-            error is SOCKS5Proxy.Failure ? error : WebSocketClient.ConnectError.handshakeFailed("\(error)")
+            error is SOCKS5Proxy.Failure ? error : WebSocketClient.ConnectError(error)
         )
         context.close(promise: nil)
     }

@@ -306,7 +306,9 @@ final class EntryCore {
             let index = association.waiting.firstIndex(where: { $0.number == number })
         else { return }
         // Once a session is offered, the offer's own time-out decides.
-        guard case .undecided = association.carrier else { return }
+        if case .offering = association.carrier { return }
+        // With a session a relay that restarts is worth waiting for.
+        if onlyIfHopeless, case .undecided = association.carrier {} else if onlyIfHopeless { return }
         let connections = association.relays.compactMap { self.pool?.connection($0) }
         if onlyIfHopeless, !connections.allSatisfy({ !$0.isOpen && $0.lastError != nil }) { return }
         let reasons = connections.map { connection in

@@ -107,6 +107,7 @@ struct BackendDialer {
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
+        guard !policy.forbids(host: target.host, port: target.port) else { return loop.makeFailedFuture(PolicyError()) }
         return HostResolver.others.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing {
             addresses in
             let allowed = addresses.filter { policy.allows(host: target.host, address: $0, port: target.port) }
@@ -118,6 +119,15 @@ struct BackendDialer {
     /// The policy forbids every address of a target.
     struct PolicyError: Error, CustomStringConvertible {
         var description: String { "the policy forbids it" }
+    }
+
+    /// Why a dial failed, for the log.
+    static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: "no answer in time"
+        default: "\(error)"
+        }
     }
 
     /// What a failed dial means to the client.

@@ -85,6 +85,7 @@ extension ExitCore {
     func relayUp(_ key: RelayPool.Key) {
         // The connections of sessions come and go with those of the long-term key, which speak for both.
         guard key.lane == Self.lane else { return }
+        self.isUnreachable = false
         self.logger.info("relay up", metadata: ["relay.url": "\(key.url)"])
     }
 
@@ -95,8 +96,22 @@ extension ExitCore {
         }
         self.logger.info("relay down", metadata: ["relay.url": "\(key.url)", "reason": "\(reason)"])
         self.published.remove(key.url)
+        self.sayIfUnreachable()
         guard let index = self.relays.firstIndex(of: key) else { return }
         self.pathGone(PathID(rawValue: index))
+    }
+
+    /// Says once that nobody can reach the exit.
+    private func sayIfUnreachable() {
+        let connections = self.activeRelays.compactMap { self.pool?.connection($0) }
+        guard !self.isUnreachable, !self.isStopped, connections.allSatisfy({ !$0.isOpen && $0.lastError != nil }) else {
+            return
+        }
+        self.isUnreachable = true
+        self.logger.warning(
+            "no relay can be reached, so nobody can reach this exit",
+            metadata: ["relays": "\(connections.map { "\($0.url): \($0.lastError ?? "")" }.joined(separator: "; "))"]
+        )
     }
 
     private func pathGone(_ path: PathID) {

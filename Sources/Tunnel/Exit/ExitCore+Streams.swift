@@ -96,7 +96,7 @@ extension ExitCore {
         _ request: StreamRequest,
         of client: Client
     ) -> PeerLink.IncomingAnswer {
-        guard let place = self.place(of: request, client.peer) else { return .refused(.refused) }
+        guard let place = self.place(of: request, client.peer) else { return .refused(.notAllowed) }
         guard case .clearnet = place else { return self.connect(carrier, id, of: client, to: place, []) }
         guard let throttles = self.usage.begin(client.key, at: .now()) else {
             self.metrics.reached(.streamsOfClient)
@@ -246,7 +246,7 @@ extension ExitCore {
             guard self.complaints.take(at: .now()) else { return }
             self.logger.warning(
                 "cannot reach the backend",
-                metadata: ["backend": "\(backend)", "error": "\(error)"]
+                metadata: ["backend": "\(backend)", "error": "\(BackendDialer.reason(error))"]
             )
         case .clearnet:
             if end == .notAllowed { self.metrics.streamsForbidden.increment() }

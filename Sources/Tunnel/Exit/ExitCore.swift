@@ -56,6 +56,8 @@ final class ExitCore {
     /// Relays that have what the exit publishes of itself.
     var published: Set<RelayURL> = []
     var hasRelay = false
+    /// It was said that no relay is up.
+    var isUnreachable = false
     private var lastSweep = NIODeadline.now()
     let firstRelay: EventLoopPromise<Void>
 

@@ -23,6 +23,8 @@ extension SessionStateMachine {
 
     /// A stream whose last turn took fewer bytes is not what fills the line.
     private static let smallTurn = 4_096
+    /// Streams that share a packet at most: each piece costs its reader a system call.
+    private static let mostInTurn = 4
     /// Fewest bytes of a turn.
     private static let leastTurn = 1_024
     /// Most bytes of a packet that goes out though the window is full, and of all of them together: a word of a stream
@@ -223,7 +225,7 @@ extension SessionStateMachine {
         onlyEager: Bool,
         at now: Moment
     ) {
-        let competing = min(8, max(1, self.eager.count + self.queued.count))
+        let competing = min(Self.mostInTurn, max(1, self.eager.count + self.queued.count))
         let turn = max(Self.leastTurn, size / competing)
         while packet.readableBytes + SessionFrame.streamOverhead + 1 < size {
             guard let id = self.eager.popFirst() ?? (onlyEager ? nil : self.queued.popFirst()) else { return }

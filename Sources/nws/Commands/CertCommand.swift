@@ -75,7 +75,7 @@ struct CertCommand: AsyncParsableCommand {
         if let reason { throw CommandError.failure("the published certificate is no good: \(reason)") }
         guard !answer.answered.isEmpty else {
             throw CommandError.failure(
-                "no relay could be asked: \(answer.unreachable.map(\.text).joined(separator: ", "))"
+                "no relay could be asked: \(answer.unreachable.map { "\($0) (\(answer.reasons[$0] ?? "no answer"))" }.joined(separator: ", "))"
             )
         }
         throw CommandError.failure("no certificate is published under that key; does the exit run with --tls?")

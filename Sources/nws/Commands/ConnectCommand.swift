@@ -6,8 +6,10 @@
 import ArgumentParser
 import Logging
 import NIOCore
+import Synchronization
 import Tunnel
 import TunnelProtocol
+import UnixSignals
 
 /// `nws connect`
 struct ConnectCommand: AsyncParsableCommand {
@@ -45,12 +47,26 @@ struct ConnectCommand: AsyncParsableCommand {
             let target = try TargetAddress(self.target, source: self.target)
             let service = try await self.entry.start(configuration, logger: logger)
             let pipes = try StandardPipes()
+            // ssh ends its ProxyCommand with a signal; the exit has to hear of it.
+            let signals = await UnixSignalsSequence(trapping: .sighup, .sigint, .sigterm)
+            let isEnding = Mutex(false)
+            let watcher = Task {
+                for await signal in signals {
+                    isEnding.withLock { $0 = true }
+                    try? await service.stop()
+                    // For the last words to leave the process.
+                    try? await Task.sleep(for: Self.lastWords)
+                    endProcess(128 + signal.rawValue)
+                }
+            }
+            defer { watcher.cancel() }
             do {
                 try await service.connect(target, input: pipes.input, output: pipes.output)
                 let mishap = await pipes.finish()
                 try await service.stop(patience: Self.farewell)
                 if let mishap { throw mishap }
             } catch let failure as StreamFailure {
+                if isEnding.withLock({ $0 }) { await watcher.value }
                 // Output that cannot be written looks like a reset, too.
                 let mishap = await pipes.finish()
                 try? await service.stop()
@@ -61,4 +77,5 @@ struct ConnectCommand: AsyncParsableCommand {
 
     /// For the last acknowledgements to leave.
     private static let farewell: TimeAmount = .seconds(2)
+    private static let lastWords: Duration = .milliseconds(100)
 }

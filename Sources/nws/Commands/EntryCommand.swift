@@ -103,7 +103,7 @@ struct EntryCommand: RoleCommand {
             let (text, source) = self.publicAddress.map({ ($0, "--public-address") })
                 ?? settings["PUBLIC_ADDRESS"].map({ ($0, "PUBLIC_ADDRESS") })
         else { return nil }
-        return try TargetAddress(text, source: source)
+        return try TargetAddress(text, source: "\(source): \(text)", expected: "HOST:PORT")
     }
 
     static func name(of running: EntryService) -> String { running.proxyAddress?.shown ?? "" }

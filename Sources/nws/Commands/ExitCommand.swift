@@ -237,7 +237,9 @@ struct ExitCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (ExitService) -> Void
     ) async throws {
-        try self.lockKey()
+        try self.keyFile(Settings())?.lock()
+        // Two exits with one key would both answer.
+        try KeyFile.lock(configuration.secretKey.publicKey)
         var configuration = configuration
         configuration.directRelay = try await self.direct.start(logger: logger)
         let service = try await ExitService.start(
@@ -370,10 +372,5 @@ struct ExitCommand: RoleCommand {
             return self.common.checkConfig && !file.exists ? .generate() : try file.readOrCreate()
         }
         return try KeyFile.parse(settings["NOSTR_PRIVATE_KEY"] ?? "", source: "NOSTR_PRIVATE_KEY")
-    }
-
-    /// Two exits with one key would both answer.
-    private func lockKey() throws {
-        try self.keyFile(Settings())?.lock()
     }
 }

@@ -48,7 +48,11 @@ struct ExitsCommand: AsyncParsableCommand {
                 on: MultiThreadedEventLoopGroup.singleton.next(),
                 logger: logger
             )
-            for url in answer.unreachable { Console.error("nws: \(url) could not be asked") }
+            for url in answer.unreachable {
+                Console.error(
+                    Console.printable("nws: \(url) could not be asked: \(answer.reasons[url] ?? "no answer")")
+                )
+            }
             guard !answer.answered.isEmpty else { throw CommandError.failure("no relay could be asked") }
             var seen: Set<PublicKey> = []
             let now = Int64(Date().timeIntervalSince1970)

@@ -51,13 +51,33 @@ struct ForwardCommand: RoleCommand {
         configuration.allowsRemoteClients = self.allowRemoteClients
         configuration.forwards = try stride(from: 0, to: self.pairs.count, by: 2).map { index in
             let here = try HostAndPort(self.pairs[index], source: "listening address")
-            return EntryService.Forward(
-                host: here.host,
-                port: here.port,
-                target: try TargetAddress(self.pairs[index + 1], source: self.pairs[index + 1])
-            )
+            let target = try TargetAddress(self.pairs[index + 1], source: self.pairs[index + 1])
+            try Self.check(target, configuration)
+            return EntryService.Forward(host: here.host, port: here.port, target: target)
         }
         return configuration
+    }
+
+    /// Refuses what no connection could ever reach.
+    private static func check(_ target: TargetAddress, _ configuration: EntryConfiguration) throws {
+        guard NostrName.looksLikeName(target.hostText) else {
+            guard !configuration.exits.isEmpty || configuration.usesPublicExits else {
+                throw CommandError.configuration(
+                    "\(target.hostText): not a .nostr name, npub or nprofile; for a place on the internet name an exit (--exit)"
+                )
+            }
+            return
+        }
+        do {
+            let name = try NostrName(target.hostText)
+            guard !name.relays.isEmpty || !configuration.relays.isEmpty else {
+                throw CommandError.configuration(
+                    "\(target.hostText): the name carries no relays, and there are none configured (--relay)"
+                )
+            }
+        } catch let error as NostrName.DecodingError {
+            throw CommandError.configuration("\(target.hostText): \(error)")
+        }
     }
 
     func start(

@@ -73,6 +73,12 @@ struct KeyCommand: AsyncParsableCommand {
                     throw CommandError.failure("not a public key (npub or 64 hex digits on the curve)")
                 }
                 var options: [String] = []
+                if let services {
+                    let ports = services.split(separator: ",", omittingEmptySubsequences: false).map { UInt16($0) }
+                    guard ports.allSatisfy({ $0 ?? 0 > 0 }) else {
+                        throw CommandError.failure("--services: expected ports, as in 22,80")
+                    }
+                }
                 if let services { options.append("services=\"\(services)\"") }
                 if let expires { options.append("expires=\"\(expires)\"") }
                 let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }

@@ -57,7 +57,7 @@ struct PingCommand: AsyncParsableCommand {
                     let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
                     times.append(time)
                     Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (the first)" : "")")
-                } catch let failure as StreamFailure where failure.hop == .name {
+                } catch let failure as StreamFailure where failure.hop == .name || failure.hop == .entry {
                     // It will not become better.
                     throw CommandError.failure("\(failure)")
                 } catch let failure as StreamFailure {
@@ -67,7 +67,9 @@ struct PingCommand: AsyncParsableCommand {
             }
             let status = try await service.status()
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
-            if let peer = status.peers.first { Console.line("speaks: \(peer.isSession ? "session" : "nip74")") }
+            if let peer = status.peers.first {
+                Console.line("speaks: \(peer.isSession ? "session" : "nip74, which does not tell whether the exit let the stream in")")
+            }
             if !times.isEmpty {
                 let sorted = times.sorted()
                 Console.line(

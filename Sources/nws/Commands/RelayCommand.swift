@@ -111,6 +111,7 @@ struct RelayCommand: RoleCommand {
         guard self.maxMessageLength >= 4_096 else {
             throw ValidationError("--max-message-length must be at least 4096.")
         }
+        guard self.maxEventLength >= 2_048 else { throw ValidationError("--max-event-length must be at least 2048.") }
         for (name, value) in positive where value < 1 || value > Int(Int32.max) {
             throw ValidationError("\(name) must be between 1 and \(Int32.max).")
         }

@@ -33,7 +33,11 @@ struct StatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let address = try HostAndPort(self.admin, source: self.admin)
+            // As a role prints it, too.
+            var place = self.admin
+            if place.hasPrefix("http://") { place.removeFirst("http://".count) }
+            if place.hasSuffix("/") { place.removeLast() }
+            let address = try HostAndPort(place, source: "address of the pages")
             let token = try self.token.map { try AdminOptions.token($0, source: "--token") }
             repeat {
                 let data = try await self.fetch(address, token)

@@ -21,14 +21,14 @@ struct AdminOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File (mode 0600) with the token that the pages want; needed to serve them beyond loopback.",
+            "File (mode 0600) with the token that the pages want, one word of 16 to 256 letters, digits, or - . _ ~; needed to serve them beyond loopback.",
             valueName: "file"
         )
     )
     var adminToken: String?
 
     /// Nil where no pages are wanted.
-    func configuration() throws -> AdminServer.Configuration? {
+    func configuration() async throws -> AdminServer.Configuration? {
         guard let admin else {
             guard self.adminToken == nil else {
                 throw CommandError.configuration("--admin-token does nothing without --admin")
@@ -36,11 +36,19 @@ struct AdminOptions: ParsableArguments {
             return nil
         }
         let address = try HostAndPort(admin, source: "--admin")
-        return AdminServer.Configuration(
+        let configuration = AdminServer.Configuration(
             host: address.host,
             port: address.port,
             token: try self.adminToken.map { try Self.token($0, source: "--admin-token") }
         )
+        if (try? await configuration.lacksToken(on: MultiThreadedEventLoopGroup.singleton.next())) == true {
+            throw Self.openError(address.host)
+        }
+        return configuration
+    }
+
+    private static func openError(_ host: String) -> CommandError {
+        .configuration("--admin: \(host) is open to other machines; give a token with --admin-token")
     }
 
     /// A token in a file that others cannot read.
@@ -73,9 +81,7 @@ struct AdminOptions: ParsableArguments {
                 logger: logger
             )
         } catch is AdminServer.TokenRequiredError {
-            throw CommandError.configuration(
-                "--admin: \(configuration.host) is open to other machines; give a token with --admin-token"
-            )
+            throw Self.openError(configuration.host)
         } catch {
             throw ProcessSetup.bindError(error, address: "\(configuration.host):\(configuration.port)")
         }

@@ -57,10 +57,11 @@ struct AuthorizedKeysFile {
             // What a link points to is replaced, not the link.
             let file = URL(filePath: self.path).resolvingSymlinksInPath()
             let mode = try? FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions]
+            try KeyFile.makeFolder(file.deletingLastPathComponent().path)
             try Data(text.utf8).write(to: file, options: .atomic)
             try FileManager.default.setAttributes([.posixPermissions: mode ?? 0o600], ofItemAtPath: file.path)
         } catch {
-            throw CommandError.failure("cannot write \(self.path): \(error.localizedDescription)")
+            throw CommandError.failure("cannot write \(self.path): \(SecretFile.reason(error))")
         }
     }
 }

@@ -115,7 +115,7 @@ struct EntryOptions: ParsableArguments {
             throw CommandError.configuration("\(error)")
         } catch let error as EntryService.NotLoopbackError {
             throw CommandError.configuration(
-                "\(error); whoever connects there goes out as you. If you mean it, add --allow-remote-clients, and a password with --credentials-file"
+                "\(error); whoever connects there goes out as you. If you mean it, add --allow-remote-clients\(configuration.servesProxy ? ", and a password with --credentials-file" : "")"
             )
         } catch {
             let places =

@@ -68,7 +68,7 @@ struct KeyFile {
                 attributes: [.posixPermissions: 0o700]
             )
         } catch {
-            throw CommandError.configuration("cannot create the folder \(folder): \(error.localizedDescription)")
+            throw CommandError.configuration("cannot create the folder \(folder): \(SecretFile.reason(error))")
         }
     }
 
@@ -84,13 +84,27 @@ struct KeyFile {
         guard descriptor >= 0 else {
             throw CommandError.configuration("cannot open the key file \(self.path): \(Self.lastError())")
         }
+        try Self.lock(descriptor, "the key file \(self.path)")
+    }
+
+    /// The same for a key, wherever it came from: the lock is in the state folder.
+    static func lock(_ key: PublicKey) throws {
+        let folder = Self.stateFolder()
+        // Where there is none, nothing can be locked, and a warning was given.
+        guard (try? Self.makeFolder(folder)) != nil else { return }
+        let descriptor = unsafe open("\(folder)/exit-\(key.hex.prefix(16)).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return }
+        try Self.lock(descriptor, "this key")
+    }
+
+    /// The descriptor stays open on purpose.
+    private static func lock(_ descriptor: Int32, _ what: String) throws {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
             throw CommandError.unavailable(
-                "another exit is running with the key file \(self.path); two exits with one key would both answer"
+                "another exit is running with \(what); two exits with one key would both answer"
             )
         }
-        // The descriptor stays open on purpose.
     }
 
     /// A key as people write it. The error never shows it.

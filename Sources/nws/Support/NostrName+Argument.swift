@@ -18,11 +18,20 @@ extension NostrName {
 
 extension TargetAddress {
     /// Reads `NAME:PORT`.
-    init(_ text: String, source: String) throws {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0,
-            colon > text.startIndex
-        else {
-            throw CommandError.configuration("\(source): expected NAME:PORT, with a .nostr name, npub or nprofile")
+    ///
+    /// - Parameter expected: What belongs there, for the error.
+    init(
+        _ text: String,
+        source: String,
+        expected: String = "NAME:PORT, with a .nostr name, npub or nprofile"
+    ) throws {
+        guard let colon = text.lastIndex(of: ":"), colon > text.startIndex else {
+            throw CommandError.configuration("\(source): there is no port; expected \(expected)")
+        }
+        guard let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+            throw CommandError.configuration(
+                "\(source): the port is not a number from 1 to 65535; expected \(expected)"
+            )
         }
         self.init(host: .domain(String(text[..<colon])), port: port)
     }

@@ -174,9 +174,9 @@ enum ProcessSetup {
 }
 
 #if canImport(Glibc)
-private let endProcess = Glibc.exit
+let endProcess = Glibc.exit
 #elseif canImport(Musl)
-private let endProcess = Musl.exit
+let endProcess = Musl.exit
 #else
-private let endProcess = Darwin.exit
+let endProcess = Darwin.exit
 #endif

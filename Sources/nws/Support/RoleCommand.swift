@@ -57,7 +57,7 @@ extension RoleCommand {
                 logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
             }
             let configuration = try self.makeConfiguration(Settings(), logger: logger)
-            let pages = try self.admin.configuration()
+            let pages = try await self.admin.configuration()
             if self.common.checkConfig {
                 Console.line("configuration: ok")
                 return
@@ -121,11 +121,22 @@ extension RoleCommand {
             ServiceManager()?.ready()
             return
         }
+        // First, so that nothing is announced of a role that cannot have its pages.
+        let server = try await AdminOptions.start(
+            pages,
+            report: StatusReport(
+                role: Self.configuration.commandName ?? "",
+                version: Version.text,
+                name: "",
+                startedAt: ProcessMetrics.startedAt
+            ),
+            logger: logger
+        )
         let (started, starts) = AsyncStream<Running>.makeStream(bufferingPolicy: .bufferingNewest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await running in started {
-                    try await Self.serve(pages, running, logger: logger)
+                    await Self.serve(server, running, logger: logger)
                     return
                 }
             }
@@ -136,32 +147,22 @@ extension RoleCommand {
                 }
                 ServiceManager()?.ready()
             }
-            try await group.waitForAll()
+            // The first that fails ends the other.
+            for try await _ in group {}
         }
+        try await server.stop()
     }
 
-    /// Serves the role's pages until the task is cancelled.
-    private static func serve(
-        _ configuration: AdminServer.Configuration,
-        _ running: Running,
-        logger: Logger
-    ) async throws {
-        var configuration = configuration
-        configuration.proxyScript = Self.proxyScript(running)
-        let report = StatusReport(
-            role: Self.configuration.commandName ?? "",
-            version: Version.text,
-            name: Self.name(of: running),
-            startedAt: ProcessMetrics.startedAt
-        )
-        let server = try await AdminOptions.start(configuration, report: report, logger: logger)
+    /// Fills the role's pages until the task is cancelled.
+    private static func serve(_ server: AdminServer, _ running: Running, logger: Logger) async {
+        server.setProxyScript(Self.proxyScript(running))
         logger.info("pages", metadata: ["url": "http://\(server.localAddress.shown)/"])
         Console.line("admin: http://\(server.localAddress.shown)/")
         await server.run { report in
+            report.name = Self.name(of: running)
             await Self.report(running, into: &report)
             report.problems = ProcessMetrics.problems
         }
-        try await server.stop()
     }
 
     private func files(_ configuration: Configuration) -> [String] {

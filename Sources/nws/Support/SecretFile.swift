@@ -10,6 +10,21 @@ enum SecretFile {
     /// Most bytes that are read.
     private static let maximumLength = 4_096
 
+    /// What the system said, rather than what the library makes of it.
+    static func reason(_ error: any Error) -> String {
+        let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+        if let posix = error as? POSIXError { return unsafe String(cString: strerror(posix.code.rawValue)) }
+        if let underlying, underlying.domain == NSPOSIXErrorDomain {
+            return unsafe String(cString: strerror(Int32(underlying.code)))
+        }
+        switch (error as? CocoaError)?.code {
+        case .fileReadNoSuchFile?, .fileNoSuchFile?: return "No such file or directory"
+        case .fileReadNoPermission?, .fileWriteNoPermission?: return "Permission denied"
+        case .fileWriteOutOfSpace?: return "No space left on device"
+        default: return error.localizedDescription
+        }
+    }
+
     /// - Parameter source: Names the file in complaints: an option, or what it is.
     static func read(_ path: String, source: String) throws -> String {
         let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
@@ -17,9 +32,7 @@ enum SecretFile {
         do {
             attributes = try FileManager.default.attributesOfItem(atPath: resolved)
         } catch {
-            let isMissing = (error as? CocoaError)?.code == .fileReadNoSuchFile
-            let reason = isMissing ? "No such file or directory" : error.localizedDescription
-            throw CommandError.configuration("\(source): cannot read \(path): \(reason)")
+            throw CommandError.configuration("\(source): cannot read \(path): \(Self.reason(error))")
         }
         guard attributes[.type] as? FileAttributeType == .typeRegular else {
             throw CommandError.configuration("\(source): \(path) is not a file")

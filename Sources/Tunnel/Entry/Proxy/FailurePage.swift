@@ -71,9 +71,14 @@ extension ProxyFailure {
                 "Use the service's .nostr name, npub or nprofile.",
                 "Let only .nostr names go through this proxy: take the settings from its /proxy.pac.",
             ]
+        case (.notAsked(.noRelays), _):
+            [
+                "Use the exit's full .nostr name or its nprofile, which say by which relays it is reached.",
+                "Or start the entry with --relay and a relay that the exit uses.",
+            ]
         case (.ended(.notAllowed), _):
             [
-                "Ask whoever runs the exit whether it serves this port.",
+                "Ask whoever runs the exit whether it serves this port, or goes to this place if it is a public exit.",
                 "If it admits only keys it knows, start the entry with --identity and send them its npub.",
             ]
         case (.ended(.clockSkew), _), (.notAsked(.offerFailed(.clockSkew, _, _)), _):
@@ -93,8 +98,8 @@ extension ProxyFailure {
             ]
         case (_, .backend):
             [
-                "The exit is there, and the service behind it is not: ask whoever runs it to start it.",
-                "Check the port you asked for.",
+                "The exit is there, and what is behind it is not: if that is a service, ask whoever runs it to start it.",
+                "For a place on the internet, check its name and port: the exit cannot find it, or gets no answer.",
             ]
         default:
             ["Try again."]

@@ -30,7 +30,12 @@ public struct ExitPolicy: Hashable, Sendable {
                 guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
                 guard seen.insert(word).inserted else { throw RuleError(description: "\(word) is there twice") }
                 switch word {
-                case "host": self.host = value.hasSuffix(".") ? String(value.dropLast()) : value
+                case "host":
+                    let pattern = value.hasSuffix(".") ? String(value.dropLast()) : value
+                    guard Self.isPattern(pattern) else {
+                        throw RuleError(description: "\(value) is no name, nor *.NAME for all below it, nor *")
+                    }
+                    self.host = pattern
                 case "cidr":
                     guard let network = IPNetwork(value) else {
                         throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
@@ -42,9 +47,20 @@ public struct ExitPolicy: Hashable, Sendable {
             }
         }
 
+        /// What would never match must not pass for a rule.
+        private static func isPattern(_ text: String) -> Bool {
+            if text == "*" || (try? SocketAddress(ipAddress: text, port: 0)) != nil { return true }
+            let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
+            return name.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
+                !label.isEmpty && label.utf8.allSatisfy { $0 >= 0x80 || Self.labelBytes.contains($0) }
+            }
+        }
+
+        private static let labelBytes = Set("abcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+
         private static func ports(_ text: String) throws(RuleError) -> [ClosedRange<UInt16>] {
             var ranges: [ClosedRange<UInt16>] = []
-            for part in text.split(separator: ",") {
+            for part in text.split(separator: ",", omittingEmptySubsequences: false) {
                 let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
                 guard let first = ends.first ?? nil, let last = ends.last ?? nil, ends.count <= 2, 1 <= first,
                     first <= last
@@ -59,6 +75,13 @@ public struct ExitPolicy: Hashable, Sendable {
             if let pattern = self.host, !Self.matches(host, pattern) { return false }
             if let network, !network.contains(address) { return false }
             return self.ports.isEmpty || self.ports.contains { $0.contains(port) }
+        }
+
+        /// Whether it matches whatever address the host has; nil if that depends on the address.
+        func matches(host: String, port: UInt16) -> Bool? {
+            if let pattern = self.host, !Self.matches(host, pattern) { return false }
+            guard self.ports.isEmpty || self.ports.contains(where: { $0.contains(port) }) else { return false }
+            return self.network == nil ? true : nil
         }
 
         private static func matches(_ host: String, _ pattern: String) -> Bool {
@@ -100,6 +123,18 @@ public struct ExitPolicy: Hashable, Sendable {
         self.rules = rules
         self.ports = ports
         self.limits = limits
+    }
+
+    /// Whether no address that the host may have would be dialled, so that it need not be looked up.
+    public func forbids(host: String, port: UInt16) -> Bool {
+        for rule in self.rules {
+            switch rule.matches(host: host, port: port) {
+            case true?: return !rule.allows
+            case nil where rule.allows: return false
+            case nil, false?: continue
+            }
+        }
+        return !self.ports.contains(port)
     }
 
     /// Whether to dial an address that a client's host has. Addresses that are not of the internet are dialled only where a
