@@ -14,6 +14,7 @@ struct RelayBenchmark {
     let name: String
     let port: UInt16
     let readings: Int
+    let isOurs: Bool
 
     /// Frames of signed events to one reader.
     private func events(_ count: Int, contentLength: Int, to reader: String) throws -> [[UInt8]] {
@@ -72,7 +73,7 @@ struct RelayBenchmark {
     func run() throws {
         let loads = [
             Load(name: "one to one, 55 KB events", contentLength: 54_700, count: 2_000),
-            Load(name: "one to one, small events", contentLength: 100, count: 20_000),
+            Load(name: "one to one, small events", contentLength: 100, count: 5_000),
             Load(name: "one to 8, 55 KB events", contentLength: 54_700, count: 500, subscribers: 8),
             Load(name: "8 to one, 55 KB events", contentLength: 54_700, count: 250, publishers: 8),
         ]
@@ -93,7 +94,8 @@ struct RelayBenchmark {
             self.report.add("\(self.name): \(load.name), delivered", "events/s", events)
         }
         try self.latency()
-        try self.manySubscriptions()
+        // Others may allow less.
+        if self.isOurs { try self.manySubscriptions() }
     }
 
     /// From the first byte of an event to its delivery, one at a time.

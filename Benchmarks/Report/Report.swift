@@ -27,7 +27,7 @@ final class Report {
 
     func begin(_ group: String) {
         self.group = group
-        print("\n\(group)")
+        say("\n\(group)")
     }
 
     func add(_ name: String, _ unit: String, _ values: [Double], reference: String? = nil, ratio: Double? = nil) {
@@ -40,7 +40,7 @@ final class Report {
             ratio: ratio
         )
         self.rows.append(row)
-        print(Self.line(row))
+        say(Self.line(row))
     }
 
     /// The median of a row that was added.

@@ -15,6 +15,15 @@ final class RawWebSocket: @unchecked Sendable {
 
     init(port: UInt16) throws {
         self.socket = try BlockingSocket(port: port)
+        // A relay that loses what it was given would be waited for for ever.
+        var patience = timeval(tv_sec: 15, tv_usec: 0)
+        setsockopt(
+            self.socket.descriptor,
+            SOL_SOCKET,
+            SO_RCVTIMEO,
+            &patience,
+            socklen_t(MemoryLayout<timeval>.size)
+        )
         let request =
             "GET / HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
@@ -78,7 +87,9 @@ final class RawWebSocket: @unchecked Sendable {
             let part = self.buffer.withUnsafeMutableBytes {
                 recv(self.socket.descriptor, $0.baseAddress! + self.end, $0.count - self.end, 0)
             }
-            guard part > 0 else { throw BlockingSocket.Failure(what: "the relay ended the connection") }
+            guard part > 0 else {
+                throw BlockingSocket.Failure(what: "the relay ended the connection, or sent nothing any more")
+            }
             self.end += part
         }
     }

@@ -127,7 +127,7 @@ struct StageBenchmark {
 
     private func roofline(padded: [UInt8], event: [UInt8], _ signed: Event) throws -> Roofline? {
         guard let fast = FastPrimitives() else {
-            print("  no libcrypto.so.3 here: no roofline")
+            say("  no libcrypto.so.3 here: no roofline")
             return nil
         }
         var output = [UInt8](repeating: 0, count: padded.count)

@@ -37,8 +37,8 @@ HANG = 120
 """Seconds without a byte that is expected, after which a stream hangs. Services wait for the session's patience more."""
 DRAIN = 240
 """Seconds in which all streams must have ended once no new ones begin."""
-SETTLE = 70
-"""Seconds between the end of traffic and a measurement: idle sessions end after 60."""
+SETTLE = 125
+"""Seconds between the end of traffic and a measurement: idle sessions end after one minute or two."""
 RECOVERY = 10
 """Seconds after an exit or entry is back in which requests may still be refused because of its death."""
 MOST_REFUSED = 0.05

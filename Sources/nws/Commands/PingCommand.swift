@@ -68,7 +68,9 @@ struct PingCommand: AsyncParsableCommand {
             let status = try await service.status()
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
             if let peer = status.peers.first {
-                Console.line("speaks: \(peer.isSession ? "session" : "nip74, which does not tell whether the exit let the stream in")")
+                Console.line(
+                    "speaks: \(peer.isSession ? "session" : "nip74, which does not tell whether the exit let the stream in")"
+                )
             }
             if !times.isEmpty {
                 let sorted = times.sorted()
