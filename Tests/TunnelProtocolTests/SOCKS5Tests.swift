@@ -48,7 +48,7 @@ struct SOCKS5Tests {
         #expect(result.last == .connect(TargetAddress(host: .domain("a.nostr"), port: 80), nil))
         #expect(result.leftover == Array("GET".utf8))
 
-        let v4 = Self.run([5, 2, 2, 0] + [5, 1, 0, 1, 127, 0, 0, 1, 0x1f, 0x90], portion: portion)
+        let v4 = Self.run([5, 2, 1, 0] + [5, 1, 0, 1, 127, 0, 0, 1, 0x1f, 0x90], portion: portion)
         #expect(v4.last == .connect(TargetAddress(host: .address([127, 0, 0, 1]), port: 8080), nil))
 
         let address = [UInt8](repeating: 0, count: 15) + [1]
@@ -70,8 +70,11 @@ struct SOCKS5Tests {
         #expect(bad.last == .fail([1, 1], .wrongCredentials))
 
         // Where nothing is required, a client that insists on giving credentials gets in.
-        let free = Self.run([5, 1, 2] + login + request, portion: portion)
-        #expect(free.last == .connect(TargetAddress(host: .address([1, 2, 3, 4]), port: 80), required))
+        // So does one that would also go without: they keep its streams apart.
+        for greeting: [UInt8] in [[5, 1, 2], [5, 2, 0, 2], [5, 2, 2, 0], [5, 3, 0, 1, 2]] {
+            let free = Self.run(greeting + login + request, portion: portion)
+            #expect(free.last == .connect(TargetAddress(host: .address([1, 2, 3, 4]), port: 80), required))
+        }
     }
 
     @Test(

@@ -16,7 +16,14 @@ extension EntryCore {
 
     func opening(with exit: PublicKey) -> EntryAssociation.Opening {
         switch self.configuration.dialectChoice {
-        case .nip74: return .plain
+        case .nip74:
+            if self.pins.contains(exit) {
+                self.logger.warning(
+                    "exit speaks sessions, and this entry is told to speak plain NIP-74 with it (--dialect nip74)",
+                    metadata: ["exit": "\(exit.npub)"]
+                )
+            }
+            return .plain
         case .session: return .offer(mayFallBack: false)
         case .auto: break
         }

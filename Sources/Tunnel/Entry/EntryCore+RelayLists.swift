@@ -19,6 +19,8 @@ extension EntryCore {
         let filter = Filter(authors: [association.address.publicKey], kinds: [.relayList], limit: 1)
         for key in association.relays {
             guard let connection = self.pool?.connection(key) else { continue }
+            // One that could not be reached just now says nothing.
+            guard connection.isOpen || connection.lastError == nil else { continue }
             association.listQuestions += 1
             connection.whenOpen(within: self.configuration.relayPatience) { isOpen in
                 guard isOpen else {

@@ -68,7 +68,7 @@ extension EntryCore {
             association.earlyBytes = early.bytes.count
         }
         self.metrics.sessionsOpened.increment()
-        self.logger.debug("session began", metadata: ["exit": "\(association.address.publicKey.npub)"])
+        self.logger.info("session began", metadata: ["exit": "\(association.address.publicKey.npub)"])
         self.pin(association.address.publicKey)
         self.mapRelays(of: association, acceptance, path)
         for path in association.ready.sorted(by: { $0.rawValue < $1.rawValue }) {
@@ -241,11 +241,11 @@ extension EntryCore {
 
     private func sessionClosed(_ first: PublicKey, _ reason: StreamEnd?) {
         guard let association = self.associationsByKey[first] else { return }
-        self.logger.debug(
+        self.logger.info(
             "session ended",
-            metadata: [
-                "exit": "\(association.address.publicKey.npub)", "reason": "\(reason?.rawValue ?? "complete")",
-            ]
+            metadata: (association.link?.summary ?? [:]).merging(
+                ["exit": "\(association.address.publicKey.npub)", "reason": "\(reason?.rawValue ?? "complete")"]
+            ) { $1 }
         )
         if let reason { self.fail(association, reason) } else { self.forget(association) }
     }

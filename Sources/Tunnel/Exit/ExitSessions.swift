@@ -136,6 +136,11 @@ final class ExitSessions {
         guard let path = self.path(of: relay, session) else { return nil }
         // What does not open is nobody's first packet.
         guard let message = session.link.open(event, recipient: recipient) else { return nil }
+        // The seal is the same both ways: an answer of ours that a relay sends back opens, too.
+        guard SessionAnswer.isClientsPacket(message.plaintext) else {
+            self.metrics.reported(.reflected)
+            return nil
+        }
         guard !session.isEstablished else {
             session.link.receive(message, path: path)
             return nil
@@ -177,17 +182,22 @@ final class ExitSessions {
         session.isEstablished = true
         self.count += 1
         self.metrics.sessionsOpened.increment()
-        self.logger.debug("session began", metadata: ["peer": "\(session.offer.client)"])
+        self.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
         // Where there is a list, only who is on it learns the address.
         if self.configuration.access == nil { self.offerDirectRelay(to: session) }
     }
 
     func closed(_ link: PeerLink, _ reason: StreamEnd?) {
         guard let session = self.session(of: link) else { return }
-        self.logger.debug(
-            "session ended",
-            metadata: ["peer": "\(session.offer.client)", "reason": "\(reason?.rawValue ?? "complete")"]
-        )
+        guard session.isEstablished else {
+            self.forget(session)
+            return
+        }
+        var metadata = link.summary
+        metadata["peer"] = "\(session.offer.client)"
+        metadata["reason"] = "\(reason?.rawValue ?? "complete")"
+        if let identity = link.identity { metadata["identity"] = "\(identity.npub)" }
+        self.logger.info("session ended", metadata: metadata)
         self.forget(session)
     }
 

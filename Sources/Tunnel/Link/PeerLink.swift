@@ -73,6 +73,11 @@ final class PeerLink {
     private var isClosed = false
     private var hasHeardData = false
     var deduplicator = EventDeduplicator(capacity: 8_192)
+    /// Bytes of streams.
+    private var sentBytes = 0
+    private var receivedBytes = 0
+    /// How many were performed.
+    private var actions: UInt64 = 0
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
     /// When the last stream ended; nil while there is one.
     private(set) var idleSince: NIODeadline?
@@ -100,6 +105,14 @@ final class PeerLink {
         self.connections = connections
         self.onIncoming = onIncoming
         self.idleSince = .now()
+    }
+
+    /// What a line of log says at its end.
+    var summary: Logger.Metadata {
+        [
+            "sent": "\(self.sentBytes)", "received": "\(self.receivedBytes)",
+            "ms": "\((NIODeadline.now() - self.startedAt).nanoseconds / 1_000_000)",
+        ]
     }
 
     /// Whether no byte of a stream came so far.
@@ -197,6 +210,7 @@ final class PeerLink {
 
     func send(_ id: StreamID, _ data: ByteBuffer) {
         self.metrics.bytesSent.increment(by: Int64(data.readableBytes))
+        self.sentBytes += data.readableBytes
         self.dialect.send(id, data, at: self.now)
         self.drain()
     }
@@ -244,6 +258,7 @@ final class PeerLink {
         self.isDraining = true
         while let action = self.dialect.nextAction() {
             self.perform(action)
+            self.actions &+= 1
         }
         self.isDraining = false
         self.armTimer()
@@ -271,6 +286,7 @@ final class PeerLink {
             self.endpoints[id]?.credit(bytes)
         case .data(let id, let data):
             self.metrics.bytesReceived.increment(by: Int64(data.readableBytes))
+            self.receivedBytes += data.readableBytes
             if !self.hasHeardData {
                 self.hasHeardData = true
                 self.owner.heardData(self)
@@ -333,12 +349,13 @@ final class PeerLink {
         self.owner.becameIdle()
     }
 
-    private func armTimer() {
-        guard !self.isClosed, let deadline = self.dialect.nextDeadline else {
+    private func armTimer(notBefore earliest: NIODeadline = .uptimeNanoseconds(0)) {
+        guard !self.isClosed, let wanted = self.dialect.nextDeadline else {
             self.timer?.task.cancel()
             self.timer = nil
             return
         }
+        let deadline = max(wanted, earliest)
         if let timer = self.timer, timer.deadline <= deadline { return }
         self.timer?.task.cancel()
         let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -348,7 +365,15 @@ final class PeerLink {
 
     private func timerFired() {
         self.timer = nil
+        let before = self.actions
         self.dialect.timeout(at: self.now)
         self.drain()
+        // Time that is over and brought nothing must not be asked again at once: the loop would do nothing else.
+        guard before == self.actions, let timer = self.timer, timer.deadline <= .now() else { return }
+        timer.task.cancel()
+        self.timer = nil
+        self.armTimer(notBefore: .now() + Self.fruitlessPause)
     }
+
+    private static let fruitlessPause: TimeAmount = .milliseconds(5)
 }

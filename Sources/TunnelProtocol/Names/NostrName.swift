@@ -65,8 +65,10 @@ public struct NostrName: Hashable, Sendable {
     public static func looksLikeName(_ text: String) -> Bool {
         let lowered = text.lowercased()
         let bare = lowered.hasSuffix(".") ? String(lowered.dropLast()) : lowered
-        return bare == Self.suffix || bare.hasSuffix("." + Self.suffix) || bare.hasPrefix("npub1")
-            || bare.hasPrefix("nprofile1") || bare.hasPrefix("nsec1")
+        if bare == Self.suffix || bare.hasSuffix("." + Self.suffix) { return true }
+        // A secret key belongs nowhere else, either. Names of the internet may begin like the others (npub1….example).
+        return bare.hasPrefix("nsec1")
+            || !bare.contains(".") && (bare.hasPrefix("npub1") || bare.hasPrefix("nprofile1"))
     }
 
     /// Reads a `.nostr` name, npub or nprofile, the latter two with or without `.nostr` behind.

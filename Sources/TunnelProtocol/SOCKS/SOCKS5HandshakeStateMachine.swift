@@ -61,8 +61,8 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
             return .wait
         }
         self.buffer = peek
-        // Where credentials are not required they are still taken if the client prefers: they isolate streams.
-        if self.required == nil, methods.contains(0) {
+        // Where credentials are not required they are still taken from who has some: they isolate streams.
+        if self.required == nil, methods.contains(0), !methods.contains(2) {
             self.state = .request
             return .reply([5, 0])
         }

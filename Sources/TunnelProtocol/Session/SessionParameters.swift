@@ -78,7 +78,8 @@ public struct SessionParameters: Hashable, Sendable {
         return Array(buffer.readableBytesView)
     }
 
-    /// Reads parameters; nil if they are cut short. What is not named is zero, nothing is allowed; but for the
+    /// Reads parameters; nil if they are cut short, or want packets below
+    /// ``SessionConfiguration/minimumPacket``. What is not named is zero, nothing is allowed; but for the
     /// size of packets.
     public init?(encoded: [UInt8]) {
         var buffer = ByteBuffer(bytes: encoded)
@@ -89,6 +90,8 @@ public struct SessionParameters: Hashable, Sendable {
             else { return nil }
             values[identifier] = value
         }
+        // Smaller ones have no room for what a session cannot do without.
+        guard values[0x03] ?? Self.assumedPacket >= UInt64(SessionConfiguration.minimumPacket) else { return nil }
         self.maximumPacket = values[0x03] ?? Self.assumedPacket
         self.maximumData = values[0x04] ?? 0
         self.maximumStreamData = values[0x05] ?? 0

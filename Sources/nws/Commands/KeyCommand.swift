@@ -4,6 +4,7 @@
 //
 
 import ArgumentParser
+import Foundation
 import Nostr
 import NostrCrypto
 
@@ -62,6 +63,11 @@ struct KeyCommand: AsyncParsableCommand {
         @Argument(help: "The client's public key: npub or 64 hex digits.")
         var pubkey: String
 
+        /// As `--expires` writes days, which compare as texts.
+        private static func today() -> String {
+            String(ISO8601DateFormatter().string(from: Date()).prefix(10))
+        }
+
         func run() async throws {
             try await reportingErrors {
                 guard let key = PublicKey(userText: self.pubkey) else {
@@ -87,6 +93,9 @@ struct KeyCommand: AsyncParsableCommand {
                 let file = AuthorizedKeysFile(path: self.file)
                 try file.add(line, key)
                 Console.line("authorized: \(line)")
+                if let expires, expires <= Self.today() {
+                    Console.error("nws: that permission is over already: from \(expires) on (UTC) it is none")
+                }
             }
         }
     }

@@ -33,6 +33,8 @@ extension TargetAddress {
                 "\(source): the port is not a number from 1 to 65535; expected \(expected)"
             )
         }
-        self.init(host: .domain(String(text[..<colon])), port: port)
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        self.init(host: .domain(host), port: port)
     }
 }

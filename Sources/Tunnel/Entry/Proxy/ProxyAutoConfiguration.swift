@@ -14,7 +14,7 @@ public enum ProxyAutoConfiguration {
         // Names of Nostr go through the entry at \(proxy), everything else goes its own way.
         function FindProxyForURL(url, host) {
           host = host.toLowerCase();
-          if (dnsDomainIs(host, ".nostr") || dnsDomainIs(host, ".nostr.") || shExpMatch(host, "npub1*") || shExpMatch(host, "nprofile1*"))
+          if (dnsDomainIs(host, ".nostr") || dnsDomainIs(host, ".nostr.") || host.indexOf(".") < 0 && (shExpMatch(host, "npub1*") || shExpMatch(host, "nprofile1*")))
             return "PROXY \(proxy); SOCKS5 \(proxy)";
           return "DIRECT";
         }

@@ -64,6 +64,12 @@ public enum SessionAnswer: Hashable, Sendable {
         return prefix.kind != .packet && prefix.isFromExit
     }
 
+    /// Whether a plaintext is a packet of the client.
+    public static func isClientsPacket(_ plaintext: [UInt8]) -> Bool {
+        guard let byte = plaintext.first, let prefix = try? SessionPrefix(byte: byte) else { return false }
+        return prefix.kind == .packet && !prefix.isFromExit
+    }
+
     /// What the exit signs: a tagged hash (BIP-340) over who speaks to whom, what was asked, and the answer.
     ///
     /// - Parameters:

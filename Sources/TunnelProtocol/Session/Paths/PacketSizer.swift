@@ -37,6 +37,17 @@ struct PacketSizer: Hashable, Sendable {
         self.state = largest > base ? .waiting(attempts: 0) : .failed
     }
 
+    /// The relay is connected again, with these sizes, and perhaps another one behind the same name. What failed stays failed: a
+    /// relay that closes the connection for a packet's size would go on doing that.
+    mutating func reconnected(base: Int, largest: Int) {
+        guard base == self.base, max(base, largest) == self.largest else {
+            self = PacketSizer(base: base, largest: largest)
+            return
+        }
+        self.lostInARow = 0
+        if self.state == .found { self.state = .waiting(attempts: 0) }
+    }
+
     /// Most bytes of a packet that is no probe.
     var size: Int { self.state == .found ? self.largest : self.base }
 

@@ -84,7 +84,8 @@ struct SessionPath: Sendable {
     /// The path is connected again, and perhaps to another relay behind the same name.
     mutating func update(_ description: PathDescription, peerTakes: UInt64) {
         self.description = description
-        self.sizer = Self.sizer(description, peerTakes)
+        let sizer = Self.sizer(description, peerTakes)
+        self.sizer.reconnected(base: sizer.base, largest: sizer.largest)
         self.congestion.setPacket(self.packetSize)
     }
 
