@@ -326,5 +326,7 @@ public final class EntryService: Sendable {
             connections.value.closeAll()
             core.value.reverseConnections.closeAll()
         }.get()
+        // What was written is flushed at the end of the loop's turn; whoever ends the process now loses no last word.
+        try await self.loop.submit {}.get()
     }
 }

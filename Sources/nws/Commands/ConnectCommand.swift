@@ -54,8 +54,6 @@ struct ConnectCommand: AsyncParsableCommand {
                 for await signal in signals {
                     isEnding.withLock { $0 = true }
                     try? await service.stop()
-                    // For the last words to leave the process.
-                    try? await Task.sleep(for: Self.lastWords)
                     endProcess(128 + signal.rawValue)
                 }
             }
@@ -77,5 +75,4 @@ struct ConnectCommand: AsyncParsableCommand {
 
     /// For the last acknowledgements to leave.
     private static let farewell: TimeAmount = .seconds(2)
-    private static let lastWords: Duration = .milliseconds(100)
 }
