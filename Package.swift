@@ -129,14 +129,19 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // Files that people write: YAML, variables. Pure.
+        .target(
+            name: "SettingsFiles",
+            dependencies: [.product(name: "Yams", package: "Yams")],
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "nws",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
                 "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings
         ),
@@ -220,9 +225,11 @@ if Context.environment["NWS_FUZZING"] != nil {
         .executableTarget(
             name: "nws-fuzz",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOEmbedded"),
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                nio("NIOEmbedded"), nio("NIOHTTP1"), nio("NIOWebSocket"), logging,
             ],
             path: "Fuzzing",
+            exclude: ["Seeds"],
             swiftSettings: toolSettings
         )
     )

@@ -7,6 +7,7 @@ import HTTPTransport
 import NIOCore
 import Nostr
 import NostrCrypto
+import SettingsFiles
 import Tunnel
 import TunnelProtocol
 
@@ -22,8 +23,12 @@ enum FuzzTarget: String, CaseIterable {
     case sessionFrames = "session-frames"
     case session
     case socks
+    case socksClient = "socks-client"
+    case httpProxy = "http-proxy"
+    case upgrade
     case webSocket = "websocket"
     case settings
+    case configuration
 
     func run(_ input: [UInt8]) {
         switch self {
@@ -37,8 +42,12 @@ enum FuzzTarget: String, CaseIterable {
         case .sessionFrames: SessionFuzzer.frames(input)
         case .session: SessionFuzzer.life(input)
         case .socks: Self.socks(input)
+        case .socksClient: Self.socksClient(input)
+        case .httpProxy: HTTPProxyFuzzer.run(input)
+        case .upgrade: UpgradeFuzzer.run(input)
         case .webSocket: WebSocketFuzzer.run(input)
         case .settings: Self.settings(input)
+        case .configuration: Self.configuration(input)
         }
     }
 
@@ -109,6 +118,35 @@ enum FuzzTarget: String, CaseIterable {
             }
             precondition(Set(results).count == 1, "\(results)")
         }
+    }
+
+    /// What a proxy answers, in pieces: never more is taken than belongs to it.
+    private static func socksClient(_ input: [UInt8]) {
+        for isolation in ["", "lane"] {
+            var handshake = SOCKS5ClientHandshake(host: "relay.example", port: 443, isolation: isolation)
+            var buffer = ByteBuffer()
+            answer: for byte in input {
+                buffer.writeInteger(byte)
+                while true {
+                    guard let step = try? handshake.advance(&buffer) else { break answer }
+                    switch step {
+                    case .wait: continue answer
+                    case .send: continue
+                    case .connected:
+                        precondition(buffer.readableBytes == 0)
+                        break answer
+                    }
+                }
+            }
+        }
+    }
+
+    /// Files that people write; what is read of one says where it stands.
+    private static func configuration(_ input: [UInt8]) {
+        guard let text = String(validating: input, as: UTF8.self) else { return }
+        _ = try? EnvironmentFile(parsing: text, name: "x")
+        guard let settings = try? ConfigurationFile.parse(text, path: "x") else { return }
+        for setting in settings { precondition(setting.line >= 1) }
     }
 
     private static func settings(_ input: [UInt8]) {

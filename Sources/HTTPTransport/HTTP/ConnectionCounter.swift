@@ -8,7 +8,7 @@ import NIOHTTP1
 import Synchronization
 
 /// Counts connections, in all and by address. Behind proxies that are trusted the address is the client's, not theirs.
-final class ConnectionCounter: Sendable {
+package final class ConnectionCounter: Sendable {
     private struct State {
         var configuration: HTTPServer.Configuration
         var total = 0
@@ -34,7 +34,7 @@ final class ConnectionCounter: Sendable {
     private let trustedProxies: [IPNetwork]
     private let state: Mutex<State>
 
-    init(_ configuration: HTTPServer.Configuration) {
+    package init(_ configuration: HTTPServer.Configuration) {
         self.trustedProxies = configuration.trustedProxies
         self.state = Mutex(State(configuration: configuration))
     }

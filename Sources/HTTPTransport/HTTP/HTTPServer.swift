@@ -109,7 +109,7 @@ public final class HTTPServer: Sendable {
                     if let tls = configuration.tls {
                         try channel.pipeline.syncOperations.addHandler(tls.makeHandler())
                     }
-                    try Self.configure(channel, configuration, connections, route: route, upgrade: upgrade)
+                    try Self.addHandlers(to: channel, configuration, connections, route: route, upgrade: upgrade)
                 }
             }
             .bind(host: configuration.host, port: configuration.port)
@@ -121,8 +121,9 @@ public final class HTTPServer: Sendable {
         return HTTPServer(channel: channel, connections: connections, localAddress: address)
     }
 
-    private static func configure(
-        _ channel: any Channel,
+    /// What a connection has above TLS.
+    package static func addHandlers(
+        to channel: any Channel,
         _ configuration: Configuration,
         _ connections: ConnectionCounter,
         route: @escaping Route,

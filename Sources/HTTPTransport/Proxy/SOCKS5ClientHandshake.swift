@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 
 /// The client's side of SOCKS5 up to the answer to CONNECT (RFC 1928, RFC 1929). Pure.
-struct SOCKS5ClientHandshake {
+package struct SOCKS5ClientHandshake {
     private enum State {
         case choosing
         case authenticating
@@ -15,7 +15,7 @@ struct SOCKS5ClientHandshake {
     }
 
     /// What to do next.
-    enum Step {
+    package enum Step {
         /// The proxy has not said enough.
         case wait
         case send(ByteBuffer)
@@ -33,14 +33,14 @@ struct SOCKS5ClientHandshake {
     private let isolation: [UInt8]
     private var state = State.choosing
 
-    init(host: String, port: Int, isolation: String) {
+    package init(host: String, port: Int, isolation: String) {
         self.host = host
         self.port = port
         self.isolation = Array(isolation.utf8.prefix(Self.maximumLength))
     }
 
     /// What the client says first.
-    var greeting: ByteBuffer {
+    package var greeting: ByteBuffer {
         ByteBuffer(
             bytes: self.isolation.isEmpty
                 ? [Self.version, 1, Self.noAuthentication] : [Self.version, 2, Self.noAuthentication, Self.password]
@@ -48,7 +48,7 @@ struct SOCKS5ClientHandshake {
     }
 
     /// Takes what the proxy said, from the beginning of `buffer`.
-    mutating func advance(_ buffer: inout ByteBuffer) throws(SOCKS5Proxy.Failure) -> Step {
+    package mutating func advance(_ buffer: inout ByteBuffer) throws(SOCKS5Proxy.Failure) -> Step {
         switch self.state {
         case .choosing:
             guard buffer.readableBytes >= 2, let bytes = buffer.readBytes(length: 2) else { return .wait }

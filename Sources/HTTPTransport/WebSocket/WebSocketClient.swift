@@ -136,34 +136,13 @@ public enum WebSocketClient {
                     let operations = channel.pipeline.syncOperations
                     try target.addProxy(to: operations)
                     try target.addTLS(to: operations)
-                    let upgrader = NIOWebSocketClientUpgrader(
-                        maxFrameSize: configuration.maximumMessageLength,
-                        automaticErrorHandling: false
-                    ) { channel, _ in
-                        channel.eventLoop.makeCompletedFuture {
-                            let socket = try WebSocket.attach(
-                                to: channel,
-                                configuration: configuration,
-                                isServer: false,
-                                events: events
-                            )
-                            promise.succeed(socket)
-                        }
-                    }
-                    let handler = WebSocketRequestHandler(target: target, promise: promise)
-                    let request = NIOLoopBound(handler, eventLoop: channel.eventLoop)
-                    let upgrade: NIOHTTPClientUpgradeConfiguration = (
-                        upgraders: [upgrader],
-                        completionHandler: { context in
-                            context.pipeline.syncOperations.removeHandler(request.value, promise: nil)
-                        }
+                    try Self.addHandlers(
+                        to: channel,
+                        target: target,
+                        configuration: configuration,
+                        events: events,
+                        promise: promise
                     )
-                    // Some relays send their AUTH challenge in the segment that ends the handshake.
-                    try operations.addHTTPClientHandlers(
-                        leftOverBytesStrategy: .forwardBytes,
-                        withClientUpgrade: upgrade
-                    )
-                    try operations.addHandler(handler)
                 }
             }
         let connection = bootstrap.connect(to: address)
@@ -174,5 +153,41 @@ public enum WebSocketClient {
         }
         promise.futureResult.whenComplete { _ in timeout.cancel() }
         return promise.futureResult
+    }
+
+    /// What a connection has above TLS, up to the answer to the handshake.
+    package static func addHandlers(
+        to channel: any Channel,
+        target: Target,
+        configuration: WebSocketConfiguration,
+        events: WebSocket.Events,
+        promise: EventLoopPromise<WebSocket>
+    ) throws {
+        let upgrader = NIOWebSocketClientUpgrader(
+            maxFrameSize: configuration.maximumMessageLength,
+            automaticErrorHandling: false
+        ) { channel, _ in
+            channel.eventLoop.makeCompletedFuture {
+                let socket = try WebSocket.attach(
+                    to: channel,
+                    configuration: configuration,
+                    isServer: false,
+                    events: events
+                )
+                promise.succeed(socket)
+            }
+        }
+        let handler = WebSocketRequestHandler(target: target, promise: promise)
+        let request = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+        let upgrade: NIOHTTPClientUpgradeConfiguration = (
+            upgraders: [upgrader],
+            completionHandler: { context in
+                context.pipeline.syncOperations.removeHandler(request.value, promise: nil)
+            }
+        )
+        // Some relays send their AUTH challenge in the segment that ends the handshake.
+        let operations = channel.pipeline.syncOperations
+        try operations.addHTTPClientHandlers(leftOverBytesStrategy: .forwardBytes, withClientUpgrade: upgrade)
+        try operations.addHandler(handler)
     }
 }

@@ -4,6 +4,7 @@
 //
 
 import Foundation
+import SettingsFiles
 import Synchronization
 
 /// The command line with what the environment and the file add to it: each option has the value of the first of those
@@ -62,7 +63,7 @@ struct LayeredArguments {
             sources[name] = variable
         }
         if let file = self.file {
-            for setting in try ConfigurationFile(path: file).settings {
+            for setting in try CommandError.explainingFiles({ try ConfigurationFile(path: file).settings }) {
                 guard let option = command.option(setting.name), let name = option.name else {
                     throw CommandError.configuration(
                         "\(file), line \(setting.line): \(setting.name) is no option of nws \(command.commandName)"

@@ -4,6 +4,7 @@
 //
 
 import ArgumentParser
+import SettingsFiles
 
 /// The exit statuses of the program (sysexits.h where there is one).
 enum ExitStatus {
@@ -24,6 +25,15 @@ struct CommandError: Error, CustomStringConvertible {
 
     static func configuration(_ message: String) -> CommandError {
         CommandError(status: ExitStatus.configuration, message: message)
+    }
+
+    /// What reading files of settings gives; what is wrong with one is a configuration that cannot be used.
+    static func explainingFiles<Result>(_ read: () throws -> Result) throws -> Result {
+        do {
+            return try read()
+        } catch let error as SettingsFileError {
+            throw CommandError.configuration(error.description)
+        }
     }
 
     static func unavailable(_ message: String) -> CommandError {

@@ -6,6 +6,7 @@
 import Foundation
 import Nostr
 import NostrCrypto
+import SettingsFiles
 import Tunnel
 
 /// The environment, and below it the `.env` file of the working directory.
@@ -17,10 +18,7 @@ struct Settings {
     init(environment: [String: String] = ProcessInfo.processInfo.environment, dotEnv path: String = ".env") throws {
         var values: [String: String] = [:]
         if FileManager.default.fileExists(atPath: path) {
-            guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-                throw CommandError.configuration("cannot read \(path) in the working directory")
-            }
-            values = try Self.parse(text, name: path)
+            values = try CommandError.explainingFiles { try EnvironmentFile(path: path).values }
         }
         self.values = values.merging(environment) { _, new in new }
     }
@@ -32,31 +30,6 @@ struct Settings {
     subscript(name: String) -> String? {
         guard let value = self.values[name]?.trimmingCharacters(in: .whitespaces), !value.isEmpty else { return nil }
         return value
-    }
-
-    /// `KEY=value` lines, `#` comments, an optional `export`, optional quotes.
-    static func parse(_ text: String, name: String) throws -> [String: String] {
-        var values: [String: String] = [:]
-        for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
-            var line = raw.trimmingCharacters(in: .whitespaces)
-            if line.isEmpty || line.hasPrefix("#") { continue }
-            if line.hasPrefix("export ") { line = String(line.dropFirst(7)).trimmingCharacters(in: .whitespaces) }
-            guard let equals = line.firstIndex(of: "="), equals > line.startIndex else {
-                throw CommandError.configuration("\(name), line \(index + 1): expected NAME=value")
-            }
-            let key = line[..<equals].trimmingCharacters(in: .whitespaces)
-            var value = line[line.index(after: equals)...].trimmingCharacters(in: .whitespaces)
-            if let quote = value.first, quote == "\"" || quote == "'" {
-                guard let close = value.dropFirst().firstIndex(of: quote) else {
-                    throw CommandError.configuration("\(name), line \(index + 1): the quote is not closed")
-                }
-                value = String(value[value.index(after: value.startIndex)..<close])
-            } else if let comment = value.range(of: " #") {
-                value = value[..<comment.lowerBound].trimmingCharacters(in: .whitespaces)
-            }
-            values[key] = value
-        }
-        return values
     }
 
     // MARK: Values

@@ -4,15 +4,15 @@
 //
 
 import HTTPTransport
-import NIOCore
-import NIOHTTP1
+package import NIOCore
+package import NIOHTTP1
 import NostrCrypto
-import TunnelProtocol
+package import TunnelProtocol
 
 /// What a request to the HTTP proxy asks for.
-struct HTTPProxyRequest {
+package struct HTTPProxyRequest {
     /// Why a request cannot be served.
-    enum Failure: Error {
+    package enum Failure: Error {
         /// Not for the proxy but for this server itself.
         case ownPath(String)
         /// Something other than http in the absolute form.
@@ -29,13 +29,13 @@ struct HTTPProxyRequest {
     }
 
     /// A request that goes on in origin form.
-    struct Plain {
+    package struct Plain {
         /// Request line and fields.
-        let head: ByteBuffer
-        let isChunked: Bool
+        package let head: ByteBuffer
+        package let isChunked: Bool
 
         /// Bytes of the body as they go on.
-        func encoded(_ bytes: ByteBuffer) -> ByteBuffer {
+        package func encoded(_ bytes: ByteBuffer) -> ByteBuffer {
             guard self.isChunked, bytes.readableBytes > 0 else { return bytes }
             var chunk = ByteBuffer(string: String(bytes.readableBytes, radix: 16) + "\r\n")
             chunk.writeImmutableBuffer(bytes)
@@ -44,15 +44,15 @@ struct HTTPProxyRequest {
         }
 
         /// What ends the body; nothing if its length does.
-        var encodedEnd: ByteBuffer { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer() }
+        package var encodedEnd: ByteBuffer { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer() }
     }
 
-    let target: TargetAddress
-    let credentials: ProxyCredentials?
+    package let target: TargetAddress
+    package let credentials: ProxyCredentials?
     /// Nil for CONNECT.
-    let plain: Plain?
+    package let plain: Plain?
 
-    init(_ head: HTTPRequestHead) throws(Failure) {
+    package init(_ head: HTTPRequestHead) throws(Failure) {
         self.credentials = Self.credentials(head.headers.first(name: "Proxy-Authorization"))
         if head.method == .CONNECT {
             guard let target = Self.target(head.uri[...], defaultPort: nil) else { throw .malformedTarget }

@@ -7,48 +7,53 @@ import Foundation
 import Yams
 
 /// A YAML file whose keys are the options of one role.
-struct ConfigurationFile {
+public struct ConfigurationFile {
     /// A key with its values; one for everything but lists.
-    struct Setting: Hashable {
-        let name: String
-        let values: [String]
-        let line: Int
+    public struct Setting: Hashable, Sendable {
+        public let name: String
+        public let values: [String]
+        /// Where the key stands; 1 is the first.
+        public let line: Int
     }
 
-    /// Longest file that is read.
-    static let maximumLength = 1 << 20
+    /// Bytes of the longest file that is read.
+    public static let maximumLength = 1 << 20
 
-    let path: String
-    let settings: [Setting]
+    public let path: String
+    /// In the order of the file.
+    public let settings: [Setting]
 
-    init(path: String) throws {
+    /// - Throws: ``SettingsFileError``.
+    public init(path: String) throws {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw CommandError.configuration("cannot read the configuration file \(path)")
+            throw SettingsFileError("cannot read the configuration file \(path)")
         }
         guard data.count <= Self.maximumLength, let text = String(data: data, encoding: .utf8) else {
-            throw CommandError.configuration("\(path) is no text of at most \(Self.maximumLength) bytes")
+            throw SettingsFileError("\(path) is no text of at most \(Self.maximumLength) bytes")
         }
         self.settings = try Self.parse(text, path: path)
         self.path = path
     }
 
     /// `name: value`, `name: [values]`, and `name: {key: value}` for options of the form `key=value`.
-    static func parse(_ text: String, path: String) throws -> [Setting] {
+    ///
+    /// - Throws: ``SettingsFileError``.
+    public static func parse(_ text: String, path: String) throws -> [Setting] {
         let root: Node?
         do {
             root = try Yams.compose(yaml: text)
         } catch {
-            throw CommandError.configuration("\(path) is not YAML: \(Self.short(error))")
+            throw SettingsFileError("\(path) is not YAML: \(Self.short(error))")
         }
         guard let root else { return [] }
         if case .scalar(let scalar) = root, scalar.string.isEmpty { return [] }
         guard case .mapping(let mapping) = root else {
-            throw CommandError.configuration("\(path): expected lines of the form 'option: value'")
+            throw SettingsFileError("\(path): expected lines of the form 'option: value'")
         }
         return try mapping.map { key, value in
             let line = key.mark?.line ?? 0
             guard case .scalar(let name) = key else {
-                throw CommandError.configuration("\(path), line \(line): expected the name of an option")
+                throw SettingsFileError("\(path), line \(line): expected the name of an option")
             }
             let values = try Self.values(value, of: name.string, where: "\(path), line \(line)")
             return Setting(name: name.string, values: values, line: line)
@@ -58,7 +63,7 @@ struct ConfigurationFile {
     private static func values(_ node: Node, of name: String, where place: String) throws -> [String] {
         func scalar(_ node: Node) throws -> String {
             guard case .scalar(let scalar) = node else {
-                throw CommandError.configuration("\(place): \(name) has a value that is neither text nor a number")
+                throw SettingsFileError("\(place): \(name) has a value that is neither text nor a number")
             }
             return scalar.string
         }
@@ -66,7 +71,7 @@ struct ConfigurationFile {
         case .scalar: return [try scalar(node)]
         case .sequence(let sequence): return try sequence.map(scalar)
         case .mapping(let mapping): return try mapping.map { "\(try scalar($0.key))=\(try scalar($0.value))" }
-        case .alias: throw CommandError.configuration("\(place): aliases are not supported")
+        case .alias: throw SettingsFileError("\(place): aliases are not supported")
         }
     }
 
