@@ -138,7 +138,8 @@ let package = Package(
         .executableTarget(
             name: "nws",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
+                "HTTPTransport",
                 "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

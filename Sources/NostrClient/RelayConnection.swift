@@ -100,6 +100,8 @@ public final class RelayConnection {
     private(set) var lastDown: Int64?
     /// What the relay says of itself; the defaults where it says nothing.
     public private(set) var information = RelayInformation()
+    /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
+    private(set) var clockOffset: Int64?
     public private(set) var lastError: String?
 
     var pending: [EventID: PendingPublish] = [:]
@@ -249,7 +251,11 @@ public final class RelayConnection {
         let timer = self.loop.scheduleTask(in: self.configuration.informationPatience) { patience.succeed(nil) }
         information.whenComplete { result in
             timer.cancel()
-            patience.succeed((try? result.get()).flatMap { try? RelayInformation(json: $0) })
+            let document = try? result.get()
+            if let date = document?.date, bound.value.epoch == epoch {
+                bound.value.clockOffset = date - Self.now()
+            }
+            patience.succeed(document.flatMap { try? RelayInformation(json: $0.body) })
         }
         return socket.and(patience.futureResult).map { socket, information in
             if let information, bound.value.epoch == epoch { bound.value.information = information }

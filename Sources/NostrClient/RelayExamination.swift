@@ -14,6 +14,8 @@ public enum RelayExamination {
     public struct Finding: Sendable {
         public let url: RelayURL
         public internal(set) var information = RelayInformation()
+        /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
+        public internal(set) var clockOffset: Int64?
         /// Why there is no connection.
         public internal(set) var connectionError: String?
         /// From sending a small message to having it back, in milliseconds; nil if it did not come.
@@ -73,7 +75,7 @@ public enum RelayExamination {
                 logger: logger,
                 callbacks: RelayPool.Callbacks(
                     onEvent: { bound.value.receive($1.event) },
-                    onDown: { bound.value.finding.connectionError = $1 }
+                    onDown: { bound.value.down($1) }
                 )
             )
             self.pool = pool
@@ -84,6 +86,12 @@ public enum RelayExamination {
                 return
             }
             connection.addRecipient(self.key.publicKey) { bound.value.sendSmall() }
+        }
+
+        /// One that cannot be reached now is not waited for.
+        private func down(_ error: String) {
+            self.finding.connectionError = error
+            if self.small == nil { self.finish() }
         }
 
         private func wait() {
@@ -106,6 +114,11 @@ public enum RelayExamination {
         private func publish(_ event: Event) {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.pool?.connection(self.poolKey)?.publish(event.id, ClientMessage.encodeEvent(event)) { result in
+                // The document can come after the first message.
+                if let connection = bound.value.pool?.connection(bound.value.poolKey) {
+                    bound.value.finding.information = connection.information
+                    bound.value.finding.clockOffset = connection.clockOffset
+                }
                 guard case .rejected(let reason) = result else { return }
                 bound.value.finding.refusal = reason
                 bound.value.finish()
@@ -117,6 +130,7 @@ public enum RelayExamination {
                 let event = self.message(RelayExamination.plaintextLengths.small)
             else { return }
             self.finding.information = connection.information
+            self.finding.clockOffset = connection.clockOffset
             self.finding.connectionError = nil
             self.small = (event.id, .now())
             self.wait()

@@ -2,9 +2,16 @@
 # SPDX-License-Identifier: MIT
 """What ping, doctor and status say."""
 
+import email.utils
 import json
+import re
+import socket
+import threading
+import time
 
 import pytest
+
+from backends import read_to_end
 
 
 def test_ping_measures_the_way(sandbox, http):
@@ -15,6 +22,9 @@ def test_ping_measures_the_way(sandbox, http):
     assert lines[4] == "speaks: session" and "3 of 3" in lines[5]
     lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--dialect", "nip74")
     assert any(line.startswith("speaks: nip74") for line in lines)
+    # Whoever reads the exit's log is not told of resets where nothing broke.
+    exit_node.process.wait_for_log("reason=cancelled")
+    assert "reason=connection-reset" not in exit_node.process.describe()
 
 
 def test_ping_says_where_it_fails(sandbox):
@@ -29,7 +39,38 @@ def test_doctor_knows_good_relays(sandbox):
     relay = sandbox.relay()
     lines = sandbox.succeed("doctor", "--relay", relay.url)
     assert all(line.startswith("ok ") for line in lines)
-    assert relay.url in lines[-1] and "full packets" in lines[-1]
+    assert relay.url in lines[-2] and "full packets; takes messages of 262144 bytes" in lines[-2]
+    assert "clock: within 1 s" in lines[-1]
+
+
+def pump(source, target):
+    try:
+        while piece := source.recv(1 << 16):
+            target.sendall(piece)
+    except OSError:
+        pass
+
+
+def test_doctor_compares_the_clock(sandbox, serve):
+    relay = sandbox.relay()
+    host, port = relay.address.split(":")
+
+    def answer_late(client):
+        """The relay, whose clock is ten minutes behind."""
+        with socket.create_connection((host, int(port))) as upstream:
+            request = client.recv(65536)
+            upstream.sendall(request)
+            if b"Upgrade" in request:
+                threading.Thread(target=pump, args=(client, upstream), daemon=True).start()
+                pump(upstream, client)
+                return
+            upstream.shutdown(socket.SHUT_WR)
+            date = email.utils.formatdate(time.time() - 600, usegmt=True).encode()
+            client.sendall(re.sub(rb"(?i)date: [^\r]*", b"Date: " + date, read_to_end(upstream)))
+
+    front = serve(answer_late)
+    lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}")
+    assert re.match(r"warn  clock: (599|60[01]) s ahead of the relays'", lines[-1]), lines
 
 
 def test_doctor_says_what_is_wrong(sandbox):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Exits that go to the internet for others, and entries that use them. The internet is a service on loopback."""
 
+import re
 import signal
 import time
 
@@ -65,7 +66,11 @@ def test_no_exit_means_no_connection(sandbox, http):
 def test_public_exits_are_found_and_leave_with_a_word(sandbox, http):
     relay = sandbox.relay()
     exit_node = public_exit(sandbox, [relay], "--rule", "allow cidr 127.0.0.0/8")
-    eventually(lambda: sandbox.succeed("exits", "--relay", relay.url) == [f"exit: {exit_node.name}"])
+    eventually(lambda: sandbox.succeed("exits", "--relay", relay.url) != [])
+    (line,) = sandbox.succeed("exits", "--relay", relay.url)
+    assert re.fullmatch(rf"exit: {re.escape(exit_node.name)}  announced \d+ s ago", line), line
+    (line,) = sandbox.succeed("exits", "--measure", "--relay", relay.url)
+    assert re.search(r", round trip \d+\.\d ms$", line), line
     entry = sandbox.entry("--public-exits", relays=[relay.url])
     host, port = http.address.split(":")
     eventually(lambda: reply_to(entry.address, host, int(port)) == SUCCEEDED)

@@ -146,18 +146,4 @@ struct ExitPolicyTests {
         )
         #expect(ExitAnnouncement(bare, foundOn: relays[1], now: 1_000)?.relays == [relays[1]])
     }
-
-    @Test("an exit that failed comes last, and those that the user named are the only ones")
-    func directory() {
-        let names = (0..<3).map { _ in NostrName(publicKey: SecretKey.generate().publicKey, relays: []) }
-        var directory = ExitDirectory(named: names)
-        let now = NIODeadline.now()
-        let cost: (PublicKey) -> Double = { key in Double(names.firstIndex { $0.publicKey == key } ?? 9) }
-        #expect(directory.choose(without: [], at: now, cost: cost) == names[0])
-        #expect(directory.choose(without: [names[0].publicKey], at: now, cost: cost) == names[1])
-        directory.failed(names[0].publicKey, at: now)
-        #expect(directory.choose(without: [], at: now, cost: cost) == names[1])
-        #expect(directory.choose(without: [], at: now + .seconds(61), cost: cost) == names[0])
-        #expect(directory.choose(without: Set(names.map(\.publicKey)), at: now, cost: cost) == nil)
-    }
 }

@@ -24,16 +24,16 @@ public enum HTTPClient {
         case connectionClosed
     }
 
-    /// Fetches the body of a 200 answer.
+    /// Fetches a 200 answer.
     public static func get(
         _ target: WebSocketClient.Target,
         accept: String,
         on eventLoop: any EventLoop
-    ) -> EventLoopFuture<ByteBuffer> {
+    ) -> EventLoopFuture<HTTPResponse> {
         guard let address = target.addresses.first else {
             return eventLoop.makeFailedFuture(WebSocketClient.ConnectError.noAddress)
         }
-        let promise = eventLoop.makePromise(of: ByteBuffer.self)
+        let promise = eventLoop.makePromise(of: HTTPResponse.self)
         let connection = ClientBootstrap(group: eventLoop)
             .connectTimeout(WebSocketClient.connectTimeout)
             .channelInitializer { channel in
@@ -61,10 +61,11 @@ public enum HTTPClient {
 
         private let target: WebSocketClient.Target
         private let accept: String
-        private let promise: EventLoopPromise<ByteBuffer>
+        private let promise: EventLoopPromise<HTTPResponse>
+        private var headers = HTTPHeaders()
         private var body = ByteBuffer()
 
-        init(target: WebSocketClient.Target, accept: String, promise: EventLoopPromise<ByteBuffer>) {
+        init(target: WebSocketClient.Target, accept: String, promise: EventLoopPromise<HTTPResponse>) {
             self.target = target
             self.accept = accept
             self.promise = promise
@@ -88,6 +89,7 @@ public enum HTTPClient {
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             switch Self.unwrapInboundIn(data) {
             case .head(let head):
+                self.headers = head.headers
                 if head.status != .ok { self.fail(context, RequestError.status(Int(head.status.code))) }
             case .body(var part):
                 self.body.writeBuffer(&part)
@@ -95,7 +97,7 @@ public enum HTTPClient {
                     self.fail(context, RequestError.bodyTooLong)
                 }
             case .end:
-                self.promise.succeed(self.body)
+                self.promise.succeed(HTTPResponse(status: .ok, headers: self.headers, body: self.body))
             }
         }
 

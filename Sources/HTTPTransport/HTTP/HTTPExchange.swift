@@ -28,10 +28,19 @@ public struct HTTPResponse: Sendable {
     public var headers: HTTPHeaders
     public var body: ByteBuffer
 
-    public init(status: HTTPResponseStatus, contentType: String, body: ByteBuffer) {
+    /// When the server made it, by its own clock (RFC 9110, section 6.6.1), in seconds since 1970.
+    public var date: Int64? {
+        self.headers.first(name: "Date").flatMap(HTTPDate.seconds)
+    }
+
+    init(status: HTTPResponseStatus, headers: HTTPHeaders, body: ByteBuffer) {
         self.status = status
-        self.headers = ["Content-Type": contentType]
+        self.headers = headers
         self.body = body
+    }
+
+    public init(status: HTTPResponseStatus, contentType: String, body: ByteBuffer) {
+        self.init(status: status, headers: ["Content-Type": contentType], body: body)
     }
 
     /// Plain text.

@@ -77,6 +77,7 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
         var response =
             self.refusal ?? self.route(HTTPRequest(head: head, remoteAddress: context.channel.remoteAddress))
         self.refusal = nil
+        response.headers.replaceOrAdd(name: "Date", value: HTTPDate.now)
         response.headers.replaceOrAdd(name: "Content-Length", value: String(response.body.readableBytes))
         let keepsAlive = head.isKeepAlive
         response.headers.replaceOrAdd(name: "Connection", value: keepsAlive ? "keep-alive" : "close")

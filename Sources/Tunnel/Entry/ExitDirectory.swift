@@ -70,15 +70,19 @@ struct ExitDirectory {
     /// The exit to use: one that did not fail lately, the fastest, and the less used of equals. Those that the user named
     /// are the only ones if there are any.
     ///
-    /// - Parameter cost: Milliseconds that stand for the way to an exit.
+    /// - Parameters:
+    ///   - seconds: Since 1970; announcements that have lapsed by then count no more.
+    ///   - cost: Milliseconds that stand for the way to an exit.
     func choose(
         without tried: Set<PublicKey>,
         at now: NIODeadline,
+        seconds: Int64,
         cost: (PublicKey) -> Double
     ) -> NostrName? {
         let candidates =
             self.named.isEmpty
-            ? self.announced.values.map { NostrName(publicKey: $0.publicKey, relays: $0.relays) } : self.named
+            ? self.announced.values.filter { $0.expiration > seconds }
+                .map { NostrName(publicKey: $0.publicKey, relays: $0.relays) } : self.named
         let ranked = candidates.filter { !tried.contains($0.publicKey) }.map { name in
             let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
             // Swift's hashes differ from process to process: nobody can make a key that every entry prefers.
@@ -109,7 +113,7 @@ extension EntryCore {
         }
         for (exit, trip) in costs { self.directory.note(exit, milliseconds: trip, at: .now()) }
         let directory = self.directory
-        return directory.choose(without: request.triedExits, at: .now()) { key in
+        return directory.choose(without: request.triedExits, at: .now(), seconds: Moment.now.seconds) { key in
             (costs[key] ?? directory.roundTrip(of: key) ?? Self.unknownCost) + Self.costOfStream
                 * Double(streams[key] ?? 0)
         }

@@ -156,8 +156,9 @@ final class GlueHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    /// The other side is gone: what is written still goes out.
+    /// The other side is gone: what is written still goes out. That this side ends before its peer did is no failure.
     private func finish() {
+        self.onFailure = nil
         guard let context = self.context else { return }
         let channel = context.channel
         guard self.pendingWrites > 0 else {

@@ -45,6 +45,8 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     case tooManySessions = "too-many-sessions"
     /// A CONNECT that was dialled before; nobody is told.
     case replayed
+    /// Whoever asked for the stream does not want it any more.
+    case cancelled
 
     /// Where something failed.
     public enum Hop: String, Hashable, Sendable {
@@ -59,7 +61,7 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
             .peerLost, .replayed:
             .exit
         case .relayLost, .relayRefused, .noRelay: .relay
-        case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown: .stream
+        case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown, .cancelled: .stream
         }
     }
 }
@@ -87,6 +89,7 @@ extension StreamEnd: CustomStringConvertible {
         case .sessionRequired: "the exit does not answer with a session, and nothing else is allowed with it"
         case .tooManySessions: "the exit has too many sessions"
         case .replayed: "the request was seen before"
+        case .cancelled: "the client went away"
         }
     }
 }
@@ -96,7 +99,7 @@ extension StreamEnd {
     private static let numbered: [StreamEnd] = [
         .refused, .unreachable, .notAllowed, .timedOut, .idle, .readerTooSlow, .connectionReset, .protocolViolation,
         .tooManyStreams, .relayLost, .relayRefused, .noRelay, .exitSilent, .clockSkew, .shuttingDown, .peerLost,
-        .unknownSession, .sessionRequired, .tooManySessions, .replayed,
+        .unknownSession, .sessionRequired, .tooManySessions, .replayed, .cancelled,
     ]
 
     /// The number of the reason in session packets.

@@ -27,7 +27,7 @@ public enum SOCKS5Reply: UInt8, Hashable, Sendable {
         case .notAllowed: self = .notAllowed
         case .timedOut, .idle: self = .timedOut
         case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown, .clockSkew,
-            .unknownSession, .tooManySessions, .replayed:
+            .unknownSession, .tooManySessions, .replayed, .cancelled:
             self = .generalFailure
         }
     }

@@ -52,7 +52,13 @@ struct DoctorCommand: AsyncParsableCommand {
                     Self.say(.doubtful, "relays: none given, so none was tried (--relay URL, NOSTR_RELAYS)")
                 )
             }
-            for url in relays { verdicts.append(try await self.examine(url)) }
+            var findings: [RelayExamination.Finding] = []
+            for url in relays {
+                let finding = try await self.examine(url)
+                verdicts.append(Self.judge(finding))
+                findings.append(finding)
+            }
+            if !relays.isEmpty { verdicts.append(Self.clock(findings)) }
             guard !verdicts.contains(.bad) else { throw CommandError.failure("something is in the way, see above") }
         }
     }
@@ -91,13 +97,52 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    private func examine(_ url: RelayURL) async throws -> Verdict {
-        let finding = try await RelayExamination.examine(
+    private func examine(_ url: RelayURL) async throws -> RelayExamination.Finding {
+        try await RelayExamination.examine(
             url,
             configuration: self.relayClient.configuration(),
             on: MultiThreadedEventLoopGroup.singleton.next(),
             logger: .console("nws.doctor", .critical)
         )
+    }
+
+    /// Seconds that a relay's clock may differ by: more, and dates of messages are refused here and there.
+    private static let tolerableOffset: Int64 = 60
+
+    /// This machine's clock beside those of relays that tell the time: the median, so that one that is wrong is not believed.
+    private static func clock(_ findings: [RelayExamination.Finding]) -> Verdict {
+        let offsets = findings.compactMap(\.clockOffset).sorted()
+        guard !offsets.isEmpty else {
+            return findings.contains { $0.roundTrip != nil }
+                ? Self.say(.good, "clock: no relay tells the time, but they take messages with this machine's date")
+                : Self.say(.doubtful, "clock: not compared, because no relay could be asked")
+        }
+        let offset = offsets[offsets.count / 2]
+        guard abs(offset) > Self.tolerableOffset else {
+            return Self.say(.good, "clock: within \(max(1, abs(offset))) s of the relays'")
+        }
+        return Self.say(
+            .doubtful,
+            "clock: \(abs(offset)) s \(offset > 0 ? "behind" : "ahead of") the relays'; set this machine's clock"
+        )
+    }
+
+    /// What a relay says that it takes; empty if it says nothing.
+    private static func limits(_ information: RelayInformation) -> String {
+        let limitation = information.limitation
+        let parts = [
+            limitation.maximumMessageLength.map { "messages of \($0) bytes" },
+            limitation.maximumEventsPerSecond.map { "\($0) events a second" },
+            limitation.maximumSubscriptions.map { "\($0) subscriptions" },
+            limitation.authenticationRequired == true ? "members only" : nil,
+            limitation.paymentRequired == true ? "paid" : nil,
+        ]
+        let said = parts.compactMap { $0 }.joined(separator: ", ")
+        return said.isEmpty ? "" : "; takes \(said)"
+    }
+
+    private static func judge(_ finding: RelayExamination.Finding) -> Verdict {
+        let url = finding.url
         if let error = finding.connectionError {
             return Self.say(.bad, "\(url): no connection: \(error); check its address, and the network of this machine")
         }
@@ -122,7 +167,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 "\(url)\(named): \(trip), but no full packets (55 kB)\(why); it carries sessions more slowly, or not at all"
             )
         }
-        return Self.say(.good, "\(url)\(named): \(trip), full packets")
+        return Self.say(.good, "\(url)\(named): \(trip), full packets\(Self.limits(finding.information))")
     }
 
     private static func advice(_ reason: ReasonText) -> String {

@@ -19,7 +19,10 @@ struct ExitsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exits",
         abstract: "List the public exits that announce themselves on relays.",
-        discussion: "Prints 'exit: NAME' for each whose announcement is signed and has not lapsed, the newest first."
+        discussion: """
+            Prints 'exit: NAME' for each whose announcement is signed and has not lapsed, the newest first, and when it \
+            announced itself. With --measure also how long it took to answer an offer of a session.
+            """
     )
 
     @Option(
@@ -27,6 +30,9 @@ struct ExitsCommand: AsyncParsableCommand {
         help: ArgumentHelp("Relay to ask; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
+
+    @Flag(help: "Begin a session with each, and say how long that took.")
+    var measure = false
 
     @OptionGroup var relayClient: RelayClientOptions
 
@@ -56,13 +62,42 @@ struct ExitsCommand: AsyncParsableCommand {
             guard !answer.answered.isEmpty else { throw CommandError.failure("no relay could be asked") }
             var seen: Set<PublicKey> = []
             let now = Int64(Date().timeIntervalSince1970)
-            for event in answer.events {
+            let exits = answer.events.compactMap { event -> ExitAnnouncement? in
                 guard let exit = ExitAnnouncement(event, foundOn: answer.answered.first, now: now),
                     seen.insert(exit.publicKey).inserted
-                else { continue }
-                Console.line("exit: \(NostrName(publicKey: exit.publicKey, relays: exit.relays).encoded)")
+                else { return nil }
+                return exit
             }
-            if seen.isEmpty { Console.error("nws: no public exit announces itself there") }
+            for exit in exits {
+                let name = NostrName(publicKey: exit.publicKey, relays: exit.relays)
+                var line = "exit: \(name.encoded)  announced \(max(0, now - exit.createdAt)) s ago"
+                if self.measure { line += ", \(try await self.measured(name, logger: logger))" }
+                Console.line(line)
+            }
+            if exits.isEmpty { Console.error("nws: no public exit announces itself there") }
         }
+    }
+
+    /// Asks the exit for a stream, whether it lets it be or not: a session with it shows how far away it is.
+    private func measured(_ name: NostrName, logger: Logger) async throws -> String {
+        var configuration = EntryConfiguration()
+        configuration.relayClient = try self.relayClient.configuration()
+        configuration.servesProxy = false
+        let service = try await EntryService.start(
+            configuration,
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: logger
+        )
+        let refusal: StreamFailure?
+        do {
+            _ = try await service.probe(TargetAddress(host: .domain(name.encoded), port: 80))
+            refusal = nil
+        } catch let failure as StreamFailure {
+            refusal = failure
+        }
+        let trip = try await service.status().relays.compactMap(\.roundTrip).min()
+        try await service.stop()
+        guard let trip else { return "no session: \(refusal?.reason ?? "it speaks only NIP-74")" }
+        return String(format: "round trip %.1f ms", trip)
     }
 }

@@ -74,7 +74,7 @@ struct StatusCommand: AsyncParsableCommand {
                 requestTarget: "/status.json" + (token.map { "?token=\($0)" } ?? ""),
                 tls: nil
             )
-            let body = try await HTTPClient.get(target, accept: "application/json", on: loop).get()
+            let body = try await HTTPClient.get(target, accept: "application/json", on: loop).get().body
             return Data(body.readableBytesView)
         } catch HTTPClient.RequestError.status(401) {
             throw CommandError.failure("\(self.admin) wants a token (--token)")

@@ -75,7 +75,7 @@ final class StreamOpening: StreamEndpoint {
     func abandon() {
         guard !self.isOver, self.successor == nil else { return }
         self.isOver = true
-        if let stream { stream.link.reset(stream.id, .connectionReset) } else { self.core.cancel(self) }
+        if let stream { stream.link.reset(stream.id, .cancelled) } else { self.core.cancel(self) }
     }
 
     /// Puts a splice behind the handlers of the client's connection: from now on it joins socket and stream.

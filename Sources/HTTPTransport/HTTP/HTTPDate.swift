@@ -1,0 +1,58 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Dates as HTTP writes them: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
+enum HTTPDate {
+    private static let format = "%a, %d %b %Y %H:%M:%S GMT"
+    /// Bytes of each date that has four digits of a year.
+    private static let length = 29
+
+    /// Now, by this machine's clock.
+    static var now: String { Self.text(of: Int64(time(nil))) }
+
+    /// - Parameter seconds: Since 1970; years beyond 9999 have no date and give an empty text.
+    static func text(of seconds: Int64) -> String {
+        guard var seconds = time_t(exactly: seconds) else { return "" }
+        var parts = unsafe tm()
+        guard unsafe gmtime_r(&seconds, &parts) != nil else { return "" }
+        return unsafe String(unsafeUninitializedCapacity: Self.length + 1) { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
+                // The program never leaves the C locale.
+                unsafe strftime(buffer.baseAddress, buffer.count, Self.format, &parts)
+            }
+        }
+    }
+
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// Seconds since 1970; nil for what is no such date, the two obsolete forms included.
+    static func seconds(of text: String) -> Int64? {
+        guard text.utf8.count == Self.length else { return nil }
+        let words = text.split(separator: " ")
+        guard words.count == 6, let month = Self.months.firstIndex(of: String(words[2])) else { return nil }
+        let numbers = ([words[1], words[3]] + words[4].split(separator: ":")).compactMap { CInt($0) }
+        guard numbers.count == 5 else { return nil }
+        var parts = unsafe tm()
+        unsafe parts.tm_mday = numbers[0]
+        unsafe parts.tm_mon = CInt(month)
+        unsafe parts.tm_year = numbers[1] - 1_900
+        unsafe parts.tm_hour = numbers[2]
+        unsafe parts.tm_min = numbers[3]
+        unsafe parts.tm_sec = numbers[4]
+        let seconds = unsafe Int64(timegm(&parts))
+        // What would be written otherwise, as the 31st of a shorter month, is no date.
+        return Self.text(of: seconds) == text ? seconds : nil
+    }
+}

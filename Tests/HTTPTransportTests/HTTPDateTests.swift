@@ -1,0 +1,39 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Testing
+
+@testable import HTTPTransport
+
+@Suite("Dates of HTTP")
+struct HTTPDateTests {
+    @Test(
+        "written and read",
+        arguments: [
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ]
+    )
+    func both(seconds: Int64, text: String) {
+        #expect(HTTPDate.text(of: seconds) == text)
+        #expect(HTTPDate.seconds(of: text) == seconds)
+    }
+
+    @Test(
+        "what is none",
+        arguments: [
+            "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1994 08:49:37 GM", "Sun, 06 Nov 1994 25:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
+        ]
+    )
+    func none(text: String) {
+        #expect(HTTPDate.seconds(of: text) == nil)
+    }
+
+    @Test("far beyond", arguments: [Int64.max, Int64.min, 300_000_000_000])
+    func beyond(seconds: Int64) {
+        #expect(HTTPDate.text(of: seconds).utf8.count <= 30)
+    }
+}

@@ -1,0 +1,102 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrCrypto
+import Testing
+import TunnelProtocol
+
+@testable import Tunnel
+
+@Suite("Which exit is used")
+struct ExitDirectoryTests {
+    private static let now: Int64 = 1_800_000_000
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    private static func announcement(_ number: UInt8, createdAt: Int64 = Self.now) throws -> ExitAnnouncement {
+        let key = try SecretKey(Bytes32.sha256(of: [number]))
+        let event = try ExitAnnouncement.event(
+            by: key,
+            relays: [RelayURL("ws://relay-\(number).example")],
+            createdAt: createdAt
+        )
+        return try #require(ExitAnnouncement(event, foundOn: nil, now: Self.now))
+    }
+
+    private func announced(_ count: UInt8) throws -> (ExitDirectory, [PublicKey]) {
+        var directory = ExitDirectory(named: [])
+        let exits = try (1...count).map { try Self.announcement($0) }
+        for exit in exits { directory.take(exit, now: Self.now) }
+        return (directory, exits.map(\.publicKey))
+    }
+
+    @Test("the nearest of those that announced themselves", arguments: 0..<4)
+    func nearest(fastest: Int) throws {
+        let (directory, keys) = try self.announced(4)
+        let choice = directory.choose(without: [], at: Self.start, seconds: Self.now) { $0 == keys[fastest] ? 10 : 20 }
+        #expect(choice?.publicKey == keys[fastest])
+    }
+
+    @Test("a far one beside one that failed lately; the near one again when that is forgotten")
+    func failure() throws {
+        var (directory, keys) = try self.announced(2)
+        let cost: (PublicKey) -> Double = { $0 == keys[0] ? 1 : 500 }
+        directory.failed(keys[0], at: Self.start)
+        #expect(
+            directory.choose(without: [], at: Self.start + .seconds(59), seconds: Self.now, cost: cost)?.publicKey
+                == keys[1]
+        )
+        #expect(
+            directory.choose(without: [], at: Self.start + .seconds(61), seconds: Self.now, cost: cost)?.publicKey
+                == keys[0]
+        )
+        // One that failed is better than none.
+        directory.failed(keys[0], at: Self.start)
+        #expect(
+            directory.choose(without: [keys[1]], at: Self.start, seconds: Self.now, cost: cost)?.publicKey == keys[0]
+        )
+        #expect(directory.choose(without: Set(keys), at: Self.start, seconds: Self.now, cost: cost) == nil)
+    }
+
+    @Test("exits that the user named are the only ones, however far")
+    func named() throws {
+        var (directory, keys) = try self.announced(2)
+        let own = try SecretKey(Bytes32.sha256(of: [9])).publicKey
+        directory.named = [NostrName(publicKey: own, relays: [])]
+        #expect(
+            directory.choose(without: [], at: Self.start, seconds: Self.now) { $0 == own ? 1_000 : 1 }?.publicKey == own
+        )
+        #expect(directory.choose(without: [own], at: Self.start, seconds: Self.now) { _ in 1 } == nil)
+        #expect(directory.takeUnmeasured(3, at: Self.start).isEmpty)
+        #expect(keys.allSatisfy { directory.roundTrip(of: $0) == nil })
+    }
+
+    @Test("each is measured once in a while, and measurements lapse")
+    func measuring() throws {
+        var (directory, keys) = try self.announced(5)
+        let first = directory.takeUnmeasured(3, at: Self.start)
+        let second = directory.takeUnmeasured(3, at: Self.start)
+        #expect(first.count == 3 && second.count == 2)
+        #expect(Set((first + second).map(\.publicKey)) == Set(keys))
+        #expect(directory.takeUnmeasured(3, at: Self.start + .minutes(9)).isEmpty)
+        directory.note(keys[0], milliseconds: 12, at: Self.start + .minutes(9))
+        #expect(directory.roundTrip(of: keys[0]) == 12)
+        #expect(directory.takeUnmeasured(9, at: Self.start + .minutes(11)).count == 4)
+    }
+
+    @Test("an announcement that lapsed, and an older one of the same exit, change nothing")
+    func announcements() throws {
+        var directory = ExitDirectory(named: [])
+        let old = try Self.announcement(1, createdAt: Self.now - 300)
+        let new = try Self.announcement(1)
+        directory.take(new, now: Self.now)
+        directory.take(old, now: Self.now)
+        // As long as the newer one holds, and no longer.
+        for (seconds, key) in [(Self.now + 599, new.publicKey), (Self.now + 600, nil)] {
+            #expect(directory.choose(without: [], at: Self.start, seconds: seconds) { _ in 1 }?.publicKey == key)
+        }
+    }
+}
