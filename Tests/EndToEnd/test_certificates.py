@@ -50,7 +50,7 @@ def test_a_client_can_verify_the_service(sandbox, http):
     for host in (exit_node.name, exit_node.npub, f"{exit_node.npub}.nostr"):
         assert fetch(sandbox, entry, host, "--cacert", pem) == good
     # That curl ends TLS before the service does is no failure.
-    exit_node.process.wait_for_log("reason=complete")
+    exit_node.process.wait_for_log("stream ended")
     assert "reason=connection-reset" not in exit_node.process.describe()
     # Not without it, and other services have no TLS.
     assert fetch(sandbox, entry, exit_node.name)[0] == 60

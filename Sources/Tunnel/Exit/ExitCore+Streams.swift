@@ -180,6 +180,7 @@ extension ExitCore {
         }
         let splice = SpliceHandler(link: carrier, id: id, onEnd: onEnd)
         splice.throttles = throttles
+        if case .service(_, tls: .some) = place { splice.endsInOrder = true }
         self.withStreams(isPlain) { $0.note(number, splice) }
         let boundSplice = NIOLoopBound(splice, eventLoop: self.loop)
         self.withStreams(isPlain) { $0.dials += 1 }

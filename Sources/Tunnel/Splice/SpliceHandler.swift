@@ -24,6 +24,12 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     /// What bounds its bytes a second.
     var throttles: [Throttle] = []
     private var isThrottled = false
+    /// How it is called when the socket breaks off: a service's is a failure, a client's need be none. Many close without
+    /// reading the farewell of TLS behind their answer.
+    var breakReason = StreamEnd.connectionReset
+    /// Whether a socket that is gone without an error went in good order, whatever was still to come: TLS is over as soon
+    /// as the client says so, and what it sends then tells it whether it has all.
+    var endsInOrder = false
 
     private var context: ChannelHandlerContext?
     private var creditLeft = 0
@@ -134,6 +140,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if self.endsInOrder { self.outputIsClosed = true }
         self.socketEnded()
         context.fireChannelInactive()
     }
@@ -156,8 +163,8 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
             return
         }
         self.streamIsOver = true
-        self.link.reset(self.id, .connectionReset)
-        self.onEnd(.connectionReset, self.sent, self.received)
+        self.link.reset(self.id, self.breakReason)
+        self.onEnd(self.breakReason, self.sent, self.received)
     }
 
     // MARK: Stream to socket
@@ -192,6 +199,10 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     func receive(_ data: ByteBuffer) {
         self.received += data.readableBytes
         guard let context = self.context, context.channel.isActive else {
+            if self.outputIsClosed {
+                self.link.consumed(self.id, data.readableBytes)
+                return
+            }
             if let last = self.early.indices.last, data.readableBytes < Self.smallPiece,
                 self.early[last].readableBytes < Self.gatheredLength
             {

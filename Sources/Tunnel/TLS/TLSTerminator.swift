@@ -76,6 +76,7 @@ final class GlueHandler: ChannelInboundHandler {
     private var pendingWrites = 0
     private var isReading = false
     private var outputShouldClose = false
+    private var outputIsClosed = false
     private var inputIsClosed = false
     /// Called if this side breaks off instead of ending.
     var onFailure: (() -> Void)?
@@ -102,9 +103,10 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     private func read() {
-        guard !self.isReading, let context = self.context, let partner = self.partner, partner.pendingWrites == 0 else {
-            return
-        }
+        // Whoever reads on behind the end is told of an error.
+        guard !self.isReading, !self.inputIsClosed, let context = self.context, let partner = self.partner,
+            partner.pendingWrites == 0
+        else { return }
         self.isReading = true
         context.read()
     }
@@ -131,6 +133,7 @@ final class GlueHandler: ChannelInboundHandler {
     private func closeOutputIfDone() {
         guard self.outputShouldClose, self.pendingWrites == 0 else { return }
         self.outputShouldClose = false
+        self.outputIsClosed = true
         self.context?.close(mode: .output, promise: nil)
     }
 
@@ -144,7 +147,8 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if !self.inputIsClosed { self.onFailure?() }
+        // NIO reports an end that comes after ours like this.
+        if !self.inputIsClosed, !self.outputIsClosed { self.onFailure?() }
         self.onFailure = nil
         self.partner?.finish()
         context.fireChannelInactive()

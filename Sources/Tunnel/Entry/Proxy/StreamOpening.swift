@@ -89,6 +89,7 @@ final class StreamOpening: StreamEndpoint {
             return
         }
         let splice = SpliceHandler(link: stream.link, id: stream.id, onEnd: self.makeEnd())
+        splice.breakReason = .cancelled
         stream.link.replaceEndpoint(of: stream.id, with: splice)
         do {
             try context.pipeline.syncOperations.addHandler(splice)
