@@ -159,6 +159,15 @@ let package = Package(
             swiftSettings: toolSettings
         ),
 
+        // Answers WebSocket messages with themselves, at either end, for the suite of others (make autobahn).
+        .executableTarget(
+            name: "websocket-echo",
+            dependencies: ["HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), logging],
+            path: "Tests/Autobahn",
+            exclude: ["fuzzingclient.json", "fuzzingserver.json", "requirements.txt", "run.py"],
+            swiftSettings: toolSettings
+        ),
+
         // Shared by tests only: vectors, clocks, sockets.
         .target(
             name: "TestSupport",

@@ -33,7 +33,14 @@ struct BenchmarkProgram: ParsableCommand {
     @Option(help: "Another relay to measure in the same run, as NAME=PORT on loopback.")
     var other: [String] = []
 
+    @Option(help: "Run one stage and nothing else, without measuring; for a profiler. 'list' names them.")
+    var stage: String?
+
+    @Option(help: "How often to run it.")
+    var count = 1
+
     func run() throws {
+        if let stage { return try self.run(stage: stage) }
         let parts = self.parts.isEmpty ? Part.allCases : self.parts
         let report = Report()
         say(Machine().description)
@@ -55,6 +62,17 @@ struct BenchmarkProgram: ParsableCommand {
             try tunnel.run()
         }
         if let json { try report.write(to: json) }
+    }
+
+    private func run(stage name: String) throws {
+        let catalog = try Stage.all()
+        let stages = catalog.large.stages + catalog.small.stages + catalog.session
+        guard name != "list" else {
+            for stage in stages { say(stage.name) }
+            return
+        }
+        guard let stage = stages.first(where: { $0.name == name }) else { throw ValidationError("no stage \(name)") }
+        for _ in 0..<max(0, self.count) { try stage.run() }
     }
 
     private func measureRelays(_ report: Report, _ folder: URL) throws {

@@ -12,6 +12,8 @@ public struct WebSocket: Sendable {
     public struct Events: Sendable {
         /// A whole message, text or binary.
         public var onMessage: @Sendable (ByteBuffer) -> Void
+        /// A whole binary message, where the two are to be told apart.
+        package var onBinary: (@Sendable (ByteBuffer) -> Void)?
         /// The send buffer ran full (false) or drained (true).
         public var onWritabilityChange: @Sendable (Bool) -> Void
         /// The end. Called once.
@@ -45,6 +47,7 @@ public struct WebSocket: Sendable {
             isServer: isServer,
             writer: writer,
             onMessage: events.onMessage,
+            onBinary: events.onBinary,
             onWritabilityChange: events.onWritabilityChange,
             onClose: events.onClose
         )
@@ -89,6 +92,11 @@ public struct WebSocket: Sendable {
     /// Sends a text message.
     public func sendText(_ text: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
         self.handler.value.sendText([text], promise: promise)
+    }
+
+    /// Sends a binary message.
+    package func sendBinary(_ data: ByteBuffer) {
+        self.handler.value.sendBinary(data)
     }
 
     /// Says goodbye and closes, at the latest after ``WebSocketConfiguration/closeTimeout``.

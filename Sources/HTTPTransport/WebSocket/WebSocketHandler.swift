@@ -26,6 +26,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     private let isServer: Bool
     private let writer: WebSocketFrameWriter
     private let onMessage: @Sendable (ByteBuffer) -> Void
+    private let onBinary: (@Sendable (ByteBuffer) -> Void)?
     private let onWritabilityChange: @Sendable (Bool) -> Void
     private let onClose: @Sendable (WebSocketCloseReason) -> Void
 
@@ -43,6 +44,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         isServer: Bool,
         writer: WebSocketFrameWriter,
         onMessage: @escaping @Sendable (ByteBuffer) -> Void,
+        onBinary: (@Sendable (ByteBuffer) -> Void)?,
         onWritabilityChange: @escaping @Sendable (Bool) -> Void,
         onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
     ) {
@@ -50,6 +52,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.isServer = isServer
         self.writer = writer
         self.onMessage = onMessage
+        self.onBinary = onBinary
         self.onWritabilityChange = onWritabilityChange
         self.onClose = onClose
     }
@@ -63,6 +66,13 @@ final class WebSocketHandler: ChannelInboundHandler {
             return
         }
         self.writer.write(.text, parts, promise: promise)
+        self.scheduleFlush()
+    }
+
+    /// Sends a binary message. Nostr has none.
+    func sendBinary(_ data: ByteBuffer) {
+        guard case .open = self.state else { return }
+        self.writer.write(.binary, [data])
         self.scheduleFlush()
     }
 
@@ -201,22 +211,19 @@ final class WebSocketHandler: ChannelInboundHandler {
                 self.fragments = (frame.opcode, payload)
             }
         case .continuation:
-            guard let (opcode, first) = self.fragments else {
+            guard let (opcode, length) = self.fragments.map({ ($0.opcode, $0.data.readableBytes) }) else {
                 self.fail(context, code: .protocolError, .protocolViolation("continuation of nothing"))
                 return
             }
-            self.fragments = nil
-            var data = first
-            guard data.readableBytes + payload.readableBytes <= self.configuration.maximumMessageLength else {
+            guard length + payload.readableBytes <= self.configuration.maximumMessageLength else {
                 self.fail(context, code: .messageTooLarge, .messageTooLong)
                 return
             }
-            data.writeBuffer(&payload)
-            if frame.fin {
-                self.deliver(context, opcode, data)
-            } else {
-                self.fragments = (opcode, data)
-            }
+            // In place: a copy for each fragment would cost the square of their number.
+            self.fragments?.data.writeBuffer(&payload)
+            guard frame.fin, let data = self.fragments?.data else { return }
+            self.fragments = nil
+            self.deliver(context, opcode, data)
         case .ping:
             // A peer that pings without reading gets no answers.
             guard case .open = self.state, context.channel.isWritable else { return }
@@ -245,7 +252,11 @@ final class WebSocketHandler: ChannelInboundHandler {
                 return
             }
         }
-        self.onMessage(payload)
+        if opcode == .binary, let onBinary = self.onBinary {
+            onBinary(payload)
+        } else {
+            self.onMessage(payload)
+        }
     }
 
     private func receiveClose(_ context: ChannelHandlerContext, _ payload: ByteBuffer) {

@@ -45,17 +45,25 @@ extension ByteBuffer {
         case 0x0d: self.writeStaticString("\\r")
         default:
             self.writeStaticString("\\u00")
-            self.writeHex(CollectionOfOne(byte))
+            self.writeHex([byte])
         }
     }
 
     /// Writes lower-case hex digits.
-    public mutating func writeHex(_ bytes: some Collection<UInt8>) {
-        for byte in bytes {
-            for nibble in [byte >> 4, byte & 15] {
-                self.writeInteger(nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10)
+    public mutating func writeHex(_ bytes: [UInt8]) {
+        let count = 2 * bytes.count
+        unsafe self.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { output in
+            for index in bytes.indices {
+                unsafe output[2 * index] = Self.hexDigit(bytes[index] >> 4)
+                unsafe output[2 * index + 1] = Self.hexDigit(bytes[index] & 15)
             }
+            return count
         }
+    }
+
+    @inline(__always)
+    private static func hexDigit(_ nibble: UInt8) -> UInt8 {
+        nibble &+ (nibble < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
     }
 
     /// Writes an integer in decimal.

@@ -1,0 +1,101 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Runs both halves of the Autobahn suite against the echo program, and ends with 1 if a case failed."""
+
+import argparse
+import collections
+import json
+import pathlib
+import shlex
+import socket
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
+TIMEOUT = 1200
+
+
+def specification(name, folder, port, cases):
+    """The suite's settings, in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (HERE / f"{name}.json").read_text().replace("OUT", str(folder)).replace("PORT", str(port))
+    settings = json.loads(text)
+    if cases:
+        settings["cases"] = cases
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+def check_server(echo, wstest, folder, cases):
+    server = subprocess.Popen([echo, "server"], stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(server.stdout.readline().removeprefix("port: "))
+        settings = specification("fuzzingclient", folder, port, cases)
+        with (folder / "log").open("w") as log:
+            subprocess.run(
+                [*wstest, "-m", "fuzzingclient", "-s", settings],
+                check=True, stdout=log, stderr=log, timeout=TIMEOUT,
+            )  # fmt: skip
+    finally:
+        server.kill()
+        server.wait()
+
+
+def check_client(echo, wstest, folder, cases):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = specification("fuzzingserver", folder, port, cases)
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([*wstest, "-m", "fuzzingserver", "--webport", "0", "-s", settings], stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        raise SystemExit(f"the suite does not listen, see {folder}/log") from None
+                    time.sleep(0.1)
+            subprocess.run([echo, "client", f"127.0.0.1:{port}"], check=True, timeout=TIMEOUT)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def judge(name, folder):
+    """Prints what came of the cases; returns how many are not as they should be."""
+    results = json.loads((folder / "index.json").read_text())["nws"]
+    counts = collections.Counter(result["behavior"] for result in results.values())
+    print(f"{name}: {len(results)} cases: " + ", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
+    bad = {
+        case: result
+        for case, result in results.items()
+        if result["behavior"] not in GOOD or result["behaviorClose"] not in GOOD
+    }
+    for case, result in bad.items():
+        print(f"  {case}: {result['behavior']}, close: {result['behaviorClose']}; {folder / result['reportfile']}")
+    return len(bad) + (0 if results else 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--echo", required=True)
+    parser.add_argument("--wstest", required=True, type=shlex.split)
+    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--cases", type=shlex.split)
+    options = parser.parse_args()
+    bad = 0
+    for name, check in (("server", check_server), ("client", check_client)):
+        folder = options.folder / name
+        (folder / "index.json").unlink(missing_ok=True)
+        check(options.echo, options.wstest, folder, options.cases)
+        bad += judge(name, folder)
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
