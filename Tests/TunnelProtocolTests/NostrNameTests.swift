@@ -61,4 +61,15 @@ struct NostrNameTests {
         let error = #expect(throws: NostrName.DecodingError.secretKey) { try NostrName(nsec) }
         #expect(error?.description.contains(nsec) == false)
     }
+
+    @Test("a key or a relay whose label begins like an nprofile is what it is")
+    func labelsThatBeginLikeOthers() throws {
+        let text = "nprofile19i416at7raqleg5cnbhs61kc141jvss2vqujlet0u7g.nostr"
+        let name = try NostrName(text)
+        #expect(name.encoded == text && name.relays.isEmpty)
+        #expect(try NostrName("npub1x.\(text)").ignoredLabels == ["npub1x"])
+        // What is one says what is wrong with it, and a secret key is none.
+        #expect(throws: NostrName.DecodingError.self) { try NostrName("nprofile1qqqq.nostr") }
+        #expect(throws: NostrName.DecodingError.secretKey) { try NostrName("nsec1qqqq.x.nostr") }
+    }
 }

@@ -19,6 +19,8 @@ public struct NostrName: Hashable, Sendable {
     public static let maximumDNSLength = 253
     /// The top-level domain.
     static let suffix = "nostr"
+    /// Characters of 32 bytes in base32hex.
+    private static let keyLabelLength = 52
 
     /// The exit's key, on the curve.
     public let publicKey: PublicKey
@@ -78,11 +80,14 @@ public struct NostrName: Hashable, Sendable {
         if bare.hasSuffix(".") { bare = bare.dropLast() }
         guard !bare.hasSuffix(".") else { throw .emptyLabel }
         let lowered = bare.lowercased()
-        if lowered.hasPrefix("nsec1") { throw .secretKey }
-        if lowered.hasPrefix("npub1") || lowered.hasPrefix("nprofile1") {
-            let withoutSuffix = lowered.hasSuffix("." + Self.suffix) ? bare.dropLast(Self.suffix.count + 1) : bare
-            try self.init(nip19: String(withoutSuffix))
-            return
+        let withoutSuffix = lowered.hasSuffix("." + Self.suffix) ? bare.dropLast(Self.suffix.count + 1) : bare
+        // A label can begin like these without being one: a key's has 52 characters, theirs have more.
+        if withoutSuffix.utf8.count != Self.keyLabelLength || withoutSuffix == bare {
+            if lowered.hasPrefix("nsec1") { throw .secretKey }
+            if lowered.hasPrefix("npub1") || lowered.hasPrefix("nprofile1"), !withoutSuffix.contains(".") {
+                try self.init(nip19: String(withoutSuffix))
+                return
+            }
         }
         guard bare.utf8.count <= Self.maximumLength else { throw .tooLong }
         guard lowered == Self.suffix || lowered.hasSuffix("." + Self.suffix) else { throw .notNostr }
