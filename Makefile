@@ -4,7 +4,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,14 @@ fuzz: deps ## Fuzz every decoder (SECONDS_EACH=60, TARGETS=…)
 
 sanitize: deps ## Swift tests under the address and thread sanitizers
 	@scripts/sanitize
+
+autobahn: deps ## WebSocket, both ends, against the Autobahn suite (CASES=…)
+	@scripts/autobahn
+
+instructions: ## Count the instructions of each stage (callgrind) and compare them with their limits
+	@scripts/install-dependencies test
+	swift build $(SWIFT_FLAGS) -c release --product nws-bench
+	@scripts/instructions
 
 soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30)
 	@scripts/soak --minutes $${MINUTES:-30}

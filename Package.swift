@@ -156,6 +156,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks",
+            exclude: ["instructions.json"],
             swiftSettings: toolSettings
         ),
 

@@ -105,7 +105,7 @@ enum FuzzTarget: String, CaseIterable {
             // In pieces of every size, and at once: the same comes of it.
             let results = [1, 3, input.count].map { size -> String in
                 var handshake = SOCKSHandshake(firstByte: first, credentials: credentials)
-                                for start in stride(from: 0, to: input.count, by: size) {
+                for start in stride(from: 0, to: input.count, by: size) {
                     let piece = input[start..<min(start + size, input.count)]
                     var action = handshake.receive(ByteBuffer(bytes: piece))
                     while case .reply = action { action = handshake.receive(ByteBuffer()) }
@@ -141,7 +141,7 @@ enum FuzzTarget: String, CaseIterable {
     /// Files that people write; what is read of one says where it stands.
     private static func configuration(_ input: [UInt8]) {
         guard let text = String(validating: input, as: UTF8.self) else { return }
-        _ = try? EnvironmentFile(parsing: text, name: "x")
+        _ = try? EnvironmentFile(parsing: text, name: "x", isOwn: { $0.hasPrefix("N") })
         guard let settings = try? ConfigurationFile.parse(text, path: "x") else { return }
         for setting in settings { precondition(setting.line >= 1) }
     }

@@ -41,7 +41,10 @@ struct StageBenchmark {
         for group in [stages.large, stages.small] {
             self.report.begin(group.title)
             for stage in group.stages {
-                try self.add(stage.name, beside: stage.primitives.flatMap { path in roofline.map { $0[keyPath: path] } }) {
+                try self.add(
+                    stage.name,
+                    beside: stage.primitives.flatMap { path in roofline.map { $0[keyPath: path] } }
+                ) {
                     try stage.run()
                 }
             }

@@ -41,7 +41,8 @@ public enum EventFetcher {
                 lingering: .zero,
                 loop: loop,
                 logger: logger,
-                callbacks: RelayPool.Callbacks()
+                // One that cannot be had now is not waited for.
+                callbacks: RelayPool.Callbacks(onDown: { collector.settle($0.url, nil, $1) })
             )
             collector.pool = pool
             for url in relays {

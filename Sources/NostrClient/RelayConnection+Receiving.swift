@@ -13,6 +13,7 @@ extension RelayConnection {
     /// Takes a message of the relay, if it is from the present connection.
     func receive(_ text: ByteBuffer, epoch: Int) {
         guard epoch == self.epoch else { return }
+        self.carriedBytes += Int64(text.readableBytes)
         let message: RelayMessage
         do {
             message = try RelayMessage.parse(text)

@@ -103,6 +103,8 @@ public final class RelayConnection {
     /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
     private(set) var clockOffset: Int64?
     public private(set) var lastError: String?
+    /// Bytes of messages with the relay, both ways, since it is in use.
+    public internal(set) var carriedBytes: Int64 = 0
 
     var pending: [EventID: PendingPublish] = [:]
     var subscription: RelaySubscription

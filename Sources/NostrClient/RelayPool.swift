@@ -137,6 +137,9 @@ public final class RelayPool {
     /// The connection of `key`, if there is one.
     public func connection(_ key: Key) -> RelayConnection? { self.entries[key]?.connection }
 
+    /// All connections, of whatever lane.
+    public var all: [RelayConnection] { self.entries.values.map(\.connection) }
+
     /// The connections of a lane.
     public func connections(of lane: String) -> [Key] { self.entries.keys.filter { $0.lane == lane } }
 

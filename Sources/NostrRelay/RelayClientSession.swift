@@ -89,6 +89,7 @@ final class RelayClientSession {
     func receive(_ text: ByteBuffer) {
         guard !self.isClosed else { return }
         self.metrics.messages.increment()
+        self.metrics.receivedBytes.increment(by: text.readableBytes)
         let message: ClientMessage
         do {
             message = try ClientMessage.parse(text, maximumFilters: self.configuration.limits.filters)

@@ -9,6 +9,8 @@ import CoreMetrics
 struct RelayMetrics: Sendable {
     let connections = Counter(label: "nws_relay_connections_total")
     let messages = Counter(label: "nws_relay_messages_total")
+    let receivedBytes = Counter(label: "nws_relay_received_bytes_total")
+    let sentBytes = Counter(label: "nws_relay_sent_bytes_total")
     let eventsAccepted = Counter(label: "nws_relay_events_accepted_total")
     let eventsDelivered = Counter(label: "nws_relay_events_delivered_total")
     let slowReaders = Counter(label: "nws_relay_slow_readers_disconnected_total")

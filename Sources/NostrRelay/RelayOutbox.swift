@@ -88,15 +88,18 @@ final class RelayOutbox: Sendable {
     }
 
     private func drain() {
+        var sentBytes = 0
         let (socket, messages, hasOverflowed) = self.state.withLock { state in
             state.isScheduled = false
             guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]](), false) }
             let messages = state.queue
+            sentBytes = state.queuedBytes
             state.queue = []
             state.queuedBytes = 0
             return (socket, messages, state.hasOverflowed)
         }
         guard let socket else { return }
+        self.metrics.sentBytes.increment(by: sentBytes)
         for parts in messages {
             socket.sendText(parts)
         }

@@ -14,6 +14,8 @@ struct AdminGate {
 
     /// Why a request is not served; nil if it is.
     func refusal(of head: HTTPRequestHead) -> HTTPResponse? {
+        // Which of several is meant, servers and whoever stands before them may see differently (RFC 9112, section 3.2).
+        guard head.headers["Host"].count <= 1 else { return .text(.badRequest, "More than one Host.") }
         // A page of another site can make a browser ask, under a name that it made point here.
         if let origin = head.headers.first(name: "Origin"), !Self.isSame(origin, head.headers.first(name: "Host")) {
             return .text(.forbidden, "Requests from other sites are not answered.")

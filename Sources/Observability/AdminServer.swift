@@ -100,8 +100,17 @@ public final class AdminServer: Sendable {
             let before = self.state.report.withLock { $0 }
             var report = before
             await collect(&report)
-            report.sentBytes = self.registry.total("nws_tunnel_sent_bytes_total")
-            report.receivedBytes = self.registry.total("nws_tunnel_received_bytes_total")
+            // A relay has no streams; what it carries are messages.
+            let part = report.connections == nil ? "tunnel" : "relay"
+            report.sentBytes = self.registry.total("nws_\(part)_sent_bytes_total")
+            report.receivedBytes = self.registry.total("nws_\(part)_received_bytes_total")
+            for index in report.relays.indices {
+                let relay = report.relays[index]
+                guard let bytes = relay.bytes, let last = before.relays.first(where: { $0.url == relay.url })?.bytes
+                else { continue }
+                // A connection that was made anew begins at 0.
+                report.relays[index].rate = Double(bytes >= last ? bytes - last : bytes)
+            }
             report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]
             report.receivedRates =
                 before.receivedRates.suffix(Self.samples - 1) + [Double(report.receivedBytes - before.receivedBytes)]

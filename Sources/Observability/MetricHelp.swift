@@ -25,6 +25,8 @@ enum MetricHelp {
         "nws_relay_events_accepted_total": "Events that were taken.",
         "nws_relay_events_delivered_total": "Events handed to subscribers.",
         "nws_relay_messages_total": "Messages of clients.",
+        "nws_relay_received_bytes_total": "Bytes of messages of clients.",
+        "nws_relay_sent_bytes_total": "Bytes of messages to clients.",
         "nws_relay_rejections_total": "What was refused, by reason.",
         "nws_relay_slow_readers_disconnected_total": "Clients that read too slowly.",
         "nws_tunnel_events_rejected_total": "Events dropped before their content was looked at, by reason.",

@@ -38,7 +38,7 @@ enum StatusPage {
           </section>
           <section id="relays-section">
             <h2>Relays</h2>
-            <table><thead><tr><th>Relay</th><th>State</th><th class="n">Round trip</th><th class="n">Lost</th><th class="n">Sessions</th></tr></thead><tbody id="relays"></tbody></table>
+            <table><thead><tr><th>Relay</th><th>State</th><th class="n">Round trip</th><th class="n">Lost</th><th class="n">Rate</th><th class="n">Sessions</th></tr></thead><tbody id="relays"></tbody></table>
           </section>
           <section id="sessions-section">
             <h2>Sessions</h2>
@@ -100,6 +100,7 @@ enum StatusPage {
         "use strict";
         const $ = id => document.getElementById(id);
         const token = new URLSearchParams(location.search).get("token");
+        if (token) document.querySelector("footer a").search = location.search;
         const options = token ? { headers: { Authorization: "Bearer " + token } } : {};
         const units = ["B", "kB", "MB", "GB", "TB"];
         function bytes(n) {
@@ -175,8 +176,9 @@ enum StatusPage {
             return [first, cell(relay.isUp ? "up" : "down", relay.isUp ? "up" : "down"),
               cell(relay.roundTrip == null ? "–" : relay.roundTrip.toFixed(relay.roundTrip < 10 ? 1 : 0) + " ms", "n", "round trip"),
               cell(relay.loss == null ? "–" : (relay.loss * 100).toFixed(relay.loss < .1 ? 1 : 0) + " %", "n", "lost"),
+              cell(relay.rate == null ? "–" : bytes(relay.rate) + "/s", "n", "rate"),
               cell(relay.sessions, "n", "sessions")];
-          }, "No relay is in use.", 5);
+          }, "No relay is in use.", 6);
           rows("peers", report.sessions, session => [cell(session.peer), cell(session.dialect), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "for")], "Nobody at the moment.", 4);
           $("more").textContent = report.moreSessions ? "and " + report.moreSessions + " more" : "";
           const problems = $("problems");

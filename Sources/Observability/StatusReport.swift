@@ -17,14 +17,27 @@ public struct StatusReport: Codable, Hashable, Sendable {
         public var loss: Double?
         /// Sessions that go through it.
         public var sessions: Int
+        /// Bytes of messages with it, both ways, since the connection was made.
+        public var bytes: Int64?
+        /// Of them in the last second.
+        public internal(set) var rate: Double?
 
-        public init(url: String, isUp: Bool, error: String?, roundTrip: Double?, loss: Double?, sessions: Int) {
+        public init(
+            url: String,
+            isUp: Bool,
+            error: String?,
+            roundTrip: Double?,
+            loss: Double?,
+            sessions: Int,
+            bytes: Int64? = nil
+        ) {
             self.url = url
             self.isUp = isUp
             self.error = error
             self.roundTrip = roundTrip
             self.loss = loss
             self.sessions = sessions
+            self.bytes = bytes
         }
     }
 

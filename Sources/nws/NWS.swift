@@ -34,10 +34,11 @@ struct NWS: AsyncParsableCommand {
 
     /// Parses what the command line, the environment and the file say together, and runs the command.
     static func main() async {
+        ProcessSetup.openStandardDescriptors()
         ProcessMetrics.install()
         let layered: LayeredArguments
         do {
-            layered = try LayeredArguments.current()
+            layered = try LayeredArguments.current(Array(CommandLine.arguments.dropFirst()))
         } catch {
             Console.error(Console.printable("nws: \(error)"))
             Self.exit(withError: (error as? CommandError)?.status ?? ExitStatus.failure)

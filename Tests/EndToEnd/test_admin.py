@@ -55,6 +55,10 @@ def test_the_report_tells_what_goes_on(sandbox, watched):
     assert at_entry["sessions"][0]["peer"] == exit_node.npub and at_entry["sessions"][0]["dialect"] == "session"
     assert max(at_entry["receivedRates"]) > 0
     eventually(lambda: report(relay)["connections"] >= 3)
+    eventually(lambda: sum(relay["bytes"] for relay in report(exit_node)["relays"]) > 100_000)
+    assert all("rate" in relay for relay in report(exit_node)["relays"])
+    eventually(lambda: report(relay)["receivedBytes"] > 100_000 and report(relay)["sentBytes"] > 100_000)
+    assert max(report(relay)["receivedRates"]) > 0
 
 
 def test_metrics_are_what_prometheus_reads(sandbox, watched):

@@ -71,6 +71,9 @@ def test_doctor_compares_the_clock(sandbox, serve):
     front = serve(answer_late)
     lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}")
     assert re.match(r"warn  clock: (599|60[01]) s ahead of the relays'", lines[-1]), lines
+    # Of two, the odd one is named.
+    lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}", relay.url)
+    assert lines[-1].startswith("warn  clock: within 1 s of a relay's, but not of ws://" + front.address), lines
 
 
 def test_doctor_says_what_is_wrong(sandbox):

@@ -242,6 +242,36 @@ def test_standard_input_and_output(sandbox):
     assert (sandbox.folder / "out").read_bytes() == data
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_connect_without_standard_streams(sandbox, closed):
+    echoing = sandbox.closing(TCPBackend(echo))
+    _, exit_node, _ = sandbox.tunnel(echoing.address)
+    command = f'"$0" connect "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, BINARY, f"{exit_node.name}:22"],
+        env=sandbox.environment, cwd=sandbox.folder, timeout=60, input=b"", capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_connect_is_silent_when_whoever_started_it_goes(sandbox):
+    """As ssh and git go: with the last bytes unread."""
+    echoing = sandbox.closing(TCPBackend(echo))
+    _, exit_node, _ = sandbox.tunnel(echoing.address)
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        [BINARY, "connect", f"{exit_node.name}:22"],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=sandbox.environment, cwd=sandbox.folder,
+    )  # fmt: skip
+    with process:
+        theirs.close()
+        ours.sendall(b"some bytes")
+        # Some stay unread, so that the end is a reset.
+        assert ours.recv(1) == b"s"
+        ours.close()
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+
+
 def test_connect_says_where_it_failed(sandbox):
     _, exit_node, _ = sandbox.tunnel("127.0.0.1:9")
     done = connect(sandbox, f"{exit_node.name}:22", input=b"", capture_output=True)

@@ -34,6 +34,24 @@ def test_relays_come_from_dotenv(sandbox):
     assert relays_of(sandbox, sandbox.exit([])) == [relay.url]
 
 
+def test_other_programs_lines_in_dotenv_are_passed_over(sandbox):
+    relay = sandbox.relay()
+    key = 'TLS_KEY="-----BEGIN KEY-----\nMIIabc=\nBACKEND_HOST=127.0.0.1:1\n-----END KEY-----"\n'
+    sandbox.write(".env", f"what is this\n{key}NOSTR_RELAYS='{relay.url}' # ours\nOPEN=\"never closed\n")
+    exit_node = sandbox.exit([])
+    assert relays_of(sandbox, exit_node) == [relay.url]
+    assert ".env, line 1: expected NAME=value" in exit_node.process.stderr
+    assert ".env, line 7: the quote is not closed" in exit_node.process.stderr
+
+
+def test_what_is_ours_in_dotenv_is_read_strictly(sandbox):
+    sandbox.write(".env", 'NWS_ALLOW="npub1\n')
+    process, status = sandbox.finished("exit", "--check-config", "--relay", "ws://127.0.0.1:9")
+    assert status == 78 and ".env, line 1: the quote is not closed" in process.stderr
+    # Whoever asks for help is helped.
+    assert sandbox.succeed("--version") and sandbox.succeed("exit", "--help")
+
+
 def test_relays_in_the_environment_win_over_dotenv(sandbox):
     relay = sandbox.relay()
     sandbox.write(".env", "NOSTR_RELAYS=ws://127.0.0.1:9\n")

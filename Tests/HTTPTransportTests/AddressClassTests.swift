@@ -25,7 +25,9 @@ struct AddressClassTests {
             ("::ffff:127.0.0.1", .loopback), ("::ffff:10.0.0.1", .privateNetwork),
             ("::ffff:169.254.169.254", .linkLocal), ("::127.0.0.1", .loopback), ("2002:7f00:1::", .loopback),
             ("2002:a00:1::", .privateNetwork), ("64:ff9b::10.0.0.1", .privateNetwork), ("64:ff9b::8.8.8.8", .global),
-            ("8.8.8.8", .global), ("172.32.0.1", .global), ("100.128.0.1", .global), ("2606:4700::1", .global),
+            ("168.63.129.16", .metadata), ("2001::1", .reserved), ("2001:0:4136:e378::1", .reserved),
+            ("2001:4860:4860::8888", .global), ("8.8.8.8", .global), ("172.32.0.1", .global), ("100.128.0.1", .global),
+            ("2606:4700::1", .global),
         ]
     )
     func classes(text: String, expected: AddressClass) throws {
@@ -35,5 +37,18 @@ struct AddressClassTests {
     @Test("a Unix socket is nothing to dial for others")
     func unixSockets() throws {
         #expect(AddressClass(try SocketAddress(unixDomainSocketPath: "/x")) == .reserved)
+    }
+
+    @Test(
+        "networks without the internet, and those that have some of it",
+        arguments: [
+            ("10.0.0.0/8", true), ("10.1.0.0/16", true), ("127.0.0.1", true), ("172.16.0.0/12", true),
+            ("fd00::/8", true), ("fc00::/7", true), ("::1/128", true), ("::ffff:127.0.0.1/104", true),
+            ("0.0.0.0/0", false), ("::/0", false), ("172.0.0.0/8", false), ("192.0.0.0/8", false),
+            ("100.64.0.0/9", false), ("8.8.8.8", false), ("2000::/3", false),
+        ]
+    )
+    func networks(text: String, isOff: Bool) throws {
+        #expect(try #require(IPNetwork(text)).isOffTheInternet == isOff)
     }
 }

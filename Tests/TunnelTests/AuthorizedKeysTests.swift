@@ -40,7 +40,8 @@ struct AuthorizedKeysTests {
         arguments: [
             "npub1nonsense", "services=\"22\"", "services=\"x\" KEY", "services=\"0\" KEY", "expires=\"soon\" KEY",
             "from=\"10.0.0.0/8\" KEY", "KEY services=\"22\"", "KEY a expires=\"2027-01-01\"", "services=\"22 KEY",
-            "services KEY",
+            "services KEY", "expires=\"2027-02-30\" KEY", "expires=\"2027-13-01\" KEY",
+            "services=\"80\",services=\"81\" KEY", "expires=\"2027-01-01\",services=\"1\",EXPIRES=\"2028-01-01\" KEY",
         ]
     )
     func malformed(line: String) {

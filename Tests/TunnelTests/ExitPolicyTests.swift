@@ -47,6 +47,26 @@ struct ExitPolicyTests {
         #expect(try Self.allows(ExitPolicy(rules: [ExitPolicy.Rule("allow port 25")]), address, port: 25))
     }
 
+    @Test(
+        "an address is itself in whatever form a client writes it",
+        arguments: ["1.1.1.1", "::ffff:1.1.1.1", "::ffff:101:101", "0:0:0:0:0:ffff:1.1.1.1", "::FFFF:1.1.1.1"]
+    )
+    func forms(host: String) throws {
+        let policy = ExitPolicy(rules: [try ExitPolicy.Rule("deny host 1.1.1.1")])
+        #expect(try !Self.allows(policy, "1.1.1.1", host: host))
+        #expect(policy.forbids(host: host, port: 443))
+        let other = ExitPolicy(rules: [try ExitPolicy.Rule("deny host ::ffff:1.1.1.1")])
+        #expect(try !Self.allows(other, "1.1.1.1", host: host))
+    }
+
+    @Test("a network that has the internet in it opens nothing else", arguments: ["0.0.0.0/0", "::/0", "126.0.0.0/7"])
+    func everything(network: String) throws {
+        let policy = ExitPolicy(rules: [try ExitPolicy.Rule("allow cidr \(network) port 1-65535")])
+        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1"] {
+            #expect(try !Self.allows(policy, address))
+        }
+    }
+
     @Test("the first rule that matches wins")
     func order() throws {
         let policy = ExitPolicy(

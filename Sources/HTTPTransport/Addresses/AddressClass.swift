@@ -37,7 +37,7 @@ public enum AddressClass: Hashable, Sendable {
             self = .reserved
             return
         }
-        self = bytes.count == 4 ? Self.classify4(bytes) : Self.classify6(bytes)
+        self = Self.ofBytes(bytes)
     }
 
     fileprivate static func bytes(of text: String) -> [UInt8]? {
@@ -49,10 +49,21 @@ public enum AddressClass: Hashable, Sendable {
         return nil
     }
 
+    /// Without ::ffff: in front.
+    static func unmapped(_ bytes: [UInt8]) -> [UInt8] {
+        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10...11] == [0xff, 0xff]
+        return isMapped ? Array(bytes[12...]) : bytes
+    }
+
+    /// The class of four or sixteen bytes.
+    static func ofBytes(_ bytes: [UInt8]) -> AddressClass {
+        bytes.count == 4 ? Self.classify4(bytes) : Self.classify6(bytes)
+    }
+
     private static func classify4(_ bytes: [UInt8]) -> AddressClass {
         switch (bytes[0], bytes[1], bytes[2]) {
         case (127, _, _): .loopback
-        case (100, 100, 100) where bytes[3] == 200: .metadata
+        case (100, 100, 100) where bytes[3] == 200, (168, 63, 129) where bytes[3] == 16: .metadata
         case (10, _, _), (192, 168, _), (172, 16...31, _), (100, 64...127, _): .privateNetwork
         case (169, 254, _): .linkLocal
         case (224...239, _, _), (255, 255, 255): .multicast
@@ -79,7 +90,8 @@ public enum AddressClass: Hashable, Sendable {
         // 6to4 and NAT64 carry an IPv4 address.
         case (0x20, 0x02): return Self.classify4(Array(bytes[2..<6]))
         case (0x00, 0x64) where bytes[2] == 0xff && bytes[3] == 0x9b: return Self.classify4(Array(bytes[12...]))
-        case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8: return .reserved
+        // Documentation; protocol assignments (RFC 2928), with the tunnels of Teredo among them.
+        case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8 || bytes[2] < 0x02: return .reserved
         case (0x20...0x3f, _): return .global
         default: return .reserved
         }
@@ -89,4 +101,9 @@ public enum AddressClass: Hashable, Sendable {
 extension SocketAddress {
     /// Four or sixteen bytes; nil for a Unix socket.
     public var addressBytes: [UInt8]? { self.ipAddress.flatMap(AddressClass.bytes) }
+
+    /// Those of an address as text, an IPv4 address in the form of an IPv6 one as itself; nil for what is no address.
+    public static func canonicalBytes(of text: String) -> [UInt8]? {
+        AddressClass.bytes(of: text).map(AddressClass.unmapped)
+    }
 }

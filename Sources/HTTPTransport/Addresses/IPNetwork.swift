@@ -24,12 +24,25 @@ public struct IPNetwork: Hashable, Sendable {
         self.length = isMapped ? length - 96 : length
     }
 
+    /// The largest network off the internet has a prefix of seven bits (fc00::/7).
+    private static let shortestPrefix = 7
+
+    /// Whether no address of the internet is in it.
+    public var isOffTheInternet: Bool {
+        guard self.length >= Self.shortestPrefix else { return false }
+        let ends = [UInt8(0), 0xff].map { filling in
+            self.prefix.indices.map { index -> UInt8 in
+                let bits = min(8, max(0, self.length - index * 8))
+                let mask = UInt8(truncatingIfNeeded: 0xff00 >> bits)
+                return self.prefix[index] & mask | filling & ~mask
+            }
+        }
+        return ends.allSatisfy { AddressClass.ofBytes($0) != .global }
+    }
+
     /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
     public func contains(_ address: SocketAddress) -> Bool {
-        guard var bytes = address.addressBytes else { return false }
-        if bytes.count == 16, bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10...11] == [0xff, 0xff] {
-            bytes = Array(bytes[12...])
-        }
+        guard let bytes = address.addressBytes.map(AddressClass.unmapped) else { return false }
         guard bytes.count == self.prefix.count else { return false }
         let whole = self.length / 8
         guard bytes[..<whole] == self.prefix[..<whole] else { return false }

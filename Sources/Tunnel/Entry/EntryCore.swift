@@ -153,6 +153,7 @@ final class EntryCore {
                 TunnelStatus.Relay(url: key.url, isUp: connection.isOpen, error: connection.lastError)
             )
         }
+        for connection in self.pool?.all ?? [] { status.add(connection.carriedBytes, of: connection.url) }
         for association in self.all {
             guard let link = association.link else { continue }
             let isSession = if case .session = association.carrier { true } else { false }

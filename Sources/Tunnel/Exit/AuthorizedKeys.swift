@@ -151,6 +151,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
 
     private static func apply(_ options: String, to grant: inout Grant) throws(Failure) {
         var isQuoted = false
+        var seen: Set<String> = []
         let parts = options.split { character in
             if character == "\"" { isQuoted.toggle() }
             return character == "," && !isQuoted
@@ -160,6 +161,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             guard pair.count == 2 else { throw Failure(text: "\(part): expected name=\"value\"") }
             let value = pair[1].filter { $0 != "\"" }
+            guard seen.insert(pair[0].lowercased()).inserted else { throw Failure(text: "\(pair[0]) is there twice") }
             switch pair[0].lowercased() {
             case "services":
                 let ports = value.split(separator: ",").map { UInt16($0.filter { !$0.isWhitespace }) }
@@ -182,6 +184,9 @@ public struct AuthorizedKeys: Hashable, Sendable {
     /// A day, from whose beginning (UTC) on the key is of no use, or a moment.
     public static func date(_ text: String) -> Int64? {
         let full = text.contains("T") ? text : text + "T00:00:00Z"
-        return (try? Date.ISO8601FormatStyle().parse(full)).map { Int64($0.timeIntervalSince1970) }
+        guard let date = try? Date.ISO8601FormatStyle().parse(full) else { return nil }
+        // The 30th of February is not the 2nd of March.
+        guard date.formatted(.iso8601).prefix(10) == full.prefix(10) || !full.hasSuffix("Z") else { return nil }
+        return Int64(date.timeIntervalSince1970)
     }
 }

@@ -169,6 +169,7 @@ final class ExitCore {
                 TunnelStatus.Relay(url: key.url, isUp: connection.isOpen, error: connection.lastError)
             )
         }
+        for connection in self.pool?.all ?? [] { status.add(connection.carriedBytes, of: connection.url) }
         if let sessions {
             for link in sessions.links {
                 status.add(link) { sessions.url(of: $0) }

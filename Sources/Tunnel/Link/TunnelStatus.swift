@@ -20,6 +20,8 @@ public struct TunnelStatus: Sendable {
         public internal(set) var sentPackets: UInt64 = 0
         public internal(set) var lostPackets: UInt64 = 0
         public internal(set) var sessions = 0
+        /// Of messages, both ways, since the connection was made.
+        public internal(set) var bytes: Int64 = 0
     }
 
     /// A session, or a peer that speaks plain NIP-74.
@@ -49,6 +51,12 @@ public struct TunnelStatus: Sendable {
         if let roundTrip {
             self.relays[index].roundTrip = min(self.relays[index].roundTrip ?? roundTrip, roundTrip)
         }
+    }
+
+    /// Adds what a connection carried; those of several lanes are one relay's.
+    mutating func add(_ bytes: Int64, of url: RelayURL) {
+        guard let index = self.relays.firstIndex(where: { $0.url == url }) else { return }
+        self.relays[index].bytes += bytes
     }
 
     mutating func add(_ link: PeerLink, url: (PathID) -> RelayURL?) {

@@ -6,6 +6,7 @@
 import HTTPTransport
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 #if canImport(Glibc)
 import Glibc
@@ -49,6 +50,8 @@ struct TLSTerminator: Sendable {
         }
         return bootstrap().withConnectedSocket(outer).flatMap { splice in
             // TLS would say a proper end; a service that broke off must not look like one.
+            inside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
+            inside.value.endsInOrder = true
             outside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
             return bootstrap().channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -77,6 +80,8 @@ final class GlueHandler: ChannelInboundHandler {
     private var isReading = false
     private var outputShouldClose = false
     private var outputIsClosed = false
+    /// Whether it ends without a word when all is said: TLS does.
+    var endsInOrder = false
     private var inputIsClosed = false
     /// Called if this side breaks off instead of ending.
     var onFailure: (() -> Void)?
@@ -147,14 +152,16 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        // NIO reports an end that comes after ours like this.
-        if !self.inputIsClosed, !self.outputIsClosed { self.onFailure?() }
+        // NIO reports an end that comes after ours like this, and TLS its farewell.
+        if !self.inputIsClosed, !self.outputIsClosed, !self.endsInOrder { self.onFailure?() }
         self.onFailure = nil
         self.partner?.finish()
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A client that goes without TLS's farewell is one that goes.
+        if case .uncleanShutdown? = error as? NIOSSLError { self.onFailure = nil }
         self.onFailure?()
         self.onFailure = nil
         context.close(promise: nil)

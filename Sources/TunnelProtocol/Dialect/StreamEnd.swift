@@ -70,7 +70,7 @@ extension StreamEnd: CustomStringConvertible {
     public var description: String {
         switch self {
         case .refused: "the service behind the exit refused the connection"
-        case .unreachable: "the exit cannot reach its service"
+        case .unreachable: "the exit cannot reach what it is to connect to"
         case .notAllowed: "the exit does not serve that, or not to you"
         case .timedOut: "the exit's connection to its service timed out"
         case .idle: "nothing was sent for too long"

@@ -68,7 +68,10 @@ struct ConnectCommand: AsyncParsableCommand {
                 // Output that cannot be written looks like a reset, too.
                 let mishap = await pipes.finish()
                 try? await service.stop()
-                throw mishap ?? CommandError.failure("\(failure)")
+                if let mishap { throw mishap }
+                // Whoever started this has gone, as ssh and git do when they have what they want.
+                guard failure.reason != "\(StreamEnd.cancelled)" else { return }
+                throw CommandError.failure("\(failure)")
             }
         }
     }

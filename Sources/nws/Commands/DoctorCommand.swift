@@ -109,16 +109,23 @@ struct DoctorCommand: AsyncParsableCommand {
     /// Seconds that a relay's clock may differ by: more, and dates of messages are refused here and there.
     private static let tolerableOffset: Int64 = 60
 
-    /// This machine's clock beside those of relays that tell the time: the median, so that one that is wrong is not believed.
+    /// This machine's clock beside those of relays that tell the time.
     private static func clock(_ findings: [RelayExamination.Finding]) -> Verdict {
-        let offsets = findings.compactMap(\.clockOffset).sorted()
+        let offsets = findings.compactMap(\.clockOffset).sorted { abs($0) < abs($1) }
         guard !offsets.isEmpty else {
             return findings.contains { $0.roundTrip != nil }
                 ? Self.say(.good, "clock: no relay tells the time, but they take messages with this machine's date")
                 : Self.say(.doubtful, "clock: not compared, because no relay could be asked")
         }
-        let offset = offsets[offsets.count / 2]
+        let offset = offsets[0]
         guard abs(offset) > Self.tolerableOffset else {
+            let odd = findings.filter { abs($0.clockOffset ?? 0) > Self.tolerableOffset }.map(\.url.text)
+            guard odd.isEmpty else {
+                return Self.say(
+                    .doubtful,
+                    "clock: within \(max(1, abs(offset))) s of a relay's, but not of \(odd.joined(separator: ", ")): theirs may be wrong"
+                )
+            }
             return Self.say(.good, "clock: within \(max(1, abs(offset))) s of the relays'")
         }
         return Self.say(
@@ -134,6 +141,8 @@ struct DoctorCommand: AsyncParsableCommand {
             limitation.maximumMessageLength.map { "messages of \($0) bytes" },
             limitation.maximumEventsPerSecond.map { "\($0) events a second" },
             limitation.maximumSubscriptions.map { "\($0) subscriptions" },
+            limitation.maximumContentLength.map { "contents of \($0) characters" },
+            limitation.minimumProofOfWork.flatMap { $0 > 0 ? "only proof of work of \($0) bits" : nil },
             limitation.authenticationRequired == true ? "members only" : nil,
             limitation.paymentRequired == true ? "paid" : nil,
         ]
@@ -164,7 +173,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let why = finding.refusal.map { ": \($0)" } ?? ""
             return Self.say(
                 .doubtful,
-                "\(url)\(named): \(trip), but no full packets (55 kB)\(why); it carries sessions more slowly, or not at all"
+                "\(url)\(named): \(trip), but no full packets (55 kB)\(why); it carries sessions more slowly, or not at all\(Self.limits(finding.information))"
             )
         }
         return Self.say(.good, "\(url)\(named): \(trip), full packets\(Self.limits(finding.information))")

@@ -85,6 +85,9 @@ struct KeyCommand: AsyncParsableCommand {
                         throw CommandError.failure("--services: expected ports, as in 22,80")
                     }
                 }
+                if let expires, expires <= Self.today() {
+                    throw CommandError.failure("--expires: from \(expires) on (UTC) it would be none: that is over")
+                }
                 if let services { options.append("services=\"\(services)\"") }
                 if let expires { options.append("expires=\"\(expires)\"") }
                 let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }
@@ -93,9 +96,6 @@ struct KeyCommand: AsyncParsableCommand {
                 let file = AuthorizedKeysFile(path: self.file)
                 try file.add(line, key)
                 Console.line("authorized: \(line)")
-                if let expires, expires <= Self.today() {
-                    Console.error("nws: that permission is over already: from \(expires) on (UTC) it is none")
-                }
             }
         }
     }

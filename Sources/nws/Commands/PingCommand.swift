@@ -74,8 +74,9 @@ struct PingCommand: AsyncParsableCommand {
             }
             if !times.isEmpty {
                 let sorted = times.sorted()
+                let word = status.peers.first?.isSession == false ? "asked for" : "opened"
                 Console.line(
-                    "opened: \(times.count) of \(self.count), min \(Self.milliseconds(sorted[0])), median \(Self.milliseconds(sorted[sorted.count / 2])), max \(Self.milliseconds(sorted[sorted.count - 1]))"
+                    "\(word): \(times.count) of \(self.count), min \(Self.milliseconds(sorted[0])), median \(Self.milliseconds(sorted[sorted.count / 2])), max \(Self.milliseconds(sorted[sorted.count - 1]))"
                 )
             }
             try await service.stop()

@@ -105,13 +105,14 @@ enum StatusText {
                 "streams     \(report.streams)",
                 "sessions    \(report.sessions.count + report.moreSessions)", "",
             ]
-            lines.append(row(["RELAY", "STATE", "ROUND TRIP", "LOST", "SESSIONS"]))
+            lines.append(row(["RELAY", "STATE", "ROUND TRIP", "LOST", "RATE", "SESSIONS"]))
             for relay in report.relays {
                 lines.append(
                     row([
                         relay.url, relay.isUp ? "up" : "down",
                         relay.roundTrip.map { String(format: "%.1f ms", $0) } ?? "-",
-                        relay.loss.map { String(format: "%.1f %%", $0 * 100) } ?? "-", "\(relay.sessions)",
+                        relay.loss.map { String(format: "%.1f %%", $0 * 100) } ?? "-",
+                        relay.rate.map { "\(bytes($0))/s" } ?? "-", "\(relay.sessions)",
                     ])
                 )
                 if !relay.isUp, let error = relay.error { lines.append("  \(error)") }

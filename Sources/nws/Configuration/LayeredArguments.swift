@@ -115,12 +115,11 @@ struct LayeredArguments {
     // MARK: The running program
 
     /// Those of this process.
-    static func current() throws -> LayeredArguments {
-        let layered = try LayeredArguments(
-            Array(CommandLine.arguments.dropFirst()),
-            environment: Settings().all,
-            catalog: OptionCatalog()
-        )
+    static func current(_ own: [String]) throws -> LayeredArguments {
+        // Whoever asks for help is helped, whatever lies in the working directory.
+        let asksOnly = own.contains { ["-h", "--help", "--version", "help"].contains($0) }
+        let settings = asksOnly ? nil : try Settings()
+        let layered = try LayeredArguments(own, environment: settings?.all ?? [:], catalog: OptionCatalog())
         Self.last.withLock { $0 = layered }
         return layered
     }

@@ -84,6 +84,15 @@ enum ProcessSetup {
         return unsafe getrlimit(resource, &limit) == 0 ? UInt(limit.rlim_cur) : nil
     }
 
+    /// Opens those of standard input, output and error that whoever started the process closed: the next socket would have
+    /// their number otherwise.
+    static func openStandardDescriptors() {
+        for descriptor in CInt(0)...2 where fcntl(descriptor, F_GETFD) == -1 {
+            // The lowest free number is this one.
+            _ = unsafe open("/dev/null", O_RDWR)
+        }
+    }
+
     /// Longest time from the end of the streams to that of the process.
     private static let farewell: Duration = .seconds(4)
     /// How often files are looked at.

@@ -56,7 +56,11 @@ extension RoleCommand {
             for variable in LayeredArguments.lastUnknown {
                 logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
             }
-            let configuration = try self.makeConfiguration(Settings(), logger: logger)
+            let settings = try Settings()
+            for problem in settings.problems {
+                logger.warning("a line was passed over", metadata: ["line": "\(problem)"])
+            }
+            let configuration = try self.makeConfiguration(settings, logger: logger)
             let pages = try await self.admin.configuration()
             if self.common.checkConfig {
                 Console.line("configuration: ok")
@@ -72,7 +76,7 @@ extension RoleCommand {
                 guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
                 defer { reloader.withLock { $0.isOver() } }
                 do {
-                    let layered = try LayeredArguments.current()
+                    let layered = try LayeredArguments.current(Array(CommandLine.arguments.dropFirst()))
                     let command = try Self.parse(layered.ofCommand)
                     let configuration = try ProcessSetup.$isReloading.withValue(true) {
                         try command.makeConfiguration(Settings(), logger: logger)

@@ -14,11 +14,24 @@ import Tunnel
 /// The names are those that users of the reference have set.
 struct Settings {
     private let values: [String: String]
+    /// What of the file was passed over.
+    let problems: [String]
+
+    /// Variables beside NWS_… that are ours.
+    private static let own: Set<String> = [
+        "NOSTR_RELAYS", "NOSTR_PRIVATE_KEY", "BACKEND_HOST", "PUBLIC", "PUBLIC_ADDRESS",
+    ]
+
+    private static func isOwn(_ name: String) -> Bool { name.hasPrefix("NWS_") || Self.own.contains(name) }
 
     init(environment: [String: String] = ProcessInfo.processInfo.environment, dotEnv path: String = ".env") throws {
         var values: [String: String] = [:]
         if FileManager.default.fileExists(atPath: path) {
-            values = try CommandError.explainingFiles { try EnvironmentFile(path: path).values }
+            let file = try CommandError.explainingFiles { try EnvironmentFile(path: path, isOwn: Self.isOwn) }
+            values = file.values
+            self.problems = file.problems
+        } else {
+            self.problems = []
         }
         self.values = values.merging(environment) { _, new in new }
     }

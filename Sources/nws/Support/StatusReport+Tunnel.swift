@@ -19,7 +19,8 @@ extension StatusReport {
                 error: relay.isUp ? nil : relay.error,
                 roundTrip: relay.roundTrip,
                 loss: relay.sentPackets > 0 ? Double(relay.lostPackets) / Double(relay.sentPackets) : nil,
-                sessions: relay.sessions
+                sessions: relay.sessions,
+                bytes: relay.bytes
             )
         }
         let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }

@@ -53,7 +53,8 @@ enum FailurePage {
 extension ProxyFailure {
     /// A headline for people.
     var title: String {
-        switch self.hop {
+        if case .ended(.notAllowed) = self { return "The exit does not let you in there" }
+        return switch self.hop {
         case .name: "That is not a name this proxy knows"
         case .relay: "No relay leads there"
         case .exit: "The exit does not answer as it should"

@@ -27,6 +27,9 @@ public struct ExitPolicy: Hashable, Sendable {
             default: throw RuleError(description: "expected allow or deny")
             }
             while let word = words.popFirst() {
+                guard ["host", "cidr", "port"].contains(word) else {
+                    throw RuleError(description: "\(word): expected host, cidr or port")
+                }
                 guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
                 guard seen.insert(word).inserted else { throw RuleError(description: "\(word) is there twice") }
                 switch word {
@@ -41,8 +44,7 @@ public struct ExitPolicy: Hashable, Sendable {
                         throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
                     }
                     self.network = network
-                case "port": self.ports = try Self.ports(value)
-                default: throw RuleError(description: "\(word): expected host, cidr or port")
+                default: self.ports = try Self.ports(value)
                 }
             }
         }
@@ -87,7 +89,13 @@ public struct ExitPolicy: Hashable, Sendable {
         private static func matches(_ host: String, _ pattern: String) -> Bool {
             var host = host.lowercased()
             if host.hasSuffix(".") { host.removeLast() }
-            guard pattern.hasPrefix("*") else { return host == pattern }
+            guard pattern.hasPrefix("*") else {
+                // An address is itself in whatever form it is written.
+                if let address = SocketAddress.canonicalBytes(of: host) {
+                    return address == SocketAddress.canonicalBytes(of: pattern)
+                }
+                return host == pattern
+            }
             return pattern == "*" || host.hasSuffix(pattern.dropFirst())
         }
     }
@@ -138,11 +146,11 @@ public struct ExitPolicy: Hashable, Sendable {
     }
 
     /// Whether to dial an address that a client's host has. Addresses that are not of the internet are dialled only where a
-    /// rule names their network.
+    /// rule names their network, or a part of it: one that has the internet in it as well, such as 0.0.0.0/0, does not.
     public func allows(host: String, address: SocketAddress, port: UInt16) -> Bool {
         let isGlobal = AddressClass(address) == .global
         for rule in self.rules where rule.matches(host: host, address: address, port: port) {
-            return rule.allows && (isGlobal || rule.network != nil)
+            return rule.allows && (isGlobal || rule.network?.isOffTheInternet == true)
         }
         return isGlobal && self.ports.contains(port)
     }
