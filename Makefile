@@ -4,7 +4,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ instructions: ## Count the instructions of each stage (callgrind) and compare th
 	@scripts/install-dependencies test
 	swift build $(SWIFT_FLAGS) -c release --product nws-bench
 	@scripts/instructions
+
+abuse: release ## Floods and worse beside a download: what they cost it, and memory
+	@scripts/abuse
 
 soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30)
 	@scripts/soak --minutes $${MINUTES:-30}

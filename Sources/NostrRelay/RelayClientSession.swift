@@ -115,6 +115,7 @@ final class RelayClientSession {
     }
 
     private func reject(_ error: MessageParsingError, of text: ByteBuffer) {
+        self.outbox.noteWaste()
         switch error {
         case .filter(let problem, let id):
             self.metrics.rejected(.invalidFilter)
@@ -146,6 +147,7 @@ final class RelayClientSession {
             return
         }
         self.metrics.rejected(rejection)
+        if rejection == .invalidSignature || rejection == .invalidID { self.outbox.noteWaste() }
         self.send(.ok(event.id, accepted: false, reason))
     }
 

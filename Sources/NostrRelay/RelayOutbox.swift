@@ -57,6 +57,11 @@ final class RelayOutbox: Sendable {
         self.drain()
     }
 
+    /// The client's message was not worth its time.
+    func noteWaste() {
+        self.state.withLock { $0.socket }?.noteWaste()
+    }
+
     /// Drops what waits and everything to come.
     func close() {
         self.state.withLock { state in

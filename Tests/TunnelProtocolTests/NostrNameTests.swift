@@ -72,4 +72,14 @@ struct NostrNameTests {
         #expect(throws: NostrName.DecodingError.self) { try NostrName("nprofile1qqqq.nostr") }
         #expect(throws: NostrName.DecodingError.secretKey) { try NostrName("nsec1qqqq.x.nostr") }
     }
+
+    @Test("the limit of a relay's URL holds with the scheme that was left out")
+    func longURL() throws {
+        let longest = String(repeating: "a", count: RelayURL.maximumLength - "ws://".utf8.count)
+        for scheme in ["", "ws://", "wss://"] {
+            let url = try? RelayURL(scheme + longest)
+            #expect(url.map { $0.text.utf8.count <= RelayURL.maximumLength } ?? true)
+            if let url { #expect(try RelayURL(url.text) == url) }
+        }
+    }
 }

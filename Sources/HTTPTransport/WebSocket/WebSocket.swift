@@ -114,9 +114,9 @@ public struct WebSocket: Sendable {
         self.channel.close(promise: nil)
     }
 
-    /// Stops and resumes reading from the socket.
-    public func setAutoRead(_ enabled: Bool) {
-        try? self.channel.syncOptions?.setOption(.autoRead, value: enabled)
-        if enabled { self.channel.read() }
+    /// What came now was not worth its time: reading pauses for a multiple of it, so that who sends nonsense at full rate does
+    /// not keep the loop from other connections.
+    public func noteWaste() {
+        self.handler.value.noteWaste()
     }
 }

@@ -38,6 +38,17 @@ final class WebSocketHandler: ChannelInboundHandler {
     private var pinger: Scheduled<Void>?
     private var closeTimer: Scheduled<Void>?
     private var flushIsScheduled = false
+    /// What is being read at the moment: since when, and how much so far.
+    private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int)?
+    private var burstIsWaste = false
+    private var pause: Scheduled<Void>?
+
+    /// Frames of one burst that may be small without being waste, and bytes that are small: no message of Nostr is.
+    private static let tolerableFrames = 256
+    private static let smallFrame = 32
+    /// How long nothing is read after a burst that was waste, in multiples of the time it took, and at most.
+    private static let pauseFactor: Int64 = 4
+    private static let longestPause: TimeAmount = .seconds(1)
 
     init(
         configuration: WebSocketConfiguration,
@@ -170,6 +181,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.state = .closed
         self.pinger?.cancel()
         self.closeTimer?.cancel()
+        self.pause?.cancel()
         self.fragments = nil
         self.onClose(final)
     }
@@ -185,9 +197,35 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     // MARK: Receiving
 
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if let burst {
+            let isSmall =
+                burst.frames > Self.tolerableFrames && burst.bytes < burst.frames * Self.smallFrame
+            if self.burstIsWaste || isSmall { self.pauseReading(context, after: .now() - burst.startedAt) }
+        }
+        self.burst = nil
+        self.burstIsWaste = false
+        context.fireChannelReadComplete()
+    }
+
+    func noteWaste() { self.burstIsWaste = true }
+
+    private func pauseReading(_ context: ChannelHandlerContext, after busy: TimeAmount) {
+        guard case .open = self.state, self.pause == nil else { return }
+        let channel = context.channel
+        try? channel.syncOptions?.setOption(.autoRead, value: false)
+        let length = min(.nanoseconds(busy.nanoseconds * Self.pauseFactor), Self.longestPause)
+        self.pause = context.eventLoop.assumeIsolated().scheduleTask(in: length) {
+            self.pause = nil
+            try? channel.syncOptions?.setOption(.autoRead, value: true)
+        }
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = Self.unwrapInboundIn(data)
         self.heardSincePing = true
+        let burst = self.burst ?? (.now(), 0, 0)
+        self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
         if case .closed = self.state { return }
         guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
             self.fail(context, code: .protocolError, .protocolViolation("reserved bit set"))

@@ -100,6 +100,8 @@ public struct RelayURL: Hashable, Sendable {
         let shownHost = self.host.contains(":") ? "[\(self.host)]" : self.host
         let shownPort = self.port == defaultPort ? "" : ":\(self.port)"
         self.text = "\(self.isSecure ? "wss" : "ws")://\(shownHost)\(shownPort)\(path)"
+        // A scheme that was left out makes it longer.
+        guard self.text.utf8.count <= Self.maximumLength else { throw .tooLong }
     }
 
     /// `host:port` as the Host field of HTTP writes it.

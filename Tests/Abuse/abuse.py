@@ -1,0 +1,299 @@
+# This source file is part of the nws open source project
+# SPDX-License-Identifier: MIT
+"""Abuses a relay, an exit and an entry from real sockets, one way after the other, while an established session downloads.
+
+Prints for each: what the abuser did a second, what the download kept of its throughput beside a process that only burns a
+core, and the most memory of each node. Ends with 1 if the download kept less than half, or if memory is not bounded.
+"""
+
+import argparse
+import base64
+import json
+import multiprocessing
+import os
+import pathlib
+import socket
+import struct
+import sys
+import tempfile
+import time
+import uuid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "EndToEnd"))
+
+from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_encrypt  # noqa: E402
+
+from backends import HTTPBackend  # noqa: E402
+from nostr_wire import signed  # noqa: E402
+from raw_socks import SUCCEEDED, SocksClient  # noqa: E402
+from sandbox import Sandbox  # noqa: E402
+
+LEAST_SHARE = 0.5
+MOST_MEMORY = 512 << 20
+KIND = 28333
+
+
+def address_of(url):
+    host, port = url.removeprefix("ws://").rstrip("/").split(":")
+    return host, int(port)
+
+
+def websocket(url):
+    """A connection that sends any bytes."""
+    connection = socket.create_connection(address_of(url), 20)
+    key = base64.b64encode(os.urandom(16)).decode()
+    connection.sendall(
+        f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += connection.recv(4096)
+    assert head.startswith(b"HTTP/1.1 101"), head
+    return connection
+
+
+def frame(payload, opcode=1, fin=True):
+    length = len(payload)
+    extended = b"" if length < 126 else struct.pack(">H", length) if length < 65536 else struct.pack(">Q", length)
+    code = length if length < 126 else 126 if length < 65536 else 127
+    # A mask of zeros leaves the payload as it is.
+    return bytes([(0x80 if fin else 0) | opcode, 0x80 | code]) + extended + bytes(4) + payload
+
+
+def flood(url, piece, count, done):
+    """Sends a piece again and again, over a new connection when the relay ends one; what comes back is read and dropped."""
+    while True:
+        try:
+            connection = websocket(url)
+            connection.setblocking(False)
+            rest = memoryview(b"")
+            while True:
+                if not rest:
+                    rest = memoryview(piece)
+                    done.value += count
+                try:
+                    rest = rest[connection.send(rest) :]
+                except BlockingIOError:
+                    time.sleep(0.0005)
+                try:
+                    if connection.recv(1 << 16) == b"":
+                        break
+                except BlockingIOError:
+                    pass
+        except OSError:
+            time.sleep(0.01)
+
+
+def event_message(event):
+    return frame(json.dumps(["EVENT", event], separators=(",", ":")).encode())
+
+
+# Abusers: each takes the nodes and a counter, and goes on until it is killed.
+
+
+def burn(_, done):
+    while True:
+        done.value += 1
+
+
+def slowloris(nodes, done):
+    """Heads of requests, a byte at a time."""
+    connections = []
+    while True:
+        while len(connections) < 1_000:
+            connections.append(socket.create_connection(address_of(nodes["relay"]), 20))
+            connections[-1].sendall(b"GET / HTTP/1.1\r\nX-")
+        for index, connection in enumerate(connections):
+            try:
+                connection.sendall(b"a")
+                done.value += 1
+            except OSError:
+                connections[index] = socket.create_connection(address_of(nodes["relay"]), 20)
+        time.sleep(0.2)
+
+
+def huge_frames(nodes, done):
+    """Messages of 16 MiB."""
+    flood(nodes["relay"], frame(bytes(16 << 20)), 1, done)
+
+
+def tiny_frames(nodes, done):
+    """A message in fragments of one byte."""
+    flood(nodes["relay"], frame(b"[", fin=False) + frame(b" ", 0, False) * 5_000 + frame(b"]", 0), 5_002, done)
+
+
+def subscriptions(nodes, done):
+    """REQ after REQ, each with another id."""
+    while True:
+        pieces = [frame(json.dumps(["REQ", uuid.uuid4().hex, {"kinds": [KIND], "authors": [os.urandom(32).hex()]}]).encode()) for _ in range(500)]
+        try:
+            connection = websocket(nodes["relay"])
+            connection.settimeout(5)
+            connection.sendall(b"".join(pieces))
+            done.value += len(pieces)
+            while connection.recv(1 << 16):
+                connection.settimeout(0.05)
+        except OSError:
+            pass
+
+
+def deep_json(nodes, done):
+    """Brackets inside brackets."""
+    flood(nodes["relay"], frame(b'["EVENT",' + b"[" * 100_000), 1, done)
+
+
+def wrong_signatures(nodes, done):
+    """Events whose ids are right and whose signatures are not."""
+    pieces = []
+    for number in range(200):
+        event = signed(Keys.generate(), KIND, str(number), [["p", nodes["exit"]]])
+        pieces.append(event_message({**event, "sig": event["sig"][:-2] + ("00" if event["sig"][-2:] != "00" else "01")}))
+    flood(nodes["relay"], b"".join(pieces), len(pieces), done)
+
+
+def deaf(nodes, done):
+    """Subscribers to all that goes through the relay, who never read."""
+    connections = []
+    while True:
+        connection = websocket(nodes["relay"])
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(frame(json.dumps(["REQ", "all", {"kinds": [KIND]}]).encode()))
+        connections.append(connection)
+        done.value += 1
+        if len(connections) >= 50:
+            connections.pop(0).close()
+            time.sleep(0.05)
+
+
+def connects(nodes, done):
+    """CONNECTs of NIP-74, each from another key, sealed and signed beforehand."""
+    pieces = []
+    for _ in range(500):
+        keys = Keys.generate()
+        text = json.dumps({"key": str(uuid.uuid4()), "type": "CONNECT", "destination": "x:80"})
+        content = nip44_encrypt(keys.secret_key(), PublicKey.parse(nodes["exit"]), text, Nip44Version.V2)
+        pieces.append(event_message(signed(keys, KIND, content, [["p", nodes["exit"]]])))
+    while True:
+        connection = websocket(nodes["relay"])
+        connection.settimeout(0.2)
+        for piece in pieces:
+            connection.sendall(piece)
+            done.value += 1
+        try:
+            while connection.recv(1 << 16):
+                pass
+        except OSError:
+            connection.close()
+
+
+def mute_socks(nodes, done):
+    """Connections to the entry that say nothing."""
+    connections = []
+    while True:
+        try:
+            connections.append(socket.create_connection(nodes["socks"], 5))
+            done.value += 1
+        except OSError:
+            time.sleep(0.05)
+        if len(connections) > 2_000:
+            connections.pop(0).close()
+
+
+ABUSES = [slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, mute_socks]
+
+
+class Download:
+    """An established session's stream, read by a process of its own."""
+
+    def __init__(self, socks, host):
+        self.received = multiprocessing.Value("Q", 0, lock=False)
+        self.process = multiprocessing.Process(target=self._read, args=(socks, host, self.received), daemon=True)
+        self.process.start()
+
+    @staticmethod
+    def _read(socks, host, received):
+        client = SocksClient(socks, timeout=60)
+        client.greet()
+        assert client.request(host) == SUCCEEDED
+        client.socket.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        buffer = bytearray(1 << 20)
+        while count := client.socket.recv_into(buffer):
+            received.value += count
+
+    def rate(self, seconds):
+        """Bytes a second from now on."""
+        before, start = self.received.value, time.monotonic()
+        time.sleep(seconds)
+        return (self.received.value - before) / (time.monotonic() - start)
+
+
+def resident(process):
+    with open(f"/proc/{process.pid}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
+
+
+def beside(abuse, nodes, download, processes, seconds):
+    """Rates of the abuser and the download, and the most memory of each node meanwhile."""
+    done = multiprocessing.Value("Q", 0, lock=False)
+    abuser = multiprocessing.Process(target=abuse, args=(nodes, done), daemon=True)
+    abuser.start()
+    deadline = time.monotonic() + 30
+    while done.value == 0 and time.monotonic() < deadline and abuser.is_alive():
+        time.sleep(0.05)
+    before, most, rates = done.value, [0] * len(processes), []
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        rates.append(download.rate(0.5))
+        most = [max(peak, resident(process)) for peak, process in zip(most, processes)]
+    lasted = abuser.is_alive()
+    rate = (done.value - before) / (time.monotonic() - start)
+    abuser.kill()
+    abuser.join()
+    assert lasted and done.value, f"{abuse.__name__} did not go on"
+    return rate, sum(rates) / len(rates), most
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8, help="of each (default: 8)")
+    parser.add_argument("--only", choices=[abuse.__name__ for abuse in ABUSES], action="append")
+    options = parser.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="nws-abuse-") as folder:
+        sandbox = Sandbox(pathlib.Path(folder))
+        try:
+            backend = HTTPBackend()
+            sandbox.closing(backend)
+            relay, exit_node, entry = sandbox.tunnel(backend.address)
+            host, port = entry.socks.split(":")
+            nodes = {"relay": relay.url, "exit": exit_node.pubkey, "socks": (host, int(port))}
+            processes = [node.process for node in (relay, exit_node, entry)]
+            download = Download(nodes["socks"], exit_node.name)
+            while download.received.value == 0:
+                time.sleep(0.05)
+            print(f"alone: {download.rate(options.seconds) / 1e6:.1f} MB/s")
+            print(f"{'abuse':<18}{'a second':>10}{'MB/s':>8}{'beside burn':>13}{'share':>7}   memory of relay, exit, entry (MiB)")
+            for abuse in ABUSES:
+                if options.only and abuse.__name__ not in options.only:
+                    continue
+                # In turns, because machines have moods.
+                _, reference, _ = beside(burn, nodes, download, processes, options.seconds / 2)
+                rate, kept, memory = beside(abuse, nodes, download, processes, options.seconds)
+                share = kept / reference if reference else 0
+                verdict = "" if share >= LEAST_SHARE and max(memory) < MOST_MEMORY else "  TOO MUCH"
+                failures += bool(verdict)
+                print(
+                    f"{abuse.__name__:<18}{rate:>10,.0f}{kept / 1e6:>8.1f}{reference / 1e6:>13.1f}{share:>7.2f}   "
+                    + ", ".join(f"{value / 2**20:.0f}" for value in memory)
+                    + verdict,
+                    flush=True,
+                )
+            assert download.process.is_alive(), "the download broke off"
+        finally:
+            sandbox.close()
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
