@@ -42,7 +42,7 @@ public enum EventFetcher {
                 loop: loop,
                 logger: logger,
                 // One that cannot be had now is not waited for.
-                callbacks: RelayPool.Callbacks(onDown: { collector.settle($0.url, nil, $1) })
+                callbacks: RelayPool.Callbacks(onDown: { collector.down($0.url, $1) })
             )
             collector.pool = pool
             for url in relays {
@@ -56,6 +56,7 @@ public enum EventFetcher {
                         collector.settle(url, nil, pool.connection(key)?.lastError)
                         return
                     }
+                    collector.asked.insert(url)
                     connection.query(filter, timeout: deadline - .now()) { events, isComplete in
                         collector.settle(url, isComplete || !events.isEmpty ? events.map(\.event) : nil)
                     }
@@ -68,6 +69,7 @@ public enum EventFetcher {
     /// What came so far, on the loop.
     private final class Collector {
         var pool: RelayPool?
+        var asked: Set<RelayURL> = []
         private var missing: Set<RelayURL>
         private var answer = Answer()
         private var events: [EventID: Event] = [:]
@@ -77,6 +79,11 @@ public enum EventFetcher {
             self.missing = Set(relays)
             self.promise = promise
             if relays.isEmpty { promise.succeed(Answer()) }
+        }
+
+        /// A connection ended. One on which the question was asked has its answer, or what came of it, settled by that.
+        func down(_ url: RelayURL, _ reason: String) {
+            if !self.asked.contains(url) { self.settle(url, nil, reason) }
         }
 
         func settle(_ url: RelayURL, _ events: [Event]?, _ reason: String? = nil) {

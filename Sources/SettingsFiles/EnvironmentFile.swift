@@ -49,7 +49,7 @@ public struct EnvironmentFile {
             var line = lines[index].trimmingCharacters(in: .whitespaces)
             index += 1
             if line.isEmpty || line.hasPrefix("#") { continue }
-            if line.hasPrefix("export ") { line = String(line.dropFirst(7)).trimmingCharacters(in: .whitespaces) }
+            line = Self.withoutExport(line)
             guard let equals = line.firstIndex(of: "="), equals > line.startIndex else {
                 guard !isOwn(line) else { throw SettingsFileError("\(name), line \(number): expected NAME=value") }
                 problems.append("\(name), line \(number): expected NAME=value")
@@ -62,7 +62,7 @@ public struct EnvironmentFile {
                 values[key] = value[..<comment].trimmingCharacters(in: .whitespaces)
                 continue
             }
-            if let quoted = Self.quoted(value, quote, lines, &index) {
+            if let quoted = Self.quoted(value, quote, lines, &index, isOwn) {
                 values[key] = quoted
             } else {
                 guard !isOwn(key) else { throw SettingsFileError("\(name), line \(number): the quote is not closed") }
@@ -73,14 +73,29 @@ public struct EnvironmentFile {
         self.problems = problems
     }
 
-    /// What stands between quotes that begin a value; nil if they are not closed.
+    private static func withoutExport(_ line: String) -> String {
+        let line = line.trimmingCharacters(in: .whitespaces)
+        return line.hasPrefix("export ") ? String(line.dropFirst(7)).trimmingCharacters(in: .whitespaces) : line
+    }
+
+    /// What stands between quotes that begin a value; nil if they are not closed before a
+    /// variable of ours.
     ///
     /// - Parameter next: The line behind the value's first one; moved behind its last.
-    private static func quoted(_ first: String, _ quote: Character, _ lines: [String], _ next: inout Int) -> String? {
+    private static func quoted(
+        _ first: String,
+        _ quote: Character,
+        _ lines: [String],
+        _ next: inout Int,
+        _ isOwn: (String) -> Bool
+    ) -> String? {
         let rest = first.dropFirst()
         if let close = rest.firstIndex(of: quote) { return String(rest[..<close]) }
         var value = String(rest)
         for index in next..<lines.count {
+            // A quote that was forgotten must not swallow what is ours.
+            let name = Self.withoutExport(lines[index]).prefix { $0 != "=" }.trimmingCharacters(in: .whitespaces)
+            if lines[index].contains("="), isOwn(name) { return nil }
             if let close = lines[index].firstIndex(of: quote) {
                 next = index + 1
                 return value + "\n" + lines[index][..<close]

@@ -36,12 +36,12 @@ def test_relays_come_from_dotenv(sandbox):
 
 def test_other_programs_lines_in_dotenv_are_passed_over(sandbox):
     relay = sandbox.relay()
-    key = 'TLS_KEY="-----BEGIN KEY-----\nMIIabc=\nBACKEND_HOST=127.0.0.1:1\n-----END KEY-----"\n'
-    sandbox.write(".env", f"what is this\n{key}NOSTR_RELAYS='{relay.url}' # ours\nOPEN=\"never closed\n")
+    key = 'TLS_KEY="-----BEGIN KEY-----\nMIIabc=\nHOST=127.0.0.1:1\n-----END KEY-----"\n'
+    sandbox.write(".env", f"what is this\n{key}OPEN=\"never closed\nNOSTR_RELAYS=\"{relay.url}\" # ours\n")
     exit_node = sandbox.exit([])
     assert relays_of(sandbox, exit_node) == [relay.url]
     assert ".env, line 1: expected NAME=value" in exit_node.process.stderr
-    assert ".env, line 7: the quote is not closed" in exit_node.process.stderr
+    assert ".env, line 6: the quote is not closed" in exit_node.process.stderr
 
 
 def test_what_is_ours_in_dotenv_is_read_strictly(sandbox):

@@ -46,6 +46,8 @@ struct AddressClassTests {
             ("fd00::/8", true), ("fc00::/7", true), ("::1/128", true), ("::ffff:127.0.0.1/104", true),
             ("0.0.0.0/0", false), ("::/0", false), ("172.0.0.0/8", false), ("192.0.0.0/8", false),
             ("100.64.0.0/9", false), ("8.8.8.8", false), ("2000::/3", false),
+            ("64:ff9b::/96", false), ("2002::/16", false), ("::/96", false), ("64:ff9b::10.0.0.0/104", true),
+            ("2002:a00::/24", true),
         ]
     )
     func networks(text: String, isOff: Bool) throws {

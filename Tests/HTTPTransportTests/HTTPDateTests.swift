@@ -25,7 +25,9 @@ struct HTTPDateTests {
         "what is none",
         arguments: [
             "", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 CET",
-            "Sun, 06 Nov 1994 08:49:37 GM", "Sun, 06 Nov 1994 25:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun, 06 Nov 1994 08:49:37 GM", "Sun, 06 Nov 1994 25:49:37 GMT",
+            "Su, 1 Jan -2147483648 0:0:0 G", "S, 2147483647 Jan 1 0:0:0 GMT ", "Sun, 31 Feb 1994 00:00:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
         ]
     )
     func none(text: String) {

@@ -29,7 +29,7 @@ public struct IPNetwork: Hashable, Sendable {
 
     /// Whether no address of the internet is in it.
     public var isOffTheInternet: Bool {
-        guard self.length >= Self.shortestPrefix else { return false }
+        guard self.length >= Self.shortestPrefix, !self.isMostOfAnEmbedding else { return false }
         let ends = [UInt8(0), 0xff].map { filling in
             self.prefix.indices.map { index -> UInt8 in
                 let bits = min(8, max(0, self.length - index * 8))
@@ -38,6 +38,25 @@ public struct IPNetwork: Hashable, Sendable {
             }
         }
         return ends.allSatisfy { AddressClass.ofBytes($0) != .global }
+    }
+
+    /// Prefixes of IPv6 behind which an IPv4 address stands: NAT64, 6to4, and the deprecated form.
+    private static let embeddings: [(prefix: [UInt8], length: Int)] = [
+        ([0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 96), ([0x20, 0x02], 16),
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 96),
+    ]
+
+    /// Whether so much of IPv4 stands behind it that some of that is the internet, whatever its ends are.
+    private var isMostOfAnEmbedding: Bool {
+        self.prefix.count == 16
+            && Self.embeddings.contains { embedding in
+                let common = min(self.length, embedding.length)
+                let isInside = (0..<common).allSatisfy { bit in
+                    let mask = UInt8(0x80) >> UInt8(bit % 8)
+                    return self.prefix[bit / 8] & mask == embedding.prefix[bit / 8] & mask
+                }
+                return isInside && self.length < embedding.length + Self.shortestPrefix
+            }
     }
 
     /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.

@@ -43,7 +43,8 @@ enum HTTPDate {
         let words = text.split(separator: " ")
         guard words.count == 6, let month = Self.months.firstIndex(of: String(words[2])) else { return nil }
         let numbers = ([words[1], words[3]] + words[4].split(separator: ":")).compactMap { CInt($0) }
-        guard numbers.count == 5 else { return nil }
+        // Four digits have no sign.
+        guard numbers.count == 5, numbers.allSatisfy({ (0...9_999).contains($0) }) else { return nil }
         var parts = unsafe tm()
         unsafe parts.tm_mday = numbers[0]
         unsafe parts.tm_mon = CInt(month)

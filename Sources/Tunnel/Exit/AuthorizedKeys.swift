@@ -184,9 +184,11 @@ public struct AuthorizedKeys: Hashable, Sendable {
     /// A day, from whose beginning (UTC) on the key is of no use, or a moment.
     public static func date(_ text: String) -> Int64? {
         let full = text.contains("T") ? text : text + "T00:00:00Z"
-        guard let date = try? Date.ISO8601FormatStyle().parse(full) else { return nil }
+        let style = Date.ISO8601FormatStyle()
         // The 30th of February is not the 2nd of March.
-        guard date.formatted(.iso8601).prefix(10) == full.prefix(10) || !full.hasSuffix("Z") else { return nil }
+        guard let date = try? style.parse(full), let day = try? style.parse("\(full.prefix(10))T00:00:00Z"),
+            day.formatted(.iso8601).prefix(10) == full.prefix(10)
+        else { return nil }
         return Int64(date.timeIntervalSince1970)
     }
 }

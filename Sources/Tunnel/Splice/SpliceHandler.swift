@@ -30,6 +30,8 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     /// Whether a socket that is gone without an error went in good order, whatever was still to come: TLS is over as soon
     /// as the client says so, and what it sends then tells it whether it has all.
     var endsInOrder = false
+    /// How long a client may take then to end its side.
+    private static let patienceAfterEnd: TimeAmount = .seconds(30)
 
     private var context: ChannelHandlerContext?
     private var creditLeft = 0
@@ -140,9 +142,21 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if self.endsInOrder { self.outputIsClosed = true }
+        if self.endsInOrder { self.endInOrder(context) }
         self.socketEnded()
         context.fireChannelInactive()
+    }
+
+    /// The socket is gone and the stream goes on until its client says so, too; what still comes is let go.
+    private func endInOrder(_ context: ChannelHandlerContext) {
+        self.outputIsClosed = true
+        guard !self.streamIsOver else { return }
+        let waiting = self.gathered.readableBytes + self.early.reduce(0) { $0 + $1.readableBytes }
+        self.gathered = ByteBuffer()
+        self.early = []
+        if waiting > 0 { self.link.consumed(self.id, waiting) }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        _ = context.eventLoop.scheduleTask(in: Self.patienceAfterEnd) { bound.value.fail(.cancelled) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -248,7 +262,13 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
             if self.pendingWrites == 0 { self.writeGathered() }
-            if case .success = result, !self.streamIsOver { self.consume(count) }
+            if !self.streamIsOver {
+                if case .success = result {
+                    self.consume(count)
+                } else if self.outputIsClosed {
+                    self.link.consumed(self.id, count)
+                }
+            }
             self.closeOutputIfDone()
         }
     }

@@ -160,8 +160,12 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A client that goes without TLS's farewell is one that goes.
-        if case .uncleanShutdown? = error as? NIOSSLError { self.onFailure = nil }
+        // A client that goes without TLS's farewell is one that goes, and one that TLS turned away is to hear why: the
+        // alert comes first, then the end.
+        switch error as? NIOSSLError {
+        case .uncleanShutdown?, .handshakeFailed?: self.onFailure = nil
+        default: break
+        }
         self.onFailure?()
         self.onFailure = nil
         context.close(promise: nil)

@@ -131,7 +131,7 @@ enum StatusText {
         return lines.map(Console.printable)
     }
 
-    private static let widths = [64, 9, 11, 9, 9]
+    private static let widths = [64, 9, 11, 9, 11, 9]
 
     private static func row(_ cells: [String]) -> String {
         zip(cells, widths).map { $0.padding(toLength: max($1, $0.count + 1), withPad: " ", startingAt: 0) }.joined()

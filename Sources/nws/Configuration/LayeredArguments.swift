@@ -117,9 +117,11 @@ struct LayeredArguments {
     /// Those of this process.
     static func current(_ own: [String]) throws -> LayeredArguments {
         // Whoever asks for help is helped, whatever lies in the working directory.
-        let asksOnly = own.contains { ["-h", "--help", "--version", "help"].contains($0) }
-        let settings = asksOnly ? nil : try Settings()
-        let layered = try LayeredArguments(own, environment: settings?.all ?? [:], catalog: OptionCatalog())
+        let asksOnly =
+            own.first == "help" || own.prefix { $0 != "--" }.contains { ["-h", "--help", "--version"].contains($0) }
+        let environment =
+            asksOnly ? (try? Settings())?.all ?? ProcessInfo.processInfo.environment : try Settings().all
+        let layered = try LayeredArguments(own, environment: environment, catalog: OptionCatalog())
         Self.last.withLock { $0 = layered }
         return layered
     }
