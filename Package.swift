@@ -160,6 +160,22 @@ let package = Package(
             swiftSettings: toolSettings
         ),
 
+        // What is fuzzed; the tests run it over its seeds.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                nio("NIOEmbedded"), nio("NIOHTTP1"),
+            ],
+            path: "Fuzzing/Targets",
+            swiftSettings: toolSettings
+        ),
+        .testTarget(
+            name: "FuzzTargetTests",
+            dependencies: ["FuzzTargets", "TestSupport"],
+            swiftSettings: settings
+        ),
+
         // Answers WebSocket messages with themselves, at either end, for the suite of others (make autobahn).
         .executableTarget(
             name: "websocket-echo",
@@ -235,12 +251,8 @@ if Context.environment["NWS_FUZZING"] != nil {
     package.targets.append(
         .executableTarget(
             name: "nws-fuzz",
-            dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOEmbedded"), nio("NIOHTTP1"), nio("NIOWebSocket"), logging,
-            ],
-            path: "Fuzzing",
-            exclude: ["Seeds"],
+            dependencies: ["FuzzTargets"],
+            path: "Fuzzing/Program",
             swiftSettings: toolSettings
         )
     )

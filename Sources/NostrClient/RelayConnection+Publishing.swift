@@ -48,7 +48,6 @@ extension RelayConnection {
             timeout: timeout
         )
         self.metrics.published.increment()
-        self.carriedBytes += Int64(message.readableBytes)
         self.send(message)
     }
 

@@ -375,6 +375,7 @@ public final class RelayConnection {
 
     func send(_ message: ByteBuffer) {
         guard case .open(let socket, _) = self.state else { return }
+        self.carriedBytes += Int64(message.readableBytes)
         socket.sendText(message)
     }
 

@@ -114,11 +114,6 @@ public enum RelayExamination {
         private func publish(_ event: Event) {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.pool?.connection(self.poolKey)?.publish(event.id, ClientMessage.encodeEvent(event)) { result in
-                // The document can come after the first message.
-                if let connection = bound.value.pool?.connection(bound.value.poolKey) {
-                    bound.value.finding.information = connection.information
-                    bound.value.finding.clockOffset = connection.clockOffset
-                }
                 guard case .rejected(let reason) = result else { return }
                 bound.value.finding.refusal = reason
                 bound.value.finish()
@@ -126,11 +121,7 @@ public enum RelayExamination {
         }
 
         private func sendSmall() {
-            guard self.small == nil, let connection = self.pool?.connection(self.poolKey),
-                let event = self.message(RelayExamination.plaintextLengths.small)
-            else { return }
-            self.finding.information = connection.information
-            self.finding.clockOffset = connection.clockOffset
+            guard self.small == nil, let event = self.message(RelayExamination.plaintextLengths.small) else { return }
             self.finding.connectionError = nil
             self.small = (event.id, .now())
             self.wait()
@@ -154,9 +145,13 @@ public enum RelayExamination {
             guard let pool = self.pool else { return }
             self.pool = nil
             self.timer?.cancel()
-            if let connection = pool.connection(self.poolKey), self.small == nil {
-                self.finding.connectionError =
-                    self.finding.connectionError ?? connection.lastError ?? "it does not answer"
+            if let connection = pool.connection(self.poolKey) {
+                self.finding.information = connection.information
+                self.finding.clockOffset = connection.clockOffset
+                if self.small == nil {
+                    self.finding.connectionError =
+                        self.finding.connectionError ?? connection.lastError ?? "it does not answer"
+                }
             }
             pool.stop()
             self.promise.succeed(self.finding)

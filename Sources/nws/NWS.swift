@@ -38,7 +38,7 @@ struct NWS: AsyncParsableCommand {
         ProcessMetrics.install()
         let layered: LayeredArguments
         do {
-            layered = try LayeredArguments.current(Array(CommandLine.arguments.dropFirst()))
+            layered = try LayeredArguments.current()
         } catch {
             Console.error(Console.printable("nws: \(error)"))
             Self.exit(withError: (error as? CommandError)?.status ?? ExitStatus.failure)

@@ -5,6 +5,7 @@
 
 import NIOCore
 import NostrCrypto
+import TestSupport
 import Testing
 
 @testable import TunnelProtocol

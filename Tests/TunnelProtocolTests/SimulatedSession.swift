@@ -7,6 +7,7 @@ import HeapModule
 import NIOCore
 import Nostr
 import NostrCrypto
+import TestSupport
 
 @testable import TunnelProtocol
 

@@ -49,10 +49,17 @@ public enum AddressClass: Hashable, Sendable {
         return nil
     }
 
+    private static let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+
+    /// IPv6 addresses that have an IPv4 address in them, and where: ::ffff:a.b.c.d, the deprecated ::a.b.c.d, NAT64 (RFC 6052),
+    /// 6to4 (RFC 3056).
+    static let embeddings: [(prefix: [UInt8], offset: Int)] = [
+        (mappedPrefix, 12), ([UInt8](repeating: 0, count: 12), 12), ([0x00, 0x64, 0xff, 0x9b], 12), ([0x20, 0x02], 2),
+    ]
+
     /// Without ::ffff: in front.
     static func unmapped(_ bytes: [UInt8]) -> [UInt8] {
-        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10...11] == [0xff, 0xff]
-        return isMapped ? Array(bytes[12...]) : bytes
+        bytes.count == 16 && bytes.starts(with: Self.mappedPrefix) ? Array(bytes[12...]) : bytes
     }
 
     /// The class of four or sixteen bytes.
@@ -76,9 +83,9 @@ public enum AddressClass: Hashable, Sendable {
     private static func classify6(_ bytes: [UInt8]) -> AddressClass {
         let leadingZeros = bytes.prefix { $0 == 0 }.count
         if leadingZeros >= 15 { return bytes[15] == 1 ? .loopback : .reserved }
-        // ::ffff:a.b.c.d, and the deprecated ::a.b.c.d.
-        if leadingZeros == 10, bytes[10] == 0xff, bytes[11] == 0xff { return Self.classify4(Array(bytes[12...])) }
-        if leadingZeros >= 12 { return Self.classify4(Array(bytes[12...])) }
+        if let form = Self.embeddings.first(where: { bytes.starts(with: $0.prefix) }) {
+            return Self.classify4(Array(bytes[form.offset..<form.offset + 4]))
+        }
         if bytes[..<4] == [0xfd, 0x00, 0x0e, 0xc2], bytes[4..<14].allSatisfy({ $0 == 0 }), bytes[14...] == [0x02, 0x54]
         {
             return .metadata
@@ -87,9 +94,6 @@ public enum AddressClass: Hashable, Sendable {
         case (0xfe, 0x80...0xbf): return .linkLocal
         case (0xfe, 0xc0...0xff), (0xfc...0xfd, _): return .privateNetwork
         case (0xff, _): return .multicast
-        // 6to4 and NAT64 carry an IPv4 address.
-        case (0x20, 0x02): return Self.classify4(Array(bytes[2..<6]))
-        case (0x00, 0x64) where bytes[2] == 0xff && bytes[3] == 0x9b: return Self.classify4(Array(bytes[12...]))
         // Documentation; protocol assignments (RFC 2928), with the tunnels of Teredo among them.
         case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8 || bytes[2] < 0x02: return .reserved
         case (0x20...0x3f, _): return .global

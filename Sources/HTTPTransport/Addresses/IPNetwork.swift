@@ -18,10 +18,9 @@ public struct IPNetwork: Hashable, Sendable {
         else { return nil }
         let length = parts.count == 2 ? Int(parts[1]) : bytes.count * 8
         guard let length, (0...bytes.count * 8).contains(length) else { return nil }
-        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10...11] == [0xff, 0xff]
-        guard !isMapped || length >= 96 else { return nil }
-        self.prefix = isMapped ? Array(bytes[12...]) : bytes
-        self.length = isMapped ? length - 96 : length
+        self.prefix = AddressClass.unmapped(bytes)
+        self.length = length - (bytes.count - self.prefix.count) * 8
+        guard self.length >= 0 else { return nil }
     }
 
     /// The largest network off the internet has a prefix of seven bits (fc00::/7).
@@ -40,34 +39,30 @@ public struct IPNetwork: Hashable, Sendable {
         return ends.allSatisfy { AddressClass.ofBytes($0) != .global }
     }
 
-    /// Prefixes of IPv6 behind which an IPv4 address stands: NAT64, 6to4, and the deprecated form.
-    private static let embeddings: [(prefix: [UInt8], length: Int)] = [
-        ([0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 96), ([0x20, 0x02], 16),
-        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 96),
-    ]
-
-    /// Whether so much of IPv4 stands behind it that some of that is the internet, whatever its ends are.
+    /// Whether so much of IPv4 stands in it that some of that is the internet, whatever its ends are.
     private var isMostOfAnEmbedding: Bool {
         self.prefix.count == 16
-            && Self.embeddings.contains { embedding in
-                let common = min(self.length, embedding.length)
-                let isInside = (0..<common).allSatisfy { bit in
-                    let mask = UInt8(0x80) >> UInt8(bit % 8)
-                    return self.prefix[bit / 8] & mask == embedding.prefix[bit / 8] & mask
-                }
-                return isInside && self.length < embedding.length + Self.shortestPrefix
+            && AddressClass.embeddings.contains { form in
+                self.length < form.offset * 8 + Self.shortestPrefix
+                    && Self.agree(self.prefix, form.prefix, bits: min(self.length, form.prefix.count * 8))
             }
     }
 
     /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
     public func contains(_ address: SocketAddress) -> Bool {
-        guard let bytes = address.addressBytes.map(AddressClass.unmapped) else { return false }
-        guard bytes.count == self.prefix.count else { return false }
-        let whole = self.length / 8
-        guard bytes[..<whole] == self.prefix[..<whole] else { return false }
-        let rest = self.length % 8
+        guard let bytes = address.addressBytes.map(AddressClass.unmapped), bytes.count == self.prefix.count else {
+            return false
+        }
+        return Self.agree(bytes, self.prefix, bits: self.length)
+    }
+
+    /// Whether two begin with the same bits; both have as many.
+    private static func agree(_ left: [UInt8], _ right: [UInt8], bits: Int) -> Bool {
+        let whole = bits / 8
+        guard left[..<whole] == right[..<whole] else { return false }
+        let rest = bits % 8
         guard rest > 0 else { return true }
         let mask = UInt8(truncatingIfNeeded: 0xff00 >> rest)
-        return bytes[whole] & mask == self.prefix[whole] & mask
+        return left[whole] & mask == right[whole] & mask
     }
 }

@@ -264,7 +264,7 @@ public final class EntryService: Sendable {
                     if let stream = holder.opening?.makeStream() {
                         result.succeed(stream)
                     } else {
-                        result.fail(StreamFailure(hop: .stream, reason: "\(StreamEnd.connectionReset)"))
+                        result.fail(StreamFailure(.connectionReset))
                     }
                     holder.opening = nil
                 },

@@ -54,7 +54,7 @@ struct ExitDirectory {
         let next = self.announced.values.filter { self.measured[$0.publicKey] == nil }
             .sorted { $0.publicKey.hashValue < $1.publicKey.hashValue }.prefix(count)
         for exit in next { self.measured[exit.publicKey] = (nil, now) }
-        return next.map { NostrName(publicKey: $0.publicKey, relays: $0.relays) }
+        return next.map(\.name)
     }
 
     mutating func note(_ exit: PublicKey, milliseconds: Double, at now: NIODeadline) {
@@ -81,8 +81,7 @@ struct ExitDirectory {
     ) -> NostrName? {
         let candidates =
             self.named.isEmpty
-            ? self.announced.values.filter { $0.expiration > seconds }
-                .map { NostrName(publicKey: $0.publicKey, relays: $0.relays) } : self.named
+            ? self.announced.values.filter { $0.expiration > seconds }.map(\.name) : self.named
         let ranked = candidates.filter { !tried.contains($0.publicKey) }.map { name in
             let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
             // Swift's hashes differ from process to process: nobody can make a key that every entry prefers.

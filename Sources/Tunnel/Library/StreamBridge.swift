@@ -48,7 +48,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
     private var isOver: Bool { self.end != nil }
 
     private static func failure(_ reason: StreamEnd) -> StreamFailure {
-        StreamFailure(hop: reason.hop, reason: "\(reason)")
+        StreamFailure(reason)
     }
 
     // MARK: Code to stream

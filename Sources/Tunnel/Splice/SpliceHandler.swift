@@ -30,6 +30,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     /// Whether a socket that is gone without an error went in good order, whatever was still to come: TLS is over as soon
     /// as the client says so, and what it sends then tells it whether it has all.
     var endsInOrder = false
+    private var farewell: Scheduled<Void>?
     /// How long a client may take then to end its side.
     private static let patienceAfterEnd: TimeAmount = .seconds(30)
 
@@ -156,7 +157,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
         self.early = []
         if waiting > 0 { self.link.consumed(self.id, waiting) }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        _ = context.eventLoop.scheduleTask(in: Self.patienceAfterEnd) { bound.value.fail(.cancelled) }
+        self.farewell = context.eventLoop.scheduleTask(in: Self.patienceAfterEnd) { bound.value.fail(.cancelled) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -262,13 +263,9 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
             if self.pendingWrites == 0 { self.writeGathered() }
-            if !self.streamIsOver {
-                if case .success = result {
-                    self.consume(count)
-                } else if self.outputIsClosed {
-                    self.link.consumed(self.id, count)
-                }
-            }
+            if case .success = result, !self.streamIsOver { self.consume(count) }
+            // What a socket that ended in order did not take is let go.
+            if case .failure = result, !self.streamIsOver, self.outputIsClosed { self.link.consumed(self.id, count) }
             self.closeOutputIfDone()
         }
     }
@@ -279,6 +276,7 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
     }
 
     func ended(_ reason: StreamEnd?) {
+        self.farewell?.cancel()
         guard !self.streamIsOver else { return }
         self.streamIsOver = true
         self.onEnd(reason, self.sent, self.received)

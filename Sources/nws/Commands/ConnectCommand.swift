@@ -70,7 +70,7 @@ struct ConnectCommand: AsyncParsableCommand {
                 try? await service.stop()
                 if let mishap { throw mishap }
                 // Whoever started this has gone, as ssh and git do when they have what they want.
-                guard failure.reason != "\(StreamEnd.cancelled)" else { return }
+                guard failure.end != .cancelled else { return }
                 throw CommandError.failure("\(failure)")
             }
         }

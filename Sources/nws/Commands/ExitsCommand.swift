@@ -68,13 +68,32 @@ struct ExitsCommand: AsyncParsableCommand {
                 else { return nil }
                 return exit
             }
-            for exit in exits {
-                let name = NostrName(publicKey: exit.publicKey, relays: exit.relays)
-                var line = "exit: \(name.encoded)  announced \(max(0, now - exit.createdAt)) s ago"
-                if self.measure { line += ", \(try await self.measured(name, logger: logger))" }
-                Console.line(line)
+            for start in stride(from: 0, to: exits.count, by: Self.measuredAtOnce) {
+                let some = exits[start..<min(start + Self.measuredAtOnce, exits.count)]
+                let distances = self.measure ? try await self.distances(of: some, logger: logger) : [:]
+                for exit in some {
+                    let distance = distances[exit.publicKey].map { ", \($0)" } ?? ""
+                    Console.line(
+                        "exit: \(exit.name.encoded)  announced \(max(0, now - exit.createdAt)) s ago\(distance)"
+                    )
+                }
             }
             if exits.isEmpty { Console.error("nws: no public exit announces itself there") }
+        }
+    }
+
+    /// Sessions that are begun at once: some exits never answer.
+    private static let measuredAtOnce = 8
+
+    private func distances(
+        of exits: ArraySlice<ExitAnnouncement>,
+        logger: Logger
+    ) async throws -> [PublicKey: String] {
+        try await withThrowingTaskGroup(of: (PublicKey, String).self) { group in
+            for exit in exits {
+                group.addTask { (exit.publicKey, try await self.measured(exit.name, logger: logger)) }
+            }
+            return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
     }
 

@@ -115,7 +115,8 @@ struct LayeredArguments {
     // MARK: The running program
 
     /// Those of this process.
-    static func current(_ own: [String]) throws -> LayeredArguments {
+    static func current() throws -> LayeredArguments {
+        let own = Array(CommandLine.arguments.dropFirst())
         // Whoever asks for help is helped, whatever lies in the working directory.
         let asksOnly =
             own.first == "help" || own.prefix { $0 != "--" }.contains { ["-h", "--help", "--version"].contains($0) }

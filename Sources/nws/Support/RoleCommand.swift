@@ -76,7 +76,7 @@ extension RoleCommand {
                 guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
                 defer { reloader.withLock { $0.isOver() } }
                 do {
-                    let layered = try LayeredArguments.current(Array(CommandLine.arguments.dropFirst()))
+                    let layered = try LayeredArguments.current()
                     let command = try Self.parse(layered.ofCommand)
                     let configuration = try ProcessSetup.$isReloading.withValue(true) {
                         try command.makeConfiguration(Settings(), logger: logger)

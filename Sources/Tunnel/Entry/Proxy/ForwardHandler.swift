@@ -12,6 +12,20 @@ public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     /// The place where it failed.
     public let hop: StreamEnd.Hop
     public let reason: String
+    /// How the stream ended; nil if there was none, or the entry itself is why.
+    public let end: StreamEnd?
+
+    init(_ end: StreamEnd) {
+        self.hop = end.hop
+        self.reason = "\(end)"
+        self.end = end
+    }
+
+    init(hop: StreamEnd.Hop, reason: String) {
+        self.hop = hop
+        self.reason = reason
+        self.end = nil
+    }
 
     public var description: String { "\(self.hop.rawValue): \(self.reason)" }
 }
@@ -70,7 +84,7 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
                     onEnd?(.success(()))
                     return
                 }
-                onEnd?(.failure(StreamFailure(hop: reason.hop, reason: "\(reason)")))
+                onEnd?(.failure(StreamFailure(reason)))
             }
         )
         self.opening = opening

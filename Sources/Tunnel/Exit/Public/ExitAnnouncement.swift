@@ -6,6 +6,7 @@
 import NIOCore
 public import Nostr
 public import NostrCrypto
+public import TunnelProtocol
 
 /// How a public exit makes itself known (kind 38333), and what an entry reads of it.
 public struct ExitAnnouncement: Hashable, Sendable {
@@ -20,6 +21,9 @@ public struct ExitAnnouncement: Hashable, Sendable {
     /// Seconds since 1970.
     public let createdAt: Int64
     public let expiration: Int64
+
+    /// How the exit is reached.
+    public var name: NostrName { NostrName(publicKey: self.publicKey, relays: self.relays) }
 
     /// An announcement, signed.
     static func event(by key: SecretKey, relays: [RelayURL], createdAt: Int64) throws -> Event {

@@ -17,6 +17,10 @@ public struct ExitPolicy: Hashable, Sendable {
         public var network: IPNetwork?
         public var ports: [ClosedRange<UInt16>] = []
 
+        private enum Condition: String {
+            case host, cidr, port
+        }
+
         /// Reads `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
         public init(_ text: String) throws(RuleError) {
             var words = text.split { $0.isWhitespace }.map { $0.lowercased() }[...]
@@ -27,24 +31,24 @@ public struct ExitPolicy: Hashable, Sendable {
             default: throw RuleError(description: "expected allow or deny")
             }
             while let word = words.popFirst() {
-                guard ["host", "cidr", "port"].contains(word) else {
+                guard let condition = Condition(rawValue: word) else {
                     throw RuleError(description: "\(word): expected host, cidr or port")
                 }
                 guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
                 guard seen.insert(word).inserted else { throw RuleError(description: "\(word) is there twice") }
-                switch word {
-                case "host":
+                switch condition {
+                case .host:
                     let pattern = value.hasSuffix(".") ? String(value.dropLast()) : value
                     guard Self.isPattern(pattern) else {
                         throw RuleError(description: "\(value) is no name, nor *.NAME for all below it, nor *")
                     }
                     self.host = pattern
-                case "cidr":
+                case .cidr:
                     guard let network = IPNetwork(value) else {
                         throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
                     }
                     self.network = network
-                default: self.ports = try Self.ports(value)
+                case .port: self.ports = try Self.ports(value)
                 }
             }
         }

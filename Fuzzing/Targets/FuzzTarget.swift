@@ -1,0 +1,164 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+import NIOHTTP1
+import Nostr
+import NostrCrypto
+import SettingsFiles
+import Tunnel
+import TunnelProtocol
+
+/// What meets bytes of strangers. Each takes any input without a trap, and holds what it promises.
+public enum FuzzTarget: String, CaseIterable, Sendable {
+    case clientMessage = "client-message"
+    case relayMessage = "relay-message"
+    case relayInformation = "relay-information"
+    case payload
+    case names
+    case plainMessage = "plain-message"
+    case sessionAnswer = "session-answer"
+    case sessionFrames = "session-frames"
+    case session
+    case socks
+    case socksClient = "socks-client"
+    case httpProxy = "http-proxy"
+    case upgrade
+    case webSocket = "websocket"
+    case settings
+    case configuration
+
+    public func run(_ input: [UInt8]) {
+        switch self {
+        case .clientMessage: Self.clientMessage(input)
+        case .relayMessage: _ = try? RelayMessage.parse(ByteBuffer(bytes: input))
+        case .relayInformation: Self.relayInformation(input)
+        case .payload: Self.payload(input)
+        case .names: Self.names(input)
+        case .plainMessage: Self.plainMessage(input)
+        case .sessionAnswer: _ = SessionAnswer(body: input)
+        case .sessionFrames: SessionFuzzer.frames(input)
+        case .session: SessionFuzzer.life(input)
+        case .socks: Self.socks(input)
+        case .socksClient: Self.socksClient(input)
+        case .httpProxy: HTTPProxyFuzzer.run(input)
+        case .upgrade: UpgradeFuzzer.run(input)
+        case .webSocket: WebSocketFuzzer.run(input)
+        case .settings: Self.settings(input)
+        case .configuration: Self.configuration(input)
+        }
+    }
+
+    /// What was read can be written, and reads the same.
+    private static func clientMessage(_ input: [UInt8]) {
+        guard let message = try? ClientMessage.parse(ByteBuffer(bytes: input), maximumFilters: 32) else { return }
+        guard case .event(let received) = message else { return }
+        let event = received.event
+        guard let again = try? Event(json: event.json) else { fatalError("what was written does not read") }
+        precondition(again.id == event.id && again.content == event.content && again.tags == event.tags)
+        precondition(again.createdAt == event.createdAt && again.kind == event.kind && again.pubkey == event.pubkey)
+        precondition((try? again.verify()) == nil || (try? event.verify()) != nil)
+    }
+
+    /// The document, and the date beside it.
+    private static func relayInformation(_ input: [UInt8]) {
+        _ = try? RelayInformation(json: ByteBuffer(bytes: input))
+        var response = HTTPResponse.text(.ok, "")
+        response.headers.add(name: "Date", value: String(decoding: input, as: UTF8.self))
+        _ = response.date
+    }
+
+    private static let conversation = try? ConversationKey(
+        secretKey: SecretKey(Bytes32.sha256(of: [1])),
+        publicKey: SecretKey(Bytes32.sha256(of: [2])).publicKey
+    )
+
+    /// Whatever is sealed opens to the same; whatever is not, does not.
+    private static func payload(_ input: [UInt8]) {
+        guard let conversation = Self.conversation else { fatalError("no keys") }
+        precondition((try? conversation.open(input)) == nil)
+        precondition(Base64.decode(input).map { Base64.encode($0).count == input.count } ?? true)
+        guard !input.isEmpty, let sealed = try? conversation.seal(input) else { return }
+        precondition((try? conversation.open(sealed)) == input)
+        precondition(Base64.decode(sealed).map(Base64.encode) == sealed)
+        var damaged = sealed
+        damaged[Int(input[0]) % damaged.count] ^= 1
+        // The last character may have bits that mean nothing.
+        precondition((try? conversation.open(damaged)).map { $0 == input } ?? true)
+    }
+
+    private static func names(_ input: [UInt8]) {
+        let text = String(decoding: input, as: UTF8.self)
+        if let name = try? NostrName(text) {
+            let encoded = name.encoded
+            guard let again = try? NostrName(encoded) else { fatalError("\(encoded) does not read") }
+            precondition(again.publicKey == name.publicKey)
+        }
+        _ = NostrName.looksLikeName(text)
+        if let item = try? NIP19(text) { precondition((try? NIP19(item.encoded)) != nil) }
+        if let url = try? RelayURL(text) { precondition((try? RelayURL(url.text)) == url) }
+        _ = PublicKey(userText: text)
+    }
+
+    private static func plainMessage(_ input: [UInt8]) {
+        guard let message = NIP74Message(plaintext: input) else { return }
+        precondition(NIP74Message(plaintext: message.encoded()) != nil)
+    }
+
+    private static func socks(_ input: [UInt8]) {
+        guard let first = input.first else { return }
+        for credentials in [nil, ProxyCredentials(user: [97], password: [98])] {
+            // In pieces of every size, and at once: the same comes of it.
+            let results = [1, 3, input.count].map { size -> String in
+                var handshake = SOCKSHandshake(firstByte: first, credentials: credentials)
+                for start in stride(from: 0, to: input.count, by: size) {
+                    let piece = input[start..<min(start + size, input.count)]
+                    var action = handshake.receive(ByteBuffer(bytes: piece))
+                    while case .reply = action { action = handshake.receive(ByteBuffer()) }
+                    if action != .wait { return "\(action)" }
+                }
+                return ""
+            }
+            precondition(Set(results).count == 1, "\(results)")
+        }
+    }
+
+    /// What a proxy answers, in pieces: never more is taken than belongs to it.
+    private static func socksClient(_ input: [UInt8]) {
+        for isolation in ["", "lane"] {
+            var handshake = SOCKS5ClientHandshake(host: "relay.example", port: 443, isolation: isolation)
+            var buffer = ByteBuffer()
+            answer: for byte in input {
+                buffer.writeInteger(byte)
+                while true {
+                    guard let step = try? handshake.advance(&buffer) else { break answer }
+                    switch step {
+                    case .wait: continue answer
+                    case .send: continue
+                    case .connected:
+                        precondition(buffer.readableBytes == 0)
+                        break answer
+                    }
+                }
+            }
+        }
+    }
+
+    /// Files that people write; what is read of one says where it stands.
+    private static func configuration(_ input: [UInt8]) {
+        guard let text = String(validating: input, as: UTF8.self) else { return }
+        _ = try? EnvironmentFile(parsing: text, name: "x", isOwn: { $0.hasPrefix("N") })
+        guard let settings = try? ConfigurationFile.parse(text, path: "x") else { return }
+        for setting in settings { precondition(setting.line >= 1) }
+    }
+
+    private static func settings(_ input: [UInt8]) {
+        let text = String(decoding: input, as: UTF8.self)
+        _ = try? AuthorizedKeys(parsing: text)
+        _ = try? ExitPolicy.Rule(text)
+        _ = IPNetwork(text)
+    }
+}
