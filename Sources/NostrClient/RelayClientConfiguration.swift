@@ -31,6 +31,8 @@ public struct RelayClientConfiguration: Sendable {
     public var informationPatience: TimeAmount = .seconds(1)
     /// Events published and not answered, per connection; more are refused as if the relay were too fast a no.
     public var maximumPendingPublishes = 4_096
+    /// REQs a second of a connection, sustained; twice as many at once. Keys that come faster share them.
+    public var requestsPerSecond = 40
     /// Keys in one filter; more are spread over several.
     public var recipientsPerFilter = 200
     /// How far back a subscription reaches after a reconnect, at most.

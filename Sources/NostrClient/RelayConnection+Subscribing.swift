@@ -49,26 +49,51 @@ extension RelayConnection {
         self.isOpen && self.subscription.isReady(key)
     }
 
+    /// Whether the relay was asked for messages for `key`: one that keeps the order of a connection's messages knows it
+    /// before whatever is sent from now on.
+    public func hasAsked(for key: PublicKey) -> Bool {
+        self.isOpen && self.subscription.hasAsked(for: key)
+    }
+
     /// Whether the relay took the subscription: EOSE, an event, or a second without a no.
     public var subscriptionIsAccepted: Bool {
         self.isOpen && self.subscription.acceptance == .accepted
     }
 
+    /// Asks for what is not asked for yet, as often as ``RelayClientConfiguration/requestsPerSecond`` allows.
     func advanceSubscription() {
+        guard self.requestTurn == nil else { return }
+        guard !self.subscription.mustAsk || self.requestBucket.take(at: .now()) else {
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.requestTurn = self.loop.scheduleTask(in: Self.requestPause) {
+                bound.value.requestTurn = nil
+                bound.value.advanceSubscription()
+            }
+            return
+        }
         self.perform(self.subscription.advance())
+    }
+
+    /// Longest time that a key waits when there are too many changes for a REQ of each.
+    private static let requestPause: TimeAmount = .milliseconds(25)
+
+    private func heard(_ id: SubscriptionID, _ acceptance: RelaySubscription.Acceptance) {
+        if acceptance == .accepted { self.subscriptionRefusals = 0 }
+        self.perform(self.subscription.heard(id, acceptance))
+        self.advanceSubscription()
     }
 
     func subscriptionEvent(_ signal: SubscriptionSignal) {
         switch signal {
         case .event(let id), .endOfStoredEvents(let id):
-            self.perform(self.subscription.heard(id, .accepted))
+            self.heard(id, .accepted)
             self.onSubscriptionSettled?()
         case .closed(let id, let reason):
-            self.perform(self.subscription.heard(id, .refused(reason)))
+            self.heard(id, .refused(reason))
         case .notice(let reason):
             // strfry answers a REQ beyond its limit with a NOTICE and nothing else.
             guard let id = self.subscription.awaited, reason.text.contains("REQ") else { return }
-            self.perform(self.subscription.heard(id, .refused(reason)))
+            self.heard(id, .refused(reason))
         }
     }
 
@@ -97,7 +122,9 @@ extension RelayConnection {
     private func retrySubscriptionLater() {
         self.logger.warning("relay refuses our subscription, asking again later")
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let timer = self.loop.scheduleTask(in: Backoff.most) {
+        let pause = TimeAmount.seconds(1 << Int64(min(5, self.subscriptionRefusals)))
+        self.subscriptionRefusals += 1
+        let timer = self.loop.scheduleTask(in: min(Backoff.most, pause)) {
             bound.value.subscription.pauseOver()
             bound.value.advanceSubscription()
         }
@@ -113,7 +140,7 @@ extension RelayConnection {
         ] {
             self.subscriptionTimers.append(
                 self.loop.scheduleTask(in: delay) {
-                    bound.value.perform(bound.value.subscription.heard(id, acceptance))
+                    bound.value.heard(id, acceptance)
                     if acceptance == .accepted { bound.value.onSubscriptionSettled?() }
                 }
             )

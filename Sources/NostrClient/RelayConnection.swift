@@ -109,6 +109,11 @@ public final class RelayConnection {
     var pending: [EventID: PendingPublish] = [:]
     var subscription: RelaySubscription
     var subscriptionTimers: [Scheduled<Void>] = []
+    var requestBucket: TokenBucket
+    /// Refusals in a row.
+    var subscriptionRefusals = 0
+    /// When a REQ that had no token may go out.
+    var requestTurn: Scheduled<Void>?
     var challenge: String?
     var authentication: RelayAuthentication = .none
     /// Called each time that a recipient's subscription comes into force.
@@ -146,6 +151,7 @@ public final class RelayConnection {
         self.callbacks = callbacks
         self.tls = url.isSecure ? try NIOSSLContext(configuration: configuration.tls) : nil
         self.subscription = RelaySubscription(recipientsPerFilter: configuration.recipientsPerFilter)
+        self.requestBucket = TokenBucket(perSecond: configuration.requestsPerSecond, now: .now())
     }
 
     // MARK: Connecting
@@ -346,6 +352,8 @@ public final class RelayConnection {
         self.authentication = .none
         self.subscription.connectionClosed()
         self.cancelSubscriptionTimers()
+        self.requestTurn?.cancel()
+        self.requestTurn = nil
         for publish in failed.values {
             publish.timeout.cancel()
             publish.completion(.lost)

@@ -6,10 +6,12 @@
 import Nostr
 import NostrCrypto
 
-/// The one subscription that a connection keeps: tunnel messages for a changing set of keys.
+/// What a connection subscribes to: tunnel messages for a changing set of keys.
 ///
-/// Pure. When the set changes, a new REQ is sent and the old one closed only when the new one is in force, so that
-/// nothing falls between. Changes that come while one is under way wait and go out together.
+/// Pure. New keys get a REQ of their own, which takes the place of those that are not much larger, so that a set of
+/// thousands that changes all the time is neither sent again with each change nor spread over many subscriptions. The old
+/// ones are closed only when the new one is in force, so that nothing falls between. Changes that come while a REQ is
+/// under way wait and go out together.
 struct RelaySubscription: Sendable {
     /// What to send.
     enum Action: Hashable {
@@ -37,21 +39,30 @@ struct RelaySubscription: Sendable {
         case refused(ReasonText)
     }
 
-    private struct Request: Hashable {
+    private struct Part {
         let id: SubscriptionID
         let recipients: Set<PublicKey>
         var acceptance = Acceptance.unknown
     }
 
+    /// Most REQs in force at once, beside the one that is under way. Some relays take ten of a connection.
+    static let maximumParts = 4
+    /// Keys that nobody wants any more are still asked for until there are so many more of them than of the others.
+    private static let tolerableExcess = 8
+
     private let recipientsPerFilter: Int
     /// Who is to be heard.
     private(set) var wanted: Set<PublicKey> = []
+    /// Those of them that no REQ asked for.
+    private var missing: Set<PublicKey> = []
     /// Those of them for which missed messages matter.
     private var catchingUp: Set<PublicKey> = []
-    /// In force, or nil.
-    private var current: Request?
+    /// In force, the newest last. No key is in two.
+    private var parts: [Part] = []
     /// Sent and not yet in force.
-    private var next: Request?
+    private var next: Part?
+    /// What ends when that is in force.
+    private var replaced: [SubscriptionID] = []
     private var isOpen = false
     private var isWaiting = false
     /// Why the relay refused the newest REQ, until it is asked again.
@@ -66,13 +77,15 @@ struct RelaySubscription: Sendable {
     /// Whether the newest REQ is accepted.
     var acceptance: Acceptance {
         if self.isWaiting, let refusal { return .refused(refusal) }
-        return self.next?.acceptance ?? self.current?.acceptance ?? .unknown
+        return self.next?.acceptance ?? self.parts.last?.acceptance ?? .unknown
     }
 
     /// Whether `key` is heard.
-    func isReady(_ key: PublicKey) -> Bool {
-        guard let current, current.recipients.contains(key) else { return false }
-        return true
+    func isReady(_ key: PublicKey) -> Bool { self.parts.contains { $0.recipients.contains(key) } }
+
+    /// Whether the relay was asked for `key`, so that what is sent after this finds it subscribed.
+    func hasAsked(for key: PublicKey) -> Bool {
+        self.isReady(key) || self.next?.recipients.contains(key) == true
     }
 
     /// Names the REQ that waits for its answer.
@@ -81,32 +94,45 @@ struct RelaySubscription: Sendable {
         return next.id
     }
 
+    /// Whether ``advance()`` has a REQ to send.
+    var mustAsk: Bool {
+        guard self.isOpen, !self.isWaiting, self.next == nil, !self.wanted.isEmpty else { return false }
+        return !self.missing.isEmpty || self.excess > self.wanted.count + Self.tolerableExcess
+    }
+
+    /// Keys in force that nobody wants.
+    private var excess: Int {
+        self.parts.reduce(0) { $0 + $1.recipients.count } - (self.wanted.count - self.missing.count)
+    }
+
     // MARK: Inputs
 
     /// - Parameter catchesUp: Whether what was missed while the connection was down is asked for.
     mutating func add(_ key: PublicKey, catchesUp: Bool = true) {
-        self.wanted.insert(key)
+        if self.wanted.insert(key).inserted, !self.hasAsked(for: key) { self.missing.insert(key) }
         if catchesUp { self.catchingUp.insert(key) }
     }
 
     mutating func remove(_ key: PublicKey) {
         self.wanted.remove(key)
+        self.missing.remove(key)
         self.catchingUp.remove(key)
     }
 
     /// - Parameter since: Seconds since 1970 from which on events were missed; nil if none were.
     mutating func connectionOpened(since: Int64?) {
+        self.connectionClosed()
         self.isOpen = true
         self.isWaiting = false
         self.since = since
-        self.current = nil
-        self.next = nil
     }
 
     mutating func connectionClosed() {
         self.isOpen = false
-        self.current = nil
+        self.missing = self.wanted
+        self.parts = []
         self.next = nil
+        self.replaced = []
     }
 
     /// The pause after a refusal is over.
@@ -119,49 +145,71 @@ struct RelaySubscription: Sendable {
 
     /// What has to be sent now.
     mutating func advance() -> [Action] {
-        guard self.isOpen, !self.isWaiting, self.next == nil else { return [] }
-        if self.wanted.isEmpty {
-            guard let current else { return [] }
-            self.current = nil
-            return [.close(current.id)]
+        if self.isOpen, self.wanted.isEmpty, self.next == nil {
+            let parts = self.parts
+            self.parts = []
+            return parts.map { .close($0.id) }
         }
-        // Keys that are no longer wanted wait for the next change; a filter too wide harms nobody.
-        if let current, current.recipients.isSuperset(of: self.wanted),
-            current.recipients.count <= self.wanted.count * 2 + 8
-        {
-            return []
-        }
+        guard self.mustAsk else { return [] }
         self.counter += 1
         guard let id = SubscriptionID(ByteString("nws\(self.counter)")) else { return [] }
-        self.next = Request(id: id, recipients: self.wanted)
-        return [.request(id, self.filters(for: self.wanted))]
+        let (recipients, replaced) = self.nextRecipients()
+        self.next = Part(id: id, recipients: recipients)
+        self.replaced = replaced
+        self.missing = []
+        return [.request(id, self.filters(for: recipients))]
     }
 
-    /// EOSE or an event came for a REQ, or it was silent for long enough.
+    /// Whom the next REQ asks for, and which it replaces: the newest ones for as long as they are not much larger, or too
+    /// many.
+    private func nextRecipients() -> (Set<PublicKey>, replaced: [SubscriptionID]) {
+        guard self.excess <= self.wanted.count + Self.tolerableExcess else {
+            return (self.wanted, self.parts.map(\.id))
+        }
+        var recipients = self.missing
+        var replaced: [SubscriptionID] = []
+        for part in self.parts.reversed() {
+            let isCrowded = self.parts.count - replaced.count >= Self.maximumParts
+            guard isCrowded || part.recipients.count <= 2 * recipients.count else { break }
+            recipients.formUnion(part.recipients.intersection(self.wanted))
+            replaced.append(part.id)
+        }
+        return (recipients, replaced)
+    }
+
+    /// EOSE or an event came for a REQ, or it was silent for long enough. ``advance()`` follows.
     mutating func heard(_ id: SubscriptionID, _ acceptance: Acceptance) -> [Action] {
         if var next, next.id == id {
+            if case .refused(let reason) = acceptance { return self.refused(next, reason) }
             next.acceptance = acceptance
-            if case .refused(let reason) = acceptance { return self.refused(reason) }
-            let old = self.current
-            self.current = next
+            let replaced = self.replaced
+            self.parts.removeAll { replaced.contains($0.id) }
+            self.parts.append(next)
             self.next = nil
+            self.replaced = []
             self.since = nil
-            var actions: [Action] = [.ready(next.recipients)]
-            if let old { actions.append(.close(old.id)) }
-            return actions + self.advance()
+            return [.ready(next.recipients)] + replaced.map { .close($0) }
         }
-        if self.current?.id == id {
-            if case .refused = acceptance { return [.reconnect] }
-            if acceptance == .accepted { self.current?.acceptance = .accepted }
-        }
+        guard let index = self.parts.firstIndex(where: { $0.id == id }) else { return [] }
+        if case .refused = acceptance { return [.reconnect] }
+        if acceptance == .accepted { self.parts[index].acceptance = .accepted }
         return []
     }
 
-    private mutating func refused(_ reason: ReasonText) -> [Action] {
+    private mutating func refused(_ part: Part, _ reason: ReasonText) -> [Action] {
         self.next = nil
+        self.replaced = []
+        self.missing = part.recipients.intersection(self.wanted).filter { !self.isReady($0) }
         self.refusal = reason
         self.isWaiting = true
-        return reason.prefix == .authRequired ? [.authenticate] : [.retryLater]
+        if reason.prefix == .authRequired { return [.authenticate] }
+        // It may be one too many. The next one asks for these too.
+        guard reason.prefix != .rateLimited, self.parts.count > 1, let last = self.parts.popLast() else {
+            return [.retryLater]
+        }
+        self.missing.formUnion(last.recipients.intersection(self.wanted))
+        self.isWaiting = false
+        return [.close(last.id)]
     }
 
     /// Live events only, because relays keep ephemeral ones for a while and would play them back; and after a reconnect

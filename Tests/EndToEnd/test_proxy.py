@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from backends import TCPBackend, content, echo, read_to_end, sha256
+from backends import TCPBackend, content, echo, read_exactly, read_to_end, sha256
 from programs import needed
+from raw_socks import SUCCEEDED, SocksClient
 from sandbox import BINARY
 
 
@@ -194,6 +195,26 @@ def test_credentials_keep_sessions_and_connections_apart(sandbox, http):
     assert len(ups) == 3
     encoded = base64.b64encode(b"a:1").decode()
     assert encoded not in entry.process.stderr and "a:1" not in entry.process.stderr
+
+
+def test_more_identities_than_connections_make_room_for_each_other(sandbox):
+    """An entry holds 256 connections to relays; each identity has one of its own."""
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], sandbox.closing(TCPBackend(echo)).address)
+    entry = sandbox.entry(relays=[relay.url])
+    with SocksClient(entry.address) as stays:
+        assert stays.greet(b"\x02") == 2
+        assert stays.authenticate(b"stays") == 0
+        assert stays.request(exit_node.name) == SUCCEEDED
+        for number in range(300):
+            with SocksClient(entry.address) as client:
+                assert client.greet(b"\x02") == 2
+                assert client.authenticate(f"identity-{number}".encode()) == 0
+                assert client.request(exit_node.name) == SUCCEEDED, number
+                client.socket.sendall(b"?")
+                assert read_exactly(client.socket, 1) == b"?"
+        stays.socket.sendall(b"still here")
+        assert read_exactly(stays.socket, 10) == b"still here"
 
 
 # Forwards, standard input and output

@@ -6,6 +6,7 @@
 import NIOCore
 import Nostr
 import NostrCrypto
+import TestSupport
 import Testing
 
 @testable import NostrClient
@@ -53,13 +54,10 @@ struct RelaySubscriptionTests {
             subscription.add(key)
             #expect(subscription.advance().isEmpty)
         }
-        let actions = subscription.heard(first, .assumed)
-        #expect(actions.first == .ready([self.alice]))
-        guard case .request(_, let filters)? = actions.last else {
-            Issue.record("no second REQ")
-            return
-        }
+        #expect(subscription.heard(first, .assumed) == [.ready([self.alice])])
+        let (second, filters) = try #require(Self.request(subscription.advance()))
         #expect(filters.first?.tags[UInt8(ascii: "p")]?.count == 6)
+        #expect(subscription.heard(second, .accepted).last == .close(first))
     }
 
     @Test("after a reconnect it asks for what was missed, beside what is live")
@@ -113,6 +111,138 @@ struct RelaySubscriptionTests {
         _ = subscription.heard(first, .accepted)
         subscription.remove(self.alice)
         #expect(subscription.advance() == [.close(first)])
+    }
+
+    /// A relay that takes REQs as they come, and what it was sent.
+    struct Relay {
+        var subscription = RelaySubscription(recipientsPerFilter: 200)
+        var open: [SubscriptionID: Set<String>] = [:]
+        var most = 0
+        var sentKeys = 0
+        var requests = 0
+        var unanswered: SubscriptionID?
+
+        mutating func perform(_ actions: [RelaySubscription.Action]) {
+            for action in actions {
+                switch action {
+                case .request(let id, let filters):
+                    let keys = filters.flatMap { $0.tags[UInt8(ascii: "p")] ?? [] }.map { "\($0)" }
+                    self.open[id] = Set(keys)
+                    self.sentKeys += keys.count
+                    self.requests += 1
+                    self.unanswered = id
+                case .close(let id): self.open[id] = nil
+                case .ready, .retryLater, .authenticate, .reconnect: break
+                }
+            }
+            self.most = max(self.most, self.open.count)
+        }
+
+        mutating func answer() {
+            guard let id = self.unanswered else { return }
+            self.unanswered = nil
+            self.perform(self.subscription.heard(id, .accepted))
+        }
+
+        mutating func settle() {
+            repeat {
+                self.answer()
+                self.perform(self.subscription.advance())
+            } while self.unanswered != nil
+        }
+    }
+
+    @Test("a thousand keys that come one by one are not sent a thousand times, and take few subscriptions")
+    func growth() {
+        var relay = Relay()
+        relay.subscription.connectionOpened(since: nil)
+        let keys = (0..<1_000).map { _ in SecretKey.generate().publicKey }
+        for key in keys {
+            relay.subscription.add(key)
+            relay.settle()
+        }
+        #expect(keys.allSatisfy { relay.subscription.isReady($0) })
+        #expect(Set(relay.open.values.joined()) == Set(keys.map(\.hex)))
+        #expect(relay.open.count <= RelaySubscription.maximumParts)
+        #expect(relay.most <= RelaySubscription.maximumParts + 1)
+        // All of them each time would be half a million.
+        #expect(relay.sentKeys < 30_000, "\(relay.sentKeys)")
+    }
+
+    @Test(
+        "keys that come and go: each that is wanted is heard, and not many others",
+        arguments: 0..<20 as Range<UInt64>
+    )
+    func churn(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var relay = Relay()
+        let keys = (0..<60).map { _ in SecretKey.generate().publicKey }
+        var wanted: Set<PublicKey> = []
+        relay.subscription.connectionOpened(since: nil)
+        for _ in 0..<400 {
+            guard let key = keys.randomElement(using: &random) else { return }
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<4:
+                relay.subscription.add(key)
+                wanted.insert(key)
+            case 4..<7:
+                relay.subscription.remove(key)
+                wanted.remove(key)
+            case 7..<9: relay.answer()
+            default:
+                relay.open = [:]
+                relay.unanswered = nil
+                relay.subscription.connectionClosed()
+                relay.subscription.connectionOpened(since: nil)
+            }
+            relay.perform(relay.subscription.advance())
+            // Whoever is said to be heard is.
+            let heard = Set(relay.open.values.joined())
+            #expect(keys.allSatisfy { !relay.subscription.isReady($0) || heard.contains($0.hex) }, "seed \(seed)")
+            #expect(relay.open.count <= RelaySubscription.maximumParts + 1, "seed \(seed)")
+        }
+        relay.settle()
+        #expect(wanted.allSatisfy { relay.subscription.isReady($0) }, "seed \(seed)")
+        let heard = relay.open.values.reduce(0) { $0 + $1.count }
+        #expect(wanted.isEmpty ? heard == 0 : heard <= 2 * wanted.count + 8, "seed \(seed)")
+        #expect(relay.open.count <= RelaySubscription.maximumParts, "seed \(seed)")
+    }
+
+    @Test("a relay that takes fewer subscriptions gets fewer")
+    func tooMany() throws {
+        var relay = Relay()
+        relay.subscription.connectionOpened(since: nil)
+        for key in (0..<9).map({ _ in SecretKey.generate().publicKey }) {
+            relay.subscription.add(key)
+            relay.settle()
+        }
+        let before = relay.open
+        #expect(before.count > 1)
+        relay.subscription.add(self.alice)
+        relay.perform(relay.subscription.advance())
+        let refused = try #require(relay.unanswered)
+        relay.open[refused] = nil
+        relay.unanswered = nil
+        relay.perform(relay.subscription.heard(refused, .refused(ReasonText("ERROR: too many concurrent REQs"))))
+        #expect(relay.open.count == before.count - 1)
+        relay.settle()
+        #expect(relay.subscription.isReady(self.alice))
+        #expect(Set(relay.open.values.joined()).isSuperset(of: Set(before.values.joined())))
+    }
+
+    @Test("a key counts as asked for as soon as its REQ is sent")
+    func asking() throws {
+        var subscription = RelaySubscription(recipientsPerFilter: 10)
+        subscription.connectionOpened(since: nil)
+        subscription.add(self.alice)
+        let (first, _) = try #require(Self.request(subscription.advance()))
+        subscription.add(self.bob)
+        #expect(subscription.hasAsked(for: self.alice))
+        #expect(!subscription.hasAsked(for: self.bob))
+        _ = subscription.heard(first, .accepted)
+        _ = subscription.advance()
+        #expect(subscription.hasAsked(for: self.bob))
+        #expect(!subscription.isReady(self.bob))
     }
 }
 

@@ -90,6 +90,13 @@ final class EntryAssociation {
     /// Until then a listed relay is waited for, though another is ready.
     var listedDeadline: NIODeadline?
 
+    /// Since when there has been no stream, and nobody waits for one; nil while that is not so.
+    var idleSince: NIODeadline? {
+        guard self.waiting.isEmpty else { return nil }
+        guard let link = self.link else { return self.startedAt }
+        return link.isIdle ? link.idleSince : nil
+    }
+
     init(
         address: ExitAddress,
         ownKey: SecretKey,

@@ -106,7 +106,7 @@ extension EntryCore {
             // Long enough with plain NIP-74: a session is offered again. Streams under way stay where they are.
             self.retire(association)
         }
-        if self.all.count >= self.configuration.maximumExits { self.sweep(after: .zero) }
+        self.makeRoom(for: address)
         guard self.all.count < self.configuration.maximumExits else { throw .tooManyExits }
         let association = EntryAssociation(
             address: address,
@@ -124,6 +124,20 @@ extension EntryCore {
         }
         if policy == .configured { self.askForRelayList(of: association) }
         return association
+    }
+
+    /// Forgets exits that nobody uses, the one first that was not used for longest, until another one and its relays have
+    /// room.
+    private func makeRoom(for address: ExitAddress) {
+        let relays = address.relays.count {
+            self.pool?.connection(RelayPool.Key(url: $0, lane: address.lane)) == nil
+        }
+        while self.all.count >= self.configuration.maximumExits || (self.pool?.room ?? 0) < relays {
+            let idle = self.all.compactMap { association in association.idleSince.map { (association, $0) } }
+            guard let oldest = idle.min(by: { $0.1 < $1.1 })?.0 else { return }
+            oldest.link?.close(nil)
+            self.forget(oldest)
+        }
     }
 
     func addRelay(_ url: RelayURL, policy: DialPolicy, to association: EntryAssociation) {

@@ -337,8 +337,7 @@ final class EntryCore {
     /// Forgets exits without streams for `idleTime`, and with them their client keys.
     func sweep(after idleTime: TimeAmount) {
         for association in self.all {
-            let idleSince = association.link.map { $0.isIdle ? $0.idleSince : nil } ?? association.startedAt
-            guard association.waiting.isEmpty, let idleSince, idleSince + idleTime <= .now() else { continue }
+            guard let idleSince = association.idleSince, idleSince + idleTime <= .now() else { continue }
             association.link?.close(nil)
             self.forget(association)
         }

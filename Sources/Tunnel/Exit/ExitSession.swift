@@ -28,6 +28,8 @@ final class ExitSession {
     var isEstablished = false
     /// Bytes of the offer's early data that were taken.
     var earlyBytes = 0
+    /// The offer, for each path whose relay does not know the session's key yet.
+    var unanswered: [PathID: SessionOffer] = [:]
     /// SHA-256 of the bodies of the acceptances that went out, one for each path.
     var acceptanceHashes: Set<Bytes32> = []
     /// What the client opened: ports of services, and nil for the internet or no port.

@@ -104,23 +104,40 @@ extension ExitSessions {
 
     /// Says yes, on every relay: the client learns by each which of ours it is.
     func accept(_ session: ExitSession, _ offer: SessionOffer) {
-        var parameters = SessionParameters(self.configuration.session)
-        parameters.earlyBytes = UInt64(session.earlyBytes)
-        parameters.wantsIdentity = self.configuration.access != nil
         session.acceptedAt = .now()
         for index in self.relays.indices where self.relays[index] != nil {
             let path = PathID(rawValue: index)
-            let acceptance = SessionAcceptance(
-                key: offer.key,
-                path: path,
-                parameters: parameters,
-                relays: self.pathNames
-            )
-            let answer = SessionAnswer.accepted(acceptance)
-            session.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
-            self.publish(answer, by: session.link, to: offer.plaintextHash, on: path)
+            // What the client sends at once must not come before the relay knows for whom it is.
+            if self.connection(path)?.hasAsked(for: session.fresh) == true {
+                self.accept(session, offer, on: path)
+            } else {
+                session.unanswered[path] = offer
+            }
         }
         self.acceptAgainLater(session, offer)
+    }
+
+    private func accept(_ session: ExitSession, _ offer: SessionOffer, on path: PathID) {
+        var parameters = SessionParameters(self.configuration.session)
+        parameters.earlyBytes = UInt64(session.earlyBytes)
+        parameters.wantsIdentity = self.configuration.access != nil
+        let acceptance = SessionAcceptance(
+            key: offer.key,
+            path: path,
+            parameters: parameters,
+            relays: self.pathNames
+        )
+        let answer = SessionAnswer.accepted(acceptance)
+        session.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
+        self.publish(answer, by: session.link, to: offer.plaintextHash, on: path)
+    }
+
+    /// A relay knows the session's key now.
+    func answerUnanswered(_ session: ExitSession, on path: PathID) {
+        guard let offer = session.unanswered.removeValue(forKey: path), !session.isEstablished,
+            self.waiting.contains(session)
+        else { return }
+        self.accept(session, offer, on: path)
     }
 
     private func acceptAgainLater(_ session: ExitSession, _ offer: SessionOffer) {

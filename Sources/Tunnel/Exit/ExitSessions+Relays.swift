@@ -164,6 +164,7 @@ extension ExitSessions {
                 path,
                 PathDescription(url: connection.url, information: connection.information)
             )
+            boundSelf.value.answerUnanswered(bound.value, on: path)
             onReady()
         }
     }

@@ -180,6 +180,7 @@ final class ExitSessions {
     private func establish(_ session: ExitSession) {
         self.leaveWaiting(session)
         session.isEstablished = true
+        session.unanswered = [:]
         self.count += 1
         self.metrics.sessionsOpened.increment()
         self.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
