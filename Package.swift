@@ -98,7 +98,8 @@ let package = Package(
         .target(
             name: "NostrRelay",
             dependencies: [
-                "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), logging,
+                "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
+                nio("NIOHTTP1"), logging,
                 metrics, deque, .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings
@@ -210,7 +211,8 @@ let package = Package(
         .testTarget(
             name: "NostrRelayTests",
             dependencies: [
-                "NostrRelay", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOCore"), nio("NIOPosix"),
+                "NostrRelay", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOConcurrencyHelpers"),
+                nio("NIOCore"), nio("NIOPosix"),
                 logging,
             ],
             swiftSettings: settings

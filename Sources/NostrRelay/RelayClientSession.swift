@@ -12,11 +12,13 @@ import NostrCrypto
 
 /// One client's connection: reads its messages, checks them, and answers.
 ///
-/// Lives on its connection's loop. Verifying is done right there: a connection's events stay in order, and connections
-/// on different loops verify in parallel.
+/// Lives on its connection's loop. Events that come together are verified together, with the help of other loops, and go
+/// on in their order; whatever else the client says waits for them.
 final class RelayClientSession {
     private let configuration: RelayConfiguration
     private let hub: RelayHub
+    private let loop: any EventLoop
+    private let team: VerificationTeam
     private let metrics: RelayMetrics
     private let clock: RelayClock
     private let outbox: RelayOutbox
@@ -30,6 +32,8 @@ final class RelayClientSession {
         let values: Int
     }
 
+    /// Events that nothing is known against yet but that are not verified; fewer than ``VerificationTeam/mostAtOnce``.
+    private var arrived: [ReceivedEvent] = []
     private var subscriptions: [SubscriptionID: Subscription] = [:]
     /// Values of the filters of all subscriptions.
     private var filterValues = 0
@@ -45,6 +49,8 @@ final class RelayClientSession {
     init(
         configuration: RelayConfiguration,
         hub: RelayHub,
+        loop: any EventLoop,
+        team: VerificationTeam,
         metrics: RelayMetrics,
         clock: RelayClock,
         outbox: RelayOutbox,
@@ -53,6 +59,8 @@ final class RelayClientSession {
     ) {
         self.configuration = configuration
         self.hub = hub
+        self.loop = loop
+        self.team = team
         self.metrics = metrics
         self.clock = clock
         self.outbox = outbox
@@ -79,6 +87,7 @@ final class RelayClientSession {
     /// The connection is over.
     func close() {
         guard !self.isClosed else { return }
+        self.flush()
         self.isClosed = true
         self.hub.unsubscribe(self.subscriptions.values.map(\.token))
         self.subscriptions = [:]
@@ -94,11 +103,17 @@ final class RelayClientSession {
         do {
             message = try ClientMessage.parse(text, maximumFilters: self.configuration.limits.filters)
         } catch {
+            self.flush()
             self.reject(error, of: text)
             return
         }
+        if case .event(let received) = message {
+            self.receive(received)
+            return
+        }
+        self.flush()
         switch message {
-        case .event(let received): self.receive(received)
+        case .event: break
         case .request(let id, let filters): self.subscribe(id, filters)
         case .close(let id):
             self.unsubscribe(id)
@@ -141,17 +156,39 @@ final class RelayClientSession {
     // MARK: EVENT
 
     private func receive(_ received: ReceivedEvent) {
-        let event = received.event
-        guard let (rejection, reason) = self.check(received) else {
-            self.publish(received)
+        if let (rejection, reason) = self.check(received) {
+            self.flush()
+            self.reject(received, rejection, reason)
             return
         }
-        self.metrics.rejected(rejection)
-        if rejection == .invalidSignature || rejection == .invalidID { self.outbox.noteWaste() }
-        self.send(.ok(event.id, accepted: false, reason))
+        self.arrived.append(received)
+        if self.arrived.count >= VerificationTeam.mostAtOnce { self.flush() }
     }
 
-    /// Why `received` is not accepted, cheapest check first; nil if it is.
+    private func reject(_ received: ReceivedEvent, _ rejection: RelayMetrics.Rejection, _ reason: ReasonText) {
+        self.metrics.rejected(rejection)
+        self.send(.ok(received.event.id, accepted: false, reason))
+    }
+
+    /// Verifies and hands on what arrived: at the end of what came together, at the latest.
+    func flush() {
+        guard !self.arrived.isEmpty else { return }
+        let events = self.arrived
+        self.arrived.removeAll(keepingCapacity: true)
+        for (received, error) in zip(events, self.team.verify(events, on: self.loop)) {
+            switch error {
+            case nil: self.publish(received)
+            case .idMismatch:
+                self.outbox.noteWaste()
+                self.reject(received, .invalidID, ReasonText(.invalid, "id is not the hash of the event"))
+            case .invalidSignature:
+                self.outbox.noteWaste()
+                self.reject(received, .invalidSignature, ReasonText(.invalid, "signature does not verify"))
+            }
+        }
+    }
+
+    /// What can be said against `received` without verifying it, cheapest check first; nil if there is nothing.
     private func check(_ received: ReceivedEvent) -> (RelayMetrics.Rejection, ReasonText)? {
         let event = received.event
         let limits = self.configuration.limits
@@ -176,14 +213,6 @@ final class RelayClientSession {
         }
         if event.isProtected, !self.authenticated.contains(event.pubkey) {
             return (.protected, ReasonText(.authRequired, "only its author may publish this event"))
-        }
-        do {
-            try event.verify()
-        } catch {
-            switch error {
-            case .idMismatch: return (.invalidID, ReasonText(.invalid, "id is not the hash of the event"))
-            case .invalidSignature: return (.invalidSignature, ReasonText(.invalid, "signature does not verify"))
-            }
         }
         return nil
     }

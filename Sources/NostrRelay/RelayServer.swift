@@ -85,6 +85,7 @@ public final class RelayServer: Sendable {
             logger.info("store opened", metadata: ["events": "\(count)"])
         }
         let settings = Settings(configuration)
+        let team = VerificationTeam(group)
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
         http.tls = configuration.tls
         http.maximumConnections = configuration.limits.connections
@@ -104,6 +105,7 @@ public final class RelayServer: Sendable {
                     channel,
                     settings.configuration.withLock { $0 },
                     hub: hub,
+                    team: team,
                     metrics: metrics,
                     logger: logger
                 )
@@ -117,6 +119,7 @@ public final class RelayServer: Sendable {
         _ channel: any Channel,
         _ configuration: RelayConfiguration,
         hub: RelayHub,
+        team: VerificationTeam,
         metrics: RelayMetrics,
         logger: Logger
     ) -> HTTPServer.WebSocketAcceptor? {
@@ -132,6 +135,8 @@ public final class RelayServer: Sendable {
             RelayClientSession(
                 configuration: configuration,
                 hub: hub,
+                loop: channel.eventLoop,
+                team: team,
                 metrics: metrics,
                 clock: .system,
                 outbox: outbox,
@@ -140,14 +145,16 @@ public final class RelayServer: Sendable {
             ),
             eventLoop: channel.eventLoop
         )
+        var events = WebSocket.Events(
+            onMessage: { session.value.receive($0) },
+            onClose: { reason in
+                session.value.close()
+                logger.debug("connection closed", metadata: ["reason": "\(reason)"])
+            }
+        )
+        events.onBurstEnd = { session.value.flush() }
         return HTTPServer.WebSocketAcceptor(
-            events: WebSocket.Events(
-                onMessage: { session.value.receive($0) },
-                onClose: { reason in
-                    session.value.close()
-                    logger.debug("connection closed", metadata: ["reason": "\(reason)"])
-                }
-            ),
+            events: events,
             onOpen: { socket in
                 outbox.open(socket)
                 session.value.open()

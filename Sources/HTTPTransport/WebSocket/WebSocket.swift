@@ -14,6 +14,8 @@ public struct WebSocket: Sendable {
         public var onMessage: @Sendable (ByteBuffer) -> Void
         /// A whole binary message, where the two are to be told apart.
         package var onBinary: (@Sendable (ByteBuffer) -> Void)?
+        /// All messages that came together were handed on.
+        package var onBurstEnd: (@Sendable () -> Void)?
         /// The send buffer ran full (false) or drained (true).
         public var onWritabilityChange: @Sendable (Bool) -> Void
         /// The end. Called once.
@@ -48,6 +50,7 @@ public struct WebSocket: Sendable {
             writer: writer,
             onMessage: events.onMessage,
             onBinary: events.onBinary,
+            onBurstEnd: events.onBurstEnd,
             onWritabilityChange: events.onWritabilityChange,
             onClose: events.onClose
         )

@@ -27,6 +27,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     private let writer: WebSocketFrameWriter
     private let onMessage: @Sendable (ByteBuffer) -> Void
     private let onBinary: (@Sendable (ByteBuffer) -> Void)?
+    private let onBurstEnd: (@Sendable () -> Void)?
     private let onWritabilityChange: @Sendable (Bool) -> Void
     private let onClose: @Sendable (WebSocketCloseReason) -> Void
 
@@ -56,6 +57,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         writer: WebSocketFrameWriter,
         onMessage: @escaping @Sendable (ByteBuffer) -> Void,
         onBinary: (@Sendable (ByteBuffer) -> Void)?,
+        onBurstEnd: (@Sendable () -> Void)?,
         onWritabilityChange: @escaping @Sendable (Bool) -> Void,
         onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
     ) {
@@ -64,6 +66,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.writer = writer
         self.onMessage = onMessage
         self.onBinary = onBinary
+        self.onBurstEnd = onBurstEnd
         self.onWritabilityChange = onWritabilityChange
         self.onClose = onClose
     }
@@ -199,6 +202,7 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         if let burst {
+            if case .closed = self.state {} else { self.onBurstEnd?() }
             let isSmall =
                 burst.frames > Self.tolerableFrames && burst.bytes < burst.frames * Self.smallFrame
             if self.burstIsWaste || isSmall { self.pauseReading(context, after: .now() - burst.startedAt) }

@@ -33,7 +33,7 @@ extension EntryCore {
         if case .domain(let domain) = target.host, NostrName.looksLikeName(domain) {
             text = domain
             do {
-                name = try NostrName(domain)
+                name = try self.readName(domain)
             } catch {
                 return completion(.failure(.invalidName(error)))
             }
@@ -84,6 +84,15 @@ extension EntryCore {
         _ = self.loop.scheduleTask(in: self.configuration.relayTimeout) {
             bound.value.giveUp(number, of: key, onlyIfHopeless: false)
         }
+    }
+
+    /// Reads a name. Clients ask for the same few again and again.
+    private func readName(_ text: String) throws(NostrName.DecodingError) -> NostrName {
+        if let known = self.names[text] { return known }
+        let name = try NostrName(text)
+        if self.names.count >= Self.rememberedNames { self.names = [:] }
+        self.names[text] = name
+        return name
     }
 
     /// The client of a request that may still wait is gone. One that an offer speaks for stays: it is stream 1 to the exit,

@@ -39,6 +39,9 @@ final class EntryCore {
     /// Client keys that relays hear already, so that a first request need not wait for a subscription.
     var spares: [SecretKey] = []
     static let spareKeys = 4
+    /// Names that were asked for lately.
+    var names: [String: NostrName] = [:]
+    static let rememberedNames = 64
     /// When new ones are made after one was used: not while its request is under way.
     private static let sparesDelay: TimeAmount = .milliseconds(200)
     var isStopped = false
