@@ -68,6 +68,9 @@ final class Backend: Sendable {
         }
     }
 
+    /// Closes the connections that wanted nothing: a stream that one side ended stays half open until the other ends too.
+    static func endIdle() { Self.idle.withLock { $0 = [] } }
+
     static func encoded(_ length: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
 
     private static func length(_ bytes: [UInt8]) -> Int {

@@ -109,9 +109,10 @@ final class TunnelBenchmark {
     func run() throws {
         // Warm: the first session, and the first packets of a window.
         try Self.download(try self.open(), 20_000_000)
-        try self.bulk()
-        // Before there are other sessions, each of which has a right to a share of the exit's streams.
+        // Before bulk, whose memory would be used again, and before there are other sessions, each of which has a right to a
+        // share of the exit's streams.
         try self.idle()
+        try self.bulk()
         try self.latency()
         try self.rates()
     }
@@ -281,8 +282,24 @@ final class TunnelBenchmark {
                 [(node.processorTime - time) * 10]
             )
         }
-        withExtendedLifetime(sockets) {}
+        for socket in sockets { socket.abort() }
+        Backend.endIdle()
+        try self.waitUntilClosed()
         try self.idleSessions()
+    }
+
+    /// Many streams take a while to end, and count against their session until then: waits until no process has work.
+    private func waitUntilClosed() throws {
+        let deadline = seconds() + 30
+        var quiet = 0
+        var before = self.nodes.map(\.processorTime)
+        while quiet < 3 {
+            guard seconds() < deadline else { throw BlockingSocket.Failure(what: "streams do not end") }
+            usleep(500_000)
+            let now = self.nodes.map(\.processorTime)
+            quiet = zip(now, before).allSatisfy { $0 - $1 < 0.025 } ? quiet + 1 : 0
+            before = now
+        }
     }
 
     private func idleSessions() throws {
@@ -301,6 +318,8 @@ final class TunnelBenchmark {
                 [(node.memory - memory) / Double(count) / 1e3]
             )
         }
-        withExtendedLifetime(sockets) {}
+        for socket in sockets { socket.abort() }
+        Backend.endIdle()
+        try self.waitUntilClosed()
     }
 }
