@@ -187,6 +187,28 @@ def connects(nodes, done):
             connection.close()
 
 
+def half_open(nodes, done):
+    """Offers of sessions, each from another key, of whose acceptances nothing comes."""
+    pieces = []
+    for _ in range(500):
+        keys = Keys.generate()
+        terms = {"versions": [1], "nonce": os.urandom(16).hex(), "parameters": ""}
+        text = json.dumps({"key": str(uuid.uuid4()), "type": "CONNECT", "destination": "x:80", "nws": terms})
+        content = nip44_encrypt(keys.secret_key(), PublicKey.parse(nodes["exit"]), text, Nip44Version.V2)
+        pieces.append(event_message(signed(keys, KIND, content, [["p", nodes["exit"]]])))
+    while True:
+        connection = websocket(nodes["relay"])
+        connection.settimeout(0.2)
+        for piece in pieces:
+            connection.sendall(piece)
+            done.value += 1
+        try:
+            while connection.recv(1 << 16):
+                pass
+        except OSError:
+            connection.close()
+
+
 def mute_socks(nodes, done):
     """Connections to the entry that say nothing."""
     connections = []
@@ -200,7 +222,11 @@ def mute_socks(nodes, done):
             connections.pop(0).close()
 
 
-ABUSES = [slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, mute_socks]
+ABUSES = [
+    slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, half_open, mute_socks,
+]
+# Four at once, which hurt most on their own.
+TOGETHER = [tiny_frames, wrong_signatures, half_open, subscriptions]
 
 
 class Download:
@@ -233,31 +259,41 @@ def resident(process):
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
 
 
-def beside(abuse, nodes, download, processes, seconds):
-    """Rates of the abuser and the download, and the most memory of each node meanwhile."""
-    done = multiprocessing.Value("Q", 0, lock=False)
-    abuser = multiprocessing.Process(target=abuse, args=(nodes, done), daemon=True)
-    abuser.start()
+class Abuser:
+    def __init__(self, abuse, nodes):
+        self.name = abuse.__name__
+        self.done = multiprocessing.Value("Q", 0, lock=False)
+        self.process = multiprocessing.Process(target=abuse, args=(nodes, self.done), daemon=True)
+        self.process.start()
+
+    def stop(self):
+        lasted = self.process.is_alive()
+        self.process.kill()
+        self.process.join()
+        assert lasted and self.done.value, f"{self.name} did not go on"
+
+
+def beside(abuses, nodes, download, processes, seconds):
+    """Rates of the abusers together and of the download, and the most memory of each node meanwhile."""
+    abusers = [Abuser(abuse, nodes) for abuse in abuses]
     deadline = time.monotonic() + 30
-    while done.value == 0 and time.monotonic() < deadline and abuser.is_alive():
+    while any(abuser.done.value == 0 for abuser in abusers) and time.monotonic() < deadline:
         time.sleep(0.05)
-    before, most, rates = done.value, [0] * len(processes), []
+    before, most, rates = sum(abuser.done.value for abuser in abusers), [0] * len(processes), []
     start = time.monotonic()
     while time.monotonic() - start < seconds:
         rates.append(download.rate(0.5))
         most = [max(peak, resident(process)) for peak, process in zip(most, processes)]
-    lasted = abuser.is_alive()
-    rate = (done.value - before) / (time.monotonic() - start)
-    abuser.kill()
-    abuser.join()
-    assert lasted and done.value, f"{abuse.__name__} did not go on"
+    rate = (sum(abuser.done.value for abuser in abusers) - before) / (time.monotonic() - start)
+    for abuser in abusers:
+        abuser.stop()
     return rate, sum(rates) / len(rates), most
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8, help="of each (default: 8)")
-    parser.add_argument("--only", choices=[abuse.__name__ for abuse in ABUSES], action="append")
+    parser.add_argument("--only", choices=[abuse.__name__ for abuse in ABUSES] + ["together"], action="append")
     options = parser.parse_args()
     failures = 0
     with tempfile.TemporaryDirectory(prefix="nws-abuse-") as folder:
@@ -274,17 +310,17 @@ def main():
                 time.sleep(0.05)
             print(f"alone: {download.rate(options.seconds) / 1e6:.1f} MB/s")
             print(f"{'abuse':<18}{'a second':>10}{'MB/s':>8}{'beside burn':>13}{'share':>7}   memory of relay, exit, entry (MiB)")
-            for abuse in ABUSES:
-                if options.only and abuse.__name__ not in options.only:
+            for name, abuses in [(abuse.__name__, [abuse]) for abuse in ABUSES] + [("together", TOGETHER)]:
+                if options.only and name not in options.only:
                     continue
                 # In turns, because machines have moods.
-                _, reference, _ = beside(burn, nodes, download, processes, options.seconds / 2)
-                rate, kept, memory = beside(abuse, nodes, download, processes, options.seconds)
+                _, reference, _ = beside([burn] * len(abuses), nodes, download, processes, options.seconds / 2)
+                rate, kept, memory = beside(abuses, nodes, download, processes, options.seconds)
                 share = kept / reference if reference else 0
                 verdict = "" if share >= LEAST_SHARE and max(memory) < MOST_MEMORY else "  TOO MUCH"
                 failures += bool(verdict)
                 print(
-                    f"{abuse.__name__:<18}{rate:>10,.0f}{kept / 1e6:>8.1f}{reference / 1e6:>13.1f}{share:>7.2f}   "
+                    f"{name:<18}{rate:>10,.0f}{kept / 1e6:>8.1f}{reference / 1e6:>13.1f}{share:>7.2f}   "
                     + ", ".join(f"{value / 2**20:.0f}" for value in memory)
                     + verdict,
                     flush=True,
