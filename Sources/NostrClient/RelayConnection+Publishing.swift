@@ -113,7 +113,7 @@ extension RelayConnection {
             return
         }
         self.authentication = .done
-        self.subscription.authenticated()
+        self.subscription.mayAskAgain()
         self.advanceSubscription()
     }
 }

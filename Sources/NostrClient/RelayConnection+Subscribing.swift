@@ -74,12 +74,14 @@ extension RelayConnection {
         self.perform(self.subscription.advance())
     }
 
-    /// Longest time that a key waits when there are too many changes for a REQ of each.
+    /// How long keys are gathered when there are too many changes for a REQ of each.
     private static let requestPause: TimeAmount = .milliseconds(25)
 
     private func heard(_ id: SubscriptionID, _ acceptance: RelaySubscription.Acceptance) {
-        if acceptance == .accepted { self.subscriptionRefusals = 0 }
+        // The time-outs of a REQ that was refused say nothing of the next one.
+        if case .refused = acceptance, self.subscription.isUnderWay(id) { self.cancelSubscriptionTimers() }
         self.perform(self.subscription.heard(id, acceptance))
+        if self.subscriptionRefusals > 0, self.subscription.acceptance == .accepted { self.subscriptionRefusals = 0 }
         self.advanceSubscription()
     }
 
@@ -125,7 +127,7 @@ extension RelayConnection {
         let pause = TimeAmount.seconds(1 << Int64(min(5, self.subscriptionRefusals)))
         self.subscriptionRefusals += 1
         let timer = self.loop.scheduleTask(in: min(Backoff.most, pause)) {
-            bound.value.subscription.pauseOver()
+            bound.value.subscription.mayAskAgain()
             bound.value.advanceSubscription()
         }
         self.subscriptionTimers.append(timer)

@@ -286,7 +286,11 @@ public final class RelayConnection {
             let since = self.lastDown.map {
                 max($0 - 5, Self.now() - self.configuration.catchUp.nanoseconds / 1_000_000_000)
             }
-            self.subscription.connectionOpened(since: since)
+            self.subscription.connectionOpened(
+                since: since,
+                subscriptions: self.information.limitation.maximumSubscriptions
+            )
+            self.subscriptionRefusals = 0
             self.callbacks.onUp()
             // The challenge may have come while the information document was awaited.
             if self.mustAuthenticate { self.authenticate() }

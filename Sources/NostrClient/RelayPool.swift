@@ -131,8 +131,7 @@ public final class RelayPool {
 
     /// Connections that can still be made: those that nobody uses make room.
     public var room: Int {
-        guard self.entries.count >= Self.maximumConnections else { return Self.maximumConnections - self.entries.count }
-        return Self.maximumConnections - self.entries.values.count { $0.users > 0 }
+        Self.maximumConnections - self.entries.values.count { $0.users > 0 }
     }
 
     /// What keeps the connections of a lane together, and apart from all others, at a proxy: it says nothing of the lane.

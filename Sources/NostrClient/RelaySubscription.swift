@@ -21,7 +21,7 @@ struct RelaySubscription: Sendable {
         case ready(Set<PublicKey>)
         /// Ask again after a pause: the relay closed the subscription.
         case retryLater
-        /// Answer the challenge; ``authenticated()`` follows.
+        /// Answer the challenge; ``mayAskAgain()`` follows.
         case authenticate
         /// A subscription in force was closed: what came meanwhile is lost, so connect anew and catch up.
         case reconnect
@@ -47,6 +47,8 @@ struct RelaySubscription: Sendable {
 
     /// Most REQs in force at once, beside the one that is under way. Some relays take ten of a connection.
     static let maximumParts = 4
+    /// The same for a relay that says how many it takes.
+    private var partLimit = Self.maximumParts
     /// Keys that nobody wants any more are still asked for until there are so many more of them than of the others.
     private static let tolerableExcess = 8
 
@@ -90,9 +92,11 @@ struct RelaySubscription: Sendable {
 
     /// Names the REQ that waits for its answer.
     var awaited: SubscriptionID? {
-        guard let next, next.acceptance == .unknown || next.acceptance == .assumed else { return nil }
-        return next.id
+        self.next?.id ?? self.parts.last { $0.acceptance == .assumed }?.id
     }
+
+    /// Whether this REQ is under way.
+    func isUnderWay(_ id: SubscriptionID) -> Bool { self.next?.id == id }
 
     /// Whether ``advance()`` has a REQ to send.
     var mustAsk: Bool {
@@ -119,9 +123,12 @@ struct RelaySubscription: Sendable {
         self.catchingUp.remove(key)
     }
 
-    /// - Parameter since: Seconds since 1970 from which on events were missed; nil if none were.
-    mutating func connectionOpened(since: Int64?) {
+    /// - Parameters:
+    ///   - since: Seconds since 1970 from which on events were missed; nil if none were.
+    ///   - subscriptions: How many the relay says that it takes. One is left for questions, and one for the REQ under way.
+    mutating func connectionOpened(since: Int64?, subscriptions: Int? = nil) {
         self.connectionClosed()
+        self.partLimit = max(1, min(Self.maximumParts, (subscriptions ?? .max) &- 2))
         self.isOpen = true
         self.isWaiting = false
         self.since = since
@@ -135,13 +142,8 @@ struct RelaySubscription: Sendable {
         self.replaced = []
     }
 
-    /// The pause after a refusal is over.
-    mutating func pauseOver() { self.isWaiting = false }
-
-    /// The relay knows us now; what it refused is asked again.
-    mutating func authenticated() {
-        self.isWaiting = false
-    }
+    /// The pause after a refusal is over, or the relay knows us now: what it refused is asked again.
+    mutating func mayAskAgain() { self.isWaiting = false }
 
     /// What has to be sent now.
     mutating func advance() -> [Action] {
@@ -169,7 +171,7 @@ struct RelaySubscription: Sendable {
         var recipients = self.missing
         var replaced: [SubscriptionID] = []
         for part in self.parts.reversed() {
-            let isCrowded = self.parts.count - replaced.count >= Self.maximumParts
+            let isCrowded = self.parts.count - replaced.count >= self.partLimit
             guard isCrowded || part.recipients.count <= 2 * recipients.count else { break }
             recipients.formUnion(part.recipients.intersection(self.wanted))
             replaced.append(part.id)
@@ -180,9 +182,16 @@ struct RelaySubscription: Sendable {
     /// EOSE or an event came for a REQ, or it was silent for long enough. ``advance()`` follows.
     mutating func heard(_ id: SubscriptionID, _ acceptance: Acceptance) -> [Action] {
         if var next, next.id == id {
-            if case .refused(let reason) = acceptance { return self.refused(next, reason) }
+            if case .refused(let reason) = acceptance {
+                self.next = nil
+                return self.refused(next, reason)
+            }
             next.acceptance = acceptance
             let replaced = self.replaced
+            // Keys that went and came back meanwhile are in the old ones alone.
+            for part in self.parts where replaced.contains(part.id) {
+                self.missing.formUnion(part.recipients.intersection(self.wanted).subtracting(next.recipients))
+            }
             self.parts.removeAll { replaced.contains($0.id) }
             self.parts.append(next)
             self.next = nil
@@ -191,25 +200,21 @@ struct RelaySubscription: Sendable {
             return [.ready(next.recipients)] + replaced.map { .close($0) }
         }
         guard let index = self.parts.firstIndex(where: { $0.id == id }) else { return [] }
-        if case .refused = acceptance { return [.reconnect] }
+        if case .refused(let reason) = acceptance {
+            guard self.parts[index].acceptance == .assumed else { return [.reconnect] }
+            // A late no.
+            return self.refused(self.parts.remove(at: index), reason)
+        }
         if acceptance == .accepted { self.parts[index].acceptance = .accepted }
         return []
     }
 
     private mutating func refused(_ part: Part, _ reason: ReasonText) -> [Action] {
-        self.next = nil
-        self.replaced = []
-        self.missing = part.recipients.intersection(self.wanted).filter { !self.isReady($0) }
+        if self.next == nil { self.replaced = [] }
+        self.missing.formUnion(part.recipients.intersection(self.wanted).filter { !self.hasAsked(for: $0) })
         self.refusal = reason
         self.isWaiting = true
-        if reason.prefix == .authRequired { return [.authenticate] }
-        // It may be one too many. The next one asks for these too.
-        guard reason.prefix != .rateLimited, self.parts.count > 1, let last = self.parts.popLast() else {
-            return [.retryLater]
-        }
-        self.missing.formUnion(last.recipients.intersection(self.wanted))
-        self.isWaiting = false
-        return [.close(last.id)]
+        return reason.prefix == .authRequired ? [.authenticate] : [.retryLater]
     }
 
     /// Live events only, because relays keep ephemeral ones for a while and would play them back; and after a reconnect

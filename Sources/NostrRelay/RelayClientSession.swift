@@ -34,6 +34,8 @@ final class RelayClientSession {
 
     /// Events that nothing is known against yet but that are not verified; fewer than ``VerificationTeam/mostAtOnce``.
     private var arrived: [ReceivedEvent] = []
+    /// Whether some of what was verified last was not what it claimed.
+    private var hasForged = false
     private var subscriptions: [SubscriptionID: Subscription] = [:]
     /// Values of the filters of all subscriptions.
     private var filterValues = 0
@@ -175,7 +177,9 @@ final class RelayClientSession {
         guard !self.arrived.isEmpty else { return }
         let events = self.arrived
         self.arrived.removeAll(keepingCapacity: true)
-        for (received, error) in zip(events, self.team.verify(events, on: self.loop)) {
+        let verdicts = self.team.verify(events, on: self.loop, alone: self.hasForged)
+        self.hasForged = verdicts.contains { $0 != nil }
+        for (received, error) in zip(events, verdicts) {
             switch error {
             case nil: self.publish(received)
             case .idMismatch:

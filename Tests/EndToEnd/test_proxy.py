@@ -197,16 +197,17 @@ def test_credentials_keep_sessions_and_connections_apart(sandbox, http):
     assert encoded not in entry.process.stderr and "a:1" not in entry.process.stderr
 
 
-def test_more_identities_than_connections_make_room_for_each_other(sandbox):
-    """An entry holds 256 connections to relays; each identity has one of its own."""
-    relay = sandbox.relay()
-    exit_node = sandbox.exit([relay.url], sandbox.closing(TCPBackend(echo)).address)
-    entry = sandbox.entry(relays=[relay.url])
+@pytest.mark.parametrize("relays", [1, 3])
+def test_more_identities_than_connections_make_room_for_each_other(sandbox, relays):
+    """An entry holds 256 connections to relays; each identity has its own, one to each relay of the exit."""
+    urls = [sandbox.relay().url for _ in range(relays)]
+    exit_node = sandbox.exit(urls, sandbox.closing(TCPBackend(echo)).address)
+    entry = sandbox.entry(relays=urls)
     with SocksClient(entry.address) as stays:
         assert stays.greet(b"\x02") == 2
         assert stays.authenticate(b"stays") == 0
         assert stays.request(exit_node.name) == SUCCEEDED
-        for number in range(300):
+        for number in range(300 // relays):
             with SocksClient(entry.address) as client:
                 assert client.greet(b"\x02") == 2
                 assert client.authenticate(f"identity-{number}".encode()) == 0

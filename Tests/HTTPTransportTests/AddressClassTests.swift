@@ -25,6 +25,7 @@ struct AddressClassTests {
             ("::ffff:127.0.0.1", .loopback), ("::ffff:10.0.0.1", .privateNetwork),
             ("::ffff:169.254.169.254", .linkLocal), ("::127.0.0.1", .loopback), ("2002:7f00:1::", .loopback),
             ("2002:a00:1::", .privateNetwork), ("64:ff9b::10.0.0.1", .privateNetwork), ("64:ff9b::8.8.8.8", .global),
+            ("64:ff9b:1:a00:1::808:808", .privateNetwork),
             ("168.63.129.16", .metadata), ("2001::1", .reserved), ("2001:0:4136:e378::1", .reserved),
             ("2001:4860:4860::8888", .global), ("8.8.8.8", .global), ("172.32.0.1", .global), ("100.128.0.1", .global),
             ("2606:4700::1", .global),

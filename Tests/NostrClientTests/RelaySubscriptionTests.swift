@@ -83,11 +83,11 @@ struct RelaySubscriptionTests {
         let (first, _) = try #require(Self.request(subscription.advance()))
         #expect(subscription.heard(first, .refused(ReasonText("rate-limited: x"))) == [.retryLater])
         #expect(subscription.advance().isEmpty)
-        subscription.pauseOver()
+        subscription.mayAskAgain()
         let (second, _) = try #require(Self.request(subscription.advance()))
         let reason = ReasonText("ERROR: auth-required: who are you?")
         #expect(subscription.heard(second, .refused(reason)) == [.authenticate])
-        subscription.authenticated()
+        subscription.mayAskAgain()
         let third = subscription.advance()
         #expect(Self.request(third) != nil)
     }
@@ -144,6 +144,13 @@ struct RelaySubscriptionTests {
             self.perform(self.subscription.heard(id, .accepted))
         }
 
+        mutating func refuse(_ reason: String) {
+            guard let id = self.unanswered else { return }
+            self.unanswered = nil
+            self.open[id] = nil
+            self.perform(self.subscription.heard(id, .refused(ReasonText(reason))))
+        }
+
         mutating func settle() {
             repeat {
                 self.answer()
@@ -181,14 +188,16 @@ struct RelaySubscriptionTests {
         relay.subscription.connectionOpened(since: nil)
         for _ in 0..<400 {
             guard let key = keys.randomElement(using: &random) else { return }
-            switch Int.random(in: 0..<10, using: &random) {
-            case 0..<4:
+            switch Int.random(in: 0..<100, using: &random) {
+            case 0..<35:
                 relay.subscription.add(key)
                 wanted.insert(key)
-            case 4..<7:
+            case 35..<65:
                 relay.subscription.remove(key)
                 wanted.remove(key)
-            case 7..<9: relay.answer()
+            case 65..<90: relay.answer()
+            case 90..<95: relay.refuse("rate-limited: slow down")
+            case 95..<98: relay.subscription.mayAskAgain()
             default:
                 relay.open = [:]
                 relay.unanswered = nil
@@ -201,6 +210,7 @@ struct RelaySubscriptionTests {
             #expect(keys.allSatisfy { !relay.subscription.isReady($0) || heard.contains($0.hex) }, "seed \(seed)")
             #expect(relay.open.count <= RelaySubscription.maximumParts + 1, "seed \(seed)")
         }
+        relay.subscription.mayAskAgain()
         relay.settle()
         #expect(wanted.allSatisfy { relay.subscription.isReady($0) }, "seed \(seed)")
         let heard = relay.open.values.reduce(0) { $0 + $1.count }
@@ -208,26 +218,54 @@ struct RelaySubscriptionTests {
         #expect(relay.open.count <= RelaySubscription.maximumParts, "seed \(seed)")
     }
 
-    @Test("a relay that takes fewer subscriptions gets fewer")
-    func tooMany() throws {
+    @Test(
+        "a relay that says how many subscriptions it takes gets no more",
+        arguments: [(nil, 5), (10, 5), (4, 3), (1, 2)]
+    )
+    func fewer(stated: Int?, most: Int) {
+        var relay = Relay()
+        relay.subscription.connectionOpened(since: nil, subscriptions: stated)
+        for _ in 0..<200 {
+            relay.subscription.add(SecretKey.generate().publicKey)
+            relay.settle()
+        }
+        #expect(relay.most == most)
+    }
+
+    @Test("a refusal loses no key: not those of its REQ, not those that came meanwhile, not those in force")
+    func refusalKeepsKeys() throws {
         var relay = Relay()
         relay.subscription.connectionOpened(since: nil)
-        for key in (0..<9).map({ _ in SecretKey.generate().publicKey }) {
+        let old = (0..<3).map { _ in SecretKey.generate().publicKey }
+        for key in old {
             relay.subscription.add(key)
             relay.settle()
         }
-        let before = relay.open
-        #expect(before.count > 1)
         relay.subscription.add(self.alice)
         relay.perform(relay.subscription.advance())
-        let refused = try #require(relay.unanswered)
-        relay.open[refused] = nil
-        relay.unanswered = nil
-        relay.perform(relay.subscription.heard(refused, .refused(ReasonText("ERROR: too many concurrent REQs"))))
-        #expect(relay.open.count == before.count - 1)
+        relay.subscription.add(self.bob)
+        relay.refuse("rate-limited: slow down")
+        #expect(old.allSatisfy { relay.subscription.isReady($0) })
+        relay.subscription.mayAskAgain()
         relay.settle()
-        #expect(relay.subscription.isReady(self.alice))
-        #expect(Set(relay.open.values.joined()).isSuperset(of: Set(before.values.joined())))
+        #expect((old + [self.alice, self.bob]).allSatisfy { relay.subscription.isReady($0) })
+    }
+
+    @Test("a no that comes late is one all the same")
+    func lateRefusal() throws {
+        var subscription = RelaySubscription(recipientsPerFilter: 10)
+        subscription.connectionOpened(since: nil)
+        subscription.add(self.alice)
+        let (first, _) = try #require(Self.request(subscription.advance()))
+        #expect(subscription.heard(first, .assumed) == [.ready([self.alice])])
+        #expect(subscription.awaited == first)
+        #expect(subscription.heard(first, .refused(ReasonText("auth-required: who are you?"))) == [.authenticate])
+        #expect(!subscription.isReady(self.alice))
+        subscription.mayAskAgain()
+        let (second, _) = try #require(Self.request(subscription.advance()))
+        _ = subscription.heard(second, .accepted)
+        // One in force that ends is another matter.
+        #expect(subscription.heard(second, .refused(ReasonText("error: no more"))) == [.reconnect])
     }
 
     @Test("a key counts as asked for as soon as its REQ is sent")

@@ -54,7 +54,8 @@ public enum AddressClass: Hashable, Sendable {
     /// IPv6 addresses that have an IPv4 address in them, and where: ::ffff:a.b.c.d, the deprecated ::a.b.c.d, NAT64 (RFC 6052),
     /// 6to4 (RFC 3056).
     static let embeddings: [(prefix: [UInt8], offset: Int)] = [
-        (mappedPrefix, 12), ([UInt8](repeating: 0, count: 12), 12), ([0x00, 0x64, 0xff, 0x9b], 12), ([0x20, 0x02], 2),
+        (mappedPrefix, 12), ([UInt8](repeating: 0, count: 12), 12),
+        ([0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 12), ([0x20, 0x02], 2),
     ]
 
     /// Without ::ffff: in front.
@@ -94,6 +95,8 @@ public enum AddressClass: Hashable, Sendable {
         case (0xfe, 0x80...0xbf): return .linkLocal
         case (0xfe, 0xc0...0xff), (0xfc...0xfd, _): return .privateNetwork
         case (0xff, _): return .multicast
+        // NAT64 of a network's own (RFC 8215), with the IPv4 address wherever that likes it.
+        case (0x00, 0x64) where bytes[2..<6] == [0xff, 0x9b, 0x00, 0x01]: return .privateNetwork
         // Documentation; protocol assignments (RFC 2928), with the tunnels of Teredo among them.
         case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8 || bytes[2] < 0x02: return .reserved
         case (0x20...0x3f, _): return .global

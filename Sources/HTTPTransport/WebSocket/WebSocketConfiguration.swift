@@ -19,7 +19,11 @@ public struct WebSocketConfiguration: Sendable {
     public var validatesUTF8 = true
 
     /// A read takes a whole event of the largest size at once, and a turn of the loop is one read: others wait no longer.
-    static let receiveAllocator = AdaptiveRecvByteBufferAllocator(minimum: 1 << 10, initial: 4 << 10, maximum: 256 << 10)
+    static let receiveAllocator = AdaptiveRecvByteBufferAllocator(
+        minimum: 1 << 10,
+        initial: 4 << 10,
+        maximum: 256 << 10
+    )
 
     public init() {}
 }

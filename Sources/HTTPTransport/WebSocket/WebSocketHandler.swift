@@ -42,6 +42,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     /// What is being read at the moment: since when, and how much so far.
     private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int)?
     private var burstIsWaste = false
+    private var hasRead = false
     private var pause: Scheduled<Void>?
 
     /// Frames of one burst that may be small without being waste, and bytes that are small: no message of Nostr is.
@@ -201,6 +202,11 @@ final class WebSocketHandler: ChannelInboundHandler {
     // MARK: Receiving
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        self.endBurst(context)
+        context.fireChannelReadComplete()
+    }
+
+    private func endBurst(_ context: ChannelHandlerContext) {
         if let burst {
             if case .closed = self.state {} else { self.onBurstEnd?() }
             let isSmall =
@@ -209,7 +215,6 @@ final class WebSocketHandler: ChannelInboundHandler {
         }
         self.burst = nil
         self.burstIsWaste = false
-        context.fireChannelReadComplete()
     }
 
     func noteWaste() { self.burstIsWaste = true }
@@ -228,6 +233,13 @@ final class WebSocketHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = Self.unwrapInboundIn(data)
         self.heardSincePing = true
+        if !self.hasRead {
+            self.hasRead = true
+            // What came together with the upgrade's head is handed on without an end.
+            context.eventLoop.assumeIsolated().execute {
+                if let context = self.context { self.endBurst(context) }
+            }
+        }
         let burst = self.burst ?? (.now(), 0, 0)
         self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
         if case .closed = self.state { return }

@@ -118,6 +118,7 @@ extension ExitSessions {
     }
 
     private func accept(_ session: ExitSession, _ offer: SessionOffer, on path: PathID) {
+        session.unanswered[path] = nil
         var parameters = SessionParameters(self.configuration.session)
         parameters.earlyBytes = UInt64(session.earlyBytes)
         parameters.wantsIdentity = self.configuration.access != nil
