@@ -282,10 +282,14 @@ final class TunnelBenchmark {
                 [(node.processorTime - time) * 10]
             )
         }
+        try self.end(sockets)
+        try self.idleSessions()
+    }
+
+    private func end(_ sockets: [BlockingSocket]) throws {
         for socket in sockets { socket.abort() }
         Backend.endIdle()
         try self.waitUntilClosed()
-        try self.idleSessions()
     }
 
     /// Many streams take a while to end, and count against their session until then: waits until no process has work.
@@ -318,8 +322,6 @@ final class TunnelBenchmark {
                 [(node.memory - memory) / Double(count) / 1e3]
             )
         }
-        for socket in sockets { socket.abort() }
-        Backend.endIdle()
-        try self.waitUntilClosed()
+        try self.end(sockets)
     }
 }

@@ -80,8 +80,11 @@ extension RelayConnection {
     private func heard(_ id: SubscriptionID, _ acceptance: RelaySubscription.Acceptance) {
         // The time-outs of a REQ that was refused say nothing of the next one.
         if case .refused = acceptance, self.subscription.isUnderWay(id) { self.cancelSubscriptionTimers() }
-        self.perform(self.subscription.heard(id, acceptance))
+        let actions = self.subscription.heard(id, acceptance)
         if self.subscriptionRefusals > 0, self.subscription.acceptance == .accepted { self.subscriptionRefusals = 0 }
+        // Each event of a subscription comes by here.
+        guard !actions.isEmpty else { return }
+        self.perform(actions)
         self.advanceSubscription()
     }
 

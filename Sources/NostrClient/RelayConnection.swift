@@ -299,18 +299,7 @@ public final class RelayConnection {
             self.openWaiters = [:]
             for waiter in waiters.values { waiter(true) }
         case .failure(let error):
-            self.goDown(Self.text(error), held: .zero)
-        }
-    }
-
-    /// An error in the words of the system rather than of the library.
-    private static func text(_ error: any Error) -> String {
-        switch error {
-        case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
-        case let error as NIOConnectionError:
-            error.connectionErrors.last.map { Self.text($0.error) } ?? "\(error.host) cannot be reached"
-        case ChannelError.connectTimeout: "no connection in time"
-        default: "\(error)"
+            self.goDown(RelayConnectionError.text(of: error), held: .zero)
         }
     }
 

@@ -199,7 +199,11 @@ struct RelaySubscription: Sendable {
             self.since = nil
             return [.ready(next.recipients)] + replaced.map { .close($0) }
         }
-        guard let index = self.parts.firstIndex(where: { $0.id == id }) else { return [] }
+        // Newest first: most of what comes is for those, and was said before.
+        guard let index = self.parts.lastIndex(where: { $0.id == id }), self.parts[index].acceptance != acceptance
+        else {
+            return []
+        }
         if case .refused(let reason) = acceptance {
             guard self.parts[index].acceptance == .assumed else { return [.reconnect] }
             // A late no.

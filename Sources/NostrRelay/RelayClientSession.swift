@@ -109,17 +109,17 @@ final class RelayClientSession {
             self.reject(error, of: text)
             return
         }
-        if case .event(let received) = message {
-            self.receive(received)
-            return
-        }
-        self.flush()
         switch message {
-        case .event: break
-        case .request(let id, let filters): self.subscribe(id, filters)
+        case .event(let received): self.receive(received)
+        case .request(let id, let filters):
+            self.flush()
+            self.subscribe(id, filters)
         case .close(let id):
+            self.flush()
             self.unsubscribe(id)
-        case .authentication(let event): self.authenticate(event)
+        case .authentication(let event):
+            self.flush()
+            self.authenticate(event)
         }
     }
 
@@ -169,6 +169,7 @@ final class RelayClientSession {
 
     private func reject(_ received: ReceivedEvent, _ rejection: RelayMetrics.Rejection, _ reason: ReasonText) {
         self.metrics.rejected(rejection)
+        if [.rateLimited, .invalidID, .invalidSignature].contains(rejection) { self.outbox.noteWaste() }
         self.send(.ok(received.event.id, accepted: false, reason))
     }
 
@@ -183,10 +184,8 @@ final class RelayClientSession {
             switch error {
             case nil: self.publish(received)
             case .idMismatch:
-                self.outbox.noteWaste()
                 self.reject(received, .invalidID, ReasonText(.invalid, "id is not the hash of the event"))
             case .invalidSignature:
-                self.outbox.noteWaste()
                 self.reject(received, .invalidSignature, ReasonText(.invalid, "signature does not verify"))
             }
         }
@@ -252,6 +251,7 @@ final class RelayClientSession {
         let now = self.clock.monotonic()
         guard filters.allSatisfy({ _ in self.requestBucket.take(at: now) }) else {
             self.metrics.rejected(.rateLimited)
+            self.outbox.noteWaste()
             self.send(.closed(id, ReasonText(.rateLimited, "too many filters a second")))
             return
         }

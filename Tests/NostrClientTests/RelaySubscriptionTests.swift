@@ -151,7 +151,8 @@ struct RelaySubscriptionTests {
             self.perform(self.subscription.heard(id, .refused(ReasonText(reason))))
         }
 
-        mutating func settle() {
+        mutating func settle(adding key: PublicKey? = nil) {
+            if let key { self.subscription.add(key) }
             repeat {
                 self.answer()
                 self.perform(self.subscription.advance())
@@ -165,8 +166,7 @@ struct RelaySubscriptionTests {
         relay.subscription.connectionOpened(since: nil)
         let keys = (0..<1_000).map { _ in SecretKey.generate().publicKey }
         for key in keys {
-            relay.subscription.add(key)
-            relay.settle()
+            relay.settle(adding: key)
         }
         #expect(keys.allSatisfy { relay.subscription.isReady($0) })
         #expect(Set(relay.open.values.joined()) == Set(keys.map(\.hex)))
@@ -226,8 +226,7 @@ struct RelaySubscriptionTests {
         var relay = Relay()
         relay.subscription.connectionOpened(since: nil, subscriptions: stated)
         for _ in 0..<200 {
-            relay.subscription.add(SecretKey.generate().publicKey)
-            relay.settle()
+            relay.settle(adding: SecretKey.generate().publicKey)
         }
         #expect(relay.most == most)
     }
@@ -238,8 +237,7 @@ struct RelaySubscriptionTests {
         relay.subscription.connectionOpened(since: nil)
         let old = (0..<3).map { _ in SecretKey.generate().publicKey }
         for key in old {
-            relay.subscription.add(key)
-            relay.settle()
+            relay.settle(adding: key)
         }
         relay.subscription.add(self.alice)
         relay.perform(relay.subscription.advance())

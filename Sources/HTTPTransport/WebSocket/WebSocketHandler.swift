@@ -42,6 +42,8 @@ final class WebSocketHandler: ChannelInboundHandler {
     /// What is being read at the moment: since when, and how much so far.
     private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int)?
     private var burstIsWaste = false
+    /// Whether the last burst was.
+    private var isSuspect = false
     private var hasRead = false
     private var pause: Scheduled<Void>?
 
@@ -51,6 +53,8 @@ final class WebSocketHandler: ChannelInboundHandler {
     /// How long nothing is read after a burst that was waste, in multiples of the time it took, and at most.
     private static let pauseFactor: Int64 = 4
     private static let longestPause: TimeAmount = .seconds(1)
+    /// Bytes that are read at once after waste.
+    private static let readAfterWaste = 4 << 10
 
     init(
         configuration: WebSocketConfiguration,
@@ -211,13 +215,25 @@ final class WebSocketHandler: ChannelInboundHandler {
             if case .closed = self.state {} else { self.onBurstEnd?() }
             let isSmall =
                 burst.frames > Self.tolerableFrames && burst.bytes < burst.frames * Self.smallFrame
-            if self.burstIsWaste || isSmall { self.pauseReading(context, after: .now() - burst.startedAt) }
+            let isWaste = self.burstIsWaste || isSmall
+            self.readsLittle(context, isWaste)
+            if isWaste { self.pauseReading(context, after: .now() - burst.startedAt) }
         }
         self.burst = nil
         self.burstIsWaste = false
     }
 
     func noteWaste() { self.burstIsWaste = true }
+
+    /// After waste, little is read at once until something else came: what is to come of it keeps others waiting for less.
+    private func readsLittle(_ context: ChannelHandlerContext, _ isWaste: Bool) {
+        guard isWaste != self.isSuspect else { return }
+        self.isSuspect = isWaste
+        let allocator: any RecvByteBufferAllocator =
+            isWaste
+            ? FixedSizeRecvByteBufferAllocator(capacity: Self.readAfterWaste) : WebSocketConfiguration.receiveAllocator
+        try? context.channel.syncOptions?.setOption(.recvAllocator, value: allocator)
+    }
 
     private func pauseReading(_ context: ChannelHandlerContext, after busy: TimeAmount) {
         guard case .open = self.state, self.pause == nil else { return }

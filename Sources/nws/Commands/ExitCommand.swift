@@ -137,7 +137,7 @@ struct ExitCommand: RoleCommand {
             valueName: "count"
         )
     )
-    var maxHandshakesPerSecond = 1_000
+    var maxHandshakesPerSecond = 400
 
     @Flag(
         help: ArgumentHelp(
