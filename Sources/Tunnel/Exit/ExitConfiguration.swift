@@ -56,7 +56,7 @@ public struct ExitConfiguration: Sendable {
     public var maximumOffers = 256
     /// Messages a second from keys that are not known, of each relay, and offers a second; twice as many at once. What is
     /// beyond is dropped unread.
-    public var handshakesPerSecond = 400
+    public var handshakesPerSecond = 300
     /// Client keys at once that speak NIP-74. The reference makes one for each stream.
     public var maximumPeers = 4_096
     /// Streams of sessions at once, of all clients. Above half of it each session has a share.

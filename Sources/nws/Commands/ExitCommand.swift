@@ -137,7 +137,7 @@ struct ExitCommand: RoleCommand {
             valueName: "count"
         )
     )
-    var maxHandshakesPerSecond = 400
+    var maxHandshakesPerSecond = 300
 
     @Flag(
         help: ArgumentHelp(
