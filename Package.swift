@@ -63,6 +63,8 @@ let package = Package(
         ),
         // Loops over every byte with the processor's wide registers: base64, the ends of JSON strings.
         .target(name: "CByteKernels"),
+        // What the allocator holds, and giving it back.
+        .target(name: "CProcessMemory"),
         // Keys, signatures, NIP-44. The audit unit.
         .target(
             name: "NostrCrypto",
@@ -141,7 +143,8 @@ let package = Package(
             dependencies: [
                 "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
                 "HTTPTransport",
-                "Observability", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging, metrics,
+                "Observability", "CProcessMemory", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging,
+                metrics,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -127,10 +127,17 @@ class Process:
 
     def peak_memory(self):
         """Most bytes of memory that the process had resident; None where the system doesn't tell."""
+        return self._memory("VmHWM:")
+
+    def memory(self):
+        """Bytes of memory of its own that the process has now; None where the system doesn't tell."""
+        return self._memory("RssAnon:")
+
+    def _memory(self, name):
         try:
             with open(f"/proc/{self.pid}/status") as file:
                 for line in file:
-                    if line.startswith("VmHWM:"):
+                    if line.startswith(name):
                         return int(line.split()[1]) * 1024
         except OSError:
             pass

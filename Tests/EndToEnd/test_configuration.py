@@ -120,7 +120,7 @@ def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
     _, exit_node, entry = sandbox.tunnel(echoing.address)
     with open_stream(entry.address, exit_node.name) as client:
         exit_node.process.send(signal.SIGTERM)
-        exit_node.process.wait_for_log("stopping")
+        exit_node.process.wait_for_log("taking no new streams")
         # Nothing new, and what is there goes on.
         assert reply_to(entry.address, exit_node.name) != SUCCEEDED
         client.socket.sendall(b"farewell")

@@ -299,7 +299,7 @@ def test_a_stream_that_an_exit_carries_ends_before_its_entry(sandbox, serve):
     with open_stream(entry.address, exit_node.name) as client:
         assert says_that_it_echoes(client, b"before")
         entry.process.send(signal.SIGTERM)
-        entry.process.wait_for_log("stopping")
+        entry.process.wait_for_log("taking no new streams")
         assert says_that_it_echoes(client, b"after")
     assert entry.process.wait() == 0
 

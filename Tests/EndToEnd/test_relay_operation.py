@@ -3,6 +3,7 @@
 """A relay that lasts: its store, proxies in front of it, and limits that change while it runs."""
 
 import contextlib
+import platform
 import signal
 import time
 
@@ -128,3 +129,23 @@ def test_limits_change_while_the_relay_runs(sandbox):
         assert len(raw.subscribe("all", {"kinds": [1]})) == 3
     with RelayConnection(relay.url) as raw:
         raw.refuses(signed(keys, 1, "x" * 6000), "invalid")
+
+
+def test_memory_that_slow_readers_took_goes_back_to_the_system(sandbox):
+    keys = sandbox.keys()
+    relay = sandbox.relay()
+    before = relay.process.memory()
+    if before is None or platform.libc_ver()[0] != "glibc":
+        pytest.skip("needs /proc and the GNU C library")
+    with contextlib.ExitStack() as stack:
+        # On all of the relay's loops, and so in all of the allocator's arenas.
+        readers = [stack.enter_context(RelayConnection(relay.url)) for _ in range(4)]
+        for reader in readers:
+            reader.send("REQ", "all", {"kinds": [28333]})
+            reader.receive(("EOSE",))
+        raw = stack.enter_context(RelayConnection(relay.url))
+        for number in range(800):
+            raw.accepts(signed(keys, 28333, "x" * 55_000 + str(number)))
+        relay.process.wait_for_log("slow reader disconnected")
+    assert relay.process.peak_memory() > before + (30 << 20)
+    eventually(lambda: relay.process.memory() < before + (10 << 20), timeout=30)

@@ -181,6 +181,7 @@ final class EntryCore {
         self.failWaiting()
         let drain = Drain(patience: patience, on: self.loop)
         self.drain = drain
+        self.logger.info("taking no new streams", metadata: ["open": "\(self.streamCount)"])
         self.streamEnded()
         return drain.future
     }

@@ -197,6 +197,7 @@ final class ExitCore {
         self.withdrawAnnouncement()
         let drain = Drain(patience: patience, on: self.loop)
         self.drain = drain
+        self.logger.info("taking no new streams", metadata: ["open": "\(self.streamCount)"])
         self.streamEnded()
         return drain.future
     }

@@ -148,6 +148,13 @@ enum ProcessSetup {
                     }
                 }
             }
+            group.addTask {
+                var memory = UnusedMemory()
+                while true {
+                    try await Task.sleep(for: UnusedMemory.interval)
+                    memory.look()
+                }
+            }
             while let wasSignal = try await group.next() {
                 if wasSignal { break }
             }
