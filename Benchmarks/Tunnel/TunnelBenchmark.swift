@@ -208,43 +208,37 @@ final class TunnelBenchmark {
 
     private func rates() throws {
         self.report.begin("Rates")
-        let threads = 16
-        let (socks, name) = (self.socks, self.name)
-        var streams: [Double] = []
-        for _ in 0..<self.readings {
-            let each = 250
-            let start = seconds()
-            let workers = (0..<threads).map { _ in
-                Worker {
-                    for _ in 0..<each {
-                        let socket = try Self.open(socks, name)
-                        try socket.write(Array("ex".utf8))
-                        _ = try socket.read(exactly: 1)
-                    }
-                }
-            }
-            for worker in workers { try worker.value() }
-            streams.append(Double(threads * each) / (seconds() - start))
+        for atOnce in [16, 128] {
+            let rates = try (0..<self.readings).map { _ in try self.rate(of: 4_096, atOnce: atOnce) }
+            self.report.add("open, echo a byte, close, \(atOnce) at once", "streams/s", rates)
         }
-        self.report.add("open, echo a byte, close, \(threads) at once", "streams/s", streams)
-        var sessions: [Double] = []
         // Each has a connection to the relay of its own, of which an entry has 256 at once.
-        for reading in 0..<1 {
-            let each = 8
-            let start = seconds()
-            let workers = (0..<threads).map { thread in
-                Worker {
-                    for number in 0..<each {
-                        let socket = try Self.open(socks, name, "s-\(reading)-\(thread)-\(number)")
-                        try socket.write(Array("ex".utf8))
-                        _ = try socket.read(exactly: 1)
-                    }
+        let atOnce = 16
+        let rate = try self.rate(of: 128, atOnce: atOnce) { "s-\($0)-\($1)" }
+        self.report.add("fresh sessions, each with a connection to the relay, \(atOnce) at once", "sessions/s", [rate])
+    }
+
+    /// Streams a second, each opened when the one before it of the same client is over.
+    ///
+    /// - Parameter isolation: What keeps a client's stream apart from all others, in a session of its own.
+    private func rate(
+        of count: Int,
+        atOnce: Int,
+        isolation: @escaping @Sendable (_ client: Int, _ number: Int) -> String? = { _, _ in nil }
+    ) throws -> Double {
+        let (socks, name) = (self.socks, self.name)
+        let start = seconds()
+        let clients = (0..<atOnce).map { client in
+            Worker {
+                for number in 0..<count / atOnce {
+                    let socket = try Self.open(socks, name, isolation(client, number))
+                    try socket.write(Array("ex".utf8))
+                    _ = try socket.read(exactly: 1)
                 }
             }
-            for worker in workers { try worker.value() }
-            sessions.append(Double(threads * each) / (seconds() - start))
         }
-        self.report.add("fresh sessions, each with a connection to the relay", "sessions/s", sessions)
+        for client in clients { try client.value() }
+        return Double(count) / (seconds() - start)
     }
 
     /// As many as this process may have descriptors for, both ends of each, and no more than 10,000.

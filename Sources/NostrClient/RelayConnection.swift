@@ -5,12 +5,12 @@
 
 import CoreMetrics
 import HTTPTransport
-public import Logging
+import Logging
 public import NIOCore
 import NIOPosix
 import NIOSSL
 public import Nostr
-public import NostrCrypto
+import NostrCrypto
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -80,11 +80,13 @@ public final class RelayConnection {
     let loop: any EventLoop
     let logger: Logger
     let metrics = RelayClientMetrics()
-    private let tls: NIOSSLContext?
+    let tls: NIOSSLContext?
+    /// What relays said of themselves to connections of the same node.
+    let informationCache: RelayInformationCache?
     /// Answers AUTH challenges; a key that is nobody's identity unless the relay admits only that.
     let authenticationKey: SecretKey
     /// What a proxy keeps apart.
-    private let isolation: String
+    let isolation: String
     let callbacks: Callbacks
 
     private(set) var state = State.idle
@@ -99,9 +101,9 @@ public final class RelayConnection {
     /// When the last connection ended, for catching up.
     private(set) var lastDown: Int64?
     /// What the relay says of itself; the defaults where it says nothing.
-    public private(set) var information = RelayInformation()
+    public internal(set) var information = RelayInformation()
     /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
-    private(set) var clockOffset: Int64?
+    var clockOffset: Int64?
     public private(set) var lastError: String?
     /// Bytes of messages with the relay, both ways, since it is in use.
     public internal(set) var carriedBytes: Int64 = 0
@@ -128,18 +130,25 @@ public final class RelayConnection {
     var queries: [SubscriptionID: RelayQuery] = [:]
     var nextQueryNumber = 0
 
-    /// - Throws: If the TLS configuration is unusable.
-    public init(
+    /// - Parameters:
+    ///   - tls: For `wss://`.
+    ///   - isolation: What a proxy keeps apart from all else.
+    ///   - informationCache: Nil if each connection has to ask the relay itself.
+    init(
         url: RelayURL,
         policy: DialPolicy,
         configuration: RelayClientConfiguration,
+        tls: NIOSSLContext?,
         authenticationKey: SecretKey,
         loop: any EventLoop,
         logger: Logger,
-        isolation: String = "",
+        isolation: String,
+        informationCache: RelayInformationCache?,
         callbacks: Callbacks
-    ) throws {
+    ) {
         self.isolation = isolation
+        self.informationCache = informationCache
+        self.tls = tls
         self.url = url
         self.policy = policy
         self.configuration = configuration
@@ -149,7 +158,6 @@ public final class RelayConnection {
         logger[metadataKey: "relay.url"] = "\(url)"
         self.logger = logger
         self.callbacks = callbacks
-        self.tls = url.isSecure ? try NIOSSLContext(configuration: configuration.tls) : nil
         self.subscription = RelaySubscription(recipientsPerFilter: configuration.recipientsPerFilter)
         self.requestBucket = TokenBucket(perSecond: configuration.requestsPerSecond, now: .now())
     }
@@ -225,52 +233,6 @@ public final class RelayConnection {
         }
     }
 
-    private func open(
-        _ addresses: [SocketAddress],
-        _ proxy: SOCKS5Proxy?,
-        epoch: Int
-    ) -> EventLoopFuture<WebSocket> {
-        var target = WebSocketClient.Target(
-            addresses: addresses,
-            host: self.url.host,
-            authority: self.url.authority,
-            requestTarget: self.url.requestTarget,
-            tls: self.tls
-        )
-        if var proxy {
-            proxy.isolation = self.isolation
-            target.proxy = (proxy, port: self.url.port)
-        }
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let socket = WebSocketClient.connect(
-            to: target,
-            on: self.loop,
-            configuration: self.configuration.webSocket,
-            events: WebSocket.Events(
-                onMessage: { bound.value.receive($0, epoch: epoch) },
-                onWritabilityChange: { bound.value.writabilityChanged($0, epoch: epoch) },
-                onClose: { bound.value.closed($0, epoch: epoch) }
-            )
-        )
-        // The information document tells limits that the first messages must keep; it comes beside the handshake, and
-        // a relay that has none, or is slow with it, is used without.
-        let information = HTTPClient.get(target, accept: "application/nostr+json", on: self.loop)
-        let patience = self.loop.makePromise(of: RelayInformation?.self)
-        let timer = self.loop.scheduleTask(in: self.configuration.informationPatience) { patience.succeed(nil) }
-        information.whenComplete { result in
-            timer.cancel()
-            let document = try? result.get()
-            if let date = document?.date, bound.value.epoch == epoch {
-                bound.value.clockOffset = date - Self.now()
-            }
-            patience.succeed(document.flatMap { try? RelayInformation(json: $0.body) })
-        }
-        return socket.and(patience.futureResult).map { socket, information in
-            if let information, bound.value.epoch == epoch { bound.value.information = information }
-            return socket
-        }
-    }
-
     private func connected(_ result: Result<WebSocket, any Error>, epoch: Int) {
         guard epoch == self.epoch, case .connecting = self.state else {
             if case .success(let socket) = result { socket.close() }
@@ -303,7 +265,7 @@ public final class RelayConnection {
         }
     }
 
-    private func closed(_ reason: WebSocketCloseReason, epoch: Int) {
+    func closed(_ reason: WebSocketCloseReason, epoch: Int) {
         guard epoch == self.epoch else { return }
         switch self.state {
         case .open(_, let since):
@@ -324,6 +286,8 @@ public final class RelayConnection {
         self.state = .connecting
         self.lastError = reason
         if wasOpen { self.lastDown = Self.now() }
+        // It may be another one when it comes back.
+        self.informationCache?.forget(self.url)
         self.backoff.connectionHeld(for: held)
         let wait = self.backoff.next(using: &self.generator)
         self.logger.debug(
@@ -380,7 +344,7 @@ public final class RelayConnection {
         socket.sendText(message)
     }
 
-    private func writabilityChanged(_ isWritable: Bool, epoch: Int) {
+    func writabilityChanged(_ isWritable: Bool, epoch: Int) {
         guard epoch == self.epoch, self.isOpen else { return }
         self.stall?.cancel()
         if !isWritable {

@@ -6,6 +6,7 @@
 import HTTPTransport
 public import Logging
 public import NIOCore
+import NIOSSL
 public import Nostr
 public import NostrCrypto
 
@@ -63,6 +64,9 @@ public final class RelayPool {
     private var entries: [Key: Entry] = [:]
     private var isStopped = false
     private let secret = Bytes32.random()
+    /// Of all connections with `wss://`: reading the trusted roots takes long.
+    private var tls: NIOSSLContext?
+    private let informationCache: RelayInformationCache?
 
     /// - Parameter lingering: How long a connection stays when nobody uses it.
     public init(
@@ -77,6 +81,7 @@ public final class RelayPool {
         self.loop = loop
         self.logger = logger
         self.callbacks = callbacks
+        self.informationCache = configuration.proxy == nil ? RelayInformationCache() : nil
     }
 
     /// The connection of `key`, made and started if there is none; nil beyond ``maximumConnections`` or when TLS
@@ -105,14 +110,16 @@ public final class RelayPool {
         }
         let callbacks = self.callbacks
         do {
-            let connection = try RelayConnection(
+            let connection = RelayConnection(
                 url: key.url,
                 policy: policy,
                 configuration: self.configuration,
+                tls: key.url.isSecure ? try self.tlsContext() : nil,
                 authenticationKey: authenticationKey(),
                 loop: self.loop,
                 logger: self.logger,
                 isolation: self.isolation(of: key.lane),
+                informationCache: self.informationCache,
                 callbacks: RelayConnection.Callbacks(
                     onEvent: { callbacks.onEvent(key, $0) },
                     onUp: { callbacks.onUp(key) },
@@ -127,6 +134,13 @@ public final class RelayPool {
             self.logger.error("TLS cannot be set up", metadata: ["error": "\(error)", "relay.url": "\(key.url)"])
             return nil
         }
+    }
+
+    private func tlsContext() throws -> NIOSSLContext {
+        if let tls = self.tls { return tls }
+        let tls = try NIOSSLContext(configuration: self.configuration.tls)
+        self.tls = tls
+        return tls
     }
 
     /// Connections that can still be made: those that nobody uses make room.

@@ -1,0 +1,68 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import Testing
+
+@testable import NostrClient
+
+@Suite("What relays said of themselves a moment ago")
+struct RelayInformationCacheTests {
+    let start = NIODeadline.now()
+
+    static func url(_ number: Int) throws -> RelayURL { try RelayURL("ws://relay-\(number).example") }
+
+    static func information(_ name: String) -> RelayInformation {
+        var information = RelayInformation()
+        information.name = name
+        return information
+    }
+
+    @Test("a document is used for a while, and for its relay alone")
+    func validity() throws {
+        let cache = RelayInformationCache()
+        let (url, other) = (try Self.url(1), try Self.url(2))
+        cache.note(Self.information("one"), clockOffset: 3, of: url, at: self.start)
+        #expect(cache.known(of: other, at: self.start) == nil)
+        let last = self.start + RelayInformationCache.validity - .nanoseconds(1)
+        #expect(cache.known(of: url, at: last)?.information.name == "one")
+        #expect(cache.known(of: url, at: last)?.clockOffset == 3)
+        #expect(cache.known(of: url, at: self.start + RelayInformationCache.validity) == nil)
+        // And is gone for good.
+        #expect(cache.known(of: url, at: self.start) == nil)
+    }
+
+    @Test("a relay that was lost is asked again")
+    func lost() throws {
+        let cache = RelayInformationCache()
+        let url = try Self.url(1)
+        cache.note(Self.information("one"), clockOffset: nil, of: url, at: self.start)
+        cache.forget(url)
+        #expect(cache.known(of: url, at: self.start) == nil)
+    }
+
+    @Test("no more relays are remembered than may be, and old ones make room first")
+    func bound() throws {
+        let cache = RelayInformationCache()
+        let later = self.start + RelayInformationCache.validity
+        for number in 0..<RelayInformationCache.maximumRelays {
+            let isOld = number < 10
+            cache.note(
+                Self.information("old"),
+                clockOffset: nil,
+                of: try Self.url(number),
+                at: isOld ? self.start : later
+            )
+        }
+        cache.note(Self.information("new"), clockOffset: nil, of: try Self.url(1_000), at: later)
+        #expect(cache.count == RelayInformationCache.maximumRelays - 9)
+        for number in 1_001..<3_000 {
+            cache.note(Self.information("new"), clockOffset: nil, of: try Self.url(number), at: later)
+            #expect(cache.count <= RelayInformationCache.maximumRelays)
+            #expect(cache.known(of: try Self.url(number), at: later) != nil)
+        }
+    }
+}
