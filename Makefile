@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 .PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse
 
 help: ## Show the commands
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 deps: ## Install what building and running need
 	@scripts/install-dependencies run
@@ -58,7 +58,8 @@ fuzz: deps ## Fuzz every decoder (SECONDS_EACH=60, TARGETS=…)
 sanitize: deps ## Swift tests under the address and thread sanitizers
 	@scripts/sanitize
 
-autobahn: deps ## WebSocket, both ends, against the Autobahn suite (CASES=…)
+autobahn: ## WebSocket, both ends, against the Autobahn suite (CASES=…)
+	@scripts/install-dependencies test
 	@scripts/autobahn
 
 instructions: ## Count the instructions of each stage (callgrind) and compare them with their limits
@@ -67,10 +68,12 @@ instructions: ## Count the instructions of each stage (callgrind) and compare th
 	@scripts/instructions
 
 abuse: release ## Floods and worse beside a download: what they cost it, and memory
+	@scripts/install-dependencies test
 	@scripts/abuse
 
-soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30)
-	@scripts/soak --minutes $${MINUTES:-30}
+soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30, SEED=…)
+	@scripts/install-dependencies test
+	@scripts/soak --minutes $${MINUTES:-30} $${SEED:+--seed $$SEED}
 
 lint: ## Check formatting
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
@@ -79,4 +82,4 @@ format: ## Format all sources
 	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 clean: ## Remove build products
-	rm -rf .build
+	rm -rf .build .build-fuzz .build-address .build-thread

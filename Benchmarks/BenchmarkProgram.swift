@@ -92,21 +92,10 @@ struct BenchmarkProgram: ParsableCommand {
             let parts = text.split(separator: "=")
             return (String(parts.first ?? ""), parts.last.flatMap { UInt16($0) })
         }
-        for (name, port) in ports + others {
+        let relays = try (ports + others).map { name, port in
             guard let port else { throw ValidationError("--other takes NAME=PORT") }
-            do {
-                try RelayBenchmark(
-                    report: report,
-                    name: name,
-                    port: port,
-                    readings: self.readings,
-                    isOurs: name == ports[0].0
-                ).run()
-            } catch {
-                // Another relay may have limits that this one has not.
-                guard name != ports[0].0 else { throw error }
-                say("  \(name): ends here: \(error)")
-            }
+            return RelayBenchmark(name: name, port: port, isOurs: name == ports[0].0)
         }
+        try RelayBenchmark.run(relays, readings: self.readings, report: report)
     }
 }

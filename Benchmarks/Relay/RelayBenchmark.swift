@@ -10,14 +10,12 @@ import NostrCrypto
 
 /// A relay under events that were signed beforehand: how many, how much, and how soon they arrive.
 struct RelayBenchmark {
-    let report: Report
     let name: String
     let port: UInt16
-    let readings: Int
     let isOurs: Bool
 
     /// Frames of signed events to one reader.
-    private func events(_ count: Int, contentLength: Int, to reader: String) throws -> [[UInt8]] {
+    func events(_ count: Int, contentLength: Int, to reader: String) throws -> [[UInt8]] {
         let key = SecretKey.generate()
         let tags = [Tag("p", ByteString(reader))]
         return try (0..<count).map { number in
@@ -33,7 +31,8 @@ struct RelayBenchmark {
         }
     }
 
-    private func subscriber(_ reader: String) throws -> RawWebSocket {
+    /// A connection that hears what is for a key.
+    func subscriber(_ reader: String) throws -> RawWebSocket {
         let socket = try RawWebSocket(port: self.port)
         try socket.send(text: "[\"REQ\",\"s\",{\"kinds\":[28333],\"#p\":[\"\(reader)\"],\"limit\":0}]")
         try socket.wait(for: ["[\"EOSE\""])
@@ -47,7 +46,7 @@ struct RelayBenchmark {
         let publishers = try events.map { _ in try RawWebSocket(port: self.port) }
         let start = nws_bench.seconds()
         let reading = readers.map { socket in
-            Worker { for _ in 0..<total { try socket.wait(for: ["[\"EVENT\""]) } }
+            Worker { try socket.collectEvents(total) }
         }
         let writing = zip(publishers, events).map { socket, frames in
             Worker { for frame in frames { try socket.send(frame) } }
@@ -68,75 +67,129 @@ struct RelayBenchmark {
         let count: Int
         var publishers = 1
         var subscribers = 1
+
+        /// Of one event.
+        var megabytes: Double { Double(self.contentLength + 400) / 1e6 }
     }
 
-    func run() throws {
+    /// Measures relays in turns, so that what happens to the machine happens to all of them. A relay other than ours that
+    /// fails is left out from there on.
+    static func run(_ relays: [RelayBenchmark], readings: Int, report: Report) throws {
         let loads = [
             Load(name: "one to one, 55 KB events", contentLength: 54_700, count: 2_000),
             Load(name: "one to one, small events", contentLength: 100, count: 5_000),
             Load(name: "one to 8, 55 KB events", contentLength: 54_700, count: 500, subscribers: 8),
-            Load(name: "8 to one, 55 KB events", contentLength: 54_700, count: 250, publishers: 8),
+            Load(name: "8 to one, 55 KB events", contentLength: 54_700, count: 500, publishers: 8),
         ]
+        var relays = relays
         for load in loads {
-            var megabytes: [Double] = []
-            var events: [Double] = []
-            for _ in 0..<self.readings {
-                let reader = SecretKey.generate().publicKey.hex
-                let frames = try (0..<load.publishers).map { _ in
-                    try self.events(load.count, contentLength: load.contentLength, to: reader)
-                }
-                let took = try self.seconds(events: frames, reader: reader, subscribers: load.subscribers)
-                let delivered = Double(load.count * load.publishers * load.subscribers)
-                events.append(delivered / took)
-                megabytes.append(delivered * Double(frames[0][0].count) / took / 1e6)
+            let rates = try Self.inTurns(&relays, readings) { try $0.rate(of: load) }
+            for (relay, rates) in zip(relays, rates) {
+                let name = "\(relay.name): \(load.name)"
+                report.add("\(name), delivered", "MB/s", rates.map { $0 * load.megabytes })
+                report.add("\(name), delivered", "events/s", rates)
             }
-            self.report.add("\(self.name): \(load.name), delivered", "MB/s", megabytes)
-            self.report.add("\(self.name): \(load.name), delivered", "events/s", events)
+            guard let ours = zip(relays, rates).first(where: { $0.0.isOurs })?.1 else { continue }
+            for (relay, others) in zip(relays, rates) where !relay.isOurs {
+                report.add("\(load.name), ours by that of \(relay.name)", "times", zip(ours, others).map { $0 / $1 })
+            }
         }
-        try self.latency()
+        for length in [200, 54_700] {
+            let name = length < 1_000 ? "a small event" : "an event of 55 KB"
+            let waits = try Self.inTurns(&relays, 1) { try $0.latency(contentLength: length) }
+            for (relay, waits) in zip(relays, waits) {
+                report.add("\(relay.name): \(name), until it arrives", "ms", waits[0])
+                report.add(
+                    "\(relay.name): \(name), until it arrives, p99",
+                    "ms",
+                    [Distribution.percentile(99, of: waits[0])]
+                )
+            }
+        }
         // Others may allow less.
-        if self.isOurs { try self.manySubscriptions() }
+        guard let ours = relays.first(where: \.isOurs) else { return }
+        try ours.manySubscriptions(readings, report)
     }
 
-    /// From the first byte of an event to its delivery, one at a time.
-    private func latency() throws {
+    /// What each of the relays gives, reading by reading.
+    private static func inTurns<Value>(
+        _ relays: inout [RelayBenchmark],
+        _ readings: Int,
+        _ measure: (RelayBenchmark) throws -> Value
+    ) throws -> [[Value]] {
+        var values: [[Value]] = relays.map { _ in [] }
+        for _ in 0..<readings {
+            var index = 0
+            while index < relays.count {
+                do {
+                    values[index].append(try measure(relays[index]))
+                    index += 1
+                } catch {
+                    // Another relay may have limits that this one has not.
+                    guard !relays[index].isOurs else { throw error }
+                    say("  \(relays[index].name): ends here: \(error)")
+                    relays.remove(at: index)
+                    values.remove(at: index)
+                }
+            }
+        }
+        return values
+    }
+
+    /// Events delivered a second.
+    private func rate(of load: Load) throws -> Double {
+        let reader = SecretKey.generate().publicKey.hex
+        let frames = try (0..<load.publishers).map { _ in
+            try self.events(load.count, contentLength: load.contentLength, to: reader)
+        }
+        let took = try self.seconds(events: frames, reader: reader, subscribers: load.subscribers)
+        return Double(load.count * load.publishers * load.subscribers) / took
+    }
+
+    /// Milliseconds from the first byte of an event to the last of its delivery, one at a time.
+    private func latency(contentLength: Int) throws -> [Double] {
         let reader = SecretKey.generate().publicKey.hex
         let subscriber = try self.subscriber(reader)
         let publisher = try RawWebSocket(port: self.port)
-        let count = 500
-        let waits = try self.events(count, contentLength: 200, to: reader).map { frame in
+        let answers = Worker { while (try? publisher.receive()) != nil {} }
+        defer {
+            publisher.abort()
+            _ = try? answers.value()
+        }
+        return try self.events(500, contentLength: contentLength, to: reader).map { frame in
             let start = nws_bench.seconds()
             try publisher.send(frame)
-            try subscriber.wait(for: ["[\"EVENT\""])
+            try subscriber.collectEvents(1)
             return (nws_bench.seconds() - start) * 1e3
         }
-        self.report.add("\(self.name): small event, until it arrives", "ms", waits)
-        self.report.add(
-            "\(self.name): small event, until it arrives, p99",
-            "ms",
-            [Distribution.percentile(99, of: waits)]
-        )
     }
 
     /// What other people's subscriptions cost an event.
-    private func manySubscriptions() throws {
-        for connections in [1, 50] {
-            let others = try (0..<connections).map { _ in
-                let socket = try RawWebSocket(port: self.port)
-                for number in 0..<100 {
-                    let key = SecretKey.generate().publicKey.hex
-                    try socket.send(text: "[\"REQ\",\"\(number)\",{\"kinds\":[28333],\"#p\":[\"\(key)\"],\"limit\":0}]")
-                    try socket.wait(for: ["[\"EOSE\"", "[\"CLOSED\""])
+    private func manySubscriptions(_ readings: Int, _ report: Report) throws {
+        let counts = [100, 1_000, 5_000]
+        var rates: [[Double]] = counts.map { _ in [] }
+        for _ in 0..<readings {
+            for (index, count) in counts.enumerated() {
+                let others = try (0..<count / 100).map { _ in
+                    let socket = try RawWebSocket(port: self.port)
+                    for number in 0..<100 {
+                        let key = SecretKey.generate().publicKey.hex
+                        try socket.send(
+                            text: "[\"REQ\",\"\(number)\",{\"kinds\":[28333],\"#p\":[\"\(key)\"],\"limit\":0}]"
+                        )
+                        guard try socket.wait(for: ["[\"EOSE\"", "[\"CLOSED\""]) == 0 else {
+                            throw BlockingSocket.Failure(what: "a subscription was refused")
+                        }
+                    }
+                    return socket
                 }
-                return socket
+                let load = Load(name: "", contentLength: 100, count: 5_000)
+                rates[index].append(try self.rate(of: load))
+                withExtendedLifetime(others) {}
             }
-            let values = try (0..<self.readings).map { _ in
-                let reader = SecretKey.generate().publicKey.hex
-                let frames = try self.events(5_000, contentLength: 100, to: reader)
-                return 5_000 / (try self.seconds(events: [frames], reader: reader, subscribers: 1))
-            }
-            self.report.add("\(self.name): small events beside \(connections * 100) subscriptions", "events/s", values)
-            withExtendedLifetime(others) {}
+        }
+        for (count, rates) in zip(counts, rates) {
+            report.add("\(self.name): small events beside \(count) subscriptions of others", "events/s", rates)
         }
     }
 }

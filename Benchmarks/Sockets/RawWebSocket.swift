@@ -54,8 +54,8 @@ final class RawWebSocket: @unchecked Sendable {
 
     func send(text: String) throws { try self.send(Self.frame(Array(text.utf8))) }
 
-    /// The next text message's length and first bytes; the rest of it is dropped.
-    func receive() throws -> (length: Int, head: ArraySlice<UInt8>) {
+    /// The next text message; to be dropped before another is asked for, or all of the buffer is copied.
+    func receive() throws -> ArraySlice<UInt8> {
         while true {
             try self.fill(2)
             let opcode = self.buffer[self.start] & 15
@@ -73,7 +73,7 @@ final class RawWebSocket: @unchecked Sendable {
             try self.fill(head + length)
             let payload = self.start + head
             self.start = payload + length
-            if opcode == 1 { return (length, self.buffer[payload..<(payload + min(length, 64))]) }
+            if opcode == 1 { return self.buffer[payload..<self.start] }
         }
     }
 
@@ -94,12 +94,46 @@ final class RawWebSocket: @unchecked Sendable {
         }
     }
 
-    /// Waits for a message that begins with one of these.
-    func wait(for heads: [String]) throws {
+    /// Ends what reads and writes.
+    func abort() { self.socket.abort() }
+
+    /// Waits for a message that begins with one of these; returns which.
+    @discardableResult
+    func wait(for heads: [String]) throws -> Int {
         let heads = heads.map { Array($0.utf8) }
         while true {
-            let head = try self.receive().head
-            if heads.contains(where: { head.starts(with: $0) }) { return }
+            let message = try self.receive()
+            if let index = heads.firstIndex(where: { message.starts(with: $0) }) { return index }
         }
+    }
+
+    /// Reads events until `count` different ones have come; throws if one comes twice.
+    func collectEvents(_ count: Int) throws {
+        let event = Array("[\"EVENT\"".utf8)
+        // Ids are hashes: their first half tells them apart.
+        var seen: Set<ArraySlice<UInt8>> = []
+        seen.reserveCapacity(count)
+        while seen.count < count {
+            let message = try self.receive()
+            guard message.starts(with: event) else { continue }
+            // Relays write members in orders of their own; the content may be long.
+            guard let id = Self.idPrefix(in: message.prefix(512)) ?? Self.idPrefix(in: message.suffix(512)) else {
+                throw BlockingSocket.Failure(what: "an event without an id")
+            }
+            guard seen.insert(id).inserted else { throw BlockingSocket.Failure(what: "an event came twice") }
+        }
+    }
+
+    /// The first half of the `id` of an event, if it stands here.
+    private static func idPrefix(in text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        let key = Array("\"id\":\"".utf8)
+        var start = text.startIndex
+        while start + key.count + 32 <= text.endIndex {
+            if text[start] == key[0], text[start..<(start + key.count)].elementsEqual(key) {
+                return ArraySlice(Array(text[(start + key.count)..<(start + key.count + 32)]))
+            }
+            start += 1
+        }
+        return nil
     }
 }

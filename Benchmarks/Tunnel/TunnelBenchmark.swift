@@ -14,7 +14,7 @@ final class TunnelBenchmark {
     private let socks: UInt16
     private let name: String
     private let backend: Backend
-    let relayPort: UInt16
+    private let relayPort: UInt16
 
     init(program: String, report: Report, roofline: StageBenchmark.Roofline?, readings: Int, folder: URL) throws {
         self.report = report
@@ -123,14 +123,16 @@ final class TunnelBenchmark {
         for (name, streams, up, down) in [
             ("download, 1 stream", 1, false, true), ("upload, 1 stream", 1, true, false),
             ("both ways, 1 stream each", 1, true, true), ("download, 10 streams", 10, false, true),
-            ("download, 100 streams", 100, false, true), ("upload, 100 streams", 100, true, false),
+            ("download, 100 streams", 100, false, true), ("download, 1000 streams", 1_000, false, true),
+            ("upload, 100 streams", 100, true, false),
         ] {
             var rates: [Double] = []
             var costs: [[Double]] = [[], [], [], []]
             for _ in 0..<self.readings {
-                let before = self.nodes.map(\.processorTime)
                 let part = total / streams / (up && down ? 2 : 1)
                 let sockets = try (0..<(streams * (up && down ? 2 : 1))).map { _ in try self.open() }
+                // What opening costs is another figure.
+                let before = self.nodes.map(\.processorTime)
                 let start = seconds()
                 let workers = sockets.enumerated().map { index, socket in
                     let isUpload = up && (!down || index < streams)
@@ -175,7 +177,18 @@ final class TunnelBenchmark {
         self.addLatency("echo of 64 bytes, without a tunnel", try self.echoes(plain, 2_000))
         let socket = try self.open()
         try socket.write([UInt8(ascii: "e")])
-        self.addLatency("echo of 64 bytes, idle", try self.echoes(socket, 2_000))
+        let presigned = try PresignedRoundTrips(port: self.relayPort)
+        var (echoes, roundTrips, above): ([Double], [Double], [Double]) = ([], [], [])
+        // In turns, so that what happens to the machine happens to both.
+        for _ in 0..<10 {
+            let (echo, roundTrip) = (try self.echoes(socket, 200), try presigned.measure(200))
+            echoes += echo
+            roundTrips += roundTrip
+            above.append(Distribution(echo).median - Distribution(roundTrip).median)
+        }
+        self.addLatency("echo of 64 bytes, idle", echoes)
+        self.addLatency("round trip of pre-signed events, same relay", roundTrips)
+        self.report.add("echo of 64 bytes, above that round trip", "ms", above)
         self.addLatency("a new stream and its first byte, idle", try (0..<200).map { _ in try self.firstByte() })
         self.addLatency(
             "a new session and its first byte",

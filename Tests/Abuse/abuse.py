@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Abuses a relay, an exit and an entry from real sockets, one way after the other, while an established session downloads.
 
-Prints for each: what the abuser did a second, what the download kept of its throughput beside a process that only burns a
-core, and the most memory of each node. Ends with 1 if the download kept less than half, beside four at once less than a quarter,
-or if memory is not bounded.
+Prints for each: what the abuser did a second and how much of a core it took for that, what the download kept of its throughput
+beside a process that only burns as much, and the most memory of each node. Ends with 1 if the download kept less than half,
+beside four at once less than a quarter, or if a node took more than 512 MiB.
 """
 
 import argparse
@@ -95,9 +95,20 @@ def event_message(event):
 # Abusers: each takes the nodes and a counter, and goes on until it is killed.
 
 
-def burn(_, done):
-    while True:
-        done.value += 1
+class Burner:
+    """Takes so much of a core, and does nothing with it."""
+
+    __name__ = "burner"
+
+    def __init__(self, cores):
+        self.cores = cores
+
+    def __call__(self, _, done):
+        start, before = time.monotonic(), time.process_time()
+        while True:
+            done.value += 1
+            if time.process_time() - before > self.cores * (time.monotonic() - start):
+                time.sleep(0.001)
 
 
 def slowloris(nodes, done):
@@ -251,11 +262,19 @@ def resident(process):
 
 
 class Abuser:
+    """A process of its own that abuses the nodes."""
+
     def __init__(self, abuse, nodes):
         self.name = abuse.__name__
         self.done = multiprocessing.Value("Q", 0, lock=False)
         self.process = multiprocessing.Process(target=abuse, args=(nodes, self.done), daemon=True)
         self.process.start()
+
+    def processor_time(self):
+        """Seconds so far."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
         lasted = self.process.is_alive()
@@ -265,20 +284,22 @@ class Abuser:
 
 
 def beside(abuses, nodes, download, processes, seconds):
-    """Rates of the abusers together and of the download, and the most memory of each node meanwhile."""
+    """Rates of the abusers together and of the download, the most memory of each node meanwhile, and each abuser's cores."""
     abusers = [Abuser(abuse, nodes) for abuse in abuses]
     deadline = time.monotonic() + 30
     while any(abuser.done.value == 0 and abuser.process.is_alive() for abuser in abusers) and time.monotonic() < deadline:
         time.sleep(0.05)
     before, most, rates = sum(abuser.done.value for abuser in abusers), [0] * len(processes), []
-    start = time.monotonic()
+    start, took = time.monotonic(), [abuser.processor_time() for abuser in abusers]
     while time.monotonic() - start < seconds:
         rates.append(download.rate(0.5))
         most = [max(peak, resident(process)) for peak, process in zip(most, processes)]
-    rate = (sum(abuser.done.value for abuser in abusers) - before) / (time.monotonic() - start)
+    lasted = time.monotonic() - start
+    rate = (sum(abuser.done.value for abuser in abusers) - before) / lasted
+    cores = [(abuser.processor_time() - earlier) / lasted for abuser, earlier in zip(abusers, took)]
     for abuser in abusers:
         abuser.stop()
-    return rate, sum(rates) / len(rates), most
+    return rate, sum(rates) / len(rates), most, cores
 
 
 def main():
@@ -300,19 +321,23 @@ def main():
             while download.received.value == 0:
                 time.sleep(0.05)
             print(f"alone: {download.rate(options.seconds) / 1e6:.1f} MB/s")
-            print(f"{'abuse':<18}{'a second':>10}{'MB/s':>8}{'beside burn':>13}{'share':>7}   memory of relay, exit, entry (MiB)")
+            print(
+                f"{'abuse':<18}{'a second':>10}{'cores':>7}{'MB/s':>8}{'beside burner':>15}{'share':>7}"
+                "   memory of relay, exit, entry (MiB)"
+            )
             for name, abuses in [(abuse.__name__, [abuse]) for abuse in ABUSES] + [("together", TOGETHER)]:
                 if options.only and name not in options.only:
                     continue
-                # In turns, because machines have moods.
-                _, reference, _ = beside([burn] * len(abuses), nodes, download, processes, options.seconds / 2)
-                rate, kept, memory = beside(abuses, nodes, download, processes, options.seconds)
+                rate, kept, memory, cores = beside(abuses, nodes, download, processes, options.seconds)
+                burners = [Burner(taken) for taken in cores]
+                # Right afterwards: the speed of a machine that others share changes.
+                _, reference, _, _ = beside(burners, nodes, download, processes, options.seconds / 2)
                 share = kept / reference if reference else 0
                 least = LEAST_SHARE if len(abuses) == 1 else LEAST_SHARE_TOGETHER
                 verdict = "" if share >= least and max(memory) < MOST_MEMORY else "  TOO MUCH"
                 failures += bool(verdict)
                 print(
-                    f"{name:<18}{rate:>10,.0f}{kept / 1e6:>8.1f}{reference / 1e6:>13.1f}{share:>7.2f}   "
+                    f"{name:<18}{rate:>10,.0f}{sum(cores):>7.2f}{kept / 1e6:>8.1f}{reference / 1e6:>15.1f}{share:>7.2f}   "
                     + ", ".join(f"{value / 2**20:.0f}" for value in memory)
                     + verdict,
                     flush=True,
