@@ -51,17 +51,28 @@ struct BenchmarkProgram: ParsableCommand {
         defer { try? FileManager.default.removeItem(at: folder) }
         if parts.contains(.relay) { try self.measureRelays(report, folder) }
         if parts.contains(.tunnel) {
-            let tunnel = try TunnelBenchmark(
-                program: URL(fileURLWithPath: self.program).path,
-                report: report,
-                roofline: roofline,
-                readings: self.readings,
-                folder: folder
-            )
-            defer { tunnel.stop() }
-            try tunnel.run()
+            try self.withTunnel(report, roofline, folder.appendingPathComponent("tunnel")) { try $0.run() }
+            try self.withTunnel(report, roofline, folder.appendingPathComponent("sessions")) { try $0.idleSessions() }
         }
         if let json { try report.write(to: json) }
+    }
+
+    private func withTunnel(
+        _ report: Report,
+        _ roofline: StageBenchmark.Roofline?,
+        _ folder: URL,
+        _ body: (TunnelBenchmark) throws -> Void
+    ) throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let tunnel = try TunnelBenchmark(
+            program: URL(fileURLWithPath: self.program).path,
+            report: report,
+            roofline: roofline,
+            readings: self.readings,
+            folder: folder
+        )
+        defer { tunnel.stop() }
+        try body(tunnel)
     }
 
     private func run(stage name: String) throws {

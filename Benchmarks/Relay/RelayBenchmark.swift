@@ -67,9 +67,12 @@ struct RelayBenchmark {
         let count: Int
         var publishers = 1
         var subscribers = 1
+    }
 
-        /// Of one event.
-        var megabytes: Double { Double(self.contentLength + 400) / 1e6 }
+    /// What a relay delivers in a second.
+    private struct Rate {
+        let events: Double
+        let bytes: Double
     }
 
     /// Measures relays in turns, so that what happens to the machine happens to all of them. A relay other than ours that
@@ -86,12 +89,13 @@ struct RelayBenchmark {
             let rates = try Self.inTurns(&relays, readings) { try $0.rate(of: load) }
             for (relay, rates) in zip(relays, rates) {
                 let name = "\(relay.name): \(load.name)"
-                report.add("\(name), delivered", "MB/s", rates.map { $0 * load.megabytes })
-                report.add("\(name), delivered", "events/s", rates)
+                report.add("\(name), delivered", "MB/s", rates.map { $0.bytes / 1e6 })
+                report.add("\(name), delivered", "events/s", rates.map(\.events))
             }
             guard let ours = zip(relays, rates).first(where: { $0.0.isOurs })?.1 else { continue }
             for (relay, others) in zip(relays, rates) where !relay.isOurs {
-                report.add("\(load.name), ours by that of \(relay.name)", "times", zip(ours, others).map { $0 / $1 })
+                let ratios = zip(ours, others).map { $0.events / $1.events }
+                report.add("\(load.name), ours by that of \(relay.name)", "times", ratios)
             }
         }
         for length in [200, 54_700] {
@@ -136,14 +140,14 @@ struct RelayBenchmark {
         return values
     }
 
-    /// Events delivered a second.
-    private func rate(of load: Load) throws -> Double {
+    private func rate(of load: Load) throws -> Rate {
         let reader = SecretKey.generate().publicKey.hex
         let frames = try (0..<load.publishers).map { _ in
             try self.events(load.count, contentLength: load.contentLength, to: reader)
         }
         let took = try self.seconds(events: frames, reader: reader, subscribers: load.subscribers)
-        return Double(load.count * load.publishers * load.subscribers) / took
+        let events = Double(load.count * load.publishers * load.subscribers) / took
+        return Rate(events: events, bytes: events * Double(frames[0][0].count))
     }
 
     /// Milliseconds from the first byte of an event to the last of its delivery, one at a time.
@@ -184,7 +188,7 @@ struct RelayBenchmark {
                     return socket
                 }
                 let load = Load(name: "", contentLength: 100, count: 5_000)
-                rates[index].append(try self.rate(of: load))
+                rates[index].append(try self.rate(of: load).events)
                 withExtendedLifetime(others) {}
             }
         }

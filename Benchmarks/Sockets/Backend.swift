@@ -24,7 +24,7 @@ final class Backend: Sendable {
                     && getsockname(listener, $0, &length) == 0
             }
         }
-        guard bound else { throw BlockingSocket.Failure(what: "listen") }
+        guard bound else { throw BlockingSocket.Failure(what: "listen", code: errno) }
         self.port = UInt16(bigEndian: address.sin_port)
         Thread.detachNewThread { Self.accept(listener) }
     }

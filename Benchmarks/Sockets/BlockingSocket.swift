@@ -9,7 +9,9 @@ import Foundation
 final class BlockingSocket: @unchecked Sendable {
     struct Failure: Error, CustomStringConvertible {
         let what: String
-        var description: String { "\(self.what): \(String(cString: strerror(errno)))" }
+        /// The system's, if it said one.
+        var code: CInt = 0
+        var description: String { self.code == 0 ? self.what : "\(self.what): \(String(cString: strerror(self.code)))" }
     }
 
     let descriptor: CInt
@@ -31,7 +33,7 @@ final class BlockingSocket: @unchecked Sendable {
         }
         guard result == 0 else {
             close(descriptor)
-            throw Failure(what: "connect to port \(port)")
+            throw Failure(what: "connect to port \(port)", code: errno)
         }
         self.init(descriptor: descriptor)
     }
@@ -50,7 +52,7 @@ final class BlockingSocket: @unchecked Sendable {
         var done = 0
         while done < bytes.count {
             let count = send(self.descriptor, bytes.baseAddress! + done, bytes.count - done, CInt(MSG_NOSIGNAL))
-            guard count > 0 else { throw Failure(what: "send") }
+            guard count > 0 else { throw Failure(what: "send", code: errno) }
             done += count
         }
     }
@@ -62,7 +64,7 @@ final class BlockingSocket: @unchecked Sendable {
     /// Reads what there is; 0 at the end.
     func read(into buffer: inout [UInt8]) throws -> Int {
         let count = recv(self.descriptor, &buffer, buffer.count, 0)
-        guard count >= 0 else { throw Failure(what: "recv") }
+        guard count >= 0 else { throw Failure(what: "recv", code: errno) }
         return count
     }
 

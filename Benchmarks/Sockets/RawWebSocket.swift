@@ -12,6 +12,8 @@ final class RawWebSocket: @unchecked Sendable {
     private var buffer = [UInt8](repeating: 0, count: 1 << 20)
     private var start = 0
     private var end = 0
+    /// Ids of the events that came: hashes, which their first half tells apart.
+    private var seen: Set<ArraySlice<UInt8>> = []
 
     init(port: UInt16) throws {
         self.socket = try BlockingSocket(port: port)
@@ -88,7 +90,10 @@ final class RawWebSocket: @unchecked Sendable {
                 recv(self.socket.descriptor, $0.baseAddress! + self.end, $0.count - self.end, 0)
             }
             guard part > 0 else {
-                throw BlockingSocket.Failure(what: "the relay ended the connection, or sent nothing any more")
+                throw BlockingSocket.Failure(
+                    what: part == 0 ? "the relay ended the connection" : "the relay sent nothing any more",
+                    code: part == 0 ? 0 : errno
+                )
             }
             self.end += part
         }
@@ -107,20 +112,18 @@ final class RawWebSocket: @unchecked Sendable {
         }
     }
 
-    /// Reads events until `count` different ones have come; throws if one comes twice.
+    /// Reads events until `count` more have come; throws if one of them came before.
     func collectEvents(_ count: Int) throws {
         let event = Array("[\"EVENT\"".utf8)
-        // Ids are hashes: their first half tells them apart.
-        var seen: Set<ArraySlice<UInt8>> = []
-        seen.reserveCapacity(count)
-        while seen.count < count {
+        let goal = self.seen.count + count
+        while self.seen.count < goal {
             let message = try self.receive()
             guard message.starts(with: event) else { continue }
             // Relays write members in orders of their own; the content may be long.
             guard let id = Self.idPrefix(in: message.prefix(512)) ?? Self.idPrefix(in: message.suffix(512)) else {
                 throw BlockingSocket.Failure(what: "an event without an id")
             }
-            guard seen.insert(id).inserted else { throw BlockingSocket.Failure(what: "an event came twice") }
+            guard self.seen.insert(id).inserted else { throw BlockingSocket.Failure(what: "an event came twice") }
         }
     }
 

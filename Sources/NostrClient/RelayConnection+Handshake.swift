@@ -42,15 +42,7 @@ extension RelayConnection {
             return socket
         }
         return socket.and(self.askForInformation(target, epoch: epoch)).map { socket, information in
-            if let information, bound.value.epoch == epoch {
-                bound.value.information = information
-                bound.value.informationCache?.note(
-                    information,
-                    clockOffset: bound.value.clockOffset,
-                    of: bound.value.url,
-                    at: .now()
-                )
-            }
+            if let information, bound.value.epoch == epoch { bound.value.information = information }
             return socket
         }
     }
@@ -67,10 +59,22 @@ extension RelayConnection {
         HTTPClient.get(target, accept: "application/nostr+json", on: self.loop).whenComplete { result in
             timer.cancel()
             let document = try? result.get()
-            if let date = document?.date, bound.value.epoch == epoch {
-                bound.value.clockOffset = date - Self.now()
+            let information = document.flatMap { try? RelayInformation(json: $0.body) }
+            if bound.value.epoch == epoch {
+                let clockOffset = document?.date.map { $0 - Self.now() }
+                if let clockOffset { bound.value.clockOffset = clockOffset }
+                // Too late for this connection is in time for the next. Each connection asks a relay that wants to know its
+                // clients: meanwhile the challenge comes, without which a REQ is refused.
+                if let information, information.limitation.authenticationRequired != true {
+                    bound.value.informationCache?.note(
+                        information,
+                        clockOffset: clockOffset,
+                        of: bound.value.url,
+                        at: .now()
+                    )
+                }
             }
-            patience.succeed(document.flatMap { try? RelayInformation(json: $0.body) })
+            patience.succeed(information)
         }
         return patience.futureResult
     }

@@ -64,8 +64,10 @@ public final class RelayPool {
     private var entries: [Key: Entry] = [:]
     private var isStopped = false
     private let secret = Bytes32.random()
+    /// How long trusted roots are used before they are read again.
+    static let tlsValidity: TimeAmount = .hours(1)
     /// Of all connections with `wss://`: reading the trusted roots takes long.
-    private var tls: NIOSSLContext?
+    private var tls: (context: NIOSSLContext, since: NIODeadline)?
     private let informationCache: RelayInformationCache?
 
     /// - Parameter lingering: How long a connection stays when nobody uses it.
@@ -137,10 +139,11 @@ public final class RelayPool {
     }
 
     private func tlsContext() throws -> NIOSSLContext {
-        if let tls = self.tls { return tls }
-        let tls = try NIOSSLContext(configuration: self.configuration.tls)
-        self.tls = tls
-        return tls
+        let now = NIODeadline.now()
+        if let tls = self.tls, now - tls.since < Self.tlsValidity { return tls.context }
+        let context = try NIOSSLContext(configuration: self.configuration.tls)
+        self.tls = (context, now)
+        return context
     }
 
     /// Connections that can still be made: those that nobody uses make room.

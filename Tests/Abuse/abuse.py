@@ -108,7 +108,7 @@ class Burner:
         while True:
             done.value += 1
             if time.process_time() - before > self.cores * (time.monotonic() - start):
-                time.sleep(0.001)
+                time.sleep(0.01)
 
 
 def slowloris(nodes, done):

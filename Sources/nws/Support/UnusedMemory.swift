@@ -20,19 +20,10 @@ struct UnusedMemory {
 
     /// Looks, and gives back what is worth it.
     mutating func look() {
-        guard self.isWorthReturning(nws_unused_memory()) else { return }
-        nws_return_unused_memory()
-        self.returned(leaving: nws_unused_memory())
-    }
-
-    /// Whether that much should be given back.
-    mutating func isWorthReturning(_ unused: Int) -> Bool {
+        let unused = nws_unused_memory()
         self.rest = min(self.rest, unused)
-        return unused >= max(Self.leastBytes, self.rest + Self.growth)
-    }
-
-    /// Notes what could not be given back.
-    mutating func returned(leaving unused: Int) {
-        self.rest = unused
+        guard unused >= max(Self.leastBytes, self.rest + Self.growth) else { return }
+        nws_return_unused_memory()
+        self.rest = nws_unused_memory()
     }
 }
