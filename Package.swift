@@ -83,7 +83,8 @@ let package = Package(
         .target(
             name: "HTTPTransport",
             dependencies: [
-                nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"), nioSSL, logging,
+                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
+                nioSSL, logging,
             ],
             swiftSettings: settings
         ),
@@ -109,7 +110,9 @@ let package = Package(
         // Metrics, and a node's own pages.
         .target(
             name: "Observability",
-            dependencies: ["HTTPTransport", nio("NIOCore"), nio("NIOHTTP1"), logging, metrics],
+            dependencies: [
+                "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOHTTP1"), logging, metrics,
+            ],
             swiftSettings: settings
         ),
         // Entry and exit.
@@ -117,7 +120,7 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
+                nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
@@ -143,8 +146,8 @@ let package = Package(
             dependencies: [
                 "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
                 "HTTPTransport",
-                "Observability", "CProcessMemory", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, logging,
-                metrics,
+                "Observability", "CProcessMemory", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
+                nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -156,7 +159,7 @@ let package = Package(
             name: "nws-bench",
             dependencies: [
                 "TunnelProtocol", "Nostr", "NostrCrypto", "CByteKernels", "HTTPTransport", nio("NIOCore"),
-                nio("NIOWebSocket"),
+                nio("NIOConcurrencyHelpers"), nio("NIOWebSocket"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks",
@@ -192,7 +195,7 @@ let package = Package(
         // Shared by tests only: vectors, clocks, sockets.
         .target(
             name: "TestSupport",
-            dependencies: [nio("NIOCore"), nio("NIOPosix")],
+            dependencies: [nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix")],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -243,7 +246,7 @@ let package = Package(
             dependencies: [
                 "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
                 "TestSupport",
-                nio("NIOCore"), nio("NIOPosix"), logging, metrics,
+                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), logging, metrics,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: settings

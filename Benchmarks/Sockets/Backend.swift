@@ -4,14 +4,14 @@
 //
 
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The service behind the exit. The first byte says what a connection wants: `e` echo, `d` a download of the eight bytes of
 /// length that follow, `u` an upload of as many, `i` nothing at all.
 final class Backend: Sendable {
     let port: UInt16
     private let listener: CInt
-    private static let idle = Mutex<[BlockingSocket]>([])
+    private static let idle = NIOLockedValueBox<[BlockingSocket]>([])
 
     init() throws {
         self.listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
@@ -64,12 +64,12 @@ final class Backend: Sendable {
             }
         default:
             // Kept open without a thread.
-            Self.idle.withLock { $0.append(connection) }
+            Self.idle.withLockedValue { $0.append(connection) }
         }
     }
 
     /// Closes the connections that wanted nothing: a stream that one side ended stays half open until the other ends too.
-    static func endIdle() { Self.idle.withLock { $0 = [] } }
+    static func endIdle() { Self.idle.withLockedValue { $0 = [] } }
 
     static func encoded(_ length: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
 

@@ -8,6 +8,7 @@ import NIOCore
 import NIOWebSocket
 import Nostr
 import NostrCrypto
+import TunnelProtocol
 
 /// One step of an event's way, with inputs that are the same in every run.
 struct Stage {
@@ -43,6 +44,31 @@ struct Stage {
         self.run = run
     }
 
+    /// What is hashed for an event's id.
+    private static func canonical(_ event: Event) -> [UInt8] {
+        var buffer = ByteBuffer()
+        event.writeCanonical(into: &buffer)
+        return Array(buffer.readableBytesView)
+    }
+
+    /// The frames of a packet of a download: an acknowledgement, credit, and bytes of a stream.
+    private static func packet(_ plaintext: [UInt8]) -> ByteBuffer {
+        let path = PathID(rawValue: 0)
+        let stream = StreamID(rawValue: 9)
+        let ranges: [ClosedRange<UInt64>] = [120_010...120_020, 119_000...120_000]
+        let data = ByteBuffer(bytes: plaintext)
+        var buffer = ByteBuffer()
+        for frame in [
+            SessionFrame.acknowledgement(.init(path: path, delay: 400, ranges: ranges)),
+            .maximumData(90_000_000),
+            .maximumStreamData(stream, 80_000_000),
+            .stream(stream, offset: 70_000_000, data: data, isFinal: false),
+        ] {
+            frame.encode(into: &buffer)
+        }
+        return buffer
+    }
+
     static func all() throws -> Catalog {
         let own = try SecretKey(Bytes32.sha256(of: [1]))
         let peer = try SecretKey(Bytes32.sha256(of: [2])).publicKey
@@ -67,11 +93,18 @@ struct Stage {
         var masked = message
         guard let subscription = SubscriptionID("s") else { fatalError("a name") }
 
+        let canonical = Self.canonical(event)
+        let packet = Self.packet(plaintext)
+        let frames = try SessionFrame.decodeAll(packet)
+
         let large = Group(
             title: "Stages, one packet of 40,960 bytes",
             stages: [
                 Stage("seal (NIP-44)", beside: \.seal) { keep(try conversation.seal(plaintext)) },
                 Stage("open (NIP-44)", beside: \.seal) { keep(try conversation.open(sealed)) },
+                Stage("id: hash an event's canonical form") { keep(Bytes32.sha256(of: canonical)) },
+                Stage("sign an id") { keep(try own.sign(event.id.bytes)) },
+                Stage("verify a signature") { keep(own.publicKey.verify(event.signature, of: event.id.bytes)) },
                 Stage("hash and sign an event") { keep(try sign(sealed)) },
                 Stage("hash and verify an event") { try event.verify() },
                 Stage("build its message (JSON)") { keep(ClientMessage.encodeEvent(event)) },
@@ -79,6 +112,13 @@ struct Stage {
                 Stage("base64, encode") { keep(Base64.encode(plaintext)) },
                 Stage("base64, decode") { keep(Base64.decode(sealed)) },
                 Stage("mask a frame") { masked.applyWebSocketMask([1, 2, 3, 4]) },
+                Stage("frames, encode") {
+                    var buffer = ByteBuffer()
+                    buffer.reserveCapacity(packet.readableBytes)
+                    for frame in frames { frame.encode(into: &buffer) }
+                    keep(buffer)
+                },
+                Stage("frames, decode") { keep(try SessionFrame.decodeAll(packet)) },
                 Stage("build a delivery") { keep(RelayMessage.encodeEvent(subscription, json: event.json)) },
                 Stage("send: seal, sign, build", beside: \.send) {
                     keep(ClientMessage.encodeEvent(try sign(try conversation.seal(plaintext))))

@@ -41,7 +41,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .plainMessage: Self.plainMessage(input)
         case .sessionAnswer: _ = SessionAnswer(body: input)
         case .sessionFrames: SessionFuzzer.frames(input)
-        case .session: SessionFuzzer.life(input)
+        case .session:
+            var life = SessionLifeFuzzer(input)
+            life.run()
         case .socks: Self.socks(input)
         case .socksClient: Self.socksClient(input)
         case .httpProxy: HTTPProxyFuzzer.run(input)
@@ -81,6 +83,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         guard let conversation = Self.conversation else { fatalError("no keys") }
         precondition((try? conversation.open(input)) == nil)
         precondition(Base64.decode(input).map { Base64.encode($0).count == input.count } ?? true)
+        Self.hostilePadding(input, conversation)
         guard !input.isEmpty, let sealed = try? conversation.seal(input) else { return }
         precondition((try? conversation.open(sealed)) == input)
         precondition(Base64.decode(sealed).map(Base64.encode) == sealed)
@@ -88,6 +91,15 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         damaged[Int(input[0]) % damaged.count] ^= 1
         // The last character may have bits that mean nothing.
         precondition((try? conversation.open(damaged)).map { $0 == input } ?? true)
+    }
+
+    /// Who has the key may pad as they like: what opens has the length that its padding says.
+    private static func hostilePadding(_ input: [UInt8], _ conversation: ConversationKey) {
+        guard let sealed = try? conversation.seal(padded: input, nonce: Bytes32.sha256(of: [3])),
+            let opened = try? conversation.open(sealed)
+        else { return }
+        precondition(input.count == NIP44.prefixLength(opened.count) + NIP44.paddedLength(opened.count))
+        precondition(input.dropFirst(NIP44.prefixLength(opened.count)).starts(with: opened))
     }
 
     private static func names(_ input: [UInt8]) {

@@ -80,9 +80,13 @@ public struct ConversationKey: Sendable {
 
     /// Seals under the given nonce; for test vectors.
     package func seal(_ plaintext: [UInt8], nonce: Bytes32) throws(NIP44Error) -> [UInt8] {
+        try self.seal(padded: Self.pad(plaintext), nonce: nonce)
+    }
+
+    /// The length, the bytes, and zeros.
+    private static func pad(_ plaintext: [UInt8]) throws(NIP44Error) -> [UInt8] {
         let length = plaintext.count
         guard length > 0, length <= NIP44.maximumPlaintextLength else { throw .plaintextLength }
-        let keys = self.messageKeys(nonce: nonce)
         var padded: [UInt8] = []
         padded.reserveCapacity(6 + NIP44.paddedLength(length))
         if length > NIP44.maximumShortPlaintextLength {
@@ -91,6 +95,12 @@ public struct ConversationKey: Sendable {
         padded += [UInt8(length >> 8 & 255), UInt8(length & 255)]
         padded += plaintext
         padded += repeatElement(0, count: NIP44.paddedLength(length) - length)
+        return padded
+    }
+
+    /// Seals what is padded already, well or not; for tests of what a peer with the right key may send.
+    package func seal(padded: [UInt8], nonce: Bytes32) throws(NIP44Error) -> [UInt8] {
+        let keys = self.messageKeys(nonce: nonce)
         let ciphertext = try Self.chacha20(padded, keys: keys)
         var payload: [UInt8] = []
         payload.reserveCapacity(NIP44.overhead + ciphertext.count)

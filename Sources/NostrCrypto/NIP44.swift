@@ -29,7 +29,7 @@ public enum NIP44 {
     }
 
     /// Bytes of the length prefix: two, or six for the extended form.
-    static func prefixLength(_ length: Int) -> Int {
+    package static func prefixLength(_ length: Int) -> Int {
         length <= Self.maximumShortPlaintextLength ? 2 : 6
     }
 

@@ -6,10 +6,10 @@
 import Foundation
 import GRDB
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
 import NostrCrypto
-import Synchronization
 
 /// Keeps a relay's events in an SQLite file, so that a restart forgets nothing.
 ///
@@ -37,7 +37,7 @@ public final class EventArchive: Sendable {
 
     private let database: DatabaseQueue
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// Opens the file, or makes it.
     ///
@@ -95,12 +95,12 @@ public final class EventArchive: Sendable {
     }
 
     /// Whether so much waits to be written that nothing more should come.
-    var isBehind: Bool { self.state.withLock { $0.isBehind } }
+    var isBehind: Bool { self.state.withLockedValue { $0.isBehind } }
 
     /// Writes changes, soon and in order.
     func apply(_ changes: [EventStore.Change]) {
         guard !changes.isEmpty else { return }
-        let mustWrite = self.state.withLock { state in
+        let mustWrite = self.state.withLockedValue { state in
             state.pending += changes
             state.isBehind = state.isClosed || state.hasFailed || state.pending.count > Self.maximumPending
             guard !state.isClosed, !state.isWriting else { return false }
@@ -112,7 +112,7 @@ public final class EventArchive: Sendable {
 
     /// Writes what waits, and what comes meanwhile.
     private func write() {
-        let batch: [EventStore.Change]? = self.state.withLock { state in
+        let batch: [EventStore.Change]? = self.state.withLockedValue { state in
             guard !state.isClosed else { return nil }
             let batch = state.pending
             state.pending = []
@@ -124,7 +124,7 @@ public final class EventArchive: Sendable {
         } completion: { _, result in
             switch result {
             case .success:
-                let (goesOn, hadFailed) = self.state.withLock { state in
+                let (goesOn, hadFailed) = self.state.withLockedValue { state in
                     let hadFailed = state.hasFailed
                     state.hasFailed = false
                     state.isBehind = state.pending.count > Self.maximumPending
@@ -140,7 +140,7 @@ public final class EventArchive: Sendable {
     }
 
     private func failed(_ batch: [EventStore.Change], _ error: any Error) {
-        let isNew = self.state.withLock { state in
+        let isNew = self.state.withLockedValue { state in
             // Nothing of it was written.
             state.pending = batch + state.pending
             state.isBehind = true
@@ -178,7 +178,7 @@ public final class EventArchive: Sendable {
     /// Waits until all is written, and closes the file.
     func close() async throws {
         try await self.database.write { database in
-            let rest = self.state.withLock { state in
+            let rest = self.state.withLockedValue { state in
                 let rest = state.pending
                 state.pending = []
                 state.isClosed = true

@@ -9,7 +9,7 @@ import Nostr
 import NostrCrypto
 
 /// The events that a relay keeps, in memory, bounded by number and bytes. Pure: time is an argument.
-struct EventStore {
+struct EventStore: Sendable {
     /// What became of an event.
     enum Insertion: Hashable {
         case stored

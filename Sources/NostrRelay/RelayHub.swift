@@ -4,9 +4,9 @@
 //
 
 import CoreMetrics
+import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
-import Synchronization
 
 /// What all connections of a relay share: who wants what, and what is kept.
 ///
@@ -14,7 +14,7 @@ import Synchronization
 /// see all events in one order, and a REQ sees each event either stored or live and never neither.
 final class RelayHub: Sendable {
     /// A subscription's way out.
-    struct Subscriber {
+    struct Subscriber: Sendable {
         let outbox: RelayOutbox
         let id: SubscriptionID
     }
@@ -31,24 +31,24 @@ final class RelayHub: Sendable {
         case notKept
     }
 
-    private struct State {
+    private struct State: Sendable {
         var index = Index()
         var store: EventStore
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
     private let metrics: RelayMetrics
     private let archive: EventArchive?
 
     init(limits: RelayLimits, metrics: RelayMetrics, archive: EventArchive? = nil) {
-        self.state = Mutex(State(store: EventStore(limits: limits, recordsChanges: archive != nil)))
+        self.state = NIOLockedValueBox(State(store: EventStore(limits: limits, recordsChanges: archive != nil)))
         self.metrics = metrics
         self.archive = archive
     }
 
     /// Takes what the archive kept, without a word to anybody. Returns how many events there are then.
     func restore(_ events: [ReceivedEvent]) -> Int {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             for event in events { _ = state.store.insert(event) }
             // They are there already; what had to go by the limits of today is taken out.
             let removed = state.store.takeChanges().filter { if case .removed = $0 { true } else { false } }
@@ -59,7 +59,7 @@ final class RelayHub: Sendable {
 
     /// Takes other limits.
     func update(_ limits: RelayLimits) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.store.update(limits)
             self.archive?.apply(state.store.takeChanges())
         }
@@ -70,7 +70,7 @@ final class RelayHub: Sendable {
     /// - Parameter isGuest: Whether it comes from somebody else than the relay's owner. Then it goes nowhere unless the owner asked
     ///   for it.
     func publish(_ received: ReceivedEvent, isGuest: Bool = false) -> Outcome {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             if isGuest {
                 var isWanted = false
                 state.index.forEachMatch(received.event) { if $0.outbox.isOwners { isWanted = true } }
@@ -98,7 +98,7 @@ final class RelayHub: Sendable {
     ///
     /// - Parameter now: Seconds since 1970.
     func subscribe(_ id: SubscriptionID, _ filters: [Filter], outbox: RelayOutbox, now: Int64) -> Index.Token {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             for received in state.store.query(filters, now: now) {
                 outbox.send(Self.delivery(of: received.json, to: id))
             }
@@ -111,7 +111,7 @@ final class RelayHub: Sendable {
 
     /// Removes subscriptions.
     func unsubscribe(_ tokens: some Sequence<Index.Token>) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             for token in tokens {
                 state.index.remove(token)
             }
@@ -120,7 +120,7 @@ final class RelayHub: Sendable {
 
     /// Subscriptions and stored events, for status.
     var counts: (subscriptions: Int, events: Int) {
-        self.state.withLock { ($0.index.count, $0.store.count) }
+        self.state.withLockedValue { ($0.index.count, $0.store.count) }
     }
 
     /// The delivery as three buffers, so that the event's own bytes are shared by all subscribers.

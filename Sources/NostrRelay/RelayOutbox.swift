@@ -6,8 +6,8 @@
 import CoreMetrics
 import HTTPTransport
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// The way to one client, from any loop.
 ///
@@ -33,7 +33,7 @@ final class RelayOutbox: Sendable {
     private let maximumBytes: Int
     private let metrics: RelayMetrics
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(
         eventLoop: any EventLoop,
@@ -53,18 +53,18 @@ final class RelayOutbox: Sendable {
 
     /// Gives the outbox its socket; on the socket's loop.
     func open(_ socket: WebSocket) {
-        self.state.withLock { $0.socket = socket }
+        self.state.withLockedValue { $0.socket = socket }
         self.drain()
     }
 
     /// The client's message was not worth its time.
     func noteWaste() {
-        self.state.withLock { $0.socket }?.noteWaste()
+        self.state.withLockedValue { $0.socket }?.noteWaste()
     }
 
     /// Drops what waits and everything to come.
     func close() {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.isClosed = true
             state.socket = nil
             state.queue = []
@@ -75,7 +75,7 @@ final class RelayOutbox: Sendable {
     /// Puts in a message made of `parts`.
     func send(_ parts: [ByteBuffer]) {
         let length = parts.reduce(0) { $0 + $1.readableBytes }
-        let mustSchedule = self.state.withLock { state in
+        let mustSchedule = self.state.withLockedValue { state in
             guard !state.isClosed, !state.hasOverflowed else { return false }
             if state.queuedBytes + length > self.maximumBytes {
                 state.hasOverflowed = true
@@ -94,7 +94,7 @@ final class RelayOutbox: Sendable {
 
     private func drain() {
         var sentBytes = 0
-        let (socket, messages, hasOverflowed) = self.state.withLock { state in
+        let (socket, messages, hasOverflowed) = self.state.withLockedValue { state in
             state.isScheduled = false
             guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]](), false) }
             let messages = state.queue

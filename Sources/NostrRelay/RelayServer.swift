@@ -5,11 +5,11 @@
 
 import HTTPTransport
 public import Logging
+import NIOConcurrencyHelpers
 public import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Nostr
-import Synchronization
 
 /// A Nostr relay on one port: WebSocket, and its information document over HTTP (NIP-01, NIP-11).
 public final class RelayServer: Sendable {
@@ -26,17 +26,17 @@ public final class RelayServer: Sendable {
 
     /// What connections to come are given.
     private final class Settings: Sendable {
-        let configuration: Mutex<RelayConfiguration>
-        let information: Mutex<ByteBuffer>
+        let configuration: NIOLockedValueBox<RelayConfiguration>
+        let information: NIOLockedValueBox<ByteBuffer>
 
         init(_ configuration: RelayConfiguration) {
-            self.configuration = Mutex(configuration)
-            self.information = Mutex(configuration.information.json)
+            self.configuration = NIOLockedValueBox(configuration)
+            self.information = NIOLockedValueBox(configuration.information.json)
         }
     }
 
     private init(server: HTTPServer, hub: RelayHub, archive: EventArchive?, settings: Settings) {
-        let configuration = settings.configuration.withLock { $0 }
+        let configuration = settings.configuration.withLockedValue { $0 }
         self.server = server
         self.hub = hub
         self.archive = archive
@@ -55,12 +55,12 @@ public final class RelayServer: Sendable {
     public func update(_ configuration: RelayConfiguration) -> Bool {
         guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
-        self.settings.configuration.withLock { current in
+        self.settings.configuration.withLockedValue { current in
             current.limits = configuration.limits
             current.name = configuration.name
             current.acceptedKinds = configuration.acceptedKinds
         }
-        self.settings.information.withLock { $0 = configuration.information.json }
+        self.settings.information.withLockedValue { $0 = configuration.information.json }
         self.server.update(
             maximumConnections: configuration.limits.connections,
             perAddress: configuration.limits.connectionsPerAddress
@@ -98,12 +98,12 @@ public final class RelayServer: Sendable {
             http,
             on: group,
             logger: logger,
-            route: { request in Self.answer(request, information: settings.information.withLock { $0 }) },
+            route: { request in Self.answer(request, information: settings.information.withLockedValue { $0 }) },
             upgrade: { request, channel in
                 Self.accept(
                     request,
                     channel,
-                    settings.configuration.withLock { $0 },
+                    settings.configuration.withLockedValue { $0 },
                     hub: hub,
                     team: team,
                     metrics: metrics,

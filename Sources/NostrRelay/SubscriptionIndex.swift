@@ -11,7 +11,7 @@ import NostrCrypto
 /// Every filter is filed under its most selective condition (ids, a tag, authors, kinds), under each of that
 /// condition's values; an event looks only under its own id, tags, author and kind. What is found is then matched in
 /// full.
-struct SubscriptionIndex<Subscriber> {
+struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Names a subscription of the index.
     typealias Token = UInt64
 

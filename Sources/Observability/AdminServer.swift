@@ -5,9 +5,9 @@
 
 import HTTPTransport
 public import Logging
+import NIOConcurrencyHelpers
 public import NIOCore
 import NIOHTTP1
-import Synchronization
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -53,11 +53,11 @@ public final class AdminServer: Sendable {
 
     /// Shared with the routes.
     private final class SharedState: Sendable {
-        let report: Mutex<StatusReport>
-        let proxyScript = Mutex<String?>(nil)
+        let report: NIOLockedValueBox<StatusReport>
+        let proxyScript = NIOLockedValueBox<String?>(nil)
 
         init(_ report: StatusReport) {
-            self.report = Mutex(report)
+            self.report = NIOLockedValueBox(report)
         }
     }
 
@@ -97,7 +97,7 @@ public final class AdminServer: Sendable {
     /// - Parameter collect: Fills in what is of the role.
     public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
         repeat {
-            let before = self.state.report.withLock { $0 }
+            let before = self.state.report.withLockedValue { $0 }
             var report = before
             await collect(&report)
             // A relay has no streams; what it carries are messages.
@@ -114,14 +114,14 @@ public final class AdminServer: Sendable {
             report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]
             report.receivedRates =
                 before.receivedRates.suffix(Self.samples - 1) + [Double(report.receivedBytes - before.receivedBytes)]
-            self.state.report.withLock { $0 = report }
+            self.state.report.withLockedValue { $0 = report }
             // Sleep throws nothing but that it is over.
         } while (try? await Task.sleep(for: Self.interval)) != nil
     }
 
     /// Serves the settings script of an entry's proxy, too.
     public func setProxyScript(_ script: String?) {
-        self.state.proxyScript.withLock { $0 = script }
+        self.state.proxyScript.withLockedValue { $0 = script }
     }
 
     public func stop() async throws {
@@ -161,7 +161,7 @@ public final class AdminServer: Sendable {
         // Supervisors have neither token nor name, and style and script say nothing.
         let isOpen = ["/healthz", "/readyz", "/status.css", "/status.js"].contains(request.path)
         if !isOpen, let refusal = gate.refusal(of: request.head) { return refusal }
-        let report = state.report.withLock { $0 }
+        let report = state.report.withLockedValue { $0 }
         switch request.path {
         case "/":
             return HTTPResponse(
@@ -193,7 +193,7 @@ public final class AdminServer: Sendable {
         case "/readyz":
             return report.isReady ? .text(.ok, "ready") : .text(.serviceUnavailable, "not ready")
         case "/proxy.pac":
-            guard let script = state.proxyScript.withLock({ $0 }) else {
+            guard let script = state.proxyScript.withLockedValue({ $0 }) else {
                 return .text(.notFound, "Only an entry has that.")
             }
             return HTTPResponse(

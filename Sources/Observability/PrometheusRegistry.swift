@@ -4,6 +4,7 @@
 //
 
 public import CoreMetrics
+import NIOConcurrencyHelpers
 import Synchronization
 
 /// Keeps what the libraries count, for the text that Prometheus reads.
@@ -26,7 +27,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     /// Most series; libraries name a few hundred, none of them by what comes from the network.
     static let maximumSeries = 10_000
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     public init() {}
 
@@ -34,7 +35,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
 
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
-        return self.state.withLock { state in
+        return self.state.withLockedValue { state in
             if let counter = state.counters[key] { return counter }
             let counter = AtomicCounter()
             if state.counters.count < Self.maximumSeries { state.counters[key] = counter }
@@ -44,7 +45,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
 
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
-        return self.state.withLock { state in
+        return self.state.withLockedValue { state in
             if let gauge = state.gauges[key] { return gauge }
             let gauge = Gauge()
             if state.gauges.count < Self.maximumSeries { state.gauges[key] = gauge }
@@ -65,7 +66,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
 
     /// The sum of a counter over all its labels.
     public func total(_ name: String) -> Int64 {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.counters.reduce(0) { $1.key.name == name ? $0 + $1.value.value : $0 }
         }
     }
@@ -73,7 +74,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     /// The text of all metrics and of `more`, sorted by name.
     public func text(and more: [PrometheusText.Sample] = []) -> String {
         var samples = more
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             samples += state.counters.map {
                 PrometheusText.Sample($0.key.name, kind: .counter, labels: $0.key.labels, value: Double($0.value.value))
             }

@@ -11,7 +11,7 @@ import NIOPosix
 import NIOWebSocket
 import Testing
 
-@Suite("WebSocket", .timeLimit(.minutes(1)))
+@Suite("WebSocket", .timeLimit(.minutes(5)))
 struct WebSocketTests {
     @Test("masking eight at a time is masking byte by byte")
     func masking() {

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// A TCP server on loopback that sends everything back, and closes when the client does.
 public final class EchoServer: Sendable {
@@ -51,12 +51,12 @@ private final class Count: Sendable {
         var waiters: [(Int, CheckedContinuation<Void, Never>)] = []
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
-    var value: Int { self.state.withLock { $0.value } }
+    var value: Int { self.state.withLockedValue { $0.value } }
 
     func increment() {
-        let reached = self.state.withLock { state -> [CheckedContinuation<Void, Never>] in
+        let reached = self.state.withLockedValue { state -> [CheckedContinuation<Void, Never>] in
             state.value += 1
             let value = state.value
             let reached = state.waiters.filter { $0.0 <= value }.map(\.1)
@@ -68,7 +68,7 @@ private final class Count: Sendable {
 
     func reached(_ value: Int) async {
         await withCheckedContinuation { waiter in
-            let isReached = self.state.withLock { state in
+            let isReached = self.state.withLockedValue { state in
                 if state.value < value { state.waiters.append((value, waiter)) }
                 return state.value >= value
             }

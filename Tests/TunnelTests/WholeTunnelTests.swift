@@ -60,7 +60,7 @@ struct WholeTunnel: Sendable {
     }
 }
 
-@Suite("Relay, exit and entry together", .timeLimit(.minutes(2)))
+@Suite("Relay, exit and entry together", .timeLimit(.minutes(10)))
 struct WholeTunnelTests {
     static func pattern(_ count: Int) -> [UInt8] {
         (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }

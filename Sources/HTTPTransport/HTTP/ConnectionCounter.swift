@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
-import Synchronization
 
 /// Counts connections, in all and by address. Behind proxies that are trusted the address is the client's, not theirs.
 package final class ConnectionCounter: Sendable {
@@ -32,17 +32,17 @@ package final class ConnectionCounter: Sendable {
     }
 
     private let trustedProxies: [IPNetwork]
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     package init(_ configuration: HTTPServer.Configuration) {
         self.trustedProxies = configuration.trustedProxies
-        self.state = Mutex(State(configuration: configuration))
+        self.state = NIOLockedValueBox(State(configuration: configuration))
     }
 
-    var count: Int { self.state.withLock { $0.total } }
+    var count: Int { self.state.withLockedValue { $0.total } }
 
     func update(maximumConnections: Int, perAddress: Int) {
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.configuration.maximumConnections = maximumConnections
             state.configuration.maximumConnectionsPerAddress = perAddress
         }
@@ -56,7 +56,7 @@ package final class ConnectionCounter: Sendable {
     /// Whether one more connection may be. A trusted proxy has as many as there may be in all.
     func admit(_ address: SocketAddress?) -> Bool {
         let isTrusted = self.isTrusted(address)
-        return self.state.withLock { state in
+        return self.state.withLockedValue { state in
             guard state.total < state.configuration.maximumConnections,
                 isTrusted || state.count(address?.ipAddress ?? "")
             else { return false }
@@ -67,7 +67,7 @@ package final class ConnectionCounter: Sendable {
 
     func release(_ address: SocketAddress?) {
         let isTrusted = self.isTrusted(address)
-        self.state.withLock { state in
+        self.state.withLockedValue { state in
             state.total -= 1
             if !isTrusted { state.uncount(address?.ipAddress ?? "") }
         }
@@ -100,10 +100,10 @@ package final class ConnectionCounter: Sendable {
     }
 
     func admit(forwarded client: SocketAddress) -> Bool {
-        self.state.withLock { $0.count(client.ipAddress ?? "") }
+        self.state.withLockedValue { $0.count(client.ipAddress ?? "") }
     }
 
     func release(forwarded client: SocketAddress) {
-        self.state.withLock { $0.uncount(client.ipAddress ?? "") }
+        self.state.withLockedValue { $0.uncount(client.ipAddress ?? "") }
     }
 }

@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOConcurrencyHelpers
 package import NIOSSL
-import Synchronization
 
 /// A server's certificate and key, which can be renewed while it runs: new connections get the new ones.
 public final class ServerTLS: Sendable {
-    private let context: Mutex<NIOSSLContext>
+    private let context: NIOLockedValueBox<NIOSSLContext>
 
     /// Reads PEM files.
     ///
@@ -37,16 +37,16 @@ public final class ServerTLS: Sendable {
             privateKey: .privateKey(key)
         )
         configuration.minimumTLSVersion = .tlsv12
-        self.context = Mutex(try NIOSSLContext(configuration: configuration))
+        self.context = NIOLockedValueBox(try NIOSSLContext(configuration: configuration))
     }
 
     /// Takes the certificate of another.
     public func replace(with other: ServerTLS) {
-        let context = other.context.withLock { $0 }
-        self.context.withLock { $0 = context }
+        let context = other.context.withLockedValue { $0 }
+        self.context.withLockedValue { $0 = context }
     }
 
     package func makeHandler() -> NIOSSLServerHandler {
-        NIOSSLServerHandler(context: self.context.withLock { $0 })
+        NIOSSLServerHandler(context: self.context.withLockedValue { $0 })
     }
 }

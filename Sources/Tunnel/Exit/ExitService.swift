@@ -4,11 +4,11 @@
 //
 
 public import Logging
+import NIOConcurrencyHelpers
 public import NIOCore
 import Nostr
 import NostrClient
 import NostrCrypto
-import Synchronization
 public import TunnelProtocol
 
 /// Makes a service reachable through relays.
@@ -20,17 +20,17 @@ public final class ExitService: Sendable {
     /// How long the last messages may take to leave when stopping.
     private static let farewell: TimeAmount = .milliseconds(300)
 
-    private let currentName: Mutex<NostrName>
+    private let currentName: NIOLockedValueBox<NostrName>
 
     /// The exit's name. It changes with the relays.
-    public var name: NostrName { self.currentName.withLock { $0 } }
+    public var name: NostrName { self.currentName.withLockedValue { $0 } }
 
     private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName)
     {
         self.core = core
         self.loop = loop
         self.firstRelay = firstRelay
-        self.currentName = Mutex(name)
+        self.currentName = NIOLockedValueBox(name)
     }
 
     /// Starts, all on `loop`. Returns before any relay is connected; ``ready()`` waits for that.
@@ -63,7 +63,7 @@ public final class ExitService: Sendable {
     public func update(_ configuration: ExitConfiguration) async throws {
         let core = self.core
         try await self.loop.submit { core.value.update(configuration) }.get()
-        self.currentName.withLock { $0 = configuration.name }
+        self.currentName.withLockedValue { $0 = configuration.name }
     }
 
     /// Ends all streams, tells the clients, and closes the relays.

@@ -4,8 +4,8 @@
 //
 
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// Says that a limit was reached: at once, and then at most every ten seconds, with a count.
 final class LimitLog: Sendable {
@@ -29,7 +29,7 @@ final class LimitLog: Sendable {
     private static let interval: TimeAmount = .seconds(10)
 
     private let logger: Logger
-    private let counts = Mutex<[Limit: Count]>([:])
+    private let counts = NIOLockedValueBox<[Limit: Count]>([:])
 
     init(logger: Logger) {
         self.logger = logger
@@ -37,7 +37,7 @@ final class LimitLog: Sendable {
 
     func reached(_ limit: Limit) {
         let now = NIODeadline.now()
-        let times = self.counts.withLock { counts -> Int? in
+        let times = self.counts.withLockedValue { counts -> Int? in
             guard var count = counts[limit], count.since + Self.interval > now else {
                 let before = counts[limit]?.reached ?? 0
                 counts[limit] = Count(since: now)

@@ -5,8 +5,8 @@
 
 import ArgumentParser
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Tunnel
 import TunnelProtocol
 import UnixSignals
@@ -49,10 +49,10 @@ struct ConnectCommand: AsyncParsableCommand {
             let pipes = try StandardPipes()
             // ssh ends its ProxyCommand with a signal; the exit has to hear of it.
             let signals = await UnixSignalsSequence(trapping: .sighup, .sigint, .sigterm)
-            let isEnding = Mutex(false)
+            let isEnding = NIOLockedValueBox(false)
             let watcher = Task {
                 for await signal in signals {
-                    isEnding.withLock { $0 = true }
+                    isEnding.withLockedValue { $0 = true }
                     try? await service.stop()
                     endProcess(128 + signal.rawValue)
                 }
@@ -64,7 +64,7 @@ struct ConnectCommand: AsyncParsableCommand {
                 try await service.stop(patience: Self.farewell)
                 if let mishap { throw mishap }
             } catch let failure as StreamFailure {
-                if isEnding.withLock({ $0 }) { await watcher.value }
+                if isEnding.withLockedValue({ $0 }) { await watcher.value }
                 // Output that cannot be written looks like a reset, too.
                 let mishap = await pipes.finish()
                 try? await service.stop()

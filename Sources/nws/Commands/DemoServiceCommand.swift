@@ -6,10 +6,10 @@
 import ArgumentParser
 import HTTPTransport
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import Synchronization
 
 /// `nws demo-service`: the small HTTP service behind the exit of `make demo`.
 struct DemoServiceCommand: AsyncParsableCommand {
@@ -32,7 +32,7 @@ struct DemoServiceCommand: AsyncParsableCommand {
             let address = try HostAndPort(self.listen, source: "--listen")
             let listen = self.listen
             let logger = self.common.logger("nws.demo-service")
-            let server = Mutex<HTTPServer?>(nil)
+            let server = NIOLockedValueBox<HTTPServer?>(nil)
             try await ProcessSetup.runUntilSignal {
                 let started: HTTPServer
                 do {
@@ -46,12 +46,12 @@ struct DemoServiceCommand: AsyncParsableCommand {
                 } catch {
                     throw ProcessSetup.bindError(error, address: listen)
                 }
-                server.withLock { $0 = started }
+                server.withLockedValue { $0 = started }
                 Console.line(
                     "service: http://\(started.localAddress.ipAddress ?? ""):\(started.localAddress.port ?? 0)"
                 )
             } stop: {
-                try await server.withLock { $0 }?.stopListening()
+                try await server.withLockedValue { $0 }?.stopListening()
             }
         }
     }

@@ -4,8 +4,8 @@
 //
 
 import Foundation
+import NIOConcurrencyHelpers
 import SettingsFiles
-import Synchronization
 
 /// The command line with what the environment and the file add to it: each option has the value of the first of those
 /// three that names it.
@@ -123,19 +123,19 @@ struct LayeredArguments {
         let environment =
             asksOnly ? (try? Settings())?.all ?? ProcessInfo.processInfo.environment : try Settings().all
         let layered = try LayeredArguments(own, environment: environment, catalog: OptionCatalog())
-        Self.last.withLock { $0 = layered }
+        Self.last.withLockedValue { $0 = layered }
         return layered
     }
 
-    private static let last = Mutex<LayeredArguments?>(nil)
+    private static let last = NIOLockedValueBox<LayeredArguments?>(nil)
 
-    static var lastUnknown: [String] { Self.last.withLock { $0?.unknownVariables } ?? [] }
-    static var lastFile: String? { Self.last.withLock { $0?.file } }
-    static var lastAdded: [String: [String]] { Self.last.withLock { $0?.added } ?? [:] }
+    static var lastUnknown: [String] { Self.last.withLockedValue { $0?.unknownVariables } ?? [] }
+    static var lastFile: String? { Self.last.withLockedValue { $0?.file } }
+    static var lastAdded: [String: [String]] { Self.last.withLockedValue { $0?.added } ?? [:] }
 
     /// Says of a message about an option where the option was set, if not on the command line.
     static func explaining(_ message: String) -> String {
-        let sources = Self.last.withLock { $0?.sources } ?? [:]
+        let sources = Self.last.withLockedValue { $0?.sources } ?? [:]
         for (name, source) in sources {
             guard let found = message.range(of: "--\(name)") else { continue }
             // Not the beginning of another option's name.

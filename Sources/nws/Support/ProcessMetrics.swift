@@ -5,8 +5,8 @@
 
 import CoreMetrics
 import Foundation
+import NIOConcurrencyHelpers
 import Observability
-import Synchronization
 
 /// What the process counts, and what went wrong in it.
 enum ProcessMetrics {
@@ -22,14 +22,14 @@ enum ProcessMetrics {
     // MARK: Problems
 
     private static let maximumProblems = 50
-    private static let recent = Mutex<[StatusReport.Problem]>([])
+    private static let recent = NIOLockedValueBox<[StatusReport.Problem]>([])
 
     /// The newest warnings and errors, oldest first.
-    static var problems: [StatusReport.Problem] { Self.recent.withLock { $0 } }
+    static var problems: [StatusReport.Problem] { Self.recent.withLockedValue { $0 } }
 
     static func note(_ text: String) {
         let problem = StatusReport.Problem(time: Date().timeIntervalSince1970, text: String(text.prefix(500)))
-        Self.recent.withLock { problems in
+        Self.recent.withLockedValue { problems in
             problems.append(problem)
             if problems.count > Self.maximumProblems { problems.removeFirst() }
         }

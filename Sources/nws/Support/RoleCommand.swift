@@ -6,9 +6,9 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Observability
-import Synchronization
 
 /// A command that runs until a signal, and takes a new configuration meanwhile: SIGHUP, or a change of its file or of a
 /// file that its options name.
@@ -66,15 +66,16 @@ extension RoleCommand {
                 Console.line("configuration: ok")
                 return
             }
-            let running = Mutex<Running?>(nil)
-            let reloader = Mutex(Reloader<Self>(files: self.files(configuration)))
+            let running = NIOLockedValueBox<Running?>(nil)
+            let reloader = NIOLockedValueBox(Reloader<Self>(files: self.files(configuration)))
             try await ProcessSetup.runUntilSignal(patience: .seconds(patience)) {
                 try await self.startWithPages(pages, configuration, logger: logger) { started in
-                    running.withLock { $0 = started }
+                    running.withLockedValue { $0 = started }
                 }
             } reload: { isForced in
-                guard let current = running.withLock({ $0 }), reloader.withLock({ $0.isDue(isForced) }) else { return }
-                defer { reloader.withLock { $0.isOver() } }
+                guard let current = running.withLockedValue({ $0 }), reloader.withLockedValue({ $0.isDue(isForced) })
+                else { return }
+                defer { reloader.withLockedValue { $0.isOver() } }
                 do {
                     let layered = try LayeredArguments.current()
                     let command = try Self.parse(layered.ofCommand)
@@ -82,7 +83,7 @@ extension RoleCommand {
                         try command.makeConfiguration(Settings(), logger: logger)
                     }
                     try await Self.reload(current, configuration, logger: logger)
-                    let fixed = reloader.withLock { $0.took(layered, files: command.files(configuration)) }
+                    let fixed = reloader.withLockedValue { $0.took(layered, files: command.files(configuration)) }
                     if !Self.reloadable.isEmpty { logger.notice("configuration reloaded") }
                     if !fixed.isEmpty || Self.reloadable.isEmpty {
                         logger.warning(
@@ -101,7 +102,7 @@ extension RoleCommand {
                 }
             } stop: {
                 ServiceManager()?.stopping()
-                guard let current = running.withLock({ $0 }) else { return }
+                guard let current = running.withLockedValue({ $0 }) else { return }
                 logger.info("stopping", metadata: ["patience.seconds": "\(patience)"])
                 do {
                     try await Self.stop(current, patience: .seconds(Int64(patience)), logger: logger)

@@ -4,7 +4,7 @@
 //
 
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 #if canImport(Glibc)
 import Glibc
@@ -28,7 +28,7 @@ final class StandardPipes {
     private final class Copy: Sendable {
         let isDone = DispatchSemaphore(value: 0)
         /// The system's number of what went wrong.
-        let error = Mutex<CInt?>(nil)
+        let error = NIOLockedValueBox<CInt?>(nil)
     }
 
     /// - Throws: ``CommandError`` if there are no descriptors left.
@@ -71,7 +71,7 @@ final class StandardPipes {
         }
         for (descriptor, flags) in self.flags where flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags) }
         for (copy, name) in [(self.inputCopy, "standard input"), (self.outputCopy, "standard output")] {
-            guard let number = copy?.error.withLock({ $0 }) else { continue }
+            guard let number = copy?.error.withLockedValue({ $0 }) else { continue }
             return CommandError.failure("\(name): \(unsafe String(cString: strerror(number)))")
         }
         return nil
@@ -101,7 +101,7 @@ final class StandardPipes {
         while true {
             let count = unsafe read(source, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
-            if count < 0 { copy.error.withLock { $0 = errno } }
+            if count < 0 { copy.error.withLockedValue { $0 = errno } }
             guard count > 0 else { break }
             var start = 0
             while start < count {
@@ -110,7 +110,7 @@ final class StandardPipes {
                 }
                 if written < 0, errno == EINTR { continue }
                 // Nobody who reads any more is no mishap: the stream ended first, and says how.
-                if written < 0, errno != EPIPE { copy.error.withLock { $0 = errno } }
+                if written < 0, errno != EPIPE { copy.error.withLockedValue { $0 = errno } }
                 guard written > 0 else { break }
                 start += written
             }

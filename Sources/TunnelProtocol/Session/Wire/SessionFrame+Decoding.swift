@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 import NostrCrypto
 
 extension SessionFrame {
     /// Reads all frames of a packet. Padding is skipped. Every length is checked against what is there.
-    static func decodeAll(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
+    package static func decodeAll(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
         var buffer = buffer
         var frames: [SessionFrame] = []
         while buffer.readableBytes > 0 {

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 import NostrCrypto
 
 extension SessionFrame {
@@ -11,7 +11,7 @@ extension SessionFrame {
     static let streamOverhead = 1 + 8 + 8 + 4
 
     /// Writes the frame.
-    func encode(into buffer: inout ByteBuffer) {
+    package func encode(into buffer: inout ByteBuffer) {
         switch self {
         case .ping:
             buffer.writeVariableLengthInteger(0x01)
@@ -55,7 +55,7 @@ extension SessionFrame {
     }
 
     /// Most bytes that the frame takes.
-    var maximumLength: Int {
+    package var maximumLength: Int {
         switch self {
         case .ping, .immediateAcknowledgement: 1
         case .acknowledgement(let acknowledgement):

@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
-import NostrCrypto
+package import NIOCore
+package import NostrCrypto
 
 /// What a session packet is made of. Names and numbers are those of RFC 9000, section 19, where it has them.
-enum SessionFrame: Hashable, Sendable {
+package enum SessionFrame: Hashable, Sendable {
     /// Asks for an acknowledgement on the path that it came by (0x01).
     case ping
     /// Packets that arrived (0x02); the one frame that is not acknowledged itself.
@@ -38,12 +38,18 @@ enum SessionFrame: Hashable, Sendable {
     case newPath(SessionPathOffer)
 
     /// Packets of one path that arrived.
-    struct Acknowledgement: Hashable, Sendable {
-        var path: PathID
+    package struct Acknowledgement: Hashable, Sendable {
+        package var path: PathID
         /// Microseconds between the arrival of the largest packet and this frame.
-        var delay: UInt64
+        package var delay: UInt64
         /// Descending, disjoint, not adjacent; never empty.
-        var ranges: [ClosedRange<UInt64>]
+        package var ranges: [ClosedRange<UInt64>]
+
+        package init(path: PathID, delay: UInt64, ranges: [ClosedRange<UInt64>]) {
+            self.path = path
+            self.delay = delay
+            self.ranges = ranges
+        }
 
         /// Most bytes of a frame's head, and of each range.
         static let headLength = 1 + 4 * 8
@@ -68,7 +74,7 @@ enum SessionFrame: Hashable, Sendable {
 }
 
 /// Why a packet's bytes are not frames.
-enum SessionDecodingError: Error, Hashable, Sendable {
+package enum SessionDecodingError: Error, Hashable, Sendable {
     /// The bytes end inside of something.
     case truncated
     /// A frame type that version 1 does not have.

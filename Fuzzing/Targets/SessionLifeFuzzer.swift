@@ -1,0 +1,166 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import TunnelProtocol
+
+/// A life of any events: packets under any keys and numbers, streams, relays, and time.
+struct SessionLifeFuzzer {
+    /// Bytes of an input, one after the other.
+    private var bytes: ArraySlice<UInt8>
+    private let isExit: Bool
+    private var machine: SessionStateMachine
+    private var nanoseconds: UInt64 = 1_000_000
+    private var tokens: [MessageToken] = []
+    private var credit: [StreamID: Int] = [:]
+    private var handed: [StreamID: Int] = [:]
+    private var opened: UInt64 = 0
+    /// The number of the next packet that comes.
+    private var number: UInt64 = 0
+    private var keys = Keys()
+
+    /// What the driver knows of keys.
+    private struct Keys {
+        /// Asked for, and not answered.
+        var wanted: Int?
+        /// Made here, without the peer's yet.
+        var prepared: Set<Int> = []
+        /// What comes under these is opened.
+        var paired: Set<Int> = [0]
+        var sealing = 0
+    }
+
+    init(_ input: [UInt8]) {
+        self.bytes = input[...]
+        self.isExit = (self.bytes.popFirst() ?? 0) & 1 == 1
+        self.machine = SessionFuzzer.machine(self.isExit ? .exit : .client)
+    }
+
+    private var now: Moment { Moment(monotonic: .uptimeNanoseconds(self.nanoseconds), seconds: 1_800_000_000) }
+
+    private mutating func byte() -> UInt8 { self.bytes.popFirst() ?? 0 }
+
+    private mutating func take(_ count: Int) -> [UInt8] {
+        let part = self.bytes.prefix(count)
+        self.bytes = self.bytes.dropFirst(count)
+        return Array(part)
+    }
+
+    mutating func run() {
+        while !self.bytes.isEmpty {
+            self.step()
+            while let action = self.machine.nextAction() { self.obey(action) }
+            precondition(self.machine.streamCount <= 8)
+            precondition(self.machine.heldBytes <= 8 * 4_096 + 16_384)
+        }
+        SessionFuzzer.finish(&self.machine, self.now)
+    }
+
+    private mutating func step() {
+        let id = StreamID(rawValue: UInt64(self.byte() & 7) + 1)
+        switch self.byte() & 15 {
+        case 0, 1, 2, 3: self.receive()
+        case 4 where !self.isExit:
+            self.opened += 1
+            let request = StreamRequest(destination: "x", port: 1)
+            let paths = [PathID(rawValue: 0)]
+            self.machine.open(StreamID(rawValue: self.opened), request, paths: paths, at: self.now)
+        case 5:
+            let count = min(Int(self.byte()) * 64, self.credit[id] ?? 0)
+            self.credit[id]? -= count
+            if count > 0 { self.machine.send(id, ByteBuffer(repeating: 1, count: count), at: self.now) }
+        case 6: self.machine.finish(id, at: self.now)
+        case 7: self.machine.reset(id, .connectionReset, at: self.now)
+        case 8:
+            let count = min(Int(self.byte()) * 16, self.handed[id] ?? 0)
+            self.handed[id]? -= count
+            self.machine.consumed(id, count, at: self.now)
+        case 9: self.machine.removePath(PathID(rawValue: Int(self.byte() & 1)), at: self.now)
+        case 10:
+            let path = PathDescription(
+                relay: "ws://x",
+                maximumPlaintext: 40_960,
+                largestPlaintext: 65_535,
+                createdAtUpperLimit: nil
+            )
+            self.machine.addPath(PathID(rawValue: Int(self.byte() & 3)), path, at: self.now)
+        case 11:
+            guard let token = self.tokens.popLast() else { break }
+            let outcomes: [PublishOutcome] = [
+                .accepted(PathID(rawValue: 0)), .rejected(.rateLimited), .rejected(.refused),
+                .rejected(.nobodyListens), .rejected(.unreachable), .lost,
+            ]
+            self.machine.published(token, outcomes[Int(self.byte()) % outcomes.count], at: self.now)
+        case 12:
+            self.nanoseconds += UInt64(self.byte()) * 20_000_000
+            self.machine.timeout(at: self.now)
+        case 13:
+            let path = PathID(rawValue: Int(self.byte() & 1))
+            self.machine.setWritable(path, self.byte() & 1 == 1, at: self.now)
+        case 14 where self.isExit: self.machine.connected(id, at: self.now)
+        case 15 where id.rawValue & 1 == 0: self.prepareKey()
+        case 15:
+            let offer = SessionPathOffer(path: PathID(rawValue: 12), relay: "ws://x", isDirect: false)
+            self.machine.offerPath(offer, at: self.now)
+        default: break
+        }
+    }
+
+    /// A packet with any frames. One byte says by which path it comes, under which of the keys that are open, and how far
+    /// its number is from the one before.
+    private mutating func receive() {
+        let how = self.byte()
+        let path = PathID(rawValue: Int(how & 1))
+        let generations = self.keys.paired.sorted()
+        let generation = generations[Int(how >> 1 & 3) % generations.count]
+        let steps: [UInt64] = [0, 1, 63, 16_383, 1 << 30 - 1, 1 << 61, 0, 0]
+        let step = Int(how >> 3 & 7)
+        if step == 7 { self.number = UInt64(self.byte()) }
+        self.number = (self.number + steps[step]) & (1 << 62 - 1)
+        var packet = ByteBuffer(bytes: [self.isExit ? 0x10 : 0x11, how & 1])
+        packet.writeEncodedInteger(self.number, strategy: .quic)
+        if step != 6 { self.number += 1 }
+        packet.writeBytes(self.take(Int(self.byte())))
+        self.machine.receive(
+            Array(packet.readableBytesView),
+            createdAt: 0,
+            generation: generation,
+            path: path,
+            at: self.now
+        )
+    }
+
+    private mutating func prepareKey() {
+        guard let generation = self.keys.wanted else { return }
+        self.keys.wanted = nil
+        self.keys.prepared.insert(generation)
+        let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(truncatingIfNeeded: generation)]))
+        self.machine.keyPrepared(generation, key, at: self.now)
+    }
+
+    private mutating func obey(_ action: DialectAction) {
+        switch action {
+        case .publish(let token, let plaintext, _, _):
+            precondition(plaintext.count <= SessionConfiguration.largestPacket)
+            self.tokens.append(token)
+            if self.tokens.count > 64 { self.tokens.removeFirst() }
+        case .credit(let id, let bytes): self.credit[id, default: 0] += bytes
+        case .data(let id, let data): self.handed[id, default: 0] += data.readableBytes
+        case .session(.makeKey(let generation)):
+            precondition(self.keys.wanted == nil && generation == self.keys.sealing + 1, "one new key at a time")
+            self.keys.wanted = generation
+        case .session(.pair(let generation, _)):
+            precondition(self.keys.paired.count <= 2 && self.keys.paired.insert(generation).inserted)
+        case .session(.sealUnder(let generation)):
+            precondition(generation == self.keys.sealing + 1 && self.keys.paired.contains(generation))
+            precondition(self.keys.prepared.contains(generation), "sealed under a key that nobody made")
+            self.keys.sealing = generation
+        case .session(.eraseKey(let generation)):
+            precondition(generation == self.keys.sealing - 1 && self.keys.paired.remove(generation) != nil)
+        default: break
+        }
+    }
+}
