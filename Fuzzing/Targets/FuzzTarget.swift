@@ -93,13 +93,28 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         precondition((try? conversation.open(damaged)).map { $0 == input } ?? true)
     }
 
-    /// Who has the key may pad as they like: what opens has the length that its padding says.
+    /// Who has the key may pad as they like. The input is what was padded; or, as that is too short for the form with six
+    /// bytes of length, four bytes of it and how many bytes more or fewer than those follow.
     private static func hostilePadding(_ input: [UInt8], _ conversation: ConversationKey) {
-        guard let sealed = try? conversation.seal(padded: input, nonce: Bytes32.sha256(of: [3])),
-            let opened = try? conversation.open(sealed)
-        else { return }
-        precondition(input.count == NIP44.prefixLength(opened.count) + NIP44.paddedLength(opened.count))
-        precondition(input.dropFirst(NIP44.prefixLength(opened.count)).starts(with: opened))
+        if let first = input.first, input.count >= 2 {
+            let length = Int(first) << 8 | Int(input[1])
+            let isWell = length > 0 && input.count == 2 + NIP44.paddedLength(length)
+            precondition(Self.opens(input, to: isWell ? Array(input.dropFirst(2).prefix(length)) : nil, conversation))
+        }
+        guard input.count >= 5 else { return }
+        let length = input[0..<4].reduce(0) { $0 << 8 | Int($1) }
+        guard length <= 1 << 18 else { return }
+        let count = NIP44.paddedLength(length) + Int(Int8(bitPattern: input[4]))
+        let isWell = length > NIP44.maximumShortPlaintextLength && count == NIP44.paddedLength(length)
+        let body = [UInt8](repeating: 7, count: max(0, count))
+        precondition(
+            Self.opens([0, 0] + input[0..<4] + body, to: isWell ? Array(body.prefix(length)) : nil, conversation)
+        )
+    }
+
+    private static func opens(_ padded: [UInt8], to plaintext: [UInt8]?, _ conversation: ConversationKey) -> Bool {
+        guard let sealed = try? conversation.seal(padded: padded, nonce: Bytes32.sha256(of: [3])) else { return false }
+        return (try? conversation.open(sealed)) == plaintext
     }
 
     private static func names(_ input: [UInt8]) {

@@ -12,15 +12,20 @@ struct SessionLifeFuzzer {
     /// Bytes of an input, one after the other.
     private var bytes: ArraySlice<UInt8>
     private let isExit: Bool
+    /// Whether relays say at once that they hear a key, while the session still says what it wants.
+    private let hearsAtOnce: Bool
     private var machine: SessionStateMachine
     private var nanoseconds: UInt64 = 1_000_000
-    private var tokens: [MessageToken] = []
+    private var tokens: [(token: MessageToken, path: PathID)] = []
     private var credit: [StreamID: Int] = [:]
     private var handed: [StreamID: Int] = [:]
     private var opened: UInt64 = 0
     /// The number of the next packet that comes.
     private var number: UInt64 = 0
+    /// Bytes of all packets that came.
+    private var given = 0
     private var keys = Keys()
+    private var isClosed = false
 
     /// What the driver knows of keys.
     private struct Keys {
@@ -35,7 +40,9 @@ struct SessionLifeFuzzer {
 
     init(_ input: [UInt8]) {
         self.bytes = input[...]
-        self.isExit = (self.bytes.popFirst() ?? 0) & 1 == 1
+        let first = self.bytes.popFirst() ?? 0
+        self.isExit = first & 1 == 1
+        self.hearsAtOnce = first & 2 == 2
         self.machine = SessionFuzzer.machine(self.isExit ? .exit : .client)
     }
 
@@ -54,7 +61,9 @@ struct SessionLifeFuzzer {
             self.step()
             while let action = self.machine.nextAction() { self.obey(action) }
             precondition(self.machine.streamCount <= 8)
-            precondition(self.machine.heldBytes <= 8 * 4_096 + 16_384)
+            // A piece that waits for others takes 128 bytes beside its own, and at least four of a packet.
+            precondition(self.machine.heldBytes <= 8 * 4_096 + 16_384 + 128 * (self.given / 4))
+            _ = self.machine.nextDeadline
         }
         SessionFuzzer.finish(&self.machine, self.now)
     }
@@ -63,7 +72,7 @@ struct SessionLifeFuzzer {
         let id = StreamID(rawValue: UInt64(self.byte() & 7) + 1)
         switch self.byte() & 15 {
         case 0, 1, 2, 3: self.receive()
-        case 4 where !self.isExit:
+        case 4 where !self.isExit && self.machine.hasRoomForStream:
             self.opened += 1
             let request = StreamRequest(destination: "x", port: 1)
             let paths = [PathID(rawValue: 0)]
@@ -88,9 +97,9 @@ struct SessionLifeFuzzer {
             )
             self.machine.addPath(PathID(rawValue: Int(self.byte() & 3)), path, at: self.now)
         case 11:
-            guard let token = self.tokens.popLast() else { break }
+            guard let (token, path) = self.tokens.popLast() else { break }
             let outcomes: [PublishOutcome] = [
-                .accepted(PathID(rawValue: 0)), .rejected(.rateLimited), .rejected(.refused),
+                .accepted(path), .rejected(.rateLimited), .rejected(.refused),
                 .rejected(.nobodyListens), .rejected(.unreachable), .lost,
             ]
             self.machine.published(token, outcomes[Int(self.byte()) % outcomes.count], at: self.now)
@@ -103,14 +112,15 @@ struct SessionLifeFuzzer {
         case 14 where self.isExit: self.machine.connected(id, at: self.now)
         case 15 where id.rawValue & 1 == 0: self.prepareKey()
         case 15:
-            let offer = SessionPathOffer(path: PathID(rawValue: 12), relay: "ws://x", isDirect: false)
+            let path = PathID(rawValue: self.isExit ? 2 : SessionConfiguration.exitPaths)
+            let offer = SessionPathOffer(path: path, relay: "ws://x", isDirect: false)
             self.machine.offerPath(offer, at: self.now)
         default: break
         }
     }
 
-    /// A packet with any frames. One byte says by which path it comes, under which of the keys that are open, and how far
-    /// its number is from the one before.
+    /// A packet with any frames. One byte says by which path it comes, under which of the keys that are open, how far its
+    /// number is from the one before, and whether a relay copied or reflected it.
     private mutating func receive() {
         let how = self.byte()
         let path = PathID(rawValue: Int(how & 1))
@@ -120,10 +130,12 @@ struct SessionLifeFuzzer {
         let step = Int(how >> 3 & 7)
         if step == 7 { self.number = UInt64(self.byte()) }
         self.number = (self.number + steps[step]) & (1 << 62 - 1)
-        var packet = ByteBuffer(bytes: [self.isExit ? 0x10 : 0x11, how & 1])
+        let isReflected = how & 0x80 != 0
+        var packet = ByteBuffer(bytes: [self.isExit != isReflected ? 0x10 : 0x11, how & 1 ^ how >> 6 & 1])
         packet.writeEncodedInteger(self.number, strategy: .quic)
         if step != 6 { self.number += 1 }
         packet.writeBytes(self.take(Int(self.byte())))
+        self.given += packet.readableBytes
         self.machine.receive(
             Array(packet.readableBytesView),
             createdAt: 0,
@@ -142,24 +154,59 @@ struct SessionLifeFuzzer {
     }
 
     private mutating func obey(_ action: DialectAction) {
+        if self.isClosed {
+            switch action {
+            // A stream that was asked for afterwards.
+            case .ended: return
+            case .report, .session(.eraseKey): return
+            default: preconditionFailure("\(action) after the end")
+            }
+        }
         switch action {
-        case .publish(let token, let plaintext, _, _):
+        case .publish(let token, let plaintext, _, let paths):
             precondition(plaintext.count <= SessionConfiguration.largestPacket)
-            self.tokens.append(token)
+            guard let path = paths.first else { preconditionFailure("nowhere to publish") }
+            self.tokens.append((token, path))
             if self.tokens.count > 64 { self.tokens.removeFirst() }
         case .credit(let id, let bytes): self.credit[id, default: 0] += bytes
         case .data(let id, let data): self.handed[id, default: 0] += data.readableBytes
-        case .session(.makeKey(let generation)):
+        case .incoming(let id, let request):
+            if request.port == Self.refusedPort { self.machine.reset(id, .connectionReset, at: self.now) }
+        case .session(let action): self.obey(action)
+        default: break
+        }
+    }
+
+    /// A stream to this is refused at once.
+    private static let refusedPort: UInt16 = 7
+    /// Keys that begin with this are not on the curve.
+    private static let notOnCurve: UInt8 = 0xff
+
+    private mutating func obey(_ action: SessionAction) {
+        switch action {
+        case .makeKey(let generation):
             precondition(self.keys.wanted == nil && generation == self.keys.sealing + 1, "one new key at a time")
             self.keys.wanted = generation
-        case .session(.pair(let generation, _)):
-            precondition(self.keys.paired.count <= 2 && self.keys.paired.insert(generation).inserted)
-        case .session(.sealUnder(let generation)):
+            if self.hearsAtOnce { self.prepareKey() }
+        case .pair(let generation, let peer):
+            precondition(self.keys.wanted == generation || self.keys.prepared.contains(generation), "paired with none")
+            precondition(self.keys.paired == [self.keys.sealing], "old keys are open yet")
+            guard peer.bytes.bytes.first != Self.notOnCurve else {
+                self.machine.close(.protocolViolation, at: self.now)
+                return
+            }
+            self.keys.paired.insert(generation)
+        case .sealUnder(let generation):
+            // What was wanted before a key turned out to be none.
+            guard !self.machine.isOver else { return }
             precondition(generation == self.keys.sealing + 1 && self.keys.paired.contains(generation))
             precondition(self.keys.prepared.contains(generation), "sealed under a key that nobody made")
             self.keys.sealing = generation
-        case .session(.eraseKey(let generation)):
-            precondition(generation == self.keys.sealing - 1 && self.keys.paired.remove(generation) != nil)
+        case .eraseKey(let generation):
+            precondition(generation == self.keys.sealing - 1)
+            let known = self.keys.paired.remove(generation)
+            precondition(known != nil, "erased a key that is none")
+        case .closed: self.isClosed = true
         default: break
         }
     }

@@ -35,6 +35,17 @@ struct SessionReplayTests {
         }
     }
 
+    /// Those of them that came again: by their ids, by another relay than theirs, or by the number of their packet.
+    private static func replays() -> Int64 {
+        let ids = Self.metrics.counterTotal(
+            label: "nws_tunnel_events_rejected_total",
+            dimensions: [("reason", "duplicate")]
+        )
+        return ["wrong_path", "repeated_packet"].reduce(ids) {
+            $0 + Self.metrics.counterTotal(label: "nws_tunnel_messages_reported_total", dimensions: [("what", $1)])
+        }
+    }
+
     /// A client of a relay that records all tunnel messages, and publishes what it is given.
     private final class Spy: Sendable {
         let recorded = NIOLockedValueBox<[ReceivedEvent]>([])
@@ -112,10 +123,11 @@ struct SessionReplayTests {
             try await outbound.write(ByteBuffer(bytes: bytes))
             #expect(try await inbound.read(bytes.count) == bytes)
 
-            // Everything that the first relay saw (an offer, its answer, packets of the session) comes again by the second, in the middle of the session.
+            // Everything that the first relay saw (an offer, its answer, packets of the session) comes again by the second, in
+            // the middle of the session.
             let recorded = spies[0].recorded.withLockedValue { $0 }
             #expect(recorded.count > 2)
-            let before = Self.rejections()
+            let (before, replaysBefore) = (Self.rejections(), Self.replays())
             var passedOn: Int64 = 0
             for event in recorded {
                 if try await spies[1].ask(ClientMessage.encodeEvent(event.event)) { passedOn += 1 }
@@ -128,6 +140,7 @@ struct SessionReplayTests {
                 try Task.checkCancellation()
                 await Task.yield()
             }
+            #expect(Self.replays() > replaysBefore)
             outbound.finish()
             #expect(try await inbound.readToEnd().isEmpty)
             return passedOn

@@ -60,7 +60,7 @@ package enum SessionFrame: Hashable, Sendable {
     }
 
     /// Longest destination of a stream, and longest reason of a close, in bytes.
-    static let maximumTextLength = 512
+    package static let maximumTextLength = 512
 
     /// Whether the packet that carries the frame is to be acknowledged (RFC 9000, section 13.2).
     var isAckEliciting: Bool {
