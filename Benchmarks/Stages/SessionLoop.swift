@@ -30,7 +30,7 @@ struct SessionLoop {
         for index in ends.indices { ends[index].addPath(path, description, at: now) }
         for raw in 1...UInt64(self.streams) {
             let request = StreamRequest(destination: "x", port: 1)
-            ends[0].open(StreamID(rawValue: raw), request, paths: [path], at: now)
+            ends[0].open(StreamID(rawValue: raw), request, at: now)
         }
         let chunk = ByteBuffer(repeating: 7, count: 16 << 10)
         var credit: [StreamID: Int] = [:]

@@ -13,7 +13,6 @@ enum SessionFuzzer {
         configuration.maximumStreams = 8
         configuration.initialStreamWindow = 4_096
         configuration.windowBudget = 16_384
-        configuration.takesDirectPaths = true
         // Keys that are soon old.
         configuration.keyBytes = 8_192
         var machine = SessionStateMachine(
@@ -42,7 +41,6 @@ enum SessionFuzzer {
                 machine.open(
                     StreamID(rawValue: 1),
                     StreamRequest(destination: "x", port: 1),
-                    paths: [PathID(rawValue: 0)],
                     at: now
                 )
             }

@@ -75,8 +75,7 @@ struct SessionLifeFuzzer {
         case 4 where !self.isExit && self.machine.hasRoomForStream:
             self.opened += 1
             let request = StreamRequest(destination: "x", port: 1)
-            let paths = [PathID(rawValue: 0)]
-            self.machine.open(StreamID(rawValue: self.opened), request, paths: paths, at: self.now)
+            self.machine.open(StreamID(rawValue: self.opened), request, at: self.now)
         case 5:
             let count = min(Int(self.byte()) * 64, self.credit[id] ?? 0)
             self.credit[id]? -= count
@@ -100,7 +99,7 @@ struct SessionLifeFuzzer {
             guard let (token, path) = self.tokens.popLast() else { break }
             let outcomes: [PublishOutcome] = [
                 .accepted(path), .rejected(.rateLimited), .rejected(.refused),
-                .rejected(.nobodyListens), .rejected(.unreachable), .lost,
+                .rejected(.noSubscriber), .rejected(.unreachable), .lost,
             ]
             self.machine.published(token, outcomes[Int(self.byte()) % outcomes.count], at: self.now)
         case 12:
@@ -112,8 +111,7 @@ struct SessionLifeFuzzer {
         case 14 where self.isExit: self.machine.connected(id, at: self.now)
         case 15 where id.rawValue & 1 == 0: self.prepareKey()
         case 15:
-            let path = PathID(rawValue: self.isExit ? 2 : SessionConfiguration.exitPaths)
-            let offer = SessionPathOffer(path: path, relay: "ws://x", isDirect: false)
+            let offer = SessionPathOffer(path: PathID(rawValue: 2), relay: "ws://x")
             self.machine.offerPath(offer, at: self.now)
         default: break
         }
@@ -153,12 +151,12 @@ struct SessionLifeFuzzer {
         self.machine.keyPrepared(generation, key, at: self.now)
     }
 
-    private mutating func obey(_ action: DialectAction) {
+    private mutating func obey(_ action: StreamAction<SessionSignal>) {
         if self.isClosed {
             switch action {
             // A stream that was asked for afterwards.
             case .ended: return
-            case .report, .session(.eraseKey): return
+            case .report, .signal(.eraseKey): return
             default: preconditionFailure("\(action) after the end")
             }
         }
@@ -172,7 +170,7 @@ struct SessionLifeFuzzer {
         case .data(let id, let data): self.handed[id, default: 0] += data.readableBytes
         case .incoming(let id, let request):
             if request.port == Self.refusedPort { self.machine.reset(id, .connectionReset, at: self.now) }
-        case .session(let action): self.obey(action)
+        case .signal(let signal): self.obey(signal)
         default: break
         }
     }
@@ -182,8 +180,8 @@ struct SessionLifeFuzzer {
     /// Keys that begin with this are not on the curve.
     private static let notOnCurve: UInt8 = 0xff
 
-    private mutating func obey(_ action: SessionAction) {
-        switch action {
+    private mutating func obey(_ signal: SessionSignal) {
+        switch signal {
         case .makeKey(let generation):
             precondition(self.keys.wanted == nil && generation == self.keys.sealing + 1, "one new key at a time")
             self.keys.wanted = generation

@@ -3,29 +3,29 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import Nostr
+package import Nostr
 
-/// Remembers the ids of verified events, so that what comes from several relays counts once.
+/// Remembers the ids of verified events, so that an event that several relays deliver is handled once.
 ///
-/// Two generations of bounded size: when the newer is full the older is forgotten. An id must be put in only after the
-/// signature verified, or a forgery would suppress the real event.
-public struct EventDeduplicator: Sendable {
+/// Keeps two generations of limited size and forgets the older one when the newer is full. Insert an id only after its
+/// signature was verified: otherwise a forged event would suppress the real one.
+package struct EventDeduplicator: Sendable {
     private let capacity: Int
     private var newer: Set<EventID> = []
     private var older: Set<EventID> = []
 
-    /// - Parameter capacity: Ids of one generation; between this and twice as many are remembered.
-    public init(capacity: Int = 65_536) {
+    /// - Parameter capacity: Ids of one generation. Between this number and twice as many are remembered.
+    package init(capacity: Int = 65_536) {
         self.capacity = capacity
     }
 
-    /// Whether `id` was put in.
-    public func contains(_ id: EventID) -> Bool {
+    /// Whether `id` was inserted.
+    package func contains(_ id: EventID) -> Bool {
         self.newer.contains(id) || self.older.contains(id)
     }
 
-    /// Puts `id` in; false if it is there.
-    public mutating func insert(_ id: EventID) -> Bool {
+    /// Inserts `id`. False if it was inserted before.
+    package mutating func insert(_ id: EventID) -> Bool {
         guard !self.contains(id) else { return false }
         if self.newer.count >= self.capacity {
             self.older = self.newer

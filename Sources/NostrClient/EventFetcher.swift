@@ -3,27 +3,27 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import Logging
-public import NIOCore
-public import Nostr
+package import Logging
+package import NIOCore
+package import Nostr
 import NostrCrypto
 
 /// Asks relays for stored events, once.
-public enum EventFetcher {
-    /// What relays answered.
-    public struct Answer: Sendable {
-        /// Events whose signatures are right, the newest first, each once.
-        public var events: [Event] = []
-        /// Relays that said all they have, or something at least.
-        public var answered: [RelayURL] = []
-        /// Relays that could not be asked, or did not answer.
-        public var unreachable: [RelayURL] = []
+package enum EventFetcher {
+    /// What the relays answered.
+    package struct Answer: Sendable {
+        /// Events with valid signatures, the newest first, each once.
+        package var events: [Event] = []
+        /// Relays that answered completely, or with at least one event.
+        package var answered: [RelayURL] = []
+        /// Relays that could not be reached, or did not answer.
+        package var unreachable: [RelayURL] = []
         /// Why, where that is known.
-        public var reasons: [RelayURL: String] = [:]
+        package var reasons: [RelayURL: String] = [:]
     }
 
-    /// Asks all relays at once, and waits for all of them, or for `timeout`.
-    public static func fetch(
+    /// Asks all relays at once. Returns when all have answered, or after `timeout`.
+    package static func fetch(
         _ filter: Filter,
         from relays: [RelayURL],
         policy: DialPolicy,
@@ -33,60 +33,70 @@ public enum EventFetcher {
         logger: Logger
     ) async throws -> Answer {
         let promise = loop.makePromise(of: Answer.self)
-        let deadline = NIODeadline.now() + timeout
         loop.execute {
-            let collector = Collector(relays: relays, promise: promise)
+            let fetch = Fetch(filter, relays: relays, deadline: .now() + timeout, promise: promise)
+            fetch.start(policy: policy, configuration: configuration, loop: loop, logger: logger)
+        }
+        return try await promise.futureResult.get()
+    }
+
+    /// One fetch, on its event loop. Its pool's callbacks keep it alive until it has finished.
+    private final class Fetch: RelayConnectionDelegate {
+        private let filter: Filter
+        private let relays: [RelayURL]
+        private let deadline: NIODeadline
+        private let promise: EventLoopPromise<Answer>
+        private var pool: RelayPool?
+        private var asked: Set<RelayURL> = []
+        private var missing: Set<RelayURL>
+        private var answer = Answer()
+        private var events: [EventID: Event] = [:]
+
+        init(_ filter: Filter, relays: [RelayURL], deadline: NIODeadline, promise: EventLoopPromise<Answer>) {
+            self.filter = filter
+            self.relays = relays
+            self.deadline = deadline
+            self.missing = Set(relays)
+            self.promise = promise
+        }
+
+        func start(policy: DialPolicy, configuration: RelayClientConfiguration, loop: any EventLoop, logger: Logger) {
+            guard !self.relays.isEmpty else { return self.promise.succeed(self.answer) }
             let pool = RelayPool(
                 configuration: configuration,
                 lingering: .zero,
                 loop: loop,
                 logger: logger,
-                // One that cannot be had now is not waited for.
-                callbacks: RelayPool.Callbacks(onDown: { collector.down($0.url, $1) })
+                delegate: self
             )
-            collector.pool = pool
-            for url in relays {
-                let key = RelayPool.Key(url: url, lane: "fetch")
-                guard let connection = pool.use(key, policy: policy, authenticationKey: .generate()) else {
-                    collector.settle(url, nil)
+            self.pool = pool
+            let lane = RelayLane()
+            for url in self.relays {
+                guard let relay = pool.use(url, in: lane, policy: policy, authenticationKey: .generate()) else {
+                    self.settle(url, nil, nil)
                     continue
                 }
-                connection.whenOpen(within: timeout) { isOpen in
-                    guard isOpen else {
-                        collector.settle(url, nil, pool.connection(key)?.lastError)
-                        return
-                    }
-                    collector.asked.insert(url)
-                    connection.query(filter, timeout: deadline - .now()) { events, isComplete in
-                        collector.settle(url, isComplete || !events.isEmpty ? events.map(\.event) : nil)
-                    }
+                relay.whenOpen(within: self.deadline - .now()) { isOpen in
+                    if isOpen { self.ask(relay) } else { self.settle(url, nil, relay.lastError) }
                 }
             }
         }
-        return try await promise.futureResult.get()
-    }
 
-    /// What came so far, on the loop.
-    private final class Collector {
-        var pool: RelayPool?
-        var asked: Set<RelayURL> = []
-        private var missing: Set<RelayURL>
-        private var answer = Answer()
-        private var events: [EventID: Event] = [:]
-        private let promise: EventLoopPromise<Answer>
-
-        init(relays: [RelayURL], promise: EventLoopPromise<Answer>) {
-            self.missing = Set(relays)
-            self.promise = promise
-            if relays.isEmpty { promise.succeed(Answer()) }
+        private func ask(_ relay: RelayConnection) {
+            let url = relay.url
+            self.asked.insert(url)
+            relay.query(self.filter, timeout: self.deadline - .now()) { events, isComplete in
+                self.settle(url, isComplete || !events.isEmpty ? events.map(\.event) : nil, nil)
+            }
         }
 
-        /// A connection ended. One on which the question was asked has its answer, or what came of it, settled by that.
-        func down(_ url: RelayURL, _ reason: String) {
-            if !self.asked.contains(url) { self.settle(url, nil, reason) }
+        func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
+            // A relay that cannot be reached now is not waited for. A question that was asked is settled by its query.
+            guard case .disconnected(let reason) = state, !self.asked.contains(relay.url) else { return }
+            self.settle(relay.url, nil, reason)
         }
 
-        func settle(_ url: RelayURL, _ events: [Event]?, _ reason: String? = nil) {
+        private func settle(_ url: RelayURL, _ events: [Event]?, _ reason: String?) {
             guard self.missing.remove(url) != nil else { return }
             if let events {
                 self.answer.answered.append(url)

@@ -3,36 +3,36 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import Logging
-public import NIOCore
-public import Nostr
+package import Logging
+package import NIOCore
+package import Nostr
 import NostrCrypto
 
-/// Tries whether a relay is good for tunnels: sends itself a message, small and large, and waits for it.
-public enum RelayExamination {
-    /// What a relay did.
-    public struct Finding: Sendable {
-        public let url: RelayURL
-        public internal(set) var information = RelayInformation()
-        /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
-        public internal(set) var clockOffset: Int64?
-        /// Why there is no connection.
-        public internal(set) var connectionError: String?
-        /// From sending a small message to having it back, in milliseconds; nil if it did not come.
-        public internal(set) var roundTrip: Double?
-        /// Whether a message of the largest size that sessions use came back.
-        public internal(set) var carriesFullPackets = false
-        /// Why the relay took no message.
-        public internal(set) var refusal: ReasonText?
+/// Tests whether a relay carries tunnels: sends itself a small and a large message and waits for both.
+package enum RelayExamination {
+    /// What the test found.
+    package struct Finding: Sendable {
+        package let url: RelayURL
+        package fileprivate(set) var information = RelayInformation()
+        /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
+        package fileprivate(set) var clockOffset: Int64?
+        /// Why there is no connection; nil if there was one.
+        package fileprivate(set) var connectionError: String?
+        /// Milliseconds from sending a small message to receiving it; nil if it did not come back.
+        package fileprivate(set) var roundTrip: Double?
+        /// Whether a message as large as a session's packets before path discovery came back.
+        package fileprivate(set) var carriesFullPackets = false
+        /// Why the relay rejected a message.
+        package fileprivate(set) var refusal: ReasonText?
     }
 
-    /// For each of the steps.
+    /// Longest time for each step.
     private static let patience: TimeAmount = .seconds(8)
-    /// Bytes of a small message, and of the largest that sessions send.
+    /// Plaintext bytes of the small message, and of a session's packets before path discovery (RFC 8899).
     private static let plaintextLengths = (small: 32, full: 40_960)
 
     /// Examines one relay.
-    public static func examine(
+    package static func examine(
         _ url: RelayURL,
         configuration: RelayClientConfiguration,
         on loop: any EventLoop,
@@ -46,61 +46,68 @@ public enum RelayExamination {
         return try await promise.futureResult.get()
     }
 
-    /// One examination, on the loop.
-    private final class Examiner {
+    /// One examination, on its event loop. Its timer keeps it alive until it has finished.
+    private final class Examiner: RelayConnectionDelegate, RelaySubscriber {
         private var finding: Finding
         private let key = SecretKey.generate()
         private let loop: any EventLoop
         private let promise: EventLoopPromise<Finding>
         private var pool: RelayPool?
-        private let poolKey: RelayPool.Key
+        private var relay: RelayConnection?
         private var small: (id: EventID, sentAt: NIODeadline)?
         private var large: EventID?
         private var timer: Scheduled<Void>?
 
         init(_ url: RelayURL, loop: any EventLoop, promise: EventLoopPromise<Finding>) {
             self.finding = Finding(url: url)
-            self.poolKey = RelayPool.Key(url: url, lane: "examination")
             self.loop = loop
             self.promise = promise
         }
 
         func start(configuration: RelayClientConfiguration, logger: Logger) {
-            // The pool and its callbacks keep this alive until it is finished.
-            let bound = NIOLoopBound(self, eventLoop: self.loop)
             let pool = RelayPool(
                 configuration: configuration,
                 lingering: .zero,
                 loop: self.loop,
                 logger: logger,
-                callbacks: RelayPool.Callbacks(
-                    onEvent: { bound.value.receive($1.event) },
-                    onDown: { bound.value.down($1) }
-                )
+                delegate: self
             )
             self.pool = pool
-            self.wait()
-            guard let connection = pool.use(self.poolKey, policy: .configured, authenticationKey: self.key) else {
-                self.finding.connectionError = "TLS cannot be set up"
+            self.restartTimer()
+            self.relay = pool.use(
+                self.finding.url,
+                in: RelayLane(),
+                policy: .configured,
+                authenticationKey: self.key
+            )
+            guard let relay else {
+                self.finding.connectionError = "cannot set up TLS"
                 self.finish()
                 return
             }
-            connection.addRecipient(self.key.publicKey) { bound.value.sendSmall() }
+            _ = relay.subscribe(self.key.publicKey, to: self, catchesUp: false)
         }
 
-        /// One that cannot be reached now is not waited for.
-        private func down(_ error: String) {
-            self.finding.connectionError = error
+        func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
+            guard case .disconnected(let reason) = state else { return }
+            self.finding.connectionError = reason
+            // A relay that cannot be reached now is not waited for.
             if self.small == nil { self.finish() }
         }
 
-        private func wait() {
+        func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) { self.sendSmall() }
+
+        func relayDidDisconnect(_ relay: RelayConnection) {}
+
+        func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool) {}
+
+        private func restartTimer() {
             self.timer?.cancel()
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.timer = self.loop.scheduleTask(in: RelayExamination.patience) { bound.value.finish() }
         }
 
-        /// As large as one that holds so many bytes.
+        /// An event as large as one that seals so many bytes.
         private func message(_ length: Int) -> Event? {
             try? Event.signed(
                 by: self.key,
@@ -112,11 +119,10 @@ public enum RelayExamination {
         }
 
         private func publish(_ event: Event) {
-            let bound = NIOLoopBound(self, eventLoop: self.loop)
-            self.pool?.connection(self.poolKey)?.publish(event.id, ClientMessage.encodeEvent(event)) { result in
+            self.relay?.publish(event.id, ClientMessage.encodeEvent(event)) { [weak self] result in
                 guard case .rejected(let reason) = result else { return }
-                bound.value.finding.refusal = reason
-                bound.value.finish()
+                self?.finding.refusal = reason
+                self?.finish()
             }
         }
 
@@ -124,16 +130,16 @@ public enum RelayExamination {
             guard self.small == nil, let event = self.message(RelayExamination.plaintextLengths.small) else { return }
             self.finding.connectionError = nil
             self.small = (event.id, .now())
-            self.wait()
+            self.restartTimer()
             self.publish(event)
         }
 
-        private func receive(_ event: Event) {
+        func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
             if let small, event.id == small.id, self.finding.roundTrip == nil {
                 self.finding.roundTrip = Double((NIODeadline.now() - small.sentAt).nanoseconds) / 1_000_000
                 guard let event = self.message(RelayExamination.plaintextLengths.full) else { return }
                 self.large = event.id
-                self.wait()
+                self.restartTimer()
                 self.publish(event)
             } else if event.id == self.large {
                 self.finding.carriesFullPackets = true
@@ -145,12 +151,12 @@ public enum RelayExamination {
             guard let pool = self.pool else { return }
             self.pool = nil
             self.timer?.cancel()
-            if let connection = pool.connection(self.poolKey) {
-                self.finding.information = connection.information
-                self.finding.clockOffset = connection.clockOffset
+            if let relay {
+                self.finding.information = relay.information
+                self.finding.clockOffset = relay.clockOffset
                 if self.small == nil {
                     self.finding.connectionError =
-                        self.finding.connectionError ?? connection.lastError ?? "it does not answer"
+                        self.finding.connectionError ?? relay.lastError ?? "the relay does not answer"
                 }
             }
             pool.stop()

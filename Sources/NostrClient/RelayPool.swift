@@ -3,52 +3,36 @@
 // SPDX-License-Identifier: MIT
 //
 
-import HTTPTransport
-public import Logging
-public import NIOCore
+package import Logging
+package import NIOCore
 import NIOSSL
-public import Nostr
-public import NostrCrypto
+package import Nostr
+package import NostrCrypto
 
-/// The relays of a node: one connection for each relay and lane, shared by everything that uses it.
+/// Keeps connections apart: a relay must not learn that two of them belong together.
 ///
-/// A lane keeps connections apart that a relay must not tie together, such as those of a long-term key and those of
-/// short-lived ones. Lives on its loop.
-public final class RelayPool {
-    /// Which connection.
-    public struct Key: Hashable, Sendable {
-        public let url: RelayURL
-        public let lane: String
+/// Connections are shared within a lane and never between lanes. At a SOCKS proxy each lane has credentials of its own.
+package struct RelayLane: Hashable, Sendable {
+    fileprivate let identifier: Bytes32
 
-        public init(url: RelayURL, lane: String) {
-            self.url = url
-            self.lane = lane
-        }
+    /// A lane that nothing else shares.
+    package init() {
+        self.identifier = .random()
     }
 
-    /// What happens on the pool's connections.
-    public struct Callbacks {
-        /// A message for a recipient. Not verified.
-        public var onEvent: (Key, ReceivedEvent) -> Void
-        public var onUp: (Key) -> Void
-        public var onDown: (Key, _ reason: String) -> Void
-        public var onWritabilityChange: (Key, Bool) -> Void
-
-        public init(
-            onEvent: @escaping (Key, ReceivedEvent) -> Void = { _, _ in },
-            onUp: @escaping (Key) -> Void = { _ in },
-            onDown: @escaping (Key, _ reason: String) -> Void = { _, _ in },
-            onWritabilityChange: @escaping (Key, Bool) -> Void = { _, _ in }
-        ) {
-            self.onEvent = onEvent
-            self.onUp = onUp
-            self.onDown = onDown
-            self.onWritabilityChange = onWritabilityChange
-        }
+    /// The lane of what is isolated by the same bytes, such as the credentials of a proxy's client.
+    package init(isolation: [UInt8]) {
+        self.identifier = .sha256(of: isolation)
     }
+}
 
-    /// Most connections of a pool; relays that names carry count too.
-    public static let maximumConnections = 256
+/// The relays of a node: one connection for each relay and lane, shared by everything that uses it. Lives on its event
+/// loop.
+package final class RelayPool {
+    private struct Key: Hashable {
+        let url: RelayURL
+        let lane: RelayLane
+    }
 
     private struct Entry {
         let connection: RelayConnection
@@ -56,41 +40,54 @@ public final class RelayPool {
         var closing: Scheduled<Void>?
     }
 
+    /// Most connections of a pool, those to relays that names carry included.
+    package static let maximumConnections = 256
+    /// How long the system's trusted roots are used before they are read again.
+    private static let rootsValidity: TimeAmount = .hours(1)
+
     private let configuration: RelayClientConfiguration
+    private let lingering: TimeAmount
     private let loop: any EventLoop
     private let logger: Logger
-    private let callbacks: Callbacks
-    private let lingering: TimeAmount
-    private var entries: [Key: Entry] = [:]
-    private var isStopped = false
-    private let secret = Bytes32.random()
-    /// How long trusted roots are used before they are read again.
-    static let tlsValidity: TimeAmount = .hours(1)
-    /// Of all connections with `wss://`: reading the trusted roots takes long.
-    private var tls: (context: NIOSSLContext, since: NIODeadline)?
+    private weak var delegate: (any RelayConnectionDelegate)?
     private let informationCache: RelayInformationCache?
+    /// Makes proxy credentials that say nothing about the lane.
+    private let secret = Bytes32.random()
+    private var entries: [Key: Entry] = [:]
+    private var tls: (context: NIOSSLContext, since: NIODeadline)?
+    private var isStopped = false
 
-    /// - Parameter lingering: How long a connection stays when nobody uses it.
-    public init(
+    /// - Parameters:
+    ///   - lingering: How long a connection without users stays open.
+    ///   - delegate: Learns when relays connect and disconnect. Not retained.
+    package init(
         configuration: RelayClientConfiguration,
         lingering: TimeAmount,
         loop: any EventLoop,
         logger: Logger,
-        callbacks: Callbacks
+        delegate: any RelayConnectionDelegate
     ) {
         self.configuration = configuration
         self.lingering = lingering
         self.loop = loop
         self.logger = logger
-        self.callbacks = callbacks
+        self.delegate = delegate
+        // Behind a proxy a relay must not recognize this node by the document that it got.
         self.informationCache = configuration.proxy == nil ? RelayInformationCache() : nil
     }
 
-    /// The connection of `key`, made and started if there is none; nil beyond ``maximumConnections`` or when TLS
-    /// can't be set up. Give it back with ``release(_:)``.
-    public func use(_ key: Key, policy: DialPolicy, authenticationKey: @autoclosure () -> SecretKey) -> RelayConnection?
-    {
-        guard !self.isStopped else { return nil }
+    /// The connection to a relay, made and started if there is none. Give it back with ``release(_:)``.
+    ///
+    /// - Parameter authenticationKey: Signs answers to AUTH challenges; used only for a new connection.
+    /// - Returns: Nil if there are ``maximumConnections`` in use, TLS cannot be set up, or the pool is stopped.
+    package func use(
+        _ url: RelayURL,
+        in lane: RelayLane,
+        policy: DialPolicy,
+        authenticationKey: @autoclosure () -> SecretKey
+    ) -> RelayConnection? {
+        guard !self.isStopped, let delegate else { return nil }
+        let key = Key(url: url, lane: lane)
         if var entry = self.entries[key] {
             entry.closing?.cancel()
             entry.closing = nil
@@ -98,76 +95,69 @@ public final class RelayPool {
             self.entries[key] = entry
             return entry.connection
         }
-        if self.entries.count >= Self.maximumConnections {
-            // What nobody uses makes room.
-            for (unused, entry) in self.entries where entry.users <= 0 {
-                entry.closing?.cancel()
-                entry.connection.stop()
-                self.entries[unused] = nil
-            }
-        }
+        if self.entries.count >= Self.maximumConnections { self.closeUnused() }
         guard self.entries.count < Self.maximumConnections else {
-            self.logger.warning("too many relays at once", metadata: ["relay.url": "\(key.url)"])
+            self.logger.warning("too many relay connections", metadata: ["relay.url": "\(url)"])
             return nil
         }
-        let callbacks = self.callbacks
         do {
-            let connection = RelayConnection(
-                url: key.url,
+            let target = RelaySocket.Target(
+                url: url,
                 policy: policy,
+                tls: url.isSecure ? try self.tlsContext() : nil,
+                isolation: Bytes32.sha256(of: self.secret.bytes + lane.identifier.bytes).hex
+            )
+            let connection = RelayConnection(
+                target,
+                lane: lane,
                 configuration: self.configuration,
-                tls: key.url.isSecure ? try self.tlsContext() : nil,
                 authenticationKey: authenticationKey(),
+                informationCache: self.informationCache,
                 loop: self.loop,
                 logger: self.logger,
-                isolation: self.isolation(of: key.lane),
-                informationCache: self.informationCache,
-                callbacks: RelayConnection.Callbacks(
-                    onEvent: { callbacks.onEvent(key, $0) },
-                    onUp: { callbacks.onUp(key) },
-                    onDown: { callbacks.onDown(key, $0) },
-                    onWritabilityChange: { callbacks.onWritabilityChange(key, $0) }
-                )
+                delegate: delegate
             )
             self.entries[key] = Entry(connection: connection, users: 1)
             connection.start()
             return connection
         } catch {
-            self.logger.error("TLS cannot be set up", metadata: ["error": "\(error)", "relay.url": "\(key.url)"])
+            self.logger.error("cannot set up TLS", metadata: ["error": "\(error)", "relay.url": "\(url)"])
             return nil
         }
     }
 
     private func tlsContext() throws -> NIOSSLContext {
         let now = NIODeadline.now()
-        if let tls = self.tls, now - tls.since < Self.tlsValidity { return tls.context }
+        if let tls = self.tls, now - tls.since < Self.rootsValidity { return tls.context }
         let context = try NIOSSLContext(configuration: self.configuration.tls)
         self.tls = (context, now)
         return context
     }
 
-    /// Connections that can still be made: those that nobody uses make room.
-    public var room: Int {
-        Self.maximumConnections - self.entries.values.count { $0.users > 0 }
+    private func closeUnused() {
+        for (key, entry) in self.entries where entry.users <= 0 {
+            entry.closing?.cancel()
+            entry.connection.stop()
+            self.entries[key] = nil
+        }
     }
 
-    /// What keeps the connections of a lane together, and apart from all others, at a proxy: it says nothing of the lane.
-    private func isolation(of lane: String) -> String {
-        Bytes32.sha256(of: self.secret.bytes + Array(lane.utf8)).hex
+    /// Connections that can still be made. Those without users make room.
+    package var room: Int { Self.maximumConnections - self.entries.values.count { $0.users > 0 } }
+
+    /// Whether there is a connection to a relay.
+    package func contains(_ url: RelayURL, in lane: RelayLane) -> Bool {
+        self.entries[Key(url: url, lane: lane)] != nil
     }
 
-    /// The connection of `key`, if there is one.
-    public func connection(_ key: Key) -> RelayConnection? { self.entries[key]?.connection }
+    package var connections: [RelayConnection] { self.entries.values.map(\.connection) }
 
-    /// All connections, of whatever lane.
-    public var all: [RelayConnection] { self.entries.values.map(\.connection) }
+    package func connections(in lane: RelayLane) -> [RelayConnection] { self.connections.filter { $0.lane == lane } }
 
-    /// The connections of a lane.
-    public func connections(of lane: String) -> [Key] { self.entries.keys.filter { $0.lane == lane } }
-
-    /// One user fewer. The last one's connection closes after a while.
-    public func release(_ key: Key) {
-        guard var entry = self.entries[key] else { return }
+    /// Ends one use of a connection. It closes some time after its last use ended.
+    package func release(_ connection: RelayConnection) {
+        let key = Key(url: connection.url, lane: connection.lane)
+        guard var entry = self.entries[key], entry.connection === connection else { return }
         entry.users -= 1
         if entry.users <= 0 {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -179,7 +169,7 @@ public final class RelayPool {
     }
 
     /// Closes all connections for good.
-    public func stop() {
+    package func stop() {
         self.isStopped = true
         let entries = self.entries
         self.entries = [:]

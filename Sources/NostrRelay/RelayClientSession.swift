@@ -222,7 +222,7 @@ final class RelayClientSession {
 
     private func publish(_ received: ReceivedEvent) {
         let id = received.event.id
-        switch self.hub.publish(received, isGuest: !self.outbox.isOwners) {
+        switch self.hub.publish(received) {
         case .handedOn(subscribers: 0):
             // A yes, because nothing is wrong with the event, and the prefix that NIP-01 has for this: it is how an
             // entry learns at once that its exit is not there.

@@ -28,10 +28,6 @@ public struct RelayConfiguration: Sendable {
     /// Nil: every kind. ``tunnelKinds`` for a relay that carries tunnels and nothing else.
     public var acceptedKinds: Set<EventKind>?
 
-    /// The path under which the relay's one owner connects, which nobody else can guess; nil where there is no owner. Everybody
-    /// else may send only what a subscription of the owner asks for.
-    public var ownerPath: String?
-
     public init(host: String, port: Int) {
         self.host = host
         self.port = port

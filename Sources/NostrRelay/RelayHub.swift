@@ -66,16 +66,8 @@ final class RelayHub: Sendable {
     }
 
     /// Hands a verified event to its subscribers, and keeps it unless it is ephemeral.
-    ///
-    /// - Parameter isGuest: Whether it comes from somebody else than the relay's owner. Then it goes nowhere unless the owner asked
-    ///   for it.
-    func publish(_ received: ReceivedEvent, isGuest: Bool = false) -> Outcome {
+    func publish(_ received: ReceivedEvent) -> Outcome {
         self.state.withLockedValue { state in
-            if isGuest {
-                var isWanted = false
-                state.index.forEachMatch(received.event) { if $0.outbox.isOwners { isWanted = true } }
-                guard isWanted else { return .handedOn(subscribers: 0) }
-            }
             let isEphemeral = received.event.kind.retention == .ephemeral
             if !isEphemeral {
                 guard self.archive?.isBehind != true else { return .notKept }

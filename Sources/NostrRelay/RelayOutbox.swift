@@ -26,8 +26,6 @@ final class RelayOutbox: Sendable {
     }
 
     private let eventLoop: any EventLoop
-    /// Whether it leads to the relay's owner; where there is none, everybody is one.
-    let isOwners: Bool
     /// For the log: who reads.
     private let peer: String
     private let maximumBytes: Int
@@ -37,14 +35,12 @@ final class RelayOutbox: Sendable {
 
     init(
         eventLoop: any EventLoop,
-        isOwners: Bool,
         peer: String,
         maximumBytes: Int,
         metrics: RelayMetrics,
         logger: Logger
     ) {
         self.eventLoop = eventLoop
-        self.isOwners = isOwners
         self.peer = peer
         self.maximumBytes = maximumBytes
         self.metrics = metrics

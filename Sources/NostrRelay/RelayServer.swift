@@ -125,7 +125,6 @@ public final class RelayServer: Sendable {
     ) -> HTTPServer.WebSocketAcceptor? {
         let outbox = RelayOutbox(
             eventLoop: channel.eventLoop,
-            isOwners: configuration.ownerPath.map { $0 == request.path } ?? true,
             peer: request.remoteAddress?.ipAddress ?? "-",
             maximumBytes: configuration.limits.outboundBytes,
             metrics: metrics,

@@ -10,6 +10,7 @@ enum MetricHelp {
         "nws_process_start_time_seconds": "When the process started, in seconds since 1970.",
         "nws_client_connects_total": "Connections to relays that were made.",
         "nws_client_disconnects_total": "Connections to relays that ended.",
+        "nws_client_events_misdirected_total": "Events that a relay delivered without a subscription for them.",
         "nws_client_events_published_total": "Events sent to relays.",
         "nws_client_events_received_total": "Events that relays delivered.",
         "nws_client_messages_malformed_total": "Messages of relays that are none.",

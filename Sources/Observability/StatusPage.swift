@@ -179,7 +179,7 @@ enum StatusPage {
               cell(relay.rate == null ? "–" : bytes(relay.rate) + "/s", "n", "rate"),
               cell(relay.sessions, "n", "sessions")];
           }, "No relay is in use.", 6);
-          rows("peers", report.sessions, session => [cell(session.peer), cell(session.dialect), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "for")], "Nobody at the moment.", 4);
+          rows("peers", report.sessions, session => [cell(session.peer), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "for")], "Nobody at the moment.", 4);
           $("more").textContent = report.moreSessions ? "and " + report.moreSessions + " more" : "";
           const problems = $("problems");
           problems.replaceChildren(...[...report.problems].reverse().map(problem => {

@@ -46,14 +46,14 @@ public struct StatusReport: Codable, Hashable, Sendable {
         /// The exit's npub at an entry; at an exit the client's identity if it has one, else its session key.
         public var peer: String
         /// session or nip74.
-        public var dialect: String
+        public var `protocol`: String
         public var streams: Int
         /// Seconds since it began.
         public var age: Int
 
-        public init(peer: String, dialect: String, streams: Int, age: Int) {
+        public init(peer: String, `protocol`: String, streams: Int, age: Int) {
             self.peer = peer
-            self.dialect = dialect
+            self.protocol = `protocol`
             self.streams = streams
             self.age = age
         }

@@ -81,11 +81,11 @@ def test_plain_nip74_does_not_walk_around_the_list(sandbox, echoing):
     sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
-    plain = sandbox.entry("--dialect", "nip74")
+    plain = sandbox.entry("--protocol", "nip74")
     # Plain NIP-74 has no word for a refusal: the stream seems open, and nothing is behind it.
     client = open_stream(plain.address, exit_node.name).socket
     client.sendall(b"is anybody there")
-    exit_node.process.wait_for_log("a client speaks plain NIP-74, which this exit does not serve")
+    exit_node.process.wait_for_log("client speaks plain NIP-74, which this exit does not serve")
     assert echoing.connections == 0
 
 

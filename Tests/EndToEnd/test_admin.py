@@ -52,7 +52,7 @@ def test_the_report_tells_what_goes_on(sandbox, watched):
     assert by_url[relay.url]["isUp"] and by_url[relay.url]["roundTrip"] > 0 and by_url[relay.url]["sessions"] == 1
     assert not by_url["ws://127.0.0.1:9"]["isUp"] and by_url["ws://127.0.0.1:9"]["error"]
     at_entry = report(entry)
-    assert at_entry["sessions"][0]["peer"] == exit_node.npub and at_entry["sessions"][0]["dialect"] == "session"
+    assert at_entry["sessions"][0]["peer"] == exit_node.npub and at_entry["sessions"][0]["protocol"] == "session"
     assert max(at_entry["receivedRates"]) > 0
     eventually(lambda: report(relay)["connections"] >= 3)
     eventually(lambda: sum(relay["bytes"] for relay in report(exit_node)["relays"]) > 100_000)

@@ -120,7 +120,7 @@ def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
     _, exit_node, entry = sandbox.tunnel(echoing.address)
     with open_stream(entry.address, exit_node.name) as client:
         exit_node.process.send(signal.SIGTERM)
-        exit_node.process.wait_for_log("taking no new streams")
+        exit_node.process.wait_for_log("shutting down: no new streams")
         # Nothing new, and what is there goes on.
         assert reply_to(entry.address, exit_node.name) != SUCCEEDED
         client.socket.sendall(b"farewell")
@@ -163,11 +163,11 @@ def test_log_lines_as_json(sandbox):
 
 
 def test_an_entry_says_what_takes_a_restart(sandbox):
-    config = sandbox.write("entry.yaml", "direct: false\n")
+    config = sandbox.write("entry.yaml", "optimistic: false\n")
     entry = sandbox.entry("--config", config)
-    config.write_text("direct: true\n")
+    config.write_text("optimistic: true\n")
     entry.process.wait_for_log("some changes take effect only after a restart")
-    assert "--direct" in entry.process.stderr
+    assert "--optimistic" in entry.process.stderr
 
 
 @pytest.mark.parametrize(

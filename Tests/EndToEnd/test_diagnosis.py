@@ -20,7 +20,7 @@ def test_ping_measures_the_way(sandbox, http):
     assert [line.split(":")[0] for line in lines] == ["open", "open", "open", "relay", "speaks", "opened"]
     assert relay.url in lines[3] and "round trip" in lines[3]
     assert lines[4] == "speaks: session" and "3 of 3" in lines[5]
-    lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--dialect", "nip74")
+    lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--protocol", "nip74")
     assert any(line.startswith("speaks: nip74") for line in lines)
     # Whoever reads the exit's log is not told of resets where nothing broke.
     exit_node.process.wait_for_log("reason=cancelled")

@@ -96,4 +96,4 @@ def test_a_rule_that_could_never_match_is_refused(sandbox, rule):
 
 def test_an_exit_that_nobody_can_reach_says_so(sandbox):
     exit_node = sandbox.starting_exit(["ws://127.0.0.1:1"], options=("--log-level", "warning"))
-    exit_node.wait_for_log("nobody can reach this exit")
+    exit_node.wait_for_log("no client can reach this exit")

@@ -43,7 +43,7 @@ def wait_for_reset(client, timeout=60):
 def plain_tunnel(sandbox, backend):
     """A tunnel that speaks NIP-74 and nothing else."""
     relay = sandbox.relay()
-    return relay, sandbox.exit([relay.url], backend), sandbox.entry("--dialect", "nip74")
+    return relay, sandbox.exit([relay.url], backend), sandbox.entry("--protocol", "nip74")
 
 
 def assert_memory_is_bounded(*roles):
@@ -136,8 +136,8 @@ def test_new_requests_work_after_the_relay_came_back(sandbox, http):
     assert exit_node.process.is_running and entry.process.is_running
 
 
-@pytest.mark.parametrize("dialect", ["session", "nip74"])
-def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, dialect):
+@pytest.mark.parametrize("protocol", ["session", "nip74"])
+def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, protocol):
     """A session waits for a relay as long as it is told to; NIP-74 cannot tell a hole from silence."""
     ended = []
 
@@ -150,13 +150,13 @@ def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, dialect):
     relay = sandbox.relay()
     options = ("--session-timeout", "2")
     exit_node = sandbox.exit([relay.url], serve(note_end).address, options=options)
-    entry = sandbox.entry("--dialect", dialect, *options)
+    entry = sandbox.entry("--protocol", protocol, *options)
     with open_stream(entry.address, exit_node.name) as client:
         client.socket.sendall(b"x")
         assert client.socket.recv(1) == b"x"
         relay.process.send(signal.SIGKILL)
         assert client.is_closed()
-        if dialect == "session":
+        if protocol == "session":
             eventually(lambda: ended)
 
 

@@ -61,7 +61,7 @@ class Restarts:
 def test_transfers_survive_relays_that_are_killed_in_turn(sandbox, http):
     relays = [sandbox.relay() for _ in range(3)]
     exit_node = sandbox.exit([relay.url for relay in relays], http.address)
-    entry = sandbox.entry("--dialect", "session")
+    entry = sandbox.entry("--protocol", "session")
     count = 100 * MEGABYTE
     body = content(count)
     file = sandbox.folder / "upload"
@@ -89,7 +89,7 @@ def test_download_survives_the_restart_of_its_only_relay(sandbox, http):
 def test_everything_arrives_in_bad_weather(sandbox, http, options):
     relay = weather(sandbox, sandbox.relay(), *options)
     exit_node = sandbox.exit([relay.url], http.address)
-    entry = sandbox.entry("--dialect", "session")
+    entry = sandbox.entry("--protocol", "session")
     count = 5 * MEGABYTE
     file = sandbox.folder / "upload"
     file.write_bytes(content(count))
@@ -131,7 +131,7 @@ def test_relay_that_admits_one_key_carries_sessions_with_it(sandbox, http):
     member, key_file = member_key(sandbox)
     closed = weather(sandbox, sandbox.relay(), "--admit", member)
     exit_node = sandbox.exit([closed.url], http.address, options=("--auth-key", key_file))
-    entry = sandbox.entry("--auth-key", key_file, "--dialect", "session", relays=[closed.url])
+    entry = sandbox.entry("--auth-key", key_file, "--protocol", "session", relays=[closed.url])
     count = 5 * MEGABYTE
     assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
 
@@ -241,7 +241,7 @@ def test_exit_that_spoke_sessions_is_not_spoken_to_in_less(sandbox, http):
     first.process.kill()
     # The same key without sessions: what a relay that swallows acceptances looks like.
     entry = sandbox.entry()
-    impostor = sandbox.exit([relay.url], http.address, key_file=key_file, options=("--dialect", "nip74"))
+    impostor = sandbox.exit([relay.url], http.address, key_file=key_file, options=("--protocol", "nip74"))
     assert impostor.name == exit_node.name
     with SocksClient(entry.address) as client:
         client.greet()

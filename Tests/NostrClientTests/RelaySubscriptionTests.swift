@@ -31,7 +31,7 @@ struct RelaySubscriptionTests {
         let (first, filters) = try #require(Self.request(subscription.advance()))
         #expect(filters == [Filter(kinds: [.tunnelMessage], recipients: [self.alice], limit: 0)])
         #expect(!subscription.isReady(self.alice))
-        #expect(subscription.heard(first, .accepted) == [.ready([self.alice])])
+        #expect(subscription.settle(first, .accepted) == [.ready([self.alice])])
         #expect(subscription.isReady(self.alice))
 
         subscription.add(self.bob)
@@ -39,7 +39,7 @@ struct RelaySubscriptionTests {
         #expect(second != first)
         #expect(subscription.isReady(self.alice))
         #expect(!subscription.isReady(self.bob))
-        #expect(subscription.heard(second, .accepted) == [.ready([self.alice, self.bob]), .close(first)])
+        #expect(subscription.settle(second, .accepted) == [.ready([self.alice, self.bob]), .close(first)])
         #expect(subscription.advance().isEmpty)
     }
 
@@ -54,10 +54,10 @@ struct RelaySubscriptionTests {
             subscription.add(key)
             #expect(subscription.advance().isEmpty)
         }
-        #expect(subscription.heard(first, .assumed) == [.ready([self.alice])])
+        #expect(subscription.settle(first, .assumed) == [.ready([self.alice])])
         let (second, filters) = try #require(Self.request(subscription.advance()))
         #expect(filters.first?.tags[UInt8(ascii: "p")]?.count == 6)
-        #expect(subscription.heard(second, .accepted).last == .close(first))
+        #expect(subscription.settle(second, .accepted).last == .close(first))
     }
 
     @Test("after a reconnect it asks for what was missed, beside what is live")
@@ -66,7 +66,7 @@ struct RelaySubscriptionTests {
         subscription.add(self.alice)
         subscription.connectionOpened(since: nil)
         let (first, _) = try #require(Self.request(subscription.advance()))
-        _ = subscription.heard(first, .accepted)
+        _ = subscription.settle(first, .accepted)
         subscription.connectionClosed()
         #expect(!subscription.isReady(self.alice))
         subscription.connectionOpened(since: 1_000)
@@ -81,12 +81,12 @@ struct RelaySubscriptionTests {
         subscription.add(self.alice)
         subscription.connectionOpened(since: nil)
         let (first, _) = try #require(Self.request(subscription.advance()))
-        #expect(subscription.heard(first, .refused(ReasonText("rate-limited: x"))) == [.retryLater])
+        #expect(subscription.settle(first, .rejected(ReasonText("rate-limited: x"))) == [.retryLater])
         #expect(subscription.advance().isEmpty)
         subscription.mayAskAgain()
         let (second, _) = try #require(Self.request(subscription.advance()))
         let reason = ReasonText("ERROR: auth-required: who are you?")
-        #expect(subscription.heard(second, .refused(reason)) == [.authenticate])
+        #expect(subscription.settle(second, .rejected(reason)) == [.authenticate])
         subscription.mayAskAgain()
         let third = subscription.advance()
         #expect(Self.request(third) != nil)
@@ -108,7 +108,7 @@ struct RelaySubscriptionTests {
         #expect(subscription.advance().isEmpty)
         subscription.add(self.alice)
         let (first, _) = try #require(Self.request(subscription.advance()))
-        _ = subscription.heard(first, .accepted)
+        _ = subscription.settle(first, .accepted)
         subscription.remove(self.alice)
         #expect(subscription.advance() == [.close(first)])
     }
@@ -141,14 +141,14 @@ struct RelaySubscriptionTests {
         mutating func answer() {
             guard let id = self.unanswered else { return }
             self.unanswered = nil
-            self.perform(self.subscription.heard(id, .accepted))
+            self.perform(self.subscription.settle(id, .accepted))
         }
 
         mutating func refuse(_ reason: String) {
             guard let id = self.unanswered else { return }
             self.unanswered = nil
             self.open[id] = nil
-            self.perform(self.subscription.heard(id, .refused(ReasonText(reason))))
+            self.perform(self.subscription.settle(id, .rejected(ReasonText(reason))))
         }
 
         mutating func settle(adding key: PublicKey? = nil) {
@@ -255,15 +255,15 @@ struct RelaySubscriptionTests {
         subscription.connectionOpened(since: nil)
         subscription.add(self.alice)
         let (first, _) = try #require(Self.request(subscription.advance()))
-        #expect(subscription.heard(first, .assumed) == [.ready([self.alice])])
+        #expect(subscription.settle(first, .assumed) == [.ready([self.alice])])
         #expect(subscription.awaited == first)
-        #expect(subscription.heard(first, .refused(ReasonText("auth-required: who are you?"))) == [.authenticate])
+        #expect(subscription.settle(first, .rejected(ReasonText("auth-required: who are you?"))) == [.authenticate])
         #expect(!subscription.isReady(self.alice))
         subscription.mayAskAgain()
         let (second, _) = try #require(Self.request(subscription.advance()))
-        _ = subscription.heard(second, .accepted)
+        _ = subscription.settle(second, .accepted)
         // One in force that ends is another matter.
-        #expect(subscription.heard(second, .refused(ReasonText("error: no more"))) == [.reconnect])
+        #expect(subscription.settle(second, .rejected(ReasonText("error: no more"))) == [.reconnect])
     }
 
     @Test("a key counts as asked for as soon as its REQ is sent")
@@ -273,11 +273,11 @@ struct RelaySubscriptionTests {
         subscription.add(self.alice)
         let (first, _) = try #require(Self.request(subscription.advance()))
         subscription.add(self.bob)
-        #expect(subscription.hasAsked(for: self.alice))
-        #expect(!subscription.hasAsked(for: self.bob))
-        _ = subscription.heard(first, .accepted)
+        #expect(subscription.isRequested(self.alice))
+        #expect(!subscription.isRequested(self.bob))
+        _ = subscription.settle(first, .accepted)
         _ = subscription.advance()
-        #expect(subscription.hasAsked(for: self.bob))
+        #expect(subscription.isRequested(self.bob))
         #expect(!subscription.isReady(self.bob))
     }
 }

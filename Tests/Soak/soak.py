@@ -130,7 +130,7 @@ class Soak:
             )
             self.proxies.append(proxy)
             await proxy.start()
-        common = ["--dialect", "session", "--session-timeout", PATIENCE, "--log-level", options.log_level]
+        common = ["--protocol", "session", "--session-timeout", PATIENCE, "--log-level", options.log_level]
         paths = [argument for proxy in self.proxies for argument in ("--relay", proxy.values["relay"])]
         services = {ECHO: "echo", SENDER: "sender", SINK: "sink"}
         targets = [f"{port}=127.0.0.1:{self.services.ports[name]}" for port, name in services.items()]

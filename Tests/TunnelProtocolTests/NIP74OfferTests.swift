@@ -101,7 +101,7 @@ struct NIP74OfferTests {
     @Test("CONNECT is repeated as such only while nobody has it")
     func unheard() {
         var tunnel = SimulatedTunnel()
-        tunnel.verdict = { _, _ in .rejected(.nobodyListens) }
+        tunnel.verdict = { _, _ in .rejected(.noSubscriber) }
         _ = tunnel.offer(1)
         tunnel.advance(.seconds(1))
         #expect(Self.kinds(tunnel).allSatisfy { $0 == .connect })

@@ -9,7 +9,7 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("NIP-74 dialect with the reference")
+@Suite("NIP-74 with the reference")
 struct NIP74PlainTests {
     /// CONNECT as the reference sends it.
     static func connect(_ key: String = "a") -> NIP74Message {
@@ -116,7 +116,7 @@ struct NIP74PlainTests {
     func severalRelays() throws {
         let description = PathDescription(relay: "ws://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
         let paths = [PathID(rawValue: 0), PathID(rawValue: 1)]
-        var entry = NIP74Dialect(role: .entry(name: "x.nostr"), generator: SeededGenerator(seed: 1))
+        var entry = NIP74StateMachine(role: .entry(name: "x.nostr"), generator: SeededGenerator(seed: 1))
         var now = Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000)
         for path in paths { entry.addPath(path, description, at: now) }
         func later(_ milliseconds: Int64) -> Moment {

@@ -66,7 +66,7 @@ struct SessionHostilityTests {
         session.run(for: .seconds(1))
         #expect(session.streams[1][id]?.ended == nil)
         #expect(!session.ends[1].isOver)
-        let counted = [DialectReport.malformedMessage, .reflected, .wrongPath, .repeatedPacket]
+        let counted = [ProtocolReport.malformedMessage, .reflected, .wrongPath, .repeatedPacket]
             .map { session.reports[$0] ?? 0 }.reduce(0, +)
         #expect(counted == 400)
     }

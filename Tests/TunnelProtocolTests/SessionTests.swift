@@ -30,43 +30,28 @@ struct SessionTests {
         #expect(session.streams[1][id]?.data == up)
     }
 
-    private static func offer(_ path: Int, isDirect: Bool = false) -> SessionPathOffer {
-        SessionPathOffer(path: PathID(rawValue: path), relay: "wss://relay.example", isDirect: isDirect)
+    private static func offer(_ path: Int) -> SessionPathOffer {
+        SessionPathOffer(path: PathID(rawValue: path), relay: "wss://relay.example")
     }
 
     private static func offers(_ session: SimulatedSession, _ end: Int) -> [SessionPathOffer] {
-        session.sessionActions[end].compactMap { if case .pathOffered(let offer) = $0 { offer } else { nil } }
+        session.signals[end].compactMap { if case .pathOffered(let offer) = $0 { offer } else { nil } }
     }
 
-    @Test("a relay that is named during a session reaches the other end, though packets are lost", arguments: 1...5)
+    @Test("a relay that the exit adds during a session reaches the client when packets are lost", arguments: 1...5)
     func pathOffers(seed: Int) {
-        var configuration = SessionConfiguration()
-        configuration.takesDirectPaths = true
         let weather = Weather(loss: 0.3, delay: .milliseconds(5))
-        let session = SimulatedSession(seed: UInt64(seed), weather: [weather], configuration: configuration)
-        session.ends[1].offerPath(Self.offer(11, isDirect: true), at: session.moment)
-        session.ends[0].offerPath(Self.offer(12), at: session.moment)
+        let session = SimulatedSession(seed: UInt64(seed), weather: [weather])
+        session.ends[1].offerPath(Self.offer(11), at: session.moment)
         session.settle()
-        let isDone = session.run(for: .seconds(60)) {
-            !Self.offers(session, 0).isEmpty && !Self.offers(session, 1).isEmpty
-        }
+        let isDone = session.run(for: .seconds(60)) { !Self.offers(session, 0).isEmpty }
         #expect(isDone)
-        #expect(Set(Self.offers(session, 0)) == [Self.offer(11, isDirect: true)])
-        #expect(Set(Self.offers(session, 1)) == [Self.offer(12)])
-    }
-
-    @Test("who does not want to be seen is told of no direct path")
-    func directPathsAreOptional() {
-        let session = SimulatedSession(seed: 1, weather: [Weather()])
-        session.ends[1].offerPath(Self.offer(11, isDirect: true), at: session.moment)
-        session.settle()
-        _ = session.run(for: .seconds(1))
-        #expect(Self.offers(session, 0).isEmpty)
+        #expect(Set(Self.offers(session, 0)) == [Self.offer(11)])
         #expect(session.reports[.protocolViolation] == nil)
     }
 
-    @Test("a number that is the other end's to give ends the session")
-    func foreignPathNumber() {
+    @Test("a path offered by the client is a protocol violation")
+    func clientOffersNoPath() {
         let session = SimulatedSession(seed: 1, weather: [Weather()])
         session.ends[0].offerPath(Self.offer(3), at: session.moment)
         session.settle()
@@ -269,11 +254,11 @@ struct SessionTests {
         session.setFrozen(true, path: 0)
         session.ends[0].send(id, ByteBuffer(bytes: [1]), at: session.moment)
         session.run(for: .seconds(3))
-        #expect(session.sessionActions[0].contains(.askPeer))
+        #expect(session.signals[0].contains(.askPeer))
         #expect(session.streams[0][id]?.ended == nil)
         session.run(for: .seconds(180))
         #expect(session.streams[0][id]?.ended == .some(.peerLost))
-        #expect(session.sessionActions[0].last == .closed(.peerLost))
+        #expect(session.signals[0].last == .closed(.peerLost))
         #expect(session.ends.allSatisfy { $0.isOver && $0.nextDeadline == nil })
     }
 
@@ -285,7 +270,7 @@ struct SessionTests {
         session.ends[1].close(.shuttingDown, at: session.moment)
         session.run(for: .seconds(1))
         #expect(session.streams[0][id]?.ended == .some(.shuttingDown))
-        #expect(session.sessionActions[0].last == .closed(.shuttingDown))
+        #expect(session.signals[0].last == .closed(.shuttingDown))
     }
 
     @Test("streams beyond the limit are refused, at both ends")
@@ -337,8 +322,8 @@ struct SessionTests {
         #expect(session.run(for: .seconds(60)) { Self.ended(session, id) })
         #expect(session.streams[1][id]?.data == up)
         for end in 0...1 {
-            let sealed = session.sessionActions[end].filter { if case .sealUnder = $0 { true } else { false } }
-            let erased = session.sessionActions[end].filter { if case .eraseKey = $0 { true } else { false } }
+            let sealed = session.signals[end].filter { if case .sealUnder = $0 { true } else { false } }
+            let erased = session.signals[end].filter { if case .eraseKey = $0 { true } else { false } }
             #expect(sealed.count >= 3)
             #expect(erased.count >= sealed.count - 1)
         }

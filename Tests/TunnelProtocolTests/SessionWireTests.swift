@@ -26,7 +26,7 @@ struct SessionWireTests {
         .streamOpened(StreamID(rawValue: 5)),
         .keyUpdate(generation: 3, PublicKey(unchecked: Bytes32.sha256(of: [1]))),
         .identity(SimulatedSession.identity),
-        .newPath(SessionPathOffer(path: PathID(rawValue: 11), relay: "wss://relay.example", isDirect: true)),
+        .newPath(SessionPathOffer(path: PathID(rawValue: 11), relay: "wss://relay.example")),
     ]
 
     private static var encoded: ByteBuffer {

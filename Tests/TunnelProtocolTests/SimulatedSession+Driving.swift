@@ -15,7 +15,7 @@ extension SimulatedSession {
         var observed = Observed(toSend: bytes)
         change(&observed)
         self.streams[0][id] = observed
-        self.ends[0].open(id, StreamRequest(destination: "x.nostr", port: 80), paths: [], at: self.moment)
+        self.ends[0].open(id, StreamRequest(destination: "x.nostr", port: 80), at: self.moment)
         self.settle()
         return id
     }
@@ -34,7 +34,7 @@ extension SimulatedSession {
         }
     }
 
-    func perform(_ action: DialectAction, _ end: Int) {
+    func perform(_ action: StreamAction<SessionSignal>, _ end: Int) {
         switch action {
         case .publish(let token, let plaintext, let createdAt, let paths):
             for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
@@ -59,18 +59,16 @@ extension SimulatedSession {
             self.streams[end][id]?.finished = true
         case .ended(let id, let reason):
             self.streams[end][id]?.ended = .some(reason)
-        case .offered, .reverse:
-            break
-        case .session(let action):
-            self.sessionActions[end].append(action)
-            self.perform(action, end)
+        case .signal(let signal):
+            self.signals[end].append(signal)
+            self.perform(signal, end)
         case .report(let report):
             self.reports[report, default: 0] += 1
         }
     }
 
-    func perform(_ action: SessionAction, _ end: Int) {
-        switch action {
+    func perform(_ signal: SessionSignal, _ end: Int) {
+        switch signal {
         case .makeKey(let generation):
             let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(end), UInt8(truncatingIfNeeded: generation)]))
             self.after(.milliseconds(2)) { self.ends[end].keyPrepared(generation, key, at: self.moment) }

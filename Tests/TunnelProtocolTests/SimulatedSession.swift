@@ -79,8 +79,8 @@ final class SimulatedSession {
     /// The client, then the exit.
     var ends: [SessionStateMachine]
     var streams: [[StreamID: Observed]] = [[:], [:]]
-    var reports: [DialectReport: Int] = [:]
-    var sessionActions: [[SessionAction]] = [[], []]
+    var reports: [ProtocolReport: Int] = [:]
+    var signals: [[SessionSignal]] = [[], []]
     /// Packets in the order in which they went out.
     var published: [(by: Int, path: PathID, size: Int, at: NIODeadline)] = []
     var recorded: [(by: Int, path: PathID, plaintext: [UInt8])] = []

@@ -9,7 +9,7 @@ import NostrCrypto
 import TestSupport
 import TunnelProtocol
 
-/// An entry's and an exit's dialect with a relay between them, on a clock of its own.
+/// An entry's and an exit's engine with a relay between them, on a clock of its own.
 struct SimulatedTunnel {
     /// How the relay between them behaves.
     enum Relay {
@@ -39,12 +39,14 @@ struct SimulatedTunnel {
 
     static let path = PathID(rawValue: 0)
 
-    var entry: NIP74Dialect
-    var exit: NIP74Dialect
+    var entry: NIP74StateMachine
+    var exit: NIP74StateMachine
     var entryStreams: [StreamID: Observed] = [:]
     var exitStreams: [StreamID: Observed] = [:]
     var reverseRequests: [ReverseRequest] = []
-    var reports: [DialectReport] = []
+    var reports: [ProtocolReport] = []
+    /// How often the entry reported that the exit sent plain data.
+    var exitSpoke = 0
     /// Offers that the exit got and has not answered.
     var offers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
@@ -76,12 +78,12 @@ struct SimulatedTunnel {
             maximumPlaintext: NIP74Configuration.maximumPlaintext,
             createdAtUpperLimit: createdAtUpperLimit
         )
-        self.entry = NIP74Dialect(
+        self.entry = NIP74StateMachine(
             role: .entry(name: "x.nostr"),
             configuration: configuration,
             generator: SeededGenerator(seed: seed &+ 1)
         )
-        self.exit = NIP74Dialect(
+        self.exit = NIP74StateMachine(
             role: .exit(client: PublicKey(unchecked: .zero)),
             configuration: configuration,
             generator: SeededGenerator(seed: seed &+ 2)
@@ -209,7 +211,7 @@ struct SimulatedTunnel {
         }
     }
 
-    private mutating func perform(_ action: DialectAction, byEntry: Bool) {
+    private mutating func perform(_ action: StreamAction<NIP74Signal>, byEntry: Bool) {
         switch action {
         case .publish(let token, let plaintext, let createdAt, _):
             self.published.append((byEntry, plaintext, createdAt, self.now))
@@ -261,12 +263,12 @@ struct SimulatedTunnel {
             self.update(id, byEntry) { $0.finished = true }
         case .ended(let id, let reason):
             self.update(id, byEntry) { $0.ended = .some(reason) }
-        case .reverse(let request):
+        case .signal(.reverse(let request)):
             self.reverseRequests.append(request)
-        case .offered(let offer):
+        case .signal(.offered(let offer)):
             self.offers.append(offer)
-        case .session:
-            break
+        case .signal(.exitSpoke):
+            self.exitSpoke += 1
         case .report(let report):
             self.reports.append(report)
         }

@@ -63,7 +63,7 @@ struct AuthorizedKeysTests {
 
     @Test("a key that is there twice is refused: one of the lines would not count")
     func twice() {
-        #expect(throws: AuthorizedKeys.ParsingError(line: 2, reason: "the key is there twice")) {
+        #expect(throws: AuthorizedKeys.ParsingError(line: 2, reason: "the key is already in the list")) {
             try AuthorizedKeys(parsing: "\(Self.first.npub)\n\(Self.first.hex)")
         }
     }

@@ -29,14 +29,16 @@ struct ExitDirectoryTests {
     private func announced(_ count: UInt8) throws -> (ExitDirectory, [PublicKey]) {
         var directory = ExitDirectory(named: [])
         let exits = try (1...count).map { try Self.announcement($0) }
-        for exit in exits { directory.take(exit, now: Self.now) }
+        for exit in exits { directory.insert(exit, now: Self.now) }
         return (directory, exits.map(\.publicKey))
     }
 
     @Test("the nearest of those that announced themselves", arguments: 0..<4)
     func nearest(fastest: Int) throws {
         let (directory, keys) = try self.announced(4)
-        let choice = directory.choose(without: [], at: Self.start, seconds: Self.now) { $0 == keys[fastest] ? 10 : 20 }
+        let choice = directory.choose(excluding: [], at: Self.start, seconds: Self.now) {
+            $0 == keys[fastest] ? 10 : 20
+        }
         #expect(choice?.publicKey == keys[fastest])
     }
 
@@ -44,21 +46,21 @@ struct ExitDirectoryTests {
     func failure() throws {
         var (directory, keys) = try self.announced(2)
         let cost: (PublicKey) -> Double = { $0 == keys[0] ? 1 : 500 }
-        directory.failed(keys[0], at: Self.start)
+        directory.noteFailure(of: keys[0], at: Self.start)
         #expect(
-            directory.choose(without: [], at: Self.start + .seconds(59), seconds: Self.now, cost: cost)?.publicKey
+            directory.choose(excluding: [], at: Self.start + .seconds(59), seconds: Self.now, cost: cost)?.publicKey
                 == keys[1]
         )
         #expect(
-            directory.choose(without: [], at: Self.start + .seconds(61), seconds: Self.now, cost: cost)?.publicKey
+            directory.choose(excluding: [], at: Self.start + .seconds(61), seconds: Self.now, cost: cost)?.publicKey
                 == keys[0]
         )
         // One that failed is better than none.
-        directory.failed(keys[0], at: Self.start)
+        directory.noteFailure(of: keys[0], at: Self.start)
         #expect(
-            directory.choose(without: [keys[1]], at: Self.start, seconds: Self.now, cost: cost)?.publicKey == keys[0]
+            directory.choose(excluding: [keys[1]], at: Self.start, seconds: Self.now, cost: cost)?.publicKey == keys[0]
         )
-        #expect(directory.choose(without: Set(keys), at: Self.start, seconds: Self.now, cost: cost) == nil)
+        #expect(directory.choose(excluding: Set(keys), at: Self.start, seconds: Self.now, cost: cost) == nil)
     }
 
     @Test("exits that the user named are the only ones, however far")
@@ -67,9 +69,10 @@ struct ExitDirectoryTests {
         let own = try SecretKey(Bytes32.sha256(of: [9])).publicKey
         directory.named = [NostrName(publicKey: own, relays: [])]
         #expect(
-            directory.choose(without: [], at: Self.start, seconds: Self.now) { $0 == own ? 1_000 : 1 }?.publicKey == own
+            directory.choose(excluding: [], at: Self.start, seconds: Self.now) { $0 == own ? 1_000 : 1 }?.publicKey
+                == own
         )
-        #expect(directory.choose(without: [own], at: Self.start, seconds: Self.now) { _ in 1 } == nil)
+        #expect(directory.choose(excluding: [own], at: Self.start, seconds: Self.now) { _ in 1 } == nil)
         #expect(directory.takeUnmeasured(3, at: Self.start).isEmpty)
         #expect(keys.allSatisfy { directory.roundTrip(of: $0) == nil })
     }
@@ -82,7 +85,7 @@ struct ExitDirectoryTests {
         #expect(first.count == 3 && second.count == 2)
         #expect(Set((first + second).map(\.publicKey)) == Set(keys))
         #expect(directory.takeUnmeasured(3, at: Self.start + .minutes(9)).isEmpty)
-        directory.note(keys[0], milliseconds: 12, at: Self.start + .minutes(9))
+        directory.noteRoundTrip(of: keys[0], milliseconds: 12, at: Self.start + .minutes(9))
         #expect(directory.roundTrip(of: keys[0]) == 12)
         #expect(directory.takeUnmeasured(9, at: Self.start + .minutes(11)).count == 4)
     }
@@ -92,11 +95,11 @@ struct ExitDirectoryTests {
         var directory = ExitDirectory(named: [])
         let old = try Self.announcement(1, createdAt: Self.now - 300)
         let new = try Self.announcement(1)
-        directory.take(new, now: Self.now)
-        directory.take(old, now: Self.now)
+        directory.insert(new, now: Self.now)
+        directory.insert(old, now: Self.now)
         // As long as the newer one holds, and no longer.
         for (seconds, key) in [(Self.now + 599, new.publicKey), (Self.now + 600, nil)] {
-            #expect(directory.choose(without: [], at: Self.start, seconds: seconds) { _ in 1 }?.publicKey == key)
+            #expect(directory.choose(excluding: [], at: Self.start, seconds: seconds) { _ in 1 }?.publicKey == key)
         }
     }
 }

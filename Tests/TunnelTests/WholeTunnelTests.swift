@@ -319,7 +319,7 @@ struct WholeTunnelTests {
             $0.maximumPlainStreams = 4
             $0.silentStreamAge = .zero
         } entryChange: {
-            $0.dialectChoice = .nip74
+            $0.protocolChoice = .nip74
         }
         let (address, name) = (tunnel.entryAddress, tunnel.name)
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -7,27 +7,27 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// Why an entry did not even ask an exit.
+/// Why an entry could not ask an exit for a stream.
 enum EntryError: Error {
     /// The name is malformed.
     case invalidName(NostrName.DecodingError)
-    /// An address or a name that is not of Nostr.
+    /// The target is on the internet, and no exit is configured for that.
     case clearnet
-    /// The name carries no relays, and none are configured.
+    /// The name carries no relays, and the entry has none configured.
     case noRelays
-    /// No exit is known that goes to the internet.
+    /// No public exit is known.
     case noPublicExit
-    /// No relay of the name could be reached in time, and what each said.
+    /// No relay of the name could be reached in time; the reason of each.
     case relaysUnreachable([String])
-    /// The exit did not take the offer of a session, or was not reached with it.
+    /// The exit did not accept the offer of a session, or could not be reached.
     case offerFailed(StreamEnd, exit: PublicKey, isPinned: Bool)
-    /// Too many exits at once.
+    /// All exits that the limit allows are in use.
     case tooManyExits
-    /// As many streams as the exit lets this entry have.
+    /// The exit's limit of streams for this entry is reached.
     case tooManyStreams
     case shuttingDown
 
-    /// The place where it failed.
+    /// Where it failed.
     var hop: StreamEnd.Hop {
         switch self {
         case .invalidName: .name
@@ -38,7 +38,7 @@ enum EntryError: Error {
         }
     }
 
-    /// The SOCKS reply that says it best.
+    /// The closest SOCKS reply.
     var reply: SOCKS5Reply {
         switch self {
         case .invalidName, .noRelays, .relaysUnreachable: .hostUnreachable
@@ -50,22 +50,34 @@ enum EntryError: Error {
     }
 }
 
+extension EntryError {
+    /// What the entry's operator can do.
+    var remedy: Remedy? {
+        switch self {
+        case .clearnet: .exit
+        case .noRelays: .relays
+        case .offerFailed(.sessionRequired, let exit, isPinned: true): .removePin(exit)
+        default: nil
+        }
+    }
+}
+
 extension EntryError: CustomStringConvertible {
     var description: String {
         switch self {
         case .invalidName(let error): "invalid name: \(error)"
         case .clearnet:
-            "not a .nostr name, npub or nprofile; for other places this entry needs an exit (--exit NAME, or --public-exits)"
-        case .noPublicExit: "no public exit is known that has not failed; none may have announced itself yet"
-        case .noRelays: "the name carries no relays, and this entry has none configured (--relay)"
-        case .relaysUnreachable(let reasons): "no relay of the name can be reached: \(reasons.joined(separator: "; "))"
-        case .offerFailed(.sessionRequired, let exit, isPinned: true):
-            "the exit does not answer: it may be down, or a relay may be hiding its answers. It spoke sessions before, so "
-                + "nothing less is spoken with it; only if you know that it was replaced by one that cannot, run: nws pins remove \(exit.npub)"
+            "not a .nostr name, npub or nprofile; this entry has no exit for targets on the internet"
+        case .noPublicExit: "no public exit is known; none has announced itself on the configured relays"
+        case .noRelays: "the name carries no relays, and this entry has no relays configured"
+        case .relaysUnreachable(let reasons): "no relay of the name is reachable: \(reasons.joined(separator: "; "))"
+        case .offerFailed(.sessionRequired, _, isPinned: true):
+            "the exit does not answer: it may be offline, or a relay may drop its answers. It has used sessions before, so it "
+                + "is never downgraded to plain NIP-74"
         case .offerFailed(let end, _, _): "\(end)"
-        case .tooManyExits: "too many exits at once"
+        case .tooManyExits: "too many exits are in use"
         case .tooManyStreams: "\(StreamEnd.tooManyStreams)"
-        case .shuttingDown: "shutting down"
+        case .shuttingDown: "the entry is shutting down"
         }
     }
 }

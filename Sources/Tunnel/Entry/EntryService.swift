@@ -10,19 +10,19 @@ import NIOPosix
 import Nostr
 public import TunnelProtocol
 
-/// A way to `.nostr` names: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, and ports that lead to one target
-/// each.
+/// Opens streams to exits for local clients: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, ports that are
+/// forwarded to one target each, and code of this program.
 public final class EntryService: Sendable {
-    /// Why an entry cannot start, beside the system's reasons.
+    /// The entry would listen on an address that other machines can reach, without being configured to do so.
     public struct NotLoopbackError: Error, CustomStringConvertible {
         public let address: String
-        public var description: String { "\(self.address) is open to other machines" }
+        public var description: String { "other machines can connect to \(self.address)" }
     }
 
-    /// A port that leads to one target.
+    /// A local port that is forwarded to one target.
     public struct Forward: Hashable, Sendable {
         public var host: String
-        /// 0 takes a free one.
+        /// 0 for a free one.
         public var port: Int
         public var target: TargetAddress
 
@@ -33,19 +33,19 @@ public final class EntryService: Sendable {
         }
     }
 
-    private let core: NIOLoopBound<EntryCore>
+    private let entry: NIOLoopBound<Entry>
     private let listeners: [any Channel]
     private let loop: any EventLoop
     private let connections: NIOLoopBound<ConnectionSet>
     private let logger: Logger
 
-    /// Where the proxy listens; nil if there is none.
+    /// The address of the proxy; nil if there is none.
     public let proxyAddress: SocketAddress?
-    /// Where the forwards listen, in their order.
+    /// The addresses of the forwarded ports, in their order.
     public let forwardAddresses: [SocketAddress]
 
     private init(
-        core: NIOLoopBound<EntryCore>,
+        entry: NIOLoopBound<Entry>,
         listeners: [any Channel],
         loop: any EventLoop,
         connections: NIOLoopBound<ConnectionSet>,
@@ -53,7 +53,7 @@ public final class EntryService: Sendable {
         forwardAddresses: [SocketAddress],
         logger: Logger
     ) {
-        self.core = core
+        self.entry = entry
         self.listeners = listeners
         self.loop = loop
         self.connections = connections
@@ -62,9 +62,9 @@ public final class EntryService: Sendable {
         self.logger = logger
     }
 
-    /// Binds and serves, all on `loop`.
+    /// Starts an entry on `loop`.
     ///
-    /// - Throws: The system's error if a port cannot be had, ``NotLoopbackError``, or what is wrong with the file of pins.
+    /// - Throws: An `IOError` if a port cannot be listened on, ``NotLoopbackError``, or an error of the file of pins.
     public static func start(
         _ configuration: EntryConfiguration,
         on loop: any EventLoop,
@@ -84,13 +84,13 @@ public final class EntryService: Sendable {
         }
         let isLoopback = addresses.allSatisfy { AddressClass($0) == .loopback }
         let (core, connections) = try await loop.submit {
-            let core = try EntryCore(
+            let core = try Entry(
                 configuration: configuration,
                 listensOnLoopback: isLoopback,
                 loop: loop,
                 logger: logger
             )
-            // Before anybody can connect.
+            // Before a client can connect.
             core.start()
             return (
                 NIOLoopBound(core, eventLoop: loop),
@@ -111,7 +111,7 @@ public final class EntryService: Sendable {
         let bound = listeners.compactMap(\.localAddress)
         do {
             if let address = configuration.publicAddress {
-                let idleTimeout = configuration.dialect.idleTimeout
+                let idleTimeout = configuration.nip74.idleTimeout
                 listeners.append(try await Self.bindReverse(Int(address.port), core, idleTimeout, loop))
             }
         } catch {
@@ -120,7 +120,7 @@ public final class EntryService: Sendable {
             throw error
         }
         return EntryService(
-            core: core,
+            entry: core,
             listeners: listeners,
             loop: loop,
             connections: connections,
@@ -130,11 +130,11 @@ public final class EntryService: Sendable {
         )
     }
 
-    /// - Parameter target: Where every connection goes; nil for a proxy.
+    /// - Parameter target: The target of every connection; nil for a proxy.
     private static func bind(
         _ address: SocketAddress,
         to target: TargetAddress?,
-        _ core: NIOLoopBound<EntryCore>,
+        _ entry: NIOLoopBound<Entry>,
         _ connections: NIOLoopBound<ConnectionSet>,
         _ loop: any EventLoop,
         _ logger: Logger
@@ -148,16 +148,15 @@ public final class EntryService: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelInitializer { channel in
                 guard connections.value.add(channel) else {
-                    core.value.metrics.reached(.connections)
+                    entry.value.metrics.reached(.connections)
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let target {
-                        let request = ProxyRequest(target, credentials: nil)
-                        try pipeline.addHandler(ForwardHandler(request, core: core.value, logger: logger))
+                        try pipeline.addHandler(ForwardHandler(target, opener: entry.value, logger: logger))
                     } else {
-                        try pipeline.addHandler(ProxyProtocolDetector(core: core.value, logger: logger))
+                        try pipeline.addHandler(ProxyProtocolDetector(entry.value.proxyContext))
                     }
                 }
             }
@@ -165,12 +164,12 @@ public final class EntryService: Sendable {
             .get()
     }
 
-    /// Listens for exits that were asked to connect, on every address as the reference does. Anybody can connect there, so
-    /// they share nothing with the clients of the proxy.
+    /// Listens for exits that were asked to connect (CONNECTR), on every address as the reference implementation does.
+    /// Anyone can connect there, so the limit of connections is not shared with the clients of the proxy.
     private static func bindReverse(
         _ port: Int,
-        _ core: NIOLoopBound<EntryCore>,
-        _ idleTimeout: TimeAmount?,
+        _ entry: NIOLoopBound<Entry>,
+        _ idleTimeout: TimeAmount,
         _ loop: any EventLoop
     ) async throws -> any Channel {
         let bootstrap = ServerBootstrap(group: loop)
@@ -182,19 +181,19 @@ public final class EntryService: Sendable {
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelInitializer { channel in
-                guard core.value.reverseConnections.add(channel) else {
-                    core.value.metrics.reached(.reverseConnections)
+                guard entry.value.reverseConnections.add(channel) else {
+                    entry.value.metrics.reached(.reverseConnections)
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
                 }
                 return channel.eventLoop.makeCompletedFuture {
                     let stream = ReverseStream(
-                        .entry { core.value.reverseConnected($0, $1) },
+                        .entry { entry.value.reverseConnected($0, $1) },
                         idleTimeout: idleTimeout
                     )
                     try channel.pipeline.syncOperations.addHandler(stream)
                 }
             }
-        // Both families; IPv4 alone where the system has no IPv6.
+        // Both address families; IPv4 alone where the system has no IPv6.
         do {
             return try await bootstrap.bind(host: "::", port: port).get()
         } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
@@ -202,23 +201,23 @@ public final class EntryService: Sendable {
         }
     }
 
-    /// What the entry is doing.
+    /// The entry's relays, exits and streams.
     public func status() async throws -> TunnelStatus {
-        let core = self.core
+        let core = self.entry
         return try await self.loop.submit { core.value.status }.get()
     }
 
-    /// Takes what can change while streams run: relays and exits.
+    /// Applies the parts of a configuration that can change while streams run: relays and exits.
     public func update(_ configuration: EntryConfiguration) async throws {
-        let core = self.core
+        let core = self.entry
         try await self.loop.submit { core.value.update(configuration) }.get()
     }
 
-    /// Joins two descriptors, a pipe's ends or a terminal's, with a stream to `target`, and waits for the stream's end.
+    /// Connects two descriptors, such as the ends of pipes, with a stream to `target`. Returns when the stream has ended.
     ///
-    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or breaks off.
+    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or ends with an error.
     public func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
-        let core = self.core
+        let core = self.entry
         let logger = self.logger
         let ended = self.loop.makePromise(of: Void.self)
         let channel: any Channel
@@ -228,11 +227,9 @@ public final class EntryService: Sendable {
                 .channelOption(.autoRead, value: false)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let handler = ForwardHandler(
-                            ProxyRequest(target, credentials: nil),
-                            core: core.value,
-                            logger: logger
-                        ) { ended.completeWith($0) }
+                        let handler = ForwardHandler(target, opener: core.value, logger: logger) {
+                            ended.completeWith($0.mapError { $0 as any Error })
+                        }
                         try channel.pipeline.syncOperations.addHandler(handler)
                     }
                 }
@@ -247,86 +244,58 @@ public final class EntryService: Sendable {
         try await ended.futureResult.get()
     }
 
-    /// Opens a stream for code of this program; returns as soon as the exit connected its target.
+    /// Opens a stream for code of this program. Returns when the exit has connected its target.
     ///
     /// - Throws: ``StreamFailure`` if it cannot be opened.
     public func open(_ target: TargetAddress) async throws -> TunnelStream {
-        let core = self.core
+        let core = self.entry
         let logger = self.logger
         let result = self.loop.makePromise(of: TunnelStream.self)
         self.loop.execute {
-            let holder = OpeningHolder()
-            let opening = StreamOpening(
-                ProxyRequest(target, credentials: nil),
-                core: core.value,
-                logger: logger,
-                onOpened: {
-                    if let stream = holder.opening?.makeStream() {
-                        result.succeed(stream)
-                    } else {
-                        result.fail(StreamFailure(.connectionReset))
-                    }
-                    holder.opening = nil
-                },
-                onFailed: {
-                    holder.opening = nil
-                    result.fail(StreamFailure(hop: $0.hop, reason: $0.text))
-                }
-            )
-            holder.opening = opening
-            opening.start()
+            StreamPromise.open(target, opener: core.value, logger: logger) { opening in
+                result.completeWith(
+                    opening.flatMap { opening in
+                        opening.makeStream().map(Result.success) ?? .failure(StreamFailure(.connectionReset))
+                    }.mapError { $0 as any Error }
+                )
+            }
         }
         return try await result.futureResult.get()
     }
 
-    /// Opens a stream and closes it again. Returns how long that took, from asking to the exit's word that its target is
+    /// Opens a stream and closes it again. Returns the time from the request until the exit confirmed that its target is
     /// connected.
     ///
     /// - Throws: ``StreamFailure`` if it cannot be opened.
     public func probe(_ target: TargetAddress) async throws -> TimeAmount {
-        let core = self.core
+        let core = self.entry
         let logger = self.logger
         let result = self.loop.makePromise(of: TimeAmount.self)
         self.loop.execute {
             let startedAt = NIODeadline.now()
-            let holder = OpeningHolder()
-            let opening = StreamOpening(
-                ProxyRequest(target, credentials: nil),
-                core: core.value,
-                logger: logger,
-                onOpened: {
-                    holder.opening?.abandon()
-                    holder.opening = nil
-                    result.succeed(NIODeadline.now() - startedAt)
-                },
-                onFailed: {
-                    holder.opening = nil
-                    result.fail(StreamFailure(hop: $0.hop, reason: $0.text))
-                }
-            )
-            holder.opening = opening
-            opening.start()
+            StreamPromise.open(target, opener: core.value, logger: logger) { opening in
+                result.completeWith(
+                    opening.map { opening in
+                        opening.abandon()
+                        return NIODeadline.now() - startedAt
+                    }.mapError { $0 as any Error }
+                )
+            }
         }
         return try await result.futureResult.get()
     }
 
-    /// Keeps an opening until it is answered.
-    private final class OpeningHolder {
-        var opening: StreamOpening?
-    }
-
-    /// Stops listening, lets streams finish for up to `patience`, then tells the exits and closes everything.
+    /// Stops listening, lets streams continue for up to `patience`, then tells the exits and closes everything.
     public func stop(patience: TimeAmount = .zero) async throws {
         for listener in self.listeners { try? await listener.close() }
-        let core = self.core
+        let core = self.entry
         let connections = self.connections
         try await self.loop.flatSubmit { core.value.drain(patience: patience) }.get()
         try await self.loop.submit {
             core.value.stop()
             connections.value.closeAll()
-            core.value.reverseConnections.closeAll()
         }.get()
-        // What was written is flushed at the end of the loop's turn; whoever ends the process now loses no last word.
+        // Writes are flushed at the end of the loop's turn. The process may end when this returns.
         try await self.loop.submit {}.get()
     }
 }

@@ -9,65 +9,72 @@ public import NostrClient
 public import NostrCrypto
 public import TunnelProtocol
 
-/// What an exit serves and where it listens.
+/// The settings of an exit.
 public struct ExitConfiguration: Sendable {
+    /// The exit's long-term key, from which its name is made.
     public var secretKey: SecretKey
+    /// The relays to connect to. Sessions use up to 16 of them.
     public var relays: [RelayURL]
-    /// Where clients reach a relay that the exit reaches by another address.
+    /// URLs by which clients reach relays that the exit reaches by other URLs.
     public var advertisedRelays: [RelayURL: RelayURL] = [:]
-    /// A relay that this node runs, for sessions of clients that take direct paths.
-    public var directRelay: DirectRelay?
-    /// Which addresses of relays that clients name are dialled; nil for none.
-    public var clientRelays: DialPolicy?
+    /// The services by port.
     public var services: ExitServices
-    /// Who may use them; nil for everyone. With a list only sessions are served, since plain NIP-74 has no identities.
+    /// The keys that may use the exit; nil for everyone. With a list only sessions are served, because plain NIP-74 proves
+    /// no identity.
     public var access: AuthorizedKeys?
-    /// Where the exit goes on behalf of others; nil if it serves nothing but its own services.
+    /// The rules of a public exit; nil for an exit that connects only to its own services.
     public var policy: ExitPolicy?
-    /// Whether a public exit makes itself known on its relays.
+    /// Whether a public exit announces itself on its relays.
     public var announces = true
-    /// Which addresses of entries are dialled that ask for it (CONNECTR); nil for none. Such streams are not encrypted.
+    /// Which addresses of entries to connect to when they ask for it (CONNECTR); nil for none. Such streams are not
+    /// encrypted.
     public var reverseConnections: DialPolicy?
-    /// Whether the exit's relays are published as its list (NIP-65).
+    /// Whether the exit's relays are published as its relay list (NIP-65).
     public var publishesRelays = false
-    /// File that remembers which lists the exit wrote; nil for memory alone.
+    /// File that remembers which relay lists the exit wrote; nil to remember them in memory.
     public var relayListFile: String?
+    /// Connections to relays.
     public var relayClient = RelayClientConfiguration()
-    public var dialect = NIP74Configuration()
+    /// Plain NIP-74.
+    public var nip74 = NIP74Configuration()
+    /// Sessions.
     public var session = SessionConfiguration()
-    /// What clients may speak.
-    public var dialectChoice = DialectChoice.auto
-    /// Answers AUTH on the connections of sessions, where a relay admits only authors that it knows; a throwaway key
-    /// otherwise. The exit's own subscription always authenticates as the exit.
+    /// Which protocols are served.
+    public var protocolChoice = ProtocolChoice.auto
+    /// Signs answers to AUTH challenges (NIP-42) on the connections of sessions, for relays that admit only known keys; nil
+    /// for throwaway keys. The connections of the long-term key always authenticate with that key.
     public var relayAuthenticationKey: SecretKey?
-    /// Whether first bytes inside of an offer are passed on at once. A relay that has the exit's key, or gets it later, can
-    /// read them; nobody can have them passed on twice.
+    /// Whether the first bytes of a stream may come with the offer of a session. They have no forward secrecy: whoever gets
+    /// the exit's key can read them. They are passed on once.
     public var takesEarlyData = false
-    /// File that remembers the CONNECTs that were dialled; nil for memory alone, and then a restart forgets them.
+    /// File that remembers which requests of plain NIP-74 were served; nil to forget them with a restart.
     public var replayFile: String?
+    /// Describes a remedy in logs and on pages.
+    package var remedyText: @Sendable (Remedy) -> String = { $0.description }
 
-    /// Sessions at once.
+    /// Most sessions at once.
     public var maximumSessions = 1_024
-    /// Bytes of all sessions together that came and that no service has taken. Beyond it the session goes that holds most.
+    /// Most received bytes of all sessions together that services have not taken. Beyond it the session that holds most is
+    /// ended.
     public var maximumHeldBytes = 1 << 30
-    /// How long a session has had no stream when another may take its place.
+    /// How long a session must be without streams before another may replace it.
     public var idleSessionAge: TimeAmount = .seconds(2)
-    /// Offers at once that wait for the client's first packet; beyond it the oldest goes.
+    /// Most offers at once that wait for the client's first packet. Beyond it the oldest is forgotten.
     public var maximumOffers = 256
-    /// Messages a second from keys that are not known, of each relay, and offers a second; twice as many at once. What is
-    /// beyond is dropped unread.
+    /// Most messages per second of unknown keys on each relay, and offers per second; twice as many at once. Others are
+    /// dropped.
     public var handshakesPerSecond = 300
-    /// Client keys at once that speak NIP-74. The reference makes one for each stream.
+    /// Most client keys of plain NIP-74 at once. The reference implementation uses one for each stream.
     public var maximumPeers = 4_096
-    /// Streams of sessions at once, of all clients. Above half of it each session has a share.
+    /// Most streams of all sessions at once. Above half of it each session has a share.
     public var maximumStreams = 16_384
-    /// Streams of plain NIP-74 at once.
+    /// Most streams of plain NIP-74 at once.
     public var maximumPlainStreams = 4_096
-    /// Age from which a stream whose client never sent a byte is ended when room is needed.
+    /// Age from which a stream whose client has sent nothing is ended when room is needed.
     public var silentStreamAge: TimeAmount = .seconds(2)
-    /// For the backend to accept a connection.
+    /// For a service to accept a connection.
     public var dialTimeout: TimeAmount = .seconds(10)
-    /// How long a client key is remembered after its last stream.
+    /// How long a client of plain NIP-74 is remembered after its last stream.
     public var lingering: TimeAmount = .seconds(60)
 
     public init(secretKey: SecretKey, relays: [RelayURL], services: ExitServices) {
@@ -76,7 +83,7 @@ public struct ExitConfiguration: Sendable {
         self.services = services
     }
 
-    /// The address of a relay for clients.
+    /// The URL by which clients reach a relay.
     func advertised(_ relay: RelayURL) -> RelayURL { self.advertisedRelays[relay] ?? relay }
 
     /// The name by which clients reach the exit.

@@ -11,41 +11,42 @@ import NostrClient
 import NostrCrypto
 public import TunnelProtocol
 
-/// Makes a service reachable through relays.
+/// Makes services reachable through relays.
 public final class ExitService: Sendable {
-    private let core: NIOLoopBound<ExitCore>
+    private let exit: NIOLoopBound<Exit>
     private let loop: any EventLoop
     private let firstRelay: EventLoopFuture<Void>
 
-    /// How long the last messages may take to leave when stopping.
+    /// How long the last messages may take to be sent when stopping.
     private static let farewell: TimeAmount = .milliseconds(300)
 
     private let currentName: NIOLockedValueBox<NostrName>
 
-    /// The exit's name. It changes with the relays.
+    /// The name by which clients reach the exit. It changes with the relays.
     public var name: NostrName { self.currentName.withLockedValue { $0 } }
 
-    private init(core: NIOLoopBound<ExitCore>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName)
-    {
-        self.core = core
+    private init(exit: NIOLoopBound<Exit>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName) {
+        self.exit = exit
         self.loop = loop
         self.firstRelay = firstRelay
         self.currentName = NIOLockedValueBox(name)
     }
 
-    /// Starts, all on `loop`. Returns before any relay is connected; ``ready()`` waits for that.
+    /// Starts an exit on `loop`. Returns before a relay is connected; ``ready()`` waits for that.
+    ///
+    /// - Throws: If a state file cannot be used, or TLS is configured for a service in the program's code.
     public static func start(
         _ configuration: ExitConfiguration,
         on loop: any EventLoop,
         logger: Logger
     ) async throws -> ExitService {
         let firstRelay = loop.makePromise(of: Void.self)
-        let core = try await loop.submit {
-            let core = try ExitCore(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
-            core.start()
-            return NIOLoopBound(core, eventLoop: loop)
+        let exit = try await loop.submit {
+            let exit = try Exit(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
+            exit.start()
+            return NIOLoopBound(exit, eventLoop: loop)
         }.get()
-        return ExitService(core: core, loop: loop, firstRelay: firstRelay.futureResult, name: configuration.name)
+        return ExitService(exit: exit, loop: loop, firstRelay: firstRelay.futureResult, name: configuration.name)
     }
 
     /// Waits until a relay accepted the exit's subscription.
@@ -53,29 +54,29 @@ public final class ExitService: Sendable {
         try await self.firstRelay.get()
     }
 
-    /// What the exit is doing.
+    /// The exit's relays, clients and streams.
     public func status() async throws -> TunnelStatus {
-        let core = self.core
-        return try await self.loop.submit { core.value.status }.get()
+        let exit = self.exit
+        return try await self.loop.submit { exit.value.status }.get()
     }
 
-    /// Takes what can change while streams run: services, access, rules, limits, relays.
+    /// Applies the parts of a configuration that can change while streams run: services, access, rules, limits and relays.
     public func update(_ configuration: ExitConfiguration) async throws {
-        let core = self.core
-        try await self.loop.submit { core.value.update(configuration) }.get()
+        let exit = self.exit
+        try await self.loop.submit { exit.value.update(configuration) }.get()
         self.currentName.withLockedValue { $0 = configuration.name }
     }
 
-    /// Ends all streams, tells the clients, and closes the relays.
+    /// Ends all streams, tells the clients, and disconnects from the relays.
     ///
-    /// - Parameter patience: How long streams may go on before they are ended. New ones are refused meanwhile.
+    /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
     public func stop(patience: TimeAmount = .zero) async throws {
-        let core = self.core
-        try await self.loop.flatSubmit { core.value.drain(patience: patience) }.get()
+        let exit = self.exit
+        try await self.loop.flatSubmit { exit.value.drain(patience: patience) }.get()
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
-            core.value.stop()
-            core.value.disconnect(after: Self.farewell, promise: done)
+            exit.value.stop()
+            exit.value.disconnect(after: Self.farewell, promise: done)
         }
         try await done.futureResult.get()
     }

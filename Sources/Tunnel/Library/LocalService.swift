@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A service in the program's own code: each stream that a client opens is a task of its own.
+/// A service in the program's own code. Each stream that a client opens runs in a task.
 public final class LocalService: Sendable {
-    /// Serves one stream. When it returns, the sending side is finished; when it throws, the stream is reset. Its task is cancelled
-    /// when the stream broke off, and counts against the limit of streams until it returned.
+    /// Serves one stream. When it returns, the sending direction is finished; when it throws, the stream is reset. Its task
+    /// is cancelled when the stream ends with an error, and counts against the limit of streams until it returns.
     public typealias Handler = @Sendable (TunnelStream) async throws -> Void
 
     let handler: Handler
@@ -15,7 +15,7 @@ public final class LocalService: Sendable {
         self.handler = handler
     }
 
-    /// Runs the handler to its end, which `onReturn` hears of. The stream's end cancels it.
+    /// Runs the handler in a task. `onReturn` is called when it returned.
     func serve(_ stream: TunnelStream, onReturn: @escaping @Sendable () -> Void) -> Task<Void, Never> {
         Task {
             do {

@@ -7,16 +7,16 @@ import DequeModule
 import NIOCore
 import TunnelProtocol
 
-/// Where a stream's events meet asynchronous code. Lives on its loop.
+/// Joins a stream with asynchronous code. Lives on its event loop.
 final class StreamBridge: StreamEndpoint, EvictableStream {
     private let carrier: any StreamCarrier
     private let id: StreamID
-    private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+    private let onEnd: StreamEndHandler
     private let loop: any EventLoop
 
-    /// Where what comes goes. The stream's window bounds what waits there.
+    /// Takes the received bytes. The stream's window limits what waits there.
     var source: TunnelStream.Producer.Source?
-    /// Bytes that were handed over while the reader had enough.
+    /// Bytes that were yielded and are not reported as consumed.
     private var unconsumed = 0
     private var credit = 0
     /// Writers that wait for credit, by number.
@@ -25,9 +25,8 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
     private var isFinished = false
     private var peerIsFinished = false
     private var end: StreamEnd??
-    /// Called when the stream broke off.
+    /// Called when the stream ended with an error.
     var onBroken: () -> Void = {}
-    /// When the stream began, and whether its client sent nothing so far.
     let startedAt = NIODeadline.now()
     var isSilent: Bool { self.received == 0 }
     private var sent = 0
@@ -37,7 +36,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         carrier: any StreamCarrier,
         id: StreamID,
         loop: any EventLoop,
-        onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+        onEnd: @escaping StreamEndHandler
     ) {
         self.carrier = carrier
         self.id = id
@@ -53,7 +52,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
 
     // MARK: Code to stream
 
-    /// Sends bytes. The future succeeds when there is room for more; the number is for ``cancelWriter(_:)``.
+    /// Sends bytes. The future succeeds when more may be sent. The number identifies the writer in ``cancelWriter(_:)``.
     func write(_ data: ByteBuffer) -> (number: UInt64, room: EventLoopFuture<Void>) {
         self.lastWriter += 1
         return (self.lastWriter, self.send(data, self.lastWriter))
@@ -77,7 +76,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         return promise.futureResult
     }
 
-    /// Somebody waits no longer.
+    /// The task of a waiting writer was cancelled.
     func cancelWriter(_ number: UInt64) {
         guard let index = self.writers.firstIndex(where: { $0.number == number }) else { return }
         self.writers.remove(at: index).promise.fail(CancellationError())
@@ -107,14 +106,14 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         self.unconsumed = 0
     }
 
-    /// Nobody reads any more: what comes is dropped, so that it holds up nothing.
+    /// The reader is gone. What comes is dropped, so that it does not use up the window.
     func readerIsGone() {
         guard !self.peerIsFinished else { return }
         self.source = nil
         self.readerWantsMore()
     }
 
-    /// Nobody has the stream any more.
+    /// The last reference to the stream is gone.
     func ownerIsGone() {
         if !self.isFinished { self.reset() }
     }
@@ -137,7 +136,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         self.unconsumed += data.readableBytes
         switch self.source?.yield(data) {
         case .produceMore?: self.readerWantsMore()
-        // The reader asks for more by itself.
+        // The reader asks for more with readerWantsMore().
         case .stopProducing?: break
         case .dropped?, nil: self.readerWantsMore()
         }

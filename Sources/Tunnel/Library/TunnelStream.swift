@@ -6,12 +6,12 @@
 public import NIOCore
 import TunnelProtocol
 
-/// One stream of a tunnel, for code that reads and writes it by itself: what the other side sends, piece by piece, as an
-/// asynchronous sequence for one reader, and ``write(_:)-(ByteBuffer)`` for the other direction.
+/// One stream of a tunnel, for asynchronous code.
 ///
-/// Both directions are held back by whoever reads slowly. The sequence ends when the other side sends no more, and throws
-/// a ``StreamFailure`` when the stream broke off: what was read then is not all. Bytes that come after a reader stopped reading
-/// are dropped. Whoever lets go of the stream without finishing it ends it with a reset.
+/// The stream is an asynchronous sequence of what the other side sends, for one reader; ``write(_:)-(ByteBuffer)`` sends. A
+/// slow reader slows the writer down, in both directions. The sequence ends when the other side sends no more. It throws a
+/// ``StreamFailure`` when the stream ended with an error; what was read until then is incomplete. Bytes that come after the
+/// reader stopped are dropped. A stream that is released before ``finish()`` is reset.
 public struct TunnelStream: AsyncSequence, Sendable {
     public typealias Element = ByteBuffer
 
@@ -19,7 +19,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         ByteBuffer, any Error, NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark, Reader
     >
 
-    /// What the reader's end means to the stream.
+    /// Tells the stream when its reader wants more, or is gone.
     final class Reader: NIOAsyncSequenceProducerDelegate, Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
@@ -40,7 +40,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// Ends the stream when nobody has it any more.
+    /// Resets the stream when its last reference is gone.
     fileprivate final class Hold: Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
@@ -79,7 +79,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
 
     public struct AsyncIterator: AsyncIteratorProtocol {
         private var iterator: Producer.AsyncIterator
-        /// A loop over a stream that nobody else has must not lose it.
+        /// Keeps the stream while it is iterated.
         private let hold: Hold
 
         fileprivate init(_ iterator: Producer.AsyncIterator, _ hold: Hold) {
@@ -94,13 +94,13 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// To be called once.
+    /// Makes the iterator. Call it once.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.sequence.makeAsyncIterator(), self.hold) }
 
-    /// Sends bytes; returns when there is room for more.
+    /// Sends bytes. Returns when more may be sent.
     ///
-    /// - Throws: ``StreamFailure`` if the stream is over or ``finish()`` was called, `CancellationError` if the task is cancelled
-    ///   while it waits. The bytes go out all the same then, unless the stream is reset.
+    /// - Throws: ``StreamFailure`` if the stream has ended or ``finish()`` was called; `CancellationError` if the task is
+    ///   cancelled while it waits. The bytes are sent in that case too.
     public func write(_ bytes: ByteBuffer) async throws {
         let bridge = self.bridge
         let loop = self.loop
@@ -116,18 +116,18 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// The same for other bytes.
+    /// Sends bytes. Returns when more may be sent. See ``write(_:)-(ByteBuffer)``.
     public func write(_ bytes: some Sequence<UInt8> & Sendable) async throws {
         try await self.write(ByteBuffer(bytes: bytes))
     }
 
-    /// Says that nothing more will be sent. The other direction goes on.
+    /// Ends the sending direction. The other direction continues.
     public func finish() async throws {
         let bridge = self.bridge
         try await self.loop.submit { bridge.value.finish() }.get()
     }
 
-    /// Ends both directions at once; what is under way may be lost.
+    /// Ends both directions at once. Bytes in transit may be lost.
     public func reset() async throws {
         let bridge = self.bridge
         try await self.loop.submit { bridge.value.reset() }.get()

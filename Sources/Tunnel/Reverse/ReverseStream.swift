@@ -6,49 +6,48 @@
 import NIOCore
 import TunnelProtocol
 
-/// A connection from an exit to an entry that carries one stream as it is, as the reference has it (CONNECTR): the exit
-/// writes the 36 characters of the stream's UUID, the entry answers with one byte, and the rest are the stream's bytes.
-/// Nobody but who knows the UUID is let in; nothing is encrypted.
+/// A connection from an exit to an entry that carries one stream (CONNECTR), as the reference implementation has it.
+///
+/// The exit writes the 36 characters of the stream's UUID, the entry answers with one byte, and the rest are the stream's
+/// bytes. Only an exit that knows the UUID is accepted. Nothing is encrypted.
 final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     enum Role {
-        /// Dialled; says which stream it is. The closure is called when the entry knows it.
+        /// Connected to the entry, and names the stream. The closure is called when the entry has accepted it.
         case exit(key: String, onReady: (ReverseStream) -> Void)
-        /// Was dialled; asks whose stream it is.
+        /// Accepted the connection, and finds the endpoint of the stream that it names.
         case entry(endpoint: (String, ReverseStream) -> (any StreamEndpoint)?)
     }
 
-    /// Its only stream.
+    /// The id of the only stream.
     static let stream = StreamID(rawValue: 1)
-    static let keyLength = 36
-    static let acceptance: UInt8 = 1
-    /// Bytes that wait on either side.
+    private static let keyLength = 36
+    private static let acceptance: UInt8 = 1
+    /// Most bytes that wait in either direction.
     private static let buffer = 256 << 10
-    /// For the other side to say what it has to say first.
-    private static let patience: TimeAmount = .seconds(10)
+    /// For the greeting of the other side.
+    private static let greetingTimeout: TimeAmount = .seconds(10)
 
     private let role: Role
-    /// Without a byte either way for this long it ends, as a stream of plain NIP-74 does.
-    private let idleTimeout: TimeAmount?
-    private var lastActivity = NIODeadline.now()
-    private var isReady = false
-    private var greeting = ByteBuffer()
-    private var timer: Scheduled<Void>?
-    private var endpoint: (any StreamEndpoint)?
-    private var context: ChannelHandlerContext?
-    private var unconsumed = 0
-    private var readIsPending = false
-    private var pendingWrites = 0
-    private var outputShouldClose = false
-    private var outputIsClosed = false
-    private var inputIsClosed = false
-    private var isOver = false
-    /// Called when the connection is closed.
+    private let idleTimeout: TimeAmount
+    /// Called when the connection has closed.
     var onClose: () -> Void = {}
 
-    init(_ role: Role, idleTimeout: TimeAmount?) {
+    private var context: ChannelHandlerContext?
+    private var endpoint: (any StreamEndpoint)?
+    private var halfClose = HalfClose()
+    private var greeting = ByteBuffer()
+    private var isReady = false
+    private var timer: Scheduled<Void>?
+    private var lastActivity = NIODeadline.now()
+    private var unconsumed = 0
+    private var isReading = false
+    private var pendingWrites = 0
+
+    /// - Parameter idleTimeout: Without a byte in either direction for this long, the stream ends.
+    init(_ role: Role, idleTimeout: TimeAmount) {
         self.role = role
         self.idleTimeout = idleTimeout
     }
@@ -72,7 +71,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private func begin(_ context: ChannelHandlerContext) {
         guard self.timer == nil else { return }
         let channel = context.channel
-        self.timer = context.eventLoop.scheduleTask(in: Self.patience) { channel.close(promise: nil) }
+        self.timer = context.eventLoop.scheduleTask(in: Self.greetingTimeout) { channel.close(promise: nil) }
         if case .exit(let key, _) = self.role {
             context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(string: key)), promise: nil)
         }
@@ -80,46 +79,37 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     }
 
     private func read() {
-        guard !self.readIsPending, !self.inputIsClosed, self.unconsumed < Self.buffer, let context = self.context else {
-            return
-        }
-        self.readIsPending = true
+        guard !self.isReading, !self.halfClose.isInputClosed, self.unconsumed < Self.buffer,
+            let context = self.context
+        else { return }
+        self.isReading = true
         context.read()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let data = Self.unwrapInboundIn(data)
-        guard !self.isReady else {
-            self.deliver(data)
-            return
-        }
+        guard !self.isReady else { return self.deliver(data) }
         self.greeting.writeImmutableBuffer(data)
-        self.advance(context)
+        self.readGreeting(context)
     }
 
-    private func advance(_ context: ChannelHandlerContext) {
+    private func readGreeting(_ context: ChannelHandlerContext) {
         switch self.role {
         case .exit(_, let onReady):
             guard let byte = self.greeting.readInteger(as: UInt8.self) else { return }
-            guard byte == Self.acceptance else {
-                context.close(promise: nil)
-                return
-            }
+            guard byte == Self.acceptance else { return context.close(promise: nil) }
             self.becomeReady()
             onReady(self)
         case .entry(let find):
             guard let key = self.greeting.readString(length: Self.keyLength) else { return }
-            guard let endpoint = find(key.lowercased(), self) else {
-                context.close(promise: nil)
-                return
-            }
+            guard let endpoint = find(key.lowercased(), self) else { return context.close(promise: nil) }
             self.becomeReady()
             self.endpoint = endpoint
             context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: [Self.acceptance])), promise: nil)
             endpoint.opened()
             self.endpoint?.credit(Self.buffer)
         }
-        // What came in the same segment.
+        // The stream's first bytes may come in the same segment.
         let rest = self.greeting
         self.greeting = ByteBuffer()
         if rest.readableBytes > 0 { self.deliver(rest) }
@@ -128,14 +118,14 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private func becomeReady() {
         self.isReady = true
         self.timer?.cancel()
-        if let idleTimeout { self.watchIdleness(for: idleTimeout) }
+        self.watchIdleness(for: self.idleTimeout)
     }
 
     private func watchIdleness(for wait: TimeAmount) {
-        guard let context = self.context, let idleTimeout else { return }
+        guard let context = self.context else { return }
         self.timer = context.eventLoop.assumeIsolated().scheduleTask(in: wait) {
-            guard !self.isOver else { return }
-            let left = self.lastActivity + idleTimeout - NIODeadline.now()
+            guard !self.halfClose.isStreamOver else { return }
+            let left = self.lastActivity + self.idleTimeout - NIODeadline.now()
             if left > .zero {
                 self.watchIdleness(for: left)
             } else {
@@ -146,31 +136,29 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     }
 
     private func deliver(_ data: ByteBuffer) {
-        guard !self.isOver, let endpoint else { return }
+        guard !self.halfClose.isStreamOver, let endpoint else { return }
         self.lastActivity = .now()
         self.unconsumed += data.readableBytes
         endpoint.receive(data)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        self.readIsPending = false
+        self.isReading = false
         self.read()
         context.fireChannelReadComplete()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent, !self.inputIsClosed {
-            self.inputIsClosed = true
+        if case .inputClosed? = event as? ChannelEvent, self.halfClose.inputEnded() {
             if self.isReady { self.endpoint?.finished() } else { context.close(promise: nil) }
-            self.endIfDone()
+            self.endIfComplete()
         }
         context.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.timer?.cancel()
-        // Closed in good order both ways, or broken off.
-        self.end(self.outputIsClosed ? nil : .connectionReset)
+        self.end(self.halfClose.isOutputClosed ? nil : .connectionReset)
         self.onClose()
         context.fireChannelInactive()
     }
@@ -180,15 +168,14 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
         context.close(promise: nil)
     }
 
-    private func endIfDone() {
-        guard self.inputIsClosed, self.outputIsClosed else { return }
+    private func endIfComplete() {
+        guard self.halfClose.isInputClosed, self.halfClose.isOutputClosed else { return }
         self.end(nil)
         self.context?.close(promise: nil)
     }
 
     private func end(_ reason: StreamEnd?) {
-        guard !self.isOver else { return }
-        self.isOver = true
+        guard self.halfClose.streamEnded() else { return }
         let endpoint = self.endpoint
         self.endpoint = nil
         endpoint?.ended(reason)
@@ -196,48 +183,42 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
 
     // MARK: Stream
 
-    /// Joins the stream with what it is connected to.
-    func attach(_ endpoint: any StreamEndpoint) {
-        self.endpoint = endpoint
-    }
+    /// Sets the endpoint that the stream is joined with.
+    func setEndpoint(_ endpoint: any StreamEndpoint) { self.endpoint = endpoint }
 
     func replaceEndpoint(of id: StreamID, with endpoint: any StreamEndpoint) {
-        guard self.endpoint != nil else { return }
-        self.endpoint = endpoint
+        if self.endpoint != nil { self.endpoint = endpoint }
     }
 
-    func connected(_ id: StreamID) {
-        self.endpoint?.credit(Self.buffer)
-    }
+    func connected(_ id: StreamID) { self.endpoint?.credit(Self.buffer) }
 
     func send(_ id: StreamID, _ data: ByteBuffer) {
-        guard !self.isOver, let context = self.context else { return }
+        guard !self.halfClose.isStreamOver, let context = self.context else { return }
         let count = data.readableBytes
         self.pendingWrites += 1
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
             self.pendingWrites -= 1
             self.lastActivity = .now()
             if case .success = result { self.endpoint?.credit(count) }
-            self.closeOutputIfDone()
+            self.closeIfFlushed()
         }
     }
 
     func finish(_ id: StreamID) {
-        self.outputShouldClose = true
-        self.closeOutputIfDone()
+        self.halfClose.peerFinished()
+        self.closeIfFlushed()
     }
 
-    private func closeOutputIfDone() {
-        guard self.outputShouldClose, self.pendingWrites == 0, !self.isOver, let context = self.context else { return }
-        self.outputShouldClose = false
-        self.outputIsClosed = true
+    private func closeIfFlushed() {
+        guard self.pendingWrites == 0, !self.halfClose.isStreamOver, let context = self.context,
+            self.halfClose.flushed() == .closeOutput
+        else { return }
         context.close(mode: .output, promise: nil)
-        self.endIfDone()
+        self.endIfComplete()
     }
 
     func reset(_ id: StreamID, _ reason: StreamEnd) {
-        guard !self.isOver else { return }
-        self.isOver = true
+        guard self.halfClose.streamEnded() else { return }
         self.endpoint = nil
         self.context?.channel.abort()
     }

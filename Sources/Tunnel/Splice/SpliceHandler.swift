@@ -4,57 +4,89 @@
 //
 
 import NIOCore
-import NIOPosix
 import TunnelProtocol
 
-/// Joins a socket and a stream of a link, with half-closes both ways and without unbounded buffers.
+/// Called when a stream ended: why (nil if everything was transferred), and the bytes that were sent to the peer and
+/// received from it.
+typealias StreamEndHandler = (_ reason: StreamEnd?, _ sent: Int, _ received: Int) -> Void
+
+/// Answers the client in place of a service that sent nothing.
+protocol SpliceFailureHandler: AnyObject {
+    /// The stream ended with an error before the peer sent anything. Returns whether the connection is handled; if not, it
+    /// is reset.
+    func splice(_ splice: SpliceHandler, didFailBeforeData reason: StreamEnd) -> Bool
+}
+
+/// Joins a socket and a stream in both directions, with half-close and without unlimited buffers.
 ///
-/// Reads from the socket only while the stream has credit; tells the link when bytes from the peer were taken by the
-/// kernel. The one place where a socket's world (read, write, inactive) meets a stream's (send, receive, ended).
-final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStream {
+/// Reads from the socket only while the stream has credit, and reports bytes as consumed when the socket took them.
+final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, StreamEndpoint, EvictableStream {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let link: any StreamCarrier
-    private let id: StreamID
-    let startedAt = NIODeadline.now()
-    /// Called when the socket and the stream are both over, with the bytes each way.
-    private let onEnd: (StreamEnd?, _ sent: Int, _ received: Int) -> Void
+    /// Which side of the tunnel the socket is on.
+    enum Side {
+        /// A client that closes its connection cancels the stream. Many do so before they read the end of TLS.
+        case client
+        /// A service that closes its connection before the stream's end broke off.
+        case service
+        /// A service behind TLS that ends here: it is over as soon as the client says so, whatever is still to come.
+        case serviceBehindTLS
 
-    /// What bounds its bytes a second.
-    var throttles: [Throttle] = []
-    private var isThrottled = false
-    /// How it is called when the socket breaks off: a service's is a failure, a client's need be none. Many close without
-    /// reading the farewell of TLS behind their answer.
-    var breakReason = StreamEnd.connectionReset
-    /// Whether a socket that is gone without an error went in good order, whatever was still to come: TLS is over as soon
-    /// as the client says so, and what it sends then tells it whether it has all.
-    var endsInOrder = false
-    private var farewell: Scheduled<Void>?
-    /// How long a client may take then to end its side.
-    private static let patienceAfterEnd: TimeAmount = .seconds(30)
+        /// How a socket that breaks off is reported.
+        var breakReason: StreamEnd {
+            switch self {
+            case .client: .cancelled
+            case .service, .serviceBehindTLS: .connectionReset
+            }
+        }
+    }
+
+    /// For a client behind TLS to end its side after the service did.
+    private static let tlsEndTimeout: TimeAmount = .seconds(30)
+
+    /// Early pieces smaller than this are joined, up to a length.
+    private static let smallPiece = 4_096
+    private static let joinedLength = 64 << 10
+    /// How long bytes that were received before an error may take to reach the socket.
+    private static let flushTimeout: TimeAmount = .seconds(10)
+
+    let startedAt = NIODeadline.now()
+    private let carrier: any StreamCarrier
+    private let id: StreamID
+    private let side: Side
+    private let throttles: [Throttle]
+    private let onEnd: StreamEndHandler
 
     private var context: ChannelHandlerContext?
-    private var creditLeft = 0
-    private var readIsPending = false
-    private var inputIsClosed = false
-    /// Bytes that came before the socket was there.
+    private var halfClose = HalfClose()
+    private var writes = WriteQueue()
+    private var credit = 0
+    private var isThrottled = false
+    private var isReading = false
+    /// Bytes that came before the socket was connected.
     private var early: [ByteBuffer] = []
-    private var pendingWrites = 0
-    /// Small pieces that came while the socket was busy; a buffer for each would cost more than its bytes.
-    private var gathered = ByteBuffer()
-    private static let smallPiece = 4_096
-    private static let gatheredLength = 64 << 10
-    private var outputShouldClose = false
-    private var outputIsClosed = false
-    private var streamIsOver = false
-    private var closeWhenFlushed = false
+    private var tlsEnd: Scheduled<Void>?
+    /// The stream ended with an error.
+    private var abortsWhenFlushed = false
+    /// Handles a stream that fails before the peer sent anything.
+    weak var failureHandler: (any SpliceFailureHandler)?
+    private var receivedBefore = 0
     private var sent = 0
     private var received = 0
 
-    init(link: any StreamCarrier, id: StreamID, onEnd: @escaping (StreamEnd?, _ sent: Int, _ received: Int) -> Void) {
-        self.link = link
+    /// - Parameter throttles: Limit the bytes per second in both directions together.
+    init(
+        carrier: any StreamCarrier,
+        id: StreamID,
+        side: Side,
+        throttles: [Throttle] = [],
+        onEnd: @escaping StreamEndHandler
+    ) {
+        self.carrier = carrier
         self.id = id
+        self.side = side
+        self.throttles = throttles
         self.onEnd = onEnd
     }
 
@@ -62,11 +94,11 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        if context.channel.isActive { self.becomeActive() }
+        if context.channel.isActive { self.becameActive() }
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        self.becomeActive()
+        self.becameActive()
         context.fireChannelActive()
     }
 
@@ -74,45 +106,39 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
         self.context = nil
     }
 
-    private func becomeActive() {
-        if self.streamIsOver {
-            self.abort()
-            return
-        }
+    private func becameActive() {
+        guard !self.halfClose.isStreamOver else { return self.abort() }
         let early = self.early
         self.early = []
         for data in early { self.write(data) }
-        self.closeOutputIfDone()
+        self.closeIfFlushed()
         self.read()
     }
 
-    /// Bytes that were read before this handler was there.
+    /// Takes bytes that were read before this handler was added.
     func unread(_ data: ByteBuffer, inputIsClosed: Bool) {
         if data.readableBytes > 0 {
-            self.creditLeft -= data.readableBytes
+            self.credit -= data.readableBytes
             self.sent += data.readableBytes
-            self.link.send(self.id, data)
+            self.carrier.send(self.id, data)
         }
-        if inputIsClosed, !self.inputIsClosed {
-            self.inputIsClosed = true
-            self.link.finish(self.id)
-        }
+        if inputIsClosed, self.halfClose.inputEnded() { self.carrier.finish(self.id) }
     }
 
     private func read() {
-        guard self.creditLeft > 0, !self.isThrottled, !self.readIsPending, !self.inputIsClosed, !self.streamIsOver,
-            let context = self.context, context.channel.isActive
+        guard self.credit > 0, !self.isThrottled, !self.isReading, !self.halfClose.isInputClosed,
+            !self.halfClose.isStreamOver, let context = self.context, context.channel.isActive
         else { return }
-        self.readIsPending = true
+        self.isReading = true
         context.read()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let data = Self.unwrapInboundIn(data)
-        guard !self.streamIsOver else { return }
-        self.creditLeft -= data.readableBytes
+        guard !self.halfClose.isStreamOver else { return }
+        self.credit -= data.readableBytes
         self.sent += data.readableBytes
-        let wait = self.wait(for: data.readableBytes)
+        let wait = self.throttle(data.readableBytes)
         if wait > .zero {
             self.isThrottled = true
             let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -121,73 +147,63 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
                 bound.value.read()
             }
         }
-        self.link.send(self.id, data)
+        self.carrier.send(self.id, data)
     }
 
-    private func wait(for bytes: Int) -> TimeAmount {
+    /// How long to wait before more bytes may pass.
+    private func throttle(_ bytes: Int) -> TimeAmount {
         self.throttles.reduce(.zero) { max($0, $1.take(bytes)) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        self.readIsPending = false
+        self.isReading = false
         self.read()
         context.fireChannelReadComplete()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent, !self.inputIsClosed {
-            self.inputIsClosed = true
-            if !self.streamIsOver { self.link.finish(self.id) }
-        }
+        if case .inputClosed? = event as? ChannelEvent, self.halfClose.inputEnded() { self.carrier.finish(self.id) }
         context.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if self.endsInOrder { self.endInOrder(context) }
-        self.socketEnded()
+        if case .serviceBehindTLS = self.side { self.waitForClient(context) }
+        self.socketClosed(isError: false)
         context.fireChannelInactive()
     }
 
-    /// The socket is gone and the stream goes on until its client says so, too; what still comes is let go.
-    private func endInOrder(_ context: ChannelHandlerContext) {
-        self.outputIsClosed = true
-        guard !self.streamIsOver else { return }
-        let waiting = self.gathered.readableBytes + self.early.reduce(0) { $0 + $1.readableBytes }
-        self.gathered = ByteBuffer()
-        self.early = []
-        if waiting > 0 { self.link.consumed(self.id, waiting) }
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        self.farewell = context.eventLoop.scheduleTask(in: Self.patienceAfterEnd) { bound.value.fail(.cancelled) }
-    }
-
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.outputIsClosed = false
-        self.socketEnded()
+        self.socketClosed(isError: true)
         context.close(promise: nil)
     }
 
-    private func socketEnded() {
-        guard !self.streamIsOver else { return }
-        if self.outputIsClosed {
-            // Both directions were closed in good order, and the stream ends by itself once the peer has all. When the
-            // socket's end comes after ours, NIO reports the one as the other.
-            if !self.inputIsClosed {
-                self.inputIsClosed = true
-                self.link.finish(self.id)
-            }
-            return
+    private func socketClosed(isError: Bool) {
+        switch self.halfClose.socketClosed(isError: isError) {
+        case .ignored, .complete: break
+        case .finish: self.carrier.finish(self.id)
+        case .broken:
+            self.early = []
+            self.carrier.reset(self.id, self.side.breakReason)
+            self.onEnd(self.side.breakReason, self.sent, self.received)
         }
-        self.streamIsOver = true
-        self.link.reset(self.id, self.breakReason)
-        self.onEnd(self.breakReason, self.sent, self.received)
+    }
+
+    /// The service and TLS have ended. What the client still sends is dropped until it ends its side.
+    private func waitForClient(_ context: ChannelHandlerContext) {
+        self.halfClose.discardOutput()
+        guard !self.halfClose.isStreamOver else { return }
+        let dropped = self.writes.discardGathered() + self.early.reduce(0) { $0 + $1.readableBytes }
+        self.early = []
+        if dropped > 0 { self.carrier.consumed(self.id, dropped) }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        self.tlsEnd = context.eventLoop.scheduleTask(in: Self.tlsEndTimeout) { bound.value.fail(.cancelled) }
     }
 
     // MARK: Stream to socket
 
-    /// Whether the stream is over.
-    var isOver: Bool { self.streamIsOver }
+    /// Whether the stream has ended.
+    var isOver: Bool { self.halfClose.isStreamOver }
 
-    /// Whether the peer has sent nothing so far.
     var isSilent: Bool { self.received == 0 }
 
     func evict() {
@@ -195,114 +211,126 @@ final class SpliceHandler: ChannelInboundHandler, StreamEndpoint, EvictableStrea
         self.abort()
     }
 
-    /// There will be no socket: tells the peer why.
+    /// Resets the stream, because there is no socket.
     func fail(_ reason: StreamEnd) {
-        guard !self.streamIsOver else { return }
-        self.streamIsOver = true
+        guard self.halfClose.streamEnded() else { return }
         self.early = []
-        self.link.reset(self.id, reason)
+        self.carrier.reset(self.id, reason)
         self.onEnd(reason, self.sent, self.received)
     }
 
     func opened() {}
 
     func credit(_ bytes: Int) {
-        self.creditLeft += bytes
+        self.credit += bytes
         self.read()
     }
 
     func receive(_ data: ByteBuffer) {
         self.received += data.readableBytes
-        guard let context = self.context, context.channel.isActive else {
-            if self.outputIsClosed {
-                self.link.consumed(self.id, data.readableBytes)
-                return
-            }
-            if let last = self.early.indices.last, data.readableBytes < Self.smallPiece,
-                self.early[last].readableBytes < Self.gatheredLength
-            {
-                self.early[last].writeImmutableBuffer(data)
-            } else {
-                self.early.append(data)
-            }
-            return
-        }
-        if self.pendingWrites > 0, data.readableBytes < Self.smallPiece {
-            self.gathered.writeImmutableBuffer(data)
-            if self.gathered.readableBytes >= Self.gatheredLength { self.writeGathered() }
-        } else {
-            self.writeGathered()
+        if self.context?.channel.isActive == true {
             self.write(data)
+        } else if self.halfClose.isOutputClosed {
+            self.carrier.consumed(self.id, data.readableBytes)
+        } else {
+            self.keepEarly(data)
         }
     }
 
-    /// Gives credit for bytes that the socket took, at once or when the bound allows.
-    private func consume(_ count: Int) {
-        let wait = self.wait(for: count)
-        guard wait > .zero, let context = self.context else {
-            self.link.consumed(self.id, count)
-            return
+    /// Joins small pieces, because a buffer for each would take more memory than its bytes.
+    private func keepEarly(_ data: ByteBuffer) {
+        if let last = self.early.indices.last, data.readableBytes < Self.smallPiece,
+            self.early[last].readableBytes < Self.joinedLength
+        {
+            self.early[last].writeImmutableBuffer(data)
+        } else {
+            self.early.append(data)
         }
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        _ = context.eventLoop.scheduleTask(in: wait) {
-            if !bound.value.streamIsOver { bound.value.link.consumed(bound.value.id, count) }
-        }
-    }
-
-    private func writeGathered() {
-        guard self.gathered.readableBytes > 0 else { return }
-        let data = self.gathered
-        self.gathered = ByteBuffer()
-        self.write(data)
     }
 
     private func write(_ data: ByteBuffer) {
+        for buffer in self.writes.append(data) { self.writeNow(buffer) }
+    }
+
+    private func writeNow(_ data: ByteBuffer) {
         guard let context = self.context else { return }
         let count = data.readableBytes
-        self.pendingWrites += 1
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
-            self.pendingWrites -= 1
-            if self.pendingWrites == 0 { self.writeGathered() }
-            if case .success = result, !self.streamIsOver { self.consume(count) }
-            // What a socket that ended in order did not take is let go.
-            if case .failure = result, !self.streamIsOver, self.outputIsClosed { self.link.consumed(self.id, count) }
-            self.closeOutputIfDone()
+            if let next = self.writes.completeWrite() { self.writeNow(next) }
+            self.wrote(count, result)
+            self.closeIfFlushed()
+        }
+    }
+
+    private func wrote(_ count: Int, _ result: Result<Void, any Error>) {
+        guard !self.halfClose.isStreamOver else { return }
+        switch result {
+        case .success: self.consume(count)
+        // What a socket that ended without an error did not take is dropped.
+        case .failure: if self.halfClose.isOutputClosed { self.carrier.consumed(self.id, count) }
+        }
+    }
+
+    /// Reports bytes as consumed, now or when the throttle allows it.
+    private func consume(_ count: Int) {
+        let wait = self.throttle(count)
+        guard wait > .zero, let context = self.context else { return self.carrier.consumed(self.id, count) }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        _ = context.eventLoop.scheduleTask(in: wait) {
+            if !bound.value.halfClose.isStreamOver { bound.value.carrier.consumed(bound.value.id, count) }
         }
     }
 
     func finished() {
-        self.outputShouldClose = true
-        self.closeOutputIfDone()
+        self.halfClose.peerFinished()
+        self.closeIfFlushed()
     }
 
     func ended(_ reason: StreamEnd?) {
-        self.farewell?.cancel()
-        guard !self.streamIsOver else { return }
-        self.streamIsOver = true
+        self.tlsEnd?.cancel()
+        guard reason == nil ? self.halfClose.streamCompleted() : self.halfClose.streamEnded() else { return }
         self.onEnd(reason, self.sent, self.received)
-        if reason != nil {
-            self.early = []
-            self.abort()
-        } else {
-            self.closeWhenFlushed = true
-            self.closeOutputIfDone()
+        guard let reason else { return self.closeIfFlushed() }
+        if self.received == 0, let failureHandler, failureHandler.splice(self, didFailBeforeData: reason) { return }
+        self.abortWhenFlushed()
+    }
+
+    /// Aborts the connection when the socket took what the peer sent before the error.
+    private func abortWhenFlushed() {
+        self.abortsWhenFlushed = true
+        self.closeIfFlushed()
+        guard self.abortsWhenFlushed, let context = self.context else { return }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        _ = context.eventLoop.scheduleTask(in: Self.flushTimeout) { bound.value.abort() }
+    }
+
+    private func abort() { self.context?.channel.abort() }
+
+    /// Ends the stream and leaves the connection to another handler.
+    func detach() {
+        guard self.halfClose.streamEnded() else { return }
+        self.carrier.reset(self.id, .cancelled)
+        self.onEnd(nil, self.sent, self.received)
+    }
+
+    /// Whether bytes of the peer came since the last call.
+    func takeHasReceived() -> Bool {
+        defer { self.receivedBefore = self.received }
+        return self.received > self.receivedBefore
+    }
+
+    private func closeIfFlushed() {
+        guard self.writes.isEmpty, self.early.isEmpty, let context = self.context else { return }
+        // A socket that is not connected yet closes its output when it is.
+        guard context.channel.isActive || self.halfClose.isStreamOver else { return }
+        if self.abortsWhenFlushed {
+            self.abortsWhenFlushed = false
+            return self.abort()
         }
-    }
-
-    private func abort() {
-        self.context?.channel.abort()
-    }
-
-    /// Closes what is to be closed once everything is written: closing drops what is still queued.
-    private func closeOutputIfDone() {
-        guard self.pendingWrites == 0, self.gathered.readableBytes == 0, self.early.isEmpty, let context = self.context
-        else { return }
-        if self.closeWhenFlushed {
-            context.close(promise: nil)
-        } else if self.outputShouldClose, context.channel.isActive {
-            self.outputShouldClose = false
-            self.outputIsClosed = true
-            context.close(mode: .output, promise: nil)
+        switch self.halfClose.flushed() {
+        case .none: break
+        case .closeOutput: context.close(mode: .output, promise: nil)
+        case .close: context.close(promise: nil)
         }
     }
 }

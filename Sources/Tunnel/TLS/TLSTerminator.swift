@@ -16,10 +16,9 @@ import Musl
 import Darwin
 #endif
 
-/// Ends TLS in front of a service: what a stream carries is decrypted here, and the service sees plain bytes.
+/// Terminates TLS in front of a service: a stream's bytes are decrypted here, and the service gets plain bytes.
 ///
-/// A pair of sockets stands between the stream's splice and the TLS engine, so that a splice is what it is for any other
-/// service.
+/// A pair of sockets connects the stream's splice with the TLS handler, so that the splice works as for other services.
 struct TLSTerminator: Sendable {
     private let tls: ServerTLS
 

@@ -22,9 +22,6 @@ public struct SessionConfiguration: Hashable, Sendable {
     public static let minimumPacket = 1_024
     /// Paths of one session.
     public static let maximumPaths = 16
-    /// The highest of them are for relays that the client names during the session; the others are the exit's.
-    public static let clientPaths = 4
-    public static let exitPaths = maximumPaths - clientPaths
 
     /// Streams that a client may have open at once.
     public var maximumStreams = 1_024
@@ -37,8 +34,6 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// Whether streams are open as soon as they are asked for, so that first bytes go with the request (client). A failure
     /// then is a reset.
     public var opensAtOnce = false
-    /// Whether relays that the peer runs itself are dialled, which shows it our address.
-    public var takesDirectPaths = false
     /// Bytes of a stream that wait here to be sent; credit is given for no more.
     public var sendBuffer = 256 << 10
     /// Most bytes of a path under way.

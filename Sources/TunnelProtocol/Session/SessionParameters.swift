@@ -21,31 +21,12 @@ public struct SessionParameters: Hashable, Sendable {
     public var earlyBytes: UInt64 = 0
     /// Whether the exit asks who the client is. A client tells nobody who does not ask.
     public var wantsIdentity = false
-    /// What the teller takes of relays that are named during the session.
-    public var takenPaths = TakenPaths()
-
-    /// Which relays that are named during a session are taken.
-    public struct TakenPaths: OptionSet, Hashable, Sendable {
-        /// As it stands on the wire.
-        public let rawValue: UInt64
-
-        public init(rawValue: UInt64) {
-            self.rawValue = rawValue
-        }
-
-        /// Those of others.
-        public static let ofOthers = TakenPaths(rawValue: 1)
-        /// Also the peer's own: dialling one shows it our address.
-        public static let ofPeer = TakenPaths(rawValue: 2)
-    }
-
     /// What a configuration allows.
     public init(_ configuration: SessionConfiguration) {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
         self.maximumPacket = UInt64(SessionConfiguration.largestPacket)
-        self.takenPaths = configuration.takesDirectPaths ? [.ofOthers, .ofPeer] : .ofOthers
     }
 
     /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
@@ -64,10 +45,6 @@ public struct SessionParameters: Hashable, Sendable {
         if self.wantsIdentity {
             buffer.writeVariableLengthInteger(0x21)
             buffer.writeVariableLengthInteger(1)
-        }
-        if !self.takenPaths.isEmpty {
-            buffer.writeVariableLengthInteger(0x22)
-            buffer.writeVariableLengthInteger(self.takenPaths.rawValue)
         }
     }
 
@@ -98,7 +75,6 @@ public struct SessionParameters: Hashable, Sendable {
         self.maximumStreams = values[0x08] ?? 0
         self.earlyBytes = values[0x20] ?? 0
         self.wantsIdentity = values[0x21].map { $0 != 0 } ?? false
-        self.takenPaths = TakenPaths(rawValue: values[0x22] ?? 0)
     }
 }
 

@@ -19,11 +19,11 @@ extension SessionStateMachine {
     mutating func advanceKeys(at now: Moment) {
         if let overlap, overlap.until <= now.monotonic {
             self.overlap = nil
-            self.actions.append(.session(.eraseKey(generation: overlap.generation)))
+            self.actions.append(.signal(.eraseKey(generation: overlap.generation)))
         }
         guard let due = self.keyDeadline, due <= now.monotonic else { return }
         self.pending = (self.generation + 1, nil, nil)
-        self.actions.append(.session(.makeKey(generation: self.generation + 1)))
+        self.actions.append(.signal(.makeKey(generation: self.generation + 1)))
     }
 
     public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {
@@ -53,18 +53,18 @@ extension SessionStateMachine {
                     return
                 }
                 self.overlap = nil
-                self.actions.append(.session(.eraseKey(generation: overlap.generation)))
+                self.actions.append(.signal(.eraseKey(generation: overlap.generation)))
             }
             self.pending = (next, nil, key)
-            self.actions.append(.session(.makeKey(generation: next)))
-            self.actions.append(.session(.pair(generation: next, key)))
+            self.actions.append(.signal(.makeKey(generation: next)))
+            self.actions.append(.signal(.pair(generation: next, key)))
         } else {
             guard self.pending?.key != nil else {
                 self.violation(at: now)
                 return
             }
             self.pending?.peer = key
-            self.actions.append(.session(.pair(generation: next, key)))
+            self.actions.append(.signal(.pair(generation: next, key)))
             self.become(next, at: now)
         }
     }
@@ -74,7 +74,7 @@ extension SessionStateMachine {
         self.generation = generation
         self.generationStarted = now.monotonic
         self.generationBytes = 0
-        self.actions.append(.session(.sealUnder(generation: generation)))
+        self.actions.append(.signal(.sealUnder(generation: generation)))
         if self.isExit { self.retire(generation - 1, at: now) }
     }
 

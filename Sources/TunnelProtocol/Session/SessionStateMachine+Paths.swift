@@ -51,23 +51,20 @@ extension SessionStateMachine {
         self.pump(at: now)
     }
 
-    /// Tells the peer of one more relay, if it takes such.
+    /// Tells the client of one more relay, to which this exit has subscribed.
     public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
-        guard !self.isClosed, self.peer.takenPaths.contains(offer.isDirect ? [.ofOthers, .ofPeer] : .ofOthers) else {
-            return
-        }
+        guard !self.isClosed else { return }
         self.control.append(.newPath(offer))
         self.pump(at: now)
     }
 
-    /// The peer names a relay. Which may be dialled is the driver's to say.
+    /// The exit names a relay. The driver decides whether to connect to it.
     mutating func receivePathOffer(_ offer: SessionPathOffer, at now: Moment) {
-        guard SessionPathOffer.isClients(offer.path) == self.isExit else {
+        guard !self.isExit else {
             self.violation(at: now)
             return
         }
-        guard !offer.isDirect || self.configuration.takesDirectPaths else { return }
-        self.actions.append(.session(.pathOffered(offer)))
+        self.actions.append(.signal(.pathOffered(offer)))
     }
 
     public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
@@ -89,7 +86,7 @@ extension SessionStateMachine {
             self.paths[index].pacer.refused(at: now.monotonic)
             self.actions.append(.report(.backedOff))
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
-        case .rejected(.nobodyListens):
+        case .rejected(.noSubscriber):
             // The peer is not connected there, or not any more.
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
             self.doubt(index, at: now)

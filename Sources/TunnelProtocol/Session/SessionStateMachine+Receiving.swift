@@ -133,7 +133,7 @@ extension SessionStateMachine {
         }
         guard self.identity == nil else { return }
         self.identity = identity
-        self.actions.append(.session(.identified(identity)))
+        self.actions.append(.signal(.identified(identity)))
     }
 
     /// The exit connected a stream's target (client).

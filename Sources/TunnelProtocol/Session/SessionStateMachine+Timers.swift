@@ -148,6 +148,6 @@ extension SessionStateMachine {
             : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3)))
         self.nextQuestion = now.monotonic + wait
         self.lastQuestion = now.monotonic
-        if self.paths.contains(where: { $0.health != .down }) { self.actions.append(.session(.askPeer)) }
+        if self.paths.contains(where: { $0.health != .down }) { self.actions.append(.signal(.askPeer)) }
     }
 }

@@ -13,7 +13,10 @@ import NostrCrypto
 /// per path, acknowledgements, loss by time, a window per path, credit per stream.
 ///
 /// What iterates over paths and streams does so in a fixed order, so that a simulation with a seed repeats exactly.
-public struct SessionStateMachine: Dialect {
+public struct SessionStateMachine: StreamEngine {
+    public typealias Signal = SessionSignal
+    public static let recognizesRepeatedMessages = true
+
     /// Which end this is.
     public enum Role: Hashable, Sendable {
         /// Opens streams.
@@ -72,7 +75,7 @@ public struct SessionStateMachine: Dialect {
 
     // MARK: Life
 
-    var actions: Deque<DialectAction> = []
+    var actions: Deque<StreamAction<SessionSignal>> = []
     var isClosed = false
     /// A packet of the peer came. A client has the exit's acceptance to begin with.
     var isConfirmed: Bool
@@ -128,12 +131,13 @@ public struct SessionStateMachine: Dialect {
 
     public var isIdle: Bool { self.streams.isEmpty }
 
-    /// Whether every relay that is up says that the peer is not there.
+    /// Whether every connected relay says that the peer is not subscribed there.
     public var isDeserted: Bool {
         let up = self.paths.filter { $0.health != .down }
         return !up.isEmpty && up.allSatisfy(\.isDeserted)
     }
 
+    /// Measurements of the active paths.
     public var pathStatus: [PathStatus] {
         self.paths.filter { $0.health == .active }.map {
             PathStatus(
@@ -145,18 +149,21 @@ public struct SessionStateMachine: Dialect {
         }
     }
 
+    /// Whether the peer's limit allows one more stream. A stream that is opened all the same ends at once.
     public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peer.maximumStreams }
 
+    /// Bytes of the peer that are buffered here, or were delivered and not consumed.
     public var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }
 
     /// Whether the session ended.
     public var isOver: Bool { self.isClosed }
 
-    public mutating func nextAction() -> DialectAction? { self.actions.popFirst() }
+    public mutating func nextAction() -> StreamAction<SessionSignal>? { self.actions.popFirst() }
 
     // MARK: Streams, from the driver
 
-    public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
+    /// Opens a stream (client). Answered by ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
+    public mutating func open(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
         guard !self.isClosed, UInt64(self.liveStreams) < self.peer.maximumStreams, id.rawValue > self.lastOpened else {
             self.actions.append(.ended(id, self.isClosed ? .peerLost : .tooManyStreams))
             return
@@ -180,6 +187,7 @@ public struct SessionStateMachine: Dialect {
         self.pump(at: now)
     }
 
+    /// The first bytes of a stream that was just opened reached the exit with the offer (client).
     public mutating func assumeSent(_ id: StreamID, _ bytes: Int) {
         guard let stream = self.streams[id], bytes > 0, UInt64(bytes) <= stream.send.limit else { return }
         self.streams[id]?.send.assumeSent(bytes)
@@ -346,6 +354,6 @@ public struct SessionStateMachine: Dialect {
         self.eager = []
         self.queued = []
         self.blocked = []
-        self.actions.append(.session(.closed(reason)))
+        self.actions.append(.signal(.closed(reason)))
     }
 }

@@ -87,16 +87,6 @@ struct ExitCommand: RoleCommand {
     )
     var allow: [String] = []
 
-    @OptionGroup(title: "Direct paths")
-    var direct: DirectRelayOptions
-
-    @Flag(
-        help: ArgumentHelp(
-            "Dial relays that clients name for their sessions, on addresses of the internet. Whoever runs one sees this exit's address."
-        )
-    )
-    var clientRelays = false
-
     @Flag(
         help: ArgumentHelp(
             "Connect to entries that ask for it in plain NIP-74 (CONNECTR), on addresses of the internet. Such streams are not encrypted."
@@ -104,8 +94,8 @@ struct ExitCommand: RoleCommand {
     )
     var reverseConnections = false
 
-    @Flag(help: "With --client-relays and --reverse-connections: on loopback and private addresses, too.")
-    var allowLocalRelays = false
+    @Flag(help: "With --reverse-connections: connect to loopback and private addresses, too.")
+    var allowLocalAddresses = false
 
     @Flag(
         help: ArgumentHelp(
@@ -179,18 +169,15 @@ struct ExitCommand: RoleCommand {
         let key = try self.key(settings)
         var configuration = ExitConfiguration(secretKey: key, relays: relays, services: services)
         configuration.advertisedRelays = try self.advertised(relays)
-        try self.direct.validated()
-        let dialled: DialPolicy = self.allowLocalRelays ? .namedByOthersAllowingLocal : .namedByOthers
-        if self.clientRelays { configuration.clientRelays = dialled }
-        if self.reverseConnections { configuration.reverseConnections = dialled }
-        guard !self.allowLocalRelays || self.clientRelays || self.reverseConnections else {
-            throw CommandError.configuration(
-                "--allow-local-relays does nothing without --client-relays or --reverse-connections"
-            )
+        if self.reverseConnections {
+            configuration.reverseConnections = self.allowLocalAddresses ? .namedByOthersAllowingLocal : .namedByOthers
         }
-        guard !self.reverseConnections || (self.allow.isEmpty && self.sessionOptions.dialect != .session) else {
+        guard !self.allowLocalAddresses || self.reverseConnections else {
+            throw CommandError.configuration("--allow-local-addresses has no effect without --reverse-connections")
+        }
+        guard !self.reverseConnections || (self.allow.isEmpty && self.sessionOptions.protocolChoice != .session) else {
             throw CommandError.configuration(
-                "--reverse-connections is for plain NIP-74, which is not served with --allow or --dialect session"
+                "--reverse-connections is for plain NIP-74, which is not served with --allow or --protocol session"
             )
         }
         configuration.relayClient = try self.relayOptions.configuration()
@@ -202,11 +189,10 @@ struct ExitCommand: RoleCommand {
         }
         configuration.session = try self.sessionOptions.configuration()
         configuration.session.maximumStreams = self.maxStreams
-        configuration.session.takesDirectPaths = self.clientRelays
         configuration.maximumSessions = self.maxSessions
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.takesEarlyData = self.earlyData
-        configuration.dialectChoice = self.sessionOptions.dialect
+        configuration.protocolChoice = self.sessionOptions.protocolChoice
         configuration.policy = policy
         configuration.announces = !self.publicOptions.unannounced
         configuration.access = try self.access()
@@ -218,12 +204,13 @@ struct ExitCommand: RoleCommand {
                 logger: logger
             )
         }
-        if configuration.access != nil, configuration.dialectChoice == .nip74 {
+        if configuration.access != nil, configuration.protocolChoice == .nip74 {
             throw CommandError.configuration(
-                "--allow needs sessions: plain NIP-74 (--dialect nip74) cannot tell who a client is"
+                "--allow needs sessions: plain NIP-74 (--protocol nip74) cannot tell who a client is"
             )
         }
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
+        configuration.remedyText = EntryOptions.text(of:)
         configuration.replayFile = StateFolder.file(
             "connects-\(key.publicKey.hex.prefix(16))",
             purpose: "a restart forgets which CONNECTs were dialled, and a relay could have them dialled again",
@@ -240,8 +227,6 @@ struct ExitCommand: RoleCommand {
         try self.keyFile(Settings())?.lock()
         // Two exits with one key would both answer.
         try KeyFile.lock(configuration.secretKey.publicKey)
-        var configuration = configuration
-        configuration.directRelay = try await self.direct.start(logger: logger)
         let service = try await ExitService.start(
             configuration,
             on: MultiThreadedEventLoopGroup.singleton.next(),

@@ -117,9 +117,9 @@ enum StatusText {
                 )
                 if !relay.isUp, let error = relay.error { lines.append("  \(error)") }
             }
-            lines += ["", row(["WITH", "SPEAKS", "STREAMS", "FOR", ""])]
+            lines += ["", row(["PEER", "PROTOCOL", "STREAMS", "AGE", ""])]
             for session in report.sessions {
-                lines.append(row([session.peer, session.dialect, "\(session.streams)", span(session.age), ""]))
+                lines.append(row([session.peer, session.protocol, "\(session.streams)", span(session.age), ""]))
             }
             if report.moreSessions > 0 { lines.append("and \(report.moreSessions) more") }
         }

@@ -52,14 +52,6 @@ struct EntryOptions: ParsableArguments {
     )
     var optimistic = false
 
-    @Flag(
-        help: ArgumentHelp(
-            "Connect to exits directly where they offer it, too. Such an exit sees this machine's address, which relays keep from it otherwise."
-        )
-    )
-    var direct = false
-
-    @OptionGroup var directRelay: DirectRelayOptions
     @OptionGroup var session: SessionOptions
     @OptionGroup var relayClient: RelayClientOptions
 
@@ -81,11 +73,9 @@ struct EntryOptions: ParsableArguments {
             )
         }
         configuration.session = try self.session.configuration()
-        configuration.session.takesDirectPaths = self.direct
-        try self.directRelay.validated()
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         configuration.isOptimistic = self.optimistic
-        configuration.dialectChoice = self.session.dialect
+        configuration.protocolChoice = self.session.protocolChoice
         configuration.relayAuthenticationKey = try self.session.authenticationKey()
         if let identity = configuration.identity, identity.publicKey == configuration.relayAuthenticationKey?.publicKey
         {
@@ -93,6 +83,7 @@ struct EntryOptions: ParsableArguments {
                 "--auth-key and --identity are the same key; relays would learn who you are"
             )
         }
+        configuration.remedyText = Self.text(of:)
         configuration.pinsFile = StateFolder.file(
             StateFolder.pins,
             purpose: "what exits speak is remembered until this process ends",
@@ -103,8 +94,6 @@ struct EntryOptions: ParsableArguments {
 
     /// Starts an entry, and says in the program's words what is in the way.
     func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
-        var configuration = configuration
-        configuration.directRelay = try await self.directRelay.start(logger: logger)
         do {
             return try await EntryService.start(
                 configuration,
@@ -122,6 +111,20 @@ struct EntryOptions: ParsableArguments {
                 (configuration.servesProxy ? ["\(configuration.host):\(configuration.port)"] : [])
                 + configuration.forwards.map { "\($0.host):\($0.port)" }
             throw ProcessSetup.bindError(error, address: places.joined(separator: ", "))
+        }
+    }
+}
+
+extension EntryOptions {
+    /// A remedy in terms of the options.
+    static func text(of remedy: Remedy) -> String {
+        switch remedy {
+        case .exit: "start the entry with --exit NAME or --public-exits"
+        case .relays: "start the entry with --relay and a relay that the exit uses"
+        case .identity: "start the entry with --identity, and ask the exit's operator to authorize its npub"
+        case .removePin(let exit):
+            "if the exit was replaced by a program without sessions, run: nws pins remove \(exit.npub)"
+        case .relayAuthenticationKey: "give --auth-key with a key that the relay admits"
         }
     }
 }

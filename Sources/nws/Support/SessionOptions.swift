@@ -10,17 +10,18 @@ import NostrCrypto
 public import Tunnel
 import TunnelProtocol
 
-extension DialectChoice: ExpressibleByArgument {}
+extension ProtocolChoice: ExpressibleByArgument {}
 
 /// Options about sessions, the same for both roles.
 struct SessionOptions: ParsableArguments {
     @Option(
+        name: .customLong("protocol"),
         help: ArgumentHelp(
-            "What to speak: auto (sessions, and plain NIP-74 with others), session, or nip74.",
-            valueName: "dialect"
+            "Protocol with peers: session, nip74, or auto: sessions with peers that support them, plain NIP-74 with others.",
+            valueName: "protocol"
         )
     )
-    var dialect = DialectChoice.auto
+    var protocolChoice = ProtocolChoice.auto
 
     @Option(
         help: ArgumentHelp(

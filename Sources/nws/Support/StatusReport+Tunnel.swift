@@ -25,7 +25,7 @@ extension StatusReport {
         }
         let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }
         self.sessions = peers.prefix(Self.maximumSessions).map {
-            Session(peer: $0.name, dialect: $0.isSession ? "session" : "nip74", streams: $0.streams, age: $0.age)
+            Session(peer: $0.name, protocol: $0.isSession ? "session" : "nip74", streams: $0.streams, age: $0.age)
         }
         self.moreSessions = max(0, peers.count - Self.maximumSessions)
     }

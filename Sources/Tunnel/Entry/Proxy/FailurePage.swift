@@ -7,11 +7,11 @@ import HTTPTransport
 import NIOHTTP1
 import TunnelProtocol
 
-/// The page that the HTTP proxy shows when it has no page of the service: which hop failed, and what to try.
+/// The page that the HTTP proxy sends when a request fails: which hop failed, and what to try.
 enum FailurePage {
     private static let hops = [
-        (StreamEnd.Hop.entry, "This proxy", "on your side"), (.relay, "Relay", "passes sealed messages on"),
-        (.exit, "Exit", "beside the service"), (.backend, "Service", "what you asked for"),
+        (StreamEnd.Hop.entry, "This proxy", "on your side"), (.relay, "Relay", "forwards encrypted messages"),
+        (.exit, "Exit", "next to the service"), (.backend, "Service", "what you requested"),
     ]
 
     private static let style = """
@@ -19,7 +19,7 @@ enum FailurePage {
         .failed { border-color: var(--bad) } .failed b, .failed i { color: var(--bad) }
         """
 
-    static func html(_ failure: ProxyFailure, target: TargetAddress) -> String {
+    static func html(_ failure: ProxyFailure, target: TargetAddress, remedyText: (Remedy) -> String) -> String {
         let failed = failure.hop == .name || failure.hop == .stream ? .entry : failure.hop
         let position = Self.hops.firstIndex { $0.0 == failed } ?? 0
         let steps = Self.hops.enumerated().map { index, hop in
@@ -27,7 +27,7 @@ enum FailurePage {
             let word = index < position ? "reached" : index == position ? "failed here" : "not reached"
             return "<li class=\"\(state)\"><b>\(hop.1)</b><span>\(hop.2)</span><i>\(word)</i></li>"
         }.joined()
-        let advice = failure.advice.map { "<li>\(HTMLPage.escaped($0))</li>" }.joined()
+        let advice = failure.advice(remedyText).map { "<li>\(HTMLPage.escaped($0))</li>" }.joined()
         return HTMLPage.html(
             title: failure.title,
             style: Self.style,
@@ -36,7 +36,7 @@ enum FailurePage {
                 <ol>\(steps)</ol>
                 <h2>What to try</h2>
                 <ul>\(advice)</ul>
-                <p class="soft">You asked for</p>
+                <p class="soft">Requested target</p>
                 <p><code>\(HTMLPage.escaped("\(target)"))</code></p>
                 """
         )
@@ -53,54 +53,55 @@ enum FailurePage {
 extension ProxyFailure {
     /// A headline for people.
     var title: String {
-        if case .ended(.notAllowed) = self { return "The exit does not let you in there" }
+        if case .ended(.notAllowed) = self { return "The exit does not allow this" }
         return switch self.hop {
-        case .name: "That is not a name this proxy knows"
-        case .relay: "No relay leads there"
-        case .exit: "The exit does not answer as it should"
+        case .name: "Not a valid name"
+        case .relay: "No relay can be reached"
+        case .exit: "The exit does not answer"
         case .backend: "The service does not answer"
-        case .stream: "The connection broke off"
+        case .stream: "The connection was interrupted"
         default: "This proxy cannot connect"
         }
     }
 
     /// What a person can try, likeliest first.
-    var advice: [String] {
+    fileprivate func advice(_ remedyText: (Remedy) -> String) -> [String] {
         switch (self, self.hop) {
         case (.notAsked(.clearnet), _):
             [
                 "Use the service's .nostr name, npub or nprofile.",
-                "Let only .nostr names go through this proxy: take the settings from its /proxy.pac.",
+                "Send only .nostr names through this proxy: the browser can load its /proxy.pac.",
+                "To reach other targets through this proxy, \(remedyText(.exit)).",
             ]
         case (.notAsked(.noRelays), _):
             [
-                "Use the exit's full .nostr name or its nprofile, which say by which relays it is reached.",
-                "Or start the entry with --relay and a relay that the exit uses.",
+                "Use the exit's full .nostr name or its nprofile, which contain its relays.",
+                "Or \(remedyText(.relays)).",
             ]
         case (.ended(.notAllowed), _):
             [
-                "Ask whoever runs the exit whether it serves this port, or goes to this place if it is a public exit.",
-                "If it admits only keys it knows, start the entry with --identity and send them its npub.",
+                "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",
+                "If the exit admits only known keys, \(remedyText(.identity)).",
             ]
         case (.ended(.clockSkew), _), (.notAsked(.offerFailed(.clockSkew, _, _)), _):
-            ["Set the clocks of both machines; they differ by minutes."]
+            ["Correct the clocks of both machines. They differ by minutes."]
         case (_, .name):
-            ["Compare the name with what the exit printed: a character is wrong, or missing at an end."]
+            ["Compare the name with the one that the exit printed: it is incomplete, or a character is wrong."]
         case (_, .relay):
             [
                 "Check the network of this machine.",
-                "Wait a moment: the relay may be restarting.",
-                "Ask whoever runs the exit for its newest name; its relays may have changed.",
+                "Try again in a moment: the relay may be restarting.",
+                "Ask the exit's operator for its current name: its relays may have changed.",
             ]
         case (_, .exit):
             [
-                "Ask whoever runs the exit whether it is running, and connected to the relays in this name.",
-                "If it was moved to another key, its name has changed too.",
+                "Ask the exit's operator whether the exit is running, and connected to the relays of this name.",
+                "If the exit has a new key, use its new name.",
             ]
         case (_, .backend):
             [
-                "The exit is there, and what is behind it is not: if that is a service, ask whoever runs it to start it.",
-                "For a place on the internet, check its name and port: the exit cannot find it, or gets no answer.",
+                "The exit answers, but its service does not. Ask the exit's operator whether the service is running.",
+                "For a target on the internet, check its name and port.",
             ]
         default:
             ["Try again."]

@@ -5,54 +5,31 @@
 
 import Logging
 import NIOCore
-public import TunnelProtocol
+import TunnelProtocol
 
-/// Why a stream that somebody waited for did not end well.
-public struct StreamFailure: Error, CustomStringConvertible, Sendable {
-    /// The place where it failed.
-    public let hop: StreamEnd.Hop
-    public let reason: String
-    /// How the stream ended; nil if there was none, or the entry itself is why.
-    public let end: StreamEnd?
-
-    init(_ end: StreamEnd) {
-        self.hop = end.hop
-        self.reason = "\(end)"
-        self.end = end
-    }
-
-    init(hop: StreamEnd.Hop, reason: String) {
-        self.hop = hop
-        self.reason = reason
-        self.end = nil
-    }
-
-    public var description: String { "\(self.hop.rawValue): \(self.reason)" }
-}
-
-/// A connection whose target is known beforehand: opens the stream at once, and leaves the connection to a splice.
+/// A connection whose target is configured: opens the stream at once, and leaves the connection to a splice.
 final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private let request: ProxyRequest
-    private let core: EntryCore
+    private let opener: any StreamOpener
     private let logger: Logger
-    private let onEnd: ((Result<Void, any Error>) -> Void)?
+    private let onEnd: (Result<Void, StreamFailure>) -> Void
     private var opening: StreamOpening?
     private var context: ChannelHandlerContext?
     private var earlyData = ByteBuffer()
     private var inputIsClosed = false
 
-    /// - Parameter onEnd: Called once, when the stream is over or could not be opened.
+    /// - Parameter onEnd: Called once, when the stream has ended or could not be opened.
     init(
-        _ request: ProxyRequest,
-        core: EntryCore,
+        _ target: TargetAddress,
+        opener: any StreamOpener,
         logger: Logger,
-        onEnd: ((Result<Void, any Error>) -> Void)? = nil
+        onEnd: @escaping (Result<Void, StreamFailure>) -> Void = { _ in }
     ) {
-        self.request = request
-        self.core = core
+        self.request = ProxyRequest(target, credentials: nil)
+        self.opener = opener
         self.logger = logger
         self.onEnd = onEnd
     }
@@ -75,34 +52,13 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard self.opening == nil else { return }
         let opening = StreamOpening(
             self.request,
-            core: self.core,
+            opener: self.opener,
             logger: self.logger,
-            onOpened: { self.opened() },
-            onFailed: { self.fail(StreamFailure(hop: $0.hop, reason: $0.text)) },
-            onEnded: { [onEnd] reason in
-                guard let reason else {
-                    onEnd?(.success(()))
-                    return
-                }
-                onEnd?(.failure(StreamFailure(reason)))
-            }
+            delegate: self,
+            onEnd: { [onEnd] reason in onEnd(reason.map { .failure(StreamFailure($0)) } ?? .success(())) }
         )
         self.opening = opening
         opening.start()
-    }
-
-    private func opened() {
-        guard let opening = self.opening, let context = self.context else { return }
-        self.opening = nil
-        opening.join(context, leftover: self.earlyData, inputIsClosed: self.inputIsClosed)
-        context.pipeline.syncOperations.removeHandler(self, promise: nil)
-    }
-
-    private func fail(_ failure: StreamFailure) {
-        self.opening = nil
-        self.onEnd?(.failure(failure))
-        // The client was let in already: an error must not look like an end.
-        self.context?.channel.abort()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -128,6 +84,22 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let opening = self.opening else { return }
         self.opening = nil
         opening.abandon()
-        self.onEnd?(.failure(StreamFailure(hop: .entry, reason: "the connection was closed")))
+        self.onEnd(.failure(StreamFailure(hop: .entry, reason: "the connection was closed")))
+    }
+}
+
+extension ForwardHandler: StreamOpeningDelegate {
+    func openingDidSucceed(_ opening: StreamOpening) {
+        guard let context = self.context else { return }
+        self.opening = nil
+        opening.join(context, leftover: self.earlyData, inputIsClosed: self.inputIsClosed)
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    }
+
+    func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
+        self.opening = nil
+        self.onEnd(.failure(StreamFailure(hop: failure.hop, reason: failure.text)))
+        // The client's connection was accepted, so an error must not look like its end.
+        self.context?.channel.abort()
     }
 }

@@ -3,50 +3,51 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import Logging
 import NIOCore
 import NIOHTTP1
-import NostrCrypto
 import TunnelProtocol
 
-/// One client of the HTTP proxy: CONNECT, or a request in absolute form (RFC 9110, section 9.3.6; RFC 9112, section 3.2.2).
+/// One client of the HTTP proxy: CONNECT, or requests in absolute form (RFC 9110, section 9.3.6; RFC 9112, section 3.2.2).
 ///
-/// After CONNECT the splice has the connection. A plain request goes on in origin form, one for each connection: both ends
-/// are told to close it, and what a client sends behind its request goes nowhere.
+/// After CONNECT or an upgrade the connection is left to a splice. Otherwise requests are rewritten to origin form and
+/// sent on one stream for as long as they have the same target. Responses pass unchanged, so that the service and the
+/// client agree on whether the connection is kept.
 final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private enum State {
+        /// Waiting for a request.
         case waiting
-        /// The stream is being opened; for a plain request with the head to send first.
-        case opening(StreamOpening, plain: HTTPProxyRequest.Plain?)
-        /// The decoder is being removed; what it had left comes as bytes.
-        case handingOver(StreamOpening)
-        /// The parts of a plain request go to the splice.
-        case forwarding(HTTPProxyRequest.Plain)
-        /// A response of our own is going out, or it is over.
+        /// Opening the stream of a request.
+        case opening(StreamOpening, HTTPProxyRequest)
+        /// The decoder is being removed; bytes that it did not decode come as bytes.
+        case handingOver(StreamOpening, ByteBuffer)
+        /// Requests for a target are rewritten and passed to the splice.
+        case forwarding(SpliceHandler, target: TargetAddress, HTTPProxyRequest.Plain)
+        /// Sending a response of the proxy, or closed.
         case done
     }
 
-    /// Most bytes of a body that wait while the stream opens: one read of the socket, and never this much.
+    /// Most parts of a request that wait while the stream opens. One read of the socket never holds this many.
     private static let maximumEarlyParts = 1_024
+    /// For the client to close after a response of the proxy.
+    private static let closeTimeout: TimeAmount = .seconds(1)
 
     private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
-    private let core: EntryCore
-    private let logger: Logger
+    private let proxy: ProxyContext
     private var state = State.waiting
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
     private var earlyParts: [HTTPServerRequestPart] = []
-    private var leftover = ByteBuffer()
     private var inputIsClosed = false
 
-    init(decoder: ByteToMessageHandler<HTTPRequestDecoder>, core: EntryCore, logger: Logger) {
+    init(decoder: ByteToMessageHandler<HTTPRequestDecoder>, proxy: ProxyContext) {
         self.decoder = decoder
-        self.core = core
-        self.logger = logger
+        self.proxy = proxy
     }
 
     // MARK: Socket
@@ -54,9 +55,7 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let channel = context.channel
-        self.timer = context.eventLoop.scheduleTask(in: self.core.configuration.handshakeTimeout) {
-            channel.close(promise: nil)
-        }
+        self.timer = context.eventLoop.scheduleTask(in: self.proxy.handshakeTimeout) { channel.close(promise: nil) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -68,21 +67,18 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         switch self.state {
         case .waiting:
             if case .head(let head) = Self.unwrapInboundIn(data) { self.receive(head) }
-        case .opening(let opening, let plain):
-            guard plain != nil else { return }
+        case .opening(let opening, let request):
+            guard request.plain != nil else { return }
             guard self.earlyParts.count < Self.maximumEarlyParts else {
                 opening.abandon()
-                self.refuse(.payloadTooLarge, "", .init())
-                return
+                return self.respond(.payloadTooLarge, "The request has too many parts.")
             }
             self.earlyParts.append(Self.unwrapInboundIn(data))
-        case .handingOver:
-            // Bytes, not parts: the decoder gives up what it did not decode.
-            self.leftover.writeImmutableBuffer(SpliceHandler.unwrapInboundIn(data))
-        case .forwarding(let plain):
-            if let bytes = self.bytes(of: Self.unwrapInboundIn(data), plain) {
-                context.fireChannelRead(Self.wrapInboundOut(bytes))
-            }
+        case .handingOver(let opening, var bytes):
+            bytes.writeImmutableBuffer(SpliceHandler.unwrapInboundIn(data))
+            self.state = .handingOver(opening, bytes)
+        case .forwarding:
+            self.forward(Self.unwrapInboundIn(data))
         case .done:
             break
         }
@@ -116,17 +112,18 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard case .waiting = self.state, error is HTTPParserError else {
             self.abandon()
+            context.fireErrorCaught(error)
             context.close(promise: nil)
             return
         }
-        self.core.metrics.handshakeFailed(.malformed)
-        self.refuse(.badRequest, "This is not an HTTP request.", .init())
+        self.proxy.metrics.handshakeFailed(.malformed)
+        self.respond(.badRequest, "This is not an HTTP request.")
     }
 
     private func abandon() {
         self.timer?.cancel()
         switch self.state {
-        case .opening(let opening, _), .handingOver(let opening): opening.abandon()
+        case .opening(let opening, _), .handingOver(let opening, _): opening.abandon()
         case .waiting, .forwarding, .done: break
         }
         self.state = .done
@@ -139,115 +136,123 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         do {
             request = try HTTPProxyRequest(head)
         } catch .ownPath(let path) {
-            self.serveOwn(path, head)
-            return
+            return self.serveOwnPage(path, head)
         } catch {
-            self.core.metrics.handshakeFailed(.malformed)
-            self.refuse(.badRequest, error.text, .init())
-            return
+            self.proxy.metrics.handshakeFailed(.malformed)
+            return self.respond(.badRequest, error.text)
         }
-        if let required = self.core.configuration.credentials,
-            request.credentials.map({ required.matches($0) }) != true
-        {
-            self.core.metrics.handshakeFailed(.wrongCredentials)
-            self.refuse(
+        if let required = self.proxy.credentials, request.credentials.map({ required.matches($0) }) != true {
+            self.proxy.metrics.handshakeFailed(.wrongCredentials)
+            return self.respond(
                 .proxyAuthenticationRequired,
-                "This proxy wants a user and a password.",
+                "This proxy requires a user name and a password.",
                 ["Proxy-Authenticate": "Basic realm=\"nws\""]
             )
-            return
         }
         self.timer?.cancel()
         let opening = StreamOpening(
             ProxyRequest(request.target, credentials: request.credentials),
-            core: self.core,
-            logger: self.logger,
-            onOpened: { self.opened() },
-            onFailed: { self.fail($0, request.target) }
+            opener: self.proxy.opener,
+            logger: self.proxy.logger,
+            delegate: self
         )
-        self.state = .opening(opening, plain: request.plain)
+        self.state = .opening(opening, request)
         opening.start()
     }
 
-    private func opened() {
-        guard case .opening(let opening, let plain) = self.state, let context = self.context else { return }
-        if let plain {
-            self.begin(plain, opening, context)
-            return
-        }
-        self.state = .handingOver(opening)
-        self.write("HTTP/1.1 200 Connection established\r\n\r\n")
+    /// Leaves the connection to a splice: everything from here on belongs to the client and the service.
+    ///
+    /// - Parameter bytes: What the service gets first.
+    private func handOver(_ opening: StreamOpening, _ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        self.state = .handingOver(opening, bytes)
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        context.pipeline.syncOperations.removeHandler(self.decoder).whenComplete { _ in bound.value.handOver() }
-    }
-
-    /// The tunnel of CONNECT: everything from here on is the client's and the service's.
-    private func handOver() {
-        guard case .handingOver(let opening) = self.state, let context = self.context else { return }
-        self.state = .done
-        opening.join(context, leftover: self.leftover, inputIsClosed: self.inputIsClosed)
-        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        context.pipeline.syncOperations.removeHandler(self.decoder).whenComplete { _ in
+            guard case .handingOver(let opening, let bytes) = bound.value.state, let context = bound.value.context
+            else { return }
+            bound.value.state = .done
+            _ = opening.join(context, leftover: bytes, inputIsClosed: bound.value.inputIsClosed)
+            context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+        }
     }
 
     // MARK: Plain requests
 
-    private func begin(
-        _ plain: HTTPProxyRequest.Plain,
-        _ opening: StreamOpening,
-        _ context: ChannelHandlerContext
-    ) {
-        self.state = .forwarding(plain)
-        var leftover = plain.head
-        for part in self.earlyParts {
-            guard var bytes = self.bytes(of: part, plain) else { break }
-            leftover.writeBuffer(&bytes)
-        }
+    private func begin(_ plain: HTTPProxyRequest.Plain, _ opening: StreamOpening, _ context: ChannelHandlerContext) {
+        let early = self.earlyParts
         self.earlyParts = []
-        opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
+        guard !plain.isUpgrade else {
+            // The decoder has stopped: what follows may be another protocol.
+            return self.handOver(opening, plain.head, context)
+        }
+        guard let splice = opening.join(context, leftover: plain.head, inputIsClosed: false) else {
+            self.state = .done
+            return
+        }
+        splice.failureHandler = self
+        _ = splice.takeHasReceived()
+        self.state = .forwarding(splice, target: opening.request.target, plain)
+        for part in early { self.forward(part) }
+        if self.inputIsClosed { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
     }
 
-    /// The bytes that go on for a part of the request; nil for what does not belong to it any more.
-    private func bytes(of part: HTTPServerRequestPart, _ plain: HTTPProxyRequest.Plain) -> ByteBuffer? {
-        guard case .forwarding = self.state else { return nil }
+    /// Passes a part of a request to the splice.
+    private func forward(_ part: HTTPServerRequestPart) {
+        guard case .forwarding(let splice, let target, let plain) = self.state, let context = self.context else {
+            return
+        }
         switch part {
-        case .head:
-            // A second request on the connection. Its answer would not come: the first one's closes it.
-            self.state = .done
-            return nil
-        case .body(let bytes): return plain.encoded(bytes)
-        case .end: return plain.encodedEnd
+        case .head(let head): self.receiveNext(head, splice, target)
+        case .body(let bytes): context.fireChannelRead(Self.wrapInboundOut(plain.encoded(bytes)))
+        case .end: context.fireChannelRead(Self.wrapInboundOut(plain.encodedEnd))
         }
     }
 
-    // MARK: Responses of our own
-
-    private func fail(_ failure: ProxyFailure, _ target: TargetAddress) {
-        self.respond(failure.httpStatus, FailurePage.html(failure, target: target), .init())
+    /// Another request on a kept connection.
+    private func receiveNext(_ head: HTTPRequestHead, _ splice: SpliceHandler, _ target: TargetAddress) {
+        guard let context = self.context else { return }
+        let hasResponse = splice.takeHasReceived()
+        if let request = try? HTTPProxyRequest(head), request.target == target, let plain = request.plain,
+            !plain.isUpgrade
+        {
+            self.state = .forwarding(splice, target: target, plain)
+            context.fireChannelRead(Self.wrapInboundOut(plain.head))
+            return
+        }
+        // A client that changes the target before its response came gets that response and then the end of the connection,
+        // after which it may repeat what was not answered (RFC 9112, section 9.3.2).
+        guard hasResponse else {
+            self.state = .done
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+            return
+        }
+        splice.detach()
+        context.pipeline.syncOperations.removeHandler(splice, promise: nil)
+        self.state = .waiting
+        self.receive(head)
     }
 
-    private func refuse(_ status: HTTPResponseStatus, _ text: String, _ headers: HTTPHeaders) {
-        self.respond(status, FailurePage.html(status: status, text: text), headers)
-    }
+    // MARK: Responses of the proxy
 
-    private func serveOwn(_ path: String, _ head: HTTPRequestHead) {
+    private func serveOwnPage(_ path: String, _ head: HTTPRequestHead) {
         let own = ProxyAutoConfiguration.address(head.headers.first(name: "Host"), self.context?.channel.localAddress)
-        switch path {
-        case "/proxy.pac":
-            self.respond(
+        guard path != "/proxy.pac" else {
+            return self.send(
                 .ok,
                 ProxyAutoConfiguration.script(proxy: own),
                 ["Content-Type": "application/x-ns-proxy-autoconfig"]
             )
-        default:
-            self.refuse(
-                path == "/" ? .ok : .notFound,
-                "This is a proxy to .nostr names. Use \(own) as SOCKS5 or HTTP proxy, or let a browser fetch its settings from http://\(own)/proxy.pac.",
-                .init()
-            )
         }
+        self.respond(
+            path == "/" ? .ok : .notFound,
+            "This is a proxy for .nostr names. Use \(own) as SOCKS5 or HTTP proxy, or set http://\(own)/proxy.pac as the automatic proxy configuration of a browser."
+        )
     }
 
-    private func respond(_ status: HTTPResponseStatus, _ body: String, _ extra: HTTPHeaders) {
+    private func respond(_ status: HTTPResponseStatus, _ text: String, _ headers: HTTPHeaders = .init()) {
+        self.send(status, FailurePage.html(status: status, text: text), headers)
+    }
+
+    private func send(_ status: HTTPResponseStatus, _ body: String, _ extra: HTTPHeaders) {
         self.timer?.cancel()
         self.state = .done
         guard let context = self.context else { return }
@@ -264,12 +269,40 @@ final class HTTPProxyHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(
             Self.wrapOutboundOut(ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n" + body))
         ).whenComplete { _ in channel.close(mode: .output, promise: nil) }
-        // The client closes; whoever does not is not waited for.
-        _ = context.eventLoop.scheduleTask(in: .seconds(1)) { channel.close(promise: nil) }
+        _ = context.eventLoop.scheduleTask(in: Self.closeTimeout) { channel.close(promise: nil) }
         context.read()
     }
+}
 
-    private func write(_ text: String) {
-        self.context?.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
+extension HTTPProxyHandler: StreamOpeningDelegate {
+    func openingDidSucceed(_ opening: StreamOpening) {
+        guard case .opening(_, let request) = self.state, let context = self.context else { return }
+        if let plain = request.plain { return self.begin(plain, opening, context) }
+        context.writeAndFlush(
+            Self.wrapOutboundOut(ByteBuffer(string: "HTTP/1.1 200 Connection established\r\n\r\n")),
+            promise: nil
+        )
+        self.handOver(opening, ByteBuffer(), context)
+    }
+
+    func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
+        self.send(
+            failure.httpStatus,
+            FailurePage.html(failure, target: opening.request.target, remedyText: self.proxy.opener.text),
+            .init()
+        )
+    }
+}
+
+extension HTTPProxyHandler: SpliceFailureHandler {
+    func splice(_ splice: SpliceHandler, didFailBeforeData reason: StreamEnd) -> Bool {
+        guard case .forwarding(_, let target, _) = self.state else { return false }
+        let failure = ProxyFailure.ended(reason)
+        self.send(
+            failure.httpStatus,
+            FailurePage.html(failure, target: target, remedyText: self.proxy.opener.text),
+            .init()
+        )
+        return true
     }
 }

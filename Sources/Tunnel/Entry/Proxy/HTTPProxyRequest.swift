@@ -9,32 +9,34 @@ package import NIOHTTP1
 import NostrCrypto
 package import TunnelProtocol
 
-/// What a request to the HTTP proxy asks for.
+/// A request to the HTTP proxy.
 package struct HTTPProxyRequest {
     /// Why a request cannot be served.
     package enum Failure: Error {
-        /// Not for the proxy but for this server itself.
+        /// A request for the proxy's own pages.
         case ownPath(String)
-        /// Something other than http in the absolute form.
+        /// A scheme other than http in absolute form.
         case scheme(String)
         case malformedTarget
 
         var text: String {
             switch self {
-            case .ownPath: "Nothing here."
-            case .scheme(let scheme): "Requests for \(scheme): cannot be forwarded; use CONNECT."
-            case .malformedTarget: "There is no host and port to connect to in the request."
+            case .ownPath: "Not found."
+            case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
+            case .malformedTarget: "The request names no host and port to connect to."
             }
         }
     }
 
-    /// A request that goes on in origin form.
+    /// A request that is forwarded in origin form.
     package struct Plain {
         /// Request line and fields.
         package let head: ByteBuffer
         package let isChunked: Bool
+        /// Whether the request asks for another protocol (RFC 9110, section 7.8).
+        package let isUpgrade: Bool
 
-        /// Bytes of the body as they go on.
+        /// Bytes of the body as they are forwarded.
         package func encoded(_ bytes: ByteBuffer) -> ByteBuffer {
             guard self.isChunked, bytes.readableBytes > 0 else { return bytes }
             var chunk = ByteBuffer(string: String(bytes.readableBytes, radix: 16) + "\r\n")
@@ -43,7 +45,7 @@ package struct HTTPProxyRequest {
             return chunk
         }
 
-        /// What ends the body; nothing if its length does.
+        /// The end of the body; empty if its length is known.
         package var encodedEnd: ByteBuffer { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer() }
     }
 
@@ -66,7 +68,7 @@ package struct HTTPProxyRequest {
         guard scheme == "http" else { throw .scheme(String(scheme.prefix(16))) }
         let rest = head.uri[separator.upperBound...]
         let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
-        // A user in the authority belongs to nobody here.
+        // User information in the authority is dropped (RFC 9110, section 4.2.4).
         let authority = rest[..<end].split(separator: "@", omittingEmptySubsequences: false).last ?? ""
         guard let target = Self.target(authority, defaultPort: 80) else { throw .malformedTarget }
         self.target = target
@@ -109,7 +111,7 @@ package struct HTTPProxyRequest {
         )
     }
 
-    /// Fields that concern two neighbours only (RFC 9110, section 7.6.1).
+    /// Fields that concern only one connection (RFC 9110, section 7.6.1).
     private static let hopByHop: Set<String> = [
         "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "trailer", "upgrade", "host",
     ]
@@ -117,30 +119,44 @@ package struct HTTPProxyRequest {
     private static let framing: Set<String> = ["content-length", "transfer-encoding"]
 
     private static func rewritten(_ head: HTTPRequestHead, authority: String, path: String) -> Plain {
-        let named = Set(head.headers[canonicalForm: "Connection"].map { $0.lowercased() })
-        var lines = ["\(head.method.rawValue) \(path) HTTP/1.1", "Host: \(authority)"]
+        let connection = Set(
+            (head.headers[canonicalForm: "Connection"] + head.headers[canonicalForm: "Proxy-Connection"])
+                .map { $0.lowercased() }
+        )
+        let upgrades = head.headers[canonicalForm: "Upgrade"]
+        let isUpgrade = connection.contains("upgrade") && !upgrades.isEmpty
+        let version = head.version == .http1_0 ? "HTTP/1.0" : "HTTP/1.1"
+        var lines = ["\(head.method.rawValue) \(path) \(version)", "Host: \(authority)"]
         for (name, value) in head.headers {
             let lowered = name.lowercased()
-            // What frames the body is not the sender's to take away.
-            guard !Self.hopByHop.contains(lowered), !named.contains(lowered) || Self.framing.contains(lowered) else {
-                continue
-            }
+            // A client cannot remove the fields that frame its body by naming them in Connection.
+            guard !Self.hopByHop.contains(lowered), !connection.contains(lowered) || Self.framing.contains(lowered)
+            else { continue }
             lines.append("\(name): \(value)")
         }
-        // Other protocols go through CONNECT, as all clients know.
-        lines.append("Connection: close")
-        let isChunked = head.headers[canonicalForm: "Transfer-Encoding"].contains { $0.lowercased() == "chunked" }
-        return Plain(head: ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n"), isChunked: isChunked)
+        let options = (isUpgrade ? ["upgrade"] : []) + ["close", "keep-alive"].filter(connection.contains)
+        if !options.isEmpty { lines.append("Connection: \(options.joined(separator: ", "))") }
+        if isUpgrade { lines += upgrades.map { "Upgrade: \($0)" } }
+        return Plain(
+            head: ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n"),
+            isChunked: head.headers[canonicalForm: "Transfer-Encoding"].contains { $0.lowercased() == "chunked" },
+            isUpgrade: isUpgrade
+        )
     }
 }
 
 extension ProxyFailure {
-    /// What HTTP says of it.
+    /// Whether the exit did not answer.
+    private var isSilence: Bool {
+        if case .ended(.exitSilent) = self { true } else { false }
+    }
+
+    /// The status of the proxy's response.
     var httpStatus: HTTPResponseStatus {
         switch self.reply {
         case .notAllowed: .forbidden
         case .timedOut: .gatewayTimeout
-        default: .badGateway
+        default: self.isSilence ? .gatewayTimeout : .badGateway
         }
     }
 }

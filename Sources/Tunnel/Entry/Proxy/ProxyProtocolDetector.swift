@@ -8,17 +8,15 @@ import NIOCore
 import NIOHTTP1
 import TunnelProtocol
 
-/// Tells SOCKS and HTTP apart by a connection's first byte, and leaves the connection to the handler of one of them.
+/// Tells SOCKS from HTTP by a connection's first byte, and leaves the connection to the handler of that protocol.
 final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
 
-    private let core: EntryCore
-    private let logger: Logger
+    private let proxy: ProxyContext
     private var timer: Scheduled<Void>?
 
-    init(core: EntryCore, logger: Logger) {
-        self.core = core
-        self.logger = logger
+    init(_ proxy: ProxyContext) {
+        self.proxy = proxy
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -37,7 +35,7 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
     private func begin(_ context: ChannelHandlerContext) {
         guard self.timer == nil else { return }
         let channel = context.channel
-        self.timer = context.eventLoop.scheduleTask(in: self.core.configuration.handshakeTimeout) {
+        self.timer = context.eventLoop.scheduleTask(in: self.proxy.handshakeTimeout) {
             channel.close(promise: nil)
         }
         context.read()
@@ -51,10 +49,10 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
             if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) || (0x61...0x7a).contains(first) {
                 let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
                 try pipeline.addHandlers([
-                    decoder, HTTPProxyHandler(decoder: decoder, core: self.core, logger: self.logger),
+                    decoder, HTTPProxyHandler(decoder: decoder, proxy: self.proxy),
                 ])
             } else {
-                try pipeline.addHandler(SOCKSHandler(firstByte: first, core: self.core, logger: self.logger))
+                try pipeline.addHandler(SOCKSHandler(firstByte: first, proxy: self.proxy))
             }
         } catch {
             context.close(promise: nil)
@@ -65,7 +63,7 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // Whoever says no more without having said anything wants nothing.
+        // The client closed its side without a request.
         if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
     }
 }

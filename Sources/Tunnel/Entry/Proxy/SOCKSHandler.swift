@@ -7,39 +7,37 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-/// One SOCKS client: handshake, request, and then the splice takes over.
+/// One SOCKS client: reads the handshake and the request, opens the stream, and leaves the connection to a splice.
 final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private enum State {
-        /// Bytes of the handshake are read.
+        /// Reading the handshake.
         case handshake
-        /// The client was told that all is well, and its first bytes are waited for.
+        /// The client was told that the stream is open, and its first bytes are waited for (optimistic).
         case gathering(ProxyRequest)
         /// The stream is being opened.
         case opening(StreamOpening)
-        /// The splice has the connection, or it is over.
+        /// The splice has the connection, or it is closed.
         case done
     }
 
-    private let core: EntryCore
-    private let logger: Logger
+    private let proxy: ProxyContext
     private var handshake: SOCKSHandshake
     private var state = State.handshake
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
-    /// The client has its answer already (optimistic).
+    /// The client was told that the stream is open (optimistic).
     private var hasReplied = false
-    /// What the client sent behind its request, and whether it sends no more.
+    /// What the client sent after its request.
     private var earlyData = ByteBuffer()
     private var inputIsClosed = false
 
-    /// - Parameter firstByte: The client's, which tells the version.
-    init(firstByte: UInt8, core: EntryCore, logger: Logger) {
-        self.core = core
-        self.logger = logger
-        self.handshake = SOCKSHandshake(firstByte: firstByte, credentials: core.configuration.credentials)
+    /// - Parameter firstByte: The client's first byte, which tells the version.
+    init(firstByte: UInt8, proxy: ProxyContext) {
+        self.proxy = proxy
+        self.handshake = SOCKSHandshake(firstByte: firstByte, credentials: proxy.credentials)
     }
 
     // MARK: Socket
@@ -47,7 +45,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let channel = context.channel
-        self.timer = context.eventLoop.scheduleTask(in: self.core.configuration.handshakeTimeout) {
+        self.timer = context.eventLoop.scheduleTask(in: self.proxy.handshakeTimeout) {
             channel.close(promise: nil)
         }
     }
@@ -67,7 +65,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
             self.open(request)
             return
         case .opening:
-            // NIO reads to the end when the client half-closes; what it sent belongs to the stream.
+            // NIO reads to the end when the client half-closes. What it sent belongs to the stream.
             self.earlyData.writeImmutableBuffer(bytes)
             return
         case .handshake:
@@ -82,16 +80,16 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .wait, .reply:
             break
         case .fail(let bytes, let failure):
-            self.core.metrics.handshakeFailed(failure)
-            self.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
+            self.proxy.metrics.handshakeFailed(failure)
+            self.proxy.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
             self.close(after: bytes)
         case .connect(let target, let credentials):
             let request = ProxyRequest(target, credentials: credentials)
-            if self.core.configuration.isOptimistic { self.gather(request, context) } else { self.open(request) }
+            if self.proxy.isOptimistic { self.gather(request, context) } else { self.open(request) }
         }
     }
 
-    /// Tells the client that all is well, and waits a moment for what it has to say.
+    /// Tells the client that the stream is open, and waits a moment for its first bytes.
     private func gather(_ request: ProxyRequest, _ context: ChannelHandlerContext) {
         self.timer?.cancel()
         self.hasReplied = true
@@ -151,25 +149,13 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.timer?.cancel()
         let opening = StreamOpening(
             request,
-            core: self.core,
-            logger: self.logger,
-            onOpened: { self.opened() },
-            onFailed: { self.close(after: self.handshake.encoded($0.reply)) }
+            earlyData: self.hasReplied ? Array(self.earlyData.readableBytesView) : [],
+            opener: self.proxy.opener,
+            logger: self.proxy.logger,
+            delegate: self
         )
         self.state = .opening(opening)
-        opening.start(earlyData: self.hasReplied ? Array(self.earlyData.readableBytesView) : [])
-    }
-
-    private func opened() {
-        guard case .opening(let opening) = self.state, let context = self.context else { return }
-        self.state = .done
-        if !self.hasReplied { self.write(self.handshake.encoded(.succeeded)) }
-        var leftover = self.handshake.takeLeftover()
-        leftover.writeBuffer(&self.earlyData)
-        // What went with the offer is with the exit already.
-        leftover.moveReaderIndex(forwardBy: min(opening.earlyBytes, leftover.readableBytes))
-        opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
-        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        opening.start()
     }
 
     // MARK: Writing
@@ -183,7 +169,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let context = self.context else { return }
         let channel = context.channel
         guard !self.hasReplied else {
-            // It was told otherwise before: an error must not look like an end.
+            // The client was told that the stream is open, so an error must not look like its end.
             channel.abort()
             return
         }
@@ -194,5 +180,23 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer(bytes: bytes))).whenComplete { _ in
             channel.close(promise: nil)
         }
+    }
+}
+
+extension SOCKSHandler: StreamOpeningDelegate {
+    func openingDidSucceed(_ opening: StreamOpening) {
+        guard let context = self.context else { return }
+        self.state = .done
+        if !self.hasReplied { self.write(self.handshake.encoded(.succeeded)) }
+        var leftover = self.handshake.takeLeftover()
+        leftover.writeBuffer(&self.earlyData)
+        // The exit has the bytes that went with the offer.
+        leftover.moveReaderIndex(forwardBy: min(opening.earlyBytes, leftover.readableBytes))
+        opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    }
+
+    func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
+        self.close(after: self.handshake.encoded(failure.reply))
     }
 }

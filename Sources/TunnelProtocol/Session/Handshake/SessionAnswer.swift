@@ -90,6 +90,34 @@ public enum SessionAnswer: Hashable, Sendable {
     }
 }
 
+extension SessionAnswer {
+    /// Reads a plaintext as a signed answer; nil if it is none, or the exit did not sign it for one of these offers.
+    ///
+    /// - Parameters:
+    ///   - exit: The exit's long-term key.
+    ///   - client: The client's key of the session.
+    ///   - fresh: The author of the event.
+    ///   - offerHashes: SHA-256 of each plaintext that the exit may have received.
+    public static func verified(
+        _ plaintext: [UInt8],
+        exit: PublicKey,
+        client: PublicKey,
+        fresh: PublicKey,
+        offerHashes: [Bytes32]
+    ) -> (answer: SessionAnswer, body: [UInt8])? {
+        guard plaintext.count > Self.signatureLength,
+            let signature = SchnorrSignature(Array(plaintext.suffix(Self.signatureLength)))
+        else { return nil }
+        let body = Array(plaintext.dropLast(Self.signatureLength))
+        guard let answer = SessionAnswer(body: body) else { return nil }
+        let isSigned = offerHashes.contains { hash in
+            let signed = Self.signedHash(exit: exit, client: client, fresh: fresh, offerHash: hash, body: body)
+            return exit.verify(signature, of: signed)
+        }
+        return isSigned ? (answer, body) : nil
+    }
+}
+
 /// The exit takes the offer.
 public struct SessionAcceptance: Hashable, Sendable {
     /// The UUID of the CONNECT.
@@ -116,7 +144,7 @@ public struct SessionAcceptance: Hashable, Sendable {
         let parameters = self.parameters.encoded
         buffer.writeVariableLengthInteger(UInt64(parameters.count))
         buffer.writeBytes(parameters)
-        let relays = self.relays.prefix(SessionConfiguration.exitPaths)
+        let relays = self.relays.prefix(SessionConfiguration.maximumPaths)
         buffer.writeVariableLengthInteger(UInt64(relays.count))
         for relay in relays { buffer.writeShortText(relay) }
     }

@@ -67,8 +67,7 @@ extension SessionFrame {
             return .identity(ClientIdentity(publicKey: PublicKey(unchecked: key), signature: signature))
         case 0x44:
             let path = try Self.path(&buffer)
-            let flags = try Self.integer(&buffer)
-            return .newPath(SessionPathOffer(path: path, relay: try Self.text(&buffer), isDirect: flags & 1 != 0))
+            return .newPath(SessionPathOffer(path: path, relay: try Self.text(&buffer)))
         default: throw .unknownFrame(type)
         }
     }

@@ -49,7 +49,7 @@ extension SessionFrame {
             buffer.writeBytes(identity.publicKey.bytes.bytes)
             buffer.writeBytes(identity.signature.bytes)
         case .newPath(let offer):
-            Self.write([0x44, UInt64(offer.path.rawValue), offer.isDirect ? 1 : 0], into: &buffer)
+            Self.write([0x44, UInt64(offer.path.rawValue)], into: &buffer)
             Self.write(offer.relay, into: &buffer)
         }
     }
@@ -68,7 +68,7 @@ extension SessionFrame {
         case .openStream(_, let request): 2 + 8 + 4 + 2 + min(request.destination.utf8.count, Self.maximumTextLength)
         case .streamOpened: 2 + 8
         case .keyUpdate: 2 + 8 + Bytes32.count
-        case .newPath(let offer): 2 + 1 + 1 + 2 + min(offer.relay.utf8.count, Self.maximumTextLength)
+        case .newPath(let offer): 2 + 1 + 2 + min(offer.relay.utf8.count, Self.maximumTextLength)
         case .identity: 2 + Bytes32.count + SessionAnswer.signatureLength
         }
     }

@@ -34,7 +34,7 @@ package enum SessionFrame: Hashable, Sendable {
     case keyUpdate(generation: UInt64, PublicKey)
     /// Who the client is (0x43); in every packet that opens a stream until one of them is acknowledged.
     case identity(ClientIdentity)
-    /// The sender hears the session on one more relay from now on (0x44). Sent only to peers that take it.
+    /// The exit uses one more relay from now on (0x44).
     case newPath(SessionPathOffer)
 
     /// Packets of one path that arrived.

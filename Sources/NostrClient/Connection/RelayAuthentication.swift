@@ -1,0 +1,70 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+
+/// Answers a relay's AUTH challenge, once for each challenge (NIP-42). Pure: signing and sending are the driver's.
+struct RelayAuthentication {
+    private enum State {
+        /// No challenge was answered.
+        case idle
+        /// The AUTH event with this id was sent.
+        case pending(EventID)
+        case authenticated
+        /// The relay rejected this key.
+        case rejected
+    }
+
+    /// What to do when the relay requires authentication.
+    enum Step: Equatable {
+        /// Sign this challenge and call ``sent(_:)``.
+        case answer(challenge: String)
+        /// An answer was sent and is not decided yet.
+        case wait
+        /// There is no challenge, or the relay has already decided about this key.
+        case unavailable
+    }
+
+    /// What an OK message means to authentication.
+    enum Verdict: Equatable {
+        /// The OK belongs to another event.
+        case unrelated
+        case authenticated
+        case rejected
+    }
+
+    private var challenge: String?
+    private var state = State.idle
+
+    /// The relay sent AUTH. False if the challenge is the one that is already known.
+    mutating func receive(challenge: String) -> Bool {
+        guard challenge != self.challenge else { return false }
+        self.challenge = challenge
+        self.state = .idle
+        return true
+    }
+
+    var nextStep: Step {
+        switch self.state {
+        case .pending: .wait
+        // A relay that knows the key and asks again does not accept it.
+        case .authenticated, .rejected: .unavailable
+        case .idle: self.challenge.map { .answer(challenge: $0) } ?? .unavailable
+        }
+    }
+
+    /// The AUTH event was sent.
+    mutating func sent(_ id: EventID) { self.state = .pending(id) }
+
+    /// The relay answered an event with OK.
+    mutating func receiveOK(_ id: EventID, isAccepted: Bool) -> Verdict {
+        guard case .pending(id) = self.state else { return .unrelated }
+        self.state = isAccepted ? .authenticated : .rejected
+        return isAccepted ? .authenticated : .rejected
+    }
+
+    /// The next connection has a challenge of its own.
+    mutating func connectionClosed() { self = RelayAuthentication() }
+}

@@ -1,0 +1,42 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
+/// Why there is no connection to a relay.
+public enum RelayConnectionError: Error, Sendable {
+    /// The policy allows none of the relay's addresses.
+    case addressNotAllowed
+    /// The node is shutting down.
+    case stopped
+
+    /// The text of an error, in the system's words where it is a system error.
+    static func text(of error: any Error) -> String {
+        switch error {
+        case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
+        case let error as NIOConnectionError:
+            error.connectionErrors.last.map { Self.text(of: $0.error) } ?? "\(error.host) cannot be reached"
+        case ChannelError.connectTimeout: "connecting timed out"
+        default: "\(error)"
+        }
+    }
+}
+
+extension RelayConnectionError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .addressNotAllowed:
+            "the relay's address is loopback, private or reserved, which a name must not lead to"
+        case .stopped: "the node is shutting down"
+        }
+    }
+}

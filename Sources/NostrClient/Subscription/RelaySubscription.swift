@@ -1,0 +1,236 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+import NostrCrypto
+
+/// Decides which REQ and CLOSE messages keep a relay subscribed to tunnel messages for a changing set of keys. Pure.
+///
+/// New keys get a REQ of their own. It replaces older ones that are not much larger, so that a set of thousands of keys is
+/// neither sent again with each change nor spread over many subscriptions. A replaced subscription is closed only when the
+/// new one is in force, so that no event is missed. Changes that come while a REQ is pending are sent together after it.
+struct RelaySubscription: Sendable {
+    /// What the driver has to do.
+    enum Action: Hashable {
+        case request(SubscriptionID, [Filter])
+        case close(SubscriptionID)
+        /// Messages for these keys are delivered from now on.
+        case ready(Set<PublicKey>)
+        /// The relay rejected the subscription: call ``mayAskAgain()`` after a pause.
+        case retryLater
+        /// Answer the relay's challenge, then call ``mayAskAgain()``.
+        case authenticate
+        /// The relay closed a subscription that was in force. Events were lost: reconnect and catch up.
+        case reconnect
+    }
+
+    /// What is known about the relay's answer to a REQ.
+    enum Acceptance: Hashable {
+        /// No answer yet.
+        case unknown
+        /// No answer for long enough to use the subscription.
+        case assumed
+        /// EOSE or an event came, or no rejection within the time a relay takes to send one.
+        case accepted
+        /// CLOSED came, or a NOTICE in its place.
+        case rejected(ReasonText)
+    }
+
+    private struct Part {
+        let id: SubscriptionID
+        let recipients: Set<PublicKey>
+        var acceptance = Acceptance.unknown
+    }
+
+    /// Most subscriptions in force at once, beside the pending one. Some relays take ten of a connection.
+    static let maximumParts = 4
+    /// The same for a relay that states its limit.
+    private var partLimit = Self.maximumParts
+    /// A REQ without the removed keys is sent when they outnumber the wanted ones by more than this.
+    private static let tolerableExcess = 8
+
+    private let recipientsPerFilter: Int
+    /// The keys to subscribe to.
+    private(set) var wanted: Set<PublicKey> = []
+    /// Wanted keys that no REQ names.
+    private var missing: Set<PublicKey> = []
+    /// Wanted keys whose messages are caught up on after a reconnect.
+    private var catchingUp: Set<PublicKey> = []
+    /// Subscriptions in force, the newest last. No key is in two of them.
+    private var parts: [Part] = []
+    /// The REQ that was sent and is not in force yet.
+    private var next: Part?
+    /// Subscriptions to close when ``next`` is in force.
+    private var replaced: [SubscriptionID] = []
+    private var isOpen = false
+    /// No REQ is sent until ``mayAskAgain()``.
+    private var isWaiting = false
+    /// Why the relay rejected the newest REQ, until it is asked again.
+    private var rejection: ReasonText?
+    private var since: Int64?
+    private var counter = 0
+
+    init(recipientsPerFilter: Int) {
+        self.recipientsPerFilter = max(1, recipientsPerFilter)
+    }
+
+    /// The relay's answer to the newest REQ.
+    var acceptance: Acceptance {
+        if self.isWaiting, let rejection { return .rejected(rejection) }
+        return self.next?.acceptance ?? self.parts.last?.acceptance ?? .unknown
+    }
+
+    /// Whether messages for `key` are delivered.
+    func isReady(_ key: PublicKey) -> Bool { self.parts.contains { $0.recipients.contains(key) } }
+
+    /// Whether a REQ that was sent names `key`.
+    func isRequested(_ key: PublicKey) -> Bool {
+        self.isReady(key) || self.next?.recipients.contains(key) == true
+    }
+
+    /// The newest REQ that the relay has not answered.
+    var awaited: SubscriptionID? {
+        self.next?.id ?? self.parts.last { $0.acceptance == .assumed }?.id
+    }
+
+    /// Whether this REQ was sent and is not in force yet.
+    func isPending(_ id: SubscriptionID) -> Bool { self.next?.id == id }
+
+    /// Whether ``advance()`` has a REQ to send.
+    var mustAsk: Bool {
+        guard self.isOpen, !self.isWaiting, self.next == nil, !self.wanted.isEmpty else { return false }
+        return !self.missing.isEmpty || self.excess > self.wanted.count + Self.tolerableExcess
+    }
+
+    /// Keys in force that are not wanted any more.
+    private var excess: Int {
+        self.parts.reduce(0) { $0 + $1.recipients.count } - (self.wanted.count - self.missing.count)
+    }
+
+    // MARK: Inputs
+
+    /// - Parameter catchesUp: Whether messages that were missed while disconnected are asked for.
+    mutating func add(_ key: PublicKey, catchesUp: Bool = true) {
+        if self.wanted.insert(key).inserted, !self.isRequested(key) { self.missing.insert(key) }
+        if catchesUp { self.catchingUp.insert(key) }
+    }
+
+    mutating func remove(_ key: PublicKey) {
+        self.wanted.remove(key)
+        self.missing.remove(key)
+        self.catchingUp.remove(key)
+    }
+
+    /// - Parameters:
+    ///   - since: Seconds since 1970 from which events were missed; nil if none were.
+    ///   - subscriptions: The relay's stated limit. One is left for queries, and one for the pending REQ.
+    mutating func connectionOpened(since: Int64?, subscriptions: Int? = nil) {
+        self.connectionClosed()
+        self.partLimit = max(1, min(Self.maximumParts, (subscriptions ?? .max) &- 2))
+        self.isOpen = true
+        self.isWaiting = false
+        self.since = since
+    }
+
+    mutating func connectionClosed() {
+        self.isOpen = false
+        self.missing = self.wanted
+        self.parts = []
+        self.next = nil
+        self.replaced = []
+    }
+
+    /// The pause after a rejection is over, or the relay has authenticated this client: what it rejected is asked again.
+    mutating func mayAskAgain() { self.isWaiting = false }
+
+    /// The messages to send now.
+    mutating func advance() -> [Action] {
+        if self.isOpen, self.wanted.isEmpty, self.next == nil {
+            let parts = self.parts
+            self.parts = []
+            return parts.map { .close($0.id) }
+        }
+        guard self.mustAsk else { return [] }
+        self.counter += 1
+        guard let id = SubscriptionID(ByteString("nws\(self.counter)")) else { return [] }
+        let (recipients, replaced) = self.nextRecipients()
+        self.next = Part(id: id, recipients: recipients)
+        self.replaced = replaced
+        self.missing = []
+        return [.request(id, self.filters(for: recipients))]
+    }
+
+    /// The keys of the next REQ, and the subscriptions that it replaces: the newest ones, as long as they are not much
+    /// larger, or exceed the limit.
+    private func nextRecipients() -> (Set<PublicKey>, replaced: [SubscriptionID]) {
+        guard self.excess <= self.wanted.count + Self.tolerableExcess else {
+            return (self.wanted, self.parts.map(\.id))
+        }
+        var recipients = self.missing
+        var replaced: [SubscriptionID] = []
+        for part in self.parts.reversed() {
+            let isCrowded = self.parts.count - replaced.count >= self.partLimit
+            guard isCrowded || part.recipients.count <= 2 * recipients.count else { break }
+            recipients.formUnion(part.recipients.intersection(self.wanted))
+            replaced.append(part.id)
+        }
+        return (recipients, replaced)
+    }
+
+    /// The relay answered a REQ, or left it unanswered for long enough. Call ``advance()`` afterwards.
+    mutating func settle(_ id: SubscriptionID, _ acceptance: Acceptance) -> [Action] {
+        if var next, next.id == id {
+            if case .rejected(let reason) = acceptance {
+                self.next = nil
+                return self.rejected(next, reason)
+            }
+            next.acceptance = acceptance
+            let replaced = self.replaced
+            // Keys that were removed and added again meanwhile are only in the replaced subscriptions.
+            for part in self.parts where replaced.contains(part.id) {
+                self.missing.formUnion(part.recipients.intersection(self.wanted).subtracting(next.recipients))
+            }
+            self.parts.removeAll { replaced.contains($0.id) }
+            self.parts.append(next)
+            self.next = nil
+            self.replaced = []
+            self.since = nil
+            return [.ready(next.recipients)] + replaced.map { .close($0) }
+        }
+        // The newest first: most events belong to it.
+        guard let index = self.parts.lastIndex(where: { $0.id == id }), self.parts[index].acceptance != acceptance
+        else {
+            return []
+        }
+        if case .rejected(let reason) = acceptance {
+            guard self.parts[index].acceptance == .assumed else { return [.reconnect] }
+            // The rejection came late.
+            return self.rejected(self.parts.remove(at: index), reason)
+        }
+        if acceptance == .accepted { self.parts[index].acceptance = .accepted }
+        return []
+    }
+
+    private mutating func rejected(_ part: Part, _ reason: ReasonText) -> [Action] {
+        if self.next == nil { self.replaced = [] }
+        self.missing.formUnion(part.recipients.intersection(self.wanted).filter { !self.isRequested($0) })
+        self.rejection = reason
+        self.isWaiting = true
+        return reason.prefix == .authRequired ? [.authenticate] : [.retryLater]
+    }
+
+    /// A filter for live events, because some relays keep ephemeral events for a while and would replay them; after a
+    /// reconnect another filter for what was missed. `since` in the live filter would drop events of clocks that lag.
+    private func filters(for recipients: Set<PublicKey>) -> [Filter] {
+        let sorted = recipients.sorted { $0.bytes < $1.bytes }
+        return stride(from: 0, to: sorted.count, by: self.recipientsPerFilter).flatMap { start -> [Filter] in
+            let keys = sorted[start..<min(start + self.recipientsPerFilter, sorted.count)]
+            let live = Filter(kinds: [.tunnelMessage], recipients: keys, limit: 0)
+            let missing = keys.filter { self.catchingUp.contains($0) }
+            guard let since = self.since, !missing.isEmpty else { return [live] }
+            return [live, Filter(kinds: [.tunnelMessage], recipients: missing, since: since)]
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// An entry on its event loop: wires relays, exit peers and proxy clients together, and takes new configurations.
+///
+/// ``EntryService`` is its `Sendable` front.
+final class Entry {
+    private static let rememberedNames = 64
+    private static let maximumReverseConnections = 1_024
+
+    private let context: EntryContext
+    private var peers: PeerTable!
+    private var exits: ExitSelector!
+    /// Decoded names. Clients ask for the same few again and again.
+    private var names: [String: NostrName] = [:]
+    private var drain: Drain?
+    private var isStopped = false
+    private var sweep: Scheduled<Void>?
+    /// Holds the pool's delegate, which the pool does not retain.
+    private let relayLog: RelayLog
+    /// Connections of exits that were asked to connect (CONNECTR).
+    let reverseConnections = ConnectionSet(
+        limit: Entry.maximumReverseConnections,
+        limitOfAddress: Entry.maximumReverseConnections / 4
+    )
+
+    var loop: any EventLoop { self.context.loop }
+    var configuration: EntryConfiguration { self.context.configuration }
+    var metrics: TunnelMetrics { self.context.metrics }
+    var logger: Logger { self.context.logger }
+
+    /// - Throws: If the file of pins cannot be read.
+    init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
+        let allowsLocal = configuration.allowsLocalRelays ?? listensOnLoopback
+        self.relayLog = RelayLog(logger: logger)
+        let pool = RelayPool(
+            configuration: configuration.relayClient,
+            lingering: configuration.lingering,
+            loop: loop,
+            logger: logger,
+            delegate: self.relayLog
+        )
+        self.context = EntryContext(
+            configuration: configuration,
+            pins: try ExitPins(path: configuration.pinsFile),
+            pool: pool,
+            namedPolicy: allowsLocal ? .namedByOthersAllowingLocal : .namedByOthers,
+            loop: loop,
+            metrics: TunnelMetrics(logger: logger),
+            logger: logger
+        )
+        self.peers = PeerTable(
+            context: self.context,
+            onIdle: { [unowned self] in self.finishDrainIfIdle() },
+            onClose: { [unowned self] in self.exits.willForget($0) }
+        )
+        self.exits = ExitSelector(context: self.context, peers: self.peers)
+        self.relayLog.onConnect = { [unowned self] in self.exits.discover(on: $0) }
+        self.context.reverse.onEnd = { [unowned self] in self.finishDrainIfIdle() }
+    }
+
+    /// Connects to the configured relays.
+    func start() {
+        for url in self.configuration.relays { _ = self.context.use(url, in: self.context.lane, policy: .configured) }
+        self.context.keys.fill()
+        self.exits.start()
+        self.sweepLater()
+    }
+
+    private func sweepLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let lingering = self.configuration.lingering
+        self.sweep = self.loop.scheduleTask(in: lingering) {
+            bound.value.peers.sweep(unusedFor: lingering)
+            bound.value.sweepLater()
+        }
+    }
+
+    /// What the handlers of the proxy's clients share.
+    var proxyContext: ProxyContext {
+        ProxyContext(
+            opener: self,
+            handshakeTimeout: self.configuration.handshakeTimeout,
+            credentials: self.configuration.credentials,
+            isOptimistic: self.configuration.isOptimistic,
+            metrics: self.metrics,
+            logger: self.logger
+        )
+    }
+
+    // MARK: Reloading
+
+    /// Takes what can change while streams run: relays and exits.
+    func update(_ configuration: EntryConfiguration) {
+        let before = self.configuration.relays
+        self.context.configuration.relays = configuration.relays
+        self.context.configuration.exits = configuration.exits
+        self.exits.setNamed(configuration.exits)
+        for url in configuration.relays where !before.contains(url) {
+            _ = self.context.use(url, in: self.context.lane, policy: .configured)
+        }
+        for relay in self.context.pool.connections(in: self.context.lane)
+        where before.contains(relay.url) && !configuration.relays.contains(relay.url) {
+            self.context.keys.unsubscribe(from: relay)
+            self.context.pool.release(relay)
+        }
+    }
+
+    // MARK: Status
+
+    private var streamCount: Int { self.peers.streamCount + self.context.reverse.streamCount }
+
+    var status: TunnelStatus {
+        var status = TunnelStatus()
+        status.isReady = !self.isStopped
+        status.streams = self.streamCount
+        for relay in self.peers.all.flatMap(\.relays) + self.context.pool.connections(in: self.context.lane) {
+            status.add(relay)
+        }
+        for relay in self.context.pool.connections { status.add(relay.carriedBytes, of: relay.url) }
+        for peer in self.peers.all where peer.isActive {
+            for (url, path) in peer.pathStatus { status.add(path, of: url) }
+            status.peers.append(
+                TunnelStatus.Peer(
+                    name: peer.address.publicKey.npub,
+                    isSession: peer.isSession,
+                    streams: peer.streamCount,
+                    age: Int((NIODeadline.now() - peer.startedAt).nanoseconds / 1_000_000_000)
+                )
+            )
+        }
+        return status
+    }
+
+    // MARK: Ending
+
+    /// Refuses requests from now on, also those that wait. The future succeeds when no stream is left, or after
+    /// `patience`.
+    func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
+        let drain = Drain(patience: patience, on: self.loop)
+        self.drain = drain
+        self.peers.failWaiting(.shuttingDown)
+        self.logger.info("shutting down: no new streams", metadata: ["open": "\(self.streamCount)"])
+        self.finishDrainIfIdle()
+        return drain.future
+    }
+
+    private func finishDrainIfIdle() {
+        if let drain, self.streamCount == 0 { drain.finish() }
+    }
+
+    /// Ends all streams and closes the relays.
+    func stop() {
+        self.isStopped = true
+        self.sweep?.cancel()
+        self.exits.stop()
+        self.context.keys.stop()
+        self.peers.failWaiting(.shuttingDown)
+        self.peers.close(.shuttingDown)
+        self.context.pool.stop()
+        self.reverseConnections.closeAll()
+    }
+
+    // MARK: Reverse connections
+
+    /// A connection came that names a stream. Nil if no stream waits under that name.
+    func reverseConnected(_ key: String, _ stream: ReverseStream) -> (any StreamEndpoint)? {
+        guard let opening = self.context.reverse.take(key, for: stream) else {
+            self.metrics.rejected(.unknownReverseStream)
+            return nil
+        }
+        self.metrics.streamsOpened.increment()
+        return opening
+    }
+}
+
+extension Entry: StreamOpener {
+    func text(of remedy: Remedy) -> String { self.configuration.remedyText(remedy) }
+
+    func open(_ opening: StreamOpening) {
+        guard !self.isStopped, self.drain == nil else { return opening.fail(.shuttingDown) }
+        do throws(EntryError) {
+            let (name, isAnnounced) = try self.exit(for: opening)
+            let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+            let relays = named.isEmpty ? self.configuration.relays : named
+            guard !relays.isEmpty else { throw EntryError.noRelays }
+            let peer = try self.peers.peer(
+                ExitAddress(publicKey: name.publicKey, relays: relays, isolation: opening.request.isolation),
+                // What an exit announces must not make this node connect to what only this node can reach.
+                policy: named.isEmpty ? .configured : isAnnounced ? .namedByOthers : self.context.namedPolicy
+            )
+            peer.open(opening)
+        } catch {
+            opening.fail(error)
+        }
+    }
+
+    /// The exit of a request, and whether it announced itself.
+    private func exit(for opening: StreamOpening) throws(EntryError) -> (NostrName, isAnnounced: Bool) {
+        if case .domain(let domain) = opening.request.target.host, NostrName.looksLikeName(domain) {
+            do throws(NostrName.DecodingError) {
+                return (try self.decode(domain), false)
+            } catch {
+                throw .invalidName(error)
+            }
+        }
+        guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else { throw .clearnet }
+        guard let exit = self.exits.choose(for: opening.request) else { throw .noPublicExit }
+        opening.chose(exit.publicKey)
+        return (exit, !self.exits.isNamed)
+    }
+
+    private func decode(_ text: String) throws(NostrName.DecodingError) -> NostrName {
+        if let known = self.names[text] { return known }
+        let name = try NostrName(text)
+        if self.names.count >= Self.rememberedNames { self.names = [:] }
+        self.names[text] = name
+        return name
+    }
+
+    func cancel(_ opening: StreamOpening) {
+        for peer in self.peers.all { peer.cancel(opening) }
+        self.context.reverse.cancel(opening)
+    }
+
+    func exitFailed(_ exit: PublicKey) { self.exits.noteFailure(of: exit) }
+
+    func hasAnotherExit(for request: ProxyRequest) -> Bool { self.exits.choose(for: request) != nil }
+}

@@ -1,0 +1,466 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import HTTPTransport
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Learns of changes of an ``ExitPeer`` that concern the table of peers.
+protocol ExitPeerDelegate: AnyObject {
+    /// New requests need another peer. This one lives as long as its streams.
+    func exitPeerDidRetire(_ peer: ExitPeer)
+    /// The peer ended and released its relays.
+    func exitPeerDidClose(_ peer: ExitPeer)
+    /// The last stream ended.
+    func exitPeerDidBecomeIdle(_ peer: ExitPeer)
+}
+
+/// One exit, reached by one set of relays under one isolation (entry): connects to the relays, offers a session, and opens
+/// streams in the session or in plain NIP-74.
+final class ExitPeer {
+    let address: ExitAddress
+    let startedAt = NIODeadline.now()
+    private let context: EntryContext
+    private let lane: RelayLane
+    /// For relays that the exit names later.
+    private let laterPolicy: DialPolicy
+    weak var delegate: (any ExitPeerDelegate)?
+
+    /// Used by the offer, by plain NIP-74, and by the first generation of a session. Erased here once the session has it.
+    private var ownKey: SecretKey?
+    private let clientKey: PublicKey
+    private var paths = ExitPaths()
+    private var queue = OpenQueue()
+    private var negotiation: Negotiation
+    private var relayList: RelayListQuery?
+    private var plain: PlainExit?
+    /// The offer that an answer may belong to. It is kept after a fallback, because a late answer tells that the exit
+    /// speaks sessions.
+    private var offering: SessionOffering?
+    private var session: OutgoingSession?
+    /// How many of the first opening's bytes the exit took with the offer.
+    private var earlyBytes = 0
+    /// A session begins although no stream waits, to measure the exit.
+    private var isMeasured = false
+    /// Answers of unknown authors that are decrypted; each costs a Diffie-Hellman.
+    private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
+    private var isClosed = false
+
+    /// - Parameter policy: For the relays of the address.
+    init(_ address: ExitAddress, policy: DialPolicy, context: EntryContext) {
+        self.address = address
+        self.context = context
+        self.lane = address.isolation.isEmpty ? context.lane : RelayLane(isolation: address.isolation)
+        self.laterPolicy = policy == .configured ? context.namedPolicy : policy
+        self.negotiation = Negotiation(
+            context.memory.opening(with: address.publicKey),
+            gatheringDeadline: .now() + context.configuration.relayGathering
+        )
+        let key =
+            self.lane == context.lane
+            ? context.keys.take { address.relays.contains($0.url) } : SecretKey.generate()
+        self.ownKey = key
+        self.clientKey = key.publicKey
+    }
+
+    /// Connects to the relays.
+    func start(policy: DialPolicy) {
+        for url in self.address.relays { self.useRelay(url, policy: policy) }
+        if policy == .configured { self.askForRelayList() }
+        self.serveLater(after: self.context.configuration.relayGathering)
+    }
+
+    // MARK: Status
+
+    /// The link that carries the streams; nil while there is none.
+    private var streamCounts: (count: Int, isIdle: Bool, idleSince: NIODeadline?)? {
+        if let link = self.session?.link { return (link.streamCount, link.isIdle, link.idleSince) }
+        return self.plain.map { ($0.link.streamCount, $0.link.isIdle, $0.link.idleSince) }
+    }
+
+    var streamCount: Int { self.streamCounts?.count ?? 0 }
+    /// Whether there is a link, and not only relays that connect.
+    var isActive: Bool { self.streamCounts != nil }
+    var isSession: Bool { self.session != nil }
+
+    /// Since when there is no stream and no request; nil while there is one.
+    var idleSince: NIODeadline? {
+        guard self.queue.isEmpty else { return nil }
+        guard let streams = self.streamCounts else { return self.startedAt }
+        return streams.isIdle ? streams.idleSince : nil
+    }
+
+    /// Measurements of the session's paths, with their relays.
+    var pathStatus: [(url: RelayURL, status: PathStatus)] {
+        guard let session else { return [] }
+        return session.link.engine.pathStatus.compactMap { status in
+            session.url(of: status.path).map { ($0, status) }
+        }
+    }
+
+    /// Milliseconds of the fastest path's round trip; nil if none was measured.
+    var roundTrip: Double? {
+        self.session?.link.engine.pathStatus.compactMap(\.roundTrip).min().map { Double($0.nanoseconds) / 1_000_000 }
+    }
+
+    var relays: [RelayConnection] { self.paths.relays }
+
+    /// Whether a session should be offered again, because plain NIP-74 has been spoken for long enough.
+    var isOutdated: Bool {
+        guard case .plain(let since) = self.negotiation.phase else { return false }
+        return self.context.memory.shouldOfferAgain(plainSince: since)
+    }
+
+    // MARK: Requests
+
+    /// Opens a stream as soon as the exit can be asked.
+    func open(_ opening: StreamOpening) {
+        let number = self.queue.append(opening)
+        self.serve()
+        guard self.queue.contains(number) else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        _ = self.context.loop.scheduleTask(in: self.context.configuration.relayPatience) {
+            bound.value.giveUp(number, onlyIfUnreachable: true)
+        }
+        _ = self.context.loop.scheduleTask(in: self.context.configuration.relayTimeout) {
+            bound.value.giveUp(number, onlyIfUnreachable: false)
+        }
+    }
+
+    /// Begins a session although no stream waits.
+    func measure() {
+        self.isMeasured = true
+        self.serve()
+    }
+
+    /// The client of a waiting request is gone. A request whose CONNECT was sent with an offer stays: it is the exit's first
+    /// stream, and ends as soon as it is attached.
+    func cancel(_ opening: StreamOpening) {
+        if case .gathering = self.negotiation.phase { self.queue.remove(opening) }
+    }
+
+    private func giveUp(_ number: UInt64, onlyIfUnreachable: Bool) {
+        switch self.negotiation.phase {
+        // The offer has its own time-out.
+        case .offering: return
+        case .gathering: break
+        // The exit was reached before: a relay that restarts is waited for.
+        case .plain, .session: if onlyIfUnreachable { return }
+        }
+        if onlyIfUnreachable, !self.paths.isUnreachable { return }
+        self.queue.remove(number)?.fail(.relaysUnreachable(self.paths.problems))
+    }
+
+    /// Fails all requests that wait.
+    func failWaiting(_ error: EntryError) {
+        for opening in self.queue.removeAll() { opening.fail(error) }
+    }
+
+    // MARK: Relays
+
+    @discardableResult
+    private func useRelay(_ url: RelayURL, policy: DialPolicy) -> RelayConnection? {
+        if let known = self.paths.relay(url) { return known }
+        guard let relay = self.context.use(url, in: self.lane, policy: policy) else { return nil }
+        self.paths.append(relay)
+        // Sessions retransmit what was lost; plain NIP-74 has to fetch it.
+        if relay.subscribe(self.clientKey, to: self, catchesUp: self.session == nil) {
+            self.paths.setReady(relay, true)
+        }
+        return relay
+    }
+
+    private func askForRelayList() {
+        let query = RelayListQuery(
+            of: self.address.publicKey,
+            connectTimeout: self.context.configuration.relayPatience,
+            answerTimeout: self.context.configuration.relayListTimeout
+        ) { [weak self] in self?.receiveRelayList($0) }
+        self.relayList = query
+        query.ask(self.paths.relays)
+    }
+
+    private func receiveRelayList(_ urls: [RelayURL]) {
+        guard !self.isClosed else { return }
+        for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
+        where self.paths.count < 2 * EntryConfiguration.maximumRelaysPerName {
+            self.useRelay(url, policy: self.laterPolicy)
+            self.paths.setListed(url)
+        }
+        if self.paths.hasListed {
+            let patience = self.context.configuration.relayPatience
+            self.negotiation.receivedList(waitingUntil: .now() + patience)
+            self.serveLater(after: patience)
+        }
+        self.serve()
+    }
+
+    private func serveLater(after delay: TimeAmount) {
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        _ = self.context.loop.scheduleTask(in: delay) { bound.value.serve() }
+    }
+
+    // MARK: Negotiating
+
+    private func serve() {
+        guard !self.isClosed else { return }
+        let situation = Negotiation.Situation(
+            isNeeded: !self.queue.isEmpty || self.isMeasured,
+            hasReadyRelay: !self.paths.ready.isEmpty,
+            isConnecting: self.paths.isConnecting,
+            isAwaitingList: self.relayList?.isPending ?? false,
+            lacksListedRelay: self.paths.hasListed && !self.paths.hasReadyListed
+        )
+        switch self.negotiation.advance(situation, at: .now()) {
+        case .wait: break
+        case .offer(let mayFallBack): self.offer(mayFallBack: mayFallBack)
+        case .beginPlain:
+            self.makePlain()
+            self.openWaiting()
+        case .serve: self.openWaiting()
+        }
+    }
+
+    private func openWaiting() {
+        for opening in self.queue.removeAll() {
+            if let session {
+                // Only the first request's bytes can have gone with the offer.
+                let early = min(self.earlyBytes, opening.earlyData.count)
+                self.earlyBytes = 0
+                session.open(opening, opening.streamRequest, earlyBytes: early)
+            } else if let plain {
+                plain.open(opening, opening.streamRequest, paths: self.paths.ready)
+            }
+        }
+    }
+
+    private var destination: String {
+        NostrName(publicKey: self.address.publicKey, relays: self.address.relays).encoded
+    }
+
+    private func makePlain() {
+        // The exit's key was checked when its name was decoded.
+        guard let ownKey,
+            let plain = PlainExit(
+                self.address.publicKey,
+                ownKey: ownKey,
+                destination: self.destination,
+                context: self.context
+            )
+        else { return }
+        self.plain = plain
+        plain.delegate = self
+        for (path, relay) in self.paths.ready { plain.link.addPath(path, relay) }
+    }
+
+    /// Offers a session with a CONNECT that any exit understands.
+    private func offer(mayFallBack: Bool) {
+        self.isMeasured = false
+        guard let ownKey else { return }
+        var terms = self.context.makeTerms()
+        if !mayFallBack { terms.earlyData = self.earlyData() }
+        let offering = SessionOffering(
+            OutgoingOffer(key: EntryContext.makeUUID(), terms: terms, mayFallBack: mayFallBack),
+            exit: self.address.publicKey,
+            ownKey: ownKey,
+            destination: self.destination
+        )
+        offering.delegate = self
+        self.offering = offering
+        self.makePlain()
+        self.plain?.link.open(offering: offering.outgoing, paths: self.paths.ready.map(\.path), endpoint: offering)
+    }
+
+    /// The first request's bytes, if they may go with the offer: early data has no forward secrecy, and is sent only to
+    /// exits that are known to speak sessions.
+    private func earlyData() -> SessionOffer.EarlyData? {
+        guard self.context.configuration.isOptimistic, self.context.memory.isPinned(self.address.publicKey),
+            let first = self.queue.first, !first.earlyData.isEmpty,
+            // An offer cannot name a target on the internet, and the exit may have a service of its own at the port.
+            !first.request.isClearnet, first.earlyData.count <= SessionOffer.EarlyData.maximumLength
+        else { return nil }
+        return SessionOffer.EarlyData(port: first.request.target.port, bytes: first.earlyData)
+    }
+
+    private func receiveAnswer(_ event: Event, on relay: RelayConnection) {
+        guard let offering else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard self.context.verifier.admit(event) else { return }
+        guard self.answers.take(at: .now()) else { return self.context.metrics.rejected(.tooManyHandshakes) }
+        guard let (answer, body) = offering.answer(in: event) else {
+            self.context.metrics.rejected(.invalidAnswer)
+            self.context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
+            return
+        }
+        switch (answer, self.negotiation.phase) {
+        case (.accepted(let acceptance), .offering):
+            self.begin(offering, acceptance, body: body, peer: event.pubkey, arrivedBy: relay)
+        case (.accepted, .plain): self.acceptedLate()
+        case (.refused(let refusal), .offering): self.fail(refusal.reason)
+        case (.accepted, .gathering), (.accepted, .session), (.refused, _): break
+        }
+    }
+
+    private func begin(
+        _ offering: SessionOffering,
+        _ acceptance: SessionAcceptance,
+        body: [UInt8],
+        peer: PublicKey,
+        arrivedBy relay: RelayConnection
+    ) {
+        guard let ownKey else { return }
+        let session: OutgoingSession
+        do {
+            session = try OutgoingSession(
+                exit: self.address.publicKey,
+                destination: self.destination,
+                ownKey: ownKey,
+                peer: peer,
+                acceptance: acceptance,
+                body: body,
+                context: self.context
+            )
+        } catch {
+            self.context.metrics.rejected(.invalidAnswer)
+            return
+        }
+        self.plain?.link.update { $0.offerSettled(offering.outgoing.key, at: $1) }
+        self.plain?.link.abandon()
+        self.plain = nil
+        self.offering = nil
+        self.ownKey = nil
+        self.session = session
+        session.delegate = self
+        self.negotiation.accepted()
+        self.earlyBytes = offering.earlyBytes(taken: acceptance)
+        self.context.metrics.sessionsOpened.increment()
+        self.context.logger.info("session began", metadata: ["exit": "\(self.address.publicKey.npub)"])
+        self.context.memory.spokeSession(self.address.publicKey)
+        session.useRelays(of: acceptance, arrivedBy: relay, known: self.paths.relays)
+        self.serve()
+    }
+
+    /// The exit speaks sessions, but was slow to answer. The next request begins one.
+    private func acceptedLate() {
+        self.offering = nil
+        self.context.memory.spokeSession(self.address.publicKey)
+        self.context.logger.info(
+            "exit accepts a session after all; new requests use one",
+            metadata: ["exit": "\(self.address.publicKey.npub)"]
+        )
+        self.delegate?.exitPeerDidRetire(self)
+    }
+
+    // MARK: End
+
+    /// Fails what waits, and ends the peer. The next request begins again.
+    private func fail(_ reason: StreamEnd) {
+        let waiting = self.queue.removeAll()
+        let isPinned = self.context.memory.isPinned(self.address.publicKey)
+        self.release()
+        for opening in waiting {
+            opening.fail(.offerFailed(reason, exit: self.address.publicKey, isPinned: isPinned))
+        }
+    }
+
+    /// Ends all streams, tells the exit, and releases the relays.
+    func close(_ reason: StreamEnd?) {
+        self.session?.close(reason)
+        self.plain?.link.close(reason)
+        self.release()
+    }
+
+    private func release() {
+        guard !self.isClosed else { return }
+        self.isClosed = true
+        self.session?.stop()
+        self.plain?.link.abandon()
+        for relay in self.paths.relays {
+            relay.unsubscribe(self.clientKey)
+            self.context.pool.release(relay)
+        }
+        self.delegate?.exitPeerDidClose(self)
+    }
+}
+
+extension ExitPeer: RelaySubscriber {
+    func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
+        if let session { return session.receive(event, for: key, on: relay) }
+        if let plain, event.pubkey == self.address.publicKey, let path = self.paths.path(of: relay) {
+            plain.receive(event, for: key, path: path)
+        } else {
+            self.receiveAnswer(event, on: relay)
+        }
+    }
+
+    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
+        self.paths.setReady(relay, true)
+        if let plain, let path = self.paths.path(of: relay) { plain.link.addPath(path, relay) }
+        self.serve()
+    }
+
+    func relayDidDisconnect(_ relay: RelayConnection) {
+        self.paths.setReady(relay, false)
+        if let plain, let path = self.paths.path(of: relay) { plain.link.removePath(path) }
+        self.serve()
+    }
+
+    func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool) {
+        if let plain, let path = self.paths.path(of: relay) { plain.link.setWritable(path, isWritable) }
+    }
+}
+
+extension ExitPeer: SessionOfferingDelegate {
+    func offeringDidFallBack(_ offering: SessionOffering) {
+        // Another peer of the same exit may have got a session meanwhile.
+        guard !self.context.memory.isPinned(self.address.publicKey) else { return self.fail(.sessionRequired) }
+        self.negotiation.fellBack(at: .now())
+        // No one waits for an exit that was only measured.
+        self.context.logger.log(
+            level: self.queue.isEmpty ? .debug : .warning,
+            "exit does not answer the offer of a session; speaking plain NIP-74 with it",
+            metadata: ["exit": "\(self.address.publicKey.npub)"]
+        )
+        // The CONNECT was that of the first request.
+        if let first = self.queue.removeFirst() { offering.handOver(to: first) } else { offering.discardStream() }
+        self.serve()
+        // Silence does not prove much: the exit may be down or overloaded. Until it speaks, each new request offers again.
+        if self.plain?.link.hasReceivedData == false { self.delegate?.exitPeerDidRetire(self) }
+    }
+
+    func offering(_ offering: SessionOffering, didFail reason: StreamEnd) {
+        if case .offering = self.negotiation.phase { self.fail(reason) }
+    }
+}
+
+extension ExitPeer: PlainExitDelegate {
+    func plainExitDidBecomeIdle(_ exit: PlainExit) { self.delegate?.exitPeerDidBecomeIdle(self) }
+}
+
+extension ExitPeer: OutgoingSessionDelegate {
+    func session(_ session: OutgoingSession, needsRelay url: RelayURL) -> RelayConnection? {
+        guard self.paths.count < 2 * EntryConfiguration.maximumRelaysPerName else { return self.paths.relay(url) }
+        // What the exit names is as little trusted as what a name carries.
+        return self.useRelay(url, policy: self.laterPolicy)
+    }
+
+    func sessionIsUnanswered(_ session: OutgoingSession) { session.askExit(on: self.paths.ready.map(\.relay)) }
+
+    func sessionDidBecomeIdle(_ session: OutgoingSession) { self.delegate?.exitPeerDidBecomeIdle(self) }
+
+    func session(_ session: OutgoingSession, didClose reason: StreamEnd?) {
+        self.context.logger.info(
+            "session ended",
+            metadata: session.link.summary.merging(
+                ["exit": "\(self.address.publicKey.npub)", "reason": "\(reason?.rawValue ?? "complete")"]
+            ) { $1 }
+        )
+        if let reason { self.fail(reason) } else { self.release() }
+    }
+}

@@ -1,0 +1,50 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrCrypto
+import TunnelProtocol
+
+/// A question to an exit's long-term key: whether the exit still has a session. An exit that restarted answers that it does
+/// not; an exit that has it answers with packets.
+struct ExitQuestion {
+    /// Identifies the question in its answer.
+    let key: String
+    let own: SecretKey
+    private let plaintext: [UInt8]
+
+    init(own: SecretKey, terms: SessionOffer.Terms, destination: String) {
+        self.key = EntryContext.makeUUID()
+        self.own = own
+        self.plaintext = SessionOffer.plaintext(
+            terms,
+            key: self.key,
+            destination: destination,
+            isRepetition: true
+        )
+    }
+
+    /// The question as an event for the exit.
+    func sealed(for exit: PublicKey) -> SealedMessage? {
+        guard let sealer = try? MessageSealer(own: self.own, peer: exit) else { return nil }
+        return try? sealer.seal(self.plaintext, createdAt: Moment.now.seconds)
+    }
+
+    /// The exit's signed answer in an event. Nil if it is not.
+    func answer(in event: Event, of exit: PublicKey) -> SessionAnswer? {
+        guard let conversation = try? ConversationKey(secretKey: self.own, publicKey: event.pubkey),
+            let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
+            let verified = SessionAnswer.verified(
+                plaintext,
+                exit: exit,
+                client: self.own.publicKey,
+                fresh: event.pubkey,
+                offerHashes: [Bytes32.sha256(of: self.plaintext)]
+            ), verified.answer.key == self.key
+        else { return nil }
+        return verified.answer
+    }
+}

@@ -1,0 +1,122 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Chooses the exit for a target on the internet, finds announced exits on the configured relays, and measures them.
+final class ExitSelector {
+    /// Time between queries for announcements.
+    private static let discoveryInterval: TimeAmount = .seconds(60)
+    /// Milliseconds that rate an exit without a measurement.
+    private static let unknownCost = 150.0
+    /// Milliseconds that each open stream adds: a session with many streams is no better than a slower one with few.
+    private static let costOfStream = 2.0
+    /// Exits that are measured after each query.
+    private static let exitsToMeasure = 3
+
+    private let context: EntryContext
+    private let peers: PeerTable
+    private var directory: ExitDirectory
+    private var timer: Scheduled<Void>?
+
+    init(context: EntryContext, peers: PeerTable) {
+        self.context = context
+        self.peers = peers
+        self.directory = ExitDirectory(named: context.configuration.exits)
+    }
+
+    func start() { self.discoverLater() }
+
+    func stop() {
+        self.timer?.cancel()
+        self.timer = nil
+    }
+
+    /// Exits that the user names; with any, announced ones are not used.
+    func setNamed(_ names: [NostrName]) { self.directory.named = names }
+
+    /// Whether the user named the exits.
+    var isNamed: Bool { self.directory.isNamed }
+
+    func noteFailure(of exit: PublicKey) { self.directory.noteFailure(of: exit, at: .now()) }
+
+    // MARK: Choosing
+
+    /// The exit for a target on the internet; nil if none is known.
+    func choose(for request: ProxyRequest) -> NostrName? {
+        var trips: [PublicKey: Double] = [:]
+        var streams: [PublicKey: Int] = [:]
+        for peer in self.peers.all where peer.isActive {
+            let exit = peer.address.publicKey
+            if let trip = peer.roundTrip { trips[exit] = min(trips[exit] ?? trip, trip) }
+            streams[exit, default: 0] += peer.streamCount
+        }
+        for (exit, trip) in trips { self.directory.noteRoundTrip(of: exit, milliseconds: trip, at: .now()) }
+        let directory = self.directory
+        return directory.choose(excluding: request.triedExits, at: .now(), seconds: Moment.now.seconds) { exit in
+            (trips[exit] ?? directory.roundTrip(of: exit) ?? Self.unknownCost)
+                + Self.costOfStream * Double(streams[exit] ?? 0)
+        }
+    }
+
+    /// A peer is about to be forgotten, and its measurement with it.
+    func willForget(_ peer: ExitPeer) {
+        guard self.context.configuration.usesPublicExits, let trip = peer.roundTrip else { return }
+        self.directory.noteRoundTrip(of: peer.address.publicKey, milliseconds: trip, at: .now())
+    }
+
+    // MARK: Discovering
+
+    /// Asks a configured relay for announcements.
+    func discover(on relay: RelayConnection) {
+        guard self.context.configuration.usesPublicExits, relay.lane == self.context.lane,
+            self.context.configuration.relays.contains(relay.url)
+        else { return }
+        let since = Moment.now.seconds - ExitAnnouncement.lifetime
+        relay.query(
+            Filter(kinds: [.exitAnnouncement], since: since, limit: 100),
+            timeout: self.context.configuration.relayListTimeout
+        ) { [weak self] events, _ in self?.received(events, from: relay.url) }
+    }
+
+    private func received(_ events: [ReceivedEvent], from relay: RelayURL) {
+        let now = Moment.now.seconds
+        for received in events where (try? received.event.verify()) != nil {
+            guard let announcement = ExitAnnouncement(received.event, foundOn: relay, now: now) else { continue }
+            self.directory.insert(announcement, now: now)
+        }
+        self.measure()
+    }
+
+    /// Begins sessions with a few exits that were not measured, so that the first request does not go to any exit.
+    private func measure() {
+        guard self.timer != nil else { return }
+        for name in self.directory.takeUnmeasured(Self.exitsToMeasure, at: .now()) {
+            let address = ExitAddress(
+                publicKey: name.publicKey,
+                relays: Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+            )
+            guard !self.peers.contains(address), let peer = try? self.peers.peer(address, policy: .namedByOthers) else {
+                continue
+            }
+            peer.measure()
+        }
+    }
+
+    private func discoverLater() {
+        guard self.context.configuration.usesPublicExits else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        self.timer = self.context.loop.scheduleTask(in: Self.discoveryInterval) {
+            for relay in bound.value.context.pool.connections(in: bound.value.context.lane) {
+                bound.value.discover(on: relay)
+            }
+            bound.value.discoverLater()
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Gives an ``OutgoingSession`` the relays of its exit, and learns of its end.
+protocol OutgoingSessionDelegate: AnyObject {
+    /// The connection to a relay that the exit names. Nil if it may not be used.
+    func session(_ session: OutgoingSession, needsRelay url: RelayURL) -> RelayConnection?
+    /// Ask the exit with ``OutgoingSession/askExit(on:)`` whether it still has the session.
+    func sessionIsUnanswered(_ session: OutgoingSession)
+    func sessionDidBecomeIdle(_ session: OutgoingSession)
+    /// The session ended. Nil if no error occurred.
+    func session(_ session: OutgoingSession, didClose reason: StreamEnd?)
+}
+
+/// A session with an exit, from the exit's acceptance to its end (entry).
+final class OutgoingSession {
+    private let driver: SessionDriver
+    private let exit: PublicKey
+    private let destination: String
+    private let context: EntryContext
+    weak var delegate: (any OutgoingSessionDelegate)?
+    private var question: ExitQuestion?
+    /// Questions during the present silence of the exit.
+    private var questions = 0
+    private var lastQuestion: NIODeadline?
+    private var lastWarning: NIODeadline?
+
+    /// A silence of the exit is over when no question was needed for this long.
+    private static let silence: TimeAmount = .seconds(40)
+    private static let warningInterval: TimeAmount = .minutes(1)
+
+    var link: SessionLink { self.driver.link }
+
+    /// - Throws: If the exit's session key is not on the curve, or signing the identity fails.
+    init(
+        exit: PublicKey,
+        destination: String,
+        ownKey: SecretKey,
+        peer: PublicKey,
+        acceptance: SessionAcceptance,
+        body: [UInt8],
+        context: EntryContext
+    ) throws {
+        self.exit = exit
+        self.destination = destination
+        self.context = context
+        var configuration = context.configuration.session
+        configuration.opensAtOnce = context.configuration.isOptimistic
+        let link = try SessionLink(
+            peer: peer,
+            ownKey: ownKey,
+            engine: SessionStateMachine(
+                role: .client,
+                configuration: configuration,
+                peer: acceptance.parameters,
+                identity: try Self.identity(
+                    for: exit,
+                    client: ownKey.publicKey,
+                    fresh: peer,
+                    acceptance,
+                    body: body,
+                    context: context
+                ),
+                now: Moment.now
+            ),
+            loop: context.loop,
+            metrics: context.metrics,
+            logger: context.logger
+        )
+        self.driver = SessionDriver(link, loop: context.loop, metrics: context.metrics, logger: context.logger)
+        self.driver.delegate = self
+    }
+
+    /// The client's identity, for an exit that requires one.
+    private static func identity(
+        for exit: PublicKey,
+        client: PublicKey,
+        fresh: PublicKey,
+        _ acceptance: SessionAcceptance,
+        body: [UInt8],
+        context: EntryContext
+    ) throws -> ClientIdentity? {
+        guard acceptance.parameters.wantsIdentity else { return nil }
+        guard let key = context.configuration.identity else {
+            context.logger.warning(
+                "the exit requires an identity, and this entry has none",
+                metadata: ["exit": "\(exit.npub)", "remedy": "\(context.configuration.remedyText(.identity))"]
+            )
+            return nil
+        }
+        return try ClientIdentity(key, exit: exit, client: client, fresh: fresh, acceptance: body)
+    }
+
+    // MARK: Streams
+
+    /// Opens a stream.
+    func open(_ opening: StreamOpening, _ request: StreamRequest, earlyBytes: Int) {
+        guard self.link.open(request, earlyBytes: earlyBytes, endpoint: opening) else {
+            self.context.metrics.ended(.tooManyStreams)
+            return opening.fail(.tooManyStreams)
+        }
+    }
+
+    // MARK: Relays
+
+    /// Numbers the relays as the acceptance does, and uses them.
+    ///
+    /// - Parameters:
+    ///   - arrival: The relay by which the acceptance came.
+    ///   - known: The exit's relays as this entry knows them.
+    func useRelays(of acceptance: SessionAcceptance, arrivedBy arrival: RelayConnection, known: [RelayConnection]) {
+        let urls = acceptance.relays.map { try? RelayURL($0) }
+        // The exit may know a relay by another URL than this entry. The answer then tells which relay it is; but a copy of
+        // the answer that another relay made tells nothing, so URLs that both sides know go first.
+        let named = urls.indices.contains(acceptance.path.rawValue) ? urls[acceptance.path.rawValue] : nil
+        if !urls.contains(arrival.url), !known.contains(where: { $0.url == named }) {
+            self.use(arrival, as: acceptance.path)
+        }
+        for (index, url) in urls.enumerated() {
+            let path = PathID(rawValue: index)
+            guard let url, self.driver.relay(of: path) == nil else { continue }
+            let relay = known.first { $0.url == url } ?? self.delegate?.session(self, needsRelay: url)
+            if let relay { self.use(relay, as: path) }
+        }
+        self.use(arrival, as: acceptance.path)
+    }
+
+    private func use(_ relay: RelayConnection, as path: PathID) {
+        guard self.driver.relay(of: path) == nil, self.driver.path(of: relay) == nil else { return }
+        self.driver.addRelay(relay, as: path)
+    }
+
+    /// An event for the session's first key that came by a relay without a number.
+    func receive(_ event: Event, for key: PublicKey, on relay: RelayConnection) {
+        self.driver.relay(relay, didReceive: event, for: key)
+    }
+
+    /// The URL of a path's relay.
+    func url(of path: PathID) -> RelayURL? { self.driver.relay(of: path)?.url }
+
+    // MARK: Questions
+
+    /// Asks the exit's long-term key whether it still has the session.
+    func askExit(on relays: [RelayConnection]) {
+        let question = ExitQuestion(
+            own: self.link.sealer.own,
+            terms: self.context.makeTerms(session: self.link.sealer.peer),
+            destination: self.destination
+        )
+        self.question = question
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        // Its secret key is not kept longer than an answer may take.
+        _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerTimeout) {
+            if bound.value.question?.key == question.key { bound.value.question = nil }
+        }
+        if let message = question.sealed(for: self.exit) {
+            for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }
+        }
+        self.noteQuestion()
+    }
+
+    private func noteQuestion() {
+        let now = NIODeadline.now()
+        if self.lastQuestion.map({ $0 + Self.silence <= now }) ?? true { self.questions = 0 }
+        self.lastQuestion = now
+        self.questions += 1
+        guard self.questions > 1, self.lastWarning.map({ $0 + Self.warningInterval <= now }) ?? true else { return }
+        self.lastWarning = now
+        self.context.logger.warning(
+            self.link.engine.isDeserted
+                ? "exit is not connected to its relays; streams wait for it"
+                : "exit does not answer; streams wait for it",
+            metadata: [
+                "exit": "\(self.exit.npub)", "streams": "\(self.link.streamCount)",
+                "timeout.seconds": "\(self.context.configuration.session.peerTimeout.nanoseconds / 1_000_000_000)",
+            ]
+        )
+    }
+
+    // MARK: End
+
+    func close(_ reason: StreamEnd?) { self.link.close(reason) }
+
+    func stop() { self.driver.stop() }
+}
+
+extension OutgoingSession: SessionDriverDelegate {
+    func session(_ session: SessionDriver, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
+        .refused(.notAllowed)
+    }
+
+    func session(
+        _ session: SessionDriver,
+        shouldReceive message: MessageSealer.Message,
+        on relay: RelayConnection
+    ) -> Bool {
+        guard SessionAnswer.isAnswer(message.plaintext) else { return true }
+        // The acceptance again, perhaps by another relay. The session's keys prove that it is the exit's.
+        let body = Array(message.plaintext.dropLast(SessionAnswer.signatureLength))
+        if case .accepted(let acceptance)? = SessionAnswer(body: body), self.driver.path(of: relay) == nil,
+            self.driver.relay(of: acceptance.path) == nil
+        {
+            self.use(relay, as: acceptance.path)
+        } else {
+            self.context.metrics.rejected(.duplicate)
+        }
+        return false
+    }
+
+    func session(
+        _ session: SessionDriver,
+        didReceiveFromStranger event: Event,
+        for key: PublicKey,
+        on relay: RelayConnection
+    ) {
+        guard let question, key == question.own.publicKey else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard self.context.verifier.admit(event) else { return }
+        guard let answer = question.answer(in: event, of: self.exit) else {
+            self.context.metrics.rejected(.invalidAnswer)
+            return
+        }
+        guard case .refused(let refusal) = answer else { return }
+        self.context.logger.info("exit does not know the session any more", metadata: ["exit": "\(self.exit.npub)"])
+        self.link.close(refusal.reason)
+    }
+
+    func session(_ session: SessionDriver, didReceive signal: SessionSignal) {
+        switch signal {
+        case .pathOffered(let offer):
+            guard self.driver.relay(of: offer.path) == nil, let url = try? RelayURL(offer.relay),
+                let relay = self.delegate?.session(self, needsRelay: url)
+            else { return }
+            self.context.logger.debug("exit adds a relay", metadata: ["relay.url": "\(url)"])
+            self.use(relay, as: offer.path)
+        case .askPeer: self.delegate?.sessionIsUnanswered(self)
+        case .closed(let reason): self.delegate?.session(self, didClose: reason)
+        // The driver handles keys, and only exits receive identities.
+        case .makeKey, .pair, .sealUnder, .eraseKey, .identified: break
+        }
+    }
+
+    func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection) {}
+
+    func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
+        self.context.warnOfRejection(by: relay)
+    }
+
+    func sessionDidBecomeIdle(_ session: SessionDriver) { self.delegate?.sessionDidBecomeIdle(self) }
+}

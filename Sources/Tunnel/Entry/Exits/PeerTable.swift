@@ -1,0 +1,96 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrClient
+import TunnelProtocol
+
+/// The exits that an entry talks to: finds them by address, limits their number, and ends those that are not used.
+final class PeerTable {
+    private let context: EntryContext
+    private var peers: [ExitAddress: ExitPeer] = [:]
+    /// Peers that get no new requests.
+    private var retired: [ExitPeer] = []
+    /// Called when the last stream of a peer ended.
+    private let onIdle: () -> Void
+    /// Called before a peer is forgotten.
+    private let onClose: (ExitPeer) -> Void
+
+    init(context: EntryContext, onIdle: @escaping () -> Void, onClose: @escaping (ExitPeer) -> Void) {
+        self.context = context
+        self.onIdle = onIdle
+        self.onClose = onClose
+    }
+
+    var all: [ExitPeer] { Array(self.peers.values) + self.retired }
+
+    var streamCount: Int { self.all.reduce(0) { $0 + $1.streamCount } }
+
+    func contains(_ address: ExitAddress) -> Bool { self.peers[address] != nil }
+
+    /// The peer of an address, made if there is none.
+    ///
+    /// - Parameter policy: For the relays of the address.
+    /// - Throws: ``EntryError/tooManyExits`` if all peers are in use.
+    func peer(_ address: ExitAddress, policy: DialPolicy) throws(EntryError) -> ExitPeer {
+        if let peer = self.peers[address] {
+            guard peer.isOutdated else { return peer }
+            // Running streams stay where they are.
+            self.exitPeerDidRetire(peer)
+        }
+        self.makeRoom(for: address)
+        guard self.all.count < self.context.configuration.maximumExits else { throw .tooManyExits }
+        let peer = ExitPeer(address, policy: policy, context: self.context)
+        peer.delegate = self
+        self.peers[address] = peer
+        peer.start(policy: policy)
+        return peer
+    }
+
+    /// Ends unused peers, the longest unused first, until another peer and its relays have room.
+    private func makeRoom(for address: ExitAddress) {
+        let lane =
+            address.isolation.isEmpty ? self.context.lane : RelayLane(isolation: address.isolation)
+        let relays = address.relays.count { !self.context.pool.contains($0, in: lane) }
+        while self.all.count >= self.context.configuration.maximumExits || self.context.pool.room < relays {
+            let idle = self.all.compactMap { peer in peer.idleSince.map { (peer, $0) } }
+            guard let oldest = idle.min(by: { $0.1 < $1.1 })?.0 else { return }
+            oldest.close(nil)
+        }
+    }
+
+    /// Ends peers that were not used for `idleTime`.
+    func sweep(unusedFor idleTime: TimeAmount) {
+        for peer in self.all {
+            if let since = peer.idleSince, since + idleTime <= .now() { peer.close(nil) }
+        }
+    }
+
+    /// Fails requests that wait.
+    func failWaiting(_ error: EntryError) {
+        for peer in self.all { peer.failWaiting(error) }
+    }
+
+    /// Ends everything.
+    func close(_ reason: StreamEnd) {
+        for peer in self.all { peer.close(reason) }
+    }
+}
+
+extension PeerTable: ExitPeerDelegate {
+    func exitPeerDidRetire(_ peer: ExitPeer) {
+        guard self.peers[peer.address] === peer else { return }
+        self.peers[peer.address] = nil
+        self.retired.append(peer)
+    }
+
+    func exitPeerDidClose(_ peer: ExitPeer) {
+        self.onClose(peer)
+        if self.peers[peer.address] === peer { self.peers[peer.address] = nil }
+        self.retired.removeAll { $0 === peer }
+    }
+
+    func exitPeerDidBecomeIdle(_ peer: ExitPeer) { self.onIdle() }
+}

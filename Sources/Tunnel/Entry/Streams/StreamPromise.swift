@@ -1,0 +1,50 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import TunnelProtocol
+
+/// Opens a stream for code of this program, and keeps the opening until it is decided.
+final class StreamPromise: StreamOpeningDelegate {
+    private let completion: (Result<StreamOpening, StreamFailure>) -> Void
+    /// Keeps this object, which the opening does not retain.
+    private var cycle: StreamPromise?
+    private var opening: StreamOpening?
+
+    private init(_ completion: @escaping (Result<StreamOpening, StreamFailure>) -> Void) {
+        self.completion = completion
+    }
+
+    /// - Parameter completion: Called once, with the opening when the exit has connected its target.
+    static func open(
+        _ target: TargetAddress,
+        opener: any StreamOpener,
+        logger: Logger,
+        completion: @escaping (Result<StreamOpening, StreamFailure>) -> Void
+    ) {
+        let promise = StreamPromise(completion)
+        promise.cycle = promise
+        let opening = StreamOpening(
+            ProxyRequest(target, credentials: nil),
+            opener: opener,
+            logger: logger,
+            delegate: promise
+        )
+        promise.opening = opening
+        opening.start()
+    }
+
+    func openingDidSucceed(_ opening: StreamOpening) { self.finish(.success(opening)) }
+
+    func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
+        self.finish(.failure(StreamFailure(hop: failure.hop, reason: failure.text)))
+    }
+
+    private func finish(_ result: Result<StreamOpening, StreamFailure>) {
+        self.cycle = nil
+        self.opening = nil
+        self.completion(result)
+    }
+}

@@ -1,0 +1,285 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Identifies the offer of a session.
+struct OfferID: Hashable {
+    let client: PublicKey
+    /// The UUID of the CONNECT.
+    let key: String
+}
+
+/// Serves the streams of an ``IncomingSession``, and learns of its beginning and end.
+protocol IncomingSessionDelegate: AnyObject {
+    func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
+    /// The exit's relays.
+    func relays(of session: IncomingSession) -> NumberedRelays
+    /// The client's first packet came. Returns whether the session may begin; if not, it was forgotten.
+    func sessionShouldBegin(_ session: IncomingSession) -> Bool
+    /// The session ended. Nil if no error occurred.
+    func session(_ session: IncomingSession, didClose reason: StreamEnd?)
+    /// A relay rejects events of keys that it does not know.
+    func session(_ session: IncomingSession, wasRejectedBy relay: RelayConnection)
+}
+
+/// A session with a client, from the client's offer to its end (exit).
+final class IncomingSession {
+    let offer: OfferID
+    let startedAt = NIODeadline.now()
+    private let driver: SessionDriver
+    private let context: ExitContext
+    weak var delegate: (any IncomingSessionDelegate)?
+
+    /// The exit's first key of the session.
+    private let firstKey: PublicKey
+    /// Bytes of the offer's early data that were taken.
+    private let earlyBytes: Int
+    /// The client's first packet came, so the client has the acceptance.
+    private(set) var isEstablished = false
+    /// The proven identity of the client.
+    private(set) var identity: PublicKey?
+    /// What the client has opened: ports of services, and nil for everything else.
+    private(set) var usedPorts: Set<UInt16?> = []
+
+    private var acceptedAt = NIODeadline.now()
+    /// The offer, by path, where the relay does not know the session's key yet.
+    private var unanswered: [PathID: SessionOffer] = [:]
+    /// SHA-256 of the bodies of the acceptances, of which a client signs one.
+    private var acceptanceHashes: Set<Bytes32> = []
+    private var repetitions = 0
+    private var repetition: Scheduled<Void>?
+
+    /// Repetitions of an acceptance by time. Each repetition of the offer brings another.
+    private static let maximumRepetitions = 3
+
+    var link: SessionLink { self.driver.link }
+
+    /// - Throws: If the client's key is not on the curve.
+    init(
+        _ offer: SessionOffer,
+        id: OfferID,
+        key: SecretKey,
+        earlyData: SessionOffer.EarlyData?,
+        context: ExitContext
+    ) throws(CryptoError) {
+        self.offer = id
+        self.context = context
+        self.firstKey = key.publicKey
+        self.earlyBytes = earlyData?.bytes.count ?? 0
+        let link = try SessionLink(
+            peer: id.client,
+            ownKey: key,
+            engine: SessionStateMachine(
+                role: .exit,
+                configuration: context.configuration.session,
+                peer: offer.terms.parameters,
+                now: Moment.now
+            ),
+            loop: context.loop,
+            metrics: context.metrics,
+            logger: context.logger
+        )
+        self.driver = SessionDriver(link, loop: context.loop, metrics: context.metrics, logger: context.logger)
+        self.driver.delegate = self
+    }
+
+    /// Passes the offer's early data to its service.
+    func receiveEarlyData(_ early: SessionOffer.EarlyData) {
+        let request = StreamRequest(destination: "", port: early.port)
+        self.link.update { $0.receiveEarly(request, ByteBuffer(bytes: early.bytes), at: $1) }
+    }
+
+    // MARK: Relays
+
+    /// Uses a relay as a path.
+    func addRelay(_ relay: RelayConnection, as path: PathID) { self.driver.addRelay(relay, as: path) }
+
+    /// Stops using a relay.
+    func removeRelay(_ path: PathID) { self.driver.removeRelay(path) }
+
+    /// Tells the client of a relay that was added.
+    func announceRelay(_ offer: SessionPathOffer) {
+        if self.isEstablished { self.link.update { $0.offerPath(offer, at: $1) } }
+    }
+
+    /// The URL of a path's relay.
+    func url(of path: PathID) -> RelayURL? { self.driver.relay(of: path)?.url }
+
+    // MARK: Accepting
+
+    /// Accepts the offer on every relay, because the client learns from each acceptance which of the exit's relays it came
+    /// by.
+    ///
+    /// - Parameter repeats: Whether to repeat the acceptance by time until the client's first packet comes.
+    func accept(_ offer: SessionOffer, repeats: Bool) {
+        self.acceptedAt = .now()
+        for (path, relay) in self.delegate?.relays(of: self).all ?? [] {
+            // The client's first packet must not come before the relay knows its recipient.
+            if relay.hasRequested(self.firstKey) {
+                self.sendAcceptance(of: offer, on: path, relay)
+            } else {
+                self.unanswered[path] = offer
+            }
+        }
+        if repeats { self.repeatLater(offer) }
+    }
+
+    /// Whether a repetition of the offer is answered: once for each interval, however often it comes.
+    var mayAcceptAgain: Bool {
+        let interval = TimeAmount.nanoseconds(self.context.configuration.session.offerRepetition.nanoseconds / 2)
+        return !self.isEstablished && self.acceptedAt + interval <= .now()
+    }
+
+    private func sendAcceptance(of offer: SessionOffer, on path: PathID, _ relay: RelayConnection) {
+        self.unanswered[path] = nil
+        var parameters = SessionParameters(self.context.configuration.session)
+        parameters.earlyBytes = UInt64(self.earlyBytes)
+        parameters.wantsIdentity = self.context.configuration.access != nil
+        // The URLs by which clients reach the relays, by path number.
+        let names = self.delegate?.relays(of: self).byNumber.map { relay in
+            relay.map { self.context.configuration.advertised($0.url).text } ?? ""
+        }
+        let answer = SessionAnswer.accepted(
+            SessionAcceptance(key: offer.key, path: path, parameters: parameters, relays: names ?? [])
+        )
+        self.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
+        answer.publish(
+            by: self.context.configuration.secretKey,
+            to: offer.plaintextHash,
+            sealedWith: self.link.sealer,
+            on: [relay]
+        )
+    }
+
+    private func repeatLater(_ offer: SessionOffer) {
+        guard self.repetitions < Self.maximumRepetitions, self.repetition == nil else { return }
+        let first = self.context.configuration.session.offerRepetition.nanoseconds
+        let wait = TimeAmount.nanoseconds(first << Int64(self.repetitions))
+        self.repetitions += 1
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        self.repetition = self.context.loop.scheduleTask(in: wait) {
+            bound.value.repetition = nil
+            if !bound.value.isEstablished { bound.value.accept(offer, repeats: true) }
+        }
+    }
+
+    // MARK: Permissions
+
+    /// Whether the client may open a stream.
+    ///
+    /// - Parameter port: See ``Admission/permission(for:_:)``.
+    func mayOpen(_ port: UInt16?) -> Bool {
+        guard let access = self.context.configuration.access else { return true }
+        guard access.allows(self.identity, port: port, at: Moment.now.seconds) else { return false }
+        self.usedPorts.insert(port)
+        return true
+    }
+
+    private func identify(_ identity: ClientIdentity) {
+        let isProven = identity.isProven(
+            exit: self.context.key,
+            client: self.offer.client,
+            fresh: self.firstKey,
+            acceptanceHashes: self.acceptanceHashes
+        )
+        guard isProven else { return self.context.metrics.rejected(.invalidIdentity) }
+        self.identity = identity.publicKey
+    }
+
+    // MARK: End
+
+    func close(_ reason: StreamEnd?) { self.link.close(reason) }
+
+    /// Releases everything. A client that has something to lose is told.
+    func stop() {
+        self.repetition?.cancel()
+        if self.isEstablished || self.earlyBytes > 0 { self.link.close(.peerLost) }
+        self.driver.stop()
+    }
+}
+
+extension IncomingSession: SessionDriverDelegate {
+    func session(_ session: SessionDriver, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
+        self.delegate?.session(self, isAskedFor: request, as: id) ?? .refused(.shuttingDown)
+    }
+
+    func session(
+        _ session: SessionDriver,
+        shouldReceive message: MessageSealer.Message,
+        on relay: RelayConnection
+    ) -> Bool {
+        // NIP-44 derives the same key in both directions: a message of this exit that a relay sends back opens, too.
+        guard SessionAnswer.isClientsPacket(message.plaintext) else {
+            self.context.metrics.reported(.reflected)
+            return false
+        }
+        guard !self.isEstablished else { return true }
+        guard self.delegate?.sessionShouldBegin(self) == true else { return false }
+        self.isEstablished = true
+        self.unanswered = [:]
+        self.repetition?.cancel()
+        return true
+    }
+
+    func session(
+        _ session: SessionDriver,
+        didReceiveFromStranger event: Event,
+        for key: PublicKey,
+        on relay: RelayConnection
+    ) {
+        self.context.metrics.rejected(.wrongAuthor)
+    }
+
+    func session(_ session: SessionDriver, didReceive signal: SessionSignal) {
+        switch signal {
+        case .identified(let identity): self.identify(identity)
+        case .closed(let reason): self.delegate?.session(self, didClose: reason)
+        // The driver handles keys, and only clients receive the others.
+        case .makeKey, .pair, .sealUnder, .eraseKey, .pathOffered, .askPeer: break
+        }
+    }
+
+    func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection) {
+        guard !self.isEstablished, key == self.firstKey, let path = session.path(of: relay),
+            let offer = self.unanswered[path]
+        else { return }
+        self.sendAcceptance(of: offer, on: path, relay)
+    }
+
+    func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
+        self.delegate?.session(self, wasRejectedBy: relay)
+    }
+
+    func sessionDidBecomeIdle(_ session: SessionDriver) {}
+}
+
+extension SessionAnswer {
+    /// Signs the answer with the exit's key, seals it for the client, and publishes it.
+    func publish(
+        by exit: SecretKey,
+        to offerHash: Bytes32,
+        sealedWith sealer: MessageSealer,
+        on relays: [RelayConnection]
+    ) {
+        let body = self.body
+        let signed = SessionAnswer.signedHash(
+            exit: exit.publicKey,
+            client: sealer.peer,
+            fresh: sealer.own.publicKey,
+            offerHash: offerHash,
+            body: body
+        )
+        guard let signature = try? exit.sign(signed),
+            let message = try? sealer.seal(body + signature.bytes, createdAt: Moment.now.seconds)
+        else { return }
+        for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }
+    }
+}

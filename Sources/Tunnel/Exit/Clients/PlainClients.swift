@@ -1,0 +1,236 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Serves what the clients of plain NIP-74 ask for.
+protocol PlainClientsDelegate: AnyObject {
+    func plainClients(
+        _ clients: PlainClients,
+        isAskedFor request: StreamRequest,
+        as id: StreamID,
+        on link: PlainLink
+    ) -> StreamDecision
+    /// A client offers a session, or asks whether the exit still has one.
+    func plainClients(_ clients: PlainClients, didReceive offer: SessionOffer, from client: PublicKey)
+    /// A client asks the exit to connect to it (CONNECTR).
+    func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink)
+}
+
+/// The messages for an exit's long-term key: plain NIP-74, and the offers of sessions.
+final class PlainClients {
+    /// A client that is kept only for its offers.
+    private struct Offering {
+        var offers = 0
+        var client: PlainClient?
+    }
+
+    private let context: ExitContext
+    /// Connections of the long-term key, apart from all others.
+    let lane = RelayLane()
+    private let verifier: EventVerifier
+    private var admission: Admission
+    private var relays = NumberedRelays()
+    private var ready: Set<PathID> = []
+    private var clients: [PublicKey: PlainClient] = [:]
+    private var offering: [PublicKey: Offering] = [:]
+    private var lastSweep = NIODeadline.now()
+    weak var delegate: (any PlainClientsDelegate)?
+
+    /// Shortest time between sweeps because the limit of clients is reached.
+    private static let sweepInterval: TimeAmount = .seconds(1)
+
+    init(context: ExitContext) {
+        self.context = context
+        self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
+        self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
+    }
+
+    // MARK: Relays
+
+    var connections: [RelayConnection] { self.relays.all.map(\.relay) }
+
+    /// Connects to these relays, and disconnects from others.
+    func use(_ urls: [RelayURL]) {
+        for relay in self.connections where !urls.contains(relay.url) { self.remove(relay) }
+        for url in urls where !self.relays.contains(url) { self.add(url) }
+    }
+
+    private func add(_ url: RelayURL) {
+        let relay = self.context.pool.use(
+            url,
+            in: self.lane,
+            policy: .configured,
+            authenticationKey: self.context.configuration.secretKey
+        )
+        guard let relay, let path = self.relays.add(relay) else { return }
+        if relay.subscribe(self.context.key, to: self, catchesUp: true) { self.becameReady(relay, path) }
+    }
+
+    private func remove(_ relay: RelayConnection) {
+        guard let path = self.relays.remove(relay) else { return }
+        self.lost(path)
+        relay.unsubscribe(self.context.key)
+        self.context.pool.release(relay)
+    }
+
+    private func becameReady(_ relay: RelayConnection, _ path: PathID) {
+        self.ready.insert(path)
+        for link in self.links { link.addPath(path, relay) }
+    }
+
+    private func lost(_ path: PathID) {
+        guard self.ready.remove(path) != nil else { return }
+        for link in self.links { link.removePath(path) }
+    }
+
+    // MARK: Clients
+
+    private var links: [PlainLink] {
+        self.clients.values.map(\.link) + self.offering.values.compactMap(\.client?.link)
+    }
+
+    var status: [TunnelStatus.Peer] {
+        self.clients.values.map { TunnelStatus.Peer($0.link, identity: nil, isSession: false) }
+    }
+
+    private func client(_ key: PublicKey) -> PlainClient? { self.clients[key] ?? self.offering[key]?.client }
+
+    private func makeClient(_ key: PublicKey) -> PlainClient? {
+        var configuration = self.context.configuration.nip74
+        configuration.takesOffers = self.context.configuration.protocolChoice != .nip74
+        let link = try? PlainLink(
+            peer: key,
+            ownKey: self.context.configuration.secretKey,
+            engine: NIP74StateMachine(role: .exit(client: key), configuration: configuration),
+            loop: self.context.loop,
+            metrics: self.context.metrics,
+            logger: self.context.logger
+        )
+        guard let link else {
+            self.context.metrics.rejected(.invalidSignature)
+            return nil
+        }
+        link.delegate = self
+        for (path, relay) in self.relays.all where self.ready.contains(path) { link.addPath(path, relay) }
+        return PlainClient(link)
+    }
+
+    /// Keeps a client as long as there is something to remember: its streams here, an offer with its session.
+    private func keep(_ client: PlainClient) {
+        guard self.clients[client.key] !== client, !client.link.isIdle else { return }
+        if client.link.streamCount == 0, self.offering[client.key] != nil {
+            self.offering[client.key]?.client = client
+            return
+        }
+        if self.clients.count >= self.context.configuration.maximumPeers,
+            self.lastSweep + Self.sweepInterval <= .now()
+        {
+            self.sweep(unusedFor: .zero)
+        }
+        guard self.clients.count < self.context.configuration.maximumPeers else {
+            self.context.metrics.rejected(.tooManyPeers)
+            return client.link.close(.tooManyStreams)
+        }
+        self.clients[client.key] = client
+        if self.offering[client.key]?.client === client { self.offering[client.key]?.client = nil }
+    }
+
+    /// Forgets clients that had no stream for `idleTime`.
+    func sweep(unusedFor idleTime: TimeAmount) {
+        self.lastSweep = .now()
+        for (key, client) in self.clients {
+            guard client.link.isIdle, let since = client.link.idleSince, since + idleTime <= .now() else { continue }
+            client.link.close(nil)
+            self.clients[key] = nil
+        }
+    }
+
+    // MARK: Offers
+
+    /// An offer of a client waits for its first packet.
+    func offerBegan(of client: PublicKey) { self.offering[client, default: Offering()].offers += 1 }
+
+    /// An offer does not wait any more. A client that was kept only for its offers is forgotten with the last one.
+    func offerEnded(of client: PublicKey) {
+        guard let offers = self.offering[client]?.offers else { return }
+        self.offering[client]?.offers = offers - 1
+        if offers == 1 { self.offering.removeValue(forKey: client)?.client?.link.abandon() }
+    }
+
+    /// The session of an offer has begun.
+    func offerSettled(_ key: String, of client: PublicKey) {
+        self.clients[client]?.link.update { $0.offerSettled(key, at: $1) }
+    }
+
+    // MARK: Life
+
+    /// Takes the rate of a new configuration.
+    func updateRate() { self.admission.setRate(self.context.configuration.handshakesPerSecond, now: .now()) }
+
+    /// Ends all streams and forgets all clients.
+    func closeAll(_ reason: StreamEnd) {
+        let links = self.links
+        self.clients = [:]
+        self.offering = [:]
+        for link in links { link.close(reason) }
+    }
+}
+
+extension PlainClients: RelaySubscriber {
+    func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
+        guard let path = self.relays.path(of: relay) else { return }
+        // NIP-44 derives the same key in both directions: an event of this exit that a relay sends back would open.
+        guard event.pubkey != key else { return self.context.metrics.rejected(.wrongAuthor) }
+        let known = self.client(event.pubkey)
+        // Before anything is computed for a stranger.
+        if known == nil, !self.verifier.hasAdmitted(event), !self.admission.admitMessage(on: path, at: .now()) {
+            return self.context.metrics.rejected(.tooManyHandshakes)
+        }
+        guard self.verifier.admit(event), let client = known ?? self.makeClient(event.pubkey) else { return }
+        client.receive(event, for: key, path: path, metrics: self.context.metrics)
+        self.keep(client)
+    }
+
+    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
+        if let path = self.relays.path(of: relay) { self.becameReady(relay, path) }
+    }
+
+    func relayDidDisconnect(_ relay: RelayConnection) {
+        if let path = self.relays.path(of: relay) { self.lost(path) }
+    }
+
+    func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool) {
+        guard let path = self.relays.path(of: relay) else { return }
+        for link in self.links { link.setWritable(path, isWritable) }
+    }
+}
+
+extension PlainClients: PeerLinkDelegate {
+    func link(_ link: PlainLink, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
+        self.delegate?.plainClients(self, isAskedFor: request, as: id, on: link) ?? .refused(.shuttingDown)
+    }
+
+    func link(_ link: PlainLink, didReceive signal: NIP74Signal) {
+        switch signal {
+        case .offered(let offer):
+            guard self.admission.admitOffer(at: .now()) else {
+                return self.context.metrics.rejected(.tooManyHandshakes)
+            }
+            self.delegate?.plainClients(self, didReceive: offer, from: link.peer)
+        case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
+        // Only entries receive it.
+        case .exitSpoke: break
+        }
+    }
+
+    func link(_ link: PlainLink, wasRejectedBy relay: RelayConnection) {}
+
+    func linkDidBecomeIdle(_ link: PlainLink) {}
+}

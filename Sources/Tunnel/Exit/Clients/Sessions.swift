@@ -1,0 +1,331 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Serves the streams of an exit's sessions, and keeps the plain link of each offer until the session begins.
+protocol SessionsDelegate: AnyObject {
+    func sessions(
+        _ sessions: Sessions,
+        isAskedFor request: StreamRequest,
+        as id: StreamID,
+        in session: IncomingSession
+    ) -> StreamDecision
+    /// Remembers an offer with early data, so that it is not passed on twice. False if it was seen before.
+    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool
+    /// An offer waits for the client's first packet.
+    func sessions(_ sessions: Sessions, offerBegan offer: OfferID)
+    /// An offer does not wait any more: its session began, or it was forgotten.
+    func sessions(_ sessions: Sessions, offerEnded offer: OfferID, hasBegun: Bool)
+}
+
+/// The sessions of an exit, and the offers that wait for the client's first packet.
+///
+/// Their connections to the relays are apart from those of the long-term key.
+final class Sessions {
+    /// Keys made ahead, and the number at which new ones are made.
+    private static let spareKeys = (most: 8, least: 3)
+    /// Not while an offer waits for its answer.
+    private static let refillDelay: TimeAmount = .milliseconds(50)
+    private static let memoryCheckInterval: TimeAmount = .seconds(1)
+
+    private let context: ExitContext
+    private let lane = RelayLane()
+    private let keys: KeyReserve
+    private var relays = NumberedRelays(limit: SessionConfiguration.maximumPaths)
+    private var sessions: [OfferID: IncomingSession] = [:]
+    /// Offers of which the client's first packet has not come, oldest first.
+    private var waiting: [IncomingSession] = []
+    private var rejectingRelays: Set<RelayURL> = []
+    private var memoryCheck: Scheduled<Void>?
+    weak var delegate: (any SessionsDelegate)?
+
+    init(context: ExitContext) {
+        self.context = context
+        self.keys = KeyReserve(
+            size: Self.spareKeys.most,
+            least: Self.spareKeys.least,
+            delay: Self.refillDelay,
+            pool: context.pool,
+            lane: self.lane,
+            loop: context.loop
+        )
+    }
+
+    func start() {
+        self.use(self.context.configuration.relays)
+        self.keys.fill()
+        self.limitMemoryLater()
+    }
+
+    // MARK: State
+
+    private var established: [IncomingSession] { self.sessions.values.filter(\.isEstablished) }
+
+    /// Sessions that have begun.
+    var count: Int { self.sessions.count - self.waiting.count }
+
+    /// Adds the sessions to a status.
+    func addStatus(to status: inout TunnelStatus) {
+        for session in self.established {
+            for path in session.link.engine.pathStatus {
+                if let url = session.url(of: path.path) { status.add(path, of: url) }
+            }
+            status.peers.append(TunnelStatus.Peer(session.link, identity: session.identity, isSession: true))
+        }
+    }
+
+    // MARK: Relays
+
+    /// Connects to these relays, and disconnects from others. Running sessions continue on those that stay.
+    func use(_ urls: [RelayURL]) {
+        for (path, relay) in self.relays.all where !urls.contains(relay.url) {
+            for session in self.sessions.values { session.removeRelay(path) }
+            self.keys.unsubscribe(from: relay)
+            _ = self.relays.remove(relay)
+            self.context.pool.release(relay)
+        }
+        for url in urls where !self.relays.contains(url) { self.addRelay(url) }
+    }
+
+    private func addRelay(_ url: RelayURL) {
+        let relay = self.context.pool.use(
+            url,
+            in: self.lane,
+            policy: .configured,
+            authenticationKey: self.context.configuration.relayAuthenticationKey ?? .generate()
+        )
+        guard let relay else { return }
+        guard let path = self.relays.add(relay) else {
+            self.context.logger.warning(
+                "sessions use at most \(SessionConfiguration.maximumPaths) relays, and not this one",
+                metadata: ["relay.url": "\(url)"]
+            )
+            return self.context.pool.release(relay)
+        }
+        self.keys.subscribe(on: relay)
+        let offer = SessionPathOffer(path: path, relay: self.context.configuration.advertised(url).text)
+        for session in self.sessions.values {
+            session.addRelay(relay, as: path)
+            session.announceRelay(offer)
+        }
+    }
+
+    // MARK: Offers
+
+    /// A client offers a session, or asks whether the exit still has one.
+    func receive(_ offer: SessionOffer, from client: PublicKey) {
+        if let key = offer.terms.session { return self.answerQuestion(offer, about: key, of: client) }
+        let id = OfferID(client: client, key: offer.key)
+        if let session = self.sessions[id] {
+            if session.mayAcceptAgain { session.accept(offer, repeats: self.mayRepeat) }
+            return
+        }
+        if self.count >= self.context.configuration.maximumSessions { self.evictIdle() }
+        guard self.count < self.context.configuration.maximumSessions else {
+            return self.refuse(offer, client, .tooManySessions)
+        }
+        if self.waiting.count >= self.context.configuration.maximumOffers, let oldest = self.waiting.first {
+            // An honest client answers within a round trip; one that fills the list does not.
+            self.forget(oldest)
+        }
+        let early = self.earlyData(of: offer)
+        if early != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
+            // It was passed on before, and its session may be gone: the client must not send it again as if it had not.
+            self.context.metrics.reported(.replayedConnect)
+            return self.refuse(offer, client, .replayed)
+        }
+        self.begin(offer, id, early)
+    }
+
+    /// A session that exists answers for itself, with packets.
+    private func answerQuestion(_ offer: SessionOffer, about key: PublicKey, of client: PublicKey) {
+        let exists = self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
+        if !exists { self.refuse(offer, client, .unknownSession) }
+    }
+
+    /// Early data, if this exit takes it. With a list of keys it does not, because the client is not identified yet.
+    private func earlyData(of offer: SessionOffer) -> SessionOffer.EarlyData? {
+        guard self.context.configuration.takesEarlyData, self.context.configuration.access == nil else { return nil }
+        return offer.terms.earlyData
+    }
+
+    private func begin(_ offer: SessionOffer, _ id: OfferID, _ early: SessionOffer.EarlyData?) {
+        let session: IncomingSession
+        do throws(CryptoError) {
+            session = try IncomingSession(
+                offer,
+                id: id,
+                key: self.keys.take { _ in true },
+                earlyData: early,
+                context: self.context
+            )
+        } catch {
+            return self.context.metrics.rejected(.invalidSignature)
+        }
+        session.delegate = self
+        self.sessions[id] = session
+        self.waiting.append(session)
+        self.delegate?.sessions(self, offerBegan: id)
+        for (path, relay) in self.relays.all { session.addRelay(relay, as: path) }
+        if let early { session.receiveEarlyData(early) }
+        session.accept(offer, repeats: self.mayRepeat)
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        let boundSession = NIOLoopBound(session, eventLoop: self.context.loop)
+        _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerLifetime) {
+            if !boundSession.value.isEstablished { bound.value.forget(boundSession.value) }
+        }
+    }
+
+    /// Under a flood of offers, acceptances are not repeated by time.
+    private var mayRepeat: Bool { self.waiting.count < self.context.configuration.maximumOffers / 2 }
+
+    private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
+        self.context.metrics.refusedSession(reason)
+        // With a key for this answer alone.
+        guard let sealer = try? MessageSealer(own: .generate(), peer: client) else { return }
+        SessionAnswer.refused(SessionRefusal(key: offer.key, reason: reason)).publish(
+            by: self.context.configuration.secretKey,
+            to: offer.plaintextHash,
+            sealedWith: sealer,
+            on: self.relays.all.map(\.relay)
+        )
+    }
+
+    /// The client did not receive the acceptance and speaks plain NIP-74.
+    func offerBecamePlain(_ id: OfferID) {
+        if let session = self.sessions[id], !session.isEstablished { self.forget(session) }
+    }
+
+    // MARK: Limits
+
+    /// Makes room for a session: ends the oldest one whose client no relay knows any more, or else the one that has been
+    /// idle for longest.
+    private func evictIdle() {
+        let deserted = self.established.filter(\.link.engine.isDeserted)
+        if let oldest = deserted.min(by: { $0.startedAt < $1.startedAt }) { return oldest.close(.peerLost) }
+        let idle = self.established.filter(\.link.isIdle).compactMap { session in
+            session.link.idleSince.map { (session, since: $0) }
+        }
+        guard let oldest = idle.min(by: { $0.since < $1.since }),
+            oldest.since + self.context.configuration.idleSessionAge <= .now()
+        else { return }
+        oldest.0.close(nil)
+    }
+
+    private func limitMemoryLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        self.memoryCheck = self.context.loop.scheduleTask(in: Self.memoryCheckInterval) {
+            bound.value.limitMemory()
+            bound.value.limitMemoryLater()
+        }
+    }
+
+    /// Ends the sessions that hold most while all together hold too much.
+    private func limitMemory() {
+        var holders = self.established.map { ($0, bytes: $0.link.engine.heldBytes) }.sorted { $0.bytes < $1.bytes }
+        var total = holders.reduce(0) { $0 + $1.bytes }
+        while total > self.context.configuration.maximumHeldBytes, let (session, bytes) = holders.popLast(), bytes > 0 {
+            self.context.logger.warning(
+                "session ended: receive buffer limit exceeded",
+                metadata: ["peer": "\(session.offer.client)", "bytes": "\(bytes)"]
+            )
+            total -= bytes
+            session.close(.readerTooSlow)
+        }
+    }
+
+    // MARK: Permissions
+
+    /// Ends the sessions of clients that lost a permission that they use.
+    func enforceAccess() {
+        guard let access = self.context.configuration.access else { return }
+        let now = Moment.now.seconds
+        for session in self.established
+        where !Admission.mayContinue(session.identity, usedPorts: session.usedPorts, access: access, at: now) {
+            self.context.logger.info(
+                "session ended: the client is not allowed any more",
+                metadata: ["peer": "\(session.offer.client)"]
+            )
+            session.close(.notAllowed)
+        }
+    }
+
+    // MARK: End
+
+    /// Ends all sessions and forgets all offers.
+    func closeAll(_ reason: StreamEnd) {
+        for session in Array(self.sessions.values) {
+            session.close(reason)
+            self.forget(session)
+        }
+    }
+
+    func stop() {
+        self.memoryCheck?.cancel()
+        self.keys.stop()
+        self.closeAll(.shuttingDown)
+    }
+
+    private func forget(_ session: IncomingSession) {
+        guard self.sessions.removeValue(forKey: session.offer) != nil else { return }
+        self.leaveWaiting(session, hasBegun: false)
+        session.stop()
+    }
+
+    private func leaveWaiting(_ session: IncomingSession, hasBegun: Bool) {
+        guard let index = self.waiting.firstIndex(where: { $0 === session }) else { return }
+        self.waiting.remove(at: index)
+        self.delegate?.sessions(self, offerEnded: session.offer, hasBegun: hasBegun)
+    }
+}
+
+extension Sessions: IncomingSessionDelegate {
+    func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
+        self.delegate?.sessions(self, isAskedFor: request, as: id, in: session) ?? .refused(.shuttingDown)
+    }
+
+    func relays(of session: IncomingSession) -> NumberedRelays { self.relays }
+
+    func sessionShouldBegin(_ session: IncomingSession) -> Bool {
+        guard self.count < self.context.configuration.maximumSessions else {
+            self.context.metrics.refusedSession(.tooManySessions)
+            self.forget(session)
+            return false
+        }
+        self.leaveWaiting(session, hasBegun: true)
+        self.context.metrics.sessionsOpened.increment()
+        self.context.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
+        return true
+    }
+
+    func session(_ session: IncomingSession, didClose reason: StreamEnd?) {
+        if session.isEstablished {
+            var metadata = session.link.summary
+            metadata["peer"] = "\(session.offer.client)"
+            metadata["reason"] = "\(reason?.rawValue ?? "complete")"
+            if let identity = session.identity { metadata["identity"] = "\(identity.npub)" }
+            self.context.logger.info("session ended", metadata: metadata)
+        }
+        self.forget(session)
+    }
+
+    func session(_ session: IncomingSession, wasRejectedBy relay: RelayConnection) {
+        guard self.rejectingRelays.insert(relay.url).inserted else { return }
+        self.context.logger.warning(
+            "relay rejects events of unknown authors, so it carries no sessions",
+            metadata: [
+                "relay.url": "\(relay.url)",
+                "remedy": "\(self.context.configuration.remedyText(.relayAuthenticationKey))",
+            ]
+        )
+    }
+}

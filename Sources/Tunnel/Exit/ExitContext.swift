@@ -1,0 +1,44 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import NostrClient
+import NostrCrypto
+
+/// What the parts of an exit share. Lives on the exit's event loop.
+final class ExitContext {
+    /// Changes with ``Exit/update(_:)``.
+    var configuration: ExitConfiguration
+    let loop: any EventLoop
+    let logger: Logger
+    let metrics: TunnelMetrics
+    let pool: RelayPool
+    /// Log lines that clients can cause.
+    private var logLines = TokenBucket(perSecond: 5, now: .now())
+
+    init(
+        configuration: ExitConfiguration,
+        pool: RelayPool,
+        loop: any EventLoop,
+        metrics: TunnelMetrics,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.pool = pool
+        self.loop = loop
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// The exit's long-term key.
+    var key: PublicKey { self.configuration.secretKey.publicKey }
+
+    /// Logs something that clients can cause any number of times, at a limited rate.
+    func logLimited(_ level: Logger.Level, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
+        if self.logLines.take(at: .now()) { self.logger.log(level: level, message, metadata: metadata()) }
+    }
+}

@@ -1,0 +1,70 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+public import Nostr
+public import NostrCrypto
+public import TunnelProtocol
+
+/// The announcement of a public exit on its relays (kind 38333).
+public struct ExitAnnouncement: Hashable, Sendable {
+    /// Seconds until an announcement expires, and time after which it is renewed.
+    static let lifetime: Int64 = 600
+    static let renewal: TimeAmount = .seconds(240)
+    /// Most relays in an announcement.
+    private static let maximumRelays = 8
+
+    public let publicKey: PublicKey
+    public let relays: [RelayURL]
+    /// Seconds since 1970.
+    public let createdAt: Int64
+    public let expiration: Int64
+
+    /// The exit's name.
+    public var name: NostrName { NostrName(publicKey: self.publicKey, relays: self.relays) }
+
+    /// Makes a signed announcement.
+    static func event(by key: SecretKey, relays: [RelayURL], createdAt: Int64) throws -> Event {
+        try Event.signed(
+            by: key,
+            createdAt: createdAt,
+            kind: .exitAnnouncement,
+            tags: [Tag("d", ""), Tag("expiration", ByteString("\(createdAt + Self.lifetime)"))]
+                + relays.prefix(Self.maximumRelays).map { Tag("relay", ByteString($0.text)) },
+            content: ByteBuffer()
+        )
+    }
+
+    /// Makes the signed deletion of an announcement (NIP-09).
+    static func withdrawal(by key: SecretKey, createdAt: Int64) throws -> Event {
+        let address = "\(EventKind.exitAnnouncement.rawValue):\(key.publicKey.hex):"
+        return try Event.signed(
+            by: key,
+            createdAt: createdAt,
+            kind: .deletion,
+            tags: [Tag("a", ByteString(address)), Tag("k", ByteString("\(EventKind.exitAnnouncement.rawValue)"))],
+            content: ByteBuffer()
+        )
+    }
+
+    /// Reads a verified event. Nil if it is not an announcement, or has expired.
+    ///
+    /// - Parameters:
+    ///   - relay: Where the event was found. An exit that names no relays is reached there.
+    ///   - now: Seconds since 1970.
+    public init?(_ event: Event, foundOn relay: RelayURL?, now: Int64) {
+        guard event.kind == .exitAnnouncement, let text = event.firstValue(of: "expiration")?.text,
+            let expiration = Int64(text), expiration > now, event.createdAt <= now + 900
+        else { return nil }
+        self.publicKey = event.pubkey
+        self.createdAt = event.createdAt
+        // A longer lifetime than an exit of this program asks for is shortened.
+        self.expiration = min(expiration, event.createdAt + 2 * Self.lifetime)
+        guard self.expiration > now else { return nil }
+        let named = event.tags.filter { $0.name == "relay" }.prefix(Self.maximumRelays)
+            .compactMap { $0.value.flatMap { try? RelayURL($0.text) } }.removingDuplicates()
+        self.relays = named.isEmpty ? [relay].compactMap { $0 } : named
+    }
+}

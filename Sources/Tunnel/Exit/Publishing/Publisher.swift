@@ -1,0 +1,137 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Publishes what an exit says about itself on its relays: its announcement, its relay list and its certificate.
+final class Publisher {
+    private let context: ExitContext
+    private let clients: PlainClients
+    private var certificate: ExitCertificate?
+    private var relayList: ExitRelayList?
+    /// Relays that got everything on their present connection.
+    private var published: Set<ObjectIdentifier> = []
+    private var renewal: Scheduled<Void>?
+
+    init(context: ExitContext, clients: PlainClients) {
+        self.context = context
+        self.clients = clients
+    }
+
+    func start() {
+        if self.context.configuration.publishesRelays { self.startRelayList() }
+        self.renewAnnouncementLater()
+    }
+
+    /// Takes no new announcement from now on, and deletes the present one.
+    func stop() {
+        self.renewal?.cancel()
+        self.renewal = nil
+        guard self.announces,
+            let event = try? ExitAnnouncement.withdrawal(
+                by: self.context.configuration.secretKey,
+                createdAt: Moment.now.seconds
+            )
+        else { return }
+        self.publish(
+            event,
+            on: self.clients.connections,
+            onRejection: "relay rejects the deletion of the announcement, which expires by itself"
+        )
+    }
+
+    /// The certificate of the exit's services, which clients find on its relays (kind 38334).
+    func setCertificate(_ certificate: ExitCertificate?) { self.certificate = certificate }
+
+    /// The exit uses other relays, or other addresses of them.
+    func relaysChanged() {
+        let configuration = self.context.configuration
+        self.relayList?.update(relays: configuration.relays, advertised: configuration.advertisedRelaysInOrder)
+        self.announce(on: self.clients.connections.filter(\.isOpen))
+    }
+
+    // MARK: Relays
+
+    /// A relay took the exit's subscription. A relay that restarted may have lost what was published, so each connection
+    /// publishes again.
+    func relayIsSubscribed(_ relay: RelayConnection) {
+        guard self.published.insert(ObjectIdentifier(relay)).inserted else { return }
+        self.publishCertificate(on: relay)
+        self.announce(on: [relay])
+        self.relayList?.relayIsUp(relay)
+    }
+
+    func relayIsDisconnected(_ relay: RelayConnection) { self.published.remove(ObjectIdentifier(relay)) }
+
+    // MARK: Events
+
+    private var announces: Bool { self.context.configuration.policy != nil && self.context.configuration.announces }
+
+    private func renewAnnouncementLater() {
+        guard self.announces else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        self.renewal = self.context.loop.scheduleTask(in: ExitAnnouncement.renewal) {
+            bound.value.announce(on: bound.value.clients.connections)
+            bound.value.renewAnnouncementLater()
+        }
+    }
+
+    private func announce(on relays: [RelayConnection]) {
+        guard self.announces, self.renewal != nil,
+            let event = try? ExitAnnouncement.event(
+                by: self.context.configuration.secretKey,
+                relays: self.context.configuration.advertisedRelaysInOrder,
+                createdAt: Moment.now.seconds
+            )
+        else { return }
+        self.publish(
+            event,
+            on: relays,
+            onRejection: "relay rejects the announcement; clients cannot find the exit there"
+        )
+    }
+
+    private func publishCertificate(on relay: RelayConnection) {
+        guard
+            let event = try? self.certificate?.event(
+                by: self.context.configuration.secretKey,
+                createdAt: Moment.now.seconds
+            )
+        else { return }
+        self.publish(event, on: [relay], onRejection: "relay rejects the certificate; clients cannot find it there")
+    }
+
+    private func startRelayList() {
+        do {
+            self.relayList = try ExitRelayList(
+                key: self.context.configuration.secretKey,
+                relays: self.context.configuration.relays,
+                advertised: self.context.configuration.advertisedRelaysInOrder,
+                file: self.context.configuration.relayListFile,
+                loop: self.context.loop,
+                logger: self.context.logger
+            ) { [weak self] event, relay in
+                self?.publish(event, on: [relay], onRejection: "relay rejects the relay list (NIP-65)")
+            }
+        } catch {
+            self.context.logger.warning("no relay list is published", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func publish(_ event: Event, on relays: [RelayConnection], onRejection message: Logger.Message) {
+        let logger = self.context.logger
+        for relay in relays {
+            relay.publish(event.id, ClientMessage.encodeEvent(event)) { result in
+                guard case .rejected(let reason) = result else { return }
+                logger.warning(message, metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+import NIOPosix
+import NostrClient
+import TunnelProtocol
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Connects to services, to targets on the internet, and to entries that ask for it.
+struct BackendDialer {
+    let timeout: TimeAmount
+    let loop: any EventLoop
+
+    /// Connects to a service. `splice` is added to the pipeline before the first byte is read.
+    func connect(
+        to backend: Backend,
+        tls: TLSTerminator? = nil,
+        splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
+        let loop = self.loop
+        let addresses: EventLoopFuture<[SocketAddress]>
+        switch backend {
+        case .tcp(let host, let port): addresses = HostResolver.own.resolve(host: host, port: port, on: loop)
+        case .unix(let path):
+            addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
+        // Code of this program is not connected to.
+        case .local: addresses = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
+        }
+        return addresses.flatMap { self.connect(to: $0, tls: tls, splice: splice) }
+    }
+
+    /// Connects to the first address that answers, and adds `splice` to the pipeline before the first byte is read.
+    private func connect(
+        to addresses: [SocketAddress],
+        tls: TLSTerminator?,
+        splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
+        self.connect(to: addresses) { splice.value.isOver }.flatMap { channel in
+            tls?.wrap(channel, on: channel.eventLoop) ?? channel.eventLoop.makeSucceededFuture(channel)
+        }.flatMapThrowing { channel in
+            try channel.pipeline.syncOperations.addHandler(splice.value)
+            return channel
+        }
+    }
+
+    /// Connects to the first address that answers, unless the stream ends before.
+    private func connect(
+        to addresses: [SocketAddress],
+        isOver: @escaping @Sendable () -> Bool
+    ) -> EventLoopFuture<any Channel> {
+        let loop = self.loop
+        let timeout = self.timeout
+        // For all addresses together. The client waits at most 30 s.
+        let deadline = NIODeadline.now() + timeout + timeout
+        @Sendable func connect(_ address: SocketAddress) -> EventLoopFuture<any Channel> {
+            let bootstrap = ClientBootstrap(group: loop)
+                .connectTimeout(timeout)
+                .channelOption(.allowRemoteHalfClosure, value: true)
+                .channelOption(.autoRead, value: false)
+                .channelOption(.maxMessagesPerRead, value: 1)
+            guard address.protocol != .unix else { return bootstrap.connect(to: address) }
+            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(to: address)
+        }
+        var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
+        for address in addresses {
+            attempt = attempt.flatMapError { error in
+                isOver() || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
+            }
+        }
+        return attempt
+    }
+
+    /// Connects to an entry that asked for it. A client chose the address, so only what `policy` allows is connected to.
+    func connectToEntry(
+        host: String,
+        port: Int,
+        policy: DialPolicy,
+        handler: NIOLoopBound<ReverseStream>
+    ) -> EventLoopFuture<any Channel> {
+        HostResolver.others.resolve(host: host, port: port, on: self.loop).flatMapThrowing { addresses in
+            let allowed = addresses.filter { policy.allows($0) }
+            guard !allowed.isEmpty else { throw PolicyError() }
+            return allowed
+        }.flatMap { self.connect(to: $0) { false } }.flatMapThrowing { channel in
+            try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
+            try channel.pipeline.syncOperations.addHandler(handler.value)
+            return channel
+        }
+    }
+
+    /// Connects to a target on the internet. Its name is resolved once, and every address is checked against the policy.
+    func connect(
+        to target: ClearnetTarget,
+        policy: ExitPolicy,
+        splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
+        let loop = self.loop
+        guard !policy.forbids(host: target.host, port: target.port) else { return loop.makeFailedFuture(PolicyError()) }
+        return HostResolver.others.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing {
+            addresses in
+            let allowed = addresses.filter { policy.allows(host: target.host, address: $0, port: target.port) }
+            guard !allowed.isEmpty else { throw PolicyError() }
+            return allowed
+        }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
+    }
+
+    /// The policy forbids all addresses of a target.
+    struct PolicyError: Error, CustomStringConvertible {
+        var description: String { "the exit's rules do not allow the address" }
+    }
+
+    /// Why an attempt failed, for the log.
+    static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: "connecting timed out"
+        default: "\(error)"
+        }
+    }
+
+    /// Why an attempt failed, for the client.
+    static func end(for error: any Error) -> StreamEnd {
+        switch error {
+        // A missing Unix socket is a service that does not run.
+        case let error as IOError where [ECONNREFUSED, ENOENT].contains(error.errnoCode): .refused
+        case let error as IOError where error.errnoCode == ETIMEDOUT: .timedOut
+        case ChannelError.connectTimeout: .timedOut
+        case is PolicyError: .notAllowed
+        default: .unreachable
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// The client that asked for a stream.
+struct StreamClient {
+    let peer: PublicKey
+    /// Its proven identity.
+    let identity: PublicKey?
+    /// Whether it speaks plain NIP-74.
+    let isPlain: Bool
+    /// Streams that its session has.
+    let sessionStreams: Int
+    /// Sessions that share the limit of streams.
+    let sessions: Int
+
+    /// The key whose limits apply.
+    var key: PublicKey { self.identity ?? self.peer }
+}
+
+/// Connects streams to services and to targets on the internet, within the exit's rules and limits.
+final class StreamConnector {
+    /// What a stream is connected to.
+    private enum Target: CustomStringConvertible {
+        case service(Backend, tls: TLSTerminator?)
+        case clearnet(ClearnetTarget, ExitPolicy)
+
+        var description: String {
+            switch self {
+            case .service(let backend, _): "\(backend)"
+            // Where clients of a public exit go is not logged.
+            case .clearnet: "clearnet"
+            }
+        }
+
+        var isLocal: Bool {
+            if case .service(.local, _) = self { true } else { false }
+        }
+
+        var isClearnet: Bool {
+            if case .clearnet = self { true } else { false }
+        }
+    }
+
+    private let context: ExitContext
+    private let dialer: BackendDialer
+    /// Ends TLS for the ports that are configured for it.
+    var tls: TLSTerminator?
+    /// Streams of plain NIP-74, which anyone can open with one message, have a limit apart from those of sessions.
+    private var plainStreams: StreamQuota
+    private var sessionStreams: StreamQuota
+    private var usage: PublicUsage
+    /// Called when a stream ended.
+    private let onEnd: () -> Void
+
+    init(context: ExitContext, onEnd: @escaping () -> Void) {
+        self.context = context
+        self.dialer = BackendDialer(timeout: context.configuration.dialTimeout, loop: context.loop)
+        self.plainStreams = StreamQuota(limit: context.configuration.maximumPlainStreams)
+        self.sessionStreams = StreamQuota(limit: context.configuration.maximumStreams)
+        self.usage = PublicUsage(context.configuration.policy?.limits ?? ExitPolicy.Limits())
+        self.onEnd = onEnd
+    }
+
+    /// Streams that have not ended.
+    var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
+
+    /// Takes the limits of a new configuration.
+    func updateLimits() { self.usage.limits = self.context.configuration.policy?.limits ?? ExitPolicy.Limits() }
+
+    func sweep() { self.usage.sweep(at: .now()) }
+
+    // MARK: Connecting
+
+    /// Connects a stream that its client may have.
+    func connect(
+        _ request: StreamRequest,
+        of client: StreamClient,
+        carrier: any StreamCarrier,
+        id: StreamID
+    ) -> StreamDecision {
+        guard let target = self.target(of: request, client) else { return .refused(.notAllowed) }
+        guard target.isClearnet else { return self.connect(target, of: client, carrier, id, throttles: []) }
+        guard let throttles = self.usage.begin(client.key, at: .now()) else {
+            self.context.metrics.reached(.streamsOfClient)
+            return .refused(.tooManyStreams)
+        }
+        let decision = self.connect(target, of: client, carrier, id, throttles: throttles)
+        if case .refused = decision { self.usage.end(client.key, at: .now()) }
+        return decision
+    }
+
+    /// Nil, and a log line, if the exit has no service at the port.
+    private func target(of request: StreamRequest, _ client: StreamClient) -> Target? {
+        let configuration = self.context.configuration
+        if let policy = configuration.policy, let target = ClearnetTarget(request) { return .clearnet(target, policy) }
+        if let backend = configuration.services.backend(for: request.port) {
+            return .service(backend, tls: configuration.services.endsTLS(request.port) ? self.tls : nil)
+        }
+        self.context.logLimited(
+            .info,
+            "stream refused: no service at the port",
+            ["peer": "\(client.peer)", "port": "\(request.port ?? 0)"]
+        )
+        return nil
+    }
+
+    private func connect(
+        _ target: Target,
+        of client: StreamClient,
+        _ carrier: any StreamCarrier,
+        _ id: StreamID,
+        throttles: [Throttle]
+    ) -> StreamDecision {
+        guard self.hasRoom(for: client) else {
+            self.context.metrics.reported(.tooManyStreams)
+            self.context.logger.debug("stream refused: too many", metadata: ["peer": "\(client.peer)"])
+            return .refused(.tooManyStreams)
+        }
+        let number = self.withQuota(of: client) { $0.begin() }
+        let onEnd = self.endHandler(target, client, number)
+        if case .service(.local(let service), _) = target {
+            return .accepted(self.serve(service, carrier, id, client, number, onEnd: onEnd))
+        }
+        let isBehindTLS = if case .service(_, tls: .some) = target { true } else { false }
+        let splice = SpliceHandler(
+            carrier: carrier,
+            id: id,
+            side: isBehindTLS ? .serviceBehindTLS : .service,
+            throttles: throttles,
+            onEnd: onEnd
+        )
+        self.withQuota(of: client) {
+            $0.enter(number, splice)
+            $0.attemptBegan()
+        }
+        self.attempt(target, of: client, carrier, id, splice)
+        return .accepted(splice)
+    }
+
+    private func attempt(
+        _ target: Target,
+        of client: StreamClient,
+        _ carrier: any StreamCarrier,
+        _ id: StreamID,
+        _ splice: SpliceHandler
+    ) {
+        let loop = self.context.loop
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        let boundCarrier = NIOLoopBound(carrier, eventLoop: loop)
+        let boundSplice = NIOLoopBound(splice, eventLoop: loop)
+        // Not at once: an attempt may fail at once, and the link must know the endpoint by then.
+        loop.flatSubmit { bound.value.dial(target, boundSplice) }.whenComplete { result in
+            let connector = bound.value
+            connector.withQuota(of: client) { $0.attemptEnded() }
+            switch result {
+            case .success(let channel):
+                // The stream may have ended meanwhile.
+                guard !boundSplice.value.isOver else { return channel.close(promise: nil) }
+                connector.context.logger.debug("stream connected", metadata: ["peer": "\(client.peer)"])
+                boundCarrier.value.connected(id)
+            case .failure(let error):
+                let end = BackendDialer.end(for: error)
+                connector.attemptFailed(target, end, error)
+                boundSplice.value.fail(end)
+            }
+        }
+    }
+
+    private func dial(_ target: Target, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
+        switch target {
+        case .service(let backend, let tls): self.dialer.connect(to: backend, tls: tls, splice: splice)
+        case .clearnet(let target, let policy): self.dialer.connect(to: target, policy: policy, splice: splice)
+        }
+    }
+
+    private func attemptFailed(_ target: Target, _ end: StreamEnd, _ error: any Error) {
+        switch target {
+        case .service(let backend, _):
+            self.context.logLimited(
+                .warning,
+                "cannot connect to the service",
+                ["backend": "\(backend)", "error": "\(BackendDialer.reason(error))"]
+            )
+        case .clearnet:
+            if end == .notAllowed { self.context.metrics.streamsForbidden.increment() }
+            self.context.logger.debug("cannot connect to a clearnet target", metadata: ["reason": "\(end.rawValue)"])
+        }
+    }
+
+    /// Gives a stream to code of this program.
+    private func serve(
+        _ service: LocalService,
+        _ carrier: any StreamCarrier,
+        _ id: StreamID,
+        _ client: StreamClient,
+        _ number: UInt64,
+        onEnd: @escaping StreamEndHandler
+    ) -> any StreamEndpoint {
+        let loop = self.context.loop
+        let bridge = StreamBridge(carrier: carrier, id: id, loop: loop, onEnd: onEnd)
+        self.withQuota(of: client) { $0.enter(number, bridge) }
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        let task = service.serve(TunnelStream(bridge, loop: loop)) {
+            loop.execute { bound.value.ended(client, number) }
+        }
+        bridge.onBroken = { task.cancel() }
+        let boundCarrier = NIOLoopBound(carrier, eventLoop: loop)
+        // Not at once: the link must know the endpoint by then.
+        loop.execute { boundCarrier.value.connected(id) }
+        return bridge
+    }
+
+    // MARK: Reverse connections
+
+    /// Connects to an entry that asked for it (CONNECTR), and counts that as a stream until the connection closes.
+    ///
+    /// - Parameters:
+    ///   - connections: Limits these connections.
+    ///   - onReady: Called when the entry has accepted the connection. The stream counts by itself from then on.
+    func connectToEntry(
+        _ address: (host: String, port: UInt16),
+        policy: DialPolicy,
+        key: String,
+        of client: StreamClient,
+        in connections: ConnectionSet,
+        onReady: @escaping (ReverseStream) -> Void
+    ) {
+        guard self.hasRoom(for: client) else { return self.context.metrics.reported(.tooManyStreams) }
+        let number = self.plainStreams.begin()
+        let loop = self.context.loop
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        let boundConnections = NIOLoopBound(connections, eventLoop: loop)
+        let stream = ReverseStream(
+            .exit(key: key) { stream in
+                bound.value.plainStreams.end(number)
+                onReady(stream)
+            },
+            idleTimeout: self.context.configuration.nip74.idleTimeout
+        )
+        self.dialer.connectToEntry(
+            host: address.host,
+            port: Int(address.port),
+            policy: policy,
+            handler: NIOLoopBound(stream, eventLoop: loop)
+        ).whenComplete { result in
+            switch result {
+            case .success(let channel):
+                if !boundConnections.value.add(channel) { channel.close(promise: nil) }
+                channel.closeFuture.whenComplete { _ in bound.value.ended(client, number) }
+            case .failure(let error):
+                bound.value.ended(client, number)
+                bound.value.context.logLimited(
+                    .info,
+                    "cannot connect to the entry (CONNECTR)",
+                    ["peer": "\(client.peer)", "reason": "\(error)"]
+                )
+            }
+        }
+    }
+
+    // MARK: Counting
+
+    private func withQuota<Result>(of client: StreamClient, _ body: (inout StreamQuota) -> Result) -> Result {
+        client.isPlain ? body(&self.plainStreams) : body(&self.sessionStreams)
+    }
+
+    private func hasRoom(for client: StreamClient) -> Bool {
+        guard client.isPlain else {
+            return self.sessionStreams.hasRoom(beside: client.sessionStreams, of: client.sessions)
+        }
+        if self.plainStreams.isFull {
+            // Outside of the quota, which is told of the end.
+            let silent = self.plainStreams.takeSilent(olderThan: self.context.configuration.silentStreamAge)
+            silent?.evict()
+        }
+        return !self.plainStreams.isFull
+    }
+
+    private func ended(_ client: StreamClient, _ number: UInt64) {
+        self.withQuota(of: client) { $0.end(number) }
+        self.onEnd()
+    }
+
+    private func endHandler(_ target: Target, _ client: StreamClient, _ number: UInt64) -> StreamEndHandler {
+        let startedAt = NIODeadline.now()
+        return { [weak self] reason, sent, received in
+            guard let self else { return }
+            // Code of the program counts until it returned.
+            if !target.isLocal { self.ended(client, number) }
+            if target.isClearnet { self.usage.end(client.key, at: .now()) }
+            self.context.logger.info(
+                "stream ended",
+                metadata: [
+                    "peer": "\(client.peer)", "backend": "\(target)", "sent": "\(sent)", "received": "\(received)",
+                    "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
+                    "reason": "\(reason?.rawValue ?? "complete")",
+                ]
+            )
+        }
+    }
+}

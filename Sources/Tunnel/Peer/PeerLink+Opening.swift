@@ -1,0 +1,74 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrClient
+import TunnelProtocol
+
+/// A link that speaks plain NIP-74.
+typealias PlainLink = PeerLink<NIP74StateMachine>
+/// A link of a session.
+typealias SessionLink = PeerLink<SessionStateMachine>
+
+extension PeerLink where Engine == NIP74StateMachine {
+    /// Opens a stream through the first of `paths` that accepts it.
+    func open(_ request: StreamRequest, paths: [PathID], endpoint: any AttachableEndpoint) {
+        let id = self.makeStream(endpoint)
+        endpoint.attach(to: self, as: id, earlyBytes: 0)
+        self.update { $0.open(id, request, paths: paths, at: $1) }
+    }
+
+    /// Opens a stream and offers a session with it.
+    func open(offering offer: OutgoingOffer, paths: [PathID], endpoint: any AttachableEndpoint) {
+        let id = self.makeStream(endpoint)
+        endpoint.attach(to: self, as: id, earlyBytes: 0)
+        self.update { $0.open(id, offering: offer, paths: paths, at: $1) }
+    }
+}
+
+extension PeerLink where Engine == SessionStateMachine {
+    /// Opens a stream. False, and nothing is opened, if the peer's limit of streams is reached.
+    ///
+    /// - Parameter earlyBytes: How many of its first bytes the peer already has.
+    func open(_ request: StreamRequest, earlyBytes: Int, endpoint: any AttachableEndpoint) -> Bool {
+        guard self.engine.hasRoomForStream else { return false }
+        let id = self.makeStream(endpoint)
+        endpoint.attach(to: self, as: id, earlyBytes: earlyBytes)
+        self.update {
+            $0.open(id, request, at: $1)
+            $0.assumeSent(id, earlyBytes)
+        }
+        return true
+    }
+}
+
+extension PublishOutcome {
+    /// What a relay's answer means to an engine.
+    init(_ result: PublishResult, path: PathID) {
+        self =
+            switch result {
+            // Some relays never answer.
+            case .accepted, .unanswered: .accepted(path)
+            case .rejected(let reason):
+                switch reason.prefix {
+                // The connection authenticates meanwhile, so a later attempt may succeed.
+                case .rateLimited, .authRequired: .rejected(.rateLimited)
+                case .mute: .rejected(.noSubscriber)
+                case .duplicate, .pow, .blocked, .invalid, .restricted, .error, nil: .rejected(.refused)
+                }
+            case .unreachable: .rejected(.unreachable)
+            case .lost: .lost
+            }
+    }
+}
+
+extension PublishResult {
+    /// Whether the relay accepts events only of keys that it knows.
+    var rejectsUnknownAuthors: Bool {
+        guard case .rejected(let reason) = self else { return false }
+        return reason.prefix == .restricted || reason.prefix == .blocked
+    }
+}

@@ -1,0 +1,344 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import CoreMetrics
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// What becomes of a stream that the peer opens.
+enum StreamDecision {
+    case accepted(any StreamEndpoint)
+    case refused(StreamEnd)
+}
+
+/// Decides for a ``PeerLink`` what the link cannot know.
+protocol PeerLinkDelegate<Engine>: AnyObject {
+    associatedtype Engine: StreamEngine
+
+    /// The peer opens a stream (exit).
+    func link(_ link: PeerLink<Engine>, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
+    /// The engine reports or asks for something that only it has.
+    func link(_ link: PeerLink<Engine>, didReceive signal: Engine.Signal)
+    /// A relay rejects events of keys that it does not know.
+    func link(_ link: PeerLink<Engine>, wasRejectedBy relay: RelayConnection)
+    /// The last stream ended.
+    func linkDidBecomeIdle(_ link: PeerLink<Engine>)
+}
+
+/// One peer: drives the engine that speaks with it, seals and publishes what the engine sends, and delivers bytes to the
+/// endpoints of the streams.
+///
+/// Lives on one event loop together with the relay connections and the sockets of its streams, so that what the engine
+/// says in one order happens in that order.
+final class PeerLink<Engine: StreamEngine>: StreamCarrier {
+    let startedAt = NIODeadline.now()
+    /// The peer's first key, which names the link in logs.
+    let peer: PublicKey
+    private(set) var sealer: MessageSealer
+    private(set) var engine: Engine
+    weak var delegate: (any PeerLinkDelegate<Engine>)?
+    private let loop: any EventLoop
+    private let metrics: TunnelMetrics
+    private let logger: Logger
+
+    private var relays: [PathID: RelayConnection] = [:]
+    private var endpoints: [StreamID: any StreamEndpoint] = [:]
+    private var lastStream: UInt64 = 0
+    private var isDraining = false
+    private var isClosed = false
+    private var sentBytes = 0
+    private var receivedBytes = 0
+    private var performedActions: UInt64 = 0
+    private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
+    /// Since when there is no stream; nil while there is one.
+    private(set) var idleSince: NIODeadline? = .now()
+
+    /// Pause after a timer that led to nothing, so that the loop does other work.
+    private static var fruitlessPause: TimeAmount { .milliseconds(5) }
+
+    /// - Throws: If the peer's key is not on the curve.
+    init(
+        peer: PublicKey,
+        ownKey: SecretKey,
+        engine: Engine,
+        loop: any EventLoop,
+        metrics: TunnelMetrics,
+        logger: Logger
+    ) throws(CryptoError) {
+        self.peer = peer
+        self.sealer = try MessageSealer(own: ownKey, peer: peer)
+        self.engine = engine
+        self.loop = loop
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    // MARK: State
+
+    /// Byte counts and duration, for the log line at the link's end.
+    var summary: Logger.Metadata {
+        [
+            "sent": "\(self.sentBytes)", "received": "\(self.receivedBytes)",
+            "ms": "\((NIODeadline.now() - self.startedAt).nanoseconds / 1_000_000)",
+        ]
+    }
+
+    /// Whether the peer has sent bytes of a stream.
+    var hasReceivedData: Bool { self.receivedBytes > 0 }
+    var streamCount: Int { self.engine.streamCount }
+    /// Whether the link can be dropped without losing anything.
+    var isIdle: Bool { self.engine.isIdle }
+
+    // MARK: Engine
+
+    /// Gives an input to the engine and performs what it answers.
+    func update<Result>(_ input: (inout Engine, Moment) -> Result) -> Result {
+        let result = input(&self.engine, .now)
+        self.drain()
+        return result
+    }
+
+    /// Changes the keys.
+    func updateKeys<Result, Failure>(
+        _ change: (inout MessageSealer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try change(&self.sealer)
+    }
+
+    /// Takes a decrypted message.
+    func receive(_ message: MessageSealer.Message, path: PathID) {
+        self.update {
+            $0.receive(
+                message.plaintext,
+                createdAt: message.createdAt,
+                generation: message.generation,
+                path: path,
+                at: $1
+            )
+        }
+    }
+
+    /// Decrypts an event; nil, and counted, if that fails.
+    func open(_ event: Event, recipient: PublicKey) -> MessageSealer.Message? {
+        do throws(MessageSealer.OpeningError) {
+            return try self.sealer.open(event, recipient: recipient)
+        } catch {
+            switch error {
+            case .wrongAuthor: self.metrics.rejected(.wrongAuthor)
+            case .undecryptable(let error):
+                self.metrics.rejected(.undecryptable)
+                self.logger.debug("event dropped", metadata: ["error": "\(error)", "peer": "\(self.peer)"])
+            }
+            return nil
+        }
+    }
+
+    // MARK: Paths
+
+    /// A relay can be used as a path, or reconnected.
+    func addPath(_ path: PathID, _ relay: RelayConnection) {
+        self.relays[path] = relay
+        self.update { $0.addPath(path, PathDescription(url: relay.url, information: relay.information), at: $1) }
+    }
+
+    func removePath(_ path: PathID) {
+        self.update { $0.removePath(path, at: $1) }
+    }
+
+    func setWritable(_ path: PathID, _ isWritable: Bool) {
+        self.update { $0.setWritable(path, isWritable, at: $1) }
+    }
+
+    /// The relay of a path that was added.
+    func relay(of path: PathID) -> RelayConnection? { self.relays[path] }
+
+    // MARK: Streams
+
+    /// Enters a new stream. The endpoint is attached before the engine can report anything about it.
+    func makeStream(_ endpoint: any StreamEndpoint) -> StreamID {
+        self.lastStream += 1
+        let id = StreamID(rawValue: self.lastStream)
+        self.endpoints[id] = endpoint
+        self.idleSince = nil
+        return id
+    }
+
+    func replaceEndpoint(of id: StreamID, with endpoint: any StreamEndpoint) {
+        guard self.endpoints[id] != nil else { return }
+        self.endpoints[id] = endpoint
+    }
+
+    func connected(_ id: StreamID) {
+        self.update { $0.connected(id, at: $1) }
+    }
+
+    func send(_ id: StreamID, _ data: ByteBuffer) {
+        self.metrics.bytesSent.increment(by: Int64(data.readableBytes))
+        self.sentBytes += data.readableBytes
+        self.update { $0.send(id, data, at: $1) }
+    }
+
+    func finish(_ id: StreamID) {
+        self.update { $0.finish(id, at: $1) }
+    }
+
+    func reset(_ id: StreamID, _ reason: StreamEnd) {
+        guard self.endpoints.removeValue(forKey: id) != nil else { return }
+        self.metrics.ended(reason)
+        self.engine.reset(id, reason, at: .now)
+        self.noteIdleness()
+        self.drain()
+    }
+
+    func consumed(_ id: StreamID, _ bytes: Int) {
+        self.update { $0.consumed(id, bytes, at: $1) }
+    }
+
+    // MARK: End
+
+    /// Ends every stream and tells the peer.
+    ///
+    /// - Parameter reason: Nil if no error occurred.
+    func close(_ reason: StreamEnd?) {
+        self.update { $0.close(reason, at: $1) }
+        self.abandon()
+    }
+
+    /// Stops without telling the peer.
+    func abandon() {
+        self.isClosed = true
+        self.timer?.task.cancel()
+        self.timer = nil
+        self.endpoints = [:]
+        self.relays = [:]
+    }
+
+    private func noteIdleness() {
+        guard self.endpoints.isEmpty else { return }
+        self.idleSince = .now()
+        self.delegate?.linkDidBecomeIdle(self)
+    }
+
+    // MARK: Actions
+
+    /// Performs the engine's actions. Inputs that come meanwhile are served by the same run.
+    private func drain() {
+        guard !self.isDraining else { return }
+        self.isDraining = true
+        while let action = self.engine.nextAction() {
+            self.perform(action)
+            self.performedActions &+= 1
+        }
+        self.isDraining = false
+        self.armTimer()
+    }
+
+    private func perform(_ action: StreamAction<Engine.Signal>) {
+        switch action {
+        case .publish(let token, let plaintext, let createdAt, let paths):
+            self.publish(token, plaintext: plaintext, createdAt: createdAt, paths: paths)
+        case .incoming(let id, let request):
+            self.accept(id, request)
+        case .opened(let id):
+            self.metrics.streamsOpened.increment()
+            self.endpoints[id]?.opened()
+        case .credit(let id, let bytes):
+            self.endpoints[id]?.credit(bytes)
+        case .data(let id, let data):
+            self.metrics.bytesReceived.increment(by: Int64(data.readableBytes))
+            self.receivedBytes += data.readableBytes
+            self.endpoints[id]?.receive(data)
+        case .finished(let id):
+            self.endpoints[id]?.finished()
+        case .ended(let id, let reason):
+            self.metrics.ended(reason)
+            let endpoint = self.endpoints.removeValue(forKey: id)
+            self.noteIdleness()
+            endpoint?.ended(reason)
+        case .signal(let signal):
+            self.delegate?.link(self, didReceive: signal)
+        case .report(let report):
+            self.metrics.reported(report)
+            self.logger.debug("\(report.rawValue)", metadata: ["peer": "\(self.peer)"])
+        }
+    }
+
+    private func accept(_ id: StreamID, _ request: StreamRequest) {
+        self.metrics.streamsOpened.increment()
+        self.idleSince = nil
+        switch self.delegate?.link(self, isAskedFor: request, as: id) ?? .refused(.shuttingDown) {
+        case .accepted(let endpoint):
+            self.endpoints[id] = endpoint
+        case .refused(let reason):
+            self.metrics.ended(reason)
+            self.engine.reset(id, reason, at: .now)
+            self.noteIdleness()
+        }
+    }
+
+    /// Sends one event by every path. Reports the first acceptance, or the last failure.
+    private func publish(_ token: MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID]) {
+        let message: SealedMessage
+        do {
+            message = try self.sealer.seal(plaintext, createdAt: createdAt)
+        } catch {
+            // Sealing fails only for lengths that no engine uses.
+            self.logger.error("cannot seal a message", metadata: ["error": "\(error)"])
+            self.engine.published(token, .rejected(.refused), at: .now)
+            return
+        }
+        var unanswered = paths.count
+        var isReported = false
+        func report(_ outcome: PublishOutcome) {
+            unanswered -= 1
+            if case .accepted = outcome {} else if unanswered > 0 { return }
+            guard !isReported else { return }
+            isReported = true
+            self.update { $0.published(token, outcome, at: $1) }
+        }
+        for path in paths {
+            guard let relay = self.relays[path] else {
+                report(.rejected(.unreachable))
+                continue
+            }
+            message.publish(on: relay) { result in
+                if result.rejectsUnknownAuthors { self.delegate?.link(self, wasRejectedBy: relay) }
+                report(PublishOutcome(result, path: path))
+            }
+            if relay.isOpen, !relay.isWritable { self.engine.setWritable(path, false, at: .now) }
+        }
+    }
+
+    // MARK: Time
+
+    private func armTimer(notBefore earliest: NIODeadline = .uptimeNanoseconds(0)) {
+        guard !self.isClosed, let wanted = self.engine.nextDeadline else {
+            self.timer?.task.cancel()
+            self.timer = nil
+            return
+        }
+        let deadline = max(wanted, earliest)
+        if let timer = self.timer, timer.deadline <= deadline { return }
+        self.timer?.task.cancel()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let task = self.loop.scheduleTask(deadline: deadline) { bound.value.timerFired() }
+        self.timer = (deadline, task)
+    }
+
+    private func timerFired() {
+        self.timer = nil
+        let before = self.performedActions
+        self.update { $0.timeout(at: $1) }
+        // A deadline that has passed and led to nothing must not be served again at once: the loop would do nothing else.
+        guard before == self.performedActions, let timer = self.timer, timer.deadline <= .now() else { return }
+        timer.task.cancel()
+        self.timer = nil
+        self.armTimer(notBefore: .now() + Self.fruitlessPause)
+    }
+}

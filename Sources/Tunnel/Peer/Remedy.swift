@@ -1,0 +1,36 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Nostr
+package import NostrCrypto
+
+/// What the operator of a node can do about a problem.
+///
+/// By default it is described in terms of the configuration. A program with options of its own sets
+/// ``EntryConfiguration/remedyText`` and ``ExitConfiguration/remedyText``, so that logs and pages name those options.
+package enum Remedy: Hashable, Sendable {
+    /// Configure an exit for targets on the internet (entry).
+    case exit
+    /// Configure relays for names that carry none (entry).
+    case relays
+    /// Configure an identity (entry).
+    case identity
+    /// Configure a key that authenticates the node to its relays (NIP-42).
+    case relayAuthenticationKey
+    /// Remove the pin of an exit that was replaced by a program without sessions (entry).
+    case removePin(PublicKey)
+
+    /// In terms of the configuration.
+    package var description: String {
+        switch self {
+        case .exit: "configure an exit for targets on the internet"
+        case .relays: "configure relays that the exit uses"
+        case .identity: "configure an identity, and ask the exit's operator to authorize its npub"
+        case .relayAuthenticationKey: "configure a relay authentication key that the relay admits"
+        case .removePin(let exit):
+            "if the exit was replaced by a program without sessions, remove the pin of \(exit.npub)"
+        }
+    }
+}

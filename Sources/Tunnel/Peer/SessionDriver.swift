@@ -1,0 +1,179 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Decides for a ``SessionDriver`` what differs between entry and exit.
+protocol SessionDriverDelegate: AnyObject {
+    /// The client opens a stream (exit).
+    func session(_ session: SessionDriver, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
+    /// A message that was sealed with the session's keys. Returns whether it is a packet for the engine.
+    func session(
+        _ session: SessionDriver,
+        shouldReceive message: MessageSealer.Message,
+        on relay: RelayConnection
+    ) -> Bool
+    /// An event for one of the session's keys from an author that is not the peer.
+    func session(
+        _ session: SessionDriver,
+        didReceiveFromStranger event: Event,
+        for key: PublicKey,
+        on relay: RelayConnection
+    )
+    /// A signal other than those about keys, which the driver handles itself.
+    func session(_ session: SessionDriver, didReceive signal: SessionSignal)
+    /// A key of the session is subscribed to on a relay.
+    func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection)
+    /// A relay rejects events of keys that it does not know.
+    func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection)
+    /// The last stream ended.
+    func sessionDidBecomeIdle(_ session: SessionDriver)
+}
+
+/// Drives one session at either end: its link, its keys of each generation, and the relays that are its paths.
+///
+/// Owned by an ``OutgoingSession`` or an ``IncomingSession``.
+final class SessionDriver {
+    let link: SessionLink
+    private let loop: any EventLoop
+    private let metrics: TunnelMetrics
+    private let logger: Logger
+    weak var delegate: (any SessionDriverDelegate)?
+
+    /// The relays that are subscribed to, by path number.
+    private var relays: [PathID: RelayConnection] = [:]
+    private var barriers: [PublicKey: SubscriptionBarrier] = [:]
+
+    init(_ link: SessionLink, loop: any EventLoop, metrics: TunnelMetrics, logger: Logger) {
+        self.link = link
+        self.loop = loop
+        self.metrics = metrics
+        self.logger = logger
+        link.delegate = self
+    }
+
+    // MARK: Relays
+
+    /// Uses a relay as a path: subscribes the session's keys there, and adds the path when that is done.
+    func addRelay(_ relay: RelayConnection, as path: PathID) {
+        self.relays[path] = relay
+        for key in self.link.sealer.ownKeys { self.subscribe(key, on: relay) }
+    }
+
+    /// Stops using a relay.
+    func removeRelay(_ path: PathID) {
+        guard let relay = self.relays.removeValue(forKey: path) else { return }
+        self.link.removePath(path)
+        for key in self.link.sealer.ownKeys { relay.unsubscribe(key) }
+    }
+
+    func relay(of path: PathID) -> RelayConnection? { self.relays[path] }
+
+    func path(of relay: RelayConnection) -> PathID? { self.relays.first { $0.value === relay }?.key }
+
+    /// The relays in the order of their paths.
+    private var relaysInOrder: [RelayConnection] {
+        self.relays.sorted { $0.key.rawValue < $1.key.rawValue }.map(\.value)
+    }
+
+    private func subscribe(_ key: PublicKey, on relay: RelayConnection) {
+        // Packets that were missed are retransmitted, so they are not asked for.
+        if relay.subscribe(key, to: self, catchesUp: false) { self.relay(relay, didSubscribe: key) }
+    }
+
+    // MARK: Keys
+
+    private func makeKey(_ generation: Int) {
+        let key = self.link.updateKeys { $0.prepare(generation) }
+        let relays = self.relaysInOrder
+        let link = self.link
+        self.barriers[key] = SubscriptionBarrier(relays, loop: self.loop) {
+            link.update { $0.keyPrepared(generation, key, at: $1) }
+        }
+        for relay in relays { self.subscribe(key, on: relay) }
+    }
+
+    private func eraseKey(_ generation: Int) {
+        guard let key = self.link.updateKeys({ $0.erase(generation) }) else { return }
+        self.barriers[key] = nil
+        for relay in self.relays.values { relay.unsubscribe(key) }
+    }
+
+    // MARK: End
+
+    /// Unsubscribes all keys and stops without telling the peer. Call ``PeerLink/close(_:)`` before to tell it.
+    func stop() {
+        for key in self.link.sealer.ownKeys {
+            for relay in self.relays.values { relay.unsubscribe(key) }
+        }
+        self.relays = [:]
+        self.barriers = [:]
+        self.link.abandon()
+    }
+}
+
+extension SessionDriver: RelaySubscriber {
+    func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
+        // The signature is not verified: only the peer has the keys that seal a packet, packets are numbered, and nothing
+        // else of the event is used. Relays verify the signature.
+        guard self.link.sealer.opens(recipient: key, author: event.pubkey) else {
+            self.delegate?.session(self, didReceiveFromStranger: event, for: key, on: relay)
+            return
+        }
+        guard let message = self.link.open(event, recipient: key),
+            self.delegate?.session(self, shouldReceive: message, on: relay) == true
+        else { return }
+        // The engine rejects a packet that came by a relay without a number.
+        self.link.receive(message, path: self.path(of: relay) ?? PathID(rawValue: -1))
+    }
+
+    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
+        if let path = self.path(of: relay) { self.link.addPath(path, relay) }
+        self.barriers[key]?.arrived(relay)
+        self.delegate?.session(self, didSubscribe: key, on: relay)
+    }
+
+    func relayDidDisconnect(_ relay: RelayConnection) {
+        if let path = self.path(of: relay) { self.link.removePath(path) }
+    }
+
+    func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool) {
+        if let path = self.path(of: relay) { self.link.setWritable(path, isWritable) }
+    }
+}
+
+extension SessionDriver: PeerLinkDelegate {
+    func link(_ link: SessionLink, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
+        self.delegate?.session(self, isAskedFor: request, as: id) ?? .refused(.shuttingDown)
+    }
+
+    func link(_ link: SessionLink, didReceive signal: SessionSignal) {
+        switch signal {
+        case .makeKey(let generation): self.makeKey(generation)
+        case .pair(let generation, let peer):
+            do {
+                try link.updateKeys { (sealer) throws(CryptoError) in try sealer.complete(generation, peer: peer) }
+            } catch {
+                link.update { $0.close(.protocolViolation, at: $1) }
+            }
+        case .sealUnder(let generation):
+            link.updateKeys { $0.use(generation) }
+            self.logger.debug("session uses new keys", metadata: ["peer": "\(link.peer)"])
+        case .eraseKey(let generation): self.eraseKey(generation)
+        case .identified, .pathOffered, .askPeer, .closed: self.delegate?.session(self, didReceive: signal)
+        }
+    }
+
+    func link(_ link: SessionLink, wasRejectedBy relay: RelayConnection) {
+        self.delegate?.session(self, wasRejectedBy: relay)
+    }
+
+    func linkDidBecomeIdle(_ link: SessionLink) { self.delegate?.sessionDidBecomeIdle(self) }
+}

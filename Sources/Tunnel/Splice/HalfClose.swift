@@ -1,0 +1,99 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// How far the two directions of a connection have ended: from a socket to a stream (input), and from the stream to the
+/// socket (output). Pure.
+///
+/// A direction ends by itself while the other continues (RFC 9293, section 3.6). The output ends in two steps, because
+/// closing a socket drops what is still queued for it.
+struct HalfClose {
+    private enum Output {
+        case open
+        /// The peer sends no more. The socket's output closes when everything is written.
+        case finishing
+        case closed
+    }
+
+    /// What to do with the socket.
+    enum Action: Equatable {
+        case none
+        /// Close the output; the input stays open.
+        case closeOutput
+        /// Close the socket.
+        case close
+    }
+
+    /// What the end of the socket means to the stream.
+    enum SocketEnd: Equatable {
+        /// Both directions had ended; the stream ends by itself.
+        case complete
+        /// The output had ended; tell the peer that the input has ended too.
+        case finish
+        /// The socket broke off: reset the stream.
+        case broken
+        /// The stream had ended before.
+        case ignored
+    }
+
+    private var output = Output.open
+    /// The socket sends no more.
+    private(set) var isInputClosed = false
+    /// The stream has ended in both directions.
+    private(set) var isStreamOver = false
+    /// The stream ended without an error: the socket closes when everything is written.
+    private var closesWhenFlushed = false
+
+    var isOutputClosed: Bool { self.output == .closed }
+
+    /// The socket sends no more. True if the peer has to be told.
+    mutating func inputEnded() -> Bool {
+        guard !self.isInputClosed else { return false }
+        self.isInputClosed = true
+        return !self.isStreamOver
+    }
+
+    /// The peer sends no more.
+    mutating func peerFinished() {
+        if self.output == .open { self.output = .finishing }
+    }
+
+    /// The stream ended. True if it was not over before.
+    mutating func streamEnded() -> Bool {
+        guard !self.isStreamOver else { return false }
+        self.isStreamOver = true
+        return true
+    }
+
+    /// The stream ended without an error. True if it was not over before.
+    mutating func streamCompleted() -> Bool {
+        guard self.streamEnded() else { return false }
+        self.closesWhenFlushed = true
+        return true
+    }
+
+    /// Nothing is queued for the socket.
+    mutating func flushed() -> Action {
+        if self.closesWhenFlushed { return .close }
+        guard self.output == .finishing else { return .none }
+        self.output = .closed
+        return .closeOutput
+    }
+
+    /// The socket takes nothing any more, and that is not an error.
+    mutating func discardOutput() { self.output = .closed }
+
+    /// The socket closed.
+    ///
+    /// - Parameter isError: It was reset, or failed.
+    mutating func socketClosed(isError: Bool) -> SocketEnd {
+        guard !self.isStreamOver else { return .ignored }
+        guard !isError, self.output == .closed else {
+            self.isStreamOver = true
+            return .broken
+        }
+        // When the socket's end follows ours, NIO reports that it closed instead of the end of its input.
+        return self.inputEnded() ? .finish : .complete
+    }
+}

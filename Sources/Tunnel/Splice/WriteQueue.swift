@@ -1,0 +1,54 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// Bytes on their way to a socket: gathers small pieces while the socket is busy, because a system call for each would cost
+/// more than its bytes. Pure.
+struct WriteQueue {
+    /// Pieces smaller than this are gathered.
+    private static let smallPiece = 4_096
+    /// Gathered bytes that are written at once.
+    private static let gatheredLength = 64 << 10
+
+    private var gathered = ByteBuffer()
+    /// Writes that the socket has not completed.
+    private var pendingWrites = 0
+
+    /// Whether everything was written.
+    var isEmpty: Bool { self.pendingWrites == 0 && self.gathered.readableBytes == 0 }
+
+    /// Adds bytes. Returns what to write now, in order.
+    mutating func append(_ data: ByteBuffer) -> [ByteBuffer] {
+        guard self.pendingWrites > 0, data.readableBytes < Self.smallPiece else {
+            let gathered = self.takeGathered()
+            return self.begin([gathered, data].compactMap { $0 })
+        }
+        self.gathered.writeImmutableBuffer(data)
+        guard self.gathered.readableBytes >= Self.gatheredLength, let gathered = self.takeGathered() else { return [] }
+        return self.begin([gathered])
+    }
+
+    /// A write completed. Returns what to write next.
+    mutating func completeWrite() -> ByteBuffer? {
+        self.pendingWrites -= 1
+        guard self.pendingWrites == 0, let gathered = self.takeGathered() else { return nil }
+        return self.begin([gathered]).first
+    }
+
+    /// Drops what was gathered. Returns its length.
+    mutating func discardGathered() -> Int { self.takeGathered()?.readableBytes ?? 0 }
+
+    private mutating func begin(_ buffers: [ByteBuffer]) -> [ByteBuffer] {
+        self.pendingWrites += buffers.count
+        return buffers
+    }
+
+    private mutating func takeGathered() -> ByteBuffer? {
+        guard self.gathered.readableBytes > 0 else { return nil }
+        defer { self.gathered = ByteBuffer() }
+        return self.gathered
+    }
+}

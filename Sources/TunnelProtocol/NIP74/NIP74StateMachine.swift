@@ -1,0 +1,363 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+public import NIOCore
+import Nostr
+public import NostrCrypto
+
+/// NIP-74 as the reference speaks it, and the place where a session is offered and, if nobody takes it, given up.
+///
+/// One value per peer: at an entry one exit under one client key, at an exit one client key. Streams are told apart by
+/// the UUID in each message, and bound to the peer's key, so that knowing a UUID is not enough to inject into a stream.
+///
+/// NIP-74 has no sequence numbers, so a stream lives on one relay; when that is lost, bytes may be too, and the stream
+/// is reset rather than continued with a hole.
+public struct NIP74StateMachine: StreamEngine {
+    public typealias Signal = NIP74Signal
+    public static let recognizesRepeatedMessages = false
+
+    /// Which end this is.
+    public enum Role: Sendable {
+        /// Opens streams. The name goes into every message, because the reference's exit can't read one without.
+        case entry(name: String)
+        /// Connects targets. The client's key goes into every message, as the reference does it.
+        case exit(client: PublicKey)
+    }
+
+    enum TimerKey: Hashable, Sendable {
+        case stream(StreamID)
+        case orphans
+        case offers
+    }
+
+    struct Path {
+        var description: PathDescription
+        var isWritable = true
+        /// What `destination` says in messages on this path.
+        var destination: String
+    }
+
+    /// A message that came before its CONNECT.
+    struct Orphan {
+        let message: NIP74Message
+        let path: PathID
+        let expires: NIODeadline
+    }
+
+    /// A client's offer that nothing has followed yet (exit).
+    struct HeldOffer {
+        let message: NIP74Message
+        let createdAt: Int64
+        let expires: NIODeadline
+    }
+
+    let role: Role
+    let configuration: NIP74Configuration
+    private var generator: any RandomNumberGenerator & Sendable
+    private var nextRawToken: UInt64 = 0
+    private var nextRawStream: UInt64 = 0
+
+    var paths: [PathID: Path] = [:]
+    var streams: [StreamID: NIP74Stream] = [:]
+    var streamsByKey: [String: StreamID] = [:]
+    /// The stream that a message on its way belongs to.
+    var tokenOwners: [MessageToken: StreamID] = [:]
+    var endedKeys: Set<String> = []
+    var endedKeyOrder: Deque<String> = []
+    var orphans: Deque<Orphan> = []
+    var orphanBytes = 0
+    var timers = TimerQueue<TimerKey>()
+    var actions: Deque<StreamAction<NIP74Signal>> = []
+    /// Offers by their UUID (exit).
+    var offers: [String: HeldOffer] = [:]
+    /// UUIDs of offers that became sessions; among ``endedKeys``.
+    var acceptedKeys: Set<String> = []
+    /// Whether ``NIP74Signal/exitSpoke`` was reported.
+    var exitHasSpoken = false
+    /// Newest date of an event from the peer.
+    var newestPeerDate: Int64 = 0
+
+    /// - Parameter generator: Where the UUIDs of new streams come from.
+    public init(
+        role: Role,
+        configuration: NIP74Configuration = NIP74Configuration(),
+        generator: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
+    ) {
+        self.role = role
+        self.configuration = configuration
+        self.generator = generator
+    }
+
+    // MARK: State
+
+    public var streamCount: Int { self.streams.count }
+
+    public var isIdle: Bool {
+        self.streams.isEmpty && self.orphans.isEmpty && self.tokenOwners.isEmpty && self.offers.isEmpty
+    }
+
+    public var nextDeadline: NIODeadline? { self.timers.nextDeadline }
+
+    public mutating func nextAction() -> StreamAction<NIP74Signal>? { self.actions.popFirst() }
+
+    var isEntry: Bool {
+        switch self.role {
+        case .entry: true
+        case .exit: false
+        }
+    }
+
+    mutating func makeToken() -> MessageToken {
+        self.nextRawToken += 1
+        return MessageToken(rawValue: self.nextRawToken)
+    }
+
+    mutating func makeStreamID() -> StreamID {
+        self.nextRawStream += 1
+        return StreamID(rawValue: self.nextRawStream)
+    }
+
+    /// A UUID of version 4, lower case (RFC 9562).
+    public static func makeKey(using generator: inout some RandomNumberGenerator) -> String {
+        let high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
+        let low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+        let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) }
+        }
+        let digits = Array(Hex.encode(bytes))
+        return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(digits[$0]) }.joined(separator: "-")
+    }
+
+    // MARK: Paths
+
+    public mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
+        let destination =
+            switch self.role {
+            case .entry(let name): name
+            case .exit(let client): NIP19.nprofile(client, relays: [description.relay]).encoded
+            }
+        self.paths[path] = Path(
+            description: description,
+            isWritable: self.paths[path]?.isWritable ?? true,
+            destination: destination
+        )
+    }
+
+    public mutating func removePath(_ path: PathID, at now: Moment) {
+        guard self.paths.removeValue(forKey: path) != nil else { return }
+        for (id, stream) in self.streams where stream.path == path {
+            // While CONNECT is on its way, its outcome decides; until the exit answers, another relay may have it.
+            if case .connecting = stream.phase { continue }
+            if self.isEntry, !stream.hasHeard, stream.inFlight.isEmpty, let other = self.paths.keys.first {
+                self.streams[id]?.path = other
+                continue
+            }
+            self.end(id, .relayLost, tellPeer: true, at: now)
+        }
+    }
+
+    public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
+        guard self.paths[path] != nil else { return }
+        self.paths[path]?.isWritable = isWritable
+        guard isWritable else { return }
+        for (id, stream) in self.streams where stream.path == path && !stream.sendQueue.isEmpty {
+            self.pump(id, at: now)
+        }
+    }
+
+    // MARK: Streams, from the driver
+
+    /// Opens a stream (entry). Answered by ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
+    ///
+    /// - Parameter paths: The paths on which the exit may listen, best first. They were added before.
+    public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
+        self.open(id, key: self.makeKey(), offer: nil, paths: paths, at: now)
+    }
+
+    /// Opens a stream and offers a session with it (entry). ``offerSettled(_:at:)`` takes the stream out; the exit's data or
+    /// silence makes it a plain stream.
+    public mutating func open(_ id: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {
+        self.open(id, key: offer.key, offer: offer, paths: paths, at: now)
+    }
+
+    private mutating func makeKey() -> String {
+        var generator = self.generator
+        defer { self.generator = generator }
+        return Self.makeKey(using: &generator)
+    }
+
+    private mutating func open(
+        _ id: StreamID,
+        key: String,
+        offer: OutgoingOffer?,
+        paths: [PathID],
+        at now: Moment
+    ) {
+        let usable = paths.filter { self.paths[$0] != nil }
+        guard let first = usable.first else {
+            self.actions.append(.ended(id, .noRelay))
+            return
+        }
+        var stream = NIP74Stream(
+            id: id,
+            key: key,
+            path: first,
+            phase: .connecting(MessageToken(rawValue: 0)),
+            now: now.monotonic
+        )
+        stream.phaseDeadline = now.monotonic + self.configuration.connectTimeout
+        stream.connectPaths = usable
+        stream.offer = offer?.terms
+        stream.mayFallBack = offer?.mayFallBack ?? true
+        self.streams[id] = stream
+        self.streamsByKey[stream.key] = id
+        self.publishConnect(id, at: now)
+    }
+
+    /// The session of an offer has begun. The plain stream is forgotten.
+    public mutating func offerSettled(_ key: String, at now: Moment) {
+        self.offers[key] = nil
+        if let id = self.streamsByKey[key] { self.forget(id) }
+        self.remember(key)
+        self.acceptedKeys.insert(key)
+    }
+
+    public mutating func close(_ reason: StreamEnd?, at now: Moment) {
+        for id in self.streams.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            self.end(id, reason ?? .shuttingDown, tellPeer: true, at: now)
+        }
+    }
+
+    /// Publishes CONNECT, or publishes it again as a new event.
+    mutating func publishConnect(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        // A repetition also goes to relays that came up meanwhile.
+        let others = self.paths.keys.filter { !stream.connectPaths.contains($0) }.sorted { $0.rawValue < $1.rawValue }
+        let usable = stream.connectPaths.filter { self.paths[$0] != nil } + others
+        guard let first = usable.first, let destination = self.paths[first]?.destination else {
+            self.end(id, .noRelay, tellPeer: false, at: now)
+            return
+        }
+        let token = self.makeToken()
+        let message = NIP74Message(
+            key: stream.key,
+            // The reference would dial for every CONNECT that reaches it.
+            kind: stream.connectIsUnheard ? .connect : .offer,
+            destination: destination,
+            terms: stream.offer
+        )
+        self.streams[id]?.lastDate = now.seconds
+        if stream.connectIsUnheard {
+            self.streams[id]?.connectIsUnheard = false
+            self.streams[id]?.phase = .connecting(token)
+            self.tokenOwners[token] = id
+        } else {
+            // A relay has CONNECT, so what becomes of a repetition changes nothing.
+            let due = now.monotonic + self.configuration.offerRepetition
+            self.streams[id]?.connectDue = due
+        }
+        // CONNECT carries the true time: an exit may refuse others. It goes to every relay of the name, as one event,
+        // because the exit may have lost any of them; the exit drops what it has seen.
+        self.actions.append(
+            .publish(token, plaintext: message.encoded(), createdAt: now.seconds, paths: usable)
+        )
+        self.schedule(id, at: now)
+    }
+
+    public mutating func connected(_ id: StreamID, at now: Moment) {
+        guard self.streams[id]?.phase == .dialling else { return }
+        self.streams[id]?.phase = .open
+        self.streams[id]?.phaseDeadline = nil
+        self.streams[id]?.lastActivity = now.monotonic
+        self.actions.append(.credit(id, self.configuration.sendBuffer))
+        self.pump(id, at: now)
+        self.schedule(id, at: now)
+    }
+
+    public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
+        guard let stream = self.streams[id], !stream.isFinished, data.readableBytes > 0 else { return }
+        self.streams[id]?.sendQueue.append(data)
+        self.streams[id]?.sendQueueBytes += data.readableBytes
+        self.pump(id, at: now)
+    }
+
+    public mutating func finish(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id], !stream.isFinished else { return }
+        self.streams[id]?.isFinished = true
+        self.checkEnd(id, at: now)
+    }
+
+    public mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard self.streams[id] != nil else { return }
+        self.sendEnd(id, reason, at: now)
+        self.forget(id)
+    }
+
+    public mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        self.streams[id]?.unconsumed = max(0, stream.unconsumed - bytes)
+    }
+
+    // MARK: Ends
+
+    /// Ends a stream for `reason` and tells the driver.
+    mutating func end(_ id: StreamID, _ reason: StreamEnd?, tellPeer: Bool, at now: Moment) {
+        guard self.streams[id] != nil else { return }
+        if tellPeer, let reason { self.sendEnd(id, reason, at: now) }
+        self.forget(id)
+        self.actions.append(.ended(id, reason))
+    }
+
+    private mutating func forget(_ id: StreamID) {
+        guard let stream = self.streams.removeValue(forKey: id) else { return }
+        self.streamsByKey[stream.key] = nil
+        for message in stream.inFlight {
+            self.tokenOwners[message.token] = nil
+        }
+        if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
+        self.timers.cancel(.stream(id))
+        self.remember(stream.key)
+    }
+
+    /// Remembers that a stream is over.
+    mutating func remember(_ key: String) {
+        if self.endedKeys.insert(key).inserted { self.endedKeyOrder.append(key) }
+        while self.endedKeyOrder.count > self.configuration.rememberedStreams,
+            let oldest = self.endedKeyOrder.popFirst()
+        {
+            self.endedKeys.remove(oldest)
+            self.acceptedKeys.remove(oldest)
+        }
+    }
+
+    /// Tells a reference entry that a stream is over, in the one way that it understands. An exit has none.
+    private mutating func sendEnd(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard !self.isEntry, reason != .replayed, let stream = self.streams[id] else { return }
+        let candidates = [stream.path] + self.paths.keys.filter { $0 != stream.path }
+        guard let path = candidates.first(where: { self.paths[$0] != nil }) else { return }
+        self.actions.append(
+            .publish(
+                self.makeToken(),
+                plaintext: NIP74Configuration.plainCloseMessage,
+                createdAt: self.controlDate(after: stream.lastDate, at: now),
+                paths: [path]
+            )
+        )
+    }
+
+    /// Ends a stream of which both directions are done.
+    mutating func checkEnd(_ id: StreamID, at now: Moment) {
+        guard let stream = self.streams[id], stream.isFinished, stream.isFlushed else { return }
+        if stream.peerIsFinished {
+            self.end(id, nil, tellPeer: false, at: now)
+            return
+        }
+        // A reference entry learns of the end by the closing message, once it had time to read.
+        guard !self.isEntry, stream.plainCloseDue == nil else { return }
+        let due = (stream.lastPublished ?? now.monotonic) + self.configuration.plainCloseDelay
+        self.streams[id]?.plainCloseDue = due
+        self.schedule(id, at: now)
+    }
+}

@@ -1,0 +1,150 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("NIP-74")
+struct NIP74StateMachineTests {
+    @Test("keeps order over a relay that sorts, past the ceiling of dates")
+    func ceiling() throws {
+        var tunnel = SimulatedTunnel(relay: .batching, seed: 7, createdAtUpperLimit: 60)
+        let id = tunnel.open(1)
+        tunnel.advance(.seconds(1))
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        let down = patterned(6_000_000, seed: 9)
+        tunnel.sendAll(down, on: exitID, fromEntry: false)
+        tunnel.advance(.seconds(60))
+        #expect(tunnel.entryStreams[id]?.data == down)
+        let ahead = tunnel.published.map {
+            $0.createdAt - 1_800_000_000 - Int64($0.at.uptimeNanoseconds / 1_000_000_000)
+        }
+        #expect(ahead.max() ?? 0 <= 30)
+        #expect(ahead.max() ?? 0 > 20)
+    }
+
+    @Test("a reader that stops is reset at its bound, and others go on")
+    func slowReader() throws {
+        var tunnel = SimulatedTunnel()
+        let slow = tunnel.open(1)
+        let slowExit = try #require(tunnel.exitStreams.keys.first)
+        tunnel.readersConsume = false
+        tunnel.sendAll(patterned(6 << 20, seed: 3), on: slowExit, fromEntry: false, finish: false)
+        #expect(tunnel.entryStreams[slow]?.ended == .some(.readerTooSlow))
+        #expect((tunnel.entryStreams[slow]?.data.count ?? 0) <= NIP74Configuration().receiveBuffer)
+        tunnel.readersConsume = true
+        let other = tunnel.open(2)
+        tunnel.sendAll([9], on: other, fromEntry: true)
+        #expect(tunnel.exitStreams.values.contains { $0.data == [9] })
+    }
+
+    @Test("refused messages are sent again in order, after a pause")
+    func rateLimited() throws {
+        var tunnel = SimulatedTunnel()
+        _ = tunnel.open(1)
+        let id = StreamID(rawValue: 1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.verdict = { byEntry, _ in byEntry ? .rejected(.rateLimited) : .accepted(SimulatedTunnel.path) }
+        let up = patterned(200_000, seed: 4)
+        tunnel.sendAll(up, on: id, fromEntry: true)
+        #expect(tunnel.exitStreams[exitID]?.data.isEmpty == true)
+        #expect(tunnel.reports.contains(.backedOff))
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(40))
+        #expect(tunnel.exitStreams[exitID]?.data == up)
+    }
+
+    @Test("a lost relay ends its streams rather than leave a hole")
+    func relayLost() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.entry.removePath(SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.entryStreams[id]?.ended == .some(.relayLost))
+    }
+
+    @Test("no relay, or an exit that nobody has heard of")
+    func noRelay() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.noSubscriber) }
+        let silent = tunnel.open(1)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[silent]?.ended == nil)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[silent]?.ended == .some(.exitSilent))
+        tunnel.verdict = { _, _ in .rejected(.unreachable) }
+        #expect(tunnel.entryStreams[tunnel.open(2)]?.ended == .some(.noRelay))
+        tunnel.entry.removePath(SimulatedTunnel.path, at: tunnel.moment)
+        #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
+    }
+
+    @Test("a full path at the ceiling of dates waits for room, and time goes on")
+    func ceilingWhileUnwritable() throws {
+        var tunnel = SimulatedTunnel(seed: 5, createdAtUpperLimit: 40)
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        // More messages at once than there are dates.
+        tunnel.exit.send(exitID, ByteBuffer(bytes: patterned(1_000_000, seed: 2)), at: tunnel.moment)
+        tunnel.settle()
+        tunnel.exit.setWritable(SimulatedTunnel.path, false, at: tunnel.moment)
+        tunnel.advance(.seconds(5))
+        let stuck = tunnel.entryStreams[id]?.data.count ?? 0
+        #expect(stuck < 1_000_000)
+        tunnel.exit.setWritable(SimulatedTunnel.path, true, at: tunnel.moment)
+        tunnel.advance(.seconds(5))
+        #expect(tunnel.entryStreams[id]?.data == patterned(1_000_000, seed: 2))
+    }
+
+    @Test("credit is given once for bytes, however often they are refused")
+    func creditOnce() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.verdict = { _, _ in .rejected(.rateLimited) }
+        let up = patterned(200_000, seed: 4)
+        tunnel.sendAll(up, on: id, fromEntry: true, finish: false)
+        tunnel.advance(.seconds(20))
+        let credit = try #require(tunnel.entryStreams[id]?.credit)
+        #expect(credit <= NIP74Configuration().sendBuffer)
+    }
+
+    @Test("CONNECT that a relay refuses for being too fast is asked again")
+    func connectBacksOff() {
+        var tunnel = SimulatedTunnel()
+        tunnel.verdict = { _, _ in .rejected(.rateLimited) }
+        let id = tunnel.open(1)
+        tunnel.advance(.milliseconds(500))
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[id]?.opened == true)
+        #expect(tunnel.exitStreams.count == 1)
+    }
+
+    @Test("a second CONNECT, a stale one and one too many dial nothing")
+    func refusedConnects() {
+        var configuration = NIP74Configuration()
+        configuration.streams = 2
+        var tunnel = SimulatedTunnel(configuration: configuration)
+        let message = NIP74Message(key: "a", kind: .connect, destination: "x.nostr")
+        tunnel.inject(message, toExit: true)
+        tunnel.inject(message, toExit: true)
+        #expect(tunnel.exitStreams.count == 1)
+        #expect(tunnel.reports == [.duplicateConnect])
+        tunnel.exit.receive(
+            NIP74Message(key: "b", kind: .connect).encoded(),
+            createdAt: tunnel.moment.seconds - 121,
+            generation: 0,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        #expect(tunnel.reports.last == .staleConnect)
+        for key in ["c", "d"] { tunnel.inject(NIP74Message(key: key, kind: .connect), toExit: true) }
+        #expect(tunnel.exitStreams.count == 2)
+        #expect(tunnel.reports.last == .tooManyStreams)
+    }
+}
