@@ -6,37 +6,39 @@
 import ArgumentParser
 import Foundation
 
-/// Measures the program and its parts. Figures of different machines do not compare; ratios within one run do.
+/// Measures nws and its parts.
+///
+/// Figures from different machines cannot be compared; ratios within one run can.
 @main
 struct BenchmarkProgram: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nws-bench",
-        abstract: "Measure nws: its stages, its relay, the whole tunnel."
+        abstract: "Measure the processing stages, the relay and the whole tunnel of nws."
     )
 
     enum Part: String, CaseIterable, ExpressibleByArgument {
         case stages, relay, tunnel
     }
 
-    @Argument(help: "What to measure: stages, relay, tunnel; all if nothing is said.")
+    @Argument(help: "What to measure: stages, relay or tunnel. (default: all)")
     var parts: [Part] = []
 
-    @Option(help: "The program.")
+    @Option(help: "Path of the nws program to measure.")
     var program = ".build/release/nws"
 
-    @Option(help: "Readings of each figure; the median counts.")
+    @Option(help: "Number of measurements of each figure; the median is reported.")
     var readings = 3
 
-    @Option(help: "Also write the figures to this file, as JSON.")
+    @Option(help: "File to which the figures are also written, as JSON.")
     var json: String?
 
-    @Option(help: "Another relay to measure in the same run, as NAME=PORT on loopback.")
+    @Option(help: "Another relay on this machine to measure in the same run, as NAME=PORT.")
     var other: [String] = []
 
-    @Option(help: "Run one stage and nothing else, without measuring; for a profiler. 'list' names them.")
+    @Option(help: "Run only this stage, without measuring, for use with a profiler; 'list' prints all names.")
     var stage: String?
 
-    @Option(help: "How often to run it.")
+    @Option(help: "Number of times to run the stage given with --stage.")
     var count = 1
 
     func run() throws {
@@ -82,7 +84,9 @@ struct BenchmarkProgram: ParsableCommand {
             for stage in stages { say(stage.name) }
             return
         }
-        guard let stage = stages.first(where: { $0.name == name }) else { throw ValidationError("no stage \(name)") }
+        guard let stage = stages.first(where: { $0.name == name }) else {
+            throw ValidationError("unknown stage \(name); '--stage list' prints the names of all stages")
+        }
         for _ in 0..<max(0, self.count) { try stage.run() }
     }
 
@@ -104,7 +108,7 @@ struct BenchmarkProgram: ParsableCommand {
             return (String(parts.first ?? ""), parts.last.flatMap { UInt16($0) })
         }
         let relays = try (ports + others).map { name, port in
-            guard let port else { throw ValidationError("--other takes NAME=PORT") }
+            guard let port else { throw ValidationError("--other needs NAME=PORT, for example strfry=7777") }
             return RelayBenchmark(name: name, port: port, isOurs: name == ports[0].0)
         }
         try RelayBenchmark.run(relays, readings: self.readings, report: report)

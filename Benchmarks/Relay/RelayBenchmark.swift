@@ -8,13 +8,13 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// A relay under events that were signed beforehand: how many, how much, and how soon they arrive.
+/// Measures the throughput and latency of a relay with events that are signed in advance.
 struct RelayBenchmark {
     let name: String
     let port: UInt16
     let isOurs: Bool
 
-    /// Frames of signed events to one reader.
+    /// Returns WebSocket frames with `count` signed events for `reader`, a public key in hex.
     func events(_ count: Int, contentLength: Int, to reader: String) throws -> [[UInt8]] {
         let key = SecretKey.generate()
         let tags = [Tag("p", ByteString(reader))]
@@ -31,7 +31,7 @@ struct RelayBenchmark {
         }
     }
 
-    /// A connection that hears what is for a key.
+    /// Returns a connection that subscribes to the events for `reader`.
     func subscriber(_ reader: String) throws -> RawWebSocket {
         let socket = try RawWebSocket(port: self.port)
         try socket.send(text: "[\"REQ\",\"s\",{\"kinds\":[28333],\"#p\":[\"\(reader)\"],\"limit\":0}]")
@@ -39,7 +39,7 @@ struct RelayBenchmark {
         return socket
     }
 
-    /// Seconds until all subscribers have all events of all publishers.
+    /// Returns the seconds until every subscriber has received every event of every publisher.
     private func seconds(events: [[[UInt8]]], reader: String, subscribers: Int) throws -> Double {
         let readers = try (0..<subscribers).map { _ in try self.subscriber(reader) }
         let total = events.reduce(0) { $0 + $1.count }
@@ -51,7 +51,7 @@ struct RelayBenchmark {
         let writing = zip(publishers, events).map { socket, frames in
             Worker { for frame in frames { try socket.send(frame) } }
         }
-        // Answers are read too, or the relay would hold them.
+        // Read the OK answers as well; otherwise the relay would have to buffer them.
         let answers = zip(publishers, events).map { socket, frames in
             Worker { for _ in frames { try socket.wait(for: ["[\"OK\""]) } }
         }
@@ -69,14 +69,15 @@ struct RelayBenchmark {
         var subscribers = 1
     }
 
-    /// What a relay delivers in a second.
+    /// What a relay delivers per second.
     private struct Rate {
         let events: Double
         let bytes: Double
     }
 
-    /// Measures relays in turns, so that what happens to the machine happens to all of them. A relay other than ours that
-    /// fails is left out from there on.
+    /// Measures all relays in turns, so that other load on the machine affects them equally.
+    ///
+    /// A relay of another project that fails is left out from then on. A failure of the nws relay is thrown.
     static func run(_ relays: [RelayBenchmark], readings: Int, report: Report) throws {
         let loads = [
             Load(name: "one to one, 55 KB events", contentLength: 54_700, count: 2_000),
@@ -95,27 +96,27 @@ struct RelayBenchmark {
             guard let ours = zip(relays, rates).first(where: { $0.0.isOurs })?.1 else { continue }
             for (relay, others) in zip(relays, rates) where !relay.isOurs {
                 let ratios = zip(ours, others).map { $0.events / $1.events }
-                report.add("\(load.name), ours by that of \(relay.name)", "times", ratios)
+                report.add("\(load.name), nws compared to \(relay.name)", "times", ratios)
             }
         }
         for length in [200, 54_700] {
             let name = length < 1_000 ? "a small event" : "an event of 55 KB"
             let waits = try Self.inTurns(&relays, 1) { try $0.latency(contentLength: length) }
             for (relay, waits) in zip(relays, waits) {
-                report.add("\(relay.name): \(name), until it arrives", "ms", waits[0])
+                report.add("\(relay.name): \(name), latency", "ms", waits[0])
                 report.add(
-                    "\(relay.name): \(name), until it arrives, p99",
+                    "\(relay.name): \(name), latency, p99",
                     "ms",
                     [Distribution.percentile(99, of: waits[0])]
                 )
             }
         }
-        // Others may allow less.
+        // Other relays may allow fewer subscriptions.
         guard let ours = relays.first(where: \.isOurs) else { return }
         try ours.manySubscriptions(readings, report)
     }
 
-    /// What each of the relays gives, reading by reading.
+    /// Measures each of the relays `readings` times, in turns; returns the values of each relay.
     private static func inTurns<Value>(
         _ relays: inout [RelayBenchmark],
         _ readings: Int,
@@ -129,9 +130,9 @@ struct RelayBenchmark {
                     values[index].append(try measure(relays[index]))
                     index += 1
                 } catch {
-                    // Another relay may have limits that this one has not.
+                    // Another relay may have limits that the nws relay does not have.
                     guard !relays[index].isOurs else { throw error }
-                    say("  \(relays[index].name): ends here: \(error)")
+                    say("  \(relays[index].name): left out from here on: \(error)")
                     relays.remove(at: index)
                     values.remove(at: index)
                 }
@@ -150,7 +151,7 @@ struct RelayBenchmark {
         return Rate(events: events, bytes: events * Double(frames[0][0].count))
     }
 
-    /// Milliseconds from the first byte of an event to the last of its delivery, one at a time.
+    /// Returns the milliseconds from sending an event to receiving it, for 500 events one after the other.
     private func latency(contentLength: Int) throws -> [Double] {
         let reader = SecretKey.generate().publicKey.hex
         let subscriber = try self.subscriber(reader)
@@ -168,7 +169,7 @@ struct RelayBenchmark {
         }
     }
 
-    /// What other people's subscriptions cost an event.
+    /// Measures the throughput while other connections hold many subscriptions.
     private func manySubscriptions(_ readings: Int, _ report: Report) throws {
         let counts = [100, 1_000, 5_000]
         var rates: [[Double]] = counts.map { _ in [] }
@@ -182,7 +183,7 @@ struct RelayBenchmark {
                             text: "[\"REQ\",\"\(number)\",{\"kinds\":[28333],\"#p\":[\"\(key)\"],\"limit\":0}]"
                         )
                         guard try socket.wait(for: ["[\"EOSE\"", "[\"CLOSED\""]) == 0 else {
-                            throw BlockingSocket.Failure(what: "a subscription was refused")
+                            throw BlockingSocket.Failure(what: "the relay closed a subscription")
                         }
                     }
                     return socket
@@ -193,7 +194,7 @@ struct RelayBenchmark {
             }
         }
         for (count, rates) in zip(counts, rates) {
-            report.add("\(self.name): small events beside \(count) subscriptions of others", "events/s", rates)
+            report.add("\(self.name): small events with \(count) other subscriptions", "events/s", rates)
         }
     }
 }

@@ -5,17 +5,17 @@
 
 import Foundation
 
-/// Seconds on a clock that only goes forward.
+/// Returns the seconds of a monotonic clock.
 func seconds() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
-/// Microseconds that one call of `body` takes: readings of at least 40 ms each.
+/// Returns the microseconds that one call of `body` takes, as the mean of each reading of about 40 ms.
 func microseconds(readings: Int = 7, _ body: () throws -> Void) rethrows -> [Double] {
     var calls = 1
-    // How many fill a reading; this warms up too.
+    // Find out how many calls fill a reading; this also warms up caches.
     while true {
         let start = seconds()
         for _ in 0..<calls { try body() }
@@ -35,6 +35,6 @@ func microseconds(readings: Int = 7, _ body: () throws -> Void) rethrows -> [Dou
     return values
 }
 
-/// Keeps the optimiser from leaving out what made a value.
+/// Prevents the optimiser from removing the computation of `value`.
 @inline(never)
 func keep<Value>(_ value: Value) {}

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Several readings of one figure.
+/// Median, minimum and maximum of several readings of one figure.
 struct Distribution: Encodable {
     let median: Double
     let least: Double
@@ -18,7 +18,7 @@ struct Distribution: Encodable {
         self.count = sorted.count
     }
 
-    /// The value below which so many of a hundred lie.
+    /// Returns a percentile of `values`, or 0 if there are none.
     static func percentile(_ percent: Int, of values: [Double]) -> Double {
         let sorted = values.sorted()
         return sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, sorted.count * percent / 100)]

@@ -5,7 +5,7 @@
 
 import Foundation
 
-/// On what was measured.
+/// The machine on which the benchmark runs.
 struct Machine: Encodable {
     let processor: String
     let cores: Int

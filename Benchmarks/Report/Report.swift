@@ -5,15 +5,16 @@
 
 import Foundation
 
-/// What was measured: a table for people, and the same for machines.
+/// Collects the figures of a run; prints them as a table and writes them as JSON.
 final class Report {
     struct Row: Encodable {
         let group: String
         let name: String
         let unit: String
         let value: Distribution
-        /// What it is measured against, and how much of that it reaches.
+        /// The name of the figure with which this one is compared.
         let reference: String?
+        /// The speed relative to the reference; 1 is as fast.
         let ratio: Double?
     }
 
@@ -25,11 +26,13 @@ final class Report {
     private(set) var rows: [Row] = []
     private var group = ""
 
+    /// Starts a group of rows and prints its title.
     func begin(_ group: String) {
         self.group = group
         say("\n\(group)")
     }
 
+    /// Adds a row with several readings of a figure and prints it.
     func add(_ name: String, _ unit: String, _ values: [Double], reference: String? = nil, ratio: Double? = nil) {
         let row = Row(
             group: self.group,
@@ -43,7 +46,7 @@ final class Report {
         say(Self.line(row))
     }
 
-    /// The median of a row that was added.
+    /// The median of the last row with this name, or nil if there is none.
     func median(_ name: String) -> Double? { self.rows.last { $0.name == name }?.value.median }
 
     private static func line(_ row: Row) -> String {

@@ -6,8 +6,13 @@
 import Foundation
 import NIOConcurrencyHelpers
 
-/// The service behind the exit. The first byte says what a connection wants: `e` echo, `d` a download of the eight bytes of
-/// length that follow, `u` an upload of as many, `i` nothing at all.
+/// The service behind the exit.
+///
+/// The first byte of a connection selects what it does:
+/// - `e` echoes all data.
+/// - `d` sends as many bytes as the following 8 bytes say (little-endian).
+/// - `u` receives as many bytes as the following 8 bytes say, then answers `k`.
+/// - `i` keeps the connection open and idle.
 final class Backend: Sendable {
     let port: UInt16
     private let listener: CInt
@@ -63,14 +68,15 @@ final class Backend: Sendable {
                 try buffer.withUnsafeBytes { try connection.write(UnsafeRawBufferPointer(rebasing: $0[0..<count])) }
             }
         default:
-            // Kept open without a thread.
+            // Keep the connection open without a thread.
             Self.idle.withLockedValue { $0.append(connection) }
         }
     }
 
-    /// Closes the connections that wanted nothing: a stream that one side ended stays half open until the other ends too.
+    /// Closes the idle connections, because a stream stays half open until both sides have ended it.
     static func endIdle() { Self.idle.withLockedValue { $0 = [] } }
 
+    /// Encodes the length that follows `d` or `u`.
     static func encoded(_ length: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
 
     private static func length(_ bytes: [UInt8]) -> Int {

@@ -5,11 +5,13 @@
 
 import Foundation
 
-/// A TCP connection for a thread of its own: what loads a node must cost less than the node.
+/// A blocking TCP connection that is used by one thread.
+///
+/// Blocking calls keep the load generator cheaper than the nodes that it measures.
 final class BlockingSocket: @unchecked Sendable {
     struct Failure: Error, CustomStringConvertible {
         let what: String
-        /// The system's, if it said one.
+        /// The `errno` of the failed call, or 0.
         var code: CInt = 0
         var description: String { self.code == 0 ? self.what : "\(self.what): \(String(cString: strerror(self.code)))" }
     }
@@ -22,7 +24,7 @@ final class BlockingSocket: @unchecked Sendable {
         setsockopt(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<CInt>.size))
     }
 
-    /// Connects to a port of loopback.
+    /// Connects to a port on loopback.
     convenience init(port: UInt16) throws {
         let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         var address = Self.loopback(port)
@@ -61,7 +63,7 @@ final class BlockingSocket: @unchecked Sendable {
         try bytes.withUnsafeBytes { try self.write($0) }
     }
 
-    /// Reads what there is; 0 at the end.
+    /// Reads available bytes into `buffer`; returns their number, or 0 at the end of the stream.
     func read(into buffer: inout [UInt8]) throws -> Int {
         let count = recv(self.descriptor, &buffer, buffer.count, 0)
         guard count >= 0 else { throw Failure(what: "recv", code: errno) }
@@ -73,7 +75,7 @@ final class BlockingSocket: @unchecked Sendable {
         var done = 0
         while done < count {
             let part = result.withUnsafeMutableBytes { recv(self.descriptor, $0.baseAddress! + done, count - done, 0) }
-            guard part > 0 else { throw Failure(what: "the other side ended after \(done) of \(count) bytes") }
+            guard part > 0 else { throw Failure(what: "connection ended after \(done) of \(count) bytes") }
             done += part
         }
         return result
@@ -84,7 +86,7 @@ final class BlockingSocket: @unchecked Sendable {
     func abort() { shutdown(self.descriptor, CInt(SHUT_RDWR)) }
 }
 
-/// Runs a body on a thread of its own.
+/// Runs a closure on a new thread.
 final class Worker<Value: Sendable>: @unchecked Sendable {
     private let done = DispatchSemaphore(value: 0)
     private var result: Result<Value, any Error>?
@@ -98,11 +100,11 @@ final class Worker<Value: Sendable>: @unchecked Sendable {
         thread.start()
     }
 
-    /// Waits for its end.
+    /// Waits until the closure ends, and returns or throws its result.
     func value() throws -> Value {
         self.done.wait()
         self.done.signal()
-        guard let result else { throw BlockingSocket.Failure(what: "worker") }
+        guard let result else { throw BlockingSocket.Failure(what: "worker thread ended without a result") }
         return try result.get()
     }
 }

@@ -5,19 +5,18 @@
 
 import Foundation
 
-/// The client's end of a WebSocket connection, without any comfort. Frames are made beforehand, so that sending one costs
-/// a copy.
+/// A minimal WebSocket client. Frames are built in advance, so that sending one costs only a copy.
 final class RawWebSocket: @unchecked Sendable {
     private let socket: BlockingSocket
     private var buffer = [UInt8](repeating: 0, count: 1 << 20)
     private var start = 0
     private var end = 0
-    /// Ids of the events that came: hashes, which their first half tells apart.
+    /// First halves of the ids of received events; ids are hashes, so half of one identifies an event.
     private var seen: Set<ArraySlice<UInt8>> = []
 
     init(port: UInt16) throws {
         self.socket = try BlockingSocket(port: port)
-        // A relay that loses what it was given would be waited for for ever.
+        // Without a timeout, an event that the relay lost would be waited for forever.
         var patience = timeval(tv_sec: 15, tv_usec: 0)
         setsockopt(
             self.socket.descriptor,
@@ -33,11 +32,11 @@ final class RawWebSocket: @unchecked Sendable {
         var answer: [UInt8] = []
         while answer.suffix(4) != [13, 10, 13, 10] { answer += try self.socket.read(exactly: 1) }
         guard answer.starts(with: Array("HTTP/1.1 101".utf8)) else {
-            throw BlockingSocket.Failure(what: "no WebSocket at port \(port)")
+            throw BlockingSocket.Failure(what: "the server on port \(port) did not upgrade to WebSocket")
         }
     }
 
-    /// A text frame with a masked payload.
+    /// Returns a text frame with a masked payload.
     static func frame(_ text: some Collection<UInt8>) -> [UInt8] {
         let mask: [UInt8] = [0x12, 0x34, 0x56, 0x78]
         var frame: [UInt8] = [0x81]
@@ -56,7 +55,9 @@ final class RawWebSocket: @unchecked Sendable {
 
     func send(text: String) throws { try self.send(Self.frame(Array(text.utf8))) }
 
-    /// The next text message; to be dropped before another is asked for, or all of the buffer is copied.
+    /// Returns the next text message.
+    ///
+    /// Release it before the next call; otherwise that call copies the whole buffer.
     func receive() throws -> ArraySlice<UInt8> {
         while true {
             try self.fill(2)
@@ -91,7 +92,7 @@ final class RawWebSocket: @unchecked Sendable {
             }
             guard part > 0 else {
                 throw BlockingSocket.Failure(
-                    what: part == 0 ? "the relay ended the connection" : "the relay sent nothing any more",
+                    what: part == 0 ? "the relay closed the connection" : "receiving from the relay",
                     code: part == 0 ? 0 : errno
                 )
             }
@@ -99,10 +100,10 @@ final class RawWebSocket: @unchecked Sendable {
         }
     }
 
-    /// Ends what reads and writes.
+    /// Shuts the connection down; pending reads and writes fail.
     func abort() { self.socket.abort() }
 
-    /// Waits for a message that begins with one of these; returns which.
+    /// Waits for a message that begins with one of `heads`; returns the index of that head.
     @discardableResult
     func wait(for heads: [String]) throws -> Int {
         let heads = heads.map { Array($0.utf8) }
@@ -112,22 +113,22 @@ final class RawWebSocket: @unchecked Sendable {
         }
     }
 
-    /// Reads events until `count` more have come; throws if one of them came before.
+    /// Reads until `count` more events have arrived; throws if an event arrives twice.
     func collectEvents(_ count: Int) throws {
         let event = Array("[\"EVENT\"".utf8)
         let goal = self.seen.count + count
         while self.seen.count < goal {
             let message = try self.receive()
             guard message.starts(with: event) else { continue }
-            // Relays write members in orders of their own; the content may be long.
+            // The order of members differs between relays and the content may be long, so look at both ends.
             guard let id = Self.idPrefix(in: message.prefix(512)) ?? Self.idPrefix(in: message.suffix(512)) else {
-                throw BlockingSocket.Failure(what: "an event without an id")
+                throw BlockingSocket.Failure(what: "received an event without an id")
             }
-            guard self.seen.insert(id).inserted else { throw BlockingSocket.Failure(what: "an event came twice") }
+            guard self.seen.insert(id).inserted else { throw BlockingSocket.Failure(what: "received an event twice") }
         }
     }
 
-    /// The first half of the `id` of an event, if it stands here.
+    /// Returns the first half of the event's `id`, if `text` contains it.
     private static func idPrefix(in text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         let key = Array("\"id\":\"".utf8)
         var start = text.startIndex

@@ -5,8 +5,9 @@
 
 import Foundation
 
-/// The fastest known implementations of what an event needs, for the roofline: libcrypto's ChaCha20, HMAC and SHA-256.
-/// Found at run time, because nothing of the product needs it.
+/// The fastest known implementations of ChaCha20, HMAC-SHA256 and SHA-256, from libcrypto, for the roofline.
+///
+/// The library is loaded at run time, because nws itself does not need it.
 struct FastPrimitives {
     private typealias New = @convention(c) () -> OpaquePointer?
     private typealias Cipher = @convention(c) () -> OpaquePointer?
@@ -34,7 +35,7 @@ struct FastPrimitives {
     private let digest: Digest
     private let code: Code
 
-    /// Nil where there is no libcrypto 3.
+    /// Returns nil if libcrypto 3 is not installed.
     init?() {
         guard let library = dlopen("libcrypto.so.3", RTLD_NOW) else { return nil }
         func find<Function>(_ name: String, _ type: Function.Type) -> Function? {

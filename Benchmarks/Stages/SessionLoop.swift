@@ -6,11 +6,12 @@
 import NIOCore
 import TunnelProtocol
 
-/// Two ends of a session that hand each other their packets at once: what the state machine costs by itself.
+/// Measures the session state machine alone: two ends that pass packets to each other directly.
 struct SessionLoop {
+    /// Number of streams that share the bytes.
     let streams: Int
 
-    /// Seconds of this thread that so many bytes take from the exit to the client, spread over all streams.
+    /// Returns the seconds that it takes to carry `bytes` from the exit to the client.
     func run(bytes: Int) -> Double {
         var configuration = SessionConfiguration()
         configuration.maximumStreams = max(self.streams, configuration.maximumStreams)
@@ -63,7 +64,7 @@ struct SessionLoop {
                 isIdle = false
             }
             guard isIdle else { continue }
-            // Only timers are left.
+            // Nothing is left to do now, so advance the clock to the next timer.
             for index in ends.indices {
                 if let deadline = ends[index].nextDeadline {
                     nanoseconds = max(nanoseconds, deadline.uptimeNanoseconds)

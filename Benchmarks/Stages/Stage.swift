@@ -10,27 +10,27 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// One step of an event's way, with inputs that are the same in every run.
+/// One step in the processing of an event, with the same input in every run.
 struct Stage {
     let name: String
-    /// The primitives that it cannot do without.
+    /// The time of the primitives that the stage needs, with which it is compared; nil for no comparison.
     let primitives: KeyPath<StageBenchmark.Roofline, Double>?
     let run: () throws -> Void
 
-    /// Stages that belong together in a table.
+    /// Stages that are reported as one table.
     struct Group {
         let title: String
         let stages: [Stage]
     }
 
-    /// All of them, and what they work on.
+    /// All stages and the data that they work on.
     struct Catalog {
         let plaintext: [UInt8]
         let event: Event
         let message: ByteBuffer
         let large: Group
         let small: Group
-        /// Both ends of a session without sealing or relay. The table has more of them.
+        /// Both ends of a session without encryption or a relay. The table covers more numbers of streams.
         let session: [Stage]
     }
 
@@ -44,14 +44,14 @@ struct Stage {
         self.run = run
     }
 
-    /// What is hashed for an event's id.
+    /// Returns the canonical form of an event, whose hash is the event's id (NIP-01).
     private static func canonical(_ event: Event) -> [UInt8] {
         var buffer = ByteBuffer()
         event.writeCanonical(into: &buffer)
         return Array(buffer.readableBytesView)
     }
 
-    /// The frames of a packet of a download: an acknowledgement, credit, and bytes of a stream.
+    /// Returns the frames of a typical packet of a download: an acknowledgement, credit, and data of a stream.
     private static func packet(_ plaintext: [UInt8]) -> ByteBuffer {
         let path = PathID(rawValue: 0)
         let stream = StreamID(rawValue: 9)
@@ -91,7 +91,7 @@ struct Stage {
         let small = try sign(try conversation.seal(short))
         let smallMessage = ClientMessage.encodeEvent(small)
         var masked = message
-        guard let subscription = SubscriptionID("s") else { fatalError("a name") }
+        guard let subscription = SubscriptionID("s") else { fatalError("invalid subscription id") }
 
         let canonical = Self.canonical(event)
         let packet = Self.packet(plaintext)
@@ -119,7 +119,10 @@ struct Stage {
                     keep(buffer)
                 },
                 Stage("frames, decode") { keep(try SessionFrame.decodeAll(packet)) },
-                Stage("build a delivery") { keep(RelayMessage.encodeEvent(subscription, json: event.json)) },
+                // The relay does not run this for deliveries: it shares one buffer of the event between subscribers.
+                Stage("encode EVENT for a client (JSON)") {
+                    keep(RelayMessage.encodeEvent(subscription, json: event.json))
+                },
                 Stage("send: seal, sign, build", beside: \.send) {
                     keep(ClientMessage.encodeEvent(try sign(try conversation.seal(plaintext))))
                 },

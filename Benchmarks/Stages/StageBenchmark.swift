@@ -9,25 +9,29 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// Each stage of an event's way on its own, beside the sum of the primitives that it cannot do without.
+/// Measures each stage of event processing alone, and compares it with the sum of the primitives that it needs.
 struct StageBenchmark {
     let report: Report
 
-    /// Microseconds of the primitives for one packet of a size, by the fastest implementations; nil without them.
+    /// The microseconds that the fastest known primitives need for one packet, for each task.
     struct Roofline {
         let seal: Double
         let send: Double
         let relay: Double
         let receive: Double
 
-        /// Bytes a second that two cores carry which do nothing else.
+        /// Returns the bytes per second that `cores` cores could carry if they ran nothing but the primitives.
         func rate(of payload: Int, cores: Double) -> Double {
             Double(payload) / (self.send + self.relay + self.receive) * 1e6 * cores
         }
     }
 
+    /// Size of a packet's plaintext, in bytes.
     static let payload = 40_960
 
+    /// Measures all stages.
+    ///
+    /// - Returns: The roofline, or nil if libcrypto 3 is not installed.
     func run() throws -> Roofline? {
         let stages = try Stage.all()
         self.report.begin(
@@ -50,7 +54,7 @@ struct StageBenchmark {
             }
         }
 
-        self.report.begin("Session state machine, two ends without sealing or relay")
+        self.report.begin("Session state machine, both ends, without encryption and relay")
         for streams in [1, 10, 100, 1_000] {
             let bytes = 20_000_000
             let values = (0..<3).map { _ in
@@ -64,13 +68,13 @@ struct StageBenchmark {
     private func add(_ name: String, beside reference: Double? = nil, _ body: () throws -> Void) throws {
         let values = try microseconds { try body() }
         let ratio = reference.map { $0 / Distribution(values).median }
-        self.report.add(name, "µs", values, reference: "of the primitives' speed", ratio: ratio)
+        self.report.add(name, "µs", values, reference: "the speed of the primitives", ratio: ratio)
     }
 
     private func roofline(padded: [UInt8], event: [UInt8], _ signed: Event) throws -> Roofline? {
         let own = SecretKey.generate()
         guard let fast = FastPrimitives() else {
-            say("  no libcrypto.so.3 here: no roofline")
+            say("  libcrypto.so.3 not found: no roofline")
             return nil
         }
         var output = [UInt8](repeating: 0, count: padded.count)
@@ -94,7 +98,7 @@ struct StageBenchmark {
             seal: chacha + hmac + encode,
             send: chacha + hmac + encode + hash + sign,
             relay: scan + hash + verify,
-            // As NIP-01 has it: whoever reads verifies.
+            // Includes verification, which NIP-01 asks of readers. The receiver of a session packet skips it.
             receive: scan + hash + verify + decode + hmac + chacha
         )
     }

@@ -5,7 +5,7 @@
 
 import Foundation
 
-/// A process of the program under test.
+/// A running nws process that is measured.
 final class Node {
     let process = Process()
     let name: String
@@ -31,7 +31,7 @@ final class Node {
         try self.process.run()
     }
 
-    /// The value of a line `key: value` that it prints.
+    /// Waits up to 20 s for a line `key: value` on standard output; returns the value.
     func value(_ key: String) throws -> String {
         let deadline = seconds() + 20
         while seconds() < deadline {
@@ -42,10 +42,10 @@ final class Node {
             guard self.process.isRunning else { break }
             usleep(20_000)
         }
-        throw BlockingSocket.Failure(what: "\(self.name) printed no \(key)")
+        throw BlockingSocket.Failure(what: "\(self.name) did not print a line '\(key): …'")
     }
 
-    /// Seconds of processor time so far.
+    /// Processor time used so far, in seconds.
     var processorTime: Double {
         let text = (try? String(contentsOfFile: "/proc/\(self.process.processIdentifier)/stat", encoding: .utf8)) ?? ""
         let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
@@ -53,7 +53,7 @@ final class Node {
         return (user + system) / Double(sysconf(CInt(_SC_CLK_TCK)))
     }
 
-    /// Resident bytes.
+    /// Resident memory, in bytes.
     var memory: Double {
         let text = (try? String(contentsOfFile: "/proc/\(self.process.processIdentifier)/statm", encoding: .utf8)) ?? ""
         let pages = text.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? 0

@@ -5,8 +5,10 @@
 
 import NostrCrypto
 
-/// What an echo would take if events cost nothing at either end: two clients of a relay that answer each other with
-/// events that were signed beforehand, each as large as a packet of 64 bytes.
+/// Measures round trips through the relay without the cost of making and reading events.
+///
+/// Two clients of the relay answer each other with events that are signed in advance. An event is about as large as the
+/// packet of a 64-byte echo.
 struct PresignedRoundTrips {
     private static let contentLength = 300
 
@@ -22,7 +24,7 @@ struct PresignedRoundTrips {
         self.farSocket = try self.relay.subscriber(self.far)
     }
 
-    /// Milliseconds of each.
+    /// Measures `count` round trips; returns the milliseconds of each.
     func measure(_ count: Int) throws -> [Double] {
         let requests = try self.relay.events(count, contentLength: Self.contentLength, to: self.far)
         let answers = try self.relay.events(count, contentLength: Self.contentLength, to: self.near)

@@ -5,7 +5,7 @@
 
 import Foundation
 
-/// A whole tunnel, three processes and one relay, as its users have it.
+/// Measures a whole tunnel of three processes: relay, exit and entry.
 final class TunnelBenchmark {
     private let report: Report
     private let roofline: StageBenchmark.Roofline?
@@ -49,14 +49,16 @@ final class TunnelBenchmark {
 
     private static func port(_ text: String) throws -> UInt16 {
         guard let port = text.split(separator: ":").last.flatMap({ UInt16($0.filter(\.isNumber)) }) else {
-            throw BlockingSocket.Failure(what: "no port in \(text)")
+            throw BlockingSocket.Failure(what: "\(text): no port found")
         }
         return port
     }
 
     // MARK: Streams
 
-    /// A stream through the tunnel. Other credentials make another session.
+    /// Opens a stream through the tunnel.
+    ///
+    /// - Parameter isolation: SOCKS user name; streams with different names use different sessions.
     private func open(_ isolation: String? = nil) throws -> BlockingSocket {
         try Self.open(self.socks, self.name, isolation)
     }
@@ -66,12 +68,18 @@ final class TunnelBenchmark {
         if let isolation {
             let user = Array(isolation.utf8)
             try socket.write([5, 1, 2])
-            guard try socket.read(exactly: 2) == [5, 2] else { throw BlockingSocket.Failure(what: "no SOCKS login") }
+            guard try socket.read(exactly: 2) == [5, 2] else {
+                throw BlockingSocket.Failure(what: "the proxy did not select SOCKS5 authentication")
+            }
             try socket.write([1, UInt8(user.count)] + user + [1, UInt8(ascii: "x")])
-            guard try socket.read(exactly: 2)[1] == 0 else { throw BlockingSocket.Failure(what: "SOCKS login") }
+            guard try socket.read(exactly: 2)[1] == 0 else {
+                throw BlockingSocket.Failure(what: "the proxy rejected the SOCKS5 credentials")
+            }
         } else {
             try socket.write([5, 1, 0])
-            guard try socket.read(exactly: 2) == [5, 0] else { throw BlockingSocket.Failure(what: "no SOCKS") }
+            guard try socket.read(exactly: 2) == [5, 0] else {
+                throw BlockingSocket.Failure(what: "the proxy did not accept a SOCKS5 greeting")
+            }
         }
         let name = Array(name.utf8)
         try socket.write([5, 1, 0, 3, UInt8(name.count)] + name + [0, 80])
@@ -89,7 +97,7 @@ final class TunnelBenchmark {
             guard count > 0 else { break }
             received += count
         }
-        guard received == bytes else { throw BlockingSocket.Failure(what: "\(received) of \(bytes) bytes came") }
+        guard received == bytes else { throw BlockingSocket.Failure(what: "received \(received) of \(bytes) bytes") }
     }
 
     private static func upload(_ socket: BlockingSocket, _ bytes: Int) throws {
@@ -101,16 +109,18 @@ final class TunnelBenchmark {
             try chunk.withUnsafeBytes { try socket.write(UnsafeRawBufferPointer(rebasing: $0[0..<part])) }
             rest -= part
         }
-        guard try socket.read(exactly: 1) == [UInt8(ascii: "k")] else { throw BlockingSocket.Failure(what: "upload") }
+        guard try socket.read(exactly: 1) == [UInt8(ascii: "k")] else {
+            throw BlockingSocket.Failure(what: "the service did not confirm the upload")
+        }
     }
 
     // MARK: Figures
 
     func run() throws {
-        // Warm: the first session, and the first packets of a window.
+        // Warm up: open the session and its window.
         try Self.download(try self.open(), 20_000_000)
-        // Before bulk, whose memory would be used again, and before there are other sessions, each of which has a right to a
-        // share of the exit's streams.
+        // Measure idle streams first: bulk transfers leave memory behind that idle streams would reuse, and other
+        // sessions would claim their share of the exit's streams.
         try self.idle()
         try self.bulk()
         try self.latency()
@@ -131,7 +141,7 @@ final class TunnelBenchmark {
             for _ in 0..<self.readings {
                 let part = total / streams / (up && down ? 2 : 1)
                 let sockets = try (0..<(streams * (up && down ? 2 : 1))).map { _ in try self.open() }
-                // What opening costs is another figure.
+                // The cost of opening streams is a figure of its own, so start here.
                 let before = self.nodes.map(\.processorTime)
                 let start = seconds()
                 let workers = sockets.enumerated().map { index, socket in
@@ -179,7 +189,7 @@ final class TunnelBenchmark {
         try socket.write([UInt8(ascii: "e")])
         let presigned = try PresignedRoundTrips(port: self.relayPort)
         var (echoes, roundTrips, above): ([Double], [Double], [Double]) = ([], [], [])
-        // In turns, so that what happens to the machine happens to both.
+        // Measure both in turns, so that other load on the machine affects them equally.
         for _ in 0..<10 {
             let (echo, roundTrip) = (try self.echoes(socket, 200), try presigned.measure(200))
             echoes += echo
@@ -188,7 +198,7 @@ final class TunnelBenchmark {
         }
         self.addLatency("echo of 64 bytes, idle", echoes)
         self.addLatency("round trip of pre-signed events, same relay", roundTrips)
-        self.report.add("echo of 64 bytes, above that round trip", "ms", above)
+        self.report.add("echo of 64 bytes, in excess of that round trip", "ms", above)
         self.addLatency("a new stream and its first byte, idle", try (0..<200).map { _ in try self.firstByte() })
         self.addLatency(
             "a new session and its first byte",
@@ -225,15 +235,15 @@ final class TunnelBenchmark {
             let rates = try (0..<self.readings).map { _ in try self.rate(of: 4_096, atOnce: atOnce) }
             self.report.add("open, echo a byte, close, \(atOnce) at once", "streams/s", rates)
         }
-        // Each has a connection to the relay of its own, of which an entry has 256 at once.
+        // Each session has its own connection to the relay; an entry opens at most 256 connections.
         let atOnce = 16
         let rate = try self.rate(of: 128, atOnce: atOnce) { "s-\($0)-\($1)" }
-        self.report.add("fresh sessions, each with a connection to the relay, \(atOnce) at once", "sessions/s", [rate])
+        self.report.add("new sessions, each with its own relay connection, \(atOnce) at once", "sessions/s", [rate])
     }
 
-    /// Streams a second, each opened when the one before it of the same client is over.
+    /// Returns the streams per second of `atOnce` clients that each open one stream after the other.
     ///
-    /// - Parameter isolation: What keeps a client's stream apart from all others, in a session of its own.
+    /// - Parameter isolation: Returns the SOCKS user name of a stream; each name has a session of its own.
     private func rate(
         of count: Int,
         atOnce: Int,
@@ -254,7 +264,7 @@ final class TunnelBenchmark {
         return Double(count) / (seconds() - start)
     }
 
-    /// As many as this process may have descriptors for, both ends of each, and no more than 10,000.
+    /// Number of idle streams: 10,000, or fewer if the limit on file descriptors does not allow both ends of each.
     private static var idleStreams: Int {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
@@ -284,7 +294,7 @@ final class TunnelBenchmark {
         sleep(10)
         for (node, time) in zip(self.nodes, start) {
             self.report.add(
-                "core used while \(count) streams idle, \(node.name)",
+                "use of a core with \(count) idle streams, \(node.name)",
                 "%",
                 [(node.processorTime - time) * 10]
             )
@@ -298,13 +308,15 @@ final class TunnelBenchmark {
         try self.waitUntilClosed()
     }
 
-    /// Many streams take a while to end, and count against their session until then: waits until no process has work.
+    /// Waits until no process is busy, because streams take a while to end and count against their session until then.
     private func waitUntilClosed() throws {
         let deadline = seconds() + 30
         var quiet = 0
         var before = self.nodes.map(\.processorTime)
         while quiet < 3 {
-            guard seconds() < deadline else { throw BlockingSocket.Failure(what: "streams do not end") }
+            guard seconds() < deadline else {
+                throw BlockingSocket.Failure(what: "the nodes are still busy 30 s after the streams were closed")
+            }
             usleep(500_000)
             let now = self.nodes.map(\.processorTime)
             quiet = zip(now, before).allSatisfy { $0 - $1 < 0.025 } ? quiet + 1 : 0
@@ -312,7 +324,7 @@ final class TunnelBenchmark {
         }
     }
 
-    /// Memory of sessions; on nodes that carried nothing else yet, as memory that others left would be used again.
+    /// Measures the memory of idle sessions. Call it on fresh nodes, because sessions would reuse freed memory.
     func idleSessions() throws {
         try self.open().abort()
         try self.waitUntilClosed()

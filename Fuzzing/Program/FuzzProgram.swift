@@ -13,7 +13,7 @@ private func runDriver(
     _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 ) -> CInt
 
-/// Runs libFuzzer on one of the targets: `nws-fuzz TARGET [options of libFuzzer]`.
+/// Runs libFuzzer on one of the targets: `nws-fuzz TARGET [libFuzzer options] [corpus folders]`.
 @main
 struct FuzzProgram {
     nonisolated(unsafe) private static var target: FuzzTarget?
@@ -21,7 +21,7 @@ struct FuzzProgram {
     static func main() {
         var arguments = CommandLine.arguments
         guard arguments.count > 1, let target = FuzzTarget(rawValue: arguments[1]) else {
-            print("usage: nws-fuzz TARGET [options of libFuzzer] [folder with inputs]")
+            print("usage: nws-fuzz TARGET [libFuzzer options] [corpus folders]")
             print("targets: \(FuzzTarget.allCases.map(\.rawValue).joined(separator: " "))")
             exit(64)
         }

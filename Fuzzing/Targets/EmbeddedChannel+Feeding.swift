@@ -7,7 +7,9 @@ import NIOCore
 import NIOEmbedded
 
 extension EmbeddedChannel {
-    /// Lives a connection: opens, reads `input` in pieces whose size it says itself, lets two minutes go by, and ends.
+    /// Runs a connection from start to end: connects, reads `input` in pieces, waits two minutes, and closes.
+    ///
+    /// The last byte of `input` is the size of the pieces.
     func live(on input: [UInt8]) {
         try? self.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         let size = max(1, Int(input.last ?? 1))

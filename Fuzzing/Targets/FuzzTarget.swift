@@ -12,7 +12,9 @@ import SettingsFiles
 import Tunnel
 import TunnelProtocol
 
-/// What meets bytes of strangers. Each takes any input without a trap, and holds what it promises.
+/// A parser or state machine that handles untrusted input.
+///
+/// Each target must handle any input without a trap, and checks properties such as round trips with `precondition`.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     case clientMessage = "client-message"
     case relayMessage = "relay-message"
@@ -31,6 +33,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case settings
     case configuration
 
+    /// Runs the target on one input. Traps if a check fails.
     public func run(_ input: [UInt8]) {
         switch self {
         case .clientMessage: Self.clientMessage(input)
@@ -54,18 +57,18 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         }
     }
 
-    /// What was read can be written, and reads the same.
+    /// An event that parses must survive encoding and parsing again.
     private static func clientMessage(_ input: [UInt8]) {
         guard let message = try? ClientMessage.parse(ByteBuffer(bytes: input), maximumFilters: 32) else { return }
         guard case .event(let received) = message else { return }
         let event = received.event
-        guard let again = try? Event(json: event.json) else { fatalError("what was written does not read") }
+        guard let again = try? Event(json: event.json) else { fatalError("an encoded event does not parse") }
         precondition(again.id == event.id && again.content == event.content && again.tags == event.tags)
         precondition(again.createdAt == event.createdAt && again.kind == event.kind && again.pubkey == event.pubkey)
         precondition((try? again.verify()) == nil || (try? event.verify()) != nil)
     }
 
-    /// The document, and the date beside it.
+    /// Parses the input as a relay's information document (NIP-11) and as the `Date` header of its response.
     private static func relayInformation(_ input: [UInt8]) {
         _ = try? RelayInformation(json: ByteBuffer(bytes: input))
         var response = HTTPResponse.text(.ok, "")
@@ -78,9 +81,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         publicKey: SecretKey(Bytes32.sha256(of: [2])).publicKey
     )
 
-    /// Whatever is sealed opens to the same; whatever is not, does not.
+    /// Encrypted input must decrypt to itself; raw and damaged payloads must not decrypt.
     private static func payload(_ input: [UInt8]) {
-        guard let conversation = Self.conversation else { fatalError("no keys") }
+        guard let conversation = Self.conversation else { fatalError("cannot derive the conversation key") }
         precondition((try? conversation.open(input)) == nil)
         precondition(Base64.decode(input).map { Base64.encode($0).count == input.count } ?? true)
         Self.hostilePadding(input, conversation)
@@ -89,12 +92,14 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         precondition(Base64.decode(sealed).map(Base64.encode) == sealed)
         var damaged = sealed
         damaged[Int(input[0]) % damaged.count] ^= 1
-        // The last character may have bits that mean nothing.
+        // The last base64 character may have unused bits; flipping one of them changes nothing.
         precondition((try? conversation.open(damaged)).map { $0 == input } ?? true)
     }
 
-    /// Who has the key may pad as they like. The input is what was padded; or, as that is too short for the form with six
-    /// bytes of length, four bytes of it and how many bytes more or fewer than those follow.
+    /// A peer that has the key can send any padding; only correct padding may decrypt.
+    ///
+    /// The input is used in two ways: as a padded plaintext, and as the description of one with a 6-byte length prefix,
+    /// which does not fit into an input: 4 bytes of length and 1 byte that says by how much the padding is off.
     private static func hostilePadding(_ input: [UInt8], _ conversation: ConversationKey) {
         if let first = input.first, input.count >= 2 {
             let length = Int(first) << 8 | Int(input[1])
@@ -121,7 +126,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         let text = String(decoding: input, as: UTF8.self)
         if let name = try? NostrName(text) {
             let encoded = name.encoded
-            guard let again = try? NostrName(encoded) else { fatalError("\(encoded) does not read") }
+            guard let again = try? NostrName(encoded) else { fatalError("the encoded name \(encoded) does not decode") }
             precondition(again.publicKey == name.publicKey)
         }
         _ = NostrName.looksLikeName(text)
@@ -138,7 +143,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     private static func socks(_ input: [UInt8]) {
         guard let first = input.first else { return }
         for credentials in [nil, ProxyCredentials(user: [97], password: [98])] {
-            // In pieces of every size, and at once: the same comes of it.
+            // The result must not depend on the size of the pieces.
             let results = [1, 3, input.count].map { size -> String in
                 var handshake = SOCKSHandshake(firstByte: first, credentials: credentials)
                 for start in stride(from: 0, to: input.count, by: size) {
@@ -153,7 +158,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         }
     }
 
-    /// What a proxy answers, in pieces: never more is taken than belongs to it.
+    /// Parses a proxy's answer byte by byte; the handshake must consume all bytes that it is given.
     private static func socksClient(_ input: [UInt8]) {
         for isolation in ["", "lane"] {
             var handshake = SOCKS5ClientHandshake(host: "relay.example", port: 443, isolation: isolation)
@@ -174,7 +179,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         }
     }
 
-    /// Files that people write; what is read of one says where it stands.
+    /// Parses the input as an environment file and a configuration file; every setting must have a line number.
     private static func configuration(_ input: [UInt8]) {
         guard let text = String(validating: input, as: UTF8.self) else { return }
         _ = try? EnvironmentFile(parsing: text, name: "x", isOwn: { $0.hasPrefix("N") })

@@ -9,9 +9,9 @@ import NIOHTTP1
 import Tunnel
 import TunnelProtocol
 
-/// Requests to the HTTP proxy, and what becomes of those that go on.
+/// Fuzzes requests to the HTTP proxy, and checks how plain requests are forwarded.
 enum HTTPProxyFuzzer {
-    /// One request of a connection as its receiver reads it.
+    /// One request of a connection, as the receiver parses it.
     private struct Request {
         var head: HTTPRequestHead
         var body = ByteBuffer()
@@ -26,11 +26,11 @@ enum HTTPProxyFuzzer {
         var forwarded = plain.head
         forwarded.writeImmutableBuffer(plain.encoded(first.body))
         forwarded.writeImmutableBuffer(plain.encodedEnd)
-        // A service sees one request with the same body, and no second one that a client smuggled in.
+        // The service must see one request with the same body, and no second, smuggled request.
         let sent = Self.requests(forwarded, size: forwarded.readableBytes)
         precondition(sent.count == 1, "\(sent.count) requests")
         guard let only = sent.first else { return }
-        precondition(only.isComplete, "a request without end")
+        precondition(only.isComplete, "incomplete request")
         precondition(only.head.method == first.head.method && only.body == first.body)
         precondition(only.head.headers["host"].count == 1)
         for field in ["proxy-authorization", "proxy-connection"] {
@@ -42,7 +42,7 @@ enum HTTPProxyFuzzer {
         }
     }
 
-    /// Up to the first error, in pieces of `size`.
+    /// Parses requests up to the first error, in pieces of `size` bytes.
     private static func requests(_ bytes: ByteBuffer, size: Int) -> [Request] {
         let channel = EmbeddedChannel(
             handler: ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes))

@@ -6,14 +6,15 @@
 import NIOCore
 import TunnelProtocol
 
-/// Sessions under inputs that no peer would send.
+/// Fuzzes the session state machine with packets that no correct peer would send.
 enum SessionFuzzer {
+    /// Returns a state machine with small limits and two paths.
     static func machine(_ role: SessionStateMachine.Role) -> SessionStateMachine {
         var configuration = SessionConfiguration()
         configuration.maximumStreams = 8
         configuration.initialStreamWindow = 4_096
         configuration.windowBudget = 16_384
-        // Keys that are soon old.
+        // Replace keys often.
         configuration.keyBytes = 8_192
         var machine = SessionStateMachine(
             role: role,
@@ -31,7 +32,7 @@ enum SessionFuzzer {
         return machine
     }
 
-    /// Any bytes behind a header that is right.
+    /// Handles the input as the frames of packets with a valid header.
     static func frames(_ input: [UInt8]) {
         Self.codec(input)
         for role in [SessionStateMachine.Role.client, .exit] {
@@ -52,7 +53,7 @@ enum SessionFuzzer {
         }
     }
 
-    /// What was read can be written within the length that it says, and reads the same.
+    /// Frames that decode must survive a round trip and must not exceed their maximum length.
     private static func codec(_ input: [UInt8]) {
         guard let frames = try? SessionFrame.decodeAll(ByteBuffer(bytes: input)) else { return }
         for frame in frames {
@@ -66,12 +67,13 @@ enum SessionFuzzer {
             case .newPath(let offer): text = offer.relay
             default: text = ""
             }
-            // Text that is no UTF-8 is mended when it is read, and may grow beyond what is written of it.
+            // Invalid UTF-8 is repaired when it is decoded, and may grow beyond the length that is encoded.
             guard text.utf8.count <= SessionFrame.maximumTextLength else { continue }
             precondition((try? SessionFrame.decodeAll(buffer)) == [frame])
         }
     }
 
+    /// Closes the session, after which no stream may be left.
     static func finish(_ machine: inout SessionStateMachine, _ now: Moment) {
         while machine.nextAction() != nil {}
         machine.close(nil, at: now)

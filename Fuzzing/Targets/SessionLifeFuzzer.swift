@@ -7,12 +7,12 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// A life of any events: packets under any keys and numbers, streams, relays, and time.
+/// Fuzzes a whole session: packets with any key and number, calls of the driver, path changes, and time.
 struct SessionLifeFuzzer {
-    /// Bytes of an input, one after the other.
+    /// The rest of the input, which decides what happens next.
     private var bytes: ArraySlice<UInt8>
     private let isExit: Bool
-    /// Whether relays say at once that they hear a key, while the session still says what it wants.
+    /// Whether a new key is reported as prepared immediately, while the session's actions are still being performed.
     private let hearsAtOnce: Bool
     private var machine: SessionStateMachine
     private var nanoseconds: UInt64 = 1_000_000
@@ -20,21 +20,22 @@ struct SessionLifeFuzzer {
     private var credit: [StreamID: Int] = [:]
     private var handed: [StreamID: Int] = [:]
     private var opened: UInt64 = 0
-    /// The number of the next packet that comes.
+    /// The number of the next packet to receive.
     private var number: UInt64 = 0
-    /// Bytes of all packets that came.
+    /// Total bytes of the packets received so far.
     private var given = 0
     private var keys = Keys()
     private var isClosed = false
 
-    /// What the driver knows of keys.
+    /// The generations of keys, as a driver keeps track of them.
     private struct Keys {
-        /// Asked for, and not answered.
+        /// Requested by the session, but not prepared yet.
         var wanted: Int?
-        /// Made here, without the peer's yet.
+        /// Prepared on this side.
         var prepared: Set<Int> = []
-        /// What comes under these is opened.
+        /// Paired with the peer's key; packets of these generations can be decrypted.
         var paired: Set<Int> = [0]
+        /// Used to encrypt.
         var sealing = 0
     }
 
@@ -61,7 +62,7 @@ struct SessionLifeFuzzer {
             self.step()
             while let action = self.machine.nextAction() { self.obey(action) }
             precondition(self.machine.streamCount <= 8)
-            // A piece that waits for others takes 128 bytes beside its own, and at least four of a packet.
+            // Out-of-order data costs up to 128 bytes besides its own length, and takes at least 4 bytes of a packet.
             precondition(self.machine.heldBytes <= 8 * 4_096 + 16_384 + 128 * (self.given / 4))
             _ = self.machine.nextDeadline
         }
@@ -117,8 +118,10 @@ struct SessionLifeFuzzer {
         }
     }
 
-    /// A packet with any frames. One byte says by which path it comes, under which of the keys that are open, how far its
-    /// number is from the one before, and whether a relay copied or reflected it.
+    /// Receives a packet with any frames.
+    ///
+    /// One byte of input selects the path, the key, the distance to the previous packet number, and whether a relay
+    /// copied the packet to another path or reflected it to its sender.
     private mutating func receive() {
         let how = self.byte()
         let path = PathID(rawValue: Int(how & 1))
@@ -154,16 +157,16 @@ struct SessionLifeFuzzer {
     private mutating func obey(_ action: StreamAction<SessionSignal>) {
         if self.isClosed {
             switch action {
-            // A stream that was asked for afterwards.
+            // A stream that was opened after the end of the session.
             case .ended: return
             case .report, .signal(.eraseKey): return
-            default: preconditionFailure("\(action) after the end")
+            default: preconditionFailure("action after the end of the session: \(action)")
             }
         }
         switch action {
         case .publish(let token, let plaintext, _, let paths):
             precondition(plaintext.count <= SessionConfiguration.largestPacket)
-            guard let path = paths.first else { preconditionFailure("nowhere to publish") }
+            guard let path = paths.first else { preconditionFailure("publish without a path") }
             self.tokens.append((token, path))
             if self.tokens.count > 64 { self.tokens.removeFirst() }
         case .credit(let id, let bytes): self.credit[id, default: 0] += bytes
@@ -175,35 +178,41 @@ struct SessionLifeFuzzer {
         }
     }
 
-    /// A stream to this is refused at once.
+    /// The driver refuses streams to this port at once.
     private static let refusedPort: UInt16 = 7
-    /// Keys that begin with this are not on the curve.
+    /// The driver treats keys with this first byte as not on the curve.
     private static let notOnCurve: UInt8 = 0xff
 
     private mutating func obey(_ signal: SessionSignal) {
         switch signal {
         case .makeKey(let generation):
-            precondition(self.keys.wanted == nil && generation == self.keys.sealing + 1, "one new key at a time")
+            precondition(
+                self.keys.wanted == nil && generation == self.keys.sealing + 1,
+                "requested another new key too early"
+            )
             self.keys.wanted = generation
             if self.hearsAtOnce { self.prepareKey() }
         case .pair(let generation, let peer):
-            precondition(self.keys.wanted == generation || self.keys.prepared.contains(generation), "paired with none")
-            precondition(self.keys.paired == [self.keys.sealing], "old keys are open yet")
+            precondition(
+                self.keys.wanted == generation || self.keys.prepared.contains(generation),
+                "paired with a key that was not requested"
+            )
+            precondition(self.keys.paired == [self.keys.sealing], "an old key is still in use")
             guard peer.bytes.bytes.first != Self.notOnCurve else {
                 self.machine.close(.protocolViolation, at: self.now)
                 return
             }
             self.keys.paired.insert(generation)
         case .sealUnder(let generation):
-            // What was wanted before a key turned out to be none.
+            // The session was closed because of an invalid key; this action was queued before that.
             guard !self.machine.isOver else { return }
             precondition(generation == self.keys.sealing + 1 && self.keys.paired.contains(generation))
-            precondition(self.keys.prepared.contains(generation), "sealed under a key that nobody made")
+            precondition(self.keys.prepared.contains(generation), "sealing with a key that was not prepared")
             self.keys.sealing = generation
         case .eraseKey(let generation):
             precondition(generation == self.keys.sealing - 1)
             let known = self.keys.paired.remove(generation)
-            precondition(known != nil, "erased a key that is none")
+            precondition(known != nil, "erased an unknown key")
         case .closed: self.isClosed = true
         default: break
         }

@@ -8,7 +8,7 @@ import NIOCore
 import NIOEmbedded
 import NIOHTTP1
 
-/// HTTP up to the WebSocket, at both ends, and what comes behind it.
+/// Fuzzes the HTTP upgrade to WebSocket, and the frames after it, at the server and the client.
 enum UpgradeFuzzer {
     static func run(_ input: [UInt8]) {
         Self.feed(input) { channel in
@@ -21,7 +21,7 @@ enum UpgradeFuzzer {
                     .text(.ok, request.head.headers.first(name: "Accept") ?? request.path)
                 },
                 upgrade: { request, _ in
-                    // A path that is refused.
+                    // Refuse the upgrade for some paths.
                     guard !request.path.hasPrefix("/no") else { return nil }
                     return HTTPServer.WebSocketAcceptor(events: Self.events, onOpen: { _ in })
                 }
@@ -42,7 +42,7 @@ enum UpgradeFuzzer {
                 events: Self.events,
                 promise: promise
             )
-            // Nobody may wait for ever: the end of the connection is the end of the promise.
+            // A promise must be completed: fail it when the connection closes, in case the handshake did not.
             channel.closeFuture.whenComplete { _ in
                 promise.fail(ChannelError.eof)
             }
@@ -55,7 +55,7 @@ enum UpgradeFuzzer {
 
     private static func feed(_ input: [UInt8], _ addHandlers: (EmbeddedChannel) throws -> Void) {
         let channel = EmbeddedChannel()
-        guard (try? addHandlers(channel)) != nil else { fatalError("no handlers") }
+        guard (try? addHandlers(channel)) != nil else { fatalError("cannot add handlers") }
         channel.live(on: input)
     }
 }

@@ -7,7 +7,7 @@ import HTTPTransport
 import NIOCore
 import NIOEmbedded
 
-/// The frames of both ends of a WebSocket connection.
+/// Fuzzes the WebSocket frame decoder of the server and the client.
 enum WebSocketFuzzer {
     static func run(_ input: [UInt8]) {
         for isServer in [true, false] {
@@ -24,7 +24,7 @@ enum WebSocketFuzzer {
                         onClose: { _ in }
                     )
                 )) != nil
-            else { fatalError("no handlers") }
+            else { fatalError("cannot add handlers") }
             channel.live(on: input)
         }
     }

@@ -10,12 +10,13 @@
 #define AVX2 __attribute__((target("avx2")))
 
 static bool has_avx2(void) {
-    // Reads a word that the runtime filled before main.
+    // Cheap: reads a variable that the C runtime sets before main.
     return __builtin_cpu_supports("avx2");
 }
 
-// 24 bytes become 32 characters. Each 32-bit lane takes three bytes, and four shifts by multiplication spread their
-// sixes; a saturating subtraction then tells the five ranges of the alphabet apart, and a table adds what each lacks.
+// Encodes 24 bytes to 32 characters at a time. The shuffle puts three bytes into each 32-bit lane, and multiplications
+// shift their four 6-bit values into separate bytes. A saturating subtraction maps each value to one of the five ranges
+// of the alphabet, and a table gives the offset from the value to its character.
 AVX2 static size_t encode_avx2(const uint8_t *input, size_t count, uint8_t *output) {
     const __m256i spread = _mm256_setr_epi8(
         1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, 1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
@@ -24,7 +25,7 @@ AVX2 static size_t encode_avx2(const uint8_t *input, size_t count, uint8_t *outp
         '+' - 62, '/' - 63, 'A', 0, 0, 'a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
         '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
     size_t done = 0;
-    // The second half is loaded from the twelfth byte on and is sixteen long.
+    // The second load reads 16 bytes from offset 12, so 28 bytes must be left.
     for (; count - done >= 28; done += 24, output += 32) {
         __m256i bytes = _mm256_inserti128_si256(
             _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(input + done))),
@@ -44,8 +45,8 @@ AVX2 static size_t encode_avx2(const uint8_t *input, size_t count, uint8_t *outp
     return done;
 }
 
-// 32 characters become 24 bytes. Two tables of the nibbles say which characters are none; a third what to add; two
-// multiplications join the sixes.
+// Decodes 32 characters to 24 bytes at a time. Two tables, indexed by the low and high nibble, detect invalid
+// characters. A third table gives the offset from a character to its 6-bit value. Two multiplications join the values.
 AVX2 static size_t decode_avx2(const uint8_t *input, size_t count, uint8_t *output) {
     const __m256i low_table = _mm256_setr_epi8(
         0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a, 0x15, 0x11,
@@ -61,7 +62,7 @@ AVX2 static size_t decode_avx2(const uint8_t *input, size_t count, uint8_t *outp
     const __m256i nibble = _mm256_set1_epi8(0x0f);
     const __m256i slash = _mm256_set1_epi8('/');
     size_t done = 0;
-    // A store is 32 bytes wide, of which 24 count: what comes behind must have room for the other eight.
+    // A store writes 32 bytes, of which 24 are valid. With 44 characters left, the output has room for 33 bytes.
     for (; count - done >= 44; done += 32, output += 24) {
         __m256i characters = _mm256_loadu_si256((const __m256i *)(input + done));
         const __m256i high = _mm256_and_si256(_mm256_srli_epi32(characters, 4), nibble);
@@ -88,7 +89,7 @@ AVX2 static size_t plain_prefix_avx2(const uint8_t *input, size_t count) {
     size_t done = 0;
     for (; count - done >= 32; done += 32) {
         const __m256i bytes = _mm256_loadu_si256((const __m256i *)(input + done));
-        // Signed, so bytes outside of ASCII are less too.
+        // The comparison is signed, so non-ASCII bytes are less than a space, too.
         const __m256i special = _mm256_or_si256(
             _mm256_cmpgt_epi8(space, bytes),
             _mm256_or_si256(_mm256_cmpeq_epi8(bytes, quote), _mm256_cmpeq_epi8(bytes, backslash)));
@@ -112,7 +113,7 @@ size_t nws_json_plain_prefix(const uint8_t *input, size_t count) {
 
 #else
 
-// The callers' own loops do all of it.
+// Without a vectorized version, the functions process nothing and the callers process all bytes.
 
 size_t nws_base64_encode(const uint8_t *input, size_t count, uint8_t *output) {
     (void)input, (void)count, (void)output;

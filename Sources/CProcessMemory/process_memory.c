@@ -24,7 +24,7 @@ size_t nws_unused_memory(void) {
     if (count != 3 || resident < shared) return 0;
     size_t own = (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
     struct mallinfo2 information = mallinfo2();
-    // Of all arenas; what got a mapping of its own comes on top.
+    // `uordblks` covers all arenas. Blocks that were allocated with mmap are counted in `hblkhd`.
     size_t used = information.uordblks + information.hblkhd;
     return own > used ? own - used : 0;
 }

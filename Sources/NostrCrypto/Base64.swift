@@ -5,18 +5,18 @@
 
 import CByteKernels
 
-/// Standard base64 with padding (RFC 4648, section 4), strict on input.
+/// Standard base64 with padding (RFC 4648, section 4). Line breaks and other extra characters are errors.
 ///
-/// Every byte of a tunnel passes here twice: most of it by way of the processor's wide registers, and the rest, or all of
-/// it where there are none, by tables. Without the copies that a general library makes on the way in and out.
+/// All tunneled data passes through this code. It uses AVX2 instructions if the CPU has them, and lookup tables for the
+/// rest of the input or on other CPUs. It avoids the input and output copies of a general-purpose library.
 public enum Base64 {
-    /// Two characters for each twelve bits, as they lie in memory.
+    /// The two characters for each 12-bit value, in memory order.
     private static let pairs: [UInt16] = (0..<4_096).map { value in
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         return UInt16(littleEndian: UInt16(alphabet[value >> 6]) | UInt16(alphabet[value & 63]) << 8)
     }
 
-    /// The six bits of each character; 0x80 for what is none.
+    /// The six-bit value of each base64 character; 0x80 for all other bytes.
     private static let values: [UInt8] = {
         var values = [UInt8](repeating: 0x80, count: 256)
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8
@@ -26,7 +26,7 @@ public enum Base64 {
 
     private static let padding = UInt8(ascii: "=")
 
-    /// The ASCII characters of the encoding of `bytes`.
+    /// Encodes `bytes` as ASCII characters.
     public static func encode(_ bytes: [UInt8]) -> [UInt8] {
         let count = (bytes.count + 2) / 3 * 4
         return unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
@@ -63,9 +63,9 @@ public enum Base64 {
         if rest == 1 { unsafe output[written + 2] = Self.padding }
     }
 
-    /// The bytes that `characters` encode; nil unless they are base64 with its padding and nothing else.
+    /// Decodes ASCII characters; nil unless they are valid, padded base64.
     ///
-    /// Bits behind the last byte may be anything, as in the decoders that peers use.
+    /// Unused bits of the last group are ignored, as in the decoders of other implementations.
     public static func decode(_ characters: [UInt8]) -> [UInt8]? {
         let length = characters.count
         guard length.isMultiple(of: 4) else { return nil }
@@ -84,7 +84,7 @@ public enum Base64 {
         return invalid & 0x80 == 0 ? output : nil
     }
 
-    /// Decodes all groups. Returns a value with its highest bit set if a character was none.
+    /// Decodes all groups. Returns a value with its highest bit set if a character is invalid.
     private static func decode(
         _ input: UnsafeBufferPointer<UInt8>,
         _ pads: Int,

@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Thirty-two bytes held in place: keys, event ids, hashes, nonces.
+/// A value of 32 bytes, such as a key, an event ID, a hash or a nonce.
 ///
-/// A value type without heap storage, because the hot path hashes, compares and copies these for every event.
+/// It has no heap storage, because these values are hashed, compared and copied for every event.
 public struct Bytes32: Hashable, Sendable {
-    // Four words in memory order, so that equality and hashing are four loads.
+    // The bytes in memory order, as four words to make equality and hashing fast.
     private let word0: UInt64
     private let word1: UInt64
     private let word2: UInt64
@@ -26,7 +26,7 @@ public struct Bytes32: Hashable, Sendable {
         self.word3 = word3
     }
 
-    /// Takes the bytes of `span` from `offset` on; nil if there are fewer than 32.
+    /// Creates a value from the 32 bytes of `span` that start at `offset`; nil if there are fewer.
     public init?(_ span: Span<UInt8>, at offset: Int = 0) {
         guard offset >= 0, span.count - offset >= Self.count else { return nil }
         func word(_ index: Int) -> UInt64 {
@@ -39,19 +39,19 @@ public struct Bytes32: Hashable, Sendable {
         self.init(word0: word(0), word1: word(1), word2: word(2), word3: word(3))
     }
 
-    /// Takes exactly 32 bytes; nil for any other count.
+    /// Creates a value from an array of 32 bytes; nil for any other length.
     public init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.count else { return nil }
         self.init(bytes.span)
     }
 
-    /// Reads 64 hex digits, either case; nil for anything else.
+    /// Creates a value from 64 hex digits of either case; nil for anything else.
     public init?(hex: some StringProtocol) {
         guard let bytes = Hex.decode(hex) else { return nil }
         self.init(bytes)
     }
 
-    /// Reads 64 lower-case hex digits at `offset`; nil for anything else.
+    /// Creates a value from the 64 lower-case hex digits of `span` that start at `offset`; nil for anything else.
     public init?(lowercaseHex span: Span<UInt8>, at offset: Int = 0) {
         guard offset >= 0, span.count - offset >= 64 else { return nil }
         var invalid: UInt8 = 0
@@ -71,7 +71,7 @@ public struct Bytes32: Hashable, Sendable {
         self.init(word0: words.0, word1: words.1, word2: words.2, word3: words.3)
     }
 
-    /// Thirty-two bytes of the system's secure random generator.
+    /// Creates 32 bytes with the system's cryptographically secure random number generator.
     public static func random() -> Bytes32 {
         var generator = SystemRandomNumberGenerator()
         return Bytes32(
@@ -99,14 +99,14 @@ public struct Bytes32: Hashable, Sendable {
         unsafe withUnsafeBytes(of: self) { unsafe Array($0) }
     }
 
-    /// Sixty-four lower-case hex digits.
+    /// The bytes as 64 lower-case hex digits.
     public var hex: String {
         Hex.encode(self.bytes)
     }
 }
 
 extension Bytes32: Comparable {
-    /// Orders as the bytes (and so the hex digits) do, first byte first.
+    /// Compares the bytes in lexicographic order, which is also the order of the hex digits.
     public static func < (left: Bytes32, right: Bytes32) -> Bool {
         if left.word0 != right.word0 { return left.word0.bigEndian < right.word0.bigEndian }
         if left.word1 != right.word1 { return left.word1.bigEndian < right.word1.bigEndian }

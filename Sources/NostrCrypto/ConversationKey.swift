@@ -12,15 +12,17 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// The long-lived symmetric key of a pair of NIP-44 keys, ready to seal and open.
+/// The symmetric key that two peers share, with which they encrypt and decrypt messages (NIP-44, version 2).
 ///
-/// Deriving it costs a Diffie-Hellman (about 31 µs), so keep one per peer. It carries the HMAC state of the key's inner
-/// and outer pads, which saves four of the five microseconds of deriving each message's keys.
+/// Deriving it takes a Diffie-Hellman operation (about 31 µs), so keep one per peer. It stores the HMAC state after the
+/// key has been processed, which reduces the time to derive the keys of a message from about 5 µs to 1 µs.
 public struct ConversationKey: Sendable {
     private let key: SymmetricKey
     private let keyedHMAC: HMAC<SHA256>
 
-    /// The key between `secretKey` and `publicKey`; the same from both sides.
+    /// Derives the key that `secretKey` shares with `publicKey`. Both peers derive the same key.
+    ///
+    /// - Throws: ``CryptoError/invalidPublicKey`` if `publicKey` is not on the curve.
     public init(secretKey: SecretKey, publicKey: PublicKey) throws(CryptoError) {
         let shared = try secretKey.sharedX(with: publicKey)
         let extracted = HKDF<SHA256>.extract(
@@ -30,7 +32,7 @@ public struct ConversationKey: Sendable {
         self.init(SymmetricKey(data: extracted))
     }
 
-    /// Takes the 32 bytes themselves; for test vectors.
+    /// Creates a key from its 32 bytes. For test vectors.
     package init(bytes: Bytes32) {
         self.init(SymmetricKey(data: bytes.bytes))
     }
@@ -40,17 +42,20 @@ public struct ConversationKey: Sendable {
         self.keyedHMAC = HMAC<SHA256>(key: key)
     }
 
-    /// The 32 bytes; for test vectors.
+    /// The 32 bytes of the key. For test vectors.
     package var bytes: [UInt8] { unsafe self.key.withUnsafeBytes { unsafe Array($0) } }
 
-    /// The keys of one message: 32 bytes for the cipher, 12 for its nonce, 32 for the code.
+    /// The keys of one message.
     package struct MessageKeys {
+        /// The ChaCha20 key, 32 bytes.
         package let chachaKey: ArraySlice<UInt8>
+        /// The ChaCha20 nonce, 12 bytes.
         package let chachaNonce: ArraySlice<UInt8>
+        /// The HMAC key, 32 bytes.
         package let hmacKey: ArraySlice<UInt8>
     }
 
-    /// HKDF-expand of 76 bytes with the nonce as info (NIP-44, step 3 of encryption).
+    /// Derives the keys of a message: 76 bytes of HKDF-Expand with the nonce as info (NIP-44, encryption, step 3).
     package func messageKeys(nonce: Bytes32) -> MessageKeys {
         var output: [UInt8] = []
         output.reserveCapacity(96)
@@ -71,19 +76,20 @@ public struct ConversationKey: Sendable {
         )
     }
 
-    /// Seals `plaintext` under a fresh random nonce. Returns the base64 characters of the payload.
+    /// Encrypts `plaintext` with a random nonce and returns the payload as base64 characters.
     ///
-    /// - Throws: ``NIP44Error/plaintextLength`` if it is empty or longer than ``NIP44/maximumPlaintextLength``.
+    /// - Throws: ``NIP44Error/plaintextLength`` if `plaintext` is empty or longer than
+    ///   ``NIP44/maximumPlaintextLength``.
     public func seal(_ plaintext: [UInt8]) throws(NIP44Error) -> [UInt8] {
         try self.seal(plaintext, nonce: .random())
     }
 
-    /// Seals under the given nonce; for test vectors.
+    /// Encrypts with the given nonce. For test vectors.
     package func seal(_ plaintext: [UInt8], nonce: Bytes32) throws(NIP44Error) -> [UInt8] {
         try self.seal(padded: Self.pad(plaintext), nonce: nonce)
     }
 
-    /// The length, the bytes, and zeros.
+    /// Adds the length prefix and pads with zeros.
     private static func pad(_ plaintext: [UInt8]) throws(NIP44Error) -> [UInt8] {
         let length = plaintext.count
         guard length > 0, length <= NIP44.maximumPlaintextLength else { throw .plaintextLength }
@@ -98,7 +104,7 @@ public struct ConversationKey: Sendable {
         return padded
     }
 
-    /// Seals what is padded already, well or not; for tests of what a peer with the right key may send.
+    /// Encrypts a plaintext that already has a length prefix and padding. Tests use it to create invalid padding.
     package func seal(padded: [UInt8], nonce: Bytes32) throws(NIP44Error) -> [UInt8] {
         let keys = self.messageKeys(nonce: nonce)
         let ciphertext = try Self.chacha20(padded, keys: keys)
@@ -111,7 +117,9 @@ public struct ConversationKey: Sendable {
         return Base64.encode(payload)
     }
 
-    /// Opens a payload (its base64 characters). The code is checked before anything is deciphered.
+    /// Decrypts a payload given as base64 characters. The MAC is verified before the ciphertext is decrypted.
+    ///
+    /// - Throws: ``NIP44Error`` if the payload is malformed, was encrypted with another key or was modified.
     public func open(_ payload: [UInt8]) throws(NIP44Error) -> [UInt8] {
         guard let first = payload.first, first != UInt8(ascii: "#") else { throw .unsupportedVersion }
         guard (NIP44.minimumPayloadLength...NIP44.maximumPayloadLength).contains(payload.count) else {

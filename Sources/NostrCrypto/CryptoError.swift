@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Why a key or signature operation could not be done.
+/// An error of a key or signature operation.
 public enum CryptoError: Error, Hashable, Sendable {
-    /// The 32 bytes are zero or not below the order of the curve.
+    /// The 32 bytes are not a secret key: they are zero, or not less than the order of the curve.
     case invalidSecretKey
-    /// The 32 bytes are not the x coordinate of a point on secp256k1.
+    /// The 32 bytes are not a public key: there is no point on secp256k1 with this x coordinate.
     case invalidPublicKey
-    /// The curve library refused for another reason; not reachable with the keys that this module hands out.
+    /// libsecp256k1 reported an error. This does not happen with valid keys.
     case operationFailed
 }

@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Lower-case hexadecimal, as every Nostr id, key and signature is written (NIP-01).
+/// Hexadecimal encoding of bytes. Nostr writes IDs, keys and signatures in lower-case hex (NIP-01).
 public enum Hex {
     private static let digits: [UInt8] = Array("0123456789abcdef".utf8)
 
-    /// The ASCII digits of `bytes`, lower case.
+    /// Appends the lower-case hex digits of `bytes` to `output` as ASCII.
     public static func encodeASCII(_ bytes: some Sequence<UInt8>, into output: inout [UInt8]) {
         for byte in bytes {
             output.append(Self.digits[Int(byte >> 4)])
@@ -15,7 +15,7 @@ public enum Hex {
         }
     }
 
-    /// The digits of `bytes`, lower case.
+    /// Encodes `bytes` as lower-case hex digits.
     public static func encode(_ bytes: some Collection<UInt8>) -> String {
         var output: [UInt8] = []
         output.reserveCapacity(bytes.count * 2)
@@ -23,7 +23,7 @@ public enum Hex {
         return String(decoding: output, as: UTF8.self)
     }
 
-    /// The bytes of an even number of hex digits of either case; nil for anything else.
+    /// Decodes an even number of hex digits of either case; nil for anything else.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
         let digits = Array(text.utf8)
         guard digits.count.isMultiple(of: 2) else { return nil }
@@ -36,7 +36,7 @@ public enum Hex {
         return output
     }
 
-    /// The value of a digit of either case; nil if it is none.
+    /// The value of a hex digit of either case; nil for any other byte.
     static func value(_ digit: UInt8) -> UInt8? {
         switch digit {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
@@ -46,7 +46,7 @@ public enum Hex {
         }
     }
 
-    /// The value of a lower-case digit; 0xff if it is none. Without branches on valid input.
+    /// The value of a lower-case hex digit; 0xff for any other byte.
     @inline(__always)
     static func lowercaseValue(_ digit: UInt8) -> UInt8 {
         let number = digit &- UInt8(ascii: "0")

@@ -3,24 +3,27 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Sizes and padding of NIP-44 version 2.
+/// Constants and length calculations of NIP-44, version 2.
 public enum NIP44 {
-    /// The version byte.
+    /// The version byte at the start of a payload.
     static let version: UInt8 = 2
-    /// Version byte, nonce and code around the ciphertext.
+    /// Bytes that a payload has in addition to the ciphertext: version byte, nonce and MAC.
     static let overhead = 1 + 32 + 32
-    /// Fewest base64 characters of a payload: one byte of plaintext.
+    /// Minimum length of a payload in base64 characters. It holds up to 32 bytes of plaintext.
     public static let minimumPayloadLength = 132
-    /// Most plaintext bytes with the two-byte length prefix, which every peer understands.
+    /// Maximum length in bytes of a plaintext with the two-byte length prefix, which all implementations support.
     public static let maximumShortPlaintextLength = 65_535
-    /// Most plaintext bytes that are sealed or opened here. The extended length (June 2026) allows 4 GiB; 1 MiB is
-    /// more than any relay forwards and bounds what a payload can make us allocate.
+    /// Maximum length in bytes of a plaintext that this module encrypts or decrypts.
+    ///
+    /// The extended length prefix of NIP-44 (June 2026) allows 4 GiB. The lower limit is above the message size of
+    /// common relays and bounds the memory that a payload can allocate.
     public static let maximumPlaintextLength = 1 << 20
-    /// Most base64 characters of a payload that is opened.
+    /// Maximum length of a payload to decrypt, in base64 characters.
     public static let maximumPayloadLength = (Self.overhead + 6 + Self.maximumPlaintextLength + 2) / 3 * 4
 
-    /// The length to which a plaintext of `length` bytes is padded, without its prefix: at least 32, then steps of an
-    /// eighth of the next power of two.
+    /// The length in bytes to which a plaintext of `length` bytes is padded, without the length prefix.
+    ///
+    /// Up to 256 bytes it is a multiple of 32. Above, it is a multiple of an eighth of the next power of two.
     public static func paddedLength(_ length: Int) -> Int {
         guard length > 32 else { return 32 }
         let nextPower = 1 << (Int.bitWidth - (length - 1).leadingZeroBitCount)
@@ -28,12 +31,12 @@ public enum NIP44 {
         return chunk * ((length - 1) / chunk + 1)
     }
 
-    /// Bytes of the length prefix: two, or six for the extended form.
+    /// The length in bytes of the length prefix of a plaintext of `length` bytes: two, or six in the extended form.
     package static func prefixLength(_ length: Int) -> Int {
         length <= Self.maximumShortPlaintextLength ? 2 : 6
     }
 
-    /// Base64 characters of the payload for a plaintext of `length` bytes.
+    /// The length, in base64 characters, of the payload for a plaintext of `length` bytes.
     public static func payloadLength(plaintextLength length: Int) -> Int {
         (Self.overhead + Self.prefixLength(length) + Self.paddedLength(length) + 2) / 3 * 4
     }

@@ -5,20 +5,22 @@
 
 import CSecp256k1
 
-/// A BIP-340 x-only public key as NIP-01 writes it: 32 bytes, 64 lower-case hex digits.
+/// An x-only public key on secp256k1 (BIP-340), which identifies a Nostr user (NIP-01).
 ///
-/// A value read from an event may be any 32 bytes: verifying a signature fails for one that is not on the curve. Keys
-/// that people or names give are read with ``init(validating:)``.
+/// A key from an event can be any 32 bytes, because verifying a signature fails for a key that is not on the curve. Use
+/// ``init(validating:)`` for keys that people enter or that names contain.
 public struct PublicKey: Hashable, Sendable {
     /// The x coordinate.
     public let bytes: Bytes32
 
-    /// Takes any 32 bytes, on the curve or not.
+    /// Creates a key without checking that it is on the curve.
     public init(unchecked bytes: Bytes32) {
         self.bytes = bytes
     }
 
-    /// Takes 32 bytes that are the x coordinate of a point on the curve.
+    /// Creates a key and checks that it is on the curve.
+    ///
+    /// - Throws: ``CryptoError/invalidPublicKey`` if it is not.
     public init(validating bytes: Bytes32) throws(CryptoError) {
         self.bytes = bytes
         guard self.isOnCurve else { throw .invalidPublicKey }
@@ -29,10 +31,10 @@ public struct PublicKey: Hashable, Sendable {
         self.parsed() != nil
     }
 
-    /// Sixty-four lower-case hex digits.
+    /// The key as 64 lower-case hex digits.
     public var hex: String { self.bytes.hex }
 
-    /// The library's form of the key; nil if it is not on the curve. About 4 µs.
+    /// The key in the form of libsecp256k1; nil if it is not on the curve. Takes about 4 µs.
     func parsed() -> secp256k1_xonly_pubkey? {
         var key = secp256k1_xonly_pubkey()
         let bytes = self.bytes.bytes
@@ -40,7 +42,7 @@ public struct PublicKey: Hashable, Sendable {
         return result == 1 ? key : nil
     }
 
-    /// Whether `signature` over the 32-byte `message` was made by this key (BIP-340). About 30 µs.
+    /// Whether `signature` is a valid signature of `message` by this key (BIP-340). Takes about 30 µs.
     public func verify(_ signature: SchnorrSignature, of message: Bytes32) -> Bool {
         guard var key = self.parsed() else { return false }
         let signature = signature.bytes
@@ -54,7 +56,8 @@ public struct PublicKey: Hashable, Sendable {
         ) == 1
     }
 
-    /// As ``verify(_:of:)`` for a message of any length, which BIP-340 allows and Nostr does not use.
+    /// Like ``verify(_:of:)`` for a message of any length, which BIP-340 allows and Nostr does not use. For test
+    /// vectors.
     package func verify(_ signature: SchnorrSignature, ofBytes message: [UInt8]) -> Bool {
         guard var key = self.parsed() else { return false }
         return unsafe secp256k1_schnorrsig_verify(

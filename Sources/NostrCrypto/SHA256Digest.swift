@@ -6,14 +6,14 @@
 import Crypto
 
 extension Bytes32 {
-    /// SHA-256 of `data`.
+    /// Computes the SHA-256 of `data`.
     public static func sha256(of data: [UInt8]) -> Bytes32 {
         Bytes32(digest: Crypto.SHA256.hash(data: data))
     }
 
-    /// The bytes of a SHA-256 digest.
+    /// Creates a value from a SHA-256 digest.
     init(digest: SHA256.Digest) {
-        // A SHA-256 digest has 32 bytes by definition.
+        // The fallback is never used, because a SHA-256 digest has 32 bytes.
         self = Bytes32(Array(digest)) ?? .zero
     }
 }

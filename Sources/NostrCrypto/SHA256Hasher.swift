@@ -5,23 +5,24 @@
 
 import Crypto
 
-/// SHA-256 over several pieces, without joining them first.
+/// An incremental SHA-256 computation over several pieces of data.
 public struct SHA256Hasher: Sendable {
     private var hasher = SHA256()
 
+    /// Creates a hasher without data.
     public init() {}
 
-    /// Adds `bytes`.
+    /// Adds `bytes` to the hashed data.
     public mutating func update(_ bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe self.hasher.update(bufferPointer: $0) }
     }
 
-    /// Adds `bytes`.
+    /// Adds `bytes` to the hashed data.
     public mutating func update(_ bytes: [UInt8]) {
         self.hasher.update(data: bytes)
     }
 
-    /// The digest of all that was added.
+    /// The SHA-256 of all data added so far.
     public func finalize() -> Bytes32 {
         Bytes32(digest: self.hasher.finalize())
     }

@@ -3,19 +3,20 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A 64-byte BIP-340 signature.
+/// A Schnorr signature of 64 bytes (BIP-340).
 public struct SchnorrSignature: Hashable, Sendable {
-    /// The x coordinate of the nonce point.
+    /// The first 32 bytes: the x coordinate of the nonce point.
     public let r: Bytes32
-    /// The scalar.
+    /// The last 32 bytes: the scalar.
     public let s: Bytes32
 
+    /// Creates a signature from its two halves.
     public init(r: Bytes32, s: Bytes32) {
         self.r = r
         self.s = s
     }
 
-    /// Takes exactly 64 bytes; nil for any other count.
+    /// Creates a signature from 64 bytes; nil for any other length.
     public init?(_ bytes: [UInt8]) {
         guard bytes.count == 64, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else { return nil }
         self.init(r: r, s: s)
@@ -24,6 +25,6 @@ public struct SchnorrSignature: Hashable, Sendable {
     /// The 64 bytes.
     public var bytes: [UInt8] { self.r.bytes + self.s.bytes }
 
-    /// One hundred and twenty-eight lower-case hex digits.
+    /// The signature as 128 lower-case hex digits.
     public var hex: String { Hex.encode(self.bytes) }
 }

@@ -5,10 +5,10 @@
 
 import CSecp256k1
 
-/// The one libsecp256k1 context of the process, randomised once at creation.
+/// The libsecp256k1 context that the whole process shares. It is randomized once, when it is created.
 ///
-/// The library allows concurrent use of a context by functions that take it as constant, which are all that this
-/// module calls after `init`.
+/// libsecp256k1 allows concurrent calls of functions that take a `const` context. After `init`, this module calls no
+/// others.
 @safe
 final class Secp256k1Context: @unchecked Sendable {
     static let shared = Secp256k1Context()
@@ -16,7 +16,7 @@ final class Secp256k1Context: @unchecked Sendable {
     let pointer: OpaquePointer
 
     private init() {
-        // Creation fails only when memory is exhausted, where nothing can go on.
+        // Creation fails only if no memory is left.
         guard let context = unsafe secp256k1_context_create(UInt32(SECP256K1_CONTEXT_NONE)) else {
             preconditionFailure("secp256k1_context_create returned no context")
         }

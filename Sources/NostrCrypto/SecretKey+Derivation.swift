@@ -6,11 +6,12 @@
 import Crypto
 
 extension SecretKey {
-    /// A key for another purpose, made from this one (HKDF with SHA-256, RFC 5869): the same each time, and of no help in
-    /// finding this one.
+    /// Derives 32 secret bytes for another purpose from this key (HKDF with SHA-256, RFC 5869).
     ///
-    /// - Parameter purpose: Names the purpose; different ones give keys that have nothing to do with each other.
-    /// - Throws: If the key cannot be read, which does not happen with keys that were read or made.
+    /// The same purpose always gives the same bytes. They reveal nothing about this key.
+    ///
+    /// - Parameter purpose: A label for the purpose. Different labels give independent bytes.
+    /// - Throws: ``CryptoError/operationFailed`` if the key cannot be read. This does not happen with valid keys.
     public func derived(for purpose: String) throws(CryptoError) -> Bytes32 {
         let secret = SymmetricKey(data: try self.exposeBytes().bytes)
         let key = HKDF<Crypto.SHA256>.deriveKey(

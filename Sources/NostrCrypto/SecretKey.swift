@@ -6,18 +6,20 @@
 import CSecp256k1
 import Crypto
 
-/// A secp256k1 secret key with its public key computed.
+/// A secp256k1 secret key together with its public key.
 ///
-/// The key material lives in one heap allocation that is overwritten when the last reference goes; it prints as
-/// `<redacted>`.
+/// The key material is stored in a single heap allocation, which is overwritten with zeros on deinitialization.
+/// Printing or reflecting the object gives `<redacted>`.
 @safe
 public final class SecretKey: @unchecked Sendable {
     private let keypair: UnsafeMutablePointer<secp256k1_keypair>
 
-    /// The x-only public key that belongs to this key.
+    /// The x-only public key of this secret key.
     public let publicKey: PublicKey
 
-    /// Takes 32 bytes between 1 and the order of the curve less one.
+    /// Creates a key from 32 bytes.
+    ///
+    /// - Throws: ``CryptoError/invalidSecretKey`` if the number is 0 or not less than the order of the curve.
     public init(_ bytes: Bytes32) throws(CryptoError) {
         let context = unsafe Secp256k1Context.shared.pointer
         let keypair = UnsafeMutablePointer<secp256k1_keypair>.allocate(capacity: 1)
@@ -42,7 +44,7 @@ public final class SecretKey: @unchecked Sendable {
     }
 
     deinit {
-        // The barrier of a volatile-like write: the optimiser may not see that the memory is freed next.
+        // `secureZero` is not inlined, so the optimizer cannot remove its writes because the memory is freed next.
         unsafe withExtendedLifetime(self.keypair) { pointer in
             let bytes = unsafe UnsafeMutableRawBufferPointer(
                 start: pointer,
@@ -53,15 +55,15 @@ public final class SecretKey: @unchecked Sendable {
         unsafe self.keypair.deallocate()
     }
 
-    /// A fresh key from the system's secure random generator.
+    /// Creates a key with the system's cryptographically secure random number generator.
     public static func generate() -> SecretKey {
         while true {
-            // One in 2^128 draws is not a key; draw again.
+            // About one in 2^128 random values is not a valid key. Try again.
             if let key = try? SecretKey(Bytes32.random()) { return key }
         }
     }
 
-    /// The 32 secret bytes, for writing to a key file or deriving; never for logs.
+    /// A copy of the 32 secret bytes, for key files and key derivation. Never log it; it is not overwritten after use.
     public func exposeBytes() throws(CryptoError) -> Bytes32 {
         var output = [UInt8](repeating: 0, count: 32)
         defer { output.erase() }
@@ -71,12 +73,12 @@ public final class SecretKey: @unchecked Sendable {
         return bytes
     }
 
-    /// Signs a 32-byte message (BIP-340) with fresh auxiliary randomness. About 17 µs.
+    /// Signs a 32-byte message with new auxiliary randomness (BIP-340). Takes about 17 µs.
     public func sign(_ message: Bytes32) throws(CryptoError) -> SchnorrSignature {
         try self.sign(message, auxiliaryRandomness: .random())
     }
 
-    /// Signs with the given auxiliary randomness; for test vectors.
+    /// Signs with the given auxiliary randomness. For test vectors.
     package func sign(
         _ message: Bytes32,
         auxiliaryRandomness: Bytes32
@@ -97,10 +99,10 @@ public final class SecretKey: @unchecked Sendable {
         return signature
     }
 
-    /// The x coordinate of the Diffie-Hellman point with `peer`, unhashed as NIP-44 asks. About 31 µs.
+    /// The x coordinate of the Diffie-Hellman point shared with `peer`, not hashed (NIP-44). Takes about 31 µs.
     func sharedX(with peer: PublicKey) throws(CryptoError) -> Bytes32 {
         let context = unsafe Secp256k1Context.shared.pointer
-        // ECDH wants a full point: the one with even y, as BIP-340 keys stand for.
+        // ECDH needs a full point. An x-only key stands for the point with even y (BIP-340).
         let compressed = [2] + peer.bytes.bytes
         var point = secp256k1_pubkey()
         guard unsafe secp256k1_ec_pubkey_parse(context, &point, compressed, compressed.count) == 1 else {
@@ -133,7 +135,7 @@ extension SecretKey: CustomStringConvertible, CustomDebugStringConvertible, Cust
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// Overwrites `bytes` with zeros; not inlined, so that the stores are kept.
+/// Overwrites `bytes` with zeros. It is not inlined, so that the optimizer keeps the writes.
 @inline(never)
 private func secureZero(_ bytes: UnsafeMutableRawBufferPointer) {
     for index in bytes.indices {

@@ -11,13 +11,14 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// Keeps a relay's events in an SQLite file, so that a restart forgets nothing.
+/// Saves the stored events of a relay in an SQLite file, so that they survive a restart.
 ///
-/// Follows the store in memory, which answers all questions: changes are written in their order, batch by batch, a
-/// moment after they were made. Where they cannot be written the relay takes no more events to keep.
+/// Queries are answered from memory; the file is read only at start. Changes are written asynchronously, in order and
+/// in batches. While writing fails or falls behind, the relay rejects events that it would have to store.
 public final class EventArchive: Sendable {
-    /// Why a file cannot be used.
+    /// The file of an archive cannot be opened.
     public struct OpeningError: Error, CustomStringConvertible {
+        /// An error message that names the file and the reason.
         public let description: String
     }
 
@@ -25,32 +26,33 @@ public final class EventArchive: Sendable {
         var pending: [EventStore.Change] = []
         var isWriting = false
         var isBehind = false
-        /// Whether the last attempt failed, so that a failure is said once.
+        /// Whether the last write failed. Repeated failures are logged once.
         var hasFailed = false
         var isClosed = false
     }
 
-    /// Changes that may wait to be written.
+    /// Maximum number of changes that wait to be written. Beyond it the relay rejects events.
     static let maximumPending = 10_000
-    /// Until another attempt after one that failed.
+    /// Time until a failed write is retried.
     private static let retryInterval: Duration = .seconds(2)
 
     private let database: DatabaseQueue
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
-    /// - Throws: Why it cannot be used; a file that is none of SQLite's, for instance.
+    /// - Throws: ``OpeningError`` if the file cannot be opened, is not an SQLite database, or is in use.
     init(path: String, logger: Logger) throws(OpeningError) {
         var configuration = Configuration()
         configuration.label = "nws-relay"
-        // Another process with the same file: a moment's patience, then an error.
+        // If another process has locked the file, wait up to 2 s and then fail.
         configuration.busyMode = .timeout(2)
         configuration.prepareDatabase { database in
-            // Two relays that wrote one file would each miss what the other keeps.
+            // Two relays must not share a file: each would not know the events that the other one writes.
             try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-            // A crash of the program loses nothing that was written; of the machine, at most the last moment.
+            // A crash of the program loses no committed transaction. A crash of the machine may lose the most recent
+            // ones.
             try database.execute(sql: "PRAGMA synchronous = NORMAL")
         }
         self.logger = logger
@@ -58,7 +60,7 @@ public final class EventArchive: Sendable {
             self.database = try DatabaseQueue(path: path, configuration: configuration)
             try Self.prepare(self.database)
         } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-            throw OpeningError(description: "\(path): another relay has it open")
+            throw OpeningError(description: "\(path): in use by another relay; stop it or choose another file")
         } catch {
             throw OpeningError(description: "\(path): \((error as? DatabaseError)?.message ?? "\(error)")")
         }
@@ -77,7 +79,7 @@ public final class EventArchive: Sendable {
         try migrator.migrate(database)
     }
 
-    /// All events, oldest first. What cannot be read, or is not what its author signed, is left out.
+    /// Reads all events, oldest first. Events that cannot be parsed or verified are logged and skipped.
     func load() throws -> [ReceivedEvent] {
         try self.database.read { database in
             var events: [ReceivedEvent] = []
@@ -85,7 +87,7 @@ public final class EventArchive: Sendable {
             while let row = try rows.next() {
                 let json = try row.withUnsafeData(atIndex: 0) { data in data.map { ByteBuffer(bytes: $0) } }
                 guard let json, let event = try? Event(json: json), (try? event.verify()) != nil else {
-                    self.logger.warning("an event of the store cannot be read")
+                    self.logger.warning("skipping a stored event that cannot be parsed or verified")
                     continue
                 }
                 events.append(ReceivedEvent(event: event, json: json))
@@ -94,10 +96,12 @@ public final class EventArchive: Sendable {
         }
     }
 
-    /// Whether so much waits to be written that nothing more should come.
+    /// Whether the relay should reject events that it would have to store.
+    ///
+    /// True while too many changes wait to be written, after a failed write, and after ``close()``.
     var isBehind: Bool { self.state.withLockedValue { $0.isBehind } }
 
-    /// Writes changes, soon and in order.
+    /// Queues changes to be written. They are written asynchronously and in order.
     func apply(_ changes: [EventStore.Change]) {
         guard !changes.isEmpty else { return }
         let mustWrite = self.state.withLockedValue { state in
@@ -110,7 +114,7 @@ public final class EventArchive: Sendable {
         if mustWrite { self.write() }
     }
 
-    /// Writes what waits, and what comes meanwhile.
+    /// Writes the waiting changes in one transaction, and repeats until none are left.
     private func write() {
         let batch: [EventStore.Change]? = self.state.withLockedValue { state in
             guard !state.isClosed else { return nil }
@@ -131,7 +135,7 @@ public final class EventArchive: Sendable {
                     state.isWriting = !state.pending.isEmpty
                     return (state.isWriting, hadFailed)
                 }
-                if hadFailed { self.logger.notice("the store can be written again") }
+                if hadFailed { self.logger.notice("writing to the event store works again") }
                 if goesOn { self.write() }
             case .failure(let error):
                 self.failed(batch, error)
@@ -141,7 +145,7 @@ public final class EventArchive: Sendable {
 
     private func failed(_ batch: [EventStore.Change], _ error: any Error) {
         let isNew = self.state.withLockedValue { state in
-            // Nothing of it was written.
+            // The transaction was rolled back, so the whole batch is written again.
             state.pending = batch + state.pending
             state.isBehind = true
             defer { state.hasFailed = true }
@@ -149,7 +153,7 @@ public final class EventArchive: Sendable {
         }
         if isNew {
             self.logger.error(
-                "cannot write the store; no events are kept until it works again",
+                "cannot write to the event store; rejecting new events, except ephemeral ones, until it works again",
                 metadata: ["error": "\(error)"]
             )
         }
@@ -175,7 +179,7 @@ public final class EventArchive: Sendable {
         }
     }
 
-    /// Waits until all is written, and closes the file.
+    /// Writes all waiting changes and closes the file.
     func close() async throws {
         try await self.database.write { database in
             let rest = self.state.withLockedValue { state in

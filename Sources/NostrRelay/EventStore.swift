@@ -8,20 +8,24 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// The events that a relay keeps, in memory, bounded by number and bytes. Pure: time is an argument.
+/// The events that a relay stores, in memory, limited by number and size.
+///
+/// It has no clock; the caller passes the time. It implements replaceable events (NIP-01), deletion (NIP-09) and
+/// expiration (NIP-40).
 struct EventStore: Sendable {
-    /// What became of an event.
+    /// The result of inserting an event.
     enum Insertion: Hashable {
+        /// The event was added.
         case stored
-        /// The very event is here.
+        /// The store already has this event.
         case duplicate
-        /// A newer version of it is here.
+        /// The store has a newer version of this replaceable event.
         case superseded
-        /// Its author deleted it (NIP-09).
+        /// The author has deleted the event (NIP-09).
         case deleted
     }
 
-    /// Newest first; of one second the lowest id first (NIP-01).
+    /// The sort key of an event: newest first, and among events of one second the lowest id first (NIP-01).
     private struct Position: Comparable {
         let createdAt: Int64
         let id: EventID
@@ -32,21 +36,21 @@ struct EventStore: Sendable {
         }
     }
 
-    /// What of a replaceable or addressable event there is only one.
+    /// The address of a replaceable or addressable event. Only the newest event with an address is stored (NIP-01).
     private struct Address: Hashable {
         let kind: EventKind
         let author: PublicKey
         let identifier: ByteString
     }
 
-    /// A change that an archive has to follow.
+    /// A change of the store that an archive must save.
     enum Change {
         case added(ReceivedEvent)
         case removed(EventID)
     }
 
     private var limits: RelayLimits
-    /// Whether changes are written down, for an archive.
+    /// Whether changes are recorded for an archive.
     private let recordsChanges: Bool
     private var changes: [Change] = []
     private var events: [EventID: ReceivedEvent] = [:]
@@ -54,7 +58,7 @@ struct EventStore: Sendable {
     private var orderByAuthor: [PublicKey: [Position]] = [:]
     private var current: [Address: EventID] = [:]
     private var byteCount = 0
-    /// Ids that an author deleted, and addresses with the time up to which they are deleted.
+    /// Deleted ids with the authors who deleted them, and deleted addresses with the date of the latest deletion.
     private var deletedIDs: [EventID: Set<PublicKey>] = [:]
     private var deletedAddresses: [Address: Int64] = [:]
     private var deletions: Deque<Deletion> = []
@@ -69,28 +73,30 @@ struct EventStore: Sendable {
         self.recordsChanges = recordsChanges
     }
 
-    /// What changed since the last call.
+    /// Returns the changes since the last call.
     mutating func takeChanges() -> [Change] {
         guard !self.changes.isEmpty else { return [] }
         defer { self.changes = [] }
         return self.changes
     }
 
-    /// Takes other limits; what is beyond them goes, oldest first.
+    /// Applies new limits. Events beyond them are removed, oldest first.
     mutating func update(_ limits: RelayLimits) {
         self.limits = limits
         self.trim()
     }
 
-    /// Number of events.
+    /// Number of stored events.
     var count: Int { self.events.count }
 
-    /// Bytes of their JSON.
+    /// Estimated memory of the stored events in bytes. ``RelayLimits/storedBytes`` limits it.
     var bytes: Int { self.byteCount }
 
     // MARK: Inserting
 
-    /// Keeps a verified event that is not ephemeral.
+    /// Inserts an event, and applies it if it is a deletion request. Removes the oldest events if a limit is exceeded.
+    ///
+    /// - Parameter received: A verified event that is not ephemeral.
     mutating func insert(_ received: ReceivedEvent) -> Insertion {
         let event = received.event
         guard self.events[event.id] == nil else { return .duplicate }
@@ -124,7 +130,7 @@ struct EventStore: Sendable {
 
     private mutating func add(_ received: ReceivedEvent) {
         let position = Position(createdAt: received.event.createdAt, id: received.event.id)
-        // The event's bytes are a slice of the socket's buffer; a kept event must not keep that whole.
+        // The event's buffers are slices of a larger read buffer. Copy them, so that the read buffer can be freed.
         let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
         self.events[received.event.id] = owned
         if self.recordsChanges { self.changes.append(.added(owned)) }
@@ -135,7 +141,7 @@ struct EventStore: Sendable {
         self.byteCount += Self.cost(of: received)
     }
 
-    /// What keeping an event costs: its JSON, and what its parsed tags take beside.
+    /// The estimated memory of an event in bytes: its JSON, plus 64 for each tag and for each field of a tag.
     private static func cost(of received: ReceivedEvent) -> Int {
         received.json.readableBytes + received.event.tags.reduce(0) { $0 + 64 + $1.fields.count * 64 }
     }
@@ -154,7 +160,7 @@ struct EventStore: Sendable {
         self.byteCount -= Self.cost(of: removed)
     }
 
-    /// Where `position` is, or belongs.
+    /// The index of `position` in a sorted array, or the index at which to insert it.
     private static func index(of position: Position, in order: [Position]) -> Int {
         var low = 0
         var high = order.count
@@ -207,7 +213,7 @@ struct EventStore: Sendable {
         }
     }
 
-    /// `kind:author:identifier`; the identifier may have colons.
+    /// Parses `kind:author:identifier`. The identifier may contain colons.
     private static func parseAddress(_ value: ByteString) -> Address? {
         let parts = value.bytes.split(separator: UInt8(ascii: ":"), maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count >= 2, let kind = UInt16(String(decoding: parts[0], as: UTF8.self)),
@@ -222,9 +228,11 @@ struct EventStore: Sendable {
 
     // MARK: Querying
 
-    /// The events that match any of `filters`, newest first, each filter up to its limit, expired ones left out.
+    /// Returns the events that match any of `filters`, newest first. Expired events that it finds are removed.
     ///
-    /// - Parameter now: Seconds since 1970.
+    /// - Parameters:
+    ///   - filters: Each one returns at most its `limit`, and at most ``RelayLimits/resultLimit``.
+    ///   - now: The current time in seconds since 1970.
     mutating func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] {
         var found: Set<EventID> = []
         var expired: [EventID] = []
@@ -252,7 +260,7 @@ struct EventStore: Sendable {
         }
     }
 
-    /// Positions in order that include every match of `filter`.
+    /// Returns sorted positions that include all events that match `filter`.
     private func candidates(for filter: Filter) -> [Position] {
         if let ids = filter.ids {
             return ids.compactMap { id in
@@ -268,7 +276,7 @@ struct EventStore: Sendable {
 }
 
 extension Event {
-    /// The same event with bytes of its own.
+    /// Returns a copy of the event whose content has its own buffer.
     fileprivate func detached() -> Event {
         Event(
             id: self.id,

@@ -10,10 +10,10 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// One client's connection: reads its messages, checks them, and answers.
+/// Handles the messages of one connected client (NIP-01, NIP-42).
 ///
-/// Lives on its connection's loop. Events that come together are verified together, with the help of other loops, and go
-/// on in their order; whatever else the client says waits for them.
+/// It must be used on the event loop of the connection. Events that arrive in one read are verified in batches, with
+/// the help of other event loops, and are published in order. Any other message is handled after the events before it.
 final class RelayClientSession {
     private let configuration: RelayConfiguration
     private let hub: RelayHub
@@ -23,7 +23,8 @@ final class RelayClientSession {
     private let clock: RelayClock
     private let outbox: RelayOutbox
     private let logger: Logger
-    /// The Host field of the upgrade, which AUTH events must name.
+    /// Host and port that AUTH events must name: those of the relay's public URL, or else the Host header field of the
+    /// client's upgrade request.
     private let host: String
     private let challenge: String
 
@@ -32,12 +33,13 @@ final class RelayClientSession {
         let values: Int
     }
 
-    /// Events that nothing is known against yet but that are not verified; fewer than ``VerificationTeam/mostAtOnce``.
+    /// Events that passed all other checks and wait for verification. There are fewer than
+    /// ``VerificationTeam/mostAtOnce``.
     private var arrived: [ReceivedEvent] = []
-    /// Whether some of what was verified last was not what it claimed.
+    /// Whether the last batch contained an event with a wrong id or signature.
     private var hasForged = false
     private var subscriptions: [SubscriptionID: Subscription] = [:]
-    /// Values of the filters of all subscriptions.
+    /// Number of values in the filters of all subscriptions.
     private var filterValues = 0
     private var authenticated: Set<PublicKey> = []
     private var eventBucket: TokenBucket
@@ -45,7 +47,7 @@ final class RelayClientSession {
     private var noticeBucket: TokenBucket
     private var isClosed = false
 
-    /// Keys that one connection may be at once.
+    /// Maximum number of public keys that one connection can authenticate.
     static let maximumAuthenticatedKeys = 64
 
     init(
@@ -80,13 +82,13 @@ final class RelayClientSession {
         self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
     }
 
-    /// The connection is open.
+    /// Starts the session: sends the AUTH challenge. Call when the connection is open.
     func open() {
         self.metrics.connections.increment()
         self.send(.challenge(self.challenge))
     }
 
-    /// The connection is over.
+    /// Ends the session: publishes pending events and removes all subscriptions. Call when the connection has ended.
     func close() {
         guard !self.isClosed else { return }
         self.flush()
@@ -96,7 +98,7 @@ final class RelayClientSession {
         self.outbox.close()
     }
 
-    /// One WebSocket message.
+    /// Handles one WebSocket message.
     func receive(_ text: ByteBuffer) {
         guard !self.isClosed else { return }
         self.metrics.messages.increment()
@@ -140,7 +142,8 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.invalid, "\(problem)")))
         case .event:
             self.metrics.rejected(.malformedEvent)
-            // NIP-01 wants an OK for every EVENT; where the id can be read there is one. It counts like other events.
+            // NIP-01 requires an OK for every EVENT, so send one if the id can be read. A malformed event also counts
+            // against the rate limit.
             _ = self.eventBucket.take(at: self.clock.monotonic())
             if let hex = (try? JSONValue.parse(text))?.elements?.dropFirst().first?["id"]?.text,
                 let id = Bytes32(hex: hex)
@@ -173,7 +176,7 @@ final class RelayClientSession {
         self.send(.ok(received.event.id, accepted: false, reason))
     }
 
-    /// Verifies and hands on what arrived: at the end of what came together, at the latest.
+    /// Verifies and publishes the waiting events. Called at the end of each read, or earlier.
     func flush() {
         guard !self.arrived.isEmpty else { return }
         let events = self.arrived
@@ -191,31 +194,32 @@ final class RelayClientSession {
         }
     }
 
-    /// What can be said against `received` without verifying it, cheapest check first; nil if there is nothing.
+    /// Checks an event without verifying its id and signature, cheapest check first. Returns nil if it passes.
     private func check(_ received: ReceivedEvent) -> (RelayMetrics.Rejection, ReasonText)? {
         let event = received.event
         let limits = self.configuration.limits
         guard self.eventBucket.take(at: self.clock.monotonic()) else {
-            return (.rateLimited, ReasonText(.rateLimited, "slow down: \(limits.eventsPerSecond) events a second"))
+            return (.rateLimited, ReasonText(.rateLimited, "at most \(limits.eventsPerSecond) events per second"))
         }
         guard received.json.readableBytes <= limits.eventLength else {
-            return (.eventTooLong, ReasonText(.invalid, "event longer than \(limits.eventLength) bytes"))
+            return (.eventTooLong, ReasonText(.invalid, "event is longer than \(limits.eventLength) bytes"))
         }
         guard event.kind != .authentication else {
-            return (.kindNotAccepted, ReasonText(.invalid, "kind 22242 is sent as AUTH, not as EVENT"))
+            return (.kindNotAccepted, ReasonText(.invalid, "kind 22242 must be sent as AUTH, not as EVENT"))
         }
         if let kinds = self.configuration.acceptedKinds, !kinds.contains(event.kind) {
-            return (.kindNotAccepted, ReasonText(.blocked, "this relay carries tunnels, not kind \(event.kind)"))
+            return (.kindNotAccepted, ReasonText(.blocked, "this relay does not accept kind \(event.kind)"))
         }
         let now = self.clock.secondsSince1970()
         guard event.createdAt <= now + Int64(limits.createdAtUpperLimit) else {
-            return (.createdAt, ReasonText(.invalid, "created_at is too far in the future"))
+            let limit = limits.createdAtUpperLimit
+            return (.createdAt, ReasonText(.invalid, "created_at is more than \(limit) seconds in the future"))
         }
         if let expiration = event.expiration, expiration <= now {
             return (.expired, ReasonText(.invalid, "event has expired"))
         }
         if event.isProtected, !self.authenticated.contains(event.pubkey) {
-            return (.protected, ReasonText(.authRequired, "only its author may publish this event"))
+            return (.protected, ReasonText(.authRequired, "only the author may publish a protected event"))
         }
         return nil
     }
@@ -224,23 +228,23 @@ final class RelayClientSession {
         let id = received.event.id
         switch self.hub.publish(received) {
         case .handedOn(subscribers: 0):
-            // A yes, because nothing is wrong with the event, and the prefix that NIP-01 has for this: it is how an
-            // entry learns at once that its exit is not there.
+            // The event is valid, so it is accepted. The `mute` prefix (NIP-01) tells a tunnel client at once that its
+            // exit is not connected to this relay.
             self.metrics.eventsAccepted.increment()
-            self.send(.ok(id, accepted: true, ReasonText(.mute, "no one is listening for this event")))
+            self.send(.ok(id, accepted: true, ReasonText(.mute, "no one is subscribed to this event")))
         case .handedOn, .kept(.stored):
             self.metrics.eventsAccepted.increment()
             self.send(.ok(id, accepted: true, .none))
         case .notKept:
             self.metrics.rejected(.archiveBehind)
-            self.send(.ok(id, accepted: false, ReasonText(.error, "events cannot be kept now; try again later")))
+            self.send(.ok(id, accepted: false, ReasonText(.error, "the relay cannot store events; try again later")))
         case .kept(.duplicate):
-            self.send(.ok(id, accepted: true, ReasonText(.duplicate, "have this event")))
+            self.send(.ok(id, accepted: true, ReasonText(.duplicate, "already have this event")))
         case .kept(.superseded):
-            self.send(.ok(id, accepted: false, ReasonText(.invalid, "a newer version of this event is here")))
+            self.send(.ok(id, accepted: false, ReasonText(.invalid, "the relay has a newer version of this event")))
         case .kept(.deleted):
             self.metrics.rejected(.deleted)
-            self.send(.ok(id, accepted: false, ReasonText(.blocked, "its author deleted this event")))
+            self.send(.ok(id, accepted: false, ReasonText(.blocked, "this event was deleted by its author")))
         }
     }
 
@@ -252,20 +256,21 @@ final class RelayClientSession {
         guard filters.allSatisfy({ _ in self.requestBucket.take(at: now) }) else {
             self.metrics.rejected(.rateLimited)
             self.outbox.noteWaste()
-            self.send(.closed(id, ReasonText(.rateLimited, "too many filters a second")))
+            let limit = self.configuration.limits.filtersPerSecond
+            self.send(.closed(id, ReasonText(.rateLimited, "at most \(limit) filters per second")))
             return
         }
         guard self.subscriptions.count < self.configuration.limits.subscriptions else {
             self.metrics.rejected(.subscriptionLimit)
             let limit = self.configuration.limits.subscriptions
-            self.send(.closed(id, ReasonText(.restricted, "more than \(limit) subscriptions")))
+            self.send(.closed(id, ReasonText(.restricted, "at most \(limit) subscriptions per connection")))
             return
         }
         let values = filters.reduce(0) { $0 + $1.valueCount }
         guard self.filterValues + values <= self.configuration.limits.filterValues else {
             self.metrics.rejected(.subscriptionLimit)
             let limit = self.configuration.limits.filterValues
-            self.send(.closed(id, ReasonText(.restricted, "more than \(limit) values in all filters")))
+            self.send(.closed(id, ReasonText(.restricted, "at most \(limit) filter values per connection")))
             return
         }
         self.filterValues += values
@@ -287,24 +292,31 @@ final class RelayClientSession {
             self.send(.ok(event.id, accepted: false, ReasonText(.invalid, words)))
         }
         guard self.eventBucket.take(at: self.clock.monotonic()) else {
-            self.send(.ok(event.id, accepted: false, ReasonText(.rateLimited, "slow down")))
+            self.send(.ok(event.id, accepted: false, ReasonText(.rateLimited, "too many events")))
             return
         }
-        guard event.kind == .authentication else { return fail("an AUTH event has kind 22242") }
-        guard event.firstValue(of: "challenge")?.text == self.challenge else { return fail("wrong challenge") }
+        guard event.kind == .authentication else { return fail("an AUTH event must have kind 22242") }
+        guard event.firstValue(of: "challenge")?.text == self.challenge else {
+            return fail("the challenge tag does not match the challenge of this connection")
+        }
         let age = abs(self.clock.secondsSince1970() - event.createdAt)
-        guard age <= Int64(self.configuration.limits.authenticationAge) else { return fail("created_at is off") }
+        let maximumAge = self.configuration.limits.authenticationAge
+        guard age <= Int64(maximumAge) else {
+            return fail("created_at differs by more than \(maximumAge) seconds from the relay's clock")
+        }
         guard let relay = event.firstValue(of: "relay"), self.isThisRelay(relay.text) else {
-            return fail("the relay tag names another relay")
+            return fail("the relay tag does not name this relay")
         }
         guard (try? event.verify()) != nil else { return fail("id or signature does not verify") }
-        guard self.authenticated.count < Self.maximumAuthenticatedKeys else { return fail("too many keys") }
+        guard self.authenticated.count < Self.maximumAuthenticatedKeys else {
+            return fail("at most \(Self.maximumAuthenticatedKeys) keys per connection")
+        }
         self.authenticated.insert(event.pubkey)
         self.metrics.authentications.increment()
         self.send(.ok(event.id, accepted: true, .none))
     }
 
-    /// Whether a URL names the host that this client connected to.
+    /// Whether a URL names this relay. Only host and port are compared.
     private func isThisRelay(_ url: String) -> Bool {
         guard let relay = try? RelayURL(url), let own = try? RelayURL((relay.isSecure ? "wss://" : "ws://") + self.host)
         else { return false }

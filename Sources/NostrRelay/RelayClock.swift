@@ -11,11 +11,11 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// The relay's two clocks, replaceable in tests.
+/// The clocks that a relay uses.
 struct RelayClock: Sendable {
-    /// Seconds since 1970, as events are dated.
+    /// The wall-clock time in seconds since 1970, for comparison with `created_at` and expiration.
     var secondsSince1970: @Sendable () -> Int64
-    /// For rates.
+    /// The monotonic time, for rate limits.
     var monotonic: @Sendable () -> NIODeadline
 
     static let system = RelayClock(

@@ -6,81 +6,90 @@
 public import HTTPTransport
 public import Nostr
 
-/// What a relay accepts, holds and says of itself.
+/// The configuration of a relay: its addresses, limits, and the information that it publishes about itself.
 public struct RelayConfiguration: Sendable {
-    /// Name or address to listen on.
+    /// Host name or IP address to listen on.
     public var host: String
-    /// 0 takes a free one.
+    /// TCP port to listen on. 0 selects a free port.
     public var port: Int
-    /// For people (NIP-11).
+    /// Name of the relay in its information document (NIP-11).
     public var name = "nws relay"
-    /// For people (NIP-11).
+    /// Description of the relay in its information document (NIP-11).
     public var summary = "A Nostr relay for tunnels"
+    /// Limits on messages, connections and stored events.
     public var limits = RelayLimits()
-    /// Certificate and key; nil for `ws://`, behind a proxy that ends TLS for instance.
+    /// Certificate and key. Nil for `ws://`, for example behind a proxy that terminates TLS.
     public var tls: ServerTLS?
-    /// The address by which clients know the relay, where that is another than it sees itself (NIP-42).
+    /// The URL that clients use, if it differs from the listening address, for example behind a proxy.
+    ///
+    /// AUTH events must name its host and port (NIP-42). If nil, they must name those of the Host header field.
     public var publicURL: RelayURL?
-    /// File that keeps events over a restart; nil for memory alone.
+    /// Path of the SQLite file in which events are saved. If nil, events are kept only in memory.
     public var storePath: String?
-    /// Proxies in front whose word is taken for who their clients are.
+    /// Proxies whose X-Forwarded-For header field is trusted. See ``HTTPServer/Configuration/trustedProxies``.
     public var trustedProxies: [IPNetwork] = []
-    /// Nil: every kind. ``tunnelKinds`` for a relay that carries tunnels and nothing else.
+    /// Event kinds that the relay accepts; nil for all. ``tunnelKinds`` makes a relay that is only for tunnels.
     public var acceptedKinds: Set<EventKind>?
 
+    /// Creates a configuration with default values.
     public init(host: String, port: Int) {
         self.host = host
         self.port = port
     }
 
-    /// What tunnels need: messages, announcements, certificates, relay lists and deletions.
+    /// The event kinds that tunnels use: tunnel messages, exit announcements, certificates, relay lists and deletions.
     public static let tunnelKinds: Set<EventKind> = [
         .tunnelMessage, .exitAnnouncement, .exitCertificate, .exitCertificateKey, .relayList, .deletion,
     ]
 }
 
-/// The bounds of a relay. All that can be told in NIP-11 is.
+/// The limits of a relay. Limits that the information document has a field for are published there (NIP-11).
 public struct RelayLimits: Sendable {
-    /// Bytes of one message, from `[` to `]`.
+    /// Maximum size of a WebSocket message from a client, in bytes.
     public var messageLength = 256 << 10
-    /// Bytes of one event's JSON.
+    /// Maximum size of the JSON of an event, in bytes.
     public var eventLength = 128 << 10
-    /// Subscriptions of one connection.
+    /// Maximum number of subscriptions per connection.
     public var subscriptions = 200
-    /// Filters of one REQ.
+    /// Maximum number of filters in a REQ.
     public var filters = 32
-    /// Stored events that one filter returns at most.
+    /// Maximum number of stored events that a filter returns.
     public var resultLimit = 500
-    /// Events a second of one connection, sustained.
+    /// Maximum sustained rate of events per connection, per second.
     public var eventsPerSecond = 10_000
-    /// Events of one connection beyond the sustained rate.
+    /// Maximum number of events that a connection can send in a burst, after sending nothing for a while.
     public var eventBurst = 20_000
-    /// Filters of REQs a second of one connection, sustained; twice as many at once, and at least one REQ's.
+    /// Maximum sustained rate of filters in REQs per connection, per second.
+    ///
+    /// Bursts may be twice as large, and at least as large as one REQ with the maximum number of filters.
     public var filtersPerSecond = 200
-    /// Values (ids, authors, kinds, tags) of all filters of one connection.
+    /// Maximum number of values (ids, authors, kinds, tags) in all filters of a connection.
     public var filterValues = 20_000
-    /// Bytes that wait for a slow reader before it is disconnected.
+    /// Number of bytes that may wait to be sent to a client. A slower client is disconnected.
     public var outboundBytes = 32 << 20
-    /// Connections in all.
+    /// Maximum number of connections.
     public var connections = 10_000
-    /// Connections of one address other than loopback.
+    /// Maximum number of connections from one address that is not a loopback address.
     public var connectionsPerAddress = 64
-    /// Seconds into the future that `created_at` may lie.
+    /// How far `created_at` may be in the future, in seconds.
     public var createdAtUpperLimit = 900
-    /// Events kept in memory; beyond it the oldest go.
+    /// Maximum number of stored events. Beyond it the oldest are removed.
     public var storedEvents = 20_000
-    /// Bytes of events kept in memory; beyond it the oldest go.
+    /// Maximum memory of stored events in bytes: their JSON, plus an estimate for parsed tags. Beyond it the oldest are
+    /// removed.
     public var storedBytes = 64 << 20
-    /// Deletion requests remembered, to refuse what they deleted; beyond it the oldest are forgotten.
+    /// Maximum number of deleted event ids and addresses that are remembered in order to reject these events (NIP-09).
+    /// Beyond it the oldest are forgotten.
     public var rememberedDeletions = 20_000
-    /// Age of an AUTH event either way, in seconds (NIP-42).
+    /// Maximum difference between `created_at` of an AUTH event and the relay's clock, in seconds (NIP-42).
     public var authenticationAge = 600
 
+    /// Creates the default limits.
     public init() {}
 }
 
 extension RelayConfiguration {
-    /// The document that tells all this (NIP-11).
+    /// The relay information document for this configuration (NIP-11).
     public var information: RelayInformation {
         var information = RelayInformation()
         information.name = self.name

@@ -8,12 +8,13 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
 
-/// What all connections of a relay share: who wants what, and what is kept.
+/// The state that all connections of a relay share: subscriptions and stored events.
 ///
-/// One lock; under it only look-ups and appends. An event is put into every outbox under it, so that all subscribers
-/// see all events in one order, and a REQ sees each event either stored or live and never neither.
+/// One lock protects it. No file or socket I/O happens while it is held. An event is added to the outboxes of all its
+/// subscribers under the lock, so all of them see events in the same order. A new subscription receives each matching
+/// event exactly once, either as a stored or as a live event.
 final class RelayHub: Sendable {
-    /// A subscription's way out.
+    /// The client that receives the events of a subscription.
     struct Subscriber: Sendable {
         let outbox: RelayOutbox
         let id: SubscriptionID
@@ -21,13 +22,14 @@ final class RelayHub: Sendable {
 
     typealias Index = SubscriptionIndex<Subscriber>
 
-    /// What became of an event.
+    /// The result of publishing an event.
     enum Outcome {
-        /// An ephemeral one went to so many subscriptions.
+        /// An ephemeral event was sent to this many subscriptions. Also returned, with 0, for a discarded event of a
+        /// guest.
         case handedOn(subscribers: Int)
-        /// Another one was kept, or why it was not.
+        /// The event was stored, or rejected by the store for this reason.
         case kept(EventStore.Insertion)
-        /// The archive cannot take more now.
+        /// The event was rejected because the archive cannot save it now.
         case notKept
     }
 
@@ -46,18 +48,21 @@ final class RelayHub: Sendable {
         self.archive = archive
     }
 
-    /// Takes what the archive kept, without a word to anybody. Returns how many events there are then.
+    /// Adds events from the archive to the store, without sending them to subscribers.
+    ///
+    /// - Returns: The number of stored events afterwards.
     func restore(_ events: [ReceivedEvent]) -> Int {
         self.state.withLockedValue { state in
             for event in events { _ = state.store.insert(event) }
-            // They are there already; what had to go by the limits of today is taken out.
+            // The archive already contains the added events. Write only the removals, for example those caused by lower
+            // limits.
             let removed = state.store.takeChanges().filter { if case .removed = $0 { true } else { false } }
             self.archive?.apply(removed)
             return state.store.count
         }
     }
 
-    /// Takes other limits.
+    /// Applies new limits to the store. Events beyond them are removed, oldest first.
     func update(_ limits: RelayLimits) {
         self.state.withLockedValue { state in
             state.store.update(limits)
@@ -65,14 +70,14 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Hands a verified event to its subscribers, and keeps it unless it is ephemeral.
+    /// Sends a verified event to its subscribers, and stores it unless it is ephemeral.
     func publish(_ received: ReceivedEvent) -> Outcome {
         self.state.withLockedValue { state in
             let isEphemeral = received.event.kind.retention == .ephemeral
             if !isEphemeral {
                 guard self.archive?.isBehind != true else { return .notKept }
                 let result = state.store.insert(received)
-                // In this order, so that the archive sees what the store saw.
+                // Under the lock, so that the archive gets changes in the order in which the store made them.
                 self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
@@ -86,15 +91,20 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Adds a subscription: stored events, EOSE, then live ones, all through `outbox`.
+    /// Adds a subscription, and sends its stored events and EOSE to `outbox`. Live events follow.
     ///
-    /// - Parameter now: Seconds since 1970.
+    /// - Parameters:
+    ///   - id: The client's name for the subscription.
+    ///   - filters: Events that match any of these are sent.
+    ///   - outbox: The client.
+    ///   - now: The current time in seconds since 1970.
+    /// - Returns: A token for ``unsubscribe(_:)``.
     func subscribe(_ id: SubscriptionID, _ filters: [Filter], outbox: RelayOutbox, now: Int64) -> Index.Token {
         self.state.withLockedValue { state in
             for received in state.store.query(filters, now: now) {
                 outbox.send(Self.delivery(of: received.json, to: id))
             }
-            // Looking finds what has expired.
+            // The query removes expired events from the store.
             self.archive?.apply(state.store.takeChanges())
             outbox.send([RelayMessage.endOfStoredEvents(id).encoded()])
             return state.index.insert(Subscriber(outbox: outbox, id: id), filters: filters)
@@ -110,12 +120,12 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Subscriptions and stored events, for status.
+    /// Number of subscriptions and of stored events, for status reports.
     var counts: (subscriptions: Int, events: Int) {
         self.state.withLockedValue { ($0.index.count, $0.store.count) }
     }
 
-    /// The delivery as three buffers, so that the event's own bytes are shared by all subscribers.
+    /// Builds an EVENT message as three buffers, so that all subscribers share the buffer of the event.
     private static func delivery(of json: ByteBuffer, to id: SubscriptionID) -> [ByteBuffer] {
         var head = ByteBuffer()
         head.reserveCapacity(id.bytes.bytes.count + 16)

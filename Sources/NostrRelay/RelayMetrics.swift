@@ -16,7 +16,7 @@ struct RelayMetrics: Sendable {
     let slowReaders = Counter(label: "nws_relay_slow_readers_disconnected_total")
     let authentications = Counter(label: "nws_relay_authentications_total")
 
-    /// Why input was rejected.
+    /// Why a message, an event or a subscription was rejected. The raw value is the `reason` label of the metric.
     enum Rejection: String, CaseIterable {
         case malformedMessage = "malformed_message"
         case malformedEvent = "malformed_event"

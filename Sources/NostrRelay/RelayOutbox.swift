@@ -9,11 +9,11 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// The way to one client, from any loop.
+/// The queue of outgoing messages for one client. Any event loop can add to it.
 ///
-/// Messages keep the order in which they were put in. Putting in from another loop costs one wake-up for as many
-/// messages as come before it is served. What waits is bounded: a reader that lags further behind than
-/// ``RelayLimits/outboundBytes`` is disconnected.
+/// Messages are sent in the order in which they were added. All messages that are added before the client's event loop
+/// runs are sent together. A client is disconnected when more than ``RelayLimits/outboundBytes`` wait for it, in this
+/// queue or in the buffer of its connection.
 final class RelayOutbox: Sendable {
     private struct State {
         var socket: WebSocket?
@@ -21,12 +21,12 @@ final class RelayOutbox: Sendable {
         var queuedBytes = 0
         var isScheduled = false
         var isClosed = false
-        /// More waited than may.
+        /// Whether more than `maximumBytes` were queued. The client is then disconnected.
         var hasOverflowed = false
     }
 
     private let eventLoop: any EventLoop
-    /// For the log: who reads.
+    /// IP address of the client, for log messages.
     private let peer: String
     private let maximumBytes: Int
     private let metrics: RelayMetrics
@@ -47,18 +47,18 @@ final class RelayOutbox: Sendable {
         self.logger = logger
     }
 
-    /// Gives the outbox its socket; on the socket's loop.
+    /// Sets the connection and sends what is queued. Call on the event loop of the connection.
     func open(_ socket: WebSocket) {
         self.state.withLockedValue { $0.socket = socket }
         self.drain()
     }
 
-    /// The client's message was not worth its time.
+    /// Reports a useless message of the client. See ``WebSocket/noteWaste()``.
     func noteWaste() {
         self.state.withLockedValue { $0.socket }?.noteWaste()
     }
 
-    /// Drops what waits and everything to come.
+    /// Discards the queue. Messages that are added later are ignored.
     func close() {
         self.state.withLockedValue { state in
             state.isClosed = true
@@ -68,7 +68,7 @@ final class RelayOutbox: Sendable {
         }
     }
 
-    /// Puts in a message made of `parts`.
+    /// Queues a message whose payload is the concatenation of `parts`. Can be called on any thread.
     func send(_ parts: [ByteBuffer]) {
         let length = parts.reduce(0) { $0 + $1.readableBytes }
         let mustSchedule = self.state.withLockedValue { state in
@@ -84,7 +84,7 @@ final class RelayOutbox: Sendable {
             state.isScheduled = true
             return true
         }
-        // Also on the own loop: what one read brings goes out in one write.
+        // Scheduled even on the client's own event loop, so that all replies to one read are sent in one write.
         if mustSchedule { self.eventLoop.execute { self.drain() } }
     }
 

@@ -11,12 +11,15 @@ import NIOHTTP1
 import NIOPosix
 import Nostr
 
-/// A Nostr relay on one port: WebSocket, and its information document over HTTP (NIP-01, NIP-11).
+/// A Nostr relay server.
+///
+/// It serves clients over WebSocket (NIP-01) and its information document over HTTP (NIP-11) on the same port.
 public final class RelayServer: Sendable {
     private let server: HTTPServer
 
-    /// The address that was bound, and the URL under which it can be reached from there.
+    /// The address that the relay listens on.
     public let localAddress: SocketAddress
+    /// The URL of the relay: the configured public URL, or else one with ``localAddress``.
     public let url: String
 
     private let tls: ServerTLS?
@@ -24,7 +27,7 @@ public final class RelayServer: Sendable {
     private let archive: EventArchive?
     private let settings: Settings
 
-    /// What connections to come are given.
+    /// The settings that ``update(_:)`` can change, for new connections and HTTP requests.
     private final class Settings: Sendable {
         let configuration: NIOLockedValueBox<RelayConfiguration>
         let information: NIOLockedValueBox<ByteBuffer>
@@ -49,9 +52,13 @@ public final class RelayServer: Sendable {
         self.url = configuration.publicURL?.text ?? own
     }
 
-    /// Takes a renewed certificate, other limits and what is said of the relay, for new connections.
+    /// Applies a new configuration without a restart.
     ///
-    /// - Returns: False if TLS would have to begin or to end, which takes a restart.
+    /// The certificate, the limits, the accepted kinds and the information document are replaced. Limits on storage
+    /// take effect at once, all others for new connections. ``RelayLimits/messageLength`` and other properties of
+    /// `configuration` are ignored.
+    ///
+    /// - Returns: False, without any change, if TLS would have to be turned on or off, which requires a restart.
     public func update(_ configuration: RelayConfiguration) -> Bool {
         guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
@@ -69,9 +76,14 @@ public final class RelayServer: Sendable {
         return true
     }
 
-    /// Binds and serves on the loops of `group`.
+    /// Starts a relay. Stored events are loaded before it accepts connections.
     ///
-    /// - Throws: The system's error if the port cannot be had, or what is wrong with the store.
+    /// - Parameters:
+    ///   - configuration: Addresses, limits and published information.
+    ///   - group: Event loops of the connections. They also share the verification of events.
+    ///   - logger: Logger of the relay.
+    /// - Throws: An error of the system if the relay cannot listen on the address, ``EventArchive/OpeningError`` if the
+    ///   event store cannot be opened, or an error of the database if it cannot be read.
     public static func start(
         _ configuration: RelayConfiguration,
         on group: any EventLoopGroup,
@@ -82,7 +94,7 @@ public final class RelayServer: Sendable {
         let hub = RelayHub(limits: configuration.limits, metrics: metrics, archive: archive)
         if let archive {
             let count = hub.restore(try archive.load())
-            logger.info("store opened", metadata: ["events": "\(count)"])
+            logger.info("event store opened", metadata: ["events": "\(count)"])
         }
         let settings = Settings(configuration)
         let team = VerificationTeam(group)
@@ -92,7 +104,7 @@ public final class RelayServer: Sendable {
         http.maximumConnectionsPerAddress = configuration.limits.connectionsPerAddress
         http.trustedProxies = configuration.trustedProxies
         http.webSocket.maximumMessageLength = configuration.limits.messageLength
-        // The JSON scanner refuses what is not UTF-8.
+        // The JSON parser rejects invalid UTF-8.
         http.webSocket.validatesUTF8 = false
         let server = try await HTTPServer.start(
             http,
@@ -177,19 +189,23 @@ public final class RelayServer: Sendable {
             } else if request.path == "/" {
                 response = .text(.ok, "This is a Nostr relay. Connect with a Nostr client over WebSocket.")
             } else {
-                response = .text(.notFound, "Nothing here; this is a Nostr relay.")
+                response = .text(.notFound, "Not found. This is a Nostr relay.")
             }
         default:
-            response = .text(.methodNotAllowed, "GET, HEAD or OPTIONS.")
+            response = .text(.methodNotAllowed, "Method not allowed. Use GET, HEAD or OPTIONS.")
         }
         response.headers.add(contentsOf: cors)
         return response
     }
 
-    /// Connections that are open now.
+    /// Number of open connections.
     public var connectionCount: Int { self.server.connectionCount }
 
-    /// Stops listening, and writes what is still to be written. Connections end with their loops.
+    /// Stops listening, and saves all pending events.
+    ///
+    /// Open connections are not closed. They end when their event loops shut down.
+    ///
+    /// - Throws: If the pending events cannot be saved.
     public func stop() async throws {
         try await self.server.stopListening()
         try await self.archive?.close()

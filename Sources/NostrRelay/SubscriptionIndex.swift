@@ -6,13 +6,13 @@
 import Nostr
 import NostrCrypto
 
-/// Finds the subscriptions that want an event, at a cost that does not grow with their number.
+/// Finds the subscriptions that match an event without checking every subscription.
 ///
-/// Every filter is filed under its most selective condition (ids, a tag, authors, kinds), under each of that
-/// condition's values; an event looks only under its own id, tags, author and kind. What is found is then matched in
-/// full.
+/// A filter is indexed by its most selective condition (ids, a tag, authors or kinds, in this order), once for each
+/// value of that condition. A lookup uses the id, tags, author and kind of the event, and then checks the complete
+/// filters of the subscriptions that it found.
 struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
-    /// Names a subscription of the index.
+    /// Identifies a subscription in the index.
     typealias Token = UInt64
 
     private enum Key: Hashable {
@@ -35,7 +35,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Number of subscriptions.
     var count: Int { self.entries.count }
 
-    /// Adds a subscription.
+    /// Adds a subscription. The returned token removes it.
     mutating func insert(_ subscriber: Subscriber, filters: [Filter]) -> Token {
         let token = self.nextToken
         self.nextToken += 1
@@ -46,7 +46,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         return token
     }
 
-    /// Removes a subscription.
+    /// Removes a subscription. Does nothing if it was removed before.
     mutating func remove(_ token: Token) {
         guard let entry = self.entries.removeValue(forKey: token) else { return }
         for key in Self.keys(of: entry.filters) {
@@ -55,9 +55,10 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         }
     }
 
-    /// Calls `body` once for each subscription that wants `event`.
+    /// Calls `body` once for each subscription that has a filter that matches `event`.
     func forEachMatch(_ event: Event, _ body: (Subscriber) -> Void) {
-        // Usually one key has hits; a second one may name the same subscription again.
+        // A subscription may be indexed under several keys of the event. Duplicates are checked from the second key
+        // with subscriptions on, which is rarely needed.
         var seen: Set<Token> = []
         var isFirstHit = true
         func visit(_ key: Key) {
@@ -88,7 +89,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     private static func keys(of filters: [Filter]) -> Set<Key> {
         var keys: Set<Key> = []
         for filter in filters {
-            // Live events never count against a limit, but a filter that asks for none wants live ones all the same.
+            // A filter's `limit` is ignored. It applies only to stored events, so even `limit: 0` gets live ones.
             if let ids = filter.ids {
                 keys.formUnion(ids.map(Key.id))
             } else if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }

@@ -7,25 +7,31 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
 
-/// Verifies what one connection sent on all of a relay's loops.
+/// Verifies the events of a connection in parallel, on all event loops of a relay.
 ///
-/// The connection's loop does what nobody else does, and waits only for what another has begun. A loop that is busy comes
-/// too late and finds nothing, so helping costs nobody much, and no more threads verify than there are loops.
+/// The loop of the connection verifies events too, and then waits only for those that other loops have started. A busy
+/// loop joins late and finds nothing left to do. The number of threads that verify events never exceeds the number of
+/// event loops.
 final class VerificationTeam: Sendable {
     private let loops: [any EventLoop]
 
-    /// Most events of one go: what a helper does at most keeps its own connections waiting.
+    /// Maximum number of events in a batch. It limits how long a helping loop delays its own connections.
     static let mostAtOnce = 16
-    /// Fewer are not worth waking anybody up.
+    /// Minimum number of events that are shared. For fewer, waking other loops costs more than it saves.
     private static let fewestShared = 8
 
     init(_ group: any EventLoopGroup) {
         self.loops = Array(group.makeIterator())
     }
 
-    /// What is wrong with each of `events`, in their order; nil where nothing is. Called on `loop`, which waits.
+    /// Verifies a batch of events and waits for the results.
     ///
-    /// - Parameter alone: Whether nobody is to help, as with a client that sent forged events: it gets one loop's time at most.
+    /// - Parameters:
+    ///   - events: Events of one connection.
+    ///   - loop: The event loop of the connection. The method must be called on it, and blocks it.
+    ///   - alone: Whether to verify only on `loop`. Used for clients that sent forged events, so that they cannot use
+    ///     the time of more than one loop.
+    /// - Returns: The error of each event, in order, or nil if the event is valid.
     func verify(
         _ events: [ReceivedEvent],
         on loop: any EventLoop,
@@ -44,7 +50,7 @@ final class VerificationTeam: Sendable {
         return batch.results()
     }
 
-    /// Events of which each is taken by whoever comes first.
+    /// A batch of events. Each helping thread repeatedly takes the next event until none is left.
     private final class Batch: Sendable {
         private struct State {
             var next = 0
@@ -53,7 +59,7 @@ final class VerificationTeam: Sendable {
         }
 
         private let events: [ReceivedEvent]
-        /// A lock that the thread sanitizer knows.
+        /// Protected by a lock that the thread sanitizer understands.
         private let state: NIOLockedValueBox<State>
         private let isFinished = ConditionLock(value: false)
 
@@ -87,7 +93,7 @@ final class VerificationTeam: Sendable {
             }
         }
 
-        /// Waits for what others have begun.
+        /// Waits until all events are verified, and returns the results.
         func results() -> [Event.VerificationError?] {
             self.isFinished.lock(whenValue: true)
             self.isFinished.unlock()

@@ -7,29 +7,32 @@ import HTTPTransport
 import NIOCore
 import NIOHTTP1
 
-/// Who may see a node's pages: whoever has the token, and without one whoever is on this machine and was not sent by another
-/// site's page.
+/// Access control for the admin pages.
+///
+/// With a token, every request must carry it. Without a token, the server listens only on loopback addresses, and
+/// requests must name a loopback host. Cross-origin requests are always rejected.
 struct AdminGate {
     let token: String?
 
-    /// Why a request is not served; nil if it is.
+    /// Returns the response that rejects a request; nil if the request is allowed.
     func refusal(of head: HTTPRequestHead) -> HTTPResponse? {
-        // Which of several is meant, servers and whoever stands before them may see differently (RFC 9112, section 3.2).
-        guard head.headers["Host"].count <= 1 else { return .text(.badRequest, "More than one Host.") }
-        // A page of another site can make a browser ask, under a name that it made point here.
+        // With several Host fields, a proxy and this server could use different ones (RFC 9112, section 3.2).
+        guard head.headers["Host"].count <= 1 else { return .text(.badRequest, "More than one Host header.") }
+        // A page of another site can make a browser send requests here.
         if let origin = head.headers.first(name: "Origin"), !Self.isSame(origin, head.headers.first(name: "Host")) {
-            return .text(.forbidden, "Requests from other sites are not answered.")
+            return .text(.forbidden, "Cross-origin requests are not allowed.")
         }
         guard let token else {
+            // Prevents DNS rebinding, where another site's name resolves to this machine.
             guard let host = head.headers.first(name: "Host"), Self.isLoopback(host) else {
-                return .text(.forbidden, "Ask by the address 127.0.0.1, [::1] or localhost.")
+                return .text(.forbidden, "Use 127.0.0.1, [::1] or localhost as the host in the URL.")
             }
             return nil
         }
         guard let given = Self.token(of: head), Self.matches(given, token) else {
             var response = HTTPResponse.text(
                 .unauthorized,
-                "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN."
+                "Token required: send \"Authorization: Bearer TOKEN\", or add ?token=TOKEN to the URL."
             )
             response.headers.add(name: "WWW-Authenticate", value: "Bearer")
             return response
@@ -62,7 +65,7 @@ struct AdminGate {
         return query.split(separator: "&").first { $0.hasPrefix("token=") }.map { String($0.dropFirst("token=".count)) }
     }
 
-    /// In a time that does not tell where the difference is.
+    /// Whether two tokens are equal. The time does not depend on where tokens of equal length differ.
     private static func matches(_ left: String, _ right: String) -> Bool {
         let (left, right) = (Array(left.utf8), Array(right.utf8))
         guard left.count == right.count else { return false }

@@ -15,22 +15,30 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// A node's own pages: what it is doing, for people, for Prometheus, and for whoever supervises it.
+/// An HTTP server for a node's status page, Prometheus metrics and health checks.
 public final class AdminServer: Sendable {
-    /// What the server shows, and to whom.
+    /// The address of the server and its access token.
     public struct Configuration: Sendable {
+        /// The host name or IP address to listen on.
         public var host: String
+        /// The port to listen on; 0 for any free port.
         public var port: Int
-        /// What others must present as a bearer token, or in the page's address; needed beyond loopback.
+        /// The token that requests must carry, as a bearer token or as `?token=` in the URL.
+        ///
+        /// It is required if ``host`` is not a loopback address. `/healthz`, `/readyz` and the page's style sheet and
+        /// script need no token.
         public var token: String?
 
+        /// Creates a configuration.
         public init(host: String, port: Int, token: String? = nil) {
             self.host = host
             self.port = port
             self.token = token
         }
 
-        /// Whether others than this machine could come without a token.
+        /// Whether ``token`` is missing although ``host`` is not a loopback address.
+        ///
+        /// - Throws: An error if the host name cannot be resolved.
         public func lacksToken(on loop: any EventLoop) async throws -> Bool {
             guard self.token == nil else { return false }
             let addresses = try await HostResolver.own.resolve(host: self.host, port: self.port, on: loop).get()
@@ -38,20 +46,22 @@ public final class AdminServer: Sendable {
         }
     }
 
-    /// Why a server cannot start.
+    /// The server would listen on an address other than loopback, but has no token.
     public struct TokenRequiredError: Error {}
 
-    /// How often numbers are taken, and for how long they are kept.
+    /// How often the report is updated.
     private static let interval: Duration = .seconds(1)
+    /// How many values the history of rates keeps.
     private static let samples = 300
 
     private let server: HTTPServer
     private let registry: PrometheusRegistry
     private let state: SharedState
 
+    /// The address that the server listens on.
     public let localAddress: SocketAddress
 
-    /// Shared with the routes.
+    /// The state that the request handlers read.
     private final class SharedState: Sendable {
         let report: NIOLockedValueBox<StatusReport>
         let proxyScript = NIOLockedValueBox<String?>(nil)
@@ -68,9 +78,13 @@ public final class AdminServer: Sendable {
         self.localAddress = server.localAddress
     }
 
-    /// Binds and serves.
+    /// Starts a server.
     ///
-    /// - Throws: ``TokenRequiredError`` beyond loopback without a token, or the system's error.
+    /// - Parameters:
+    ///   - report: The report that is served until ``run(collect:)`` updates it.
+    ///   - registry: The metrics to serve.
+    /// - Throws: ``TokenRequiredError`` if the configuration lacks a token, or the error of resolving or binding the
+    ///   address.
     public static func start(
         _ configuration: Configuration,
         report: StatusReport,
@@ -92,15 +106,15 @@ public final class AdminServer: Sendable {
         return AdminServer(server: server, registry: registry, state: state)
     }
 
-    /// Takes numbers until the task is cancelled.
+    /// Updates the report every second until the task is cancelled.
     ///
-    /// - Parameter collect: Fills in what is of the role.
+    /// - Parameter collect: Fills in the parts of the report that depend on the role.
     public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
         repeat {
             let before = self.state.report.withLockedValue { $0 }
             var report = before
             await collect(&report)
-            // A relay has no streams; what it carries are messages.
+            // A relay has no streams, so its traffic is that of its clients' messages.
             let part = report.connections == nil ? "tunnel" : "relay"
             report.sentBytes = self.registry.total("nws_\(part)_sent_bytes_total")
             report.receivedBytes = self.registry.total("nws_\(part)_received_bytes_total")
@@ -108,22 +122,23 @@ public final class AdminServer: Sendable {
                 let relay = report.relays[index]
                 guard let bytes = relay.bytes, let last = before.relays.first(where: { $0.url == relay.url })?.bytes
                 else { continue }
-                // A connection that was made anew begins at 0.
+                // The count starts at 0 again after a reconnect.
                 report.relays[index].rate = Double(bytes >= last ? bytes - last : bytes)
             }
             report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]
             report.receivedRates =
                 before.receivedRates.suffix(Self.samples - 1) + [Double(report.receivedBytes - before.receivedBytes)]
             self.state.report.withLockedValue { $0 = report }
-            // Sleep throws nothing but that it is over.
+            // `sleep` throws only if the task is cancelled.
         } while (try? await Task.sleep(for: Self.interval)) != nil
     }
 
-    /// Serves the settings script of an entry's proxy, too.
+    /// Sets the proxy auto-configuration script to serve at `/proxy.pac`. With nil, the path is not found.
     public func setProxyScript(_ script: String?) {
         self.state.proxyScript.withLockedValue { $0 = script }
     }
 
+    /// Stops listening.
     public func stop() async throws {
         try await self.server.stopListening()
     }
@@ -155,10 +170,10 @@ public final class AdminServer: Sendable {
         _ state: SharedState
     ) -> HTTPResponse {
         guard [.GET, .HEAD].contains(request.head.method) else {
-            return .text(.methodNotAllowed, "GET or HEAD.")
+            return .text(.methodNotAllowed, "Method not allowed; use GET or HEAD.")
         }
         let gate = AdminGate(token: configuration.token)
-        // Supervisors have neither token nor name, and style and script say nothing.
+        // Health checks may have no token and use any host name. The style sheet and script contain no data.
         let isOpen = ["/healthz", "/readyz", "/status.css", "/status.js"].contains(request.path)
         if !isOpen, let refusal = gate.refusal(of: request.head) { return refusal }
         let report = state.report.withLockedValue { $0 }
@@ -179,7 +194,7 @@ public final class AdminServer: Sendable {
             )
         case "/status.json":
             guard let json = try? JSONEncoder().encode(report) else {
-                return .text(.internalServerError, "The report cannot be written.")
+                return .text(.internalServerError, "The status report could not be encoded.")
             }
             return HTTPResponse(status: .ok, contentType: "application/json", body: ByteBuffer(bytes: json))
         case "/metrics":
@@ -194,7 +209,7 @@ public final class AdminServer: Sendable {
             return report.isReady ? .text(.ok, "ready") : .text(.serviceUnavailable, "not ready")
         case "/proxy.pac":
             guard let script = state.proxyScript.withLockedValue({ $0 }) else {
-                return .text(.notFound, "Only an entry has that.")
+                return .text(.notFound, "Not found: this node has no proxy.")
             }
             return HTTPResponse(
                 status: .ok,
@@ -202,7 +217,7 @@ public final class AdminServer: Sendable {
                 body: ByteBuffer(string: script)
             )
         default:
-            return .text(.notFound, "There is /, /status.json, /metrics, /healthz, /readyz and /proxy.pac.")
+            return .text(.notFound, "Not found. Paths: /, /status.json, /metrics, /healthz, /readyz, /proxy.pac.")
         }
     }
 }

@@ -7,11 +7,11 @@ public import CoreMetrics
 import NIOConcurrencyHelpers
 import Synchronization
 
-/// Keeps what the libraries count, for the text that Prometheus reads.
+/// A swift-metrics backend that exports counters and gauges in the text format of Prometheus.
 ///
-/// Counters are atomic additions; everything else is looked up under a lock when it is made, and read when asked.
+/// Updating a counter or gauge is a lock-free atomic operation. Creating metrics and reading all values takes a lock.
 public final class PrometheusRegistry: MetricsFactory, Sendable {
-    /// A metric's name and labels, as they are written.
+    /// The name and encoded labels of a time series.
     struct Key: Hashable, Comparable {
         let name: String
         let labels: String
@@ -24,15 +24,19 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
         var gauges: [Key: Gauge] = [:]
     }
 
-    /// Most series; libraries name a few hundred, none of them by what comes from the network.
+    /// Maximum number of counters, and of gauges. Further ones work but are not exported.
+    ///
+    /// The libraries create a few hundred, and none with labels from network input.
     static let maximumSeries = 10_000
 
     private let state = NIOLockedValueBox(State())
 
+    /// Creates a registry without metrics.
     public init() {}
 
     // MARK: MetricsFactory
 
+    /// Returns the counter with this name and these labels, and creates it if necessary.
     public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
         return self.state.withLockedValue { state in
@@ -43,6 +47,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
         }
     }
 
+    /// Returns the gauge with this name and these labels, and creates it if necessary. It keeps only the last value.
     public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
         return self.state.withLockedValue { state in
@@ -53,25 +58,28 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
         }
     }
 
+    /// Returns a timer that does nothing. Timers are not exported.
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        // Nothing here is timed; what a dependency times is not shown.
         NOOPMetricsHandler.instance
     }
 
+    /// Does nothing. Counters are kept until the process ends.
     public func destroyCounter(_ handler: any CounterHandler) {}
+    /// Does nothing. Gauges are kept until the process ends.
     public func destroyRecorder(_ handler: any RecorderHandler) {}
+    /// Does nothing.
     public func destroyTimer(_ handler: any TimerHandler) {}
 
     // MARK: Reading
 
-    /// The sum of a counter over all its labels.
+    /// The sum of a counter over all label values.
     public func total(_ name: String) -> Int64 {
         self.state.withLockedValue { state in
             state.counters.reduce(0) { $1.key.name == name ? $0 + $1.value.value : $0 }
         }
     }
 
-    /// The text of all metrics and of `more`, sorted by name.
+    /// Encodes all metrics, and the samples `more`, as text for Prometheus, sorted by name.
     public func text(and more: [PrometheusText.Sample] = []) -> String {
         var samples = more
         self.state.withLockedValue { state in
@@ -86,7 +94,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     }
 }
 
-/// A counter that many threads add to.
+/// A counter that can be updated from several threads.
 final class AtomicCounter: CounterHandler {
     private let count = Atomic<Int64>(0)
 
@@ -96,7 +104,7 @@ final class AtomicCounter: CounterHandler {
     func reset() { self.count.store(0, ordering: .relaxed) }
 }
 
-/// The last value of something.
+/// A recorder that keeps only the last value.
 final class Gauge: RecorderHandler {
     private let bits = Atomic<UInt64>(0)
 

@@ -3,21 +3,26 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The text format of Prometheus, version 0.0.4.
+/// An encoder for the text format of Prometheus, version 0.0.4.
 public enum PrometheusText {
-    /// The content type of the text.
+    /// The HTTP content type of the format.
     public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
+    /// The type of a metric.
     public enum Kind: String, Hashable, Sendable {
+        /// A counter only increases; a gauge can take any value.
         case counter, gauge
     }
 
-    /// One line.
+    /// A sample: the value of a metric for one set of labels.
     public struct Sample: Hashable, Sendable {
+        /// The name of the metric.
         public let name: String
+        /// The type of the metric.
         public let kind: Kind
-        /// With braces, or empty.
+        /// The encoded labels with braces; empty if there are none.
         let labels: String
+        /// The value.
         public let value: Double
 
         init(_ name: String, kind: Kind, labels: String, value: Double) {
@@ -27,11 +32,15 @@ public enum PrometheusText {
             self.value = value
         }
 
+        /// Creates a sample.
+        ///
+        /// - Parameter dimensions: Names and values of the labels.
         public init(_ name: String, kind: Kind = .gauge, _ dimensions: [(String, String)] = [], value: Double) {
             self.init(name, kind: kind, labels: PrometheusText.labels(dimensions), value: value)
         }
     }
 
+    /// Encodes labels with braces. Returns an empty string if there are none.
     static func labels(_ dimensions: [(String, String)]) -> String {
         guard !dimensions.isEmpty else { return "" }
         return "{" + dimensions.map { "\(Self.name($0.0))=\"\(Self.escaped($0.1))\"" }.joined(separator: ",") + "}"
@@ -41,7 +50,7 @@ public enum PrometheusText {
         value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
     }
 
-    /// What a name may consist of.
+    /// Replaces characters that names must not contain with underscores.
     private static func name(_ text: String) -> String {
         let allowed = text.unicodeScalars.map { scalar -> Character in
             switch scalar {
@@ -52,7 +61,7 @@ public enum PrometheusText {
         return String(allowed)
     }
 
-    /// All lines, with a type and a help for each name.
+    /// Encodes samples, with TYPE and HELP lines for each metric.
     static func encode(_ samples: [Sample]) -> String {
         var lines: [String] = []
         var last: String?

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The page that shows a node at work. It loads nothing from anywhere else.
+/// The HTML page that shows a node's status. It loads no resources from other servers.
 enum StatusPage {
     static let html = """
         <!doctype html>
@@ -22,8 +22,8 @@ enum StatusPage {
           <section class="tiles">
             <div><span>Received</span><b id="received-rate">–</b><i id="received">&nbsp;</i></div>
             <div><span>Sent</span><b id="sent-rate">–</b><i id="sent">&nbsp;</i></div>
-            <div id="streams-tile"><span>Streams</span><b id="streams">–</b><i>open now</i></div>
-            <div><span id="sessions-label">Sessions</span><b id="sessions">–</b><i>under way</i></div>
+            <div id="streams-tile"><span>Streams</span><b id="streams">–</b><i>open</i></div>
+            <div><span id="sessions-label">Sessions</span><b id="sessions">–</b><i>active</i></div>
           </section>
           <section id="plot-section">
             <h2>Throughput <span class="soft">last 5 minutes</span></h2>
@@ -38,11 +38,11 @@ enum StatusPage {
           </section>
           <section id="relays-section">
             <h2>Relays</h2>
-            <table><thead><tr><th>Relay</th><th>State</th><th class="n">Round trip</th><th class="n">Lost</th><th class="n">Rate</th><th class="n">Sessions</th></tr></thead><tbody id="relays"></tbody></table>
+            <table><thead><tr><th>Relay</th><th>State</th><th class="n">Round trip</th><th class="n">Loss</th><th class="n">Rate</th><th class="n">Sessions</th></tr></thead><tbody id="relays"></tbody></table>
           </section>
           <section id="sessions-section">
             <h2>Sessions</h2>
-            <table><thead><tr><th>With</th><th>Speaks</th><th class="n">Streams</th><th class="n">For</th></tr></thead><tbody id="peers"></tbody></table>
+            <table><thead><tr><th>Peer</th><th>Protocol</th><th class="n">Streams</th><th class="n">Age</th></tr></thead><tbody id="peers"></tbody></table>
             <p class="soft" id="more"></p>
           </section>
           <section>
@@ -135,7 +135,7 @@ enum StatusPage {
             body.append(tr);
           }
         }
-        // Each point stands for a second; few of them stay at the right, where now is.
+        // One point per second. The newest is at the right edge.
         function points(rates, most) {
           const count = 300, start = count - rates.length;
           return rates.map((rate, i) => [(start + i) * 600 / (count - 1), 158 - rate / most * 148]);
@@ -160,11 +160,11 @@ enum StatusPage {
           $("role").textContent = report.role;
           $("name").textContent = report.name;
           const age = Date.now() / 1000 - report.startedAt;
-          state(report.isReady ? "good" : "bad", report.isReady ? "ready" : "not ready", "for " + span(age));
+          state(report.isReady ? "good" : "bad", report.isReady ? "ready" : "not ready", "uptime " + span(age));
           $("received-rate").textContent = bytes(report.receivedRates.at(-1) ?? 0) + "/s";
           $("sent-rate").textContent = bytes(report.sentRates.at(-1) ?? 0) + "/s";
-          $("received").textContent = bytes(report.receivedBytes) + " in all";
-          $("sent").textContent = bytes(report.sentBytes) + " in all";
+          $("received").textContent = bytes(report.receivedBytes) + " total";
+          $("sent").textContent = bytes(report.sentBytes) + " total";
           $("streams").textContent = report.streams;
           $("sessions").textContent = isRelay ? report.connections ?? 0 : report.sessions.length + report.moreSessions;
           $("sessions-label").textContent = isRelay ? "Connections" : "Sessions";
@@ -175,11 +175,11 @@ enum StatusPage {
             if (!relay.isUp && relay.error) first.append(Object.assign(document.createElement("small"), { textContent: relay.error }));
             return [first, cell(relay.isUp ? "up" : "down", relay.isUp ? "up" : "down"),
               cell(relay.roundTrip == null ? "–" : relay.roundTrip.toFixed(relay.roundTrip < 10 ? 1 : 0) + " ms", "n", "round trip"),
-              cell(relay.loss == null ? "–" : (relay.loss * 100).toFixed(relay.loss < .1 ? 1 : 0) + " %", "n", "lost"),
+              cell(relay.loss == null ? "–" : (relay.loss * 100).toFixed(relay.loss < .1 ? 1 : 0) + " %", "n", "loss"),
               cell(relay.rate == null ? "–" : bytes(relay.rate) + "/s", "n", "rate"),
               cell(relay.sessions, "n", "sessions")];
-          }, "No relay is in use.", 6);
-          rows("peers", report.sessions, session => [cell(session.peer), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "for")], "Nobody at the moment.", 4);
+          }, "No relays in use.", 6);
+          rows("peers", report.sessions, session => [cell(session.peer), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "age")], "No active sessions.", 4);
           $("more").textContent = report.moreSessions ? "and " + report.moreSessions + " more" : "";
           const problems = $("problems");
           problems.replaceChildren(...[...report.problems].reverse().map(problem => {
@@ -188,16 +188,16 @@ enum StatusPage {
             li.append(time, problem.text);
             return li;
           }));
-          if (!report.problems.length) problems.append(Object.assign(document.createElement("li"), { className: "empty", textContent: "None so far." }));
+          if (!report.problems.length) problems.append(Object.assign(document.createElement("li"), { className: "empty", textContent: "No problems so far." }));
           $("version").textContent = "nws " + report.version;
         }
         async function refresh() {
           try {
             const answer = await fetch("/status.json", options);
-            if (!answer.ok) throw new Error(answer.status === 401 ? "needs a token in the address: ?token=…" : "answers " + answer.status);
+            if (!answer.ok) throw new Error(answer.status === 401 ? "token required: add ?token=TOKEN to the URL" : "the server answered HTTP " + answer.status);
             show(await answer.json());
           } catch (error) {
-            state("bad", "no answer", error instanceof TypeError ? "is it running?" : error.message);
+            state("bad", "no data", error instanceof TypeError ? "cannot connect to nws; retrying" : error.message);
           }
           setTimeout(refresh, 1000);
         }

@@ -3,25 +3,28 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What a node is doing, for the page, the terminal and the metrics.
+/// A snapshot of what a node is doing, for the status page, the terminal and the metrics.
 public struct StatusReport: Codable, Hashable, Sendable {
     /// A relay that the node uses.
     public struct Relay: Codable, Hashable, Sendable {
+        /// The relay's URL.
         public var url: String
+        /// Whether the node is connected to the relay.
         public var isUp: Bool
-        /// Why it is not up.
+        /// The reason why the relay is not connected, if known.
         public var error: String?
-        /// Fastest round trip of a session through it, in milliseconds.
+        /// The lowest round-trip time of the sessions through the relay, in milliseconds.
         public var roundTrip: Double?
-        /// Share of packets that were lost.
+        /// The fraction of sent packets that were lost, from 0 to 1.
         public var loss: Double?
-        /// Sessions that go through it.
+        /// The number of sessions that use the relay.
         public var sessions: Int
-        /// Bytes of messages with it, both ways, since the connection was made.
+        /// Bytes of messages sent and received since the connection was established.
         public var bytes: Int64?
-        /// Of them in the last second.
+        /// Bytes of messages sent and received in the last second.
         public internal(set) var rate: Double?
 
+        /// Creates a relay's part of a report.
         public init(
             url: String,
             isUp: Bool,
@@ -41,14 +44,16 @@ public struct StatusReport: Codable, Hashable, Sendable {
         }
     }
 
-    /// A session, or a peer that speaks plain NIP-74.
+    /// A session, or a peer that uses plain NIP-74.
     public struct Session: Codable, Hashable, Sendable {
-        /// The exit's npub at an entry; at an exit the client's identity if it has one, else its session key.
+        /// The peer's key. At an entry it is the exit's npub. At an exit it is the npub of the client's identity, or,
+        /// without one, the client's key in hex.
         public var peer: String
-        /// session or nip74.
+        /// The protocol: `session`, or `nip74` for plain NIP-74.
         public var `protocol`: String
+        /// The number of open streams.
         public var streams: Int
-        /// Seconds since it began.
+        /// The age of the session in seconds.
         public var age: Int
 
         public init(peer: String, `protocol`: String, streams: Int, age: Int) {
@@ -59,39 +64,52 @@ public struct StatusReport: Codable, Hashable, Sendable {
         }
     }
 
-    /// Something that went wrong.
+    /// A warning or an error that the node logged.
     public struct Problem: Codable, Hashable, Sendable {
-        /// Seconds since 1970.
+        /// The time in seconds since 1970.
         public var time: Double
+        /// The message.
         public var text: String
 
+        /// Creates a problem's part of a report.
         public init(time: Double, text: String) {
             self.time = time
             self.text = text
         }
     }
 
+    /// The node's role, such as entry, exit or relay.
     public var role: String
+    /// The version of the program.
     public var version: String
-    /// The exit's name, or where an entry or relay listens.
+    /// The exit's `.nostr` name, or the address that an entry or relay listens on.
     public var name: String
-    /// Seconds since 1970.
+    /// When the process started, in seconds since 1970.
     public var startedAt: Double
+    /// Whether the node is ready to serve.
     public var isReady: Bool
+    /// The relays that an entry or exit uses.
     public var relays: [Relay]
+    /// The sessions with the most streams, at most ``maximumSessions``.
     public var sessions: [Session]
-    /// Sessions beyond those that are listed.
+    /// The number of sessions that ``sessions`` does not list.
     public var moreSessions: Int
+    /// The number of open streams.
     public var streams: Int
-    /// Connections of a relay's clients.
+    /// The number of open client connections of a relay; nil for other roles.
     public var connections: Int?
+    /// Bytes sent since the process started: stream data, or messages to clients of a relay.
     public var sentBytes: Int64
+    /// Bytes received since the process started: stream data, or messages from clients of a relay.
     public var receivedBytes: Int64
-    /// Bytes per second, oldest first: the last five minutes.
+    /// Bytes sent per second in each of the last 300 seconds, oldest first.
     public var sentRates: [Double]
+    /// Bytes received per second in each of the last 300 seconds, oldest first.
     public var receivedRates: [Double]
+    /// The most recent problems, oldest first.
     public var problems: [Problem]
 
+    /// Creates the report of a node that is not ready and has no traffic.
     public init(role: String, version: String, name: String, startedAt: Double) {
         self.role = role
         self.version = version
@@ -109,10 +127,10 @@ public struct StatusReport: Codable, Hashable, Sendable {
         self.problems = []
     }
 
-    /// Most sessions that are listed.
+    /// Maximum number of listed sessions.
     public static let maximumSessions = 50
 
-    /// The numbers that go with the counters.
+    /// The report's values as metrics, which are served in addition to the registry's.
     var samples: [PrometheusText.Sample] {
         var samples = [
             PrometheusText.Sample("nws_build_info", [("version", self.version), ("role", self.role)], value: 1),

@@ -6,54 +6,63 @@
 import Foundation
 import Yams
 
-/// A YAML file whose keys are the options of one role.
+/// A YAML configuration file whose keys are names of settings.
 public struct ConfigurationFile {
-    /// A key with its values; one for everything but lists.
+    /// A setting in the file.
     public struct Setting: Hashable, Sendable {
+        /// The key.
         public let name: String
+        /// The values: one for a scalar, any number for a list or mapping. A mapping gives `key=value` for each entry.
         public let values: [String]
-        /// Where the key stands; 1 is the first.
+        /// The line of the key, starting at 1; 0 if unknown.
         public let line: Int
     }
 
-    /// Bytes of the longest file that is read.
+    /// Maximum length of a file in bytes.
     public static let maximumLength = 1 << 20
 
+    /// The path of the file.
     public let path: String
-    /// In the order of the file.
+    /// The settings in the order of the file.
     public let settings: [Setting]
 
-    /// - Throws: ``SettingsFileError``.
+    /// Reads and parses a file.
+    ///
+    /// - Throws: ``SettingsFileError`` if the file cannot be read, is too long or is invalid.
     public init(path: String) throws {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw SettingsFileError("cannot read the configuration file \(path)")
+            throw SettingsFileError("cannot read \(path): check that the file exists and is readable")
         }
         guard data.count <= Self.maximumLength, let text = String(data: data, encoding: .utf8) else {
-            throw SettingsFileError("\(path) is no text of at most \(Self.maximumLength) bytes")
+            throw SettingsFileError("\(path): must be UTF-8 text of at most \(Self.maximumLength) bytes")
         }
         self.settings = try Self.parse(text, path: path)
         self.path = path
     }
 
-    /// `name: value`, `name: [values]`, and `name: {key: value}` for options of the form `key=value`.
+    /// Parses the text of a file.
     ///
-    /// - Throws: ``SettingsFileError``.
+    /// A setting has the form `name: value`, `name: [value, …]`, or `name: {key: value, …}`, which is the same as
+    /// `name: [key=value, …]`.
+    ///
+    /// - Parameter path: The name of the file in errors.
+    /// - Throws: ``SettingsFileError`` if the text is not YAML or not of this form.
     public static func parse(_ text: String, path: String) throws -> [Setting] {
         let root: Node?
         do {
             root = try Yams.compose(yaml: text)
         } catch {
-            throw SettingsFileError("\(path) is not YAML: \(Self.short(error))")
+            throw SettingsFileError("\(path): invalid YAML: \(Self.short(error))")
         }
         guard let root else { return [] }
         if case .scalar(let scalar) = root, scalar.string.isEmpty { return [] }
         guard case .mapping(let mapping) = root else {
-            throw SettingsFileError("\(path): expected lines of the form 'option: value'")
+            throw SettingsFileError("\(path): must consist of lines of the form 'option: value'")
         }
         return try mapping.map { key, value in
             let line = key.mark?.line ?? 0
             guard case .scalar(let name) = key else {
-                throw SettingsFileError("\(path), line \(line): expected the name of an option")
+                throw SettingsFileError("\(path), line \(line): a key must be the name of an option")
             }
             let values = try Self.values(value, of: name.string, where: "\(path), line \(line)")
             return Setting(name: name.string, values: values, line: line)
@@ -71,7 +80,7 @@ public struct ConfigurationFile {
         case .scalar: return [try scalar(node)]
         case .sequence(let sequence): return try sequence.map(scalar)
         case .mapping(let mapping): return try mapping.map { "\(try scalar($0.key))=\(try scalar($0.value))" }
-        case .alias: throw SettingsFileError("\(place): aliases are not supported")
+        case .alias: throw SettingsFileError("\(place): YAML aliases are not supported; write out the value of \(name)")
         }
     }
 

@@ -5,40 +5,47 @@
 
 import Foundation
 
-/// A file of variables: `NAME=value` lines, `#` comments, an optional `export`, optional quotes, within which a value may go
-/// over several lines.
+/// A file of environment variables, such as `.env`.
 ///
-/// Such files belong to many programs. What is not understood is passed over and told of, unless it is about a variable that
-/// is ours.
+/// It consists of `NAME=value` lines, with or without `export`, and `#` comments. Values may be quoted; a quoted value
+/// may span several lines.
+///
+/// Several programs can share such a file. An invalid line is ignored and reported in ``problems``. If it concerns a
+/// variable of this program, it is an error.
 public struct EnvironmentFile {
-    /// Bytes of the longest file that is read.
+    /// Maximum length of a file in bytes.
     public static let maximumLength = 1 << 20
 
-    /// Values by name; of a name that stands there twice, the last.
+    /// The values by name. If a name occurs twice, the last value counts.
     public let values: [String: String]
-    /// Lines that were passed over, in words.
+    /// For each ignored line, its position and what is wrong with it.
     public let problems: [String]
 
-    /// - Parameter isOwn: Whether a variable is ours.
-    /// - Throws: ``SettingsFileError``.
+    /// Reads and parses a file. A directory counts as an empty file.
+    ///
+    /// - Parameter isOwn: Returns whether a name is that of a variable of this program.
+    /// - Throws: ``SettingsFileError`` if the file cannot be read or is too long, or a line with a variable of this
+    ///   program is invalid.
     public init(path: String, isOwn: (String) -> Bool) throws {
         if (try? URL(filePath: path).resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory == true {
             try self.init(parsing: "", name: path, isOwn: isOwn)
             return
         }
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw SettingsFileError("cannot read \(path) in the working directory")
+            throw SettingsFileError("cannot read \(path): check that the file is readable")
         }
         guard data.count <= Self.maximumLength else {
-            throw SettingsFileError("\(path) in the working directory has more than \(Self.maximumLength) bytes")
+            throw SettingsFileError("\(path): must have at most \(Self.maximumLength) bytes")
         }
         try self.init(parsing: String(decoding: data, as: UTF8.self), name: path, isOwn: isOwn)
     }
 
+    /// Parses the text of a file.
+    ///
     /// - Parameters:
-    ///   - name: What errors call the file.
-    ///   - isOwn: Whether a variable is ours.
-    /// - Throws: ``SettingsFileError``.
+    ///   - name: The name of the file in errors and problems.
+    ///   - isOwn: Returns whether a name is that of a variable of this program.
+    /// - Throws: ``SettingsFileError`` if a line with a variable of this program is invalid.
     public init(parsing text: String, name: String, isOwn: (String) -> Bool) throws {
         var values: [String: String] = [:]
         var problems: [String] = []
@@ -78,10 +85,12 @@ public struct EnvironmentFile {
         return line.hasPrefix("export ") ? String(line.dropFirst(7)).trimmingCharacters(in: .whitespaces) : line
     }
 
-    /// What stands between quotes that begin a value; nil if they are not closed before a
-    /// variable of ours.
+    /// Returns a quoted value without its quotes.
     ///
-    /// - Parameter next: The line behind the value's first one; moved behind its last.
+    /// Returns nil if there is no closing quote before the end of the text, or before a line that sets a variable of
+    /// this program.
+    ///
+    /// - Parameter next: The index of the line after the value's first line; advanced past its last line.
     private static func quoted(
         _ first: String,
         _ quote: Character,
@@ -93,7 +102,7 @@ public struct EnvironmentFile {
         if let close = rest.firstIndex(of: quote) { return String(rest[..<close]) }
         var value = String(rest)
         for index in next..<lines.count {
-            // A quote that was forgotten must not swallow what is ours.
+            // A missing closing quote of another variable must not hide a variable of this program.
             let name = Self.withoutExport(lines[index]).prefix { $0 != "=" }.trimmingCharacters(in: .whitespaces)
             if lines[index].contains("="), isOwn(name) { return nil }
             if let close = lines[index].firstIndex(of: quote) {

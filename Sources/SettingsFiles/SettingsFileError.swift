@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What is wrong with a file of settings, in words that name the file and the line.
+/// An error in a settings file. The message names the file and, where known, the line.
 public struct SettingsFileError: Error, CustomStringConvertible {
+    /// The error message.
     public let description: String
 
     init(_ description: String) { self.description = description }

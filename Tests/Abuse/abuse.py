@@ -1,10 +1,12 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Abuses a relay, an exit and an entry from real sockets, one way after the other, while an established session downloads.
+"""Attacks a relay, an exit and an entry, one attack after the other, during a download through the tunnel.
 
-Prints for each: what the abuser did a second and how much of a core it took for that, what the download kept of its throughput
-beside a process that only burns as much, and the most memory of each node. Ends with 1 if the download kept less than half,
-beside four at once less than a quarter, or if a node took more than 512 MiB.
+Prints for each attack: actions per second, processor cores that the attacker used, throughput of the download, the same
+during a process that only uses as much processor time, the ratio of the two, and the peak memory of each node.
+
+Exits with 1 if the download keeps less than half of its throughput (a quarter with four attacks at once), or if a node
+uses more than 512 MiB.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from raw_socks import SUCCEEDED, SocksClient  # noqa: E402
 from sandbox import Sandbox  # noqa: E402
 
 LEAST_SHARE = 0.5
-# The same of several at once, on two cores.
+# The same for several attacks at once, on two cores.
 LEAST_SHARE_TOGETHER = 0.25
 MOST_MEMORY = 512 << 20
 KIND = 28333
@@ -42,7 +44,7 @@ def address_of(url):
 
 
 def websocket(url):
-    """A connection that sends any bytes."""
+    """Returns a socket after the WebSocket handshake, on which any bytes can be sent."""
     connection = socket.create_connection(address_of(url), 20)
     key = base64.b64encode(os.urandom(16)).decode()
     connection.sendall(
@@ -60,12 +62,12 @@ def frame(payload, opcode=1, fin=True):
     length = len(payload)
     extended = b"" if length < 126 else struct.pack(">H", length) if length < 65536 else struct.pack(">Q", length)
     code = length if length < 126 else 126 if length < 65536 else 127
-    # A mask of zeros leaves the payload as it is.
+    # A mask of zeros leaves the payload unchanged.
     return bytes([(0x80 if fin else 0) | opcode, 0x80 | code]) + extended + bytes(4) + payload
 
 
 def flood(url, piece, count, done):
-    """Sends a piece again and again, over a new connection when the relay ends one; what comes back is read and dropped."""
+    """Sends `piece` repeatedly and discards all answers; reconnects when the relay closes the connection."""
     while True:
         try:
             connection = websocket(url)
@@ -92,11 +94,11 @@ def event_message(event):
     return frame(json.dumps(["EVENT", event], separators=(",", ":")).encode())
 
 
-# Abusers: each takes the nodes and a counter, and goes on until it is killed.
+# Attacks. Each takes the nodes and a counter of its actions, and runs until it is killed.
 
 
 class Burner:
-    """Takes so much of a core, and does nothing with it."""
+    """Uses a given share of a core without attacking anything, as the reference for an attack."""
 
     __name__ = "burner"
 
@@ -112,7 +114,7 @@ class Burner:
 
 
 def slowloris(nodes, done):
-    """Heads of requests, a byte at a time."""
+    """Sends HTTP request heads one byte at a time, on 1,000 connections."""
     connections = []
     while True:
         while len(connections) < 1_000:
@@ -128,17 +130,17 @@ def slowloris(nodes, done):
 
 
 def huge_frames(nodes, done):
-    """Messages of 16 MiB."""
+    """Sends messages of 16 MiB."""
     flood(nodes["relay"], frame(bytes(16 << 20)), 1, done)
 
 
 def tiny_frames(nodes, done):
-    """A message in fragments of one byte."""
+    """Sends messages in fragments of one byte."""
     flood(nodes["relay"], frame(b"[", fin=False) + frame(b" ", 0, False) * 5_000 + frame(b"]", 0), 5_002, done)
 
 
 def subscriptions(nodes, done):
-    """REQ after REQ, each with another id."""
+    """Sends many REQs, each with another subscription id."""
     while True:
         pieces = [frame(json.dumps(["REQ", uuid.uuid4().hex, {"kinds": [KIND], "authors": [os.urandom(32).hex()]}]).encode()) for _ in range(500)]
         try:
@@ -153,12 +155,12 @@ def subscriptions(nodes, done):
 
 
 def deep_json(nodes, done):
-    """Brackets inside brackets."""
+    """Sends deeply nested JSON."""
     flood(nodes["relay"], frame(b'["EVENT",' + b"[" * 100_000), 1, done)
 
 
 def wrong_signatures(nodes, done):
-    """Events whose ids are right and whose signatures are not."""
+    """Sends events with valid ids and invalid signatures."""
     pieces = []
     for number in range(200):
         event = signed(Keys.generate(), KIND, str(number), [["p", nodes["exit"]]])
@@ -167,7 +169,7 @@ def wrong_signatures(nodes, done):
 
 
 def deaf(nodes, done):
-    """Subscribers to all that goes through the relay, who never read."""
+    """Subscribes to all tunnel events and never reads."""
     connections = []
     while True:
         connection = websocket(nodes["relay"])
@@ -181,7 +183,7 @@ def deaf(nodes, done):
 
 
 def requests(nodes, done, **members):
-    """CONNECTs, each from another key, sealed and signed as they go: one that was seen before costs an exit nothing."""
+    """Sends CONNECT messages, each encrypted and signed with a new key, because an exit ignores repeated ones."""
     connection = websocket(nodes["relay"])
     connection.setblocking(False)
     while True:
@@ -202,17 +204,17 @@ def requests(nodes, done, **members):
 
 
 def connects(nodes, done):
-    """CONNECTs of NIP-74."""
+    """Sends CONNECT messages of plain NIP-74."""
     requests(nodes, done)
 
 
 def half_open(nodes, done):
-    """Offers of sessions, of whose acceptances nothing comes."""
+    """Offers sessions and never answers their acceptance."""
     requests(nodes, done, nws={"versions": [1], "nonce": os.urandom(16).hex(), "parameters": ""})
 
 
 def mute_socks(nodes, done):
-    """Connections to the entry that say nothing."""
+    """Opens connections to the entry and sends nothing."""
     connections = []
     while True:
         try:
@@ -227,12 +229,12 @@ def mute_socks(nodes, done):
 ABUSES = [
     slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, half_open, mute_socks,
 ]
-# Four at once, which hurt most on their own.
+# The four attacks that cost most on their own, run at once.
 TOGETHER = [tiny_frames, wrong_signatures, half_open, subscriptions]
 
 
 class Download:
-    """An established session's stream, read by a process of its own."""
+    """An endless download through the tunnel, which a separate process reads."""
 
     def __init__(self, socks, host):
         self.received = multiprocessing.Value("Q", 0, lock=False)
@@ -250,7 +252,7 @@ class Download:
             received.value += count
 
     def rate(self, seconds):
-        """Bytes a second from now on."""
+        """Measures for `seconds`; returns bytes per second."""
         before, start = self.received.value, time.monotonic()
         time.sleep(seconds)
         return (self.received.value - before) / (time.monotonic() - start)
@@ -262,7 +264,7 @@ def resident(process):
 
 
 class Abuser:
-    """A process of its own that abuses the nodes."""
+    """A process that runs one attack."""
 
     def __init__(self, abuse, nodes):
         self.name = abuse.__name__
@@ -271,7 +273,7 @@ class Abuser:
         self.process.start()
 
     def processor_time(self):
-        """Seconds so far."""
+        """Processor time used so far, in seconds."""
         with open(f"/proc/{self.process.pid}/stat") as file:
             user, system = file.read().rsplit(")", 1)[1].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -280,11 +282,15 @@ class Abuser:
         lasted = self.process.is_alive()
         self.process.kill()
         self.process.join()
-        assert lasted and self.done.value, f"{self.name} did not go on"
+        assert lasted and self.done.value, f"{self.name} ended early or did nothing"
 
 
 def beside(abuses, nodes, download, processes, seconds):
-    """Rates of the abusers together and of the download, the most memory of each node meanwhile, and each abuser's cores."""
+    """Runs attacks for `seconds` during the download.
+
+    Returns actions per second of all attacks, bytes per second of the download, the peak memory of each node, and the
+    cores used by each attack.
+    """
     abusers = [Abuser(abuse, nodes) for abuse in abuses]
     deadline = time.monotonic() + 30
     while any(abuser.done.value == 0 and abuser.process.is_alive() for abuser in abusers) and time.monotonic() < deadline:
@@ -304,8 +310,13 @@ def beside(abuses, nodes, download, processes, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8, help="of each (default: 8)")
-    parser.add_argument("--only", choices=[abuse.__name__ for abuse in ABUSES] + ["together"], action="append")
+    parser.add_argument("--seconds", type=float, default=8, help="duration of each attack in seconds (default: 8)")
+    parser.add_argument(
+        "--only",
+        choices=[abuse.__name__ for abuse in ABUSES] + ["together"],
+        action="append",
+        help="run only this attack; may be repeated (default: all)",
+    )
     options = parser.parse_args()
     failures = 0
     with tempfile.TemporaryDirectory(prefix="nws-abuse-") as folder:
@@ -322,19 +333,19 @@ def main():
                 time.sleep(0.05)
             print(f"alone: {download.rate(options.seconds) / 1e6:.1f} MB/s")
             print(
-                f"{'abuse':<18}{'a second':>10}{'cores':>7}{'MB/s':>8}{'beside burner':>15}{'share':>7}"
-                "   memory of relay, exit, entry (MiB)"
+                f"{'attack':<18}{'per second':>10}{'cores':>7}{'MB/s':>8}{'with burner':>15}{'ratio':>7}"
+                "   peak memory of relay, exit, entry (MiB)"
             )
             for name, abuses in [(abuse.__name__, [abuse]) for abuse in ABUSES] + [("together", TOGETHER)]:
                 if options.only and name not in options.only:
                     continue
                 rate, kept, memory, cores = beside(abuses, nodes, download, processes, options.seconds)
                 burners = [Burner(taken) for taken in cores]
-                # Right afterwards: the speed of a machine that others share changes.
+                # Measure the reference right after the attack, because the speed of a shared machine changes.
                 _, reference, _, _ = beside(burners, nodes, download, processes, options.seconds / 2)
                 share = kept / reference if reference else 0
                 least = LEAST_SHARE if len(abuses) == 1 else LEAST_SHARE_TOGETHER
-                verdict = "" if share >= least and max(memory) < MOST_MEMORY else "  TOO MUCH"
+                verdict = "" if share >= least and max(memory) < MOST_MEMORY else "  FAILED"
                 failures += bool(verdict)
                 print(
                     f"{name:<18}{rate:>10,.0f}{sum(cores):>7.2f}{kept / 1e6:>8.1f}{reference / 1e6:>15.1f}{share:>7.2f}   "
@@ -342,7 +353,7 @@ def main():
                     + verdict,
                     flush=True,
                 )
-            assert download.process.is_alive(), "the download broke off"
+            assert download.process.is_alive(), "the download ended early"
         finally:
             sandbox.close()
     sys.exit(1 if failures else 0)

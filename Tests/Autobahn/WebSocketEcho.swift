@@ -10,11 +10,13 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// `websocket-echo server` listens on a free port of loopback and prints it; `websocket-echo client HOST:PORT` goes through
-/// all cases of a server of the Autobahn suite. Either answers each message with itself.
+/// Echoes WebSocket messages, as the server or the client under test of the Autobahn suite.
+///
+/// `websocket-echo server` listens on a free loopback port and prints `port: N`. `websocket-echo client HOST:PORT` runs
+/// all cases of the Autobahn server at that address.
 @main
 struct WebSocketEcho {
-    /// Cases have messages of 16 MiB.
+    /// Some Autobahn cases send messages of 16 MiB.
     private static var configuration: WebSocketConfiguration {
         var configuration = WebSocketConfiguration()
         configuration.maximumMessageLength = 17 << 20
@@ -37,7 +39,7 @@ struct WebSocketEcho {
         }
     }
 
-    /// The socket, once it is there.
+    /// Holds the socket once the connection is open.
     private typealias Holder = NIOLoopBoundBox<WebSocket?>
 
     private static func echo(_ holder: Holder, onClose: @escaping @Sendable () -> Void) -> WebSocket.Events {
@@ -53,7 +55,7 @@ struct WebSocketEcho {
             configuration,
             on: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "echo"),
-            route: { _ in .text(.notFound, "WebSockets only.") },
+            route: { _ in .text(.notFound, "This server accepts only WebSocket connections.") },
             upgrade: { _, channel in
                 let holder = Holder(nil, eventLoop: channel.eventLoop)
                 return HTTPServer.WebSocketAcceptor(
@@ -69,7 +71,7 @@ struct WebSocketEcho {
 
     private static func connect(to address: String) async throws {
         let parts = address.split(separator: ":")
-        guard parts.count == 2, let port = Int(parts[1]) else { fatalError("\(address) is not HOST:PORT") }
+        guard parts.count == 2, let port = Int(parts[1]) else { fatalError("\(address): needs HOST:PORT") }
         let socketAddress = try SocketAddress(ipAddress: String(parts[0]), port: port)
         let count = try await Self.open(socketAddress, "/getCaseCount", collects: true).flatMap { Int($0) } ?? 0
         print("cases: \(count)")
@@ -78,9 +80,10 @@ struct WebSocketEcho {
         _ = try await Self.open(socketAddress, "/updateReports?agent=nws")
     }
 
-    /// One connection until it ends.
+    /// Opens a connection and waits until it closes.
     ///
-    /// - Returns: The last message, if messages are collected and not answered.
+    /// - Parameter collects: Whether to keep the last message instead of echoing messages.
+    /// - Returns: The last message if `collects` is true, otherwise nil.
     private static func open(_ address: SocketAddress, _ path: String, collects: Bool = false) async throws -> String? {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let end = loop.makePromise(of: Void.self)

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Runs both halves of the Autobahn suite against the echo program, and ends with 1 if a case failed."""
+"""Runs the server and client tests of the Autobahn suite against websocket-echo; exits with 1 if a case fails."""
 
 import argparse
 import collections
@@ -18,7 +18,7 @@ TIMEOUT = 1200
 
 
 def specification(name, folder, port, cases):
-    """The suite's settings, in a file."""
+    """Writes the suite's settings to a file and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     text = (HERE / f"{name}.json").read_text().replace("OUT", str(folder)).replace("PORT", str(port))
     settings = json.loads(text)
@@ -58,7 +58,7 @@ def check_client(echo, wstest, folder, cases):
                     break
                 except OSError:
                     if server.poll() is not None or time.monotonic() > deadline:
-                        raise SystemExit(f"the suite does not listen, see {folder}/log") from None
+                        raise SystemExit(f"wstest does not listen on port {port}; see {folder}/log") from None
                     time.sleep(0.1)
             subprocess.run([echo, "client", f"127.0.0.1:{port}"], check=True, timeout=TIMEOUT)
         finally:
@@ -67,7 +67,7 @@ def check_client(echo, wstest, folder, cases):
 
 
 def judge(name, folder):
-    """Prints what came of the cases; returns how many are not as they should be."""
+    """Prints the results; returns the number of failed cases, or 1 if there are no results."""
     results = json.loads((folder / "index.json").read_text())["nws"]
     counts = collections.Counter(result["behavior"] for result in results.values())
     print(f"{name}: {len(results)} cases: " + ", ".join(f"{count} {word}" for word, count in sorted(counts.items())))

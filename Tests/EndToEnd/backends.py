@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Services behind the exit, each on a free port of loopback."""
+"""Services to reach through a tunnel, each on a free loopback port."""
 
 import hashlib
 import http.server
@@ -12,7 +12,7 @@ from processes import TIMEOUT
 
 
 def content(count):
-    """Bytes that look random and are the same for the same count."""
+    """Returns `count` pseudo-random bytes, which are the same for the same count."""
     return random.Random(count).randbytes(count)
 
 
@@ -21,7 +21,14 @@ def sha256(data):
 
 
 class HTTPBackend:
-    """`/bytes/N`, `/close/N` (the end of the connection ends the body), `/gated/N`, `/endless`, PUT `/upload`."""
+    """An HTTP service for downloads and uploads.
+
+    `/bytes/N`     N bytes with Content-Length
+    `/close/N`     N bytes in HTTP/1.0, without Content-Length; the end of the connection ends the body
+    `/gated/N`     half of N bytes, and the rest once `release` is set
+    `/endless`     a body without end
+    PUT `/upload`  answers with the SHA-256 of the body
+    """
 
     def __init__(self):
         self.half_sent = threading.Event()
@@ -107,7 +114,7 @@ class HTTPBackend:
 
 
 class FolderBackend:
-    """The files of a folder, as `python3 -m http.server` serves them."""
+    """Serves the files of a folder, as `python3 -m http.server` does."""
 
     def __init__(self, folder):
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -128,7 +135,7 @@ class FolderBackend:
 
 
 class TCPBackend:
-    """Runs a function on a thread for every connection and closes the socket after it."""
+    """Runs a function on a new thread for each connection, then closes the connection."""
 
     def __init__(self, function):
         self._function = function
@@ -159,7 +166,7 @@ class TCPBackend:
             connection.close()
 
     def close(self):
-        # Wakes the thread in accept; closing alone doesn't.
+        # Wakes the thread that is blocked in accept; close alone does not.
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -187,11 +194,11 @@ def read_to_end(connection):
 
 
 def echo(connection):
-    """Sends back what comes."""
+    """Echoes all data."""
     while piece := connection.recv(1 << 16):
         connection.sendall(piece)
 
 
 def digest_after_end(connection):
-    """Answers with the SHA-256 of all that came, only after the other side has finished."""
+    """Answers with the SHA-256 of all received data, once the peer has finished sending."""
     connection.sendall(sha256(read_to_end(connection)).encode())

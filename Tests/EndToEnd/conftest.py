@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Fixtures: a sandbox for every test, and services to reach through a tunnel."""
+"""Fixtures: a sandbox for each test, and services to reach through a tunnel."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def sandbox(tmp_path):
         yield sandbox
     finally:
         sandbox.close()
-    # Whatever a test was about: no output ever holds a secret.
+    # No process may print a secret key, whatever the test is about.
     assert sandbox.leaked_secrets() == []
 
 
@@ -32,5 +32,5 @@ def http(sandbox):
 
 @pytest.fixture
 def serve(sandbox):
-    """Serves TCP connections with a function that takes the socket."""
+    """Returns a function that starts a TCP service; its argument handles the socket of each connection."""
     return lambda function: sandbox.closing(TCPBackend(function))

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Nostr as it is on the wire: signed events and a connection to a relay."""
+"""The Nostr protocol on the wire: signed events and a raw connection to a relay."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ from processes import TIMEOUT
 
 
 def signed(keys, kind, content="", tags=(), created_at=None):
-    """An event as a dictionary."""
+    """Returns a signed event as a dictionary."""
     builder = EventBuilder(Kind(kind), content).tags([Tag.parse(list(tag)) for tag in tags])
     if created_at is not None:
         builder = builder.custom_created_at(Timestamp.from_secs(created_at))
@@ -22,7 +22,7 @@ def signed(keys, kind, content="", tags=(), created_at=None):
 
 
 def signed_by_hand(keys, kind, content, tags, created_at):
-    """The same without the library's rules about what may be signed."""
+    """Returns a signed event with any fields, including those that the library refuses to sign."""
     author = keys.public_key().to_hex()
     text = json.dumps([0, author, created_at, kind, tags, content], separators=(",", ":"), ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).digest()
@@ -38,7 +38,7 @@ def signed_by_hand(keys, kind, content, tags, created_at):
 
 
 class RelayConnection:
-    """A client of a relay that does nothing by itself."""
+    """A raw connection to a relay; it sends nothing by itself and does not reconnect."""
 
     def __init__(self, url):
         self.url = url
@@ -60,7 +60,10 @@ class RelayConnection:
         self.socket.send(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
 
     def receive(self, *heads, timeout=TIMEOUT):
-        """The next message that begins with one of the heads, `("OK", id)` for instance; others wait their turn."""
+        """Returns the next message that begins with one of the heads, for example `("OK", id)`.
+
+        Other messages are kept for later calls.
+        """
         deadline = time.monotonic() + timeout
 
         def fits(message):
@@ -76,7 +79,7 @@ class RelayConnection:
             self._waiting.append(message)
 
     def publish(self, event):
-        """Returns whether the relay took the event, and what it said."""
+        """Publishes an event; returns whether the relay accepted it, and the text of its OK."""
         self.send("EVENT", event)
         _, _, accepted, text = self.receive(("OK", event["id"]))
         return accepted, text
@@ -91,7 +94,7 @@ class RelayConnection:
         assert text.startswith(prefix), text
 
     def subscribe(self, name, *filters):
-        """Returns the stored events that come before EOSE."""
+        """Subscribes; returns the stored events that are sent before EOSE."""
         self.send("REQ", name, *filters)
         events = []
         while True:
@@ -105,7 +108,7 @@ class RelayConnection:
         return self.receive(("EVENT", name), timeout=timeout)[2]
 
     def authenticate(self, keys, url):
-        """NIP-42, with the challenge that the relay sent."""
+        """Authenticates (NIP-42) with the challenge that the relay sent."""
         challenge = self.receive(("AUTH",))[1]
         event = signed(keys, 22242, tags=[["relay", url], ["challenge", challenge]])
         self.send("AUTH", event)

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""NIP-74 as the reference speaks it: a client and an exit, with nothing negotiated on top."""
+"""A client and an exit that speak plain NIP-74, as the reference implementation does, without sessions."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ MEMBERS = {"key", "type", "data", "destination", "entryPublicAddress"}
 
 
 class Peer:
-    """Keys and one connection to a relay."""
+    """A key pair and a connection to a relay."""
 
     def __init__(self, relay_url, keys=None):
         self.keys = keys or Keys.generate()
@@ -47,14 +47,14 @@ class Peer:
 
     @staticmethod
     def message(key, kind, data, destination):
-        """A message with its members in the reference's order; empty ones are left out."""
+        """Returns a message with its members in the reference's order; empty members are omitted."""
         encoded = base64.b64encode(data).decode() if isinstance(data, bytes) else data
         members = {"key": key, "type": kind, "data": encoded, "destination": destination}
         return json.dumps({name: value for name, value in members.items() if value}, separators=(",", ":"))
 
 
 class PlainClient(Peer):
-    """One stream to an exit."""
+    """A client with one stream to an exit."""
 
     def __init__(self, relay_url, exit_pubkey, destination):
         super().__init__(relay_url)
@@ -75,7 +75,7 @@ class PlainClient(Peer):
         self.relay.accepts(self.seal(self.exit, self.message(self.key, kind, data, self.destination)))
 
     def receive(self, timeout=TIMEOUT):
-        """The next answer: a message, or the text of what isn't one."""
+        """Returns the next answer: a message, or its text if that is not JSON."""
         event = self.relay.next_event("answers", timeout)
         self.events.append(event)
         plaintext = self.open(event)
@@ -88,21 +88,21 @@ class PlainClient(Peer):
         return message
 
     def receive_data(self, count):
-        """All data so far, once there are so many bytes."""
+        """Waits for at least `count` bytes; returns all data received so far."""
         while len(self.data) < count:
             message = self.receive()
             assert isinstance(message, dict), f"the stream ended after {len(self.data)} bytes: {message!r}"
         return self.data
 
     def receive_to_close(self):
-        """All data until a message that is not JSON, which is returned with it."""
+        """Returns all data up to the close message, which is not JSON, and the text of that message."""
         while isinstance(message := self.receive(), dict):
             pass
         return self.data, message
 
 
 class PlainExit(Peer):
-    """An exit whose streams end at a backend. `received` holds (time, message) in order."""
+    """An exit that connects streams to a backend. `received` lists (time, message) in order."""
 
     def __init__(self, relay_url, backend=None, answer_type="SOCKS5RESPONSE"):
         super().__init__(relay_url)
@@ -159,7 +159,7 @@ class PlainExit(Peer):
 
 
 class ScriptedExit(PlainExit):
-    """Says what the script says, `("expect", data)` and `("send", message)`, to the one stream it gets."""
+    """An exit that plays a script of `("expect", data)` and `("send", message)` on its only stream."""
 
     def __init__(self, relay_url, script):
         self.script = list(script)

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Child processes whose lines can be waited for."""
+"""Child processes whose output can be waited for."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ import threading
 import time
 
 TIMEOUT = 30
-"""Seconds after which something that should happen is taken not to. Generous: machines of tests are busy."""
+"""Seconds to wait for something that should happen. Generous, because test machines are busy."""
 
 
 class Process:
-    """A child whose output is collected line by line, from its start to its end."""
+    """A child process whose output is collected line by line."""
 
     def __init__(self, arguments, cwd, environment, shows_secret=False):
         self.arguments = [str(argument) for argument in arguments]
@@ -49,7 +49,7 @@ class Process:
 
     @property
     def stdout(self):
-        """The lines so far."""
+        """The lines printed to standard output so far."""
         with self._changed:
             return list(self._lines["stdout"])
 
@@ -60,14 +60,14 @@ class Process:
 
     @property
     def output(self):
-        """All that was printed, to both."""
+        """Everything printed so far to standard output and standard error."""
         return "\n".join(self.stdout) + "\n" + self.stderr
 
     def describe(self):
         return f"{' '.join(self.arguments)}\nstdout: {self.stdout}\nstderr:\n{self.stderr[-4000:]}"
 
     def wait_for(self, matches, stream="stdout", timeout=TIMEOUT):
-        """The first line that matches, as soon as it is there."""
+        """Waits for a line for which `matches` is true; returns the first one."""
         deadline = time.monotonic() + timeout
         with self._changed:
             seen = 0
@@ -85,25 +85,25 @@ class Process:
         raise AssertionError(f"the line did not come ({'ended' if ended else 'timed out'}): {self.describe()}")
 
     def value(self, key, timeout=TIMEOUT):
-        """What stands behind `key: ` on standard output."""
+        """Waits for a line `key: value` on standard output; returns the value."""
         return self.wait_for(lambda line: line.startswith(key + ": "), timeout=timeout)[len(key) + 2 :]
 
     def wait_for_log(self, text, timeout=TIMEOUT):
         return self.wait_for(lambda line: text in line, stream="stderr", timeout=timeout)
 
     def keys(self):
-        """The keys of the lines on standard output; every line must have one."""
+        """Returns the keys of the `key: value` lines on standard output; every line must be one."""
         assert all(": " in line for line in self.stdout), self.describe()
         return [line.split(": ", 1)[0] for line in self.stdout]
 
-    # Life
+    # Lifetime
 
     @property
     def is_running(self):
         return self._popen.poll() is None
 
     def wait(self, timeout=TIMEOUT):
-        """The exit status, once all output was read."""
+        """Waits for the process to end and all output to be read; returns the exit status."""
         try:
             status = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -116,7 +116,7 @@ class Process:
         os.kill(self.pid, number)
 
     def kill(self):
-        """Ends the process and whatever it started, at once."""
+        """Kills the process and its children."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -126,11 +126,11 @@ class Process:
             reader.join(5)
 
     def peak_memory(self):
-        """Most bytes of memory that the process had resident; None where the system doesn't tell."""
+        """Returns the peak resident memory in bytes, or None if /proc is not available."""
         return self._memory("VmHWM:")
 
     def memory(self):
-        """Bytes of memory of its own that the process has now; None where the system doesn't tell."""
+        """Returns the current anonymous resident memory in bytes, or None if /proc is not available."""
         return self._memory("RssAnon:")
 
     def _memory(self, name):
@@ -145,7 +145,7 @@ class Process:
 
 
 def eventually(check, timeout=TIMEOUT, every=0.1):
-    """Repeats the check until it returns something true, and returns that."""
+    """Repeats the check until it returns a true value; returns that value."""
     deadline = time.monotonic() + timeout
     while True:
         result = check()

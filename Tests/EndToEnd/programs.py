@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Other people's programs."""
+"""Other programs that the tests run, such as curl."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from backends import sha256
 
 
 def needed(name):
-    """The path of a program; the test is skipped without it."""
+    """Returns the path of a program; skips the test if it is not installed."""
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -19,7 +19,7 @@ def needed(name):
 
 
 class Curl:
-    """A running curl that goes through an entry and writes the body to a file."""
+    """A running curl that uses an entry as its proxy and writes the body to a file."""
 
     def __init__(self, sandbox, entry, host, path, *options, timeout=60):
         self.timeout = timeout
@@ -30,11 +30,11 @@ class Curl:
         )  # fmt: skip
 
     def status(self):
-        """curl's exit status, at its end."""
+        """Waits for curl to end; returns its exit status."""
         return self.process.wait(self.timeout + 10)
 
     def body(self):
-        """What was fetched; fails if curl did."""
+        """Returns the fetched body; fails if curl failed."""
         assert self.status() == 0, self.process.describe()
         return self.body_file.read_bytes()
 
@@ -43,5 +43,5 @@ class Curl:
 
     @property
     def size(self):
-        """How much has come so far."""
+        """Number of bytes received so far."""
         return self.body_file.stat().st_size if self.body_file.exists() else 0

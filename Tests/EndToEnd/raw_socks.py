@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""A SOCKS client that sends any bytes, right ones and wrong ones."""
+"""A SOCKS client that can send any bytes, valid or not."""
 
 import ipaddress
 import socket
@@ -13,7 +13,7 @@ SUCCEEDED, NOT_ALLOWED, HOST_UNREACHABLE, REFUSED, NO_COMMAND, NO_ADDRESS_TYPE =
 
 
 class SocksClient:
-    """One connection to an entry."""
+    """A connection to an entry."""
 
     def __init__(self, address, timeout=TIMEOUT):
         self.socket = socket.create_connection(address, timeout)
@@ -25,21 +25,21 @@ class SocksClient:
         self.socket.close()
 
     def greet(self, methods=b"\x00"):
-        """Offers the methods and returns the one chosen."""
+        """Offers authentication methods; returns the one that the entry selects."""
         self.socket.sendall(b"\x05" + bytes([len(methods)]) + methods)
         version, method = read_exactly(self.socket, 2)
         assert version == 5
         return method
 
     def authenticate(self, user=b"user", password=b"password"):
-        """RFC 1929; returns the status."""
+        """Sends a user name and a password (RFC 1929); returns the status."""
         self.socket.sendall(b"\x01" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         version, status = read_exactly(self.socket, 2)
         assert version == 1
         return status
 
     def request(self, host, port=80, command=CONNECT):
-        """Asks for a host, a name or an IP address, and returns the code of the reply."""
+        """Requests a host (a name or an IP address); returns the reply code."""
         try:
             address = ipaddress.ip_address(host)
             encoded = bytes([1 if address.version == 4 else 4]) + address.packed
@@ -52,7 +52,7 @@ class SocksClient:
         return self.reply()
 
     def reply(self):
-        """Reads a whole reply and returns its code."""
+        """Reads a reply; returns its code."""
         head = read_exactly(self.socket, 4)
         assert len(head) == 4, f"not a reply: {head!r}"
         version, code, reserved, kind = head
@@ -62,7 +62,7 @@ class SocksClient:
         return code
 
     def is_closed(self):
-        """Waits for the entry to close, without another byte."""
+        """Waits; returns whether the entry closes the connection without sending another byte."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionError:
@@ -70,14 +70,14 @@ class SocksClient:
 
 
 def reply_to(address, host, port=80, command=CONNECT):
-    """The reply to a request for the host on a connection of its own."""
+    """Requests the host on a new connection; returns the reply code."""
     with SocksClient(address) as client:
         assert client.greet() == 0
         return client.request(host, port, command)
 
 
 def open_stream(address, host, port=80):
-    """A connection through the entry to the host."""
+    """Returns a connection to the host through the entry."""
     client = SocksClient(address, TIMEOUT * 2)
     assert client.greet() == 0
     code = client.request(host, port)
@@ -86,7 +86,7 @@ def open_stream(address, host, port=80):
 
 
 def http_get(address, host, path, port=80):
-    """The body of an answer of HTTP/1.1, fetched without help of others."""
+    """Fetches a path with HTTP/1.1, without an HTTP library; returns the body."""
     with open_stream(address, host, port) as client:
         client.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: backend\r\nConnection: close\r\n\r\n".encode())
         head, _, body = read_to_end(client.socket).partition(b"\r\n\r\n")

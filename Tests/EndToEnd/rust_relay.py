@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""The LocalRelay of nostr-sdk on a free port of loopback; prints `relay: ws://…` and stays until it is ended."""
+"""Runs the LocalRelay of nostr-sdk on a free loopback port; prints `relay: ws://…` and runs until it is killed."""
 
 import asyncio
 

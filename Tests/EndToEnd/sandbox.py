@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""A folder of its own with the processes that a test starts in it."""
+"""A temporary folder and the processes that a test starts in it."""
 
 import os
 import re
@@ -47,7 +47,7 @@ class Entry:
 
 
 class Sandbox:
-    """Starts programs in a temporary folder, with nothing of the surroundings in their environment."""
+    """Starts programs in a temporary folder, with a minimal environment."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -80,12 +80,12 @@ class Sandbox:
         return self.spawn(BINARY, *arguments, **options)
 
     def finished(self, *arguments, **options):
-        """Runs nws to its end and returns the process and its exit status."""
+        """Runs nws until it ends; returns the process and its exit status."""
         process = self.nws(*arguments, **options)
         return process, process.wait()
 
     def succeed(self, *arguments, **options):
-        """Runs nws to its end, which must be a good one, and returns the lines it printed."""
+        """Runs nws until it ends, which must be with status 0; returns the lines of standard output."""
         process, status = self.finished(*arguments, **options)
         assert status == 0, process.describe()
         return process.stdout
@@ -99,7 +99,7 @@ class Sandbox:
         return Relay(self.spawn(sys.executable, HERE / "rust_relay.py"))
 
     def starting_exit(self, relays, backend="127.0.0.1:9", key_file="exit.key", options=(), **settings):
-        """An exit that may not be ready yet."""
+        """Starts an exit without waiting until it is ready."""
         arguments = [argument for relay in relays for argument in ("--relay", relay)]
         if backend:
             arguments += ["--backend", backend]
@@ -115,11 +115,11 @@ class Sandbox:
         return Entry(self.nws("entry", "--listen", listen, *arguments, *options, **settings))
 
     def tunnel(self, backend):
-        """A relay, an exit in front of the backend and an entry."""
+        """Starts a relay, an exit with the backend, and an entry."""
         relay = self.relay()
         return relay, self.exit([relay.url], backend), self.entry()
 
-    # Things
+    # Files, keys and resources
 
     def write(self, name, text, mode=0o600):
         path = self.folder / name
@@ -129,17 +129,17 @@ class Sandbox:
         return path
 
     def keys(self):
-        """Fresh keys whose secret nothing may print."""
+        """Returns new keys; no process may print their secret key."""
         keys = Keys.generate()
         self.secrets.add(keys.secret_key().to_hex())
         return keys
 
     def closing(self, resource):
-        """Closes the resource with the sandbox."""
+        """Registers a resource to be closed with the sandbox; returns it."""
         self.closers.append(resource.close)
         return resource
 
-    # End
+    # Cleanup
 
     def close(self):
         for process in reversed(self.processes):
@@ -148,7 +148,7 @@ class Sandbox:
             close()
 
     def leaked_secrets(self):
-        """The processes that printed the secret of a key made here."""
+        """Returns the command lines of processes that printed a secret key of the test or of a file in the folder."""
         forms = set()
         for secret in self.secrets | self._secrets_in_files():
             try:
@@ -175,7 +175,7 @@ class Sandbox:
 
 
 def unused_port():
-    """A port of loopback on which nothing listens."""
+    """Returns a loopback port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

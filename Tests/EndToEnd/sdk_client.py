@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""nostr-sdk's client, with a relay and for the length of a function."""
+"""Runs functions with the client of nostr-sdk, connected to a relay."""
 
 import asyncio
 import datetime
@@ -9,7 +9,7 @@ from nostr_sdk import Client, EventBuilder, Kind, RelayUrl, ReqTarget, Tag
 
 
 def with_sdk_client(url, work):
-    """Runs an asynchronous function with functions to publish and to fetch."""
+    """Runs the asynchronous function `work`; its arguments are functions to publish and to fetch events."""
 
     async def run():
         client = Client()

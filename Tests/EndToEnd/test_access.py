@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Several services behind one name, and who may use which."""
+"""Several services behind one name, and which clients may use them."""
 
 import socket
 
@@ -15,7 +15,7 @@ def service_exit(sandbox, relay, *options, backend=None, **settings):
 
 
 def reply(entry, exit_node, port):
-    """What SOCKS answers for a port of the exit."""
+    """Returns the SOCKS reply code for a port of the exit."""
     return reply_to(entry.address, exit_node.name, port)
 
 
@@ -69,7 +69,7 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     nobody = sandbox.entry(env={"HOME": str(sandbox.folder / "b")})
     assert [reply(nobody, exit_node, port) for port in (22, 23, 99)] == [NOT_ALLOWED] * 3
     assert "--identity" in nobody.process.stderr
-    # An npub admits to everything.
+    # An npub given directly to --allow may use all services.
     other_exit = service_exit(
         sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"
     )
@@ -82,7 +82,7 @@ def test_plain_nip74_does_not_walk_around_the_list(sandbox, echoing):
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
     plain = sandbox.entry("--protocol", "nip74")
-    # Plain NIP-74 has no word for a refusal: the stream seems open, and nothing is behind it.
+    # Plain NIP-74 cannot express a refusal: the stream appears open, but is not connected to the backend.
     client = open_stream(plain.address, exit_node.name).socket
     client.sendall(b"is anybody there")
     exit_node.process.wait_for_log("client speaks plain NIP-74, which this exit does not serve")
@@ -101,7 +101,7 @@ def test_the_list_is_read_again_and_what_is_gone_ends(sandbox, echoing):
     client = open_stream(entry.address, exit_node.name, 80).socket
     client.sendall(b"hello")
     assert read_exactly(client, 5) == b"hello"
-    # A list that cannot be read changes nothing.
+    # A list that is invalid changes nothing.
     keys.write_text("nonsense\n")
     exit_node.process.wait_for_log("the old one stays in force")
     client.sendall(b"still")

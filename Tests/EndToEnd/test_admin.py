@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""A node's own pages: status, metrics, health."""
+"""The admin server of a node: status page, metrics and health checks."""
 
 import json
 import urllib.error
@@ -14,7 +14,7 @@ from programs import Curl
 
 
 def ask(url, **headers):
-    """Status and body of a GET."""
+    """Sends a GET request; returns status, body and headers."""
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -25,7 +25,7 @@ def ask(url, **headers):
 
 @pytest.fixture
 def watched(sandbox, http):
-    """A tunnel whose three nodes have pages."""
+    """A tunnel whose three nodes run the admin server, after a download."""
     relay = sandbox.relay("--admin", "127.0.0.1:0")
     exit_node = sandbox.exit([relay.url, "ws://127.0.0.1:9"], http.address, options=("--admin", "127.0.0.1:0"))
     entry = sandbox.entry("--admin", "127.0.0.1:0")
@@ -68,7 +68,7 @@ def test_metrics_are_what_prometheus_reads(sandbox, watched):
         families = {family.name: family for family in text_string_to_metric_families(body)}
         assert all(family.type in ("counter", "gauge") for family in families.values())
         assert all(name.startswith("nws_") for name in families), families.keys()
-        # Everything has a type and a text, and no series is there twice.
+        # Every metric has a type and a help text, and no series occurs twice.
         assert all(family.documentation for family in families.values()), [
             name for name, family in families.items() if not family.documentation
         ]

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""git, ssh, psql and redis-cli through the tunnel."""
+"""Applications through the tunnel: git, ssh, psql and redis-cli."""
 
 import getpass
 import os
@@ -77,7 +77,7 @@ StrictModes no
 
 @pytest.fixture
 def ssh(sandbox):
-    """Starts an SSH server behind a tunnel; gives a function that runs a command on it."""
+    """Starts an SSH server behind a tunnel; returns a function that runs a command on it."""
     server = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if server is None:
         pytest.skip("sshd is not installed")
@@ -122,12 +122,12 @@ def test_ssh_carries_a_megabyte_there_and_back(sandbox, ssh):
     assert sha256((sandbox.folder / "back").read_bytes()) == sha256(content(1_000_000))
 
 
-# A database and a cache, for those who may
+# PostgreSQL and Redis, for authorized clients
 
 
 @pytest.fixture
 def postgres(sandbox):
-    """A PostgreSQL server that only a Unix socket reaches; gives the socket's path."""
+    """Starts a PostgreSQL server that listens only on a Unix socket; returns the path of the socket."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed")
@@ -136,7 +136,7 @@ def postgres(sandbox):
     sandbox.closers.append(lambda: shutil.rmtree(folder, ignore_errors=True))
     become = []
     if os.geteuid() == 0:
-        # It runs for nobody who may do everything.
+        # PostgreSQL refuses to run as root.
         shutil.chown(folder, "postgres")
         become = [needed("runuser"), "-u", "postgres", "--"]
     made = sandbox.spawn(
@@ -192,7 +192,7 @@ def test_five_services_behind_one_name_and_two_identities(sandbox, http, postgre
     entry = sandbox.entry("--identity", "friend.key")
     for port in (80, 8080):
         assert http_get(entry.address, exit_node.name, "/bytes/1000", port) == content(1000)
-    # The service is not there, which is for those to know who may use it.
+    # Only authorized clients learn that this service is down; others get NOT_ALLOWED.
     assert reply_to(entry.address, exit_node.name, 22) == REFUSED
 
     refused, (database, _) = forwards("other.key")

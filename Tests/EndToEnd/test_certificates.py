@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""TLS that ends at an exit, with certificates that clients can check."""
+"""TLS that the exit terminates, with certificates that clients can verify."""
 
 import json
 import socket
@@ -30,7 +30,7 @@ def certificate(sandbox, name, *options):
 
 
 def fetch(sandbox, entry, host, *options):
-    """curl's status and the digest of the body, over https."""
+    """Fetches with curl over https; returns its exit status and the digest of the body."""
     body = sandbox.folder / "body"
     body.unlink(missing_ok=True)
     process = sandbox.spawn(
@@ -49,10 +49,10 @@ def test_a_client_can_verify_the_service(sandbox, http):
     good = (0, sha256(content(COUNT)))
     for host in (exit_node.name, exit_node.npub, f"{exit_node.npub}.nostr"):
         assert fetch(sandbox, entry, host, "--cacert", pem) == good
-    # That curl ends TLS before the service does is no failure.
+    # The exit must not log a failure because curl closes TLS first.
     exit_node.process.wait_for_log("stream ended")
     assert "reason=connection-reset" not in exit_node.process.describe()
-    # Not without it, and other services have no TLS.
+    # Without the CA certificate, verification fails. Services without --tls are plain HTTP.
     assert fetch(sandbox, entry, exit_node.name)[0] == 60
     assert len(Curl(sandbox, entry, exit_node.name, "/bytes/100").body()) == 100
 
@@ -107,7 +107,7 @@ def test_a_forged_certificate_is_not_printed(sandbox, http):
     keys = sandbox.keys()
     exit_node = tls_exit(sandbox, relay, http)
     pem = certificate(sandbox, exit_node.name).read_text()
-    # Somebody publishes another exit's certificate under their own key.
+    # An attacker publishes another exit's certificate under their own key.
     connection = RelayConnection(relay.url)
     connection.socket.send(_event(keys, pem))
     connection.close()

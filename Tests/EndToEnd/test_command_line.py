@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Exit statuses, keys and names: what ends by itself."""
+"""Commands that end by themselves: their exit status, and commands for keys and names."""
 
 import re
 import socket
@@ -16,7 +16,7 @@ EXIT = ("exit", "--relay", RELAY, "--backend", "127.0.0.1:9", "--key-file", "exi
 
 
 def refused(sandbox, status, *arguments, **options):
-    """Runs nws, which must refuse with the status, explain on stderr and print nothing; returns the explanation."""
+    """Runs nws, which must fail with the status, an error on stderr and an empty stdout; returns the error."""
     process, actual = sandbox.finished(*arguments, **options)
     assert actual == status, process.describe()
     assert process.stdout == [], process.describe()

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""One configuration: options over the environment over a file, reloads, and signals."""
+"""Configuration from options, environment and file; reloading; and signals."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ def echoing(sandbox):
 
 
 def check(sandbox, text, *arguments, env=None):
-    """Checks a file with this text; returns status and what was said."""
+    """Checks a configuration file with this text; returns the exit status and standard error."""
     sandbox.write("file.yaml", text)
     process, status = sandbox.finished("exit", "--config", "file.yaml", "--check-config", *arguments, env=env)
     return status, process.stderr
@@ -36,7 +36,7 @@ early-data: true
 def test_a_good_file(sandbox):
     sandbox.write("file.yaml", GOOD)
     assert sandbox.succeed("exit", "--config", "file.yaml", "--check-config") == ["configuration: ok"]
-    # A check makes no key.
+    # Checking the configuration does not create a key.
     assert not list(sandbox.home.rglob("key"))
 
 
@@ -49,7 +49,7 @@ def test_a_good_file(sandbox):
         ("max-streams: [1, 2]", "max-streams takes one value"),
         ("early-data: perhaps", "either true or false"),
         ("relay: [ws://x, ftp://y]", "ftp://y"),
-        ("a: [1", "is not YAML"),
+        ("a: [1", "invalid YAML"),
         ("- a", "option: value"),
         ("log-level: info\nlog-level: debug", "duplicated key"),
         ("relay: [[a]]", "neither text nor a number"),
@@ -100,7 +100,7 @@ def test_services_change_without_a_restart(sandbox, echoing):
         assert "--session-timeout" in exit_node.process.stderr
         assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
         assert reply_to(entry.address, exit_node.name, 22) == NOT_ALLOWED
-        # What runs goes on.
+        # Streams that are open continue.
         client.socket.sendall(b"still")
         assert read_exactly(client.socket, 5) == b"still"
         file.write_text("service: nonsense\n")
@@ -121,7 +121,7 @@ def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
     with open_stream(entry.address, exit_node.name) as client:
         exit_node.process.send(signal.SIGTERM)
         exit_node.process.wait_for_log("shutting down: no new streams")
-        # Nothing new, and what is there goes on.
+        # New streams are refused, and the open one continues.
         assert reply_to(entry.address, exit_node.name) != SUCCEEDED
         client.socket.sendall(b"farewell")
         assert read_exactly(client.socket, 8) == b"farewell"

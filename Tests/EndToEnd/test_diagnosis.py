@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What ping, doctor and status say."""
+"""The output of ping, doctor and status."""
 
 import email.utils
 import json
@@ -22,7 +22,7 @@ def test_ping_measures_the_way(sandbox, http):
     assert lines[4] == "speaks: session" and "3 of 3" in lines[5]
     lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--protocol", "nip74")
     assert any(line.startswith("speaks: nip74") for line in lines)
-    # Whoever reads the exit's log is not told of resets where nothing broke.
+    # The exit must not log a reset, because nothing failed.
     exit_node.process.wait_for_log("reason=cancelled")
     assert "reason=connection-reset" not in exit_node.process.describe()
 
@@ -56,7 +56,7 @@ def test_doctor_compares_the_clock(sandbox, serve):
     host, port = relay.address.split(":")
 
     def answer_late(client):
-        """The relay, whose clock is ten minutes behind."""
+        """Forwards to the relay, but answers with a Date ten minutes in the past."""
         with socket.create_connection((host, int(port))) as upstream:
             request = client.recv(65536)
             upstream.sendall(request)
@@ -71,7 +71,7 @@ def test_doctor_compares_the_clock(sandbox, serve):
     front = serve(answer_late)
     lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}")
     assert re.match(r"warn  clock: (599|60[01]) s ahead of the relays'", lines[-1]), lines
-    # Of two, the odd one is named.
+    # With two relays, the one whose clock differs is named.
     lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}", relay.url)
     assert lines[-1].startswith("warn  clock: within 1 s of a relay's, but not of ws://" + front.address), lines
 

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""How things end: clients that a signal ends, relays that are gone, second processes with the same key, port or file."""
+"""Endings and conflicts: clients that get a signal, lost relays, and processes that share a key, port or file."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def test_the_exit_hears_that_a_connect_was_ended(sandbox, ending):
     relay = sandbox.relay()
     port = unused_port()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--admin", f"127.0.0.1:{port}"))
-    # Standard input stays open, as ssh's does.
+    # Keep standard input open, as ssh does.
     command = [BINARY, "connect", f"{exit_node.name}:22"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=sandbox.environment) as process:
         eventually(lambda: [session["streams"] for session in status_of(port)["sessions"]] == [1])
@@ -57,7 +57,7 @@ def test_a_key_has_one_exit_wherever_it_is_kept(sandbox):
         (("--key-file", "exit.key"), {}),
         (("--key-file", "copy.key"), {}),
         ((), {"NOSTR_PRIVATE_KEY": secret}),
-        # With pages, too.
+        # Also with an admin server.
         (("--key-file", "exit.key", "--admin", "127.0.0.1:0"), {}),
     ]:
         process, status = sandbox.finished("exit", "--relay", relay.url, "--backend", "127.0.0.1:9", *options, env=env)
@@ -81,7 +81,7 @@ def test_a_role_that_cannot_have_its_pages_announces_nothing(sandbox):
 def test_two_relays_do_not_share_a_store(sandbox):
     sandbox.relay("--store", "events.sqlite")
     process, status = sandbox.finished("relay", "--listen", "127.0.0.1:0", "--store", "events.sqlite")
-    assert status != 0 and "another relay has it open" in process.stderr
+    assert status != 0 and "in use by another relay" in process.stderr
 
 
 @pytest.mark.parametrize(

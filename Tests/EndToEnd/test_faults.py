@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Readers that stop, relays that die, services that vanish."""
+"""Faults: readers that stop, relays that are killed, and services that disappear."""
 
 import select
 import signal
@@ -24,7 +24,7 @@ MOST_MEMORY = 200 * MEGABYTE
 
 
 def start_endless_download(entry, host):
-    """A connection with an answer without end, of which nothing is read."""
+    """Starts a download without end and reads nothing of it; returns the connection."""
     client = SocksClient(entry.address)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     client.greet()
@@ -34,14 +34,14 @@ def start_endless_download(entry, host):
 
 
 def wait_for_reset(client, timeout=60):
-    """Waits until the other side is gone, without reading."""
+    """Waits until the peer closes or resets the connection, without reading."""
     poll = select.poll()
     poll.register(client.socket, select.POLLERR | select.POLLHUP | getattr(select, "POLLRDHUP", 0))
     assert poll.poll(timeout * 1000), "the stream was not reset"
 
 
 def plain_tunnel(sandbox, backend):
-    """A tunnel that speaks NIP-74 and nothing else."""
+    """Starts a tunnel whose entry uses only plain NIP-74."""
     relay = sandbox.relay()
     return relay, sandbox.exit([relay.url], backend), sandbox.entry("--protocol", "nip74")
 
@@ -67,18 +67,18 @@ def test_reader_that_stops_holds_up_the_service_and_nobody_else(sandbox, http):
 
 
 def test_reader_that_stops_and_goes_on_gets_everything(sandbox, http):
-    """Ten megabytes wait at the service until the client begins to read."""
+    """The service cannot send most of its ten megabytes until the client begins to read."""
     _, exit_node, entry = sandbox.tunnel(http.address)
     count = 10 * MEGABYTE
     with open_stream(entry.address, exit_node.name) as client:
         client.socket.sendall(f"GET /close/{count} HTTP/1.0\r\n\r\n".encode())
-        # By the time another download is through, this one has been waiting.
+        # While another download completes, this one waits.
         assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").body() == content(count)
         assert read_to_end(client.socket).endswith(b"\r\n\r\n" + content(count))
 
 
 def test_with_plain_nip74_a_reader_that_stops_is_reset(sandbox, http):
-    """It has no credit, so there is no other way to bound what waits."""
+    """NIP-74 has no flow control, so a reset is the only way to limit buffered data."""
     _, exit_node, entry = plain_tunnel(sandbox, http.address)
     clients = [start_endless_download(entry, exit_node.name) for _ in range(2)]
     for client in clients:
@@ -87,11 +87,11 @@ def test_with_plain_nip74_a_reader_that_stops_is_reset(sandbox, http):
     assert_memory_is_bounded(entry, exit_node)
 
 
-# A relay that dies
+# A relay that is killed
 
 
 def interrupted_download(sandbox, http, entry, exit_node, relay, count=20 * MEGABYTE):
-    """A download whose relay is killed while half of the body is still to come."""
+    """Starts a download and kills its relay when half of the body has been sent."""
     fetch = Curl(sandbox, entry, exit_node.name, f"/gated/{count}")
     eventually(lambda: fetch.size > 0)
     assert http.half_sent.wait(TIMEOUT)
@@ -138,7 +138,7 @@ def test_new_requests_work_after_the_relay_came_back(sandbox, http):
 
 @pytest.mark.parametrize("protocol", ["session", "nip74"])
 def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, protocol):
-    """A session waits for a relay as long as it is told to; NIP-74 cannot tell a hole from silence."""
+    """A session waits for a relay until its timeout; NIP-74 ends streams at once, as it cannot detect lost data."""
     ended = []
 
     def note_end(connection):
@@ -160,7 +160,7 @@ def test_streams_of_a_dead_relay_end_on_both_sides(sandbox, serve, protocol):
             eventually(lambda: ended)
 
 
-# A peer or a service that vanishes
+# A peer or a service that disappears
 
 
 def test_client_sees_the_end_when_the_exit_is_stopped(sandbox, serve):
@@ -173,7 +173,7 @@ def test_client_sees_the_end_when_the_exit_is_stopped(sandbox, serve):
 
 
 def test_reset_by_the_service_is_not_a_good_end(sandbox, serve):
-    """A body without length that is cut off must not look whole."""
+    """A truncated body without Content-Length must not look complete."""
 
     def reset(connection):
         connection.recv(100)
@@ -208,11 +208,11 @@ def test_service_that_comes_back_is_reached_again(sandbox, http):
             assert connection.recv(100) == b"there again"
 
 
-# An exit that is away
+# An exit that is not running
 
 
 def test_exit_that_is_gone_is_reported_and_found_when_it_is_back(sandbox, http):
-    """A relay of ours says when nobody listens, so the client does not wait for nothing."""
+    """An nws relay reports that no exit is subscribed, so the client gets an error quickly."""
     relay, exit_node, entry = sandbox.tunnel(http.address)
     assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
     exit_node.process.kill()
@@ -228,7 +228,7 @@ def test_exit_that_is_gone_is_reported_and_found_when_it_is_back(sandbox, http):
 
 
 def test_request_during_the_start_of_the_exit_waits_for_it(sandbox, http):
-    """CONNECT is asked again for a while: a restart of the exit is no error to the client."""
+    """CONNECT is repeated for a while, so a client does not notice that the exit restarts."""
     relay, exit_node, entry = sandbox.tunnel(http.address)
     exit_node.process.kill()
     fetch = Curl(sandbox, entry, exit_node.name, "/bytes/10")

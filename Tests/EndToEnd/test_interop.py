@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""nws with clients, exits and relays that only know what NIP-01, NIP-74 and their relatives say."""
+"""nws with other implementations of clients, exits and relays, which know only the NIPs."""
 
 import json
 import time
@@ -24,7 +24,7 @@ MOST_DATA = 30_555
 UNTIL_FIRST_DATA = 0.25
 
 
-# A plain client at our exit
+# A plain NIP-74 client with an nws exit
 
 
 @pytest.fixture(params=["our relay", "rust relay"])
@@ -86,7 +86,7 @@ def test_client_that_says_data_is_answered_with_data(sandbox, relay, serve):
 def test_data_inside_connect_is_delivered_first(sandbox, relay, serve, data):
     client, _ = plain_client(sandbox, relay, serve(echo).address)
     client.connect(data)
-    # A stream that used the text form stays text.
+    # A stream that has used the text form continues to use it.
     client.send(*((b" - second",) if isinstance(data, bytes) else (" - second", "DATA")))
     assert client.receive_data(21) == b"first of all - second"
 
@@ -122,7 +122,7 @@ def test_our_exit_dials_nothing_but_its_backend(sandbox, relay, serve):
     assert elsewhere == []
 
 
-# Our entry at a plain exit
+# An nws entry with a plain NIP-74 exit
 
 
 @pytest.mark.parametrize("answer_type", ["SOCKS5RESPONSE", "DATA"])
@@ -133,7 +133,7 @@ def test_our_entry_fetches_from_a_plain_exit(sandbox, relay, http, answer_type):
     opened, connect = exit_node.received[0]
     assert (connect["type"], connect["destination"]) == ("CONNECT", name)
     assert "data" not in connect
-    # What a session is offered with again is nothing that the reference acts on.
+    # Repeated session offers have a message type that the reference ignores.
     first, data = next(entry for entry in exit_node.received[1:] if entry[1]["type"] != "OFFER")
     kinds = [message["type"] for _, message in exit_node.received]
     assert kinds.count("CONNECT") == 1
@@ -193,7 +193,7 @@ def test_our_entry_understands_the_recorded_exit(sandbox, name):
     assert received == transcript.sent_by("exit")
 
 
-# nostr-sdk's client at our relay
+# The client of nostr-sdk with an nws relay
 
 
 def test_sdk_client_publishes_and_fetches_a_note(sandbox):
@@ -293,7 +293,7 @@ def test_subscription_beyond_the_limit_is_closed(sandbox):
 
 @pytest.fixture
 def raw(sandbox):
-    """A connection to a relay of ours."""
+    """A raw connection to an nws relay."""
     return sandbox.closing(RelayConnection(sandbox.relay().url))
 
 
@@ -349,7 +349,7 @@ def test_garbage_is_survived(sandbox, raw, text):
 def test_ephemeral_events_come_in_order_and_are_not_stored(sandbox, raw):
     keys, receiver = sandbox.keys(), sandbox.keys().public_key().to_hex()
     now = int(time.time())
-    # Dates and identifiers say nothing about the order; only the order of sending does.
+    # The events must arrive in the order of sending, not sorted by date or id.
     events = [signed(keys, KIND, str(number), [["p", receiver]], now - number % 7) for number in range(500)]
     others = signed(keys, KIND, "for another", [["p", keys.public_key().to_hex()]])
     query = {"kinds": [KIND], "#p": [receiver]}

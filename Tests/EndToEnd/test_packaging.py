@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What operators install: examples, unit files, and what the service manager is told."""
+"""Installed files: example configurations, unit files, and notifications to the service manager."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ ROLES = ["exit", "entry", "relay"]
 
 
 def uncommented(text):
-    """The example with every option in force that is a comment in it."""
+    """Returns the example with all commented-out options enabled."""
     return re.sub(r"^# ([a-z-]+: [^ ].*)$", r"\1", text, flags=re.M)
 
 

@@ -39,7 +39,7 @@ def test_what_cannot_be_meant_is_refused(sandbox, arguments, message):
     assert status == 78 and message in process.stderr
 
 
-# Other addresses, other relays
+# Advertised addresses and changes of relays
 
 
 def test_clients_get_the_address_that_is_for_them(sandbox, http):
@@ -84,7 +84,7 @@ def test_an_entry_takes_other_relays(sandbox, http):
     assert http_get(entry.address, exit_node.npub, "/bytes/1000") == content(1000)
 
 
-# The list of relays (NIP-65)
+# Relay lists (NIP-65)
 
 
 def lists_of(relay, pubkey):
@@ -98,7 +98,7 @@ def test_the_exits_relays_are_published(sandbox, http):
     for relay in (one, two):
         [event] = eventually(lambda: lists_of(relay, exit_node.pubkey))
         assert [tag[1].rstrip("/") for tag in event["tags"]] == [one.url.rstrip("/"), two.url.rstrip("/")]
-    # Found by the npub alone: the entry knows the first relay only, where the exit is not any more.
+    # After the exit has moved to the second relay, an entry with that relay finds it by its npub alone.
     exit_node.process.send(signal.SIGTERM)
     exit_node.process.wait()
     moved = sandbox.exit([two.url], http.address, options=("--publish-relays",))
@@ -136,7 +136,7 @@ def test_a_list_that_somebody_else_writes_meanwhile_stays(sandbox, http):
     assert [event["id"] for event in lists_of(relay, exit_node.pubkey)] == [theirs["id"]]
 
 
-# Connections of exits to entries (CONNECTR)
+# Connections from exits to entries (CONNECTR)
 
 
 def test_our_exit_connects_to_our_entry(sandbox, http):
@@ -156,7 +156,7 @@ def test_relays_carry_what_an_exit_does_not_connect_for(sandbox, http):
     entry = sandbox.entry("--protocol", "nip74", env={"PUBLIC_ADDRESS": f"127.0.0.1:{unused_port()}"})
     assert http_get(entry.address, exit_node.name, "/bytes/100000") == content(100_000)
     entry.process.wait_for_log("does not connect to the public address")
-    # The next ones do not wait for it.
+    # Later streams do not wait for the exit's connection again.
     start = time.monotonic()
     assert http_get(entry.address, exit_node.name, "/bytes/1000") == content(1000)
     assert time.monotonic() - start < 5
@@ -193,7 +193,7 @@ def test_an_exit_connects_to_no_entry_unless_it_may(sandbox, http):
 
 
 def ask_to_connect(client, listener):
-    """Sends CONNECTR as the reference does, and returns its UUID."""
+    """Sends CONNECTR as the reference does; returns its UUID."""
     key = str(uuid.uuid4())
     host, port = listener.getsockname()
     message = {"key": key, "type": "CONNECTR", "destination": client.destination, "entryPublicAddress": f"{host}:{port}"}
@@ -221,7 +221,7 @@ def test_an_exit_connects_as_the_reference_does(sandbox, serve):
 
 
 class ReverseExit(PlainExit):
-    """Connects to the entry, as the reference's exit does."""
+    """An exit that connects to the entry, as the reference's exit does."""
 
     def handle(self, client, message):
         if message["type"] != "CONNECTR":

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""The entry's other faces: SOCKS4a, HTTP, ports that lead to one target, standard input and output."""
+"""Other ways to use the tunnel: SOCKS4a, HTTP proxy, forwarded ports, and standard input and output."""
 
 import base64
 import socket
@@ -15,7 +15,7 @@ from sandbox import BINARY
 
 
 def curl(sandbox, *arguments):
-    """curl's exit status, what it printed, and what the service sent."""
+    """Runs curl; returns its exit status, its output (the HTTP status), and the response body."""
     body = sandbox.folder / "body"
     body.unlink(missing_ok=True)
     process = sandbox.spawn(needed("curl"), "-sS", "--max-time", 30, "-o", body, "-w", "%{http_code}\n", *arguments)
@@ -24,7 +24,7 @@ def curl(sandbox, *arguments):
 
 
 def talk(address, data):
-    """Sends bytes and returns everything that comes back until the end."""
+    """Sends bytes; returns everything received until the peer closes the connection."""
     with socket.create_connection(address, 20) as client:
         client.sendall(data)
         return read_to_end(client)
@@ -60,7 +60,7 @@ def test_plain_http_upload(sandbox, http):
 
 
 def request_seen_by_the_service(sandbox, sent):
-    """What arrives when a client sends this to the proxy, NAME standing for the exit's name."""
+    """Sends bytes to the proxy, NAME standing for the exit's name; returns what the service received, and the name."""
     seen = []
 
     def serve(connection):
@@ -200,7 +200,7 @@ def test_credentials_keep_sessions_and_connections_apart(sandbox, http):
 
 @pytest.mark.parametrize("relays", [1, 3])
 def test_more_identities_than_connections_make_room_for_each_other(sandbox, relays):
-    """An entry holds 256 connections to relays; each identity has its own, one to each relay of the exit."""
+    """An entry opens at most 256 relay connections; each identity needs its own to each relay of the exit."""
     urls = [sandbox.relay().url for _ in range(relays)]
     exit_node = sandbox.exit(urls, sandbox.closing(TCPBackend(echo)).address)
     entry = sandbox.entry(relays=urls)
@@ -219,7 +219,7 @@ def test_more_identities_than_connections_make_room_for_each_other(sandbox, rela
         assert read_exactly(stays.socket, 10) == b"still here"
 
 
-# Forwards, standard input and output
+# Forwarded ports, standard input and output
 
 
 def test_forwards(sandbox, http):
@@ -241,7 +241,7 @@ def test_forwards(sandbox, http):
         client.sendall(b"hello")
         client.shutdown(socket.SHUT_WR)
         assert read_to_end(client) == b"hello"
-    # What cannot be reached is no end in good order.
+    # If the target cannot be reached, the connection is reset instead of closed cleanly.
     with pytest.raises(ConnectionResetError), socket.create_connection(dead, 20) as client:
         client.recv(1)
 
@@ -258,7 +258,7 @@ def test_standard_input_and_output(sandbox):
     data = content(3_000_000)
     done = connect(sandbox, f"{exit_node.name}:22", input=data, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout == data
-    # Files are no pipes.
+    # Also with files instead of pipes.
     (sandbox.folder / "in").write_bytes(data)
     with open(sandbox.folder / "in", "rb") as source, open(sandbox.folder / "out", "wb") as sink:
         assert connect(sandbox, f"{exit_node.name}:22", stdin=source, stdout=sink).returncode == 0
@@ -278,7 +278,7 @@ def test_connect_without_standard_streams(sandbox, closed):
 
 
 def test_connect_is_silent_when_whoever_started_it_goes(sandbox):
-    """As ssh and git go: with the last bytes unread."""
+    """ssh and git exit like this, without reading the last bytes."""
     echoing = sandbox.closing(TCPBackend(echo))
     _, exit_node, _ = sandbox.tunnel(echoing.address)
     ours, theirs = socket.socketpair()
@@ -289,7 +289,7 @@ def test_connect_is_silent_when_whoever_started_it_goes(sandbox):
     with process:
         theirs.close()
         ours.sendall(b"some bytes")
-        # Some stay unread, so that the end is a reset.
+        # Leave some bytes unread, so that closing the socket resets the connection.
         assert ours.recv(1) == b"s"
         ours.close()
         assert (process.wait(60), process.stderr.read()) == (0, b"")
@@ -303,7 +303,7 @@ def test_connect_says_where_it_failed(sandbox):
     assert connect(sandbox, exit_node.name, input=b"", capture_output=True).returncode == 78
 
 
-# Where to listen
+# Invalid targets and remote clients
 
 
 NPUB = "npub1qy00nqcvxd7dnhhue36ys3ss2uy7kfkzd0cmhgy3vr6gp0s6wzwsn8ncnv"

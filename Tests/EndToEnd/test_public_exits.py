@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Exits that go to the internet for others, and entries that use them. The internet is a service on loopback."""
+"""Public exits and entries that use them. A service on loopback stands for the internet."""
 
 import re
 import signal
@@ -33,10 +33,10 @@ def test_what_the_rules_allow_is_reached(sandbox, http):
     exit_node = public_exit(sandbox, [relay], "--rule", f"allow cidr 127.0.0.1/32 port {port}")
     entry = sandbox.entry("--exit", exit_node.name)
     assert sha256(get(sandbox, entry, http.address, 1_000_000).body()) == sha256(content(1_000_000))
-    # A name is resolved there, and its addresses are judged.
+    # The exit resolves a name and checks its addresses.
     assert get(sandbox, entry, f"localhost:{port}").body() == content(1000)
     assert reply_to(entry.address, "127.0.0.1", 1) == NOT_ALLOWED
-    # Where strangers go is not in the exit's log.
+    # The exit does not log the destinations of its clients.
     assert http.address not in exit_node.process.stderr
 
 
@@ -106,7 +106,7 @@ def test_a_clients_rate_is_bounded(sandbox, http):
     entry = sandbox.entry("--exit", exit_node.name)
     started = time.monotonic()
     assert len(get(sandbox, entry, http.address, 4_000_000).body()) == 4_000_000
-    # Not faster than allowed; how much slower is the machine's affair.
+    # There is only a lower bound, because a busy machine may be slower.
     assert time.monotonic() - started > 1.5
 
 

@@ -1,8 +1,8 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What the relay does about each check of a list that relays are commonly measured by, whether it passes or not.
+"""Tests of the relay's behaviour for each item of a common list of relay conformance checks.
 
-Every test names the items of the list that it is for; what the relay does where an item leaves it free is on purpose.
+Each test names the items that it covers. Where an item allows several behaviours, the tested one is intended.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ from sandbox import REPOSITORY, Sandbox
 LIST = REPOSITORY.parent / "shared/vectors/relay-tester-items.csv"
 
 NOT_APPLYING = {}
-"""Items that say nothing about this relay, each with the reason. None does: what it does not offer it refuses."""
+"""Items that do not apply to this relay, each with the reason. Currently none."""
 
 CHECKED = {}
-"""Items with the test that is for them."""
+"""The test that covers each item."""
 
 DAY = 86_400
 
 
 def checks(*items):
-    """Says which items of the list a test is for."""
+    """Declares which items of the list a test covers."""
 
     def note(test):
         for item in items:
@@ -47,12 +47,12 @@ def checks(*items):
     return note
 
 
-# What the tests share
+# Shared fixtures and helpers
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A sandbox for all tests; each has keys of its own, so that none sees the events of another."""
+    """A sandbox for all tests. Each test uses its own keys, so that it does not see the events of others."""
     sandbox = Sandbox(tmp_path_factory.mktemp("conformance"))
     try:
         yield sandbox
@@ -84,7 +84,7 @@ def other_keys(shared):
 
 @pytest.fixture(scope="module", autouse=True)
 def idle(shared, relay):
-    """Connections from the beginning that say nothing: one with a subscription, one without."""
+    """Opens two connections at the start that stay silent, one with a subscription and one without."""
     author = shared.keys()
     with RelayConnection(relay.url) as subscribed, RelayConnection(relay.url) as unsubscribed:
         assert subscribed.subscribe("idle", of(author)) == []
@@ -97,7 +97,7 @@ def now():
 
 
 def of(keys, **conditions):
-    """A filter for an author's events."""
+    """Returns a filter for the events of an author."""
     return {"authors": [keys.public_key().to_hex()], **conditions}
 
 
@@ -106,26 +106,26 @@ def address(kind, keys, identifier=""):
 
 
 def found(raw, *filters):
-    """The ids of stored events in their order."""
+    """Returns the ids of the stored events that match, in the relay's order."""
     events = raw.subscribe("found", *filters)
     raw.send("CLOSE", "found")
     return [event["id"] for event in events]
 
 
 def by_id(raw, event):
-    """The stored event, or None."""
+    """Returns the stored event with this id, or None."""
     events = raw.subscribe("by id", {"ids": [event["id"]]})
     raw.send("CLOSE", "by id")
     return events[0] if events else None
 
 
 def send_text(raw, text):
-    """Publishes an event of which every byte matters."""
+    """Publishes an event exactly as it is written in `text`."""
     raw.socket.send(f'["EVENT",{text}]')
 
 
 def nothing_came(raw, *heads):
-    """Fails if one of the messages came. The relay answers in order, so nothing can come later than this answer."""
+    """Fails if one of the messages has arrived. The relay answers in order, so none can arrive after the barrier."""
     raw.subscribe("barrier", {"limit": 0})
     raw.send("CLOSE", "barrier")
     with pytest.raises(TimeoutError):
@@ -152,7 +152,7 @@ def test_every_item_of_the_list_is_checked_or_does_not_apply():
     assert set(items) == CHECKED.keys() | NOT_APPLYING.keys()
 
 
-# What it says of itself (NIP-11)
+# The information document (NIP-11)
 
 
 @checks("Nip11Provided")
@@ -163,13 +163,13 @@ def test_information_document_is_provided(relay):
     document = json.loads(body)
     assert document["name"] and document["description"] and document["software"]
     assert document["limitation"]["auth_required"] is False
-    # Who does not ask for it sees a page.
+    # Clients that do not ask for the document get a text page.
     headers, _ = get(relay, accept="text/html")
     assert headers["Content-Type"].startswith("text/plain")
 
 
 def guards(kind):
-    """Whether events of a kind are kept from those who have not authenticated."""
+    """Returns a probe for whether events of a kind are withheld from unauthenticated clients."""
 
     def probe(relay, raw, keys, other):
         event = signed_by_hand(keys, kind, "sealed", [["p", other.public_key().to_hex()]], now())
@@ -232,13 +232,13 @@ def searches(relay, raw, keys, other):
     raw.accepts(needle)
     raw.accepts(hay)
     result = found(raw, of(keys, search="needle"))
-    # Members of a filter that the relay does not know do not narrow it.
+    # The relay ignores unknown members of a filter.
     assert result in ([needle["id"]], [needle["id"], hay["id"]])
     return result == [needle["id"]]
 
 
 def keeps(kind):
-    """Whether events of a kind are kept."""
+    """Returns a probe for whether events of a kind are stored."""
 
     def probe(relay, raw, keys, other):
         event = signed_by_hand(keys, kind, "", [["r", "wss://relay.example"]], now())
@@ -258,8 +258,8 @@ def stores_files(relay, raw, keys, other):
     return True
 
 
-# NIP, whether the relay claims it, a probe, and whether the relay does what the probe looks for. Of NIP-65 and NIP-94
-# there is nothing that a relay of NIP-01 does not do.
+# For each item: the NIP, whether the relay claims it, a probe, and the expected result of the probe. NIP-65 and NIP-94
+# require nothing of a relay beyond NIP-01.
 CLAIMS = {
     "ClaimsSupportForNip4": (4, False, guards(4), False),
     "ClaimsSupportForNip9": (9, True, deletes, True),
@@ -286,7 +286,7 @@ def test_relay_claims_what_it_does(relay, raw, keys, other_keys, item):
 
 
 def test_relay_claims_nothing_that_is_not_tested(relay):
-    # NIP-01 is most of this file; NIP-70 is what authentication is tried on.
+    # Most of this file tests NIP-01; the authentication tests use protected events (NIP-70).
     claimed = {nip for nip, is_claimed, _, _ in CLAIMS.values() if is_claimed}
     assert set(information(relay)["supported_nips"]) == claimed | {1, 70}
 
@@ -310,7 +310,7 @@ def test_complete_subscription_stays_until_the_client_closes_it(shared, keys):
         raw.accepts(event)
         assert raw.subscribe("complete", {"ids": [event["id"]]}) == [event]
         assert raw.subscribe("hopeless", {"ids": ["de" * 32], "kinds": [1]}) == []
-        # Both still take their places.
+        # Both subscriptions still count.
         raw.send("REQ", "third", of(keys))
         assert raw.receive(("EOSE", "third"), ("CLOSED", "third"))[0] == "CLOSED"
         with pytest.raises(TimeoutError):
@@ -336,7 +336,7 @@ def test_events_after_eose_are_served_as_they_come(relay, raw, keys, other_keys)
             publisher.accepts(signed(other_keys, 1, f"before {event['content']}"))
             publisher.accepts(signed(keys, 7, f"before {event['content']}"))
             publisher.accepts(event)
-    # A limit counts stored events alone.
+    # A limit applies only to stored events.
     assert [raw.next_event("live") for _ in wanted] == wanted
     nothing_came(raw, ("EVENT", "live"))
 
@@ -361,7 +361,7 @@ def test_subscriptions_are_as_many_as_the_document_says(shared, keys):
         raw.send("REQ", "too many", of(keys))
         head, _, text = raw.receive(("EOSE", "too many"), ("CLOSED", "too many"))
         assert head == "CLOSED" and text.startswith("restricted:")
-        # One of the same name takes the place of the old one.
+        # A REQ with the same id replaces the subscription.
         assert raw.subscribe("s0", of(keys, kinds=[1])) == []
         event = signed(keys, 7, "for all but one")
         raw.accepts(event)
@@ -370,7 +370,7 @@ def test_subscriptions_are_as_many_as_the_document_says(shared, keys):
         nothing_came(raw, ("EVENT", "s0"), ("EVENT", "too many"))
 
 
-# Who may write and read
+# Permission to write and read
 
 
 @checks("PublicCanWrite")
@@ -394,15 +394,15 @@ def test_lists_of_strangers_are_kept(raw, keys, item):
 
 @checks("AcceptsEphemeralEventsFromPublic")
 def test_ephemeral_events_of_strangers_are_taken(raw, keys):
-    # Whether anybody listens is said, and is no refusal.
+    # The relay reports with "mute:" that there are no subscribers, but accepts the event.
     accepted, text = raw.publish(signed(keys, 23195, "to nobody"))
     assert accepted and text.startswith("mute:")
     raw.subscribe("listener", of(keys))
     assert raw.publish(signed(keys, 23195, "to one")) == (True, "")
 
 
-# Item, whether the client has authenticated, and whether the events are its own. A relay without a list of its users
-# knows those who prove who they are, and does the same for the others.
+# For each item: whether the client has authenticated, and whether the events are its own. The relay has no list of
+# users: a client is known if it has authenticated, and unknown clients have the same rights.
 WRITERS = {
     "UnknownCanWriteOwn": (False, True),
     "UnknownCanWriteOther": (False, False),
@@ -450,7 +450,7 @@ UNGUARDED = {"Nip4DmsRequireAuth": 4, "GiftwrapsRequireAuth": 1059}
 @checks(*UNGUARDED)
 @pytest.mark.parametrize("item", UNGUARDED)
 def test_sealed_messages_are_served_to_everybody(relay, raw, keys, other_keys, item):
-    """The relay guards no kind: it claims neither NIP-04 nor NIP-59, and what is sealed stays so."""
+    """The relay protects no kind: it claims neither NIP-04 nor NIP-59, and the messages are encrypted anyway."""
     receiver = other_keys.public_key().to_hex()
     stored, live = (signed_by_hand(keys, UNGUARDED[item], text, [["p", receiver]], now()) for text in ("one", "two"))
     with RelayConnection(relay.url) as sender:
@@ -488,7 +488,7 @@ def test_challenge_is_the_first_that_comes(relay):
 @checks("CanAuthAsUnknown", "CanAuthAsKnown")
 def test_everybody_may_authenticate(relay, raw, keys, other_keys):
     challenge = raw.receive(("AUTH",))[1]
-    # For the second time, too, and as somebody else on top.
+    # Also a second time, and with another key in addition.
     for who in (keys, keys, other_keys):
         assert authenticate(raw, answer_to(relay, challenge, who)) == (True, "")
     for who in (keys, other_keys):
@@ -515,7 +515,7 @@ def test_wrong_answer_to_the_challenge_proves_nothing(relay, raw, keys, item):
         accepted, text = authenticate(raw, answer_to(relay, **{"challenge": challenge, "keys": keys, **mistake}))
         assert accepted is False and text.startswith("invalid:"), mistake
         raw.refuses(signed(keys, 1, "by its author alone", [["-"]]), "auth-required:")
-    # Without the mistake it holds.
+    # The correct answer is accepted.
     assert authenticate(raw, answer_to(relay, challenge, keys)) == (True, "")
 
 
@@ -550,7 +550,7 @@ def test_every_event_is_answered(raw, keys):
 
 
 def test_every_malformed_event_with_an_id_is_answered(raw, keys):
-    """NIP-01 knows no EVENT without an OK; a client that sends many waits for as many."""
+    """NIP-01 requires an OK for every EVENT; a client that sends many events waits for as many OKs."""
     events = [signed_by_hand(keys, 1, str(number), [], -1) for number in range(100)]
     for event in events:
         raw.send("EVENT", event)
@@ -579,7 +579,7 @@ def test_ids_are_verified(raw, keys):
         assert by_id(raw, wrong) is None
 
 
-# Item and when the event is of, from now on or from 1970 on.
+# For each item: a function that returns the event's date, in seconds since 1970.
 TAKEN_DATES = {
     "AcceptsEventsOneWeekOld": lambda: now() - 7 * DAY,
     "AcceptsEventsOneMonthOld": lambda: now() - 31 * DAY,
@@ -626,13 +626,13 @@ def test_dates_are_plain_integers(raw, keys):
     for date in ("1.7e9", "1.7E+9", "17e8", "1700000000.0", '"1700000000"'):
         send_text(raw, json.dumps(event).replace("1700000000", date))
         assert raw.receive(("OK", event["id"]))[2] is False, date
-    # Only how they were written was wrong.
+    # The same event with a plain integer is accepted.
     raw.accepts(event)
 
 
 @checks("AcceptsEventsWithEmptyTags")
 def test_tags_need_a_name_and_nothing_else(raw, keys):
-    # NIP-01: an array of one or more strings.
+    # NIP-01: a tag is an array of one or more strings.
     for tags in ([[]], [[], []], [["t", "x"], []]):
         raw.refuses(signed_by_hand(keys, 1, "", tags, now()), "invalid:")
     for tags in ([], [["t"]], [["t", ""]], [[""]]):
@@ -643,7 +643,7 @@ def test_tags_need_a_name_and_nothing_else(raw, keys):
 
 @checks("LargeContactLists")
 def test_contact_lists_may_be_large(relay, raw, keys):
-    """As long as events may be, which is some 1,800 contacts."""
+    """The limit is the length of an event, which allows about 1,800 contacts."""
     limitation = information(relay)["limitation"]
     tag = ["p", keys.public_key().to_hex()]
     room = limitation["max_event_length"] - len(json.dumps(signed(keys, 3), separators=(",", ":")))
@@ -677,7 +677,7 @@ def test_kinds_that_no_event_has_match_nothing(raw, keys):
 
 
 def written_with(event, content):
-    """The event with its content in a notation of one's own."""
+    """Returns the JSON of the event with `content` inserted as it is, for example with unusual escapes."""
     return json.dumps({**event, "content": "@"}, separators=(",", ":")).replace('"@"', f'"{content}"')
 
 
@@ -703,7 +703,7 @@ def test_escapes_of_nip_01_are_taken(raw, keys):
     ],
 )
 def test_other_escapes_of_json_are_taken(raw, keys, content, escaped):
-    """The id is of what they stand for."""
+    """The event's id is computed from the unescaped characters."""
     event = signed_by_hand(keys, 1, content, [], now())
     send_text(raw, written_with(event, escaped))
     assert raw.receive(("OK", event["id"])) == ["OK", event["id"], True, ""]
@@ -715,11 +715,11 @@ def test_other_escapes_of_json_are_taken(raw, keys, content, escaped):
 def test_raw_control_characters_are_no_json(raw, keys, character):
     event = signed_by_hand(keys, 1, f"a{character}b", [], now())
     send_text(raw, written_with(event, f"a{character}b"))
-    # There is no telling what the id of something is that is no JSON.
+    # Invalid JSON has no id, so the answer is a NOTICE instead of an OK.
     head, *rest = raw.receive(("OK",), ("NOTICE",))
     assert head == "NOTICE" and rest[0].startswith("invalid:")
     assert by_id(raw, event) is None
-    # Escaped it is an event.
+    # With the character escaped, the event is accepted.
     raw.accepts(event)
 
 
@@ -762,12 +762,12 @@ def test_members_of_other_names_are_preserved(raw, keys):
     assert by_id(raw, event) == event
 
 
-# Finding
+# Queries
 
 
 @pytest.fixture(scope="module")
 def library(shared):
-    """A relay with a few events, newest first, and nothing else."""
+    """Starts a relay with a few events; returns it, the events from newest to oldest, and the two authors."""
     anna, bert = shared.keys(), shared.keys()
     to_anna, to_bert = (["p", keys.public_key().to_hex()] for keys in (anna, bert))
     shelves = {
@@ -788,7 +788,7 @@ def library(shared):
     return relay, events, anna.public_key().to_hex(), bert.public_key().to_hex()
 
 
-# Item, the filters for the events, Anna and Bert, and what they find.
+# For each item: functions that make a filter from the events and the authors, and the names of the events it matches.
 FINDS = {
     "FindById": [
         (lambda events, anna, bert: {"ids": [events["note"]["id"]]}, ["note"]),
@@ -848,7 +848,7 @@ def test_event_that_two_filters_find_comes_once(library):
 
 @checks("EventsOrderedFromNewestToOldest")
 def test_newest_events_come_first(raw, keys):
-    # Of one second the lowest id.
+    # Events of the same second are ordered by id, the lowest first.
     events = [signed(keys, 1, str(number), created_at=1_700_000_000 + number // 3) for number in range(12)]
     for event in random.sample(events, len(events)):
         raw.accepts(event)
@@ -882,7 +882,7 @@ def test_since_and_until_are_inclusive(raw, keys):
     assert found(raw, of(keys, until=middle)) == ids[2:]
     assert found(raw, of(keys, since=middle, until=middle)) == [ids[2]]
     assert found(raw, of(keys, since=middle + 1, until=middle)) == []
-    # For live events as well.
+    # This also applies to live events.
     raw.subscribe("live", of(keys, since=100, until=101))
     for date in (99, 100, 101, 102):
         raw.accepts(signed(keys, 1, "late", created_at=date))
@@ -928,17 +928,17 @@ def test_ephemeral_events_are_not_kept(raw, keys):
         event = signed_by_hand(keys, kind, "gone", [["test"]], now())
         raw.accepts(event)
         assert by_id(raw, event) is None
-    # The kinds beside them are.
+    # Events of the neighbouring kinds are stored.
     kept = [signed_by_hand(keys, kind, "kept", [["d", "x"]], now()) for kind in (19_999, 30_000)]
     for event in kept:
         raw.accepts(event)
     assert sorted(found(raw, of(keys))) == sorted(event["id"] for event in kept)
 
 
-# Events of which there is one
+# Replaceable and addressable events
 
 
-# Item and the kind that the newest replaces the older ones of.
+# For each item: a kind of which the newest event replaces older ones.
 REPLACED = {
     "ReplacesMetadata": 0,
     "ReplacesContactlist": 3,
@@ -949,7 +949,7 @@ REJECTED = {"ReplaceableEventRejectedIfFuture": 10_003, "AddressableEventRejecte
 
 
 def versions(keys, kind, identifier="x"):
-    """An older and a newer one."""
+    """Returns an older and a newer version of an event."""
     tags = [["d", identifier]] if kind >= 30_000 else []
     return [signed_by_hand(keys, kind, text, tags, now() - age) for age, text in ((20, "older"), (10, "newer"))]
 
@@ -972,7 +972,7 @@ def test_newer_event_replaces_the_older(raw, keys, other_keys, item):
     for event in (*others, older, newer):
         raw.accepts(event)
     assert found(raw, {"ids": [older["id"], newer["id"]]}) == [newer["id"]]
-    # Of other authors, kinds and identifiers they are others.
+    # Events of other authors, kinds and identifiers are not replaced.
     assert sorted(found(raw, {"ids": [event["id"] for event in others]})) == sorted(event["id"] for event in others)
 
 
@@ -1027,14 +1027,14 @@ def test_addressable_event_is_found(raw, keys):
     raw.accepts(newer)
     assert raw.subscribe("by kind", of(keys, kinds=[30_023])) == [newer]
     assert raw.subscribe("by address", of(keys, kinds=[30_023], **{"#d": ["x"]})) == [newer]
-    # An identifier that is missing is an empty one.
+    # A missing d tag counts as an empty identifier.
     nameless = signed_by_hand(keys, 30_023, "nameless", [], now() - 30)
     raw.accepts(nameless)
     assert raw.subscribe("nameless", of(keys, kinds=[30_023], **{"#d": [""]})) == [nameless]
     assert found(raw, of(keys, kinds=[30_023])) == [newer["id"], nameless["id"]]
 
 
-# Deleting (NIP-09)
+# Deletion (NIP-09)
 
 
 def article(keys, identifier, age, kind=30_023):
@@ -1053,7 +1053,7 @@ def test_events_are_deleted_by_id(raw, keys):
     request = deletion(keys, *(["e", event["id"]] for event in (events[0], events[1], events[3])))
     raw.accepts(request)
     assert found(raw, {"ids": [event["id"] for event in events]}) == [events[2]["id"]]
-    # Others are to learn of it.
+    # The deletion request itself is stored, so that others learn of it.
     assert by_id(raw, request) == request
 
 
@@ -1088,7 +1088,8 @@ def test_deletion_by_address_spares_other_addresses(raw, keys, other_keys):
     assert sorted(rest) == sorted(event["id"] for event in kept)
 
 
-# A request is kept, because it may be about events that have not come yet; it just does nothing for others.
+# A deletion request is stored even if it refers to unknown events, which may arrive later. It never affects events of
+# other authors.
 @checks("DeleteByIdOfOthers")
 def test_others_cannot_delete_by_id(raw, keys, other_keys):
     event, later = signed(other_keys, 1, "not yours"), signed(other_keys, 1, "not yours either")
@@ -1126,7 +1127,7 @@ def test_deleted_address_takes_nothing_older(raw, keys):
     event = article(keys, "one", 300)
     raw.accepts(event)
     raw.accepts(deletion(keys, ["a", address(30_023, keys, "one")], age=120))
-    # The second of the deletion belongs to it.
+    # Neither the deleted version nor any other version from before the deletion is accepted.
     for again in (event, article(keys, "one", 200)):
         raw.refuses(again, "blocked:")
     assert found(raw, of(keys, kinds=[30_023])) == []
@@ -1152,7 +1153,7 @@ def test_deletion_spares_what_refers_to_the_event(raw, keys, other_keys):
 
 
 def test_deletion_of_a_deletion_has_no_effect(raw, keys):
-    """NIP-09; whether it comes after what it is about or before."""
+    """As NIP-09 says, whether it arrives after the deletion that it refers to or before."""
     note = signed(keys, 1, "deleted for good")
     first, second = deletion(keys, ["e", note["id"]]), deletion(keys, ["e", "ab" * 32])
     raw.accepts(note)
@@ -1199,7 +1200,7 @@ def test_connections_are_as_many_as_the_option_says(shared, keys):
     relay = shared.relay("--max-connections", "3")
     with connected(relay, 3) as connections:
         assert not opens(relay)
-        # Those that are there do not suffer.
+        # Existing connections are not affected.
         for raw in connections:
             assert raw.subscribe("notes", of(keys)) == []
         connections[0].close()
@@ -1212,20 +1213,20 @@ def test_reconnecting_at_once_is_welcome(relay, keys):
         with RelayConnection(relay.url) as raw:
             raw.accepts(signed(keys, 1, str(number)))
             if number % 2:
-                # Without a goodbye.
+                # End without a closing handshake.
                 raw.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
 @checks("NoTimeoutWhileSubscribed", "IdleTimeoutIfUnsubscribed")
 def test_silent_clients_are_not_disconnected(relay, idle):
-    """The relay has no time-out for clients that answer its pings, subscribed or not.
+    """The relay has no timeout for clients that answer its pings, subscribed or not.
 
-    Seen for no longer than this file takes, and for ten seconds at least.
+    The connections are observed from the start of this file's tests, for at least ten seconds.
     """
     author, subscribed, unsubscribed, start = idle
     for raw in (subscribed, unsubscribed):
         with pytest.raises(TimeoutError):
-            # Nothing comes, and the connection does not end.
+            # No message arrives, and the connection stays open.
             raw.socket.recv(timeout=max(0, start + 10 - time.monotonic()))
     event = signed(author, 1, "at last")
     with RelayConnection(relay.url) as publisher:

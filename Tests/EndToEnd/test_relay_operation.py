@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""A relay that lasts: its store, proxies in front of it, and limits that change while it runs."""
+"""Operation of a relay: its store, proxies in front of it, and limits that change while it runs."""
 
 import contextlib
 import platform
@@ -31,14 +31,14 @@ def test_a_restart_forgets_nothing(sandbox, number):
         for event in (kept, gone, old, new, signed(keys, 5, tags=[["e", gone["id"]]])):
             raw.accepts(event)
     if number == signal.SIGKILL:
-        # Writing is a moment behind.
+        # Events are written to the store with a short delay.
         time.sleep(1)
     relay.process.send(number)
     relay.process.wait()
     relay = sandbox.relay("--store", "events.sqlite")
     assert stored(relay) == [kept["id"]]
     assert stored(relay, 10002) == [new["id"]]
-    # What was deleted stays so.
+    # A deleted event stays deleted.
     with RelayConnection(relay.url) as raw:
         raw.refuses(gone, "blocked")
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_store_is_refused(sandbox):
     assert (sandbox.folder / "notes.txt").read_text().startswith("not a database")
 
 
-# Proxies in front
+# Reverse proxies
 
 
 @contextlib.contextmanager
@@ -85,13 +85,13 @@ def test_limits_by_address_count_the_clients_of_a_trusted_proxy(sandbox):
         with pytest.raises(InvalidStatus) as refusal, client_behind_a_proxy(relay, "198.51.100.1"):
             pass
         assert refusal.value.response.status_code == 429
-        # What a client says of itself stands in front, and counts for nothing.
+        # An address that the client put in front itself is ignored.
         with pytest.raises(InvalidStatus), client_behind_a_proxy(relay, "203.0.113.9", "198.51.100.1"):
             pass
-        # Hops through the proxies themselves are skipped.
+        # Addresses of trusted proxies are skipped.
         with pytest.raises(InvalidStatus), client_behind_a_proxy(relay, "198.51.100.1", "127.0.0.9"):
             pass
-    # Their places are free again.
+    # After disconnecting, the client can connect again.
     eventually(lambda: opens(relay, "198.51.100.1"))
 
 
@@ -114,7 +114,7 @@ def test_a_proxy_is_an_address(sandbox):
     assert status == 78 and "--trusted-proxy: nginx" in process.stderr
 
 
-# Limits that change
+# Changing limits
 
 
 def test_limits_change_while_the_relay_runs(sandbox):
@@ -138,7 +138,7 @@ def test_memory_that_slow_readers_took_goes_back_to_the_system(sandbox):
     if before is None or platform.libc_ver()[0] != "glibc":
         pytest.skip("needs /proc and the GNU C library")
     with contextlib.ExitStack() as stack:
-        # On all of the relay's loops, and so in all of the allocator's arenas.
+        # Use several readers, to cover all event loops of the relay and thereby all arenas of the allocator.
         readers = [stack.enter_context(RelayConnection(relay.url)) for _ in range(4)]
         for reader in readers:
             reader.send("REQ", "all", {"kinds": [28333]})

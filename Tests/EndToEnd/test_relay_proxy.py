@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Relays that are reached by way of a SOCKS5 proxy, such as Tor."""
+"""Connecting to relays through a SOCKS5 proxy, such as Tor."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from raw_socks import SUCCEEDED, SocksClient, http_get, reply_to
 
 
 class Proxy:
-    """A SOCKS5 server that notes what it is asked, and with which credentials."""
+    """A SOCKS5 server that records the requested hosts and the user names."""
 
     def __init__(self, asks_who=True):
         self.asks_who = asks_who
@@ -55,7 +55,7 @@ class Proxy:
                 host = socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, read_exactly(client, {1: 4, 4: 16}[kind]))
             port = int.from_bytes(read_exactly(client, 2), "big")
             self.requests.append((host, user))
-            # Nobody but the proxy knows the name.
+            # Only the proxy can resolve .test names.
             target = socket.create_connection(("127.0.0.1" if host.endswith(".test") else host, port), 20)
             self._sockets.append(target)
             client.sendall(b"\x05\x00\x00\x01" + bytes(6))
@@ -91,7 +91,7 @@ def test_names_of_relays_are_looked_up_by_the_proxy_alone(sandbox, http, proxy):
 def test_what_is_to_stay_apart_has_credentials_of_its_own(sandbox, http, proxy):
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], http.address, options=("--relay-proxy", proxy.url))
-    # The long-term key's connections, and those of sessions.
+    # The connections of the long-term key and those of sessions use different credentials.
     assert len({user for _, user in proxy.requests if user}) == 2
     proxy.requests.clear()
     entry = sandbox.entry("--relay-proxy", proxy.url)
@@ -115,7 +115,7 @@ def test_a_proxy_without_passwords_does_too(sandbox, http):
 
 
 def test_our_own_entry_does_as_a_proxy(sandbox, http):
-    """A relay behind an exit: its address there means nothing where the entry is."""
+    """The relay is itself behind an exit, so the entry can reach it only through another tunnel."""
     outer_relay, inner_relay = sandbox.relay(), sandbox.relay()
     carrier = sandbox.exit([outer_relay.url], inner_relay.address, key_file="carrier.key")
     host = sandbox.succeed("name", "encode", carrier.pubkey)[0]

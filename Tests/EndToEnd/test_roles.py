@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""How relay, exit and entry start, recover and end."""
+"""How relay, exit and entry start, recover and shut down."""
 
 import signal
 import socket
@@ -22,7 +22,7 @@ UNAVAILABLE = 69
 SHUTDOWN = 5
 
 
-# Ready
+# Readiness
 
 
 def test_relay_prints_one_line_and_listens_by_then(sandbox):
@@ -122,7 +122,7 @@ def test_killed_relay_starts_again_on_its_port_at_once(sandbox, http):
     assert sandbox.relay(listen=relay.address).url == relay.url
 
 
-# One exit for a key
+# One exit per key
 
 
 def test_second_exit_with_the_same_key_file_is_refused(sandbox):
@@ -148,7 +148,7 @@ def test_exit_starts_with_the_key_file_of_one_that_was_killed(sandbox):
     assert sandbox.exit([relay.url]).pubkey == first.pubkey
 
 
-# Ends
+# Shutdown
 
 signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 

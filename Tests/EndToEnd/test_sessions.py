@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Sessions between two of our nodes, with relays that die, lose and reorder, and hostile ones."""
+"""Sessions between two nws nodes over relays that are killed, lose or reorder events, or are hostile."""
 
 import signal
 import socket
@@ -22,12 +22,12 @@ MEGABYTE = 1_000_000
 
 
 def weather(sandbox, relay, *options):
-    """The relay, seen through bad weather."""
+    """Starts a faulty proxy (weather.py) in front of the relay; returns the proxy."""
     return Relay(sandbox.spawn(sys.executable, HERE / "weather.py", relay.url, *options))
 
 
 class Restarts:
-    """Kills each relay in turn and starts it again, for as long as the block lasts."""
+    """Kills and restarts the relays in turn, for the duration of a `with` block."""
 
     def __init__(self, sandbox, relays):
         self.sandbox = sandbox
@@ -55,7 +55,7 @@ class Restarts:
         self._thread.join()
 
 
-# Relays that die, lose and reorder
+# Relays that are killed, lose events or reorder them
 
 
 def test_transfers_survive_relays_that_are_killed_in_turn(sandbox, http):
@@ -105,7 +105,7 @@ def test_relay_limited_in_events_is_paced(sandbox, http):
     assert Curl(sandbox, entry, exit_node.name, f"/bytes/{count}").digest() == sha256(content(count))
 
 
-# Relays that admit only whom they know
+# Relays that admit only known authors
 
 
 def member_key(sandbox):
@@ -181,11 +181,11 @@ def test_recorded_session_that_is_replayed_dials_nothing(sandbox, serve):
         with open_stream(entry.address, exit_node.name) as client:
             client.socket.sendall(b"secret")
             assert client.socket.recv(6) == b"secret"
-            # An offer, an acceptance, packets both ways.
+            # An offer, its acceptance, and packets in both directions.
             while len(recorded) < 6:
                 recorded.append(spy.next_event("all"))
     assert counting.count == 1
-    # A relay and an exit that remember nothing of it, and the first exit's relay too.
+    # Restart the relay and the exit, so that neither remembers the session.
     exit_node.process.kill()
     relay.process.kill()
     relay = sandbox.relay(listen=relay.address)
@@ -195,7 +195,7 @@ def test_recorded_session_that_is_replayed_dials_nothing(sandbox, serve):
         hostile.subscribe("answers", {"kinds": [KIND], "limit": 0})
         for event in recorded:
             hostile.publish(event)
-        # The exit answers the offer, to a client that is gone; nobody can confirm that.
+        # The exit answers the replayed offer, but no client can complete that session.
         ids = {event["id"] for event in recorded}
         while hostile.next_event("answers")["id"] in ids:
             pass
@@ -221,7 +221,7 @@ def test_plain_connect_is_dialled_once_even_after_a_restart(sandbox, serve):
     sandbox.exit([relay.url], backend.address)
     with RelayConnection(relay.url) as hostile:
         hostile.accepts(connect)
-        # Whatever comes after it was handled after it.
+        # Events are handled in order: once this stream works, the replayed CONNECT has been handled.
         other = sandbox.closing(PlainClient(relay.url, exit_node.pubkey, exit_node.name))
         other.connect()
         other.send(b"hello")
@@ -239,7 +239,7 @@ def test_exit_that_spoke_sessions_is_not_spoken_to_in_less(sandbox, http):
     assert sandbox.succeed("pins", "list") == [exit_node.npub]
     exit_node.process.kill()
     first.process.kill()
-    # The same key without sessions: what a relay that swallows acceptances looks like.
+    # An exit with the same key but without sessions looks like a relay that drops the exit's acceptances.
     entry = sandbox.entry()
     impostor = sandbox.exit([relay.url], http.address, key_file=key_file, options=("--protocol", "nip74"))
     assert impostor.name == exit_node.name
@@ -268,7 +268,7 @@ def test_early_data_arrives_once_whether_the_exit_takes_it_or_not(sandbox, serve
     counting = Counting()
     backend = serve(counting)
     _, exit_node = tunnel_with_early_data(sandbox, backend.address, *(("--early-data",) if takes else ()))
-    # The first entry makes the exit known; early data goes to known exits only.
+    # Early data is sent only to known exits; the first entry makes the exit known.
     for entry in (sandbox.entry("--optimistic"), sandbox.entry("--optimistic")):
         for _ in range(2):
             with open_stream(entry.address, exit_node.name) as client:

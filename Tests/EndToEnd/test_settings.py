@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Where settings and keys come from, and which of them win."""
+"""The sources of settings and keys, and their precedence."""
 
 import stat
 
@@ -15,13 +15,13 @@ def relays_of(sandbox, exit_node):
 
 
 def marked(sandbox, mark):
-    """A service that serves the mark at /mark."""
+    """Starts a service that serves the text `mark` at /mark."""
     sandbox.write(f"{mark}/mark", mark, mode=0o644)
     return sandbox.closing(FolderBackend(sandbox.folder / mark))
 
 
 def backend_of(sandbox, exit_node):
-    """The mark of the service that the exit reaches."""
+    """Returns the mark of the service that the exit connects to."""
     return Curl(sandbox, sandbox.entry(), exit_node.name, "/mark").body().decode()
 
 
@@ -48,7 +48,7 @@ def test_what_is_ours_in_dotenv_is_read_strictly(sandbox):
     sandbox.write(".env", 'NWS_ALLOW="npub1\n')
     process, status = sandbox.finished("exit", "--check-config", "--relay", "ws://127.0.0.1:9")
     assert status == 78 and ".env, line 1: the quote is not closed" in process.stderr
-    # Whoever asks for help is helped.
+    # Help and version work in spite of the invalid file.
     assert sandbox.succeed("--version") and sandbox.succeed("exit", "--help")
 
 

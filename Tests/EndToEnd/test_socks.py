@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What an entry answers to requests, the wrong ones included."""
+"""How an entry answers SOCKS requests, including invalid ones."""
 
 import socket
 import threading
@@ -89,7 +89,7 @@ def test_connection_is_closed_after_a_failure(sandbox):
         assert client.is_closed()
 
 
-# Methods
+# Authentication methods
 
 
 def test_user_and_password_are_accepted(sandbox, http):
@@ -123,7 +123,7 @@ def test_credentials_file_is_required_of_clients(sandbox, http):
         assert client.request(exit_node.name) == SUCCEEDED
 
 
-# Odd clients
+# Misbehaving clients
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_garbage_after_the_greeting_is_closed_and_the_entry_still_serves(sandbox
     with SocksClient(entry.address) as client:
         client.greet()
         client.socket.sendall(b"\x04\x01\x00\x01\x7f\x00\x00\x01\x00\x50")
-        # A failure may be said before.
+        # A failure reply may precede the end of the connection.
         assert read_to_end(client.socket)[1:2] != bytes([SUCCEEDED])
     assert still_serves(exit_node, entry)
 

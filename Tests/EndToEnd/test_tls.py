@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Relays behind TLS, with a private authority."""
+"""Relays with TLS, with certificates of a private CA."""
 
 import socket
 import ssl
@@ -15,7 +15,7 @@ from programs import Curl, needed
 
 
 def certificate(folder, host="localhost"):
-    """An authority, and a certificate for the host that it signed: the paths of the authority's and of the rest."""
+    """Creates a CA and a certificate for the host; returns the paths of CA certificate, certificate and key."""
     openssl = needed("openssl")
 
     def run(*arguments):
@@ -32,7 +32,7 @@ def certificate(folder, host="localhost"):
 
 
 class TLSFront:
-    """Takes TLS connections and passes their bytes on to an address."""
+    """A TLS server that forwards the decrypted bytes to an address."""
 
     def __init__(self, target, chain, key):
         self.target = target
@@ -135,7 +135,7 @@ def test_a_relay_ends_tls_itself_and_takes_a_renewed_certificate(sandbox, http):
     key.write_bytes(new_key.read_bytes())
     chain.write_bytes(new_chain.read_bytes())
     eventually(lambda: shown() != before)
-    # What was connected goes on.
+    # Existing connections continue.
     assert Curl(sandbox, entry, exit_node.name, "/bytes/100").body() == content(100)
 
 

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Bytes through relay, exit and entry, with curl and PySocks."""
+"""Transfers through relay, exit and entry, with curl and PySocks."""
 
 import socket
 import threading
@@ -45,7 +45,7 @@ def test_end_of_the_connection_ends_the_body(sandbox, http, count):
 
 
 def test_two_requests_use_one_connection(sandbox, serve):
-    """HTTP's keep-alive: what a browser does."""
+    """HTTP keep-alive, as browsers use it."""
     connections = []
 
     def count_and_answer(connection):

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""What the reference's entry and exit said to each other, as it was captured."""
+"""Recorded conversations between the reference's entry and exit."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ FOLDER = REPOSITORY.parent / "shared/vectors/transcripts"
 
 
 class Transcript:
-    """The messages in the order in which their authors sent them."""
+    """The messages of a recorded conversation, in the order in which they were sent."""
 
     def __init__(self, name):
         path = FOLDER / f"{name}.json"
@@ -33,7 +33,7 @@ class Transcript:
         assert {who for who, _ in self.steps} == {"exit", "client"}
 
     def sent_by(self, who):
-        """All data of one side."""
+        """Returns all data that one side sent."""
         return b"".join(data_of(message) for author, message in self.steps if author == who)
 
 

@@ -1,11 +1,11 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Stands between clients and a relay and makes it a worse one. Prints `relay: ws://…` and stays until it is ended.
+"""A proxy in front of a relay that makes it behave worse. Prints `relay: ws://…` and runs until it is killed.
 
-`--drop 0.2`   accepts that part of all events and passes none of them on
-`--batch`      delivers every 100 ms what came since, sorted by date and id, as a default strfry does
-`--admit KEY`  takes events only of this author, and of whoever authenticates with it (NIP-42); others are told
-               `auth-required:`, and `restricted:` when they authenticate with another key
+`--drop 0.2`   accepts this fraction of events without forwarding them
+`--batch`      delivers events in batches every 100 ms, sorted by date and id, as a default strfry does
+`--admit KEY`  accepts only events of this author or from clients that authenticate with this key (NIP-42); rejects
+               others with `auth-required:`, and authentication with another key with `restricted:`
 """
 
 import argparse

@@ -8,10 +8,11 @@ import FuzzTargets
 import TestSupport
 import Testing
 
-@Suite("What the fuzzer begins with, and what it found")
+@Suite("Fuzzing seeds")
 struct SeedTests {
-    /// Inputs that are made of each seed.
+    /// Number of mutated inputs made from each seed.
     private static let mutations = 200
+    /// Maximum length of a mutated input, in bytes.
     private static let longest = 4_096
 
     private static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -23,8 +24,8 @@ struct SeedTests {
             .sorted { $0.lastPathComponent < $1.lastPathComponent }.map { Array(try Data(contentsOf: $0)) }
     }
 
-    /// A broken promise of a target ends the process, as it does under the fuzzer; which one it was, the output says.
-    @Test("each seed, and what differs from it in some bytes", arguments: FuzzTarget.allCases)
+    /// A failed check in a target traps and ends the process, as under the fuzzer; the output names the check.
+    @Test("every target handles its seeds and small mutations of them", arguments: FuzzTarget.allCases)
     func holds(target: FuzzTarget) throws {
         let seeds = try Self.seeds(of: target)
         try #require(!seeds.isEmpty)

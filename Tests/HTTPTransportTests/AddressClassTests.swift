@@ -7,10 +7,10 @@ import HTTPTransport
 import NIOCore
 import Testing
 
-@Suite("Classes of addresses")
+@Suite("Address classes")
 struct AddressClassTests {
     @Test(
-        "each range",
+        "an address gets the class of the range that contains it",
         arguments: [
             ("127.0.0.1", AddressClass.loopback), ("127.255.255.254", .loopback), ("::1", .loopback),
             ("10.0.0.1", .privateNetwork), ("172.16.0.1", .privateNetwork), ("172.31.255.255", .privateNetwork),
@@ -35,13 +35,13 @@ struct AddressClassTests {
         #expect(AddressClass(try SocketAddress(ipAddress: text, port: 1)) == expected)
     }
 
-    @Test("a Unix socket is nothing to dial for others")
+    @Test("a Unix socket address is reserved")
     func unixSockets() throws {
         #expect(AddressClass(try SocketAddress(unixDomainSocketPath: "/x")) == .reserved)
     }
 
     @Test(
-        "networks without the internet, and those that have some of it",
+        "a network is off the internet only if it contains no global address",
         arguments: [
             ("10.0.0.0/8", true), ("10.1.0.0/16", true), ("127.0.0.1", true), ("172.16.0.0/12", true),
             ("fd00::/8", true), ("fc00::/7", true), ("::1/128", true), ("::ffff:127.0.0.1/104", true),

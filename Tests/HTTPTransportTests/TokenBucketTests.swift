@@ -7,11 +7,11 @@ import HTTPTransport
 import NIOCore
 import Testing
 
-@Suite("Rates")
+@Suite("Token bucket")
 struct TokenBucketTests {
     private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
 
-    @Test("some at once, then the rate")
+    @Test("a bucket allows its burst at once, then tokens at its rate")
     func burstThenRate() {
         var bucket = TokenBucket(perSecond: 10, burst: 3, now: Self.start)
         let taken = (0..<5).map { _ in bucket.take(at: Self.start) }
@@ -22,7 +22,7 @@ struct TokenBucketTests {
         #expect(!again)
     }
 
-    @Test("twice the rate at once, if nothing else is said, and a clock that goes back gives nothing")
+    @Test("the default burst is twice the rate, and a clock that goes backwards adds no tokens")
     func defaults() {
         var bucket = TokenBucket(perSecond: 10, now: Self.start)
         let atOnce = (0..<30).map { _ in bucket.take(at: Self.start) }

@@ -6,7 +6,7 @@
 import Crypto
 import Foundation
 
-/// The answer of a server to a WebSocket key (RFC 6455, section 4.2.2), for scripted servers.
+/// Computes the `Sec-WebSocket-Accept` header for a client's key (RFC 6455, section 4.2.2), for scripted servers.
 enum WebSocketAcceptKey {
     static func answer(to key: String) -> String {
         let text = key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

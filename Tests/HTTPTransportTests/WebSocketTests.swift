@@ -13,7 +13,7 @@ import Testing
 
 @Suite("WebSocket", .timeLimit(.minutes(5)))
 struct WebSocketTests {
-    @Test("masking eight at a time is masking byte by byte")
+    @Test("masking eight bytes at a time gives the same result as masking byte by byte")
     func masking() {
         for length in 0..<40 {
             var buffer = ByteBuffer(bytes: (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 7) })
@@ -24,7 +24,7 @@ struct WebSocketTests {
         }
     }
 
-    /// A server that sends every message back.
+    /// Starts a server that echoes every WebSocket message sent to `/echo`.
     static func echoServer(_ change: (inout HTTPServer.Configuration) -> Void = { _ in }) async throws -> HTTPServer {
         var configuration = HTTPServer.Configuration(host: "127.0.0.1", port: 0)
         change(&configuration)
@@ -54,7 +54,7 @@ struct WebSocketTests {
         )
     }
 
-    /// Connects; messages and the end come out of the stream.
+    /// Connects; returns the socket and a stream of its messages, which ends with the reason for the close.
     static func connect(
         _ target: WebSocketClient.Target,
         configuration: WebSocketConfiguration = WebSocketConfiguration()
@@ -75,13 +75,16 @@ struct WebSocketTests {
         return (socket, stream)
     }
 
-    @Test("messages of every length class come back the same", arguments: [0, 1, 125, 126, 65_535, 65_536, 900_000])
+    @Test(
+        "messages of every frame length encoding are echoed unchanged",
+        arguments: [0, 1, 125, 126, 65_535, 65_536, 900_000]
+    )
     func echo(length: Int) async throws {
         let server = try await Self.echoServer()
         let (socket, messages) = try await Self.connect(Self.target(server))
         let text = ByteBuffer(bytes: (0..<length).map { UInt8(ascii: "a") + UInt8($0 % 26) })
         try await socket.eventLoop.submit {
-            // Two parts, as a relay forwards.
+            // Send one message as two buffers; the relay also builds messages from several buffers.
             let half = text.getSlice(at: 0, length: length / 2) ?? ByteBuffer()
             let rest = text.getSlice(at: length / 2, length: length - length / 2) ?? ByteBuffer()
             socket.sendText([half, rest])
@@ -91,7 +94,7 @@ struct WebSocketTests {
         try await server.stopListening()
     }
 
-    @Test("a message over the limit closes with 1009")
+    @Test("a message longer than the limit closes the connection with code 1009")
     func tooLong() async throws {
         let server = try await Self.echoServer { $0.webSocket.maximumMessageLength = 1_000 }
         let (socket, messages) = try await Self.connect(Self.target(server))
@@ -102,7 +105,7 @@ struct WebSocketTests {
         try await server.stopListening()
     }
 
-    @Test("text that is not UTF-8 closes with 1007")
+    @Test("text that is not UTF-8 closes the connection with code 1007")
     func invalidUTF8() async throws {
         let server = try await Self.echoServer()
         let (socket, messages) = try await Self.connect(Self.target(server))
@@ -112,7 +115,7 @@ struct WebSocketTests {
         try await server.stopListening()
     }
 
-    @Test("a server that is none is reported with its answer")
+    @Test("connecting fails if the server does not upgrade to WebSocket")
     func refused() async throws {
         let server = try await Self.echoServer()
         await #expect(throws: WebSocketClient.ConnectError.self) {
@@ -121,10 +124,9 @@ struct WebSocketTests {
         try await server.stopListening()
     }
 
-    @Test("a peer that answers no ping is found dead")
+    @Test("a peer that does not answer pings times out")
     func deadPeer() async throws {
-        // A listener that accepts, upgrades nothing and says nothing is dead from the first byte on; one that goes
-        // silent after the handshake needs the pings.
+        // The server completes the handshake and then goes silent, so only unanswered pings reveal that it is dead.
         let silent = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -147,7 +149,7 @@ struct WebSocketTests {
         try await silent.close()
     }
 
-    @Test("connections beyond the limit are not served")
+    @Test("connections beyond the limit are rejected")
     func connectionLimit() async throws {
         let server = try await Self.echoServer { $0.maximumConnections = 1 }
         let (socket, _) = try await Self.connect(Self.target(server))
@@ -158,8 +160,7 @@ struct WebSocketTests {
     }
 }
 
-/// Answers the handshake with a fixed, valid answer for any key by computing nothing: it echoes what NIO's client
-/// accepts, then stays silent.
+/// Completes the WebSocket handshake and then never sends another byte.
 private final class SilentAfterUpgrade: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -10,7 +10,10 @@ import Testing
 
 @Suite("BIP-340 signatures")
 struct BIP340Tests {
-    @Test("official vectors", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Test(
+        "signing and verifying match the official BIP-340 vectors",
+        .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)")
+    )
     func officialVectors() throws {
         let text = String(decoding: try SharedVectors.data("bip340-test-vectors.csv"), as: UTF8.self)
         var signed = 0
@@ -38,7 +41,7 @@ struct BIP340Tests {
         #expect(signed == 4)
     }
 
-    @Test("a signature verifies under its key alone")
+    @Test("a signature verifies only with its own key and message")
     func roundTrip() throws {
         let key = SecretKey.generate()
         let message = Bytes32.random()
@@ -48,21 +51,21 @@ struct BIP340Tests {
         #expect(!key.publicKey.verify(signature, of: .random()))
     }
 
-    @Test("zero and the curve's order are no keys")
+    @Test("zero and the group order are not valid secret keys")
     func invalidSecrets() {
         #expect(throws: CryptoError.invalidSecretKey) { try SecretKey(.zero) }
         let order = Bytes32(hex: "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
         #expect(throws: CryptoError.invalidSecretKey) { try SecretKey(#require(order)) }
     }
 
-    @Test("x coordinates off the curve are refused")
+    @Test("an x coordinate that is not on the curve is not a valid public key")
     func invalidPublicKeys() {
         let five = Bytes32([UInt8](repeating: 0, count: 31) + [5])
         #expect(throws: CryptoError.invalidPublicKey) { try PublicKey(validating: #require(five)) }
         #expect(throws: CryptoError.invalidPublicKey) { try PublicKey(validating: .zero) }
     }
 
-    @Test("a secret key prints nothing of itself")
+    @Test("printing or dumping a secret key does not reveal it")
     func redaction() throws {
         let key = SecretKey.generate()
         let hex = try key.exposeBytes().hex

@@ -10,7 +10,7 @@ import Testing
 
 @Suite("Base64")
 struct Base64Tests {
-    @Test("the vectors of RFC 4648, section 10")
+    @Test("encoding and decoding match the vectors of RFC 4648, section 10")
     func vectors() {
         let vectors = [
             "": "", "f": "Zg==", "fo": "Zm8=", "foo": "Zm9v", "foob": "Zm9vYg==", "fooba": "Zm9vYmE=",
@@ -22,7 +22,7 @@ struct Base64Tests {
         }
     }
 
-    @Test("agrees with Foundation on all lengths")
+    @Test("encoding and decoding agree with Foundation for lengths 0 to 499")
     func foundation() {
         for length in 0..<500 {
             let bytes = (0..<length).map { _ in UInt8.random(in: 0...255) }
@@ -33,7 +33,7 @@ struct Base64Tests {
     }
 
     @Test(
-        "what is not base64 is refused",
+        "invalid base64 is rejected",
         arguments: [
             "Zg", "Zg=", "Z===", "====", "=g==", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm9-", "Zm9_", "Zm9\u{e9}", "Zg=a",
             "Zm9vZ",
@@ -42,7 +42,7 @@ struct Base64Tests {
     func invalid(text: String) {
         #expect(Base64.decode(Array(text.utf8)) == nil)
     }
-    @Test("one character that is none is found, whichever it is and wherever it stands")
+    @Test("a byte outside the alphabet is rejected at any position")
     func oneInvalid() {
         let good = Base64.encode([UInt8](repeating: 0xa5, count: 150))
         let alphabet = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)

@@ -10,7 +10,7 @@ import Testing
 
 @Suite("NIP-44 version 2")
 struct NIP44Tests {
-    @Suite("official vectors", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Suite("official NIP-44 vectors", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
     struct Vectors {
         let valid: [String: Any]
         let invalid: [String: Any]
@@ -21,7 +21,8 @@ struct NIP44Tests {
             self.invalid = version2.object("invalid")
         }
 
-        @Test func conversationKeys() throws {
+        @Test("conversation keys match the vectors")
+        func conversationKeys() throws {
             let cases = self.valid.objects("get_conversation_key")
             #expect(cases.count == 35)
             for vector in cases {
@@ -33,7 +34,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func invalidConversationKeys() throws {
+        @Test("conversation keys cannot be derived from invalid keys")
+        func invalidConversationKeys() throws {
             let cases = self.invalid.objects("get_conversation_key")
             #expect(cases.count == 8)
             for vector in cases {
@@ -46,7 +48,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func messageKeys() throws {
+        @Test("message keys match the vectors")
+        func messageKeys() throws {
             let vectors = self.valid.object("get_message_keys")
             let key = ConversationKey(bytes: try #require(Bytes32(hex: vectors.text("conversation_key"))))
             #expect(!vectors.objects("keys").isEmpty)
@@ -58,7 +61,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func paddedLengths() throws {
+        @Test("padded lengths match the vectors")
+        func paddedLengths() throws {
             let cases = try #require(self.valid["calc_padded_len"] as? [[Int]])
             #expect(cases.count == 24)
             for pair in cases {
@@ -66,7 +70,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func sealing() throws {
+        @Test("encryption and decryption match the vectors")
+        func sealing() throws {
             let cases = self.valid.objects("encrypt_decrypt")
             #expect(cases.count == 10)
             for vector in cases {
@@ -82,7 +87,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func longMessages() throws {
+        @Test("encryption and decryption of long messages match the vectors")
+        func longMessages() throws {
             let cases = self.valid.objects("encrypt_decrypt_long_msg")
             #expect(cases.count == 3)
             for vector in cases {
@@ -96,7 +102,8 @@ struct NIP44Tests {
             }
         }
 
-        @Test func invalidPayloads() throws {
+        @Test("invalid payloads are rejected with the expected error")
+        func invalidPayloads() throws {
             let cases = self.invalid.objects("decrypt")
             #expect(cases.count == 12)
             for vector in cases {
@@ -111,13 +118,13 @@ struct NIP44Tests {
                     default: .unsupportedVersion
                     }
                 let payload = Array(vector.text("payload").utf8)
-                // An empty payload has no version to look at; both names for it are right.
+                // An empty payload has neither a version nor a valid length, so either error is correct.
                 let error = #expect(throws: NIP44Error.self, "\(note)") { try key.open(payload) }
                 #expect(error == expected || payload.isEmpty, "\(note)")
             }
         }
 
-        @Test("extended length, and payloads that nobody should make")
+        @Test("extended lengths match the vectors, and malformed payloads are rejected")
         func extended() throws {
             let vectors = try SharedVectors.object("nip44-extended.json")
             let key = ConversationKey(bytes: try #require(Bytes32(hex: vectors.text("conversation_key"))))
@@ -145,7 +152,7 @@ struct NIP44Tests {
         }
     }
 
-    @Test("both sides derive one key, and a changed payload never opens")
+    @Test("both sides derive the same key, and a modified payload does not decrypt")
     func tampering() throws {
         let alice = SecretKey.generate()
         let bob = SecretKey.generate()
@@ -160,7 +167,7 @@ struct NIP44Tests {
         }
     }
 
-    @Test("plaintext lengths", arguments: [0, NIP44.maximumPlaintextLength + 1])
+    @Test("an empty or too long plaintext cannot be encrypted", arguments: [0, NIP44.maximumPlaintextLength + 1])
     func refusedLengths(length: Int) throws {
         let key = ConversationKey(bytes: .random())
         #expect(throws: NIP44Error.plaintextLength) { try key.seal([UInt8](repeating: 0, count: length)) }

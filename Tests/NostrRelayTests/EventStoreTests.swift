@@ -10,7 +10,7 @@ import Testing
 
 @testable import NostrRelay
 
-/// Signed events, quickly.
+/// Returns a signed event and its JSON, as the relay receives it.
 func makeEvent(
     _ key: SecretKey,
     kind: UInt16 = 1,
@@ -28,7 +28,7 @@ func makeEvent(
     return ReceivedEvent(event: event, json: event.json)
 }
 
-/// A store behind a reference, because `#expect` evaluates copies.
+/// Wraps an `EventStore` in a class, because `#expect` evaluates a copy of a value and would lose the changes.
 final class StoreBox {
     private var store: EventStore
 
@@ -40,14 +40,14 @@ final class StoreBox {
     var bytes: Int { self.store.bytes }
 }
 
-@Suite("Kept events")
+@Suite("Event store")
 struct EventStoreTests {
     let key = SecretKey.generate()
     let other = SecretKey.generate()
 
     static func ids(_ events: [ReceivedEvent]) -> [EventID] { events.map(\.event.id) }
 
-    @Test("newest first, limits, since and until inclusive")
+    @Test("queries return the newest events first; since and until are inclusive")
     func queries() throws {
         let store = StoreBox(limits: RelayLimits())
         let events = try (0..<10).map { try makeEvent(self.key, createdAt: Int64(100 + $0), content: "\($0)") }
@@ -62,14 +62,14 @@ struct EventStoreTests {
         )
         #expect(Self.ids(store.query([Filter(ids: [events[2].event.id])], now: 0)) == [events[2].event.id])
         #expect(store.query([Filter(authors: [self.other.publicKey])], now: 0).isEmpty)
-        // An event that two filters want comes once.
+        // An event that matches two filters is returned once.
         #expect(
             store.query([Filter(kinds: [.init(rawValue: 1)]), Filter(authors: [self.key.publicKey])], now: 0).count
                 == 10
         )
     }
 
-    @Test("replaceable and addressable events keep the newest, a missing d is an empty one")
+    @Test("only the newest replaceable or addressable event is kept; a missing d tag counts as empty")
     func replacing() throws {
         let store = StoreBox(limits: RelayLimits())
         let old = try makeEvent(self.key, kind: 10_002, createdAt: 10)
@@ -93,7 +93,7 @@ struct EventStoreTests {
         #expect(store.query([empty], now: 0).count == 2)
     }
 
-    @Test("of one second the lower id stays")
+    @Test("of replaceable events with the same date, the one with the lowest id is kept")
     func ties() throws {
         let store = StoreBox(limits: RelayLimits())
         let events = try (0..<4).map { try makeEvent(self.key, kind: 0, createdAt: 10, content: "\($0)") }
@@ -102,7 +102,7 @@ struct EventStoreTests {
         #expect(store.query([Filter()], now: 0).map { $0.event.id.bytes } == [lowest].compactMap { $0 })
     }
 
-    @Test("authors delete their own events, by id and by address, and they stay deleted")
+    @Test("authors can delete only their own events, and deleted events cannot be stored again")
     func deletions() throws {
         let store = StoreBox(limits: RelayLimits())
         let note = try makeEvent(self.key, content: "x")
@@ -141,7 +141,7 @@ struct EventStoreTests {
         #expect(store.count == 0)
     }
 
-    @Test("number and bytes are bounded, the oldest go")
+    @Test("the oldest events are dropped when the store exceeds its count or byte limit")
     func bounds() throws {
         var limits = RelayLimits()
         limits.storedEvents = 3
@@ -160,9 +160,9 @@ struct EventStoreTests {
     }
 }
 
-@Suite("Finding subscriptions")
+@Suite("Subscription index")
 struct SubscriptionIndexTests {
-    @Test("each wants what it asked for, once")
+    @Test("an event is found once for every subscription with a matching filter")
     func matching() throws {
         let alice = SecretKey.generate()
         let bob = SecretKey.generate()
@@ -186,7 +186,7 @@ struct SubscriptionIndexTests {
         #expect(index.count == 4)
     }
 
-    @Test("an empty list of values wants nothing")
+    @Test("a filter with an empty list of values matches nothing")
     func emptyConditions() throws {
         var index = SubscriptionIndex<Int>()
         _ = index.insert(1, filters: [Filter(ids: [])])

@@ -13,9 +13,9 @@ import Testing
 
 @testable import NostrRelay
 
-@Suite("Events that are verified together")
+@Suite("Event verification shared by event loops")
 struct VerificationTeamTests {
-    /// Events of which some are forged, and what is wrong with each.
+    /// Returns `count` events, some of them forged, and the expected error for each (nil if the event is valid).
     private static func events(
         _ count: Int,
         _ random: inout SeededGenerator
@@ -62,7 +62,7 @@ struct VerificationTeamTests {
         )
     }
 
-    @Test("each loop gets its own verdicts in order, whoever helps", arguments: [1, 2, 4])
+    @Test("each loop gets the results for its own events, in order", arguments: [1, 2, 4])
     func verdicts(threads: Int) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let team = VerificationTeam(group)
@@ -82,7 +82,7 @@ struct VerificationTeamTests {
         try await group.shutdownGracefully()
     }
 
-    @Test("a loop that is busy is not waited for", .timeLimit(.minutes(5)))
+    @Test("verification does not wait for a busy loop", .timeLimit(.minutes(5)))
     func busy() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let team = VerificationTeam(group)

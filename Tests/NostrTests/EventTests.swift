@@ -12,7 +12,10 @@ import Testing
 
 @Suite("Events")
 struct EventTests {
-    @Test("tricky content", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Test(
+        "events with unusual content parse, verify and encode again",
+        .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)")
+    )
     func validVectors() throws {
         let vectors = try SharedVectors.object("events.json").objects("events")
         #expect(vectors.count == 29)
@@ -34,7 +37,7 @@ struct EventTests {
         }
     }
 
-    @Test("events that are none", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Test("invalid events are rejected", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
     func invalidVectors() throws {
         let vectors = try SharedVectors.object("events.json").objects("invalid")
         #expect(vectors.count == 31)
@@ -45,7 +48,7 @@ struct EventTests {
         }
     }
 
-    @Test("signing makes what verifying accepts")
+    @Test("a signed event verifies, also after encoding and parsing")
     func roundTrip() throws {
         let key = SecretKey.generate()
         let event = try Event.signed(
@@ -63,7 +66,7 @@ struct EventTests {
         #expect(parsed.identifier != "\u{e9}")
     }
 
-    @Test("deep and endless JSON ends in an error")
+    @Test("deeply nested or truncated JSON is rejected")
     func hostileJSON() {
         let deep = String(repeating: "[", count: 60_000)
         for text in [deep, "{\"a\":" + deep, "{\"id\":\"", "{", "", "[[[[", "{\"tags\":[[", "\"\\u12"] {
@@ -72,7 +75,7 @@ struct EventTests {
         }
     }
 
-    @Test("kinds tell how relays keep them")
+    @Test("the kind of an event determines how relays store it")
     func retention() {
         #expect(EventKind.tunnelMessage.retention == .ephemeral)
         #expect(EventKind.exitAnnouncement.retention == .addressable)
@@ -81,7 +84,7 @@ struct EventTests {
         #expect(EventKind.metadata.retention == .replaceable)
     }
 
-    @Test("a long content is scanned to its end, whatever byte stands wherever")
+    @Test("long content is parsed correctly with a special character at any position")
     func longContent() throws {
         let key = SecretKey.generate()
         for special in ["\"", "\\", "\u{1f}", "\u{7f}", "é", "x", " "] {

@@ -11,7 +11,8 @@ import Testing
 
 @Suite("Bech32, base32hex and NIP-19", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
 struct NamesTests {
-    @Test func bech32() throws {
+    @Test("bech32 decoding matches the vectors")
+    func bech32() throws {
         let vectors = try SharedVectors.object("bech32.json")
         for text in try #require(vectors["bech32_valid"] as? [String]) {
             #expect(throws: Never.self, "\(text)") { _ = try Bech32.decodeGroups(text) }
@@ -28,7 +29,8 @@ struct NamesTests {
         }
     }
 
-    @Test func base32hex() throws {
+    @Test("base32hex encoding and decoding match the vectors")
+    func base32hex() throws {
         let vectors = try SharedVectors.object("base32hex.json")
         for vector in vectors.objects("unpadded_lower") {
             let bytes = Array(vector.text("ascii").utf8)
@@ -44,7 +46,8 @@ struct NamesTests {
         }
     }
 
-    @Test func nip19() throws {
+    @Test("NIP-19 decoding matches the vectors")
+    func nip19() throws {
         let vectors = try SharedVectors.object("nip19.json")
         #expect(vectors.objects("valid").count == 20)
         for vector in vectors.objects("valid") {
@@ -59,7 +62,7 @@ struct NamesTests {
         }
         #expect(vectors.objects("invalid").count == 22)
         for vector in vectors.objects("invalid") {
-            // A secret key decodes, and is refused as a destination by whoever asked for one.
+            // An nsec is valid NIP-19, but it is not accepted where a public key is expected.
             if vector.text("name") == "wrong-hrp-nsec-as-destination" {
                 #expect(PublicKey(userText: vector.text("bech32")) == nil)
                 continue
@@ -71,9 +74,10 @@ struct NamesTests {
     }
 }
 
-@Suite("Encoding names")
+@Suite("NIP-19 encoding and relay URLs")
 struct NameEncodingTests {
-    @Test func roundTrips() throws {
+    @Test("npub, nprofile and nsec survive encoding and decoding")
+    func roundTrips() throws {
         let key = SecretKey.generate().publicKey
         #expect(try NIP19(key.npub) == .npub(key))
         #expect(try NIP19(key.npub.uppercased()) == .npub(key))
@@ -97,7 +101,7 @@ struct NameEncodingTests {
     }
 
     @Test(
-        "relay URLs that are refused",
+        "invalid relay URLs are rejected",
         arguments: [
             "", "not a url", "wss://u:p@h.example", "file:///etc/passwd", "ws://h.example/#x", "ws://h:0",
             "ws://h:99999",

@@ -1,11 +1,11 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Stands between clients and a relay, and does to messages what no relay should. Prints `relay: ws://…` and stays.
+"""A proxy in front of a relay that injects faults. Prints `relay: ws://…` and runs until it is killed.
 
     chaos_relay.py ws://127.0.0.1:7777 --seed 7 --drop 0.1 --disconnect 0.05
 
-Every behaviour has a rate and all may be on at once. What was done is counted; `GET /chaos` on the same port tells, and
-`GET /chaos?intensity=0` makes the proxy an honest one (1: as it was started).
+Every fault has a rate, and all faults can be active at once. `GET /chaos` on the same port returns the number of each
+fault so far as JSON. `GET /chaos?intensity=0` turns all faults off; other values scale the rates (1: as started).
 """
 
 import argparse
@@ -36,49 +36,51 @@ SUBSCRIPTION = re.compile(rb'\["(REQ|CLOSE)",("[^"]*")')
 REFUSALS = ("rate-limited", "invalid", "blocked", "error", "auth-required", "mute")
 CLOSE_CODES = (1000, 1001, 1002, 1003, 1008, 1009, 1011, 1012, 1013, 4000, 4999)
 BATCH = 0.1
-"""Seconds between the batches of a connection that is sorted."""
+"""Seconds between batches on a connection that sorts its events."""
 MOST_WAITING = 8 << 20
-"""Bytes of one direction beyond which its source is not read."""
+"""Queued bytes of one direction beyond which no more are read from its source."""
 REMEMBERED = 64
-"""Messages that may be replayed or reflected."""
+"""Number of recent messages, in each direction, that may be replayed or reflected."""
 HUGE = 200_000
+"""Characters of a huge NOTICE."""
 DEEP = 50_000
+"""Levels of deeply nested JSON."""
 
 
 @dataclasses.dataclass
 class Rates:
-    """How often; of messages where nothing else is said."""
+    """Rates of faults: a fraction of messages or connections, or a number per second on each connection."""
 
     drop: float = 0.02
-    """events, either way; their author is told OK"""
+    """Fraction of events, in both directions, that are dropped; publishers still get OK."""
     duplicate: float = 0.02
-    """events, either way"""
+    """Fraction of events, in both directions, that are sent twice."""
     reorder: float = 0.05
-    """events that others overtake"""
+    """Fraction of events that are delayed so that others overtake them."""
     delay: float = 0.003
-    """messages that wait, with all that follow"""
+    """Fraction of messages that are delayed, together with all later ones."""
     truncate: float = 0.001
-    """messages that lose their end"""
+    """Fraction of messages that are truncated."""
     corrupt: float = 0.001
-    """messages that get other bytes"""
+    """Fraction of messages of which some bytes are changed."""
     forge: float = 0.005
-    """events that come after a copy with their id and other content or signature"""
+    """Fraction of events that are preceded by a copy with the same id and changed content or signature."""
     lie: float = 0.004
-    """events that are refused, half of them passed on all the same"""
+    """Fraction of published events that are answered with a rejection; half of these are still forwarded."""
     absurd: float = 0.5
-    """senseless messages, a second and connection"""
+    """Senseless messages per second on each connection."""
     closed: float = 0.01
-    """CLOSED for a live subscription, a second and connection"""
+    """CLOSED messages for an open subscription, per second on each connection."""
     disconnect: float = 0.02
-    """ends of the connection, a second and connection"""
+    """Disconnects per second on each connection."""
     batch: float = 0.25
-    """connections that get their events sorted, every 100 ms"""
+    """Fraction of connections whose events are delivered sorted, every 100 ms."""
     throttle: float = 0.25
-    """connections that are held to --bytes-per-second"""
+    """Fraction of connections that are limited to --bytes-per-second."""
 
 
 class Direction:
-    """One way of a connection: what waits, and when it is due."""
+    """One direction of a connection: a queue of messages with the times at which they are due."""
 
     def __init__(self, target, bytes_per_second):
         self._target = target
@@ -91,7 +93,7 @@ class Direction:
         self._loop = asyncio.get_running_loop()
 
     def put(self, message, late=0.0):
-        """Sends the message in its turn, or after others."""
+        """Queues a message; `late` delays it by seconds, so that later messages overtake it."""
         self._number += 1
         due = max(self._loop.time(), self._held_until) + late
         heapq.heappush(self._waiting, (due, self._number, message))
@@ -99,11 +101,11 @@ class Direction:
         self._changed.set()
 
     def hold(self, seconds):
-        """Nothing that comes from now on goes out before."""
+        """Delays all messages that are queued from now on by at least `seconds`."""
         self._held_until = max(self._held_until, self._loop.time() + seconds)
 
     async def room(self):
-        """Waits until not too much waits."""
+        """Waits until the queue is below its limit."""
         while self._bytes > MOST_WAITING:
             await asyncio.sleep(0.02)
 
@@ -125,7 +127,7 @@ class Direction:
 
 
 class Connection:
-    """One client and its connection to the relay."""
+    """A client's connection and its connection to the relay."""
 
     def __init__(self, chaos, client, relay, generator):
         self.chaos = chaos
@@ -165,17 +167,17 @@ class Connection:
             if error and not isinstance(error, (ConnectionClosed, OSError)):
                 raise error
 
-    # Dice
+    # Random decisions
 
     def happens(self, action):
-        """Whether it does this time; counted."""
+        """Decides at random whether a fault happens now, and counts it if it does."""
         if self.random.random() >= getattr(self.chaos.rates, action) * self.chaos.intensity:
             return False
         self.chaos.counts[action] += 1
         return True
 
     async def next_time(self, action):
-        """Waits until something of so many a second happens."""
+        """Waits until a fault with a rate per second is due."""
         while True:
             rate = getattr(self.chaos.rates, action) * self.chaos.intensity
             await asyncio.sleep(min(self.random.expovariate(rate), 3600) if rate > 0 else 1)
@@ -220,8 +222,8 @@ class Connection:
         if self.happens("lie"):
             prefix = self.random.choice(REFUSALS)
             self.chaos.counts["lie " + prefix] += 1
-            self.answer(found.group(1), False, f"{prefix}: so it is said")
-            # The relay's own answer, a yes, comes for an event that was answered.
+            self.answer(found.group(1), False, f"{prefix}: injected by the chaos relay")
+            # If the event is still forwarded, the relay's own OK follows this rejection.
             if self.random.random() < 0.5:
                 return
         self.event(self.up, message)
@@ -263,14 +265,14 @@ class Connection:
 
     @staticmethod
     def order(message):
-        """That of a default strfry."""
+        """The sort key of a default strfry: date, then id."""
         date, event_id = CREATED_AT.search(message), EVENT_ID.search(message)
         return int(date.group(1)) if date else 0, event_id.group(1) if event_id else b""
 
-    # Spoiling
+    # Changing messages
 
     def corrupted(self, message):
-        """Some bytes are others, in half of the cases such as make no UTF-8."""
+        """Returns the message with some bytes changed; in half of the cases possibly to invalid UTF-8."""
         spoiled = bytearray(message)
         letters = bytes(range(256)) if self.random.random() < 0.5 else string.printable.encode()
         for _ in range(self.random.randint(1, 8)):
@@ -278,7 +280,7 @@ class Connection:
         return bytes(spoiled)
 
     def forged(self, message):
-        """The event with its id, and another signature or content."""
+        """Returns the event with its id but a changed signature or content."""
         found = (SIGNATURE if self.random.random() < 0.5 else CONTENT).search(message)
         if found is None or not found.group(1):
             return message
@@ -286,7 +288,7 @@ class Connection:
         other = b"0" if message[position : position + 1] != b"0" else b"1"
         return message[:position] + other + message[position + 1 :]
 
-    # Absurdities
+    # Senseless messages
 
     async def be_absurd(self):
         makers = [
@@ -312,7 +314,7 @@ class Connection:
                 continue
             self.chaos.counts["absurd"] += 1
             self.chaos.counts["absurd " + maker.__name__] += 1
-            # Relays get nonsense as well, but nothing that would count as their client's.
+            # Some go to the relay, but nothing that it would take for an action of the client.
             is_for_relay = maker in (self.invalid_json, self.unknown_type, self.deep_json) and self.random.random() < 0.3
             (self.up if is_for_relay else self.down).put(message)
 
@@ -368,13 +370,13 @@ class Connection:
         return self.random.choice(self.delivered) if self.delivered else None
 
     def reflection(self):
-        """What the client sent itself."""
+        """Returns an event that the client itself published."""
         if not self.sent or not self.live:
             return None
         name = self.random.choice(sorted(self.live))
         return EVENT + name + b"," + self.random.choice(self.sent)[len(EVENT) :]
 
-    # Ends
+    # Disconnects
 
     async def end_suddenly(self):
         await self.next_time("disconnect")
@@ -384,15 +386,15 @@ class Connection:
         if way == "abrupt":
             self.client.transport.abort()
         elif way == "torn":
-            # A frame that says more than it holds.
+            # A frame that is shorter than its length field says.
             self.client.transport.write(b"\x81\x7f" + (100_000).to_bytes(8, "big") + EVENT)
             self.client.transport.close()
         else:
-            await self.client.close(self.random.choice(CLOSE_CODES), "so it goes")
+            await self.client.close(self.random.choice(CLOSE_CODES), "injected by the chaos relay")
 
 
 class Chaos:
-    """The proxy."""
+    """The proxy: its settings, its counters and its connections."""
 
     def __init__(self, upstream, rates, seed, bytes_per_second, longest_delay):
         self.upstream = upstream
@@ -413,11 +415,11 @@ class Chaos:
                 await Connection(self, client, relay, generator).run()
         except (WebSocketException, OSError, asyncio.TimeoutError):
             pass
-        # As a relay that was killed, unless it was closed in some other way.
+        # Unless the connection was already closed in another way, end it as a killed relay would.
         client.transport.abort()
 
     async def process_request(self, connection, request):
-        """Answers plain HTTP; refuses WebSockets while there is no relay."""
+        """Answers plain HTTP requests; rejects WebSockets while the relay is not reachable."""
         address = urllib.parse.urlsplit(request.path)
         if address.path == "/chaos":
             query = urllib.parse.parse_qs(address.query)
@@ -429,7 +431,7 @@ class Chaos:
             _, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), 5)
             writer.close()
         except (OSError, asyncio.TimeoutError):
-            return connection.respond(502, "no relay\n")
+            return connection.respond(502, "the relay is not reachable\n")
         return None
 
     @staticmethod
@@ -440,7 +442,7 @@ class Chaos:
         return response
 
     async def fetch_document(self):
-        """What the relay says of itself (NIP-11)."""
+        """Returns the relay's information document (NIP-11)."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
             writer.write(
@@ -455,11 +457,11 @@ class Chaos:
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("upstream", help="the relay's ws:// address")
+    parser.add_argument("upstream", help="URL of the relay (ws://…)")
     parser.add_argument("--listen", default="127.0.0.1:0")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--bytes-per-second", type=int, default=2_000_000)
-    parser.add_argument("--longest-delay", type=float, default=0.5, help="seconds")
+    parser.add_argument("--longest-delay", type=float, default=0.5, help="longest delay in seconds (default: 0.5)")
     for field in dataclasses.fields(Rates):
         parser.add_argument("--" + field.name, type=float, default=field.default)
     options = parser.parse_args()

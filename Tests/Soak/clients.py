@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Clients of an entry that check what comes back. What each does follows from the seed and its number."""
+"""Clients of an entry that check all data they receive. The seed and a stream's number determine what it does."""
 
 import asyncio
 import dataclasses
@@ -23,17 +23,17 @@ KINDS = {
     "service resets": 6,
     "refused": 3,
 }
-"""How often a stream is of which kind."""
+"""The kinds of streams with their relative frequencies."""
 LARGEST = 4_000_000
 ECHO, SENDER, SINK, NOBODY = 7, 19, 9, 23
-"""Ports of the exit; behind the last nobody listens."""
+"""Ports of the exit; nothing listens behind NOBODY."""
 REFUSED = 5
-"""The SOCKS reply for that."""
+"""The SOCKS reply for a stream to NOBODY."""
 
 
 @dataclasses.dataclass
 class Plan:
-    """What a stream is going to do."""
+    """What a stream will do."""
 
     number: int
     kind: str
@@ -41,7 +41,7 @@ class Plan:
     size: int
     head: dict
     stops_after: int
-    """Bytes after which a client that resets does so."""
+    """Bytes after which the client resets the stream, if its kind is "client resets"."""
     finishes_first: bool
     generator: random.Random
 
@@ -69,14 +69,14 @@ class Plan:
 
 @dataclasses.dataclass
 class Stream:
-    """What became of one."""
+    """The progress and outcome of a stream."""
 
     plan: Plan
     started: float
     opened: float = 0.0
     ended: float = 0.0
     outcome: str = "open"
-    """complete, planned (an end with RST that was wanted), refused, broken, short or wrong"""
+    """open, complete, planned (a planned reset), refused, broken, short (a clean end too early) or wrong"""
     detail: str = ""
     sent: int = 0
     received: int = 0
@@ -89,11 +89,11 @@ class Stream:
 
 
 class Refused(Exception):
-    """The entry did not open the stream, and said so."""
+    """The entry refused to open the stream."""
 
 
 class ShortEnd(Exception):
-    """A clean end before everything was there."""
+    """The stream ended cleanly before all data had arrived."""
 
 
 class Client:
@@ -108,12 +108,12 @@ class Client:
         self.patience = patience
 
     async def run(self):
-        """Does what is planned, and fills in how it ended."""
+        """Runs the planned stream and records its outcome."""
         stream = self.stream
         writer = None
         try:
             self.reader, self.writer = await within(
-                self.patience, asyncio.open_connection(sock=await self.connect()), "no connection to the entry"
+                self.patience, asyncio.open_connection(sock=await self.connect()), "connecting to the entry"
             )
             writer = self.writer
             await self.open()
@@ -133,7 +133,7 @@ class Client:
                 writer.close() if stream.outcome == "complete" else writer.transport.abort()
 
     async def connect(self):
-        """Its buffers are small where the reader is slow."""
+        """Connects to the entry; a slow reader gets a small receive buffer."""
         end = socket.socket()
         end.setblocking(False)
         if self.plan.kind == "slow reader":
@@ -158,18 +158,18 @@ class Client:
 
     async def reply(self, count):
         try:
-            return await within(self.patience, self.reader.readexactly(count), "no SOCKS reply")
+            return await within(self.patience, self.reader.readexactly(count), "waiting for a SOCKS reply")
         except asyncio.IncompleteReadError:
-            raise Refused("closed without a SOCKS reply") from None
+            raise Refused("connection closed before a complete SOCKS reply") from None
 
-    # What streams do
+    # Kinds of streams
 
     async def act(self):
         kind, port = self.plan.kind, self.plan.port
         if kind == "refused":
             if self.stream.opened:
                 return "complete"
-            raise Violation("opened, though nobody listens there")
+            raise Violation("the stream was opened although nothing listens on its port")
         self.writer.write(json.dumps(self.plan.head).encode() + b"\n")
         if kind == "client resets":
             return await self.reset_midway()
@@ -182,10 +182,10 @@ class Client:
         return await self.echo()
 
     async def read(self, most=PIECE):
-        return await within(self.patience, self.reader.read(most), "the client waits for bytes")
+        return await within(self.patience, self.reader.read(most), "client waiting for data")
 
     async def send(self, side, offset, count):
-        """Bytes of the pattern, in pieces of any size, with a pause now and then."""
+        """Sends bytes of the pattern in pieces of random size, with occasional pauses."""
         pattern = stream_pattern(self.seed, self.plan.number, side)
         end = offset + count
         generator = self.plan.generator
@@ -195,18 +195,18 @@ class Client:
                 await asyncio.sleep(generator.random())
             data = pattern.bytes(offset, min(generator.randint(1, piece), end - offset))
             self.writer.write(data)
-            await within(self.patience, self.writer.drain(), "the client cannot write")
+            await within(self.patience, self.writer.drain(), "client writing")
             offset += len(data)
             self.stream.sent = offset
 
     async def receive(self, side, size, most=None, pause=0.0):
-        """Reads to the end, or so many bytes, all of which must be right."""
+        """Reads to the end, or until `most` bytes have been received in total, and checks every byte."""
         pattern = stream_pattern(self.seed, self.plan.number, side)
         while most is None or self.stream.received < most:
             data = await self.read(PIECE if most is None else most - self.stream.received)
             if not data:
                 if self.stream.received < size or "reset" in self.plan.head:
-                    raise ShortEnd(f"a clean end after {self.stream.received} of {size} bytes")
+                    raise ShortEnd(f"clean end after {self.stream.received} of {size} bytes")
                 return
             pattern.check(self.stream.received, data, size)
             self.stream.received += len(data)
@@ -214,7 +214,7 @@ class Client:
                 await asyncio.sleep(pause * self.plan.generator.random())
 
     async def both(self, first, second):
-        """Two things at once; what one of them raises ends the other."""
+        """Runs two coroutines at once; an exception of one cancels the other."""
         tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
         try:
             await asyncio.gather(*tasks)
@@ -248,7 +248,7 @@ class Client:
     async def upload(self):
         await self.send("client", 0, self.plan.size)
         if "reset" in self.plan.head:
-            # The service ends it once it has so much.
+            # The service resets the connection, so this raises.
             await self.receive("service", 0)
         self.writer.write_eof()
         answer = b""
@@ -256,13 +256,13 @@ class Client:
             answer += data
         expected = hashlib.sha256(stream_pattern(self.seed, self.plan.number, "client").bytes(0, self.plan.size))
         if len(answer) < 64:
-            raise ShortEnd(f"{len(answer)} of 64 bytes of a digest")
+            raise ShortEnd(f"received {len(answer)} of 64 bytes of the digest")
         if answer.decode("latin-1") != expected.hexdigest():
-            raise Violation(f"the sink has other bytes: {answer[:80]}")
+            raise Violation(f"the sink received other data than was sent; its digest: {answer[:80]}")
         return "complete"
 
     async def talk(self):
-        """Says something and waits for the echo, again and again, with pauses where it is an idle one."""
+        """Sends data and waits for its echo, several times; an idle stream pauses in between."""
         turns = self.plan.generator.randint(2, 4) if self.plan.kind == "idle" else self.plan.generator.randint(5, 40)
         said = 0
         for turn in range(turns):
@@ -277,7 +277,7 @@ class Client:
         return "complete"
 
     async def reset_midway(self):
-        """Stops in the middle of sending or receiving, as if the client's machine had."""
+        """Resets the connection in the middle of sending or receiving, as a crashing client does."""
         if self.plan.port == SENDER:
             await self.receive("service", self.plan.size, most=self.plan.stops_after)
         else:

@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""The processes of a soak: started, killed, frozen, measured. Their logs go to files."""
+"""The processes of a soak test. They can be started, killed, frozen and measured; their logs go to files."""
 
 import asyncio
 import collections
@@ -11,11 +11,11 @@ import time
 import urllib.request
 
 STARTING = 60
-"""Seconds in which a process must be ready."""
+"""Seconds within which a process must be ready."""
 
 
 class Node:
-    """One process that is started again and again with the same arguments."""
+    """A process that can be restarted with the same arguments."""
 
     def __init__(self, name, arguments, ready, folder, on_death):
         self.name = name
@@ -36,7 +36,7 @@ class Node:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self):
-        """Starts the process and waits until it is ready."""
+        """Starts the process and waits until it has printed the expected keys."""
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._folder),
@@ -69,7 +69,7 @@ class Node:
             self.values[key] = value
             if self._ready <= self.values.keys():
                 return
-        raise RuntimeError(f"{self.name} did not start:\n{self.tail(20)}")
+        raise RuntimeError(f"{self.name} did not start; the end of its log:\n{self.tail(20)}")
 
     @staticmethod
     async def _read_on(pipe):
@@ -94,10 +94,10 @@ class Node:
         if self.pid:
             os.kill(self.pid, number)
 
-    # What it says
+    # Logs and status
 
     def tail(self, count):
-        """Its last lines."""
+        """Returns the last lines of the log."""
         try:
             with open(self.log, errors="replace") as file:
                 return "".join(collections.deque(file, count))
@@ -105,7 +105,7 @@ class Node:
             return ""
 
     async def ask(self, path, base=None):
-        """JSON of its pages."""
+        """Returns the JSON at a path of the node's admin server, or of `base`."""
         address = (base or self.values.get("admin", "")).rstrip("/") + path
 
         def fetch():
@@ -115,7 +115,7 @@ class Node:
         return await asyncio.get_running_loop().run_in_executor(None, fetch)
 
     def usage(self):
-        """File descriptors, threads and resident bytes; None where the system does not tell."""
+        """Returns file descriptors, threads and resident memory in bytes, or None if /proc is not available."""
         try:
             with open(f"/proc/{self.pid}/status") as file:
                 status = dict(line.split(":", 1) for line in file if ":" in line)

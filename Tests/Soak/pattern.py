@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Bytes that tell where they belong, and what to do when they came elsewhere."""
+"""Test data that identifies its position in a stream, and checks that detect misplaced data."""
 
 import asyncio
 import hashlib
@@ -12,11 +12,11 @@ PIECE = 1 << 16
 
 
 class Violation(Exception):
-    """Something happened to a stream that must not happen."""
+    """A stream broke one of the guarantees that the soak test checks."""
 
 
 class Pattern:
-    """The bytes of one direction of one stream; no two are alike."""
+    """The expected bytes of one direction of one stream; every direction has its own."""
 
     def __init__(self, name):
         self._name = name
@@ -38,21 +38,21 @@ class Pattern:
         return b"".join(pieces)
 
     def check(self, offset, data, size):
-        """Raises unless the data are those of the offset, in a stream of that size."""
+        """Raises a Violation unless `data` is what belongs at `offset` in a stream of `size` bytes."""
         if offset + len(data) > size:
-            raise Violation(f"{offset + len(data) - size} bytes too many after {size}")
+            raise Violation(f"received {offset + len(data) - size} bytes beyond the expected {size}")
         expected = self.bytes(offset, len(data))
         if data == expected:
             return
         first = next(index for index, byte in enumerate(data) if byte != expected[index])
         raise Violation(
-            f"wrong bytes at offset {offset + first} of {size}: {data[first:first + 16].hex()} for"
-            f" {expected[first:first + 16].hex()}, {self._origin(data[first : first + 16], size)}"
+            f"wrong bytes at offset {offset + first} of {size}: received {data[first:first + 16].hex()}, expected"
+            f" {expected[first:first + 16].hex()}; the received bytes {self._origin(data[first : first + 16], size)}"
         )
 
     def _origin(self, data, size):
         place = self.bytes(0, size).find(data) if len(data) >= 4 else -1
-        return "which are nowhere in the stream" if place < 0 else f"which belong to offset {place}"
+        return "do not occur in the stream" if place < 0 else f"belong at offset {place}"
 
 
 def stream_pattern(seed, number, side):
@@ -60,7 +60,7 @@ def stream_pattern(seed, number, side):
 
 
 def reset(writer):
-    """Ends a connection with RST."""
+    """Closes a connection with a TCP RST."""
     end = writer.get_extra_info("socket")
     if end is not None and end.fileno() >= 0:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -68,8 +68,8 @@ def reset(writer):
 
 
 async def within(seconds, awaitable, what):
-    """The result, or a violation if it takes longer."""
+    """Returns the result of `awaitable`; raises a Violation if it takes longer than `seconds`."""
     try:
         return await asyncio.wait_for(awaitable, seconds)
     except asyncio.TimeoutError:
-        raise Violation(f"hangs: {what} for {seconds} s") from None
+        raise Violation(f"timed out after {seconds} s: {what}") from None

@@ -1,9 +1,9 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Services behind the exit that check what comes.
+"""Services behind the exit that check all data they receive.
 
-A connection begins with a line of JSON: `number` and `size` of the stream, and sometimes `reset` (the service ends the
-connection with RST after so many bytes) or `tail` (bytes that the client sends when the service has finished).
+A connection begins with a line of JSON: `number` and `size` of the stream, and optionally `reset` (the service resets
+the connection after that many bytes) or `tail` (number of bytes that the client sends after the service has finished).
 """
 
 import asyncio
@@ -17,27 +17,27 @@ from pattern import PIECE, Violation, reset, stream_pattern, within
 
 @dataclasses.dataclass
 class Visit:
-    """One connection to a service."""
+    """One connection to a service and its outcome."""
 
     service: str
     started: float
     number: int = -1
     ended: float = 0.0
     outcome: str = "open"
-    """complete, reset, short (a clean end too early) or planned (reset by the service)"""
+    """open, complete, reset, short (a clean end too early), planned (reset by the service) or wrong"""
     received: int = 0
     detail: str = ""
 
 
 class Services:
-    """An echo, a sender of a deterministic stream, and a sink that returns the SHA-256 of what came."""
+    """An echo, a sender of a deterministic stream, and a sink that returns the SHA-256 of the data it received."""
 
     def __init__(self, seed, patience, on_violation):
         self.seed = seed
         self.patience = patience
         self.on_violation = on_violation
         self.visits = {}
-        """By number of the stream; those without a line under -1."""
+        """Visits by stream number; those without a first line are under -1."""
         self.open = set()
         self.ports = {}
         self._servers = []
@@ -57,14 +57,14 @@ class Services:
             visit = Visit(name, time.monotonic())
             self.open.add(visit_key := id(visit))
             try:
-                line = await within(self.patience, reader.readline(), "the service waits for the first line")
+                line = await within(self.patience, reader.readline(), "service waiting for the first line")
                 if line.endswith(b"\n"):
                     head = json.loads(line)
                     visit.number = head["number"]
                     await function(visit, head, reader, writer)
                 else:
                     visit.outcome = "short"
-                    visit.detail = f"{len(line)} bytes of a first line"
+                    visit.detail = f"received only {len(line)} bytes of the first line"
             except (ConnectionError, OSError) as error:
                 visit.outcome = "reset"
                 visit.detail = str(error)
@@ -82,14 +82,14 @@ class Services:
         return serve
 
     async def _read(self, reader, visit):
-        return await within(self.patience, reader.read(PIECE), f"the service waits after {visit.received} bytes")
+        return await within(self.patience, reader.read(PIECE), f"service waiting for data after {visit.received} bytes")
 
     async def _write(self, writer, data):
         writer.write(data)
-        await within(self.patience, writer.drain(), "the service cannot write")
+        await within(self.patience, writer.drain(), "service writing")
 
     async def _read_all(self, visit, head, reader, on_data):
-        """Reads to the end, and says whether all was there."""
+        """Reads to the end and checks every byte; returns whether all bytes arrived."""
         size = head["size"]
         pattern = stream_pattern(self.seed, visit.number, "client")
         while data := await self._read(reader, visit):
@@ -101,7 +101,7 @@ class Services:
             await on_data(data)
         if visit.received < size:
             visit.outcome = "short"
-            visit.detail = f"{visit.received} of {size} bytes"
+            visit.detail = f"received {visit.received} of {size} bytes"
             return False
         return True
 

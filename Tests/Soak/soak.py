@@ -1,12 +1,14 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""Many streams of random life through relays that misbehave, while processes are killed, frozen and started again.
+"""Runs many random streams through faulty relays, while processes are killed, frozen and restarted.
 
-Every stream must end with every byte in its place, or with a failure that its application was told of. One that was open
-while neither exit nor entry was killed must not break. At last the processes must have given back what they took.
+Every stream must either carry all of its bytes intact or report a failure to its client. A stream must not break unless
+the exit or the entry was killed while it was open. In the end the processes must have released their resources.
 
-Three parts: load with kills; load without (warm-up), after which traffic stops and the processes are measured; load without
-kills again (the window), after which they are measured once more.
+The test has three parts:
+1. load while processes are killed;
+2. load without kills (warm-up), after which traffic stops and the processes are measured;
+3. load without kills (the window), after which they are measured again.
 """
 
 import argparse
@@ -32,32 +34,32 @@ from sandbox import BINARY
 from services import Services
 
 PATIENCE = 60
-"""Seconds that a session outlives the loss of all its relays (--session-timeout)."""
+"""Seconds for which a session survives the loss of all its relays (--session-timeout)."""
 HANG = 120
-"""Seconds without a byte that is expected, after which a stream hangs. Services wait for the session's patience more."""
+"""Seconds for which a client waits for data before its stream counts as hanging. Services wait PATIENCE longer."""
 DRAIN = 240
-"""Seconds in which all streams must have ended once no new ones begin."""
+"""Seconds within which all streams must end once no new ones are started."""
 SETTLE = 125
-"""Seconds between the end of traffic and a measurement: idle sessions end after one minute or two."""
+"""Seconds between the end of traffic and a measurement, because idle sessions end after one or two minutes."""
 RECOVERY = 10
-"""Seconds after an exit or entry is back in which requests may still be refused because of its death."""
+"""Seconds after the restart of an exit or entry during which requests may still be refused because of it."""
 MOST_REFUSED = 0.05
-"""Share of streams that may be refused without such a reason: relays that all lie at once are one."""
+"""Fraction of streams that may be refused without such a restart, for example because all relays reject at once."""
 MORE_DESCRIPTORS, MORE_THREADS = 8, 2
 MORE_MEMORY, MORE_MEMORY_SHARE = 32 << 20, 0.25
-"""What a process may have more of after the window than before; of memory the larger of the two."""
+"""Allowed growth of a process during the window; for memory the larger of the two values."""
 
 
 @dataclasses.dataclass
 class Trouble:
-    """Something that was done to a process."""
+    """A kill or freeze of a process."""
 
     node: str
     role: str
     what: str
     at: float
     over: float = float("inf")
-    """When it was ready again."""
+    """The time at which the process was ready again."""
 
     def overlaps(self, start, end, recovery=0.0):
         return self.at <= end and self.over + recovery >= start
@@ -92,20 +94,20 @@ class Soak:
         print(f"{time.monotonic() - self.begun:7.1f} s  {text}", flush=True)
 
     def violation(self, text, shows_logs=True):
-        """Notes what must not be."""
+        """Records and prints a violation, at first with the end of the logs of entry and exit."""
         self.violations.append(text)
         self.say(f"VIOLATION (seed {self.options.seed}): {text}")
         if shows_logs and len(self.violations) <= 10:
             for node in (self.entry, self.exit):
                 if node:
-                    print(f"--- {node.name}'s last lines\n{node.tail(12)}", flush=True)
+                    print(f"--- end of the log of {node.name}\n{node.tail(12)}", flush=True)
 
     def stream_violation(self, number, text):
         stream = self.active.get(number) or self.recent.get(number)
         self.violation(f"{stream or f'stream {number}'}: {text}")
 
     def died(self, node, status):
-        self.violation(f"{node.name} ended by itself with status {status}:\n{node.tail(30)}", shows_logs=False)
+        self.violation(f"{node.name} exited unexpectedly with status {status}:\n{node.tail(30)}", shows_logs=False)
         self.task.cancel()
 
     # Processes
@@ -162,14 +164,14 @@ class Soak:
     # Load
 
     async def load(self, until):
-        """Streams, so many at once, until it is time; then waits for the last to end."""
+        """Keeps `--streams` streams running until the given time, then waits until all have ended."""
         workers = [asyncio.create_task(self.work(until)) for _ in range(self.options.streams)]
         try:
             done, _ = await asyncio.wait(workers, timeout=max(0, until - time.monotonic()) + DRAIN)
             for stream in self.active.values():
                 stream.ended = time.monotonic()
                 self.counts["wrong"] += 1
-                self.violation(f"{stream}: not over {DRAIN} s after the end of traffic")
+                self.violation(f"{stream}: still open {DRAIN} s after the end of traffic")
         finally:
             for worker in workers:
                 worker.cancel()
@@ -180,7 +182,7 @@ class Soak:
         while self.services.open and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
         if self.services.open:
-            self.violation(f"{len(self.services.open)} connections of services are open {DRAIN} s after their streams")
+            self.violation(f"{len(self.services.open)} service connections open {DRAIN} s after their streams ended")
 
     async def work(self, until):
         await asyncio.sleep(2 * random.random())
@@ -197,13 +199,13 @@ class Soak:
             self.judge(stream, stream.detail)
             await asyncio.sleep(1 if stream.outcome == "refused" else 0.3 * random.random())
 
-    # Judgement
+    # Checking outcomes
 
     def deaths(self, *roles):
         return [trouble for trouble in self.troubles if trouble.what == "killed" and trouble.role in roles]
 
     def excuse(self, stream):
-        """Why a stream or visit that was open may have broken, or None."""
+        """Returns the reason why a stream or visit may have broken, or None if there is none."""
         for death in self.deaths("exit", "entry"):
             if death.overlaps(stream.started, stream.ended):
                 return death.node
@@ -214,7 +216,7 @@ class Soak:
         return None
 
     def judge(self, stream, detail):
-        """Counts the stream, and says what is wrong with its end."""
+        """Counts the outcome of a stream, and records a violation if it is not allowed."""
         outcome = stream.outcome
         is_ended_by_service = "reset" in stream.plan.head
         self.bytes["sent"] += stream.sent
@@ -223,18 +225,18 @@ class Soak:
         if outcome == "broken" and is_ended_by_service and self.was_ended_by_service(stream.plan.number):
             outcome = "planned"
         elif outcome == "short" and any(death.overlaps(stream.started, stream.ended) for death in self.deaths("entry")):
-            # The end of a killed process is the kernel's, and a clean one.
+            # The kernel closes the connections of a killed entry cleanly, so this is the same as a broken stream.
             outcome = "broken"
         elif outcome == "short":
             outcome = "wrong"
         elif outcome == "complete" and is_ended_by_service:
-            outcome, detail = "wrong", "complete, though the service reset it"
+            outcome, detail = "wrong", "complete although the service reset it"
         self.counts[outcome] += 1
         if outcome == "wrong":
             self.violation(f"{stream}: {detail}")
         elif outcome == "broken" and self.excuse(stream) is None:
             self.counts["broken without a reason"] += 1
-            self.violation(f"{stream}: broke ({detail}), though neither exit nor entry was killed")
+            self.violation(f"{stream}: broken ({detail}) although neither exit nor entry was killed")
         elif outcome == "refused":
             self.refusals[detail] += 1
             if not any(death.overlaps(stream.started, stream.ended, RECOVERY) for death in self.deaths("exit", "entry")):
@@ -242,14 +244,14 @@ class Soak:
                 self.say(f"{stream}: refused ({detail})")
         elif outcome in ("complete", "planned") and stream.opened:
             self.durations.append(stream.opened - stream.started)
-        # All of them are kept until the end.
+        # Streams are kept until the end of the test, so free the generator.
         stream.plan.generator = None
 
     def was_ended_by_service(self, number):
         return any(visit.outcome in ("planned", "reset") for visit in self.services.visits.get(number, ()))
 
     def judge_services(self):
-        """What services saw, once all is over."""
+        """Checks the outcomes that the services saw, after all streams have ended."""
         for number, visits in sorted(self.services.visits.items()):
             stream = self.recent.get(number)
             for visit in visits:
@@ -258,23 +260,24 @@ class Soak:
                     death.overlaps(visit.started, visit.ended) for death in self.deaths("exit")
                 ):
                     self.violation(
-                        f"{stream or 'a stream without a first line'}: its service {visit.service} got a clean end too"
+                        f"{stream or 'a stream without a first line'}: service {visit.service} saw a clean end too"
                         f" early ({visit.detail})", False,
                     )
-                # A client does not wait for its last bytes to arrive, so the connection may have been under way still.
+                # A client does not wait until its last bytes arrive, so the connection may outlive its stream.
                 if visit.outcome == "reset" and stream and stream.outcome == "complete" and not self.excuse(visit):
                     self.violation(
-                        f"{stream}: complete for its client and reset for its service {visit.service}, which received"
-                        f" {visit.received} bytes and ended {visit.ended - stream.ended:.1f} s later ({visit.detail})", False,
+                        f"{stream}: complete for the client but reset for service {visit.service}, which received"
+                        f" {visit.received} bytes and ended {visit.ended - stream.ended:.1f} s later ({visit.detail})",
+                        False,
                     )
             if number >= 0 and len(visits) > 1:
                 if not any(death.overlaps(visits[0].started, visits[-1].ended) for death in self.deaths("exit", "entry")):
-                    self.violation(f"{stream}: came to its service {len(visits)} times", False)
+                    self.violation(f"{stream}: reached its service {len(visits)} times", False)
 
-    # Troubles
+    # Kills and freezes
 
     async def trouble(self, until):
-        """Kills and freezes until it is time, and leaves everything running."""
+        """Kills and freezes processes at random until the given time; all of them are running afterwards."""
         while True:
             await asyncio.sleep(self.random.uniform(*self.options.every))
             if time.monotonic() >= until - 10:
@@ -317,7 +320,7 @@ class Soak:
     # Measuring
 
     async def measure(self):
-        """What processes have, when all is quiet."""
+        """Waits until the processes are idle; returns the resources that each of them uses."""
         await asyncio.sleep(self.options.settle)
         usage = {}
         for node in (*self.relays, self.exit, self.entry):
@@ -335,7 +338,7 @@ class Soak:
             if after is None or before is None:
                 continue
             if after["pid"] != before["pid"]:
-                self.violation(f"{name} is another process than before the window", False)
+                self.violation(f"{name} was restarted during the window", False)
                 continue
             bounds = {
                 "descriptors": before["descriptors"] + MORE_DESCRIPTORS,
@@ -348,7 +351,7 @@ class Soak:
                     self.violation(f"{name} has {after[what]} {what} after the window, {before[what]} before it", False)
 
     async def watch(self):
-        """Notes the longest round trip that exit and entry believe in, which what they send again waits for."""
+        """Records the longest round trip that exit and entry report; it determines how long retransmissions wait."""
         while True:
             await asyncio.sleep(2)
             for node in (self.exit, self.entry):
@@ -364,7 +367,7 @@ class Soak:
             if proxy.pid:
                 self.chaos.update(await proxy.ask("/chaos", proxy.values["relay"].replace("ws:", "http:")))
 
-    # All of it
+    # The whole test
 
     async def run(self):
         seconds = self.options.minutes * 60
@@ -380,7 +383,7 @@ class Soak:
             await self.load(until)
             await troubles
             self.progress()
-            self.say(f"{warm_up:.0f} s of load without")
+            self.say(f"{warm_up:.0f} s of load without kills (warm-up)")
             await self.load(time.monotonic() + warm_up)
             self.progress()
             self.before = await self.measure()
@@ -396,9 +399,12 @@ class Soak:
         self.compare()
         refused = self.counts["refused without a death"]
         if refused > MOST_REFUSED * self.counts["started"]:
-            self.violation(f"{refused} of {self.counts['started']} streams refused, though nobody had died", False)
+            self.violation(
+                f"{refused} of {self.counts['started']} streams refused although neither exit nor entry was killed",
+                False,
+            )
         if not self.counts["complete"]:
-            self.violation("not one stream was complete", False)
+            self.violation("no stream was complete", False)
 
     def progress(self):
         self.say(", ".join(f"{self.counts[key]} {key}" for key in ("started", "complete", "planned", "refused", "broken")))
@@ -436,7 +442,7 @@ class Soak:
 
 
 def free_port():
-    """One that no outgoing connection gets from the system while its process is away."""
+    """Returns a port below the ephemeral range, so that no connection takes it while its process is restarted."""
     while True:
         with socket.socket() as listener:
             port = random.randrange(20_000, 32_000)
@@ -456,8 +462,8 @@ def print_table(summary):
     for title in ("streams", "refusals", "opening_seconds", "longest_round_trip_seconds", "bytes", "troubles", "chaos"):
         section(title, summary[title])
     print(
-        f"\nprocesses before and after the window (most: {MORE_DESCRIPTORS} descriptors, {MORE_THREADS} threads, the larger of"
-        f" {MORE_MEMORY >> 20} MiB and {MORE_MEMORY_SHARE:.0%} of memory more; no stream)"
+        f"\nprocesses before and after the window (may grow by {MORE_DESCRIPTORS} descriptors, {MORE_THREADS} threads"
+        f" and the larger of {MORE_MEMORY >> 20} MiB and {MORE_MEMORY_SHARE:.0%} of memory; no open streams)"
     )
     print(f"  {'':<10} {'descriptors':>16} {'threads':>12} {'MiB':>16} {'streams':>10} {'sessions':>10}")
     for name, after in summary["after"].items():
@@ -479,19 +485,28 @@ def parse():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="What follows -- goes to the proxies: -- --drop 0.1 --disconnect 0 (see chaos_relay.py --help).",
+        epilog="Options after -- go to the faulty relays: -- --drop 0.1 --disconnect 0 (see chaos_relay.py --help).",
     )
-    parser.add_argument("--minutes", type=float, default=5, help="of load in all (default: 5)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="default: any")
-    parser.add_argument("--streams", type=int, default=50, help="at once (default: 50)")
-    parser.add_argument("--relays", type=int, default=3, choices=range(1, 5), help="(default: 3)")
+    parser.add_argument("--minutes", type=float, default=5, help="total minutes of load (default: 5)")
     parser.add_argument(
-        "--every", type=float, nargs=2, default=(3, 12), metavar=("LEAST", "MOST"), help="seconds between troubles"
+        "--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="random seed (default: a random one)"
     )
-    parser.add_argument("--settle", type=float, default=SETTLE, help=f"seconds before measurements (default: {SETTLE})")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the summary there")
-    parser.add_argument("--log-level", default="info", help="of exit and entry")
-    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs, also without a violation")
+    parser.add_argument("--streams", type=int, default=50, help="number of concurrent streams (default: 50)")
+    parser.add_argument("--relays", type=int, default=3, choices=range(1, 5), help="number of relays (default: 3)")
+    parser.add_argument(
+        "--every",
+        type=float,
+        nargs=2,
+        default=(3, 12),
+        metavar=("LEAST", "MOST"),
+        help="seconds between kills or freezes (default: 3 12)",
+    )
+    parser.add_argument(
+        "--settle", type=float, default=SETTLE, help=f"seconds to wait before a measurement (default: {SETTLE})"
+    )
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="file to write the summary to, as JSON")
+    parser.add_argument("--log-level", default="info", help="log level of exit and entry (default: info)")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs even without violations")
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:split])
@@ -507,7 +522,7 @@ async def main(options, folder):
     try:
         await soak.run()
     except asyncio.CancelledError:
-        soak.violation("ended before its time", False)
+        soak.violation("the test was interrupted", False)
     except Exception as error:
         soak.violation(f"{type(error).__name__}: {error}", False)
     finally:

@@ -7,15 +7,15 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 
-/// A TCP server on loopback that sends everything back, and closes when the client does.
+/// A TCP server on loopback that echoes every byte and closes a connection once the client has finished sending.
 public final class EchoServer: Sendable {
     private let channel: any Channel
     private let connections: Count
 
-    /// The port that was taken.
+    /// The port on which the server listens.
     public let port: Int
 
-    /// Connections that were made so far.
+    /// Number of connections accepted so far.
     public var connectionCount: Int { self.connections.value }
 
     private init(channel: any Channel, connections: Count, port: Int) {
@@ -24,6 +24,7 @@ public final class EchoServer: Sendable {
         self.port = port
     }
 
+    /// Starts a server on a free loopback port.
     public static func start() async throws -> EchoServer {
         let connections = Count()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -38,13 +39,14 @@ public final class EchoServer: Sendable {
         return EchoServer(channel: channel, connections: connections, port: channel.localAddress?.port ?? 0)
     }
 
-    /// Waits until so many connections were made in all.
+    /// Waits until `count` connections have been accepted in total.
     public func connected(_ count: Int) async { await self.connections.reached(count) }
 
+    /// Stops listening. Open connections stay open.
     public func stop() async throws { try await self.channel.close() }
 }
 
-/// A number that several threads count up, and others wait for.
+/// A counter that any thread may increment and any task may wait on.
 private final class Count: Sendable {
     private struct State {
         var value = 0
@@ -88,7 +90,7 @@ private final class EchoHandler: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case .inputClosed? = event as? ChannelEvent else { return }
         let channel = context.channel
-        // Behind everything that is still to be written.
+        // An empty write completes after all earlier writes; close the connection only then.
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
     }
 }

@@ -6,7 +6,7 @@
 public import NIOCore
 import NIOPosix
 
-/// A plain SOCKS5 client for tests: one connection, whole reads.
+/// A minimal SOCKS5 client for tests, with one connection and reads of exact lengths.
 public final class SOCKSClient: Sendable {
     private let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
 
@@ -14,7 +14,9 @@ public final class SOCKSClient: Sendable {
         self.channel = channel
     }
 
-    /// Connects to the proxy, asks for a domain, and runs `body` with the reply code and the stream behind it.
+    /// Connects to the proxy, requests `domain:port`, and runs `body` with the reply code and the stream.
+    ///
+    /// The reply code is 255 if the proxy closes the connection without a reply.
     public static func connect<Result: Sendable>(
         proxy: SocketAddress,
         domain: String,
@@ -41,7 +43,7 @@ public final class SOCKSClient: Sendable {
             var request = ByteBuffer(bytes: [5, 1, 0, 5, 1, 0, 3, UInt8(domain.utf8.count)])
             request.writeString(domain)
             request.writeInteger(port)
-            // Greeting and request in one segment, as hasty clients send them.
+            // Send greeting and request together, as clients do that do not wait for the method selection.
             try await outbound.write(request)
             _ = try await reader.read(2)
             let reply = try await reader.read(10)
@@ -49,7 +51,7 @@ public final class SOCKSClient: Sendable {
         }
     }
 
-    /// Reads exact numbers of bytes.
+    /// Reads a given number of bytes from the stream.
     public struct Reader {
         private var iterator: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
         private var buffer = ByteBuffer()
@@ -58,7 +60,7 @@ public final class SOCKSClient: Sendable {
             self.iterator = iterator
         }
 
-        /// `count` bytes, or fewer if the other side closed.
+        /// Returns `count` bytes, or fewer if the peer closes the connection first.
         public mutating func read(_ count: Int) async throws -> [UInt8] {
             while self.buffer.readableBytes < count {
                 guard var next = try await self.iterator.next(isolation: #isolation) else { break }
@@ -67,7 +69,7 @@ public final class SOCKSClient: Sendable {
             return self.buffer.readBytes(length: min(count, self.buffer.readableBytes)) ?? []
         }
 
-        /// Everything until the other side closes.
+        /// Returns all bytes up to the end of the stream.
         public mutating func readToEnd() async throws -> [UInt8] {
             while var next = try await self.iterator.next(isolation: #isolation) { self.buffer.writeBuffer(&next) }
             return self.buffer.readBytes(length: self.buffer.readableBytes) ?? []

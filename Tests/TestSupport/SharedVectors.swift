@@ -5,14 +5,14 @@
 
 public import Foundation
 
-/// Test vectors and transcripts that live beside the repository, not in it.
+/// Test vectors that are stored outside the repository.
 ///
-/// A user's clone does not have them; the tests that need them are then skipped, and say so.
+/// Tests that need them are skipped if the folder does not exist, for example in a fresh clone.
 public enum SharedVectors {
-    /// Why a test was skipped.
-    public static let skipReason = "the shared test vectors are not beside this checkout"
+    /// The reason that is shown for a skipped test.
+    public static let skipReason = "shared test vectors not found; set NWS_VECTORS to their folder"
 
-    /// The folder of the vectors: `NWS_VECTORS`, else `../shared/vectors` from the package.
+    /// The folder of the vectors: the value of `NWS_VECTORS`, or else `../shared/vectors` relative to the package.
     public static let folder: URL = {
         if let path = ProcessInfo.processInfo.environment["NWS_VECTORS"] { return URL(fileURLWithPath: path) }
         return URL(fileURLWithPath: #filePath)
@@ -20,15 +20,15 @@ public enum SharedVectors {
             .deletingLastPathComponent().appendingPathComponent("shared/vectors")
     }()
 
-    /// Whether the vectors are there.
+    /// Whether the folder of the vectors exists.
     public static var areAvailable: Bool { FileManager.default.fileExists(atPath: Self.folder.path) }
 
-    /// The contents of a file.
+    /// Returns the contents of the file `name`.
     public static func data(_ name: String) throws -> Data {
         try Data(contentsOf: Self.folder.appendingPathComponent(name))
     }
 
-    /// A file's JSON object.
+    /// Returns the JSON object in the file `name`; throws if the file contains something else.
     public static func object(_ name: String) throws -> [String: Any] {
         guard let object = try JSONSerialization.jsonObject(with: Self.data(name)) as? [String: Any] else {
             throw CocoaError(.fileReadCorruptFile)
@@ -36,7 +36,7 @@ public enum SharedVectors {
         return object
     }
 
-    /// A file's JSON array of objects.
+    /// Returns the JSON array of objects in the file `name`; throws if the file contains something else.
     public static func array(_ name: String) throws -> [[String: Any]] {
         guard let array = try JSONSerialization.jsonObject(with: Self.data(name)) as? [[String: Any]] else {
             throw CocoaError(.fileReadCorruptFile)
@@ -46,12 +46,12 @@ public enum SharedVectors {
 }
 
 extension [String: Any] {
-    /// A member that is text.
+    /// The string of member `key`, or an empty string if there is none.
     public func text(_ key: String) -> String { self[key] as? String ?? "" }
-    /// A member that is an integer.
+    /// The integer of member `key`, or 0 if there is none.
     public func integer(_ key: String) -> Int { self[key] as? Int ?? 0 }
-    /// A member that is a list of objects.
+    /// The array of objects of member `key`, or an empty array if there is none.
     public func objects(_ key: String) -> [[String: Any]] { self[key] as? [[String: Any]] ?? [] }
-    /// A member that is an object.
+    /// The object of member `key`, or an empty dictionary if there is none.
     public func object(_ key: String) -> [String: Any] { self[key] as? [String: Any] ?? [:] }
 }

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("NIP-74 messages")
 struct NIP74MessageTests {
-    @Test("members stand in the reference's order, empty ones are left out")
+    @Test("members are encoded in the reference's order, and empty ones are omitted")
     func encoding() {
         let message = NIP74Message(key: "k", kind: .socks5Response, payload: .bytes([104, 105]), destination: "d")
         #expect(
@@ -20,7 +20,7 @@ struct NIP74MessageTests {
         #expect(String(decoding: bare.encoded(), as: UTF8.self) == #"{"key":"k","type":"CONNECT"}"#)
     }
 
-    @Test("the largest data message fits the plaintext that a default strfry takes")
+    @Test("the largest data message fits the plaintext limit of a default strfry")
     func sizes() {
         let destination = String(repeating: "d", count: 120)
         let key = "00000000-0000-4000-8000-000000000000"

@@ -9,26 +9,26 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Offers of sessions inside NIP-74")
+@Suite("Session offers inside NIP-74")
 struct NIP74OfferTests {
     private static func kinds(_ tunnel: SimulatedTunnel) -> [NIP74Message.Kind] {
         tunnel.published.filter(\.byEntry).compactMap { NIP74Message(plaintext: $0.plaintext)?.kind }
     }
 
-    @Test("an exit hears the offer and dials nothing, however often it is repeated")
+    @Test("the exit reports every repeated offer and opens no stream")
     func repeats() throws {
         var tunnel = SimulatedTunnel()
         let id = tunnel.offer(1)
         tunnel.advance(.milliseconds(1_000))
         #expect(tunnel.offers.count == 4)
         #expect(Set(tunnel.offers.map(\.key)) == ["offer-1"])
-        // CONNECT once, for the reference would dial for every one.
+        // CONNECT is sent only once, because the reference exit connects to its backend for each one.
         #expect(Self.kinds(tunnel) == [.connect, .offer, .offer, .offer])
         #expect(tunnel.exitStreams.isEmpty)
         #expect(tunnel.entryStreams[id]?.opened == false)
     }
 
-    @Test("a session that begins takes the stream out, and the repetitions end")
+    @Test("once a session starts, its offer is not repeated and plain NIP-74 for it is refused")
     func settled() throws {
         var tunnel = SimulatedTunnel()
         let id = tunnel.offer(1)
@@ -40,14 +40,14 @@ struct NIP74OfferTests {
         #expect(tunnel.entryStreams[id]?.ended == nil)
         #expect(tunnel.entry.isIdle)
         #expect(tunnel.exit.isIdle)
-        // Whoever speaks plain NIP-74 for it now is not the client.
+        // The client no longer sends plain NIP-74 for this stream, so such messages are not from the client.
         tunnel.inject(NIP74Message(key: "offer-1", kind: .data, payload: .bytes([1])), toExit: true)
         tunnel.inject(NIP74Message(key: "offer-1", kind: .connect), toExit: true)
         #expect(tunnel.exitStreams.isEmpty)
         #expect(tunnel.reports == [.afterAcceptance, .duplicateConnect])
     }
 
-    @Test("unanswered, plain NIP-74 is spoken after two seconds, and the exit dials once")
+    @Test("an unanswered offer falls back to plain NIP-74 after two seconds, and the exit connects once")
     func fallsBack() throws {
         var tunnel = SimulatedTunnel()
         let id = tunnel.offer(1)
@@ -65,7 +65,7 @@ struct NIP74OfferTests {
         #expect(tunnel.exitStreams.count == 1)
     }
 
-    @Test("data that a sorting relay delivers before the offer decides for plain NIP-74 too")
+    @Test("data that a sorting relay delivers before the offer also selects plain NIP-74")
     func dataFirst() throws {
         var tunnel = SimulatedTunnel()
         tunnel.inject(NIP74Message(key: "offer-1", kind: .data, payload: .bytes([7])), toExit: true)
@@ -74,7 +74,7 @@ struct NIP74OfferTests {
         #expect(tunnel.exitStreams.values.map(\.data) == [[7]])
     }
 
-    @Test("an exit that only speaks plain NIP-74 is recognised by its first word")
+    @Test("an exit that only supports plain NIP-74 is recognised by its first message")
     func plainExit() {
         var tunnel = SimulatedTunnel()
         tunnel.dropsMessages = true
@@ -85,7 +85,7 @@ struct NIP74OfferTests {
         #expect(tunnel.reports == [.fellBackToPlain])
     }
 
-    @Test("where only a session will do, plain data changes nothing and the offer times out")
+    @Test("if plain NIP-74 is not allowed, plain data is ignored and the offer times out")
     func noDowngrade() {
         var tunnel = SimulatedTunnel()
         tunnel.dropsMessages = true
@@ -98,7 +98,7 @@ struct NIP74OfferTests {
         #expect(tunnel.entryStreams[id]?.ended == .some(.sessionRequired))
     }
 
-    @Test("CONNECT is repeated as such only while nobody has it")
+    @Test("CONNECT is repeated until a relay delivers it, then OFFER is repeated instead")
     func unheard() {
         var tunnel = SimulatedTunnel()
         tunnel.verdict = { _, _ in .rejected(.noSubscriber) }
@@ -111,7 +111,7 @@ struct NIP74OfferTests {
         #expect(Self.kinds(tunnel).last == .offer)
     }
 
-    @Test("offers are bounded, dated, and forgotten")
+    @Test("offers are limited in number, rejected when stale, and forgotten after a while")
     func bounds() {
         var configuration = NIP74Configuration()
         configuration.offers = 2
@@ -138,7 +138,7 @@ struct NIP74OfferTests {
         #expect(tunnel.reports.last == .staleConnect)
     }
 
-    @Test("terms survive a round trip, and what is not ours is a plain CONNECT")
+    @Test("session terms survive a round trip, and a CONNECT with invalid terms is a plain CONNECT")
     func encoding() throws {
         var terms = SessionOffer.Terms(
             nonce: String(repeating: "0f", count: 16),

@@ -11,12 +11,12 @@ import Testing
 
 @Suite("NIP-74 with the reference")
 struct NIP74PlainTests {
-    /// CONNECT as the reference sends it.
+    /// A CONNECT message as the reference implementation sends it.
     static func connect(_ key: String = "a") -> NIP74Message {
         NIP74Message(key: key, kind: .connect, destination: "x.nostr")
     }
 
-    @Test("an exit answers in what the client speaks, slowly, and says when it is over")
+    @Test("an exit answers in the client's message type, paced, and ends with a close message")
     func exitToReference() throws {
         var tunnel = SimulatedTunnel()
         tunnel.inject(Self.connect(), toExit: true)
@@ -37,7 +37,7 @@ struct NIP74PlainTests {
             if case .bytes(let bytes)? = message.payload { bytes } else { [] }
         }
         #expect(data == down)
-        // Its reader takes 32,768 bytes and polls every 100 ms.
+        // The reference reads at most 32,768 bytes at a time and polls every 100 ms.
         for message in messages {
             if case .bytes(let bytes)? = message.payload { #expect(bytes.count <= 30_555) }
         }
@@ -49,7 +49,7 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams[id]?.ended == .some(nil))
     }
 
-    @Test("DATA is answered with DATA")
+    @Test("a client that sends DATA is answered with DATA")
     func mirrorsData() throws {
         var tunnel = SimulatedTunnel()
         tunnel.inject(Self.connect(), toExit: true)
@@ -60,7 +60,7 @@ struct NIP74PlainTests {
         #expect(NIP74Message(plaintext: try #require(tunnel.published.last).plaintext)?.kind == .data)
     }
 
-    @Test("first data inside CONNECT, and the text form of the NIP's example")
+    @Test("data inside CONNECT is accepted, also in the text form of the NIP's example")
     func textForm() throws {
         var tunnel = SimulatedTunnel()
         let text = #"{"key":"3b1f09a8","type":"CONNECT","data":"GET /hello HTTP/1.1","destination":"google.com"}"#
@@ -73,7 +73,7 @@ struct NIP74PlainTests {
         )
         tunnel.settle()
         let id = try #require(tunnel.exitStreams.keys.first)
-        // Once in the text form, what looks like base64 is text.
+        // Once a stream uses the text form, data that looks like base64 is still text.
         let more = #"{"key":"3b1f09a8","type":"DATA","data":"abcd"}"#
         tunnel.exit.receive(
             Array(more.utf8),
@@ -86,7 +86,7 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams[id]?.data == Array("GET /hello HTTP/1.1abcd".utf8))
     }
 
-    @Test("SOCKS5RESPONSE is base64 and nothing else")
+    @Test("SOCKS5RESPONSE data that is not base64 ends the stream")
     func strictBase64() throws {
         var tunnel = SimulatedTunnel()
         tunnel.inject(Self.connect(), toExit: true)
@@ -97,7 +97,7 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams[id]?.ended == .some(.protocolViolation))
     }
 
-    @Test("data that a sorting relay delivers before its CONNECT is kept for a while")
+    @Test("data that a sorting relay delivers before its CONNECT is kept for a short time")
     func orphans() throws {
         var tunnel = SimulatedTunnel()
         tunnel.inject(NIP74Message(key: "a", kind: .socks5Response, payload: .bytes([1, 2])), toExit: true)
@@ -112,7 +112,7 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams.values.allSatisfy { $0.data != [3] })
     }
 
-    @Test("until a plain exit answers, data goes to every relay; then to the one of the answer")
+    @Test("data goes to every relay until a plain exit answers, then only to the relay of the answer")
     func severalRelays() throws {
         let description = PathDescription(relay: "ws://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
         let paths = [PathID(rawValue: 0), PathID(rawValue: 1)]
@@ -156,7 +156,7 @@ struct NIP74PlainTests {
         #expect(answeredTargets == [paths[1]])
     }
 
-    @Test("an entry waits the grace, then speaks plain; the exit's word ends the wait")
+    @Test("an entry opens a plain stream 300 ms after a relay accepted CONNECT")
     func entryToReference() throws {
         var tunnel = SimulatedTunnel()
         tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) }

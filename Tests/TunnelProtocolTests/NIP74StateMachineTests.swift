@@ -10,7 +10,7 @@ import Testing
 
 @Suite("NIP-74")
 struct NIP74StateMachineTests {
-    @Test("keeps order over a relay that sorts, past the ceiling of dates")
+    @Test("data stays in order on a relay that sorts events, and created_at stays 30 s below the relay's limit")
     func ceiling() throws {
         var tunnel = SimulatedTunnel(relay: .batching, seed: 7, createdAtUpperLimit: 60)
         let id = tunnel.open(1)
@@ -27,7 +27,7 @@ struct NIP74StateMachineTests {
         #expect(ahead.max() ?? 0 > 20)
     }
 
-    @Test("a reader that stops is reset at its bound, and others go on")
+    @Test("a stream is reset when its receive buffer is full, and other streams continue")
     func slowReader() throws {
         var tunnel = SimulatedTunnel()
         let slow = tunnel.open(1)
@@ -42,7 +42,7 @@ struct NIP74StateMachineTests {
         #expect(tunnel.exitStreams.values.contains { $0.data == [9] })
     }
 
-    @Test("refused messages are sent again in order, after a pause")
+    @Test("messages rejected with rate-limited are resent in order after a pause")
     func rateLimited() throws {
         var tunnel = SimulatedTunnel()
         _ = tunnel.open(1)
@@ -58,7 +58,7 @@ struct NIP74StateMachineTests {
         #expect(tunnel.exitStreams[exitID]?.data == up)
     }
 
-    @Test("a lost relay ends its streams rather than leave a hole")
+    @Test("losing the relay ends its streams, because messages may be missing")
     func relayLost() throws {
         var tunnel = SimulatedTunnel()
         let id = tunnel.open(1)
@@ -67,7 +67,7 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[id]?.ended == .some(.relayLost))
     }
 
-    @Test("no relay, or an exit that nobody has heard of")
+    @Test("opening a stream fails if there is no relay or if the exit does not answer")
     func noRelay() {
         var tunnel = SimulatedTunnel()
         tunnel.verdict = { _, _ in .rejected(.noSubscriber) }
@@ -82,12 +82,12 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
     }
 
-    @Test("a full path at the ceiling of dates waits for room, and time goes on")
+    @Test("a path that is not writable at the created_at limit resumes once it is writable")
     func ceilingWhileUnwritable() throws {
         var tunnel = SimulatedTunnel(seed: 5, createdAtUpperLimit: 40)
         let id = tunnel.open(1)
         let exitID = try #require(tunnel.exitStreams.keys.first)
-        // More messages at once than there are dates.
+        // More messages at once than there are seconds left below the created_at limit.
         tunnel.exit.send(exitID, ByteBuffer(bytes: patterned(1_000_000, seed: 2)), at: tunnel.moment)
         tunnel.settle()
         tunnel.exit.setWritable(SimulatedTunnel.path, false, at: tunnel.moment)
@@ -99,7 +99,7 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[id]?.data == patterned(1_000_000, seed: 2))
     }
 
-    @Test("credit is given once for bytes, however often they are refused")
+    @Test("resending rejected messages does not grant credit twice")
     func creditOnce() throws {
         var tunnel = SimulatedTunnel()
         let id = tunnel.open(1)
@@ -111,7 +111,7 @@ struct NIP74StateMachineTests {
         #expect(credit <= NIP74Configuration().sendBuffer)
     }
 
-    @Test("CONNECT that a relay refuses for being too fast is asked again")
+    @Test("CONNECT is resent after a relay rejects it with rate-limited")
     func connectBacksOff() {
         var tunnel = SimulatedTunnel()
         tunnel.verdict = { _, _ in .rejected(.rateLimited) }
@@ -124,7 +124,7 @@ struct NIP74StateMachineTests {
         #expect(tunnel.exitStreams.count == 1)
     }
 
-    @Test("a second CONNECT, a stale one and one too many dial nothing")
+    @Test("a duplicate CONNECT, a stale CONNECT and one beyond the stream limit are ignored")
     func refusedConnects() {
         var configuration = NIP74Configuration()
         configuration.streams = 2

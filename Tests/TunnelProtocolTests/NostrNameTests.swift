@@ -10,9 +10,12 @@ import TestSupport
 import Testing
 import TunnelProtocol
 
-@Suite("Names of exits")
+@Suite("Names of exits (.nostr)")
 struct NostrNameTests {
-    @Test("every verdict", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Test(
+        "names are decoded or rejected as the vectors say",
+        .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)")
+    )
     func vectors() throws {
         let cases = try SharedVectors.object("nip74-domains.json").objects("cases")
         #expect(cases.count == 43)
@@ -28,7 +31,7 @@ struct NostrNameTests {
         }
     }
 
-    @Test("encoding the NIP's example")
+    @Test("the NIP's example survives a round trip, and an npub or nprofile is a name too")
     func example() throws {
         let key = try PublicKey(
             validating: #require(Bytes32(hex: "3ef54d9f7eaa3a6fafaea680b1d047248c93408776027317a9535a2056b2ef53"))
@@ -44,7 +47,7 @@ struct NostrNameTests {
         #expect(try NostrName(key.npub.uppercased()).publicKey == key)
     }
 
-    @Test("relays that do not fit a label are left out and told")
+    @Test("relays that do not fit a DNS label are left out and reported")
     func leftOut() throws {
         let key = SecretKey.generate().publicKey
         let long = try RelayURL("wss://" + String(repeating: "a", count: 40) + ".example")
@@ -55,25 +58,25 @@ struct NostrNameTests {
         #expect(try NostrName(name.nprofile).relays == [long, short])
     }
 
-    @Test("a secret key is no name, and the error does not repeat it")
+    @Test("a secret key is rejected as a name, and the error does not contain it")
     func secretKey() throws {
         let nsec = NIP19.nsec(try SecretKey.generate().exposeBytes()).encoded
         let error = #expect(throws: NostrName.DecodingError.secretKey) { try NostrName(nsec) }
         #expect(error?.description.contains(nsec) == false)
     }
 
-    @Test("a key or a relay whose label begins like an nprofile is what it is")
+    @Test("a label that only begins like an npub or nprofile is an ordinary label")
     func labelsThatBeginLikeOthers() throws {
         let text = "nprofile19i416at7raqleg5cnbhs61kc141jvss2vqujlet0u7g.nostr"
         let name = try NostrName(text)
         #expect(name.encoded == text && name.relays.isEmpty)
         #expect(try NostrName("npub1x.\(text)").ignoredLabels == ["npub1x"])
-        // What is one says what is wrong with it, and a secret key is none.
+        // A malformed nprofile and a secret key are still rejected.
         #expect(throws: NostrName.DecodingError.self) { try NostrName("nprofile1qqqq.nostr") }
         #expect(throws: NostrName.DecodingError.secretKey) { try NostrName("nsec1qqqq.x.nostr") }
     }
 
-    @Test("the limit of a relay's URL holds with the scheme that was left out")
+    @Test("the length limit of a relay URL includes a scheme that is added")
     func longURL() throws {
         let longest = String(repeating: "a", count: RelayURL.maximumLength - "ws://".utf8.count)
         for scheme in ["", "ws://", "wss://"] {

@@ -8,9 +8,9 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Sizes of packets")
+@Suite("Packet size discovery")
 struct PacketSizerTests {
-    @Test("a relay that closes the connection for large packets is asked three times in all")
+    @Test("a relay that disconnects on large packets is probed three times, also across reconnects")
     func reconnects() {
         var sizer = PacketSizer(base: 40_960, largest: 65_535)
         var number: UInt64 = 0
@@ -24,12 +24,12 @@ struct PacketSizerTests {
             sizer.reconnected(base: 40_960, largest: 65_535)
         }
         #expect(probes == 3)
-        // Another relay may take them.
+        // Other limits mean that another relay answers at this address, which may accept large packets.
         sizer.reconnected(base: 40_960, largest: 50_000)
         #expect(sizer.sizeOfNext(waiting: 1_000_000) == 50_000)
     }
 
-    @Test("what was found holds for one connection")
+    @Test("a discovered packet size holds for one connection only")
     func found() {
         var sizer = PacketSizer(base: 40_960, largest: 65_535)
         sizer.sent(1, size: 65_535)
@@ -41,7 +41,7 @@ struct PacketSizerTests {
         #expect(sizer.sizeOfNext(waiting: 65_534) == 40_960)
     }
 
-    @Test("parameters that leave no room for a packet are none", arguments: [0, 1, 20, 1_023])
+    @Test("a maximum packet size below 1,024 bytes is rejected", arguments: [0, 1, 20, 1_023])
     func tooSmall(most: UInt64) {
         var buffer = ByteBuffer()
         buffer.writeVariableLengthInteger(0x03)

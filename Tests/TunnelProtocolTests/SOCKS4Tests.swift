@@ -21,7 +21,7 @@ struct SOCKS4Tests {
         [4, command, 0x1f, 0x90] + address + Array(user.utf8) + [0] + (name.map { Array($0.utf8) + [0] } ?? [])
     }
 
-    @Test("a name, byte by byte, with bytes behind it")
+    @Test("a SOCKS4a request is parsed byte by byte, and the bytes after it are kept")
     func name() {
         var machine = Machine()
         let bytes = Self.request([0, 0, 0, 7], user: "me", name: "x.nostr")
@@ -37,7 +37,7 @@ struct SOCKS4Tests {
         #expect(Array(machine.takeLeftover().readableBytesView) == [9, 9])
     }
 
-    @Test("an address")
+    @Test("a SOCKS4 request with an IPv4 address is parsed")
     func address() {
         var machine = Machine()
         #expect(
@@ -46,7 +46,7 @@ struct SOCKS4Tests {
         )
     }
 
-    @Test("BIND, endless texts, an empty name, and a lack of credentials are refused")
+    @Test("BIND, overlong fields, an empty name and missing credentials are rejected")
     func refusals() {
         func failure(_ bytes: [UInt8], requires: Bool = false) -> SOCKSHandshakeAction {
             var machine = Machine(requiresCredentials: requires)

@@ -11,7 +11,7 @@ import TunnelProtocol
 struct SOCKS5Tests {
     typealias Machine = SOCKS5HandshakeStateMachine
 
-    /// Feeds `bytes` in portions and returns what was written and how it ended.
+    /// Feeds `bytes` to a handshake in portions; returns its replies, its last action and the unused bytes.
     static func run(
         _ bytes: [UInt8],
         portion: Int,
@@ -39,7 +39,10 @@ struct SOCKS5Tests {
         return (written, last, Array(machine.takeLeftover().readableBytesView))
     }
 
-    @Test("domain, IPv4 and IPv6, whole and byte by byte", arguments: [1, 2, 3, 7, 100])
+    @Test(
+        "requests for domains, IPv4 and IPv6 addresses are parsed in portions of any size",
+        arguments: [1, 2, 3, 7, 100]
+    )
     func requests(portion: Int) {
         let name = Array("a.nostr".utf8)
         let domain: [UInt8] = [5, 1, 0] + [5, 1, 0, 3, UInt8(name.count)] + name + [0, 80]
@@ -56,7 +59,7 @@ struct SOCKS5Tests {
         #expect(v6.last == .connect(TargetAddress(host: .address(address), port: 22), nil))
     }
 
-    @Test("user and password", arguments: [1, 100])
+    @Test("credentials are checked if they are required, and accepted otherwise", arguments: [1, 100])
     func credentials(portion: Int) {
         let required = ProxyCredentials(user: Array("ann".utf8), password: Array("pw".utf8))
         let login: [UInt8] = [1, 3] + Array("ann".utf8) + [2] + Array("pw".utf8)
@@ -69,8 +72,8 @@ struct SOCKS5Tests {
         let bad = Self.run([5, 1, 2] + wrong + request, portion: portion, credentials: required)
         #expect(bad.last == .fail([1, 1], .wrongCredentials))
 
-        // Where nothing is required, a client that insists on giving credentials gets in.
-        // So does one that would also go without: they keep its streams apart.
+        // If no credentials are required, any are accepted. They are preferred even if the client also offers to go
+        // without, because they isolate its streams from those of others.
         for greeting: [UInt8] in [[5, 1, 2], [5, 2, 0, 2], [5, 2, 2, 0], [5, 3, 0, 1, 2]] {
             let free = Self.run(greeting + login + request, portion: portion)
             #expect(free.last == .connect(TargetAddress(host: .address([1, 2, 3, 4]), port: 80), required))
@@ -78,7 +81,7 @@ struct SOCKS5Tests {
     }
 
     @Test(
-        "what is refused, and how",
+        "invalid handshakes are rejected with the right reply",
         arguments: [
             ([4, 1, 0, 80] as [UInt8], [] as [UInt8], ProxyHandshakeFailure.unsupportedVersion),
             (Array("GET / HTTP/1.1".utf8), [], .notSOCKS), ([5, 1, 1], [5, 0xff], .noAcceptableMethod),
@@ -100,7 +103,7 @@ struct SOCKS5Tests {
         }
     }
 
-    @Test("every reason that a stream fails for has a reply that is not success")
+    @Test("every stream failure has a SOCKS reply other than success")
     func replies() {
         for end in StreamEnd.allCases {
             #expect(SOCKS5Reply(end) != .succeeded)

@@ -10,11 +10,11 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Sessions and hostile relays and peers")
+@Suite("Sessions with hostile relays and peers")
 struct SessionHostilityTests {
     private static let path = PathID(rawValue: 0)
 
-    @Test("a recorded session that is replayed and reflected achieves nothing, and is counted")
+    @Test("replayed, reflected and misrouted packets are counted and have no effect")
     func replay() {
         let session = SimulatedSession(seed: 1, weather: [.init(), .init()])
         session.recordsPackets = true
@@ -27,7 +27,7 @@ struct SessionHostilityTests {
         let before = session.published.count
         let observed = session.streams
         for packet in recorded {
-            // To whom it went, back to its sender, and by the other relay.
+            // To its receiver again, back to its sender, and to its receiver through the other relay.
             session.inject(packet.plaintext, path: packet.path, to: 1 - packet.by)
             session.inject(packet.plaintext, path: packet.path, to: packet.by)
             session.inject(packet.plaintext, path: PathID(rawValue: 1 - packet.path.rawValue), to: 1 - packet.by)
@@ -46,7 +46,7 @@ struct SessionHostilityTests {
         #expect(!session.ends[0].isOver && !session.ends[1].isOver)
     }
 
-    @Test("bytes that are no packet are counted and end nothing")
+    @Test("malformed packets are counted and do not end the session")
     func garbage() {
         let session = SimulatedSession(seed: 4, weather: [.init()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -54,10 +54,10 @@ struct SessionHostilityTests {
         var generator = SeededGenerator(seed: 5)
         for length in 0..<400 {
             var bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
-            // Half of them with a first byte that is right.
+            // Half of the inputs have a valid first byte.
             if length.isMultiple(of: 2), !bytes.isEmpty {
                 bytes[0] = 0x10
-                // No frame has this type, so that chance cannot make one that counts.
+                // No frame has type 0x3f, so random bytes cannot form a valid packet.
                 bytes.append(contentsOf: [0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f])
             }
             session.inject(bytes, path: Self.path, to: 1)
@@ -71,7 +71,7 @@ struct SessionHostilityTests {
         #expect(counted == 400)
     }
 
-    /// What a peer that has the keys must not get away with.
+    /// Protocol violations of a peer that has the session keys.
     enum Offence: CaseIterable {
         case creditOfStream, beyondTheEnd, unsentPackets, twoEnds, secondKey, secondIdentity, gaps, acknowledgements
 
@@ -108,7 +108,7 @@ struct SessionHostilityTests {
         }
     }
 
-    @Test("a peer that breaks the protocol is shown out", arguments: Offence.allCases)
+    @Test("a protocol violation ends the session at both ends", arguments: Offence.allCases)
     func violations(offence: Offence) {
         let session = SimulatedSession(seed: 6, weather: [.init()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -123,7 +123,7 @@ struct SessionHostilityTests {
         #expect(session.streams[0][id]?.ended == .some(.protocolViolation))
     }
 
-    @Test("streams that only a hostile client numbers so are bounded")
+    @Test("resets of streams that were never opened use bounded memory")
     func streamNumbers() {
         var configuration = SessionConfiguration()
         configuration.maximumStreams = 8
@@ -132,7 +132,7 @@ struct SessionHostilityTests {
         for index in 0..<UInt64(2_000) where !session.ends[1].isOver {
             var packet = ByteBuffer()
             SessionPacketHeader(path: Self.path, number: 1_000 + index).encode(isFromExit: false, into: &packet)
-            // Every second number, reset before it was opened: each leaves a gap.
+            // Resetting every second stream number before it is opened leaves a gap each time.
             SessionFrame.resetStream(StreamID(rawValue: 1 + 2 * index), code: 1, finalSize: 0).encode(into: &packet)
             session.inject(Array(packet.readableBytesView), path: Self.path, to: 1)
             session.settle()
@@ -141,7 +141,7 @@ struct SessionHostilityTests {
         }
     }
 
-    @Test("resets of streams that are not there are answered, but not without end")
+    @Test("the number of queued answers to resets of unknown streams is bounded")
     func unknownResets() {
         let session = SimulatedSession(seed: 8, weather: [.init()])
         session.run(for: .seconds(1))

@@ -10,11 +10,12 @@ import Testing
 
 @testable import TunnelProtocol
 
-/// Whole sessions in any weather, by seed. A failing seed is named in the failure; run it alone by putting it into the
-/// arguments of the test.
-@Suite("Sessions in simulation")
+/// Runs whole sessions over simulated relays with random faults, one run per seed.
+///
+/// A failure names its seed. To repeat that run alone, call `run(seed:)` with it.
+@Suite("Simulated sessions")
 struct SessionSimulationTests {
-    /// Streams of one run, and what each end meant to send.
+    /// The data that each stream of a run should carry, and the streams to reset or refuse.
     private struct Plan {
         var up: [StreamID: [UInt8]] = [:]
         var down: [StreamID: [UInt8]] = [:]
@@ -40,17 +41,17 @@ struct SessionSimulationTests {
         }
     }
 
-    /// One run. Returns what went wrong.
+    /// Runs one simulation; returns what went wrong, or nil.
     private static func run(seed: UInt64) -> String? {
         var configuration = SessionConfiguration()
         var generator = SeededGenerator(seed: seed)
         if generator.next() % 3 == 0 {
-            // Keys change all the time.
+            // Change the session keys every 700 ms.
             configuration.keyLifetime = .milliseconds(700)
             configuration.keyOverlap = .milliseconds(600)
         }
         if generator.next() % 8 == 0 {
-            // Credit is always scarce, of streams and of the session.
+            // Keep the credit of streams and of the session scarce.
             configuration.maximumStreams = 8
             configuration.initialStreamWindow = 8 << 10
             configuration.windowBudget = 0
@@ -70,7 +71,7 @@ struct SessionSimulationTests {
             planned.refused.contains(id)
                 ? .failure(.init(end: .refused)) : .success(planned.down[id] ?? [])
         }
-        // Streams are numbered as they are opened.
+        // Stream numbers follow the order of opening, so the times are sorted.
         let times = (0..<count).map { _ in session.random(0...400) }.sorted()
         for raw in 1...UInt64(count) {
             let id = StreamID(rawValue: raw)
@@ -92,7 +93,7 @@ struct SessionSimulationTests {
         return Self.fault(session, plan, ids, isDone: isDone)
     }
 
-    /// Relays that go, come back and freeze, during the first seconds.
+    /// Schedules disconnects and freezes of the relays during the first seconds.
     private static func planTrouble(_ session: SimulatedSession, paths: Int) {
         for path in 0..<paths {
             for _ in 0..<session.random(0...2) {
@@ -120,8 +121,8 @@ struct SessionSimulationTests {
         _ ids: [StreamID],
         isDone: Bool
     ) -> String? {
-        guard isDone else { return "streams hang" }
-        guard session.unidentified == 0 else { return "a stream came before the client's identity" }
+        guard isDone else { return "some streams did not end" }
+        guard session.unidentified == 0 else { return "a stream arrived before the client's identity" }
         guard !session.ends[0].isOver, !session.ends[1].isOver else { return "the session ended" }
         for id in ids {
             guard let client = session.streams[0][id] else { return "stream \(id) was never opened" }
@@ -137,28 +138,30 @@ struct SessionSimulationTests {
             guard client.ended == .some(nil), let exit, exit.ended == .some(nil) else {
                 return "stream \(id) failed: \(String(describing: client.ended)), \(String(describing: exit?.ended))"
             }
-            if client.data != down || exit.data != up { return "stream \(id) is not whole" }
-            if !client.finished || !exit.finished { return "stream \(id) has no end" }
+            if client.data != down || exit.data != up { return "stream \(id): data is missing" }
+            if !client.finished || !exit.finished { return "stream \(id) did not finish in both directions" }
         }
-        // What is left settles, and nothing stays behind.
+        // Let the session become idle; no streams, buffers or credit may be left over.
         _ = session.run(for: .seconds(60)) { session.ends.allSatisfy(\.isIdle) }
         for (end, machine) in session.ends.enumerated() {
-            if !machine.isIdle { return "end \(end) keeps streams" }
-            if machine.queuedBytes != 0 { return "end \(end) counts \(machine.queuedBytes) bytes that wait" }
-            if machine.windowGrowth != 0 { return "end \(end) keeps \(machine.windowGrowth) bytes of windows" }
-            if machine.receivedData != machine.consumedData { return "end \(end) keeps credit" }
-            if machine.paths.contains(where: { $0.sent.count > 8_192 }) { return "end \(end) remembers too much" }
+            if !machine.isIdle { return "end \(end) is not idle" }
+            if machine.queuedBytes != 0 { return "end \(end) still has \(machine.queuedBytes) queued bytes" }
+            if machine.windowGrowth != 0 { return "end \(end) holds \(machine.windowGrowth) bytes of windows" }
+            if machine.receivedData != machine.consumedData { return "end \(end) did not return all credit" }
+            if machine.paths.contains(where: { $0.sent.count > 8_192 }) {
+                return "end \(end) remembers more than 8,192 sent packets"
+            }
         }
-        if session.ends[0].sentData != session.ends[1].receivedData { return "credit was lost upwards" }
-        if session.ends[1].sentData != session.ends[0].receivedData { return "credit was lost downwards" }
+        if session.ends[0].sentData != session.ends[1].receivedData { return "credit of the client was lost" }
+        if session.ends[1].sentData != session.ends[0].receivedData { return "credit of the exit was lost" }
         return nil
     }
 
-    /// Fewer where each takes long, under a sanitizer for instance.
+    /// Number of seeds: 2,000, or `NWS_SIMULATION_SEEDS` (at least 40), for example fewer under a sanitizer.
     private static let seeds =
         ProcessInfo.processInfo.environment["NWS_SIMULATION_SEEDS"].flatMap { Int($0) }.map { max(40, $0) } ?? 2_000
 
-    @Test("every stream is whole or its failure is reported, in any weather", arguments: 0..<40)
+    @Test("every stream carries all of its data or reports a failure, whatever relays do", arguments: 0..<40)
     func anyWeather(block: Int) {
         let count = Self.seeds / 40
         for seed in UInt64(block * count)..<UInt64(block * count + count) {

@@ -9,7 +9,7 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Sessions, one property at a time")
+@Suite("Sessions")
 struct SessionTests {
     private typealias Weather = SimulatedSession.Weather
 
@@ -17,7 +17,7 @@ struct SessionTests {
         session.streams.allSatisfy { $0[id]?.ended != nil }
     }
 
-    @Test("a third of all packets lost, duplicated and out of order: it still finishes, whole", arguments: 1...10)
+    @Test("a transfer completes with 30% packet loss, duplicates and reordering", arguments: 1...10)
     func heavyLoss(seed: Int) {
         let weather = Weather(loss: 0.3, duplication: 0.1, delay: .milliseconds(5), jitter: .milliseconds(30))
         let session = SimulatedSession(seed: UInt64(seed), weather: [weather])
@@ -59,7 +59,7 @@ struct SessionTests {
         #expect(session.reports[.protocolViolation] == 1)
     }
 
-    @Test("over a relay that sorts its batches nothing counts as lost for good, and the window opens")
+    @Test("a relay that sorts batches of events causes few retransmissions and full throughput")
     func batches() {
         let session = SimulatedSession(seed: 3, weather: [Weather(delay: .milliseconds(2), batches: true)])
         let down = patterned(30_000_000, seed: 4)
@@ -70,13 +70,13 @@ struct SessionTests {
         #expect(isDone)
         #expect(session.streams[0][id]?.data == down)
         let rate = 30_000_000.0 / (Double((session.now - start).nanoseconds) / 1e9)
-        #expect(rate > 8_000_000, "\(rate) bytes a second, with a relay that has no limit but 100 ms each way")
-        // What was sent twice is little.
+        #expect(rate > 8_000_000, "\(rate) bytes per second over a relay that delays up to 100 ms each way")
+        // Retransmissions and overhead stay below 10%.
         let sent = session.published.filter { $0.by == 1 }.map(\.size).reduce(0, +)
         #expect(sent < 33_000_000)
     }
 
-    @Test("three relays with the same limit of events carry nearly three times what one does")
+    @Test("three relays with a rate limit carry nearly three times as much as one")
     func rateLimits() {
         func duration(_ relays: Int) -> Double {
             let weather = Weather(delay: .milliseconds(1), eventsPerSecond: 50)
@@ -92,11 +92,11 @@ struct SessionTests {
         }
         let (one, three) = (duration(1), duration(3))
         #expect(one / three >= 2.5, "\(one) s and \(three) s")
-        // And the limit is used: 50 events of 40,960 bytes a second.
+        // One relay is used to at least 75% of its limit of 50 events (of 40,960 bytes) per second.
         #expect(30_000_000 / one > 0.75 * 50 * 40_960, "\(one) s")
     }
 
-    @Test("all relays gone for a minute: the stream goes on where it was")
+    @Test("a stream survives the loss of all relays for a minute")
     func outage() {
         let session = SimulatedSession(seed: 7, weather: [Weather(), Weather()])
         let down = patterned(2_000_000, seed: 8)
@@ -113,7 +113,7 @@ struct SessionTests {
         #expect(session.now - start < .seconds(1))
     }
 
-    @Test("a relay that freezes loses nothing, and what was under way goes out on the other at once")
+    @Test("packets in flight on a frozen relay are resent on another relay at once")
     func frozenRelay() {
         let session = SimulatedSession(
             seed: 9,
@@ -133,7 +133,7 @@ struct SessionTests {
         #expect(session.ends.allSatisfy { $0.paths[0].health == .active })
     }
 
-    @Test("a reader that stops is bounded by its window, and another stream is unharmed")
+    @Test("a stopped reader buffers at most its window and does not block other streams")
     func stoppedReader() {
         let session = SimulatedSession(seed: 11, weather: [Weather()])
         let down = patterned(4_000_000, seed: 12)
@@ -155,7 +155,7 @@ struct SessionTests {
         #expect(session.streams[0][slow]?.data == down)
     }
 
-    @Test("beside a download a new stream answers as fast as the path allows, and streams share")
+    @Test("downloads share the bandwidth and do not delay the answers of new streams")
     func noBufferBloat() {
         let weather = Weather(delay: .microseconds(400), bytesPerSecond: 80_000_000)
         let session = SimulatedSession(seed: 13, weather: [weather])
@@ -179,7 +179,7 @@ struct SessionTests {
         #expect((counts[0] + counts[1]) / seconds > 0.7 * 80_000_000)
     }
 
-    @Test("a relay that takes larger packets gets them, and no other gets more than a few")
+    @Test("large packets are used if the relay accepts them, and otherwise only probed a few times")
     func packetSizes() {
         for (limit, most) in [(nil, Int.max), ((40_960, true), 1), ((40_960, false), 3)] as [((Int, Bool)?, Int)] {
             var weather = Weather(delay: .milliseconds(1), bytesPerSecond: 80_000_000)
@@ -194,13 +194,13 @@ struct SessionTests {
             #expect(large <= most)
             #expect(most < .max ? large > 0 : large > session.published.filter { $0.size > 30_000 }.count / 2)
             #expect(session.published.allSatisfy { $0.size <= 65_535 })
-            // A refusal of the size is none of the relay: it goes on at once.
+            // Rejecting a packet for its size must not pause the relay.
             let seconds = Double(session.now.uptimeNanoseconds) / 1e9 - 1
             #expect(seconds < 0.6, "\(seconds) s with \(String(describing: limit))")
         }
     }
 
-    @Test("a relay that stops taking large packets is found out")
+    @Test("a session returns to small packets when the relay stops delivering large ones")
     func smallerPackets() {
         let fast = Weather(delay: .milliseconds(1), bytesPerSecond: 80_000_000)
         let session = SimulatedSession(seed: 24, weather: [fast])
@@ -217,7 +217,7 @@ struct SessionTests {
         #expect(session.streams[0][id]?.data == data)
     }
 
-    @Test("small writes wait for company only while something is under way")
+    @Test("small writes are coalesced only while a packet is in flight")
     func coalescing() {
         let session = SimulatedSession(seed: 15, weather: [Weather(delay: .milliseconds(10))])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -235,7 +235,7 @@ struct SessionTests {
         #expect(session.published.filter { $0.by == 0 }.count == before + 2)
     }
 
-    @Test("an idle session says little, and goes on being one")
+    @Test("an idle session sends few packets and stays open")
     func idleness() {
         let session = SimulatedSession(seed: 16, weather: [Weather(), Weather(), Weather()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -246,7 +246,7 @@ struct SessionTests {
         #expect(session.published.count - before <= 10 * 2 * 4)
     }
 
-    @Test("a peer that is gone is noticed, and asked for before")
+    @Test("a silent peer is first asked for an answer and later declared lost")
     func silence() {
         let session = SimulatedSession(seed: 17, weather: [Weather()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -262,7 +262,7 @@ struct SessionTests {
         #expect(session.ends.allSatisfy { $0.isOver && $0.nextDeadline == nil })
     }
 
-    @Test("a close reaches the other side, and its streams end")
+    @Test("closing a session ends the streams of the peer")
     func close() {
         let session = SimulatedSession(seed: 18, weather: [Weather()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -273,7 +273,7 @@ struct SessionTests {
         #expect(session.signals[0].last == .closed(.shuttingDown))
     }
 
-    @Test("streams beyond the limit are refused, at both ends")
+    @Test("both ends refuse streams beyond the limit")
     func streamLimit() {
         var configuration = SessionConfiguration()
         configuration.maximumStreams = 2
@@ -281,7 +281,7 @@ struct SessionTests {
         let ids = (UInt64(1)...3).map { session.open($0) { $0.finishesAfterSending = false } }
         #expect(session.streams[0][ids[2]]?.ended == .some(.tooManyStreams))
         session.run(for: .seconds(1))
-        // A client that does not keep the limit.
+        // A client that ignores the limit.
         var packet = ByteBuffer()
         SessionPacketHeader(path: PathID(rawValue: 0), number: 1_000).encode(isFromExit: false, into: &packet)
         SessionFrame.openStream(StreamID(rawValue: 9), StreamRequest(destination: "", port: 1)).encode(into: &packet)
@@ -292,7 +292,7 @@ struct SessionTests {
         #expect(!session.ends[1].isOver)
     }
 
-    @Test("an exit that refuses, or never answers, is told apart")
+    @Test("a refusal by the exit and an exit that never answers are different errors")
     func refusals() {
         let session = SimulatedSession(seed: 20, weather: [Weather()])
         session.dial = { _, _ in .failure(.init(end: .refused)) }
@@ -305,7 +305,7 @@ struct SessionTests {
         #expect(session.streams[0][silent]?.ended == .some(.exitSilent))
     }
 
-    @Test("keys change by age, in the middle of a transfer, and the old ones go")
+    @Test("keys are replaced after a number of bytes, during a transfer, and old keys are erased")
     func rekeying() {
         var configuration = SessionConfiguration()
         configuration.keyBytes = 3_000_000

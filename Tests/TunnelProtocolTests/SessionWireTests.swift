@@ -10,7 +10,7 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("The session's wire")
+@Suite("Session wire format")
 struct SessionWireTests {
     private static let frames: [SessionFrame] = [
         .ping, .immediateAcknowledgement,
@@ -39,14 +39,14 @@ struct SessionWireTests {
         return buffer
     }
 
-    @Test("frames survive a round trip, padding between them is skipped")
+    @Test("frames survive a round trip, and padding is skipped")
     func roundTrip() throws {
         var buffer = Self.encoded
         buffer.writeBytes([0, 0, 0])
         #expect(try SessionFrame.decodeAll(buffer) == Self.frames)
     }
 
-    @Test("whatever is cut off, the decoder fails or reads fewer frames, and never traps")
+    @Test("decoding truncated frames fails or returns fewer frames, and never traps")
     func truncated() {
         let whole = Array(Self.encoded.readableBytesView)
         for length in 0..<whole.count {
@@ -55,7 +55,7 @@ struct SessionWireTests {
         }
     }
 
-    @Test("random bytes never trap the decoders", arguments: 0..<20)
+    @Test("corrupted input never traps the decoders", arguments: 0..<20)
     func random(seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         let whole = Array(Self.encoded.readableBytesView)
@@ -70,18 +70,18 @@ struct SessionWireTests {
         }
     }
 
-    @Test("numbers that cannot be are refused")
+    @Test("impossible values in frames are rejected")
     func impossible() {
         let inputs: [[UInt8]] = [
-            // An acknowledgement whose first range goes below zero; whose gap does; with too many ranges.
+            // Acknowledgements: first range below zero, gap below zero, too many ranges.
             [0x02, 0, 1, 0, 0, 2], [0x02, 0, 5, 0, 1, 0, 9, 0], [0x02, 0, 5, 0, 0x40, 64, 0],
-            // A path that cannot be.
+            // A path number above the maximum.
             [0x02, 17, 5, 0, 0, 0],
-            // A stream beyond 2^62.
+            // Stream data that ends beyond the largest offset, 2^62 - 1.
             [0x0e, 1] + [UInt8](repeating: 0xff, count: 8) + [1, 1],
-            // Lengths that are not there.
+            // Lengths beyond the end of the packet.
             [0x0e, 1, 0, 5, 1], [0x1c, 0, 9, 1], [0x42, 1, 1, 2, 3],
-            // A port that is none; a frame type that is none.
+            // A port above 65,535; an unknown frame type.
             [0x40, 0x40, 1, 0x80, 1, 0, 0, 0], [0x3f],
         ]
         for input in inputs {
@@ -89,7 +89,7 @@ struct SessionWireTests {
         }
     }
 
-    @Test("the first byte tells version, kind and direction, and is never that of a JSON message")
+    @Test("the first byte encodes version, kind and direction, and cannot start a JSON message")
     func prefix() throws {
         for byte in UInt8.min...UInt8.max {
             guard let prefix = try? SessionPrefix(byte: byte) else { continue }
@@ -103,7 +103,7 @@ struct SessionWireTests {
         #expect(throws: SessionDecodingError.wrongDirection) { try SessionPacketHeader(&buffer, isFromExit: false) }
     }
 
-    @Test("answers survive a round trip")
+    @Test("answers survive a round trip, and truncated answers never trap")
     func answers() {
         let acceptance = SessionAcceptance(
             key: "3b1f09a8-2b10-4daa-880c-2a392e781f09",
@@ -120,7 +120,7 @@ struct SessionWireTests {
         }
     }
 
-    @Test("what is signed differs with each thing that it binds")
+    @Test("the signed hash changes with each value that it covers")
     func signedHash() {
         func key(_ byte: UInt8) -> PublicKey { PublicKey(unchecked: Bytes32.sha256(of: [byte])) }
         func hash(
@@ -142,7 +142,7 @@ struct SessionWireTests {
         #expect(Set(all).count == all.count)
     }
 
-    @Test("reasons keep their numbers")
+    @Test("stream end codes are stable, and unknown codes mean connection reset")
     func reasons() {
         #expect(StreamEnd.refused.code == 1)
         #expect(StreamEnd.unknownSession.code == 17)
@@ -152,9 +152,9 @@ struct SessionWireTests {
     }
 }
 
-@Suite("Parts of a session")
+@Suite("Session components")
 struct SessionPartsTests {
-    @Test("an interval set is what a set of numbers is", arguments: 0..<20)
+    @Test("an interval set behaves like a set of integers", arguments: 0..<20)
     func intervals(seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         var set = IntervalSet()
@@ -185,7 +185,7 @@ struct SessionPartsTests {
         }
     }
 
-    @Test("bytes come out in order, once, whatever overlaps", arguments: 0..<50)
+    @Test("overlapping data is reassembled in order and without duplicates", arguments: 0..<50)
     func reassembly(seed: Int) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
         let bytes = patterned(3_000, seed: UInt64(seed))
@@ -208,7 +208,7 @@ struct SessionPartsTests {
         #expect(!again)
     }
 
-    @Test("a CONNECT is dialled once, and a full table refuses rather than forget")
+    @Test("a CONNECT is accepted once, and a full replay table rejects new ones")
     func replayTable() {
         var table = ReplayTable(capacity: 2)
         let client = PublicKey(unchecked: Bytes32.sha256(of: [1]))
@@ -227,7 +227,7 @@ struct SessionPartsTests {
         let later = table.insert(entries[2], expiration: expiration + 200, now: now + 181)
         #expect(later)
         #expect(table.count == 1)
-        // A date in the future keeps longer.
+        // An event dated in the future is remembered for longer.
         #expect(ReplayTable.expiration(createdAt: now + 900, now: now) == now + 1_080)
     }
 }

@@ -8,8 +8,9 @@ import NostrCrypto
 
 @testable import TunnelProtocol
 
-/// What the drivers of both ends do.
+/// Performs the actions of both state machines, as the drivers of real nodes do.
 extension SimulatedSession {
+    /// Opens a stream at the client; `change` adjusts what it will do.
     func open(_ raw: UInt64, sending bytes: [UInt8] = [], _ change: (inout Observed) -> Void = { _ in }) -> StreamID {
         let id = StreamID(rawValue: raw)
         var observed = Observed(toSend: bytes)
@@ -20,7 +21,7 @@ extension SimulatedSession {
         return id
     }
 
-    /// Performs what both ends want, and lets the streams' drivers send.
+    /// Performs the actions of both ends until there are none left.
     func settle() {
         var isBusy = true
         while isBusy {
@@ -39,7 +40,7 @@ extension SimulatedSession {
         case .publish(let token, let plaintext, let createdAt, let paths):
             for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
         case .incoming(let id, let request):
-            // Who is there is known before what they want, however packets overtake each other.
+            // The client's identity must arrive before its streams, however packets are reordered.
             if self.identifications != 1 { self.unidentified += 1 }
             switch self.dial(id, request) {
             case .success(let answer):
@@ -80,7 +81,7 @@ extension SimulatedSession {
         }
     }
 
-    /// Sends as far as credit goes, then finishes or resets as the stream is meant to.
+    /// Sends as much as credit allows, then finishes or resets the stream as planned.
     func write(_ id: StreamID, _ end: Int) {
         guard var observed = self.streams[end][id], observed.ended == nil, !observed.isFinishedSending else { return }
         while observed.credit > 0, observed.sent < observed.toSend.count {
@@ -111,13 +112,13 @@ extension SimulatedSession {
             self.streams[end][id]?.unread += count
             return
         }
-        // A socket takes a moment.
+        // A socket takes a moment to accept the data.
         self.after(.microseconds(Int64(self.random(0...500)))) {
             self.ends[end].consumed(id, count, at: self.moment)
         }
     }
 
-    /// A slow reader takes all that waits.
+    /// Consumes all data that waits for a slow reader.
     func readEverything(_ id: StreamID, end: Int) {
         guard let unread = self.streams[end][id]?.unread, unread > 0 else { return }
         self.streams[end][id]?.unread = 0

@@ -11,26 +11,29 @@ import TestSupport
 
 @testable import TunnelProtocol
 
-/// Two ends of a session with relays between them, on a clock of its own, repeatable by its seed.
+/// Simulates both ends of a session and the relays between them, on a virtual clock.
+///
+/// The same seed gives the same run.
 final class SimulatedSession {
-    /// How a relay behaves.
+    /// The behaviour of a relay.
     struct Weather {
-        /// Chance that an event is accepted and never delivered.
+        /// Probability that an event is accepted but never delivered.
         var loss = 0.0
-        /// Chance that it is delivered twice.
+        /// Probability that an event is delivered twice.
         var duplication = 0.0
+        /// Time from publishing to delivery; the OK answer takes half of it.
         var delay: TimeAmount = .milliseconds(1)
-        /// Up to this much more, at random: reordering.
+        /// Maximum additional random delay, which reorders events.
         var jitter: TimeAmount = .zero
-        /// Delivers every 100 ms what came since, sorted by date and then at random, as strfry does.
+        /// Whether events are delivered in batches every 100 ms, sorted by date and then at random, as strfry does.
         var batches = false
-        /// Events a second that are taken of each end; more are refused.
+        /// Events per second that are accepted from each end; more are rejected with rate-limited.
         var eventsPerSecond: Int?
-        /// Bytes a second through the relay, each direction.
+        /// Bandwidth in bytes per second, for each direction.
         var bytesPerSecond: Int?
-        /// Most bytes of a packet that is taken, and whether a larger one is refused or dropped without a word.
+        /// Largest packet that is accepted, in bytes, and whether larger ones are rejected or silently dropped.
         var largestPacket: (size: Int, refuses: Bool)?
-        /// Chance that an event comes again long after.
+        /// Probability that an event is delivered again, 0.1 to 20 s later, to a random end.
         var replay = 0.0
     }
 
@@ -46,14 +49,14 @@ final class SimulatedSession {
         var resetsAfter: Int?
         var finished = false
         var ended: StreamEnd??
-        /// Bytes handed over that the reader has not taken.
+        /// Bytes delivered to the reader that it has not consumed.
         var unread = 0
         var readsSlowly = false
     }
 
     private struct Relay {
         var weather: Weather
-        /// Accepts and delivers nothing.
+        /// Whether the relay accepts events but delivers none.
         var isFrozen = false
         var isUp: [Bool] = [true, true]
         var taken: [[UInt64: Int]] = [[:], [:]]
@@ -76,12 +79,12 @@ final class SimulatedSession {
         static func == (left: Self, right: Self) -> Bool { left.at == right.at && left.order == right.order }
     }
 
-    /// The client, then the exit.
+    /// The client (index 0) and the exit (index 1); other arrays of two use the same order.
     var ends: [SessionStateMachine]
     var streams: [[StreamID: Observed]] = [[:], [:]]
     var reports: [ProtocolReport: Int] = [:]
     var signals: [[SessionSignal]] = [[], []]
-    /// Packets in the order in which they went out.
+    /// All packets in the order in which they were published.
     var published: [(by: Int, path: PathID, size: Int, at: NIODeadline)] = []
     var recorded: [(by: Int, path: PathID, plaintext: [UInt8])] = []
     var recordsPackets = false
@@ -92,7 +95,7 @@ final class SimulatedSession {
     var counter: UInt64 = 0
     var sealing = [0, 0]
     var opening: [Set<Int>] = [[0], [0]]
-    /// What the exit's target sends back for a stream, and whether it connects.
+    /// Called for each stream at the exit; returns the bytes that the target sends, or why connecting to it fails.
     var dial: (StreamID, StreamRequest) -> Result<[UInt8], SimulatedRefusal> = { _, _ in .success([]) }
 
     struct SimulatedRefusal: Error { let end: StreamEnd }
@@ -117,13 +120,14 @@ final class SimulatedSession {
         self.settle()
     }
 
-    /// Not verified here.
+    /// An identity with a made-up signature, which the state machine does not verify.
     static let identity = ClientIdentity(
         publicKey: PublicKey(unchecked: Bytes32.sha256(of: [7])),
         signature: SchnorrSignature(r: Bytes32.sha256(of: [8]), s: Bytes32.sha256(of: [9]))
     )
-    /// How often the exit was told who is there, and streams that it was asked for without.
+    /// Number of times that the client's identity was reported.
     var identifications = 0
+    /// Number of streams that were requested before the client's identity was reported.
     var unidentified = 0
 
     var moment: Moment {
@@ -151,7 +155,7 @@ final class SimulatedSession {
         )
     }
 
-    /// Cuts one end off a relay, or connects it again.
+    /// Disconnects one end from a relay, or connects it again.
     func setUp(_ isUp: Bool, end: Int, path: Int) {
         guard self.relays[path].isUp[end] != isUp else { return }
         self.relays[path].isUp[end] = isUp
@@ -250,7 +254,9 @@ final class SimulatedSession {
 
     // MARK: Time
 
-    /// Lets time pass, until `isDone` or for `amount`. Returns whether it was done.
+    /// Advances the clock by `amount`, or until `isDone` returns true.
+    ///
+    /// - Returns: Whether `isDone` returned true.
     @discardableResult
     func run(for amount: TimeAmount, until isDone: () -> Bool = { false }) -> Bool {
         let end = self.now + amount
@@ -287,7 +293,7 @@ final class SimulatedSession {
         }
     }
 
-    /// Hands a packet to one end as a relay does, if that end has the keys and a connection.
+    /// Delivers a packet to one end, if that end is connected to the relay and has the keys of `generation`.
     func inject(_ plaintext: [UInt8], path: PathID, to end: Int, generation: Int = 0) {
         guard self.relays[path.rawValue].isUp[end], self.opening[end].contains(generation) else { return }
         self.ends[end].receive(

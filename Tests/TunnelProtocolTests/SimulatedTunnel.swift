@@ -11,15 +11,15 @@ import TunnelProtocol
 
 /// An entry's and an exit's engine with a relay between them, on a clock of its own.
 struct SimulatedTunnel {
-    /// How the relay between them behaves.
+    /// How the relay delivers events.
     enum Relay {
-        /// Delivers at once, in order.
+        /// At once and in order.
         case immediate
-        /// Delivers every 100 ms what came since, sorted by date and then at random, as ids are.
+        /// In batches every 100 ms, sorted by date and then at random, like sorting by id.
         case batching
     }
 
-    /// What an end's driver saw of a stream.
+    /// The state of a stream, as the driver of one end sees it.
     struct Observed {
         var opened = false
         var data: [UInt8] = []
@@ -47,17 +47,17 @@ struct SimulatedTunnel {
     var reports: [ProtocolReport] = []
     /// How often the entry reported that the exit sent plain data.
     var exitSpoke = 0
-    /// Offers that the exit got and has not answered.
+    /// Session offers that the exit has reported, in order.
     var offers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
     var published: [(byEntry: Bool, plaintext: [UInt8], createdAt: Int64, at: NIODeadline)] = []
-    /// Called for each message: what the relay says. Accepted unless a test wants otherwise.
+    /// Called for each published message; returns the relay's answer. The default accepts all messages.
     var verdict: (_ byEntry: Bool, _ plaintext: [UInt8]) -> PublishOutcome = { _, _ in .accepted(Self.path) }
-    /// Whether the exit's target accepts.
+    /// Called for each stream at the exit; returns why connecting to the target fails, or nil if it succeeds.
     var dial: (StreamRequest) -> StreamEnd? = { _ in nil }
-    /// Whether the relay accepts messages and delivers none.
+    /// Whether the relay accepts messages but delivers none.
     var dropsMessages = false
-    /// Whether readers take what they get.
+    /// Whether readers consume the data that they get.
     var readersConsume = true
 
     private(set) var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
@@ -127,7 +127,7 @@ struct SimulatedTunnel {
         return id
     }
 
-    /// Gives a message to the entry or the exit as if the other side had sent it.
+    /// Delivers a message to the entry or the exit as if the other side had sent it.
     mutating func inject(_ message: NIP74Message, toExit: Bool) {
         if toExit {
             self.exit.receive(
@@ -169,7 +169,7 @@ struct SimulatedTunnel {
         }
     }
 
-    /// Lets time pass.
+    /// Advances the clock by `amount`.
     mutating func advance(_ amount: TimeAmount) {
         let end = self.now + amount
         self.settle()
@@ -284,7 +284,7 @@ struct SimulatedTunnel {
 
     // MARK: Sending whole bodies
 
-    /// Sends `bytes` as credit allows, letting time pass as needed, then finishes.
+    /// Sends `bytes` as credit allows, advancing the clock as needed, then finishes the stream.
     mutating func sendAll(_ bytes: [UInt8], on id: StreamID, fromEntry: Bool, finish: Bool = true) {
         var index = 0
         var rounds = 0
@@ -312,7 +312,7 @@ struct SimulatedTunnel {
     }
 }
 
-/// Bytes that look different everywhere.
+/// Returns `count` pseudo-random bytes, so that tests notice misplaced data.
 func patterned(_ count: Int, seed: UInt64) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     var output: [UInt8] = []

@@ -8,23 +8,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Loops over every byte of the tunnel, with wider registers where the processor has them (found out at run time). Each
-// takes any lengths and does as much as it can: the caller finishes the rest. Nothing is read or written outside of
-// what is passed.
+// Vectorized loops over bytes. They use AVX2 on x86-64 if the CPU supports it, which is checked at run time.
+//
+// Each function processes as much of the start of its input as it can, possibly nothing, and returns how much that was.
+// The caller processes the rest. The functions accept any length and do not access memory outside the given buffers.
 
 /// Encodes whole groups of three bytes as base64 (RFC 4648, section 4).
-/// Returns the bytes of `input` that were encoded, a multiple of three; 4/3 of it was written.
-/// `output` has room for the encoding of all of `input`.
+/// Returns the number of bytes of `input` that were encoded, a multiple of three. Four thirds of it were written.
+/// `output` must have room for the encoding of the whole input.
 size_t nws_base64_encode(const uint8_t *input, size_t count, uint8_t *output);
 
-/// Decodes whole groups of four characters, none of them padding.
-/// Returns the characters that were decoded, a multiple of four; 3/4 of it was written. It stops before a group in whose
-/// neighbourhood something is no base64.
-/// `output` has room for 3/4 of `count`.
+/// Decodes whole groups of four base64 characters without padding.
+/// Returns the number of characters that were decoded, a multiple of four. Three quarters of it were written, and bytes
+/// after them may have been overwritten. Decoding stops before a block of characters that contains an invalid one.
+/// `output` must have room for 3/4 of `count` bytes.
 size_t nws_base64_decode(const uint8_t *input, size_t count, uint8_t *output);
 
-/// Returns how many bytes from the start need no look in a JSON string: neither quote, backslash, control character nor
-/// outside of ASCII. There may be more of them behind.
+/// Returns the length of a prefix of `input` without bytes that need special handling in a JSON string: quotes,
+/// backslashes, control characters and non-ASCII bytes. The byte after the prefix may be an ordinary one, too.
 size_t nws_json_plain_prefix(const uint8_t *input, size_t count);
 
 #endif

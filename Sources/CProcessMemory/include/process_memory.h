@@ -6,13 +6,14 @@
 
 #include <stddef.h>
 
-// What the allocator took from the system. Only for the GNU C library; elsewhere nothing is known and nothing done.
+// Memory that the allocator holds but the program does not use. Requires glibc 2.33 or later. Elsewhere, the first
+// function returns 0 and the second does nothing.
 
-/// Returns the bytes in memory of which the allocator knows that nobody uses them; 0 if that cannot be told.
-/// Takes the time of a walk through what is free.
+/// Estimates how many bytes of resident memory are not in use by the program: private resident memory minus the memory
+/// allocated with malloc. Returns 0 if this is not known. It walks the allocator's free lists, so it can be slow.
 size_t nws_unused_memory(void);
 
-/// Gives whole pages that nobody uses back to the system.
+/// Returns unused whole pages to the operating system (malloc_trim).
 void nws_return_unused_memory(void);
 
 #endif

@@ -13,25 +13,31 @@ import Musl
 import Darwin
 #endif
 
-/// What an IP address is for, as far as dialling addresses that others name is concerned.
+/// The kind of network that an IP address belongs to.
+///
+/// It decides whether to connect to an address that an untrusted party supplied.
 public enum AddressClass: Hashable, Sendable {
-    /// Anything that routes on the internet.
+    /// A public address on the internet.
     case global
-    /// This host.
+    /// The local host: 127.0.0.0/8 and ::1.
     case loopback
-    /// Private networks: RFC 1918, CGNAT (RFC 6598), unique local IPv6 (RFC 4193).
+    /// Private networks: RFC 1918, carrier-grade NAT (RFC 6598), unique local and site-local IPv6 (RFC 4193, RFC 3879),
+    /// and local-use NAT64 (RFC 8215).
     case privateNetwork
-    /// Link-local, where cloud metadata services live.
+    /// Link-local addresses, which include most cloud metadata services.
     case linkLocal
-    /// Cloud metadata services outside the link-local ranges.
+    /// Cloud metadata services outside the link-local range (Alibaba Cloud, Azure, and AWS over IPv6).
     case metadata
-    /// Multicast and broadcast.
+    /// Multicast and broadcast addresses.
     case multicast
-    /// The unspecified address, and ranges reserved for documentation, benchmarks and the future.
+    /// The unspecified address, ranges reserved for documentation, benchmarks, protocol assignments and future use, and
+    /// everything that is not an IP address.
     case reserved
 
-    /// The class of `address`. An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) counts as itself. Unix sockets
-    /// are reserved.
+    /// Classifies an address.
+    ///
+    /// An IPv6 address that embeds an IPv4 address (IPv4-mapped, IPv4-compatible, 6to4, NAT64) gets the class of the
+    /// IPv4 address. A Unix socket is ``reserved``.
     public init(_ address: SocketAddress) {
         guard let text = address.ipAddress, let bytes = Self.bytes(of: text) else {
             self = .reserved
@@ -51,19 +57,19 @@ public enum AddressClass: Hashable, Sendable {
 
     private static let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
 
-    /// IPv6 addresses that have an IPv4 address in them, and where: ::ffff:a.b.c.d, the deprecated ::a.b.c.d, NAT64 (RFC 6052),
-    /// 6to4 (RFC 3056).
+    /// IPv6 prefixes that embed an IPv4 address, with its byte offset: IPv4-mapped (::ffff:a.b.c.d), the deprecated
+    /// IPv4-compatible form (::a.b.c.d), NAT64 (RFC 6052), and 6to4 (RFC 3056).
     static let embeddings: [(prefix: [UInt8], offset: Int)] = [
         (mappedPrefix, 12), ([UInt8](repeating: 0, count: 12), 12),
         ([0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 12), ([0x20, 0x02], 2),
     ]
 
-    /// Without ::ffff: in front.
+    /// Converts an IPv4-mapped address to its four IPv4 bytes. Other addresses are returned unchanged.
     static func unmapped(_ bytes: [UInt8]) -> [UInt8] {
         bytes.count == 16 && bytes.starts(with: Self.mappedPrefix) ? Array(bytes[12...]) : bytes
     }
 
-    /// The class of four or sixteen bytes.
+    /// Classifies the bytes of an IPv4 (4 bytes) or IPv6 (16 bytes) address.
     static func ofBytes(_ bytes: [UInt8]) -> AddressClass {
         bytes.count == 4 ? Self.classify4(bytes) : Self.classify6(bytes)
     }
@@ -95,9 +101,9 @@ public enum AddressClass: Hashable, Sendable {
         case (0xfe, 0x80...0xbf): return .linkLocal
         case (0xfe, 0xc0...0xff), (0xfc...0xfd, _): return .privateNetwork
         case (0xff, _): return .multicast
-        // NAT64 of a network's own (RFC 8215), with the IPv4 address wherever that likes it.
+        // Local-use NAT64 (RFC 8215). The position of the IPv4 address depends on the local configuration.
         case (0x00, 0x64) where bytes[2..<6] == [0xff, 0x9b, 0x00, 0x01]: return .privateNetwork
-        // Documentation; protocol assignments (RFC 2928), with the tunnels of Teredo among them.
+        // Documentation (RFC 3849), and protocol assignments (RFC 2928), which include Teredo.
         case (0x20, 0x01) where bytes[2] == 0x0d && bytes[3] == 0xb8 || bytes[2] < 0x02: return .reserved
         case (0x20...0x3f, _): return .global
         default: return .reserved
@@ -106,10 +112,13 @@ public enum AddressClass: Hashable, Sendable {
 }
 
 extension SocketAddress {
-    /// Four or sixteen bytes; nil for a Unix socket.
+    /// The IP address in network byte order, 4 or 16 bytes. Nil for a Unix socket.
     public var addressBytes: [UInt8]? { self.ipAddress.flatMap(AddressClass.bytes) }
 
-    /// Those of an address as text, an IPv4 address in the form of an IPv6 one as itself; nil for what is no address.
+    /// Parses an IP address and returns its bytes in network byte order.
+    ///
+    /// An IPv4-mapped IPv6 address is returned as 4 bytes, so that both notations compare equal. An IPv6 zone is
+    /// ignored. Returns nil if `text` is not an IP address.
     public static func canonicalBytes(of text: String) -> [UInt8]? {
         AddressClass.bytes(of: text).map(AddressClass.unmapped)
     }

@@ -15,19 +15,24 @@ import Musl
 import Darwin
 #endif
 
-/// Looks names up once and returns every address, so that what was checked is what is dialled.
+/// Resolves a host name to socket addresses.
+///
+/// It looks a name up once and returns all addresses, so that the caller connects to the addresses that it checked.
 public struct HostResolver: Sendable {
-    /// Most addresses of one name that are returned.
+    /// Maximum number of addresses returned for one name. Further addresses are ignored.
     public static let maximumAddresses = 16
 
-    /// Why a name has no address.
+    /// A name could not be resolved.
     public struct ResolutionError: Error, Sendable, CustomStringConvertible {
+        /// The name that was looked up.
         public let host: String
+        /// Why the lookup failed, for error messages.
         public let reason: String
+        /// An error message that names the host and the reason.
         public var description: String { "cannot resolve \(self.host): \(self.reason)" }
     }
 
-    /// Where look-ups of one kind run, and how many may be under way.
+    /// A thread pool for lookups, with a limit on concurrent lookups.
     private final class Lane: Sendable {
         let threadPool: NIOThreadPool
         let limit: Int
@@ -49,7 +54,8 @@ public struct HostResolver: Sendable {
         func leave() { self.underWay.withLockedValue { $0 -= 1 } }
     }
 
-    /// For names that others chose, whose servers may take their time on purpose: threads of their own.
+    /// For names from untrusted parties. Their name servers may be slow on purpose, so these lookups use separate
+    /// threads.
     private static let othersLane: Lane = {
         let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOthers)
         threadPool.start()
@@ -58,32 +64,42 @@ public struct HostResolver: Sendable {
     private static let ownLane = Lane(threadPool: .singleton, limit: .max)
     private static let threadsForOthers = 4
     private static let maximumLookUpsForOthers = 256
-    /// After which nobody waits for an answer any more.
+    /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let patience: TimeAmount = .seconds(15)
 
     private let lane: Lane
 
-    /// For names that the user chose.
+    /// Resolves names that the user configured.
     public static let own = HostResolver(lane: Self.ownLane)
-    /// For names that somebody else chose: however long they take, they hold up no others.
+    /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
+    ///
+    /// At most 256 lookups are queued or running; further ones fail at once.
     public static let others = HostResolver(lane: Self.othersLane)
 
     private init(lane: Lane) {
         self.lane = lane
     }
 
-    /// The addresses of `host`, in the system's order of preference. Fails after 15 s.
+    /// Resolves `host` to its addresses, in the system's order of preference.
+    ///
+    /// An IP address is returned without a lookup. The future fails with ``ResolutionError`` if the name cannot be
+    /// resolved within 15 s.
+    ///
+    /// - Parameters:
+    ///   - host: Name or IP address.
+    ///   - port: Port of the returned addresses.
+    ///   - eventLoop: Event loop of the returned future.
     public func resolve(host: String, port: Int, on eventLoop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
         if let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
         }
         let lane = self.lane
         guard lane.enter() else {
-            return eventLoop.makeFailedFuture(ResolutionError(host: host, reason: "too many names are being looked up"))
+            return eventLoop.makeFailedFuture(ResolutionError(host: host, reason: "too many lookups in progress"))
         }
         let promise = eventLoop.makePromise(of: [SocketAddress].self)
         let deadline = eventLoop.scheduleTask(in: Self.patience) {
-            promise.fail(ResolutionError(host: host, reason: "no answer from the name servers"))
+            promise.fail(ResolutionError(host: host, reason: "the lookup timed out"))
         }
         lane.threadPool.runIfActive(eventLoop: eventLoop) {
             try Self.lookUp(host: host, port: port)
@@ -125,7 +141,7 @@ public struct HostResolver: Sendable {
                 continue
             }
         }
-        guard !addresses.isEmpty else { throw ResolutionError(host: host, reason: "no addresses") }
+        guard !addresses.isEmpty else { throw ResolutionError(host: host, reason: "no IPv4 or IPv6 address") }
         return addresses
     }
 }

@@ -5,12 +5,14 @@
 
 public import NIOCore
 
-/// An IPv4 or IPv6 network.
+/// An IPv4 or IPv6 network: an address prefix and its length in bits.
 public struct IPNetwork: Hashable, Sendable {
     private let prefix: [UInt8]
     private let length: Int
 
-    /// Reads `ADDRESS/LENGTH`, or an address alone.
+    /// Parses `ADDRESS/LENGTH`, or a single address. Returns nil if `text` is neither.
+    ///
+    /// Address bits after the prefix are ignored. An IPv4-mapped IPv6 network becomes an IPv4 network.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), let address = try? SocketAddress(ipAddress: String(parts[0]), port: 0),
@@ -23,10 +25,13 @@ public struct IPNetwork: Hashable, Sendable {
         guard self.length >= 0 else { return nil }
     }
 
-    /// The largest network off the internet has a prefix of seven bits (fc00::/7).
+    /// Shortest prefix of a network that ``isOffTheInternet`` recognizes: that of fc00::/7, the largest private
+    /// network. Larger reserved networks, such as 240.0.0.0/4, are not recognized.
     private static let shortestPrefix = 7
 
-    /// Whether no address of the internet is in it.
+    /// Whether the network contains no public internet address, judged by ``AddressClass``.
+    ///
+    /// False for every network with a prefix shorter than 7 bits.
     public var isOffTheInternet: Bool {
         guard self.length >= Self.shortestPrefix, !self.isMostOfAnEmbedding else { return false }
         let ends = [UInt8(0), 0xff].map { filling in
@@ -39,7 +44,9 @@ public struct IPNetwork: Hashable, Sendable {
         return ends.allSatisfy { AddressClass.ofBytes($0) != .global }
     }
 
-    /// Whether so much of IPv4 stands in it that some of that is the internet, whatever its ends are.
+    /// Whether the IPv6 network embeds an IPv4 network with a prefix shorter than 7 bits.
+    ///
+    /// Such a network contains public IPv4 addresses even if its first and last addresses are not public.
     private var isMostOfAnEmbedding: Bool {
         self.prefix.count == 16
             && AddressClass.embeddings.contains { form in
@@ -48,7 +55,9 @@ public struct IPNetwork: Hashable, Sendable {
             }
     }
 
-    /// Whether an address is in it. An IPv4 address in the form of an IPv6 one counts as itself.
+    /// Whether the network contains `address`.
+    ///
+    /// An IPv4-mapped IPv6 address is treated as IPv4. False for a Unix socket.
     public func contains(_ address: SocketAddress) -> Bool {
         guard let bytes = address.addressBytes.map(AddressClass.unmapped), bytes.count == self.prefix.count else {
             return false
@@ -56,7 +65,7 @@ public struct IPNetwork: Hashable, Sendable {
         return Self.agree(bytes, self.prefix, bits: self.length)
     }
 
-    /// Whether two begin with the same bits; both have as many.
+    /// Whether the first `bits` bits of two addresses of the same length are equal.
     private static func agree(_ left: [UInt8], _ right: [UInt8], bits: Int) -> Bool {
         let whole = bits / 8
         guard left[..<whole] == right[..<whole] else { return false }

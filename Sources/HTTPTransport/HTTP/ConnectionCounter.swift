@@ -7,12 +7,14 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 
-/// Counts connections, in all and by address. Behind proxies that are trusted the address is the client's, not theirs.
+/// Counts and limits connections, in total and per client address.
+///
+/// A WebSocket connection through a trusted proxy counts for the address of the client, not for that of the proxy.
 package final class ConnectionCounter: Sendable {
     private struct State {
         var configuration: HTTPServer.Configuration
         var total = 0
-        /// Holds as many entries as there are connections at most.
+        /// Number of connections per address. There are never more entries than connections.
         var byAddress: [String: Int] = [:]
 
         mutating func count(_ key: String) -> Bool {
@@ -53,7 +55,9 @@ package final class ConnectionCounter: Sendable {
         return self.trustedProxies.contains { $0.contains(address) }
     }
 
-    /// Whether one more connection may be. A trusted proxy has as many as there may be in all.
+    /// Counts a new connection. Returns false, and counts nothing, if a limit is reached.
+    ///
+    /// For trusted proxies only the limit on the total applies.
     func admit(_ address: SocketAddress?) -> Bool {
         let isTrusted = self.isTrusted(address)
         return self.state.withLockedValue { state in
@@ -75,8 +79,11 @@ package final class ConnectionCounter: Sendable {
 
     // MARK: Proxies
 
-    /// The client behind a trusted proxy: the last address of X-Forwarded-For that is no such proxy itself, since only what
-    /// trusted ones wrote can be believed. Nil where the peer is no trusted proxy, or says nothing that can be read.
+    /// Finds the address of the client behind a trusted proxy.
+    ///
+    /// This is the last address in X-Forwarded-For that is not itself a trusted proxy. Earlier entries are ignored,
+    /// because the client can forge them. Returns nil if the peer is not a trusted proxy, if an entry cannot be parsed,
+    /// or if the last 16 entries are all trusted proxies.
     func client(of head: HTTPRequestHead, from peer: SocketAddress?) -> SocketAddress? {
         guard self.isTrusted(peer) else { return nil }
         let hops = head.headers[canonicalForm: "X-Forwarded-For"].suffix(Self.maximumHops)
@@ -87,10 +94,10 @@ package final class ConnectionCounter: Sendable {
         return nil
     }
 
-    /// Most hops that are looked at.
+    /// Maximum number of X-Forwarded-For entries that are examined, counted from the end.
     private static let maximumHops = 16
 
-    /// An address, perhaps with a port as some proxies write it.
+    /// Parses an IP address with an optional port, which some proxies add.
     private static func address(_ text: String) -> SocketAddress? {
         if let address = try? SocketAddress(ipAddress: text, port: 0) { return address }
         guard let colon = text.lastIndex(of: ":") else { return nil }

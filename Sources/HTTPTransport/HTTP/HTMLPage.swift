@@ -3,12 +3,14 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A small page for people that needs nothing from elsewhere, in light and dark.
+/// Generates self-contained HTML pages with a light and a dark color scheme.
 package enum HTMLPage {
-    /// Longest text of others that is shown.
+    /// Maximum number of characters of an escaped text. The rest is cut off.
     private static let maximumText = 2_000
 
-    /// Text of others inside of a page.
+    /// Escapes text for use in HTML, as element content or in a double-quoted attribute.
+    ///
+    /// Text longer than 2,000 characters is cut off.
     package static func escaped(_ text: String) -> String {
         text.prefix(Self.maximumText).map { character -> String in
             switch character {
@@ -21,10 +23,12 @@ package enum HTMLPage {
         }.joined()
     }
 
+    /// Returns a complete HTML document.
+    ///
     /// - Parameters:
-    ///   - title: Also the headline.
-    ///   - style: Rules beside those of every page.
-    ///   - body: HTML.
+    ///   - title: Title and heading of the page, as plain text.
+    ///   - style: Additional CSS rules.
+    ///   - body: HTML of the page below the heading. It is not escaped.
     package static func html(title: String, style: String = "", body: String) -> String {
         """
         <!doctype html>

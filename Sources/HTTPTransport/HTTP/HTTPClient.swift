@@ -7,24 +7,36 @@ public import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// One GET, for a relay's information document (NIP-11). No redirects, no reuse.
+/// A minimal HTTP/1.1 client for small documents, such as the information document of a relay (NIP-11).
+///
+/// Each request uses a new connection. Redirects are not followed.
 public enum HTTPClient {
-    /// What this program calls itself.
+    /// Value of the User-Agent header field.
     static let userAgent = "nws"
-    /// Most bytes of a body.
+    /// Maximum size of a response body in bytes.
     public static let maximumBodyLength = 128 << 10
-    /// Longest time from connecting to the end of the body.
+    /// Timeout for a whole request, from connecting to the end of the body.
     public static let timeout: TimeAmount = .seconds(10)
 
-    /// Why there is no body.
+    /// Why a request failed.
     public enum RequestError: Error, Sendable {
+        /// The server answered with this HTTP status instead of 200.
         case status(Int)
+        /// The body is longer than ``HTTPClient/maximumBodyLength``.
         case bodyTooLong
+        /// The request took longer than ``HTTPClient/timeout``.
         case timedOut
+        /// The server closed the connection before the response was complete.
         case connectionClosed
     }
 
-    /// Fetches a 200 answer.
+    /// Sends a GET request to the first address of a target.
+    ///
+    /// - Parameters:
+    ///   - target: The server and the resource to request.
+    ///   - accept: Value of the Accept header field.
+    ///   - eventLoop: Event loop of the connection.
+    /// - Returns: The response, if its status is 200. Fails with ``RequestError`` or with the error of the connection.
     public static func get(
         _ target: WebSocketClient.Target,
         accept: String,

@@ -6,12 +6,14 @@
 import NIOCore
 import NIOHTTP1
 
-/// Answers plain requests of one connection, and closes it when the next head takes too long.
+/// Answers the HTTP requests of one connection that are not accepted as WebSocket upgrades.
+///
+/// It closes the connection if a complete request does not arrive within the timeout.
 final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    /// Most body bytes of a request that are skipped before the connection is closed.
+    /// Maximum size of a request body in bytes. Bodies are discarded; a longer one closes the connection.
     private static let maximumSkippedBody = 64 << 10
 
     private let timeout: TimeAmount
@@ -19,7 +21,7 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var head: HTTPRequestHead?
     private var skippedBody = 0
     private var timer: Scheduled<Void>?
-    /// What an upgrade that was refused is answered, in place of the route's word.
+    /// Response to a rejected upgrade, sent instead of the response of the route.
     var refusal: HTTPResponse?
 
     init(timeout: TimeAmount, route: @escaping HTTPServer.Route) {
@@ -56,7 +58,8 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A refused upgrade is reported as an error, and then the request comes as one that wants none.
+        // NIO reports a rejected upgrade as an error and then delivers the request as an ordinary one. Keep the
+        // connection open to send the response.
         guard self.refusal == nil else { return }
         context.close(promise: nil)
     }
@@ -68,7 +71,7 @@ final class HTTPRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext, _ head: HTTPRequestHead) {
-        // A client that asks without reading the answers is not served.
+        // Disconnect a client that sends requests without reading the responses.
         guard context.channel.isWritable else {
             context.close(promise: nil)
             return

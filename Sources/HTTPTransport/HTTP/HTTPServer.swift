@@ -9,60 +9,70 @@ import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
 
-/// An HTTP/1.1 server with WebSocket upgrades on the same port.
+/// An HTTP/1.1 server that also accepts WebSocket upgrades on the same port.
 public final class HTTPServer: Sendable {
-    /// Where to listen and what to hold.
+    /// The listening address and the limits of a server.
     public struct Configuration: Sendable {
-        /// Name or address.
+        /// Host name or IP address to listen on.
         public var host: String
-        /// 0 takes a free one.
+        /// TCP port to listen on. 0 selects a free port.
         public var port: Int
-        /// Certificate and key; nil for plain HTTP.
+        /// Certificate and key; nil for HTTP without TLS.
         public var tls: ServerTLS?
-        /// Most connections at once; more are closed at once.
+        /// Maximum number of concurrent connections. Further connections are closed immediately.
         public var maximumConnections = 10_000
-        /// Most connections at once from one address other than loopback.
+        /// Maximum number of concurrent connections from one address that is not a loopback address.
         public var maximumConnectionsPerAddress = 64
-        /// Most connections at once from a loopback address: generous, because there every user shares it.
+        /// Maximum number of concurrent connections from one loopback address, which all local users share.
         public var maximumLoopbackConnections = 8_192
-        /// Proxies whose word is taken for who their clients are (X-Forwarded-For). Limits by address then count those.
+        /// Proxies whose X-Forwarded-For header field is trusted.
+        ///
+        /// The limits per address do not apply to a trusted proxy itself. They apply to the client that it names in a
+        /// WebSocket upgrade.
         public var trustedProxies: [IPNetwork] = []
-        /// Time for a request's head, and for the next request on a kept connection.
+        /// Time allowed for a complete request, measured from the start of the connection or from the previous request.
+        /// A slower connection is closed.
         public var requestTimeout: TimeAmount = .seconds(15)
-        /// Of the WebSocket connections.
+        /// Limits and timers of WebSocket connections.
         public var webSocket = WebSocketConfiguration()
-        /// Connections that the kernel holds while we are not accepting.
+        /// Maximum number of connections that the kernel queues until the server accepts them.
         public var backlog: Int32 = 1_024
-        /// Bytes that may wait to be sent before a connection counts as not writable.
+        /// Number of unsent bytes above which a connection is not writable. It is writable again below a quarter of
+        /// this.
         public var highWaterMark = 1 << 20
 
+        /// Creates a configuration with default limits, without TLS.
         public init(host: String, port: Int) {
             self.host = host
             self.port = port
         }
     }
 
-    /// Decides about an upgrade: the events of the connection, and a callback with the open socket.
+    /// The callbacks for a WebSocket connection that the server accepts.
     public struct WebSocketAcceptor: Sendable {
-        /// What happens on the connection.
+        /// Callbacks for messages and for the end of the connection.
         public var events: WebSocket.Events
-        /// The connection is open.
+        /// Called once, when the connection is open.
         public var onOpen: @Sendable (WebSocket) -> Void
 
+        /// Accepts an upgrade with these callbacks.
         public init(events: WebSocket.Events, onOpen: @escaping @Sendable (WebSocket) -> Void) {
             self.events = events
             self.onOpen = onOpen
         }
     }
 
+    /// Answers a request. Called on the event loop of the connection; it must not block.
     public typealias Route = @Sendable (HTTPRequest) -> HTTPResponse
-    /// Nil refuses the upgrade.
+    /// Accepts or rejects a WebSocket upgrade. Called on the event loop of the connection; it must not block.
+    ///
+    /// Return nil to close the connection without a response.
     public typealias Upgrade = @Sendable (HTTPRequest, any Channel) -> WebSocketAcceptor?
 
     private let channel: any Channel
     private let connections: ConnectionCounter
 
-    /// The address that was bound.
+    /// The address that the server listens on.
     public let localAddress: SocketAddress
 
     private init(channel: any Channel, connections: ConnectionCounter, localAddress: SocketAddress) {
@@ -71,9 +81,15 @@ public final class HTTPServer: Sendable {
         self.localAddress = localAddress
     }
 
-    /// Binds and serves.
+    /// Starts a server.
     ///
-    /// - Parameter group: Where connections run, spread over its loops.
+    /// - Parameters:
+    ///   - configuration: The listening address and limits.
+    ///   - group: Event loops of the connections.
+    ///   - logger: Logs rejected connections at debug level.
+    ///   - route: Answers requests that are not WebSocket upgrades.
+    ///   - upgrade: Accepts or rejects WebSocket upgrades.
+    /// - Throws: An error of the system if the server cannot listen on the address.
     public static func start(
         _ configuration: Configuration,
         on group: any EventLoopGroup,
@@ -84,7 +100,7 @@ public final class HTTPServer: Sendable {
         let connections = ConnectionCounter(configuration)
         let channel = try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: configuration.backlog)
-            // A restart binds at once, whatever connections of the old process linger.
+            // Allows a restart while connections of the old process are still in TIME_WAIT.
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.maxMessagesPerRead, value: 1)
@@ -99,7 +115,7 @@ public final class HTTPServer: Sendable {
             .childChannelInitializer { channel in
                 guard connections.admit(channel.remoteAddress) else {
                     logger.debug(
-                        "connection refused: too many",
+                        "connection rejected: connection limit reached",
                         metadata: ["peer": "\(channel.remoteAddress?.ipAddress ?? "-")"]
                     )
                     return channel.eventLoop.makeFailedFuture(ChannelError.eof)
@@ -122,7 +138,7 @@ public final class HTTPServer: Sendable {
         return HTTPServer(channel: channel, connections: connections, localAddress: address)
     }
 
-    /// What a connection has above TLS.
+    /// Adds the HTTP and WebSocket handlers of a connection. They run above TLS.
     package static func addHandlers(
         to channel: any Channel,
         _ configuration: Configuration,
@@ -176,15 +192,19 @@ public final class HTTPServer: Sendable {
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    /// Connections that are open now.
+    /// Number of open connections.
     public var connectionCount: Int { self.connections.count }
 
-    /// Other limits, for connections to come.
+    /// Changes the connection limits. Open connections are not closed.
+    ///
+    /// - Parameters:
+    ///   - maximumConnections: See ``Configuration/maximumConnections``.
+    ///   - perAddress: See ``Configuration/maximumConnectionsPerAddress``.
     public func update(maximumConnections: Int, perAddress: Int) {
         self.connections.update(maximumConnections: maximumConnections, perAddress: perAddress)
     }
 
-    /// Stops listening. Open connections go on.
+    /// Stops listening. Open connections stay open.
     public func stopListening() async throws {
         try await self.channel.close()
     }

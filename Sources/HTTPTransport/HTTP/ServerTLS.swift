@@ -6,16 +6,16 @@
 import NIOConcurrencyHelpers
 package import NIOSSL
 
-/// A server's certificate and key, which can be renewed while it runs: new connections get the new ones.
+/// The certificate and key of a TLS server. They can be replaced while the server is running.
 public final class ServerTLS: Sendable {
     private let context: NIOLockedValueBox<NIOSSLContext>
 
-    /// Reads PEM files.
+    /// Reads a certificate chain and a private key from PEM files. The minimum TLS version is 1.2.
     ///
     /// - Parameters:
-    ///   - certificateFile: The chain, the server's own first.
-    ///   - keyFile: The key of the first.
-    /// - Throws: If a file cannot be read, or they do not belong together.
+    ///   - certificateFile: The certificate chain, with the certificate of the server first.
+    ///   - keyFile: The private key of the server's certificate.
+    /// - Throws: If a file cannot be read, or if the key does not match the certificate.
     public convenience init(certificateFile: String, keyFile: String) throws {
         try self.init(
             chain: try NIOSSLCertificate.fromPEMFile(certificateFile),
@@ -23,7 +23,11 @@ public final class ServerTLS: Sendable {
         )
     }
 
-    /// Takes PEM texts: the chain, the server's own first, and its key.
+    /// Takes a certificate chain and a private key as PEM text.
+    ///
+    /// - Parameters:
+    ///   - certificates: The certificate chain, with the certificate of the server first.
+    ///   - key: The private key of the server's certificate.
     package convenience init(certificates: [String], key: String) throws {
         try self.init(
             chain: try certificates.map { try NIOSSLCertificate(bytes: Array($0.utf8), format: .pem) },
@@ -40,7 +44,7 @@ public final class ServerTLS: Sendable {
         self.context = NIOLockedValueBox(try NIOSSLContext(configuration: configuration))
     }
 
-    /// Takes the certificate of another.
+    /// Uses the certificate and key of `other` for new connections. Open connections are not affected.
     public func replace(with other: ServerTLS) {
         let context = other.context.withLockedValue { $0 }
         self.context.withLockedValue { $0 = context }

@@ -5,16 +5,19 @@
 
 package import NIOCore
 
-/// A rate with a burst. Pure: time is an argument.
+/// A token bucket: limits a rate and allows bursts. It has no clock; the caller passes the time.
 package struct TokenBucket: Sendable {
     private let perSecond: Double
     private let burst: Double
     private var tokens: Double
     private var lastRefill: NIODeadline
 
+    /// Creates a full bucket.
+    ///
     /// - Parameters:
-    ///   - perSecond: Sustained rate; 0 means none at all once the burst is used.
-    ///   - burst: What may come at once; twice the rate if not said.
+    ///   - perSecond: Tokens added per second. With 0 the bucket is not refilled.
+    ///   - burst: Capacity of the bucket. Defaults to twice `perSecond`.
+    ///   - now: The current time.
     package init(perSecond: Int, burst: Int? = nil, now: NIODeadline) {
         self.perSecond = Double(perSecond)
         self.burst = Double(burst ?? 2 * perSecond)
@@ -22,7 +25,7 @@ package struct TokenBucket: Sendable {
         self.lastRefill = now
     }
 
-    /// Takes one token; false if there is none.
+    /// Takes one token. Returns false if the bucket is empty.
     package mutating func take(at now: NIODeadline) -> Bool {
         if now > self.lastRefill {
             let passed = Double((now - self.lastRefill).nanoseconds) / 1_000_000_000

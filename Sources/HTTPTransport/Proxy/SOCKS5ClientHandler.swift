@@ -5,14 +5,16 @@
 
 import NIOCore
 
-/// First in a connection to a proxy: has the proxy connect to the target, and only then tells the handlers behind that the
-/// connection is there. Then it is gone.
+/// Performs the SOCKS5 handshake on a connection to a proxy.
+///
+/// It must be the first handler of the pipeline. It fires `channelActive` when the proxy has connected to the target,
+/// and then removes itself.
 final class SOCKS5ClientHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// Most bytes that a proxy may say before it connected.
+    /// Maximum number of bytes of an incomplete message from the proxy.
     private static let maximumBytes = 4_096
 
     private var handshake: SOCKS5ClientHandshake

@@ -5,7 +5,9 @@
 
 package import NIOCore
 
-/// The client's side of SOCKS5 up to the answer to CONNECT (RFC 1928, RFC 1929). Pure.
+/// The client side of a SOCKS5 handshake, up to the reply to CONNECT (RFC 1928, RFC 1929).
+///
+/// It does no I/O: the caller passes in received bytes and sends the returned ones.
 package struct SOCKS5ClientHandshake {
     private enum State {
         case choosing
@@ -14,12 +16,13 @@ package struct SOCKS5ClientHandshake {
         case done
     }
 
-    /// What to do next.
+    /// What the caller must do next.
     package enum Step {
-        /// The proxy has not said enough.
+        /// Wait for more bytes from the proxy.
         case wait
+        /// Send these bytes to the proxy.
         case send(ByteBuffer)
-        /// From now on bytes are the target's.
+        /// The proxy has connected to the target. All further bytes are exchanged with the target.
         case connected
     }
 
@@ -39,7 +42,7 @@ package struct SOCKS5ClientHandshake {
         self.isolation = Array(isolation.utf8.prefix(Self.maximumLength))
     }
 
-    /// What the client says first.
+    /// The first message from the client: the authentication methods that it offers.
     package var greeting: ByteBuffer {
         ByteBuffer(
             bytes: self.isolation.isEmpty
@@ -47,7 +50,9 @@ package struct SOCKS5ClientHandshake {
         )
     }
 
-    /// Takes what the proxy said, from the beginning of `buffer`.
+    /// Consumes at most one message of the proxy from the beginning of `buffer`.
+    ///
+    /// Call again after ``Step/send(_:)``: the buffer may contain the next message.
     package mutating func advance(_ buffer: inout ByteBuffer) throws(SOCKS5Proxy.Failure) -> Step {
         switch self.state {
         case .choosing:

@@ -3,51 +3,61 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A SOCKS5 proxy for outgoing connections (RFC 1928), Tor's for instance. It gets names as they are, so that nothing is
-/// looked up here.
+/// A SOCKS5 proxy for outgoing connections (RFC 1928), for example Tor.
+///
+/// Host names are sent to the proxy and not resolved locally.
 public struct SOCKS5Proxy: Hashable, Sendable {
-    /// Name or address.
+    /// Host name or IP address of the proxy.
     public var host: String
+    /// TCP port of the proxy.
     public var port: Int
-    /// What is to be kept apart: connections with other values are not to be tied together. It goes as user and password
-    /// (RFC 1929), by which Tor chooses circuits; a proxy that asks for none never sees it.
+    /// Isolation key: connections with different keys should not be linkable to each other.
+    ///
+    /// It is sent as user name and as password (RFC 1929), cut to 255 bytes. Tor uses separate circuits for different
+    /// values. If the key is empty, or the proxy does not ask for a password, nothing is sent.
     public var isolation = ""
 
+    /// Creates a proxy without an isolation key.
     public init(host: String, port: Int) {
         self.host = host
         self.port = port
     }
 
-    /// Why the proxy made no connection.
+    /// Why a connection through the proxy failed.
     public enum Failure: Error, Hashable, Sendable, CustomStringConvertible {
-        /// What it said is no SOCKS5.
+        /// The proxy sent something that is not SOCKS5.
         case notSOCKS5
-        /// It wants another way to log in than there is here.
+        /// The proxy requires an authentication method that was not offered.
         case noAcceptableMethod
+        /// The proxy rejected the user name and password.
         case credentialsRefused
-        /// Its reply (RFC 1928, section 6).
+        /// The proxy rejected the CONNECT request. The value is the reply code (RFC 1928, section 6).
         case refused(UInt8)
+        /// The host name of the target is longer than 255 bytes.
         case hostTooLong
+        /// The proxy closed the connection during the handshake.
         case closed
 
+        /// An error message.
         public var description: String {
             switch self {
-            case .notSOCKS5: "the proxy for relays (--relay-proxy) does not speak SOCKS5"
-            case .noAcceptableMethod, .credentialsRefused: "the proxy for relays (--relay-proxy) lets nobody in"
-            case .refused(let code): "the proxy for relays (--relay-proxy) answers: \(Self.text(of: code))"
-            case .hostTooLong: "the relay's host is too long for SOCKS5"
-            case .closed: "the proxy for relays (--relay-proxy) closed the connection"
+            case .notSOCKS5: "the proxy did not answer with SOCKS5; check its address and port"
+            case .noAcceptableMethod: "the SOCKS5 proxy requires an authentication method that is not supported"
+            case .credentialsRefused: "the SOCKS5 proxy rejected the user name and password"
+            case .refused(let code): "the SOCKS5 proxy could not connect to the target: \(Self.text(of: code))"
+            case .hostTooLong: "the host name is too long for SOCKS5 (255 bytes)"
+            case .closed: "the SOCKS5 proxy closed the connection during the handshake"
             }
         }
 
         private static func text(of code: UInt8) -> String {
             switch code {
             case 1: "general failure"
-            case 2: "not allowed"
+            case 2: "not allowed by the proxy's rules"
             case 3: "network unreachable"
             case 4: "host unreachable"
             case 5: "connection refused"
-            case 6: "timed out"
+            case 6: "TTL expired"
             case 7: "command not supported"
             case 8: "address type not supported"
             default: "error \(code)"

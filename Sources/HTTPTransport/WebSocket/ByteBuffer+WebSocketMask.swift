@@ -7,8 +7,9 @@ package import NIOCore
 package import NIOWebSocket
 
 extension ByteBuffer {
-    /// Applies a masking key to the readable bytes, eight at a time. NIO's own goes byte by byte, at a sixth of the
-    /// throughput of the whole connection.
+    /// Masks or unmasks the readable bytes with a masking key (RFC 6455, section 5.3).
+    ///
+    /// It works on eight bytes at a time. NIO's own masking works byte by byte and limits the throughput of a client.
     package mutating func applyWebSocketMask(_ key: WebSocketMaskingKey) {
         let bytes = Array(key)
         guard bytes.count == 4, bytes != [0, 0, 0, 0] else { return }

@@ -6,21 +6,25 @@
 public import NIOCore
 import NIOWebSocket
 
-/// An open WebSocket connection. Every method is to be called on ``eventLoop``.
+/// An open WebSocket connection, as client or server.
+///
+/// Call every method on ``eventLoop``.
 public struct WebSocket: Sendable {
-    /// What happens on a connection; all are called on its loop, and nothing after the close.
+    /// Callbacks for a connection. They run on its event loop. None is called after ``onClose``.
     public struct Events: Sendable {
-        /// A whole message, text or binary.
+        /// Called with each complete message. Text and binary messages are not distinguished, unless ``onBinary`` is
+        /// set.
         public var onMessage: @Sendable (ByteBuffer) -> Void
-        /// A whole binary message, where the two are to be told apart.
+        /// Called with each complete binary message. If nil, binary messages go to ``onMessage``.
         package var onBinary: (@Sendable (ByteBuffer) -> Void)?
-        /// All messages that came together were handed on.
+        /// Called after all messages of one read have been delivered.
         package var onBurstEnd: (@Sendable () -> Void)?
-        /// The send buffer ran full (false) or drained (true).
+        /// Called with false when the send buffer is full, and with true when it has drained.
         public var onWritabilityChange: @Sendable (Bool) -> Void
-        /// The end. Called once.
+        /// Called once, when the connection has ended.
         public var onClose: @Sendable (WebSocketCloseReason) -> Void
 
+        /// Creates callbacks. ``onBinary`` and ``onBurstEnd`` are nil.
         public init(
             onMessage: @escaping @Sendable (ByteBuffer) -> Void,
             onWritabilityChange: @escaping @Sendable (Bool) -> Void = { _ in },
@@ -35,7 +39,7 @@ public struct WebSocket: Sendable {
     private let channel: any Channel
     private let handler: NIOLoopBound<WebSocketHandler>
 
-    /// Adds the handlers of one end to a channel whose pipeline ends in NIO's frame encoder and decoder.
+    /// Adds the WebSocket handlers to a channel whose pipeline ends with NIO's frame encoder and decoder.
     static func attach(
         to channel: any Channel,
         configuration: WebSocketConfiguration,
@@ -54,13 +58,13 @@ public struct WebSocket: Sendable {
             onWritabilityChange: events.onWritabilityChange,
             onClose: events.onClose
         )
-        // Below the encoder, whose own masking it replaces.
+        // The writer bypasses the frame encoder, so it must sit between the encoder and the socket.
         try operations.addHandler(writer, position: .before(operations.handler(type: WebSocketFrameEncoder.self)))
         try operations.addHandler(handler)
         return WebSocket(channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
     }
 
-    /// The same for a channel with nothing in its pipeline, as if the handshake were done.
+    /// Adds frame encoder, frame decoder and WebSocket handlers to an empty pipeline. No HTTP handshake takes place.
     package static func attach(
         toBare channel: any Channel,
         configuration: WebSocketConfiguration,
@@ -74,51 +78,66 @@ public struct WebSocket: Sendable {
         return try Self.attach(to: channel, configuration: configuration, isServer: isServer, events: events)
     }
 
+    /// The event loop of the connection.
     public var eventLoop: any EventLoop { self.channel.eventLoop }
 
-    /// The other end.
+    /// The address of the TCP peer, or nil if it is not known.
     public var remoteAddress: SocketAddress? { self.channel.remoteAddress }
 
-    /// Whether the send buffer has room.
+    /// Whether the send buffer is below its high-water mark.
     public var isWritable: Bool { self.channel.isWritable }
 
-    /// Bytes written and not yet taken by the kernel.
+    /// Number of bytes that were written to the connection but not yet to the kernel.
     public var bufferedBytes: Int {
         (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
-    /// Sends a text message whose payload is `parts` in order; they are not joined first by a server.
+    /// Sends a text message whose payload is the concatenation of `parts`.
+    ///
+    /// A server writes the parts without copying them. A client copies them, because it must mask the payload.
+    ///
+    /// - Parameters:
+    ///   - parts: Buffers that together are UTF-8 text. This is not checked.
+    ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
     public func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
         self.handler.value.sendText(parts, promise: promise)
     }
 
     /// Sends a text message.
+    ///
+    /// - Parameters:
+    ///   - text: UTF-8 text. This is not checked.
+    ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
     public func sendText(_ text: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
         self.handler.value.sendText([text], promise: promise)
     }
 
-    /// Sends a binary message.
+    /// Sends a binary message. Does nothing if the connection is not open.
     package func sendBinary(_ data: ByteBuffer) {
         self.handler.value.sendBinary(data)
     }
 
-    /// Says goodbye and closes, at the latest after ``WebSocketConfiguration/closeTimeout``.
+    /// Starts the closing handshake with status 1001 (going away).
+    ///
+    /// The connection is closed after ``WebSocketConfiguration/closeTimeout`` if the peer does not answer.
     public func close() {
         self.handler.value.close(code: .goingAway)
     }
 
-    /// Closes because the other side broke a limit of this one.
+    /// Starts the closing handshake with status 1008 (policy violation), because the peer exceeded a limit.
     public func closeForPolicyViolation() {
         self.handler.value.close(code: .policyViolation)
     }
 
-    /// Closes without a word, dropping what is buffered.
+    /// Closes the connection without a closing handshake. Buffered data is discarded.
     public func abort() {
         self.channel.close(promise: nil)
     }
 
-    /// What came now was not worth its time: reading pauses for a multiple of it, so that who sends nonsense at full rate does
-    /// not keep the loop from other connections.
+    /// Reports that the current read contained useless input, such as malformed or rate-limited messages.
+    ///
+    /// Reading then pauses for four times the processing time of the read, at most 1 s. A client that floods the server
+    /// with such input therefore cannot starve other connections on the event loop.
     public func noteWaste() {
         self.handler.value.noteWaste()
     }

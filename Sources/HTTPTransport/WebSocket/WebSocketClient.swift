@@ -9,23 +9,26 @@ import NIOPosix
 public import NIOSSL
 import NIOWebSocket
 
-/// Opens WebSocket connections.
+/// Opens client WebSocket connections over TCP, with optional TLS and SOCKS5 proxy.
 public enum WebSocketClient {
-    /// Where to connect and what to ask for.
+    /// The server to connect to and the resource to request.
     public struct Target: Sendable {
-        /// Checked addresses, tried in order.
+        /// Addresses to connect to, tried in order. The caller has checked that connecting to them is allowed.
         public var addresses: [SocketAddress]
-        /// Name or address, for the certificate and its indication (SNI).
+        /// Name or IP address of the server. Used for the SOCKS5 request, for certificate verification, and, if it is a
+        /// name, for TLS server name indication (SNI).
         public var host: String
-        /// The Host field.
+        /// Value of the Host header field.
         public var authority: String
-        /// Path and query.
+        /// Path and query of the request.
         public var requestTarget: String
-        /// The proxy to which ``addresses`` belong, and the port that it is asked for; nil to connect at once.
+        /// SOCKS5 proxy, and the server port that it should connect to. ``addresses`` are then those of the proxy. Nil
+        /// to connect directly.
         public var proxy: (SOCKS5Proxy, port: Int)?
-        /// Nil for a connection without TLS.
+        /// TLS settings; nil for a connection without TLS.
         public var tls: NIOSSLContext?
 
+        /// Creates a target without a proxy.
         public init(
             addresses: [SocketAddress],
             host: String,
@@ -41,49 +44,62 @@ public enum WebSocketClient {
         }
     }
 
-    /// Why no connection came about.
+    /// Why a connection could not be established.
     public enum ConnectError: Error, Sendable, CustomStringConvertible {
-        /// The server answered the handshake with another status.
+        /// The server did not accept the WebSocket upgrade. The value is the HTTP status of its response.
         case refused(status: Int)
-        /// The server closed or took too long during the handshake.
+        /// The connection ended, failed or timed out during the handshake. The value describes what happened.
         case handshakeFailed(String)
-        /// No address to try.
+        /// The target has no addresses.
         case noAddress
-        /// There is no TLS where it was expected, or none that can be trusted.
+        /// The TLS handshake failed. The value describes what happened.
         case tls(String)
 
-        /// What went wrong in a handshake, in words.
+        /// Converts an error of the TLS or HTTP library.
         init(_ error: any Error) {
-            // Neither library has cases for these.
+            // NIOSSL and BoringSSL have no error cases for these, so their text is matched.
             let text = "\(error)"
             self =
                 if text.contains("CERTIFICATE_VERIFY_FAILED") {
-                    .tls("the server's certificate is not trusted (--ca-file)")
+                    .tls("the server's certificate is not trusted: not valid now, or not issued by a trusted authority")
                 } else if text.contains("WRONG_VERSION_NUMBER") {
-                    .tls("what answers speaks no TLS; is it ws:// instead of wss://?")
+                    .tls("the server did not answer with TLS; check whether its URL should be ws://")
                 } else if error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError {
                     .tls("the TLS handshake failed")
                 } else if error is HTTPParserError {
-                    .handshakeFailed("what answers is no HTTP server")
+                    .handshakeFailed("the server did not answer with HTTP")
                 } else {
                     .handshakeFailed(text)
                 }
         }
 
+        /// An error message.
         public var description: String {
             switch self {
             case .tls(let what): what
-            case .refused(let status): "no WebSocket there: the server answered \(status)"
+            case .refused(let status) where (200..<300).contains(status):
+                "not a Nostr relay: HTTP \(status) instead of a WebSocket upgrade"
+            case .refused(let status): "WebSocket upgrade failed: the server answered with HTTP \(status)"
             case .handshakeFailed(let what): "WebSocket handshake failed: \(what)"
-            case .noAddress: "no address"
+            case .noAddress: "the server has no address to connect to"
             }
         }
     }
 
-    /// Longest time for the TCP connection to one address, and for the handshakes after it.
+    /// Timeout for the TCP connection to one address.
+    ///
+    /// The connection and the handshakes of the proxy, TLS and WebSocket together time out after twice this.
     public static let connectTimeout: TimeAmount = .seconds(10)
 
-    /// Connects on `eventLoop`; `events` are called there.
+    /// Connects to the first address of `target` that accepts a TCP connection, and performs the WebSocket handshake.
+    ///
+    /// - Parameters:
+    ///   - target: The server to connect to.
+    ///   - eventLoop: Event loop of the connection. `events` are called on it.
+    ///   - configuration: Limits and timers of the connection.
+    ///   - events: Callbacks for the connection.
+    /// - Returns: The open connection. Fails with ``ConnectError``, ``SOCKS5Proxy/Failure``, or the error of the last
+    ///   TCP connection attempt.
     public static func connect(
         to target: Target,
         on eventLoop: any EventLoop,
@@ -102,7 +118,8 @@ public enum WebSocketClient {
         )
         for address in target.addresses.dropFirst() {
             attempt = attempt.flatMapError { error in
-                // A server that answered is not asked again at its other address.
+                // The next address is tried only if the TCP connection failed. After a failed handshake the server was
+                // reached, so another address would not help.
                 if error is ConnectError || error is SOCKS5Proxy.Failure { return eventLoop.makeFailedFuture(error) }
                 return Self.connect(
                     to: target,
@@ -151,13 +168,13 @@ public enum WebSocketClient {
         connection.whenFailure { promise.fail($0) }
         promise.futureResult.whenFailure { _ in connection.whenSuccess { $0.close(promise: nil) } }
         let timeout = eventLoop.scheduleTask(in: Self.connectTimeout + Self.connectTimeout) {
-            promise.fail(ConnectError.handshakeFailed("no answer in time"))
+            promise.fail(ConnectError.handshakeFailed("timed out"))
         }
         promise.futureResult.whenComplete { _ in timeout.cancel() }
         return promise.futureResult
     }
 
-    /// What a connection has above TLS, up to the answer to the handshake.
+    /// Adds the handlers that send the upgrade request and wait for the response. They run above TLS.
     package static func addHandlers(
         to channel: any Channel,
         target: Target,
@@ -187,7 +204,8 @@ public enum WebSocketClient {
                 context.pipeline.syncOperations.removeHandler(request.value, promise: nil)
             }
         )
-        // Some relays send their AUTH challenge in the segment that ends the handshake.
+        // Some relays send their AUTH challenge together with the handshake response. Forward the remaining bytes to
+        // the WebSocket handlers.
         let operations = channel.pipeline.syncOperations
         try operations.addHTTPClientHandlers(leftOverBytesStrategy: .forwardBytes, withClientUpgrade: upgrade)
         try operations.addHandler(handler)

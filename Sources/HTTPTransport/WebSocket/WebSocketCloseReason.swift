@@ -5,30 +5,33 @@
 
 /// Why a WebSocket connection ended.
 public enum WebSocketCloseReason: Error, Hashable, Sendable {
-    /// The other side sent a close frame; its code and the length-limited reason.
+    /// The peer sent a close frame.
+    ///
+    /// The code is nil if the frame has none. The reason has at most 123 bytes (RFC 6455, section 5.5).
     case closedByPeer(code: UInt16?, reason: String)
-    /// This side closed.
+    /// This side closed the connection.
     case closedLocally
-    /// The connection broke: reset, or closed without a close frame.
+    /// The connection failed or ended without a close frame. The value describes what happened.
     case connectionLost(String)
-    /// Nothing came for two ping intervals.
+    /// Nothing was received for a whole ``WebSocketConfiguration/pingInterval`` after a ping.
     case timedOut
-    /// The other side broke RFC 6455.
+    /// The peer violated RFC 6455. The value describes the violation.
     case protocolViolation(String)
-    /// A message was longer than ``WebSocketConfiguration/maximumMessageLength``.
+    /// The peer sent a message longer than ``WebSocketConfiguration/maximumMessageLength``.
     case messageTooLong
 }
 
 extension WebSocketCloseReason: CustomStringConvertible {
+    /// The reason as text for log messages.
     public var description: String {
         switch self {
         case .closedByPeer(let code, let reason):
-            "closed by the other side\(code.map { " (\($0)\(reason.isEmpty ? "" : " \(reason)"))" } ?? "")"
+            "closed by the peer\(code.map { " (\($0)\(reason.isEmpty ? "" : " \(reason)"))" } ?? "")"
         case .closedLocally: "closed"
         case .connectionLost(let what): "connection lost: \(what)"
-        case .timedOut: "no answer to pings"
+        case .timedOut: "timed out: no answer to a ping"
         case .protocolViolation(let what): "WebSocket protocol violation: \(what)"
-        case .messageTooLong: "message too long"
+        case .messageTooLong: "the peer sent a message that is too long"
         }
     }
 }

@@ -5,25 +5,29 @@
 
 public import NIOCore
 
-/// Limits and timers of one WebSocket connection, either end.
+/// Limits and timers of a WebSocket connection, for clients and servers.
 public struct WebSocketConfiguration: Sendable {
-    /// Most bytes of one message, all fragments together; a longer one closes the connection with 1009.
+    /// Maximum size of a received message in bytes, including all fragments. A longer message closes the connection
+    /// with status 1009.
     public var maximumMessageLength: Int = 1 << 20
-    /// Time between pings on an otherwise silent connection. A connection that stays silent for this long again is
-    /// dead and is closed.
+    /// Time between pings. If nothing at all is received between two pings, the connection is closed.
     public var pingInterval: TimeAmount = .seconds(25)
-    /// How long the other side may take to answer a close frame.
+    /// How long to wait for the peer's close frame before closing the connection.
     public var closeTimeout: TimeAmount = .seconds(2)
-    /// Whether text messages are checked to be UTF-8 (RFC 6455, section 8.1). Off where the reader of the messages
-    /// checks that itself, as the JSON scanner does.
+    /// Whether received text messages are checked for valid UTF-8 (RFC 6455, section 8.1). Turn it off only if the
+    /// receiver checks this itself.
     public var validatesUTF8 = true
 
-    /// A read takes a whole event of the largest size at once, and a turn of the loop is one read: others wait no longer.
+    /// Allocates read buffers of 1 to 256 KiB.
+    ///
+    /// The maximum matches the default message limit of a relay. A connection reads once per turn of the event loop, so
+    /// the buffer size also limits how long it delays other connections.
     static let receiveAllocator = AdaptiveRecvByteBufferAllocator(
         minimum: 1 << 10,
         initial: 4 << 10,
         maximum: 256 << 10
     )
 
+    /// Creates a configuration with default values.
     public init() {}
 }

@@ -6,10 +6,10 @@
 import NIOCore
 import NIOWebSocket
 
-/// Writes frames below NIO's frame encoder.
+/// Encodes and writes WebSocket frames in place of NIO's frame encoder.
 ///
-/// It exists to send one message from several buffers without joining them (a relay forwards an event's own bytes to
-/// many subscribers) and to mask quickly. It passes everything else through.
+/// A server can send one message from several buffers without copying, so a relay can share the bytes of an event among
+/// many subscribers. A client masks its frames faster than with NIO. Other outbound data passes through unchanged.
 final class WebSocketFrameWriter: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -18,7 +18,7 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
     private var context: ChannelHandlerContext?
     private var generator = SystemRandomNumberGenerator()
 
-    /// - Parameter masks: Whether this end is the client, which must mask (RFC 6455, section 5.3).
+    /// - Parameter masks: Whether to mask frames. Clients must, servers must not (RFC 6455, section 5.1).
     init(masks: Bool) {
         self.masks = masks
     }
@@ -31,7 +31,7 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
         self.context = nil
     }
 
-    /// Writes one unfragmented frame whose payload is `parts` in order.
+    /// Writes one unfragmented frame whose payload is the concatenation of `parts`. Does not flush.
     func write(_ opcode: WebSocketOpcode, _ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
         guard let context = self.context else {
             promise?.fail(ChannelError.ioOnClosedChannel)
@@ -69,14 +69,14 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
         for part in parts {
             head.writeImmutableBuffer(part)
         }
-        // One buffer, one system call.
+        // Mask only the payload, then write header and payload as one buffer.
         head.moveReaderIndex(to: start)
         head.applyWebSocketMask(key)
         head.moveReaderIndex(to: 0)
         context.write(Self.wrapOutboundOut(head), promise: promise)
     }
 
-    /// Flushes what was written.
+    /// Flushes all frames written so far.
     func flush() {
         self.context?.flush()
     }

@@ -6,19 +6,19 @@
 import NIOCore
 import NIOWebSocket
 
-/// One end of a WebSocket connection: joins fragments, answers pings and closes, keeps the line alive.
+/// Handles the frames of a WebSocket connection, as client or server (RFC 6455).
 ///
-/// Messages go to `onMessage` and the end to `onClose`, both on the channel's loop. Nothing is delivered after
-/// `onClose`, which is called once.
+/// It reassembles fragmented messages, answers pings and close frames, and sends pings to detect dead connections.
+/// Callbacks run on the channel's event loop. `onClose` is called once; no callback runs after it.
 final class WebSocketHandler: ChannelInboundHandler {
     typealias InboundIn = WebSocketFrame
 
     private enum State {
-        /// Messages flow both ways.
+        /// Messages can be sent and received.
         case open
-        /// A close frame was sent; waiting for the other's, or the time-out.
+        /// A close frame was sent. The connection closes when the peer answers or the close timeout expires.
         case closing(WebSocketCloseReason)
-        /// Over; `onClose` was called.
+        /// The connection has ended and `onClose` was called.
         case closed
     }
 
@@ -33,27 +33,29 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private var state = State.open
     private var context: ChannelHandlerContext?
-    /// The fragments so far of a message that is not complete.
+    /// The fragments received so far of an incomplete message.
     private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
     private var heardSincePing = true
     private var pinger: Scheduled<Void>?
     private var closeTimer: Scheduled<Void>?
     private var flushIsScheduled = false
-    /// What is being read at the moment: since when, and how much so far.
+    /// The frames of the current read: start time, number of frames, and payload bytes.
     private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int)?
     private var burstIsWaste = false
-    /// Whether the last burst was.
+    /// Whether the previous burst was waste. Read buffers are then small.
     private var isSuspect = false
     private var hasRead = false
     private var pause: Scheduled<Void>?
 
-    /// Frames of one burst that may be small without being waste, and bytes that are small: no message of Nostr is.
+    /// A burst of more than `tolerableFrames` frames with an average payload below `smallFrame` bytes counts as waste.
+    /// Most Nostr messages are longer.
     private static let tolerableFrames = 256
     private static let smallFrame = 32
-    /// How long nothing is read after a burst that was waste, in multiples of the time it took, and at most.
+    /// After a wasteful burst, reading pauses for `pauseFactor` times the processing time of the burst, but no longer
+    /// than `longestPause`.
     private static let pauseFactor: Int64 = 4
     private static let longestPause: TimeAmount = .seconds(1)
-    /// Bytes that are read at once after waste.
+    /// Size of read buffers in bytes after a wasteful burst.
     private static let readAfterWaste = 4 << 10
 
     init(
@@ -78,7 +80,9 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     // MARK: Sending
 
-    /// Sends a text message made of `parts`. Written at once, flushed at the end of the loop's turn.
+    /// Sends a text message whose payload is the concatenation of `parts`.
+    ///
+    /// The message is written at once. One flush covers all messages sent in the same turn of the event loop.
     func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
         guard case .open = self.state else {
             promise?.fail(ChannelError.ioOnClosedChannel)
@@ -88,14 +92,14 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.scheduleFlush()
     }
 
-    /// Sends a binary message. Nostr has none.
+    /// Sends a binary message. Nostr does not use binary messages.
     func sendBinary(_ data: ByteBuffer) {
         guard case .open = self.state else { return }
         self.writer.write(.binary, [data])
         self.scheduleFlush()
     }
 
-    /// Starts the closing handshake.
+    /// Starts the closing handshake (RFC 6455, section 7.1.2). `onClose` will report `reason`.
     func close(code: WebSocketErrorCode, reason: WebSocketCloseReason = .closedLocally) {
         guard case .open = self.state, let context = self.context else { return }
         self.state = .closing(reason)
@@ -140,12 +144,12 @@ final class WebSocketHandler: ChannelInboundHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        self.finish(.connectionLost("connection ended"))
+        self.finish(.connectionLost("closed"))
         self.context = nil
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.finish(.connectionLost("connection ended without a close frame"))
+        self.finish(.connectionLost("closed without a close frame"))
         context.fireChannelInactive()
     }
 
@@ -194,12 +198,12 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.onClose(final)
     }
 
-    /// Ends the connection for the other side's fault.
+    /// Closes the connection because the peer sent invalid data.
     private func fail(_ context: ChannelHandlerContext, code: WebSocketErrorCode, _ reason: WebSocketCloseReason) {
         guard case .open = self.state else { return }
         self.state = .closing(reason)
         self.sendClose(code)
-        // The rest of the bytes can't be read as frames any more.
+        // Do not wait for the peer's close frame: the bytes that follow may not parse as frames.
         context.close(promise: nil)
     }
 
@@ -225,7 +229,9 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     func noteWaste() { self.burstIsWaste = true }
 
-    /// After waste, little is read at once until something else came: what is to come of it keeps others waiting for less.
+    /// Uses small read buffers after a wasteful burst, and normal ones again after a burst that was not wasteful.
+    ///
+    /// Processing a small read delays other connections less.
     private func readsLittle(_ context: ChannelHandlerContext, _ isWaste: Bool) {
         guard isWaste != self.isSuspect else { return }
         self.isSuspect = isWaste
@@ -251,7 +257,8 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.heardSincePing = true
         if !self.hasRead {
             self.hasRead = true
-            // What came together with the upgrade's head is handed on without an end.
+            // Frames that arrive together with the HTTP upgrade are not followed by `channelReadComplete`, so their
+            // burst is ended here.
             context.eventLoop.assumeIsolated().execute {
                 if let context = self.context { self.endBurst(context) }
             }
@@ -260,11 +267,15 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
         if case .closed = self.state { return }
         guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
-            self.fail(context, code: .protocolError, .protocolViolation("reserved bit set"))
+            self.fail(context, code: .protocolError, .protocolViolation("a reserved bit is set"))
             return
         }
         guard self.isServer == (frame.maskKey != nil) else {
-            self.fail(context, code: .protocolError, .protocolViolation("wrong masking"))
+            self.fail(
+                context,
+                code: .protocolError,
+                .protocolViolation(self.isServer ? "unmasked frame" : "masked frame")
+            )
             return
         }
         var payload = frame.data
@@ -272,7 +283,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         switch frame.opcode {
         case .text, .binary:
             guard self.fragments == nil else {
-                self.fail(context, code: .protocolError, .protocolViolation("message inside a message"))
+                self.fail(context, code: .protocolError, .protocolViolation("new message before the end of the last"))
                 return
             }
             if frame.fin {
@@ -282,20 +293,20 @@ final class WebSocketHandler: ChannelInboundHandler {
             }
         case .continuation:
             guard let (opcode, length) = self.fragments.map({ ($0.opcode, $0.data.readableBytes) }) else {
-                self.fail(context, code: .protocolError, .protocolViolation("continuation of nothing"))
+                self.fail(context, code: .protocolError, .protocolViolation("unexpected continuation frame"))
                 return
             }
             guard length + payload.readableBytes <= self.configuration.maximumMessageLength else {
                 self.fail(context, code: .messageTooLarge, .messageTooLong)
                 return
             }
-            // In place: a copy for each fragment would cost the square of their number.
+            // Append in place. Copying the message for each fragment would take quadratic time.
             self.fragments?.data.writeBuffer(&payload)
             guard frame.fin, let data = self.fragments?.data else { return }
             self.fragments = nil
             self.deliver(context, opcode, data)
         case .ping:
-            // A peer that pings without reading gets no answers.
+            // Do not queue pongs for a peer that does not read.
             guard case .open = self.state, context.channel.isWritable else { return }
             self.writer.write(.pong, [payload])
             self.scheduleFlush()
@@ -318,7 +329,7 @@ final class WebSocketHandler: ChannelInboundHandler {
             do {
                 _ = try UTF8Span(validating: payload.readableBytesUInt8Span)
             } catch {
-                self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("text is not UTF-8"))
+                self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("text is not valid UTF-8"))
                 return
             }
         }
@@ -332,7 +343,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     private func receiveClose(_ context: ChannelHandlerContext, _ payload: ByteBuffer) {
         var payload = payload
         guard payload.readableBytes != 1 else {
-            self.fail(context, code: .protocolError, .protocolViolation("close code cut short"))
+            self.fail(context, code: .protocolError, .protocolViolation("truncated close code"))
             return
         }
         let code = payload.readInteger(as: UInt16.self)
@@ -351,7 +362,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    /// The codes that may stand in a close frame (RFC 6455, section 7.4, and the registry's 1012 to 1014).
+    /// Whether a close frame may contain `code` (RFC 6455, section 7.4, and 1012 to 1014 of the IANA registry).
     private static func isValidCloseCode(_ code: UInt16) -> Bool {
         switch code {
         case 1000...1003, 1007...1014, 3000...4999: true
@@ -361,7 +372,7 @@ final class WebSocketHandler: ChannelInboundHandler {
 }
 
 extension ByteBuffer {
-    /// The rest as text; nil if it is not UTF-8.
+    /// Reads the remaining bytes as text. Returns nil if they are not valid UTF-8.
     fileprivate mutating func readUTF8() -> String? {
         let bytes = self.readBytes(length: self.readableBytes) ?? []
         return String(validating: bytes, as: UTF8.self)

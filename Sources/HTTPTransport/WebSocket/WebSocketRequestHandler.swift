@@ -6,7 +6,7 @@
 import NIOCore
 import NIOHTTP1
 
-/// Sends the request that asks for the upgrade, and fails `promise` when the answer is another one.
+/// Sends the WebSocket upgrade request, and fails `promise` if the server does not accept it.
 final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
@@ -41,7 +41,7 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.promise.fail(WebSocketClient.ConnectError.handshakeFailed("connection closed"))
+        self.promise.fail(WebSocketClient.ConnectError.handshakeFailed("the server closed the connection"))
         context.fireChannelInactive()
     }
 

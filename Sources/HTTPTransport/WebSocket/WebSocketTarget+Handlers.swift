@@ -7,13 +7,15 @@ import NIOCore
 import NIOSSL
 
 extension WebSocketClient.Target {
-    /// Adds what asks the proxy, if there is one.
+    /// Adds the SOCKS5 handler if the target uses a proxy.
     func addProxy(to operations: ChannelPipeline.SynchronousOperations) throws {
         guard let (proxy, port) = self.proxy else { return }
         try operations.addHandler(SOCKS5ClientHandler(proxy, host: self.host, port: port))
     }
 
-    /// Adds TLS to a connection to the target, if it has any: verified, with the host's name as indication (SNI).
+    /// Adds the TLS handler if the target uses TLS.
+    ///
+    /// It sends the host as server name indication (SNI), unless the host is an IP address.
     func addTLS(to operations: ChannelPipeline.SynchronousOperations) throws {
         guard let context = self.tls else { return }
         let isAddress = (try? SocketAddress(ipAddress: self.host, port: 0)) != nil

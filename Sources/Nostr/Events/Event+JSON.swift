@@ -6,12 +6,13 @@
 public import NIOCore
 import NostrCrypto
 
-/// Why JSON is not an event.
+/// The reason why a JSON text is not an event.
 public enum EventParsingError: Error, Hashable, Sendable {
+    /// The text is not valid JSON, or not a JSON object.
     case json(JSONError)
-    /// A member is missing; its name.
+    /// The member with this name is missing.
     case missing(String)
-    /// A member has the wrong type or form; its name.
+    /// The member with this name has the wrong type or form.
     case invalid(String)
 }
 
@@ -19,14 +20,14 @@ extension EventParsingError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .json(let error): "\(error)"
-        case .missing(let name): "event has no \(name)"
-        case .invalid(let name): "event has an invalid \(name)"
+        case .missing(let name): "event has no \"\(name)\" field"
+        case .invalid(let name): "event has an invalid \"\(name)\" field"
         }
     }
 }
 
 extension Event {
-    /// Most tags, and most fields of one tag, that are read.
+    /// Maximum number of tags of an event, and of fields of one tag. Events with more fail to parse.
     public static let maximumTagCount = 2_000
 
     /// Writes the event as a JSON object.
@@ -56,7 +57,9 @@ extension Event {
         return buffer
     }
 
-    /// Parses a JSON object with nothing behind it. Nothing is verified.
+    /// Parses an event from a JSON object. The ID and signature are not verified; see ``verify()``.
+    ///
+    /// - Throws: ``EventParsingError``, also if anything but white space follows the object.
     public init(json: ByteBuffer) throws(EventParsingError) {
         var scanner = JSONScanner(json)
         self = try Self.scan(&scanner)
@@ -67,7 +70,7 @@ extension Event {
         }
     }
 
-    /// Scans an event that stands next.
+    /// Scans the event that is next in `scanner`.
     static func scan(_ scanner: inout JSONScanner) throws(EventParsingError) -> Event {
         do {
             return try Self.scanMembers(&scanner)
@@ -80,7 +83,6 @@ extension Event {
         }
     }
 
-    // swift-format-ignore: the list of members reads best as one switch.
     private static func scanMembers(_ scanner: inout JSONScanner) throws -> Event {
         var id: Bytes32?
         var pubkey: Bytes32?

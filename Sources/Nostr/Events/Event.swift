@@ -6,23 +6,27 @@
 public import NIOCore
 public import NostrCrypto
 
-/// A signed event (NIP-01).
+/// A signed Nostr event (NIP-01).
 ///
-/// A value that was parsed has the right shape and nothing more: ``verify()`` says whether its id and signature hold,
-/// and nothing may use its content before that.
+/// A parsed event is well-formed but not verified. Call ``verify()`` to check its ID and signature before you rely on
+/// its author or content.
 public struct Event: Sendable {
-    /// SHA-256 of the canonical form, as claimed.
+    /// The claimed SHA-256 of the canonical form.
     public let id: EventID
-    /// The author, as claimed.
+    /// The claimed author.
     public let pubkey: PublicKey
-    /// Seconds since 1970.
+    /// When the event was created, in seconds since 1970.
     public let createdAt: Int64
+    /// The kind of the event.
     public let kind: EventKind
+    /// The tags in order.
     public let tags: [Tag]
-    /// UTF-8. A slice of the message that the event came in where possible.
+    /// The content as UTF-8. For a parsed event it is a slice of the message unless the JSON string has escapes.
     public let content: ByteBuffer
+    /// The claimed signature of the author over the ID.
     public let signature: SchnorrSignature
 
+    /// Creates an event from its parts. Nothing is verified.
     public init(
         id: EventID,
         pubkey: PublicKey,
@@ -41,9 +45,10 @@ public struct Event: Sendable {
         self.signature = signature
     }
 
-    /// Makes and signs an event. About 20 µs and 0.5 µs per kilobyte.
+    /// Creates and signs an event. Takes about 20 µs, and 0.5 µs per kilobyte of content.
     ///
-    /// - Parameter createdAt: Seconds since 1970.
+    /// - Parameter createdAt: The time of the event in seconds since 1970.
+    /// - Throws: ``CryptoError`` if signing fails.
     public static func signed(
         by key: SecretKey,
         createdAt: Int64,
@@ -69,15 +74,15 @@ public struct Event: Sendable {
         )
     }
 
-    /// Why an event is not what it claims.
+    /// The reason why verification of an event failed.
     public enum VerificationError: Error, Hashable, Sendable {
-        /// The id is not the hash of the event.
+        /// The ID is not the hash of the event.
         case idMismatch
-        /// The signature is not the author's, or the author is no key.
+        /// The signature does not match the author's key, or the author is not a valid public key.
         case invalidSignature
     }
 
-    /// Checks the id and the signature. About 30 µs and 0.5 µs per kilobyte.
+    /// Verifies the ID and the signature. Takes about 30 µs, and 0.5 µs per kilobyte of content.
     public func verify() throws(VerificationError) {
         let hash = Self.hash(
             pubkey: self.pubkey,
@@ -92,23 +97,23 @@ public struct Event: Sendable {
 
     // MARK: Tags
 
-    /// The value of the first tag called `name`; nil if there is none or it has no value.
+    /// The value of the first tag called `name` that has a value; nil if there is none.
     public func firstValue(of name: ByteString) -> ByteString? {
         self.tags.first { $0.name == name && $0.fields.count > 1 }?.value
     }
 
-    /// The value of `d`; empty if there is none, as relays read it for addressable events.
+    /// The value of the `d` tag, which identifies an addressable event; empty if there is none.
     public var identifier: ByteString { self.firstValue(of: "d") ?? "" }
 
-    /// When relays should drop it (NIP-40); seconds since 1970.
+    /// When the event expires (NIP-40), in seconds since 1970; nil without a valid `expiration` tag.
     public var expiration: Int64? { self.firstValue(of: "expiration").flatMap { Int64($0.text) } }
 
-    /// Whether only its author may publish it (NIP-70).
+    /// Whether relays accept the event only from its author (NIP-70).
     public var isProtected: Bool { self.tags.contains { $0.fields.count == 1 && $0.name == "-" } }
 
     // MARK: Canonical form
 
-    /// Writes the text whose SHA-256 is the id.
+    /// Writes the canonical form, whose SHA-256 is the ID (NIP-01).
     package func writeCanonical(into buffer: inout ByteBuffer) {
         Self.writeCanonicalHead(
             pubkey: self.pubkey,
@@ -133,7 +138,7 @@ public struct Event: Sendable {
         var hasher = SHA256Hasher()
         let bytes = content.readableBytesUInt8Span
         if JSONScanner.nextSpecialByte(bytes, from: 0) == bytes.count {
-            // The usual case, base64: the content is its own escaped form and is not copied.
+            // The content needs no escapes, as base64 does not. Hash it without copying it.
             head.writeStaticString("\"")
             hasher.update(head.readableBytesSpan)
             hasher.update(content.readableBytesSpan)

@@ -5,15 +5,17 @@
 
 public import NostrCrypto
 
-/// The SHA-256 of an event's canonical form (NIP-01).
+/// The ID of an event: the SHA-256 of its canonical form (NIP-01).
 public struct EventID: Hashable, Sendable {
+    /// The 32 bytes of the hash.
     public let bytes: Bytes32
 
+    /// Creates an ID from the 32 bytes of the hash.
     public init(_ bytes: Bytes32) {
         self.bytes = bytes
     }
 
-    /// Sixty-four lower-case hex digits.
+    /// The ID as 64 lower-case hex digits.
     public var hex: String { self.bytes.hex }
 }
 

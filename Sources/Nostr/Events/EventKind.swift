@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What an event is about, and with it how relays keep it (NIP-01).
+/// The kind number of an event (NIP-01). It determines the meaning of the event and how relays store it.
 public struct EventKind: RawRepresentable, Hashable, Sendable {
+    /// The kind number.
     public let rawValue: UInt16
 
+    /// Creates a kind from its number.
     public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
@@ -19,30 +21,31 @@ public struct EventKind: RawRepresentable, Hashable, Sendable {
     public static let deletion = EventKind(rawValue: 5)
     /// Relay list (NIP-65).
     public static let relayList = EventKind(rawValue: 10_002)
-    /// Answer to an AUTH challenge (NIP-42).
+    /// Authentication event that a client signs in response to an AUTH challenge (NIP-42).
     public static let authentication = EventKind(rawValue: 22_242)
     /// A TCP message (NIP-74).
     public static let tunnelMessage = EventKind(rawValue: 28_333)
     /// Announcement of a public exit (NIP-74).
     public static let exitAnnouncement = EventKind(rawValue: 38_333)
-    /// Certificate of an exit (NIP-74).
+    /// TLS certificate of an exit (NIP-74).
     public static let exitCertificate = EventKind(rawValue: 38_334)
-    /// Private key of an exit's certificate, sealed to itself (the reference's).
+    /// Private key of an exit's certificate, encrypted to the exit itself. Only the reference implementation of NIP-74
+    /// publishes it.
     public static let exitCertificateKey = EventKind(rawValue: 38_335)
 
-    /// How relays keep events of a kind.
+    /// Which events of a kind relays store.
     public enum Retention: Hashable, Sendable {
-        /// All are kept.
+        /// Relays store all events.
         case regular
-        /// The newest per author and kind.
+        /// Relays store the newest event per author and kind.
         case replaceable
-        /// The newest per author, kind and `d` tag.
+        /// Relays store the newest event per author, kind and `d` tag.
         case addressable
-        /// None: handed on to whoever listens.
+        /// Relays forward events to current subscribers and store none.
         case ephemeral
     }
 
-    /// How relays keep events of this kind (NIP-01).
+    /// Which events of this kind relays store (NIP-01).
     public var retention: Retention {
         switch self.rawValue {
         case 0, 3, 10_000..<20_000: .replaceable

@@ -6,14 +6,18 @@
 public import NIOCore
 
 extension ByteBuffer {
-    /// Writes a quoted JSON string in the form that NIP-01 hashes: seven short escapes, other control characters as
-    /// lower-case `\u00xx`, everything else verbatim. `bytes` is UTF-8.
+    /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
+    ///
+    /// Quotes, backslashes and the control characters `\b \t \n \f \r` get short escapes. Other control characters
+    /// become lower-case `\u00xx`. Everything else is written unchanged.
+    ///
+    /// - Parameter bytes: The string as UTF-8. It is not validated.
     public mutating func writeJSONString(_ bytes: Span<UInt8>) {
         self.writeInteger(UInt8(ascii: "\""))
         var start = 0
         while start < bytes.count {
             var end = JSONScanner.nextSpecialByte(bytes, from: start)
-            // Bytes outside ASCII need no escape; take them along.
+            // Bytes outside ASCII need no escape.
             while end < bytes.count, bytes[end] >= 0x80 {
                 end = JSONScanner.nextSpecialByte(bytes, from: end + 1)
             }
@@ -24,12 +28,14 @@ extension ByteBuffer {
         self.writeInteger(UInt8(ascii: "\""))
     }
 
-    /// Writes a quoted JSON string.
+    /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
+    ///
+    /// - Parameter bytes: The string as UTF-8. It is not validated.
     public mutating func writeJSONString(_ bytes: [UInt8]) {
         self.writeJSONString(bytes.span)
     }
 
-    /// Writes a quoted JSON string.
+    /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
     public mutating func writeJSONString(_ string: String) {
         self.writeJSONString(Array(string.utf8).span)
     }
@@ -49,7 +55,7 @@ extension ByteBuffer {
         }
     }
 
-    /// Writes lower-case hex digits.
+    /// Writes `bytes` as lower-case hex digits.
     public mutating func writeHex(_ bytes: [UInt8]) {
         let count = 2 * bytes.count
         unsafe self.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { output in

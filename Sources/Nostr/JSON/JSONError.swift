@@ -3,30 +3,32 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Why bytes are not the JSON that was expected, and where.
+/// A JSON parsing error with its position.
 public struct JSONError: Error, Hashable, Sendable {
-    /// What was wrong.
+    /// The kind of error.
     public enum Code: Hashable, Sendable {
-        /// The bytes end inside a value.
+        /// The text ends where more was expected.
         case unexpectedEnd
-        /// A byte that cannot stand here (RFC 8259), raw control characters in strings included.
+        /// A byte is not allowed at this position (RFC 8259), such as a raw control character in a string; or the value
+        /// is of another type than expected.
         case unexpectedByte
-        /// An escape that JSON does not have, or half of a surrogate pair.
+        /// A string contains an unknown escape or half of a surrogate pair.
         case invalidEscape
-        /// A string is not UTF-8.
+        /// A string is not valid UTF-8.
         case invalidUTF8
-        /// An integer was expected and the number has a fraction, an exponent, or does not fit.
+        /// An integer was expected, but the number has a fraction or an exponent, or does not fit in 64 bits.
         case invalidInteger
         /// Arrays and objects are nested deeper than ``JSONScanner/maximumDepth``.
         case tooDeep
-        /// A key stands twice in one object; parsers disagree about which counts, so neither does.
+        /// A key occurs twice in an object. It is an error because parsers disagree about which value counts.
         case duplicateKey
         /// Something follows the value.
         case trailingBytes
     }
 
+    /// The kind of error.
     public let code: Code
-    /// Offset in bytes.
+    /// The position of the error: the offset in bytes from the start of the text.
     public let offset: Int
 
     @inline(never)
@@ -40,11 +42,11 @@ extension JSONError: CustomStringConvertible {
     public var description: String {
         let what =
             switch self.code {
-            case .unexpectedEnd: "unexpected end"
+            case .unexpectedEnd: "unexpected end of text"
             case .unexpectedByte: "unexpected character"
             case .invalidEscape: "invalid escape"
             case .invalidUTF8: "invalid UTF-8"
-            case .invalidInteger: "not an integer in range"
+            case .invalidInteger: "number is not a 64-bit integer"
             case .tooDeep: "nested too deeply"
             case .duplicateKey: "duplicate key"
             case .trailingBytes: "trailing characters"

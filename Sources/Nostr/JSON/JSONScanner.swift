@@ -6,35 +6,36 @@
 import CByteKernels
 public import NIOCore
 
-/// A strict forward scanner of one JSON text (RFC 8259).
+/// A strict, forward-only scanner for a JSON text (RFC 8259).
 ///
-/// Written for Nostr messages, whose cost is one long string: the scan for its end looks at many bytes at a time, and
-/// nothing is copied until asked for. It accepts exactly the grammar: no trailing commas, no raw control characters, no
-/// lone surrogates, no invalid UTF-8.
+/// It is optimized for Nostr messages, which consist mainly of one long string: it scans strings many bytes at a time
+/// and copies bytes only on request. It rejects everything that the grammar does not allow, including trailing commas,
+/// raw control characters, lone surrogates and invalid UTF-8.
 public struct JSONScanner: Sendable {
-    /// Deepest nesting of arrays and objects that is followed.
+    /// Maximum nesting depth of arrays and objects.
     public static let maximumDepth = 16
 
     /// The text.
     public let buffer: ByteBuffer
-    /// Offset of the next byte from the buffer's reader index.
+    /// The offset of the next byte from the buffer's reader index.
     public private(set) var position = 0
 
+    /// Creates a scanner at the start of the readable bytes of `buffer`.
     public init(_ buffer: ByteBuffer) {
         self.buffer = buffer
     }
 
-    /// A scanned string: its raw bytes are still in the buffer.
+    /// A scanned string. Its bytes stay in the buffer; see ``bytes(of:)`` and ``slice(of:)``.
     public struct RawString: Hashable, Sendable {
-        /// Offsets of what stands between the quotes.
+        /// The offsets of the bytes between the quotes.
         public let range: Range<Int>
-        /// Whether it has a backslash in it; if not, the raw bytes are the string.
+        /// Whether the string contains escapes. If not, its raw bytes are its value.
         public let hasEscapes: Bool
     }
 
     // MARK: Tokens
 
-    /// Skips white space and returns the next byte without taking it.
+    /// Skips white space and returns the next byte without consuming it.
     public mutating func peek() throws(JSONError) -> UInt8 {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -47,20 +48,20 @@ public struct JSONScanner: Sendable {
         throw JSONError(.unexpectedEnd, at: self.position)
     }
 
-    /// Takes `byte`, after white space.
+    /// Skips white space and consumes `byte`. Throws if another byte is next.
     public mutating func expect(_ byte: UInt8) throws(JSONError) {
         guard try self.peek() == byte else { throw JSONError(.unexpectedByte, at: self.position) }
         self.position += 1
     }
 
-    /// Takes `byte` if it is next, after white space.
+    /// Skips white space and consumes `byte` if it is next. Returns whether it was.
     public mutating func take(_ byte: UInt8) throws(JSONError) -> Bool {
         guard try self.peek() == byte else { return false }
         self.position += 1
         return true
     }
 
-    /// Fails if anything but white space is left.
+    /// Skips white space. Throws if anything else is left.
     public mutating func expectEnd() throws(JSONError) {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -72,7 +73,7 @@ public struct JSONScanner: Sendable {
         }
     }
 
-    /// After an element: true for a comma, false for `close`.
+    /// Consumes the byte that follows an element: a comma (returns true) or `close` (returns false).
     public mutating func takeSeparator(or close: UInt8) throws(JSONError) -> Bool {
         let byte = try self.peek()
         self.position += 1
@@ -83,7 +84,7 @@ public struct JSONScanner: Sendable {
 
     // MARK: Strings
 
-    /// Scans a string.
+    /// Scans a string and validates its escapes and UTF-8.
     public mutating func scanString() throws(JSONError) -> RawString {
         try self.expect(UInt8(ascii: "\""))
         let buffer = self.buffer
@@ -120,7 +121,7 @@ public struct JSONScanner: Sendable {
         }
     }
 
-    /// The bytes of a scanned string, escapes resolved.
+    /// A copy of the bytes of a scanned string, with escapes decoded.
     public func bytes(of string: RawString) -> [UInt8] {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -138,18 +139,20 @@ public struct JSONScanner: Sendable {
         return output
     }
 
-    /// The bytes of a scanned string as a buffer: a slice of the text if it has no escapes.
+    /// The value of a scanned string as a buffer: a slice of the text if it has no escapes, otherwise a decoded copy.
     public func slice(of string: RawString) -> ByteBuffer {
         if string.hasEscapes { return ByteBuffer(bytes: self.bytes(of: string)) }
         return self.slice(string.range)
     }
 
-    /// A slice of the text. `range` comes from this scanner.
+    /// A slice of the text.
+    ///
+    /// - Parameter range: Offsets as in ``RawString/range``.
     public func slice(_ range: Range<Int>) -> ByteBuffer {
         self.buffer.getSlice(at: self.buffer.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
     }
 
-    /// Whether the raw bytes of `string` are those of `text`.
+    /// Whether `string` equals `text` and is written without escapes.
     public func matches(_ string: RawString, _ text: StaticString) -> Bool {
         guard !string.hasEscapes, string.range.count == text.utf8CodeUnitCount else { return false }
         let bytes = self.buffer.readableBytesUInt8Span.extracting(string.range)
@@ -160,9 +163,9 @@ public struct JSONScanner: Sendable {
         return equal
     }
 
-    // MARK: Numbers, literals, anything
+    // MARK: Numbers, literals and values
 
-    /// Scans an integer without fraction or exponent.
+    /// Scans a 64-bit integer. Throws if the number has a fraction or an exponent.
     public mutating func scanInteger() throws(JSONError) -> Int64 {
         _ = try self.peek()
         let buffer = self.buffer
@@ -193,7 +196,7 @@ public struct JSONScanner: Sendable {
         return -value
     }
 
-    /// Scans a literal name, or fails.
+    /// Consumes `literal`, which is true, false or null. Throws if something else is next.
     mutating func expectLiteral(_ literal: StaticString) throws(JSONError) {
         let range = self.position..<(self.position + literal.utf8CodeUnitCount)
         guard range.upperBound <= self.buffer.readableBytes else {
@@ -205,7 +208,7 @@ public struct JSONScanner: Sendable {
         self.position = range.upperBound
     }
 
-    /// Scans any number; returns its text's range.
+    /// Scans a number and returns the range of its text.
     mutating func scanNumber() throws(JSONError) -> Range<Int> {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -237,15 +240,15 @@ public struct JSONScanner: Sendable {
         return start..<index
     }
 
-    /// Checks and skips one value of any kind.
+    /// Skips a value of any type after validating it.
     public mutating func skipValue() throws(JSONError) {
         _ = try JSONValue.scan(&self, depth: 0)
     }
 
     // MARK: Bytes
 
-    /// The first index from `start` on whose byte needs a look: a quote, a backslash, a control character, or a byte
-    /// outside ASCII; the count if there is none.
+    /// Returns the index, at or after `start`, of the first quote, backslash, control character or non-ASCII byte; the
+    /// number of bytes if there is none.
     static func nextSpecialByte(_ bytes: Span<UInt8>, from start: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let highs: UInt64 = 0x8080_8080_8080_8080
@@ -275,10 +278,10 @@ public struct JSONScanner: Sendable {
         return index
     }
 
-    /// Bytes from which on wide registers are worth their call.
+    /// The length in bytes from which on a call of the vectorized C function pays off.
     private static let longString = 128
 
-    /// Checks the escape at `index` and returns the index behind it, behind both halves of a surrogate pair.
+    /// Validates the escape at `index` and returns the index after it. A surrogate pair counts as one escape.
     private static func endOfEscape(_ bytes: Span<UInt8>, at index: Int) throws(JSONError) -> Int {
         guard index + 1 < bytes.count else { throw JSONError(.unexpectedEnd, at: index) }
         switch bytes[index + 1] {
@@ -297,7 +300,7 @@ public struct JSONScanner: Sendable {
         }
     }
 
-    /// The UTF-16 code unit of `\uXXXX` at `index`; nil if that is not what stands there.
+    /// The UTF-16 code unit of the escape `\uXXXX` at `index`; nil if there is no such escape.
     private static func codeUnit(_ bytes: Span<UInt8>, at index: Int) -> UInt32? {
         guard index + 6 <= bytes.count, bytes[index] == UInt8(ascii: "\\"), bytes[index + 1] == UInt8(ascii: "u")
         else { return nil }
@@ -313,7 +316,7 @@ public struct JSONScanner: Sendable {
         return unit
     }
 
-    /// Appends what a checked escape at `index` stands for; returns the index behind it.
+    /// Decodes the validated escape at `index` and returns the index after it.
     private static func appendEscape(_ bytes: Span<UInt8>, at index: Int, to output: inout [UInt8]) -> Int {
         switch bytes[index + 1] {
         case UInt8(ascii: "b"): output.append(0x08)

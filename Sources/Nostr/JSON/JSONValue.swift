@@ -5,26 +5,36 @@
 
 public import NIOCore
 
-/// Any JSON value, for messages small enough that a tree does not matter: filters, relay information, NIP-74 messages.
+/// A JSON value as a tree, for small texts such as filters, relay information and NIP-74 messages.
 ///
-/// Strings are kept as bytes: Swift compares strings by canonical equivalence, and Nostr compares bytes.
+/// Strings are kept as bytes, because Swift compares strings by canonical equivalence and Nostr compares them by bytes.
 public enum JSONValue: Hashable, Sendable {
+    /// `null`.
     case null
+    /// `true` or `false`.
     case bool(Bool)
+    /// A number without fraction and exponent that fits in 64 bits.
     case integer(Int64)
-    /// A number with a fraction or exponent, or one that does not fit; its text.
+    /// The text of any other number.
     case number([UInt8])
+    /// A string as UTF-8, with escapes decoded.
     case string([UInt8])
+    /// An array.
     case array([JSONValue])
+    /// An object: its members in the order of the text. Keys are unique.
     case object([Member])
 
-    /// A key and its value, in the order of the text.
+    /// A member of an object.
     public struct Member: Hashable, Sendable {
+        /// The key as UTF-8, with escapes decoded.
         public let key: [UInt8]
+        /// The value.
         public let value: JSONValue
     }
 
-    /// Parses one value with nothing behind it.
+    /// Parses a JSON text.
+    ///
+    /// - Throws: ``JSONError``, also if anything but white space follows the value.
     public static func parse(_ buffer: ByteBuffer) throws(JSONError) -> JSONValue {
         var scanner = JSONScanner(buffer)
         let value = try Self.scan(&scanner, depth: 0)
@@ -32,7 +42,9 @@ public enum JSONValue: Hashable, Sendable {
         return value
     }
 
-    /// Scans one value. Recursion is bounded by ``JSONScanner/maximumDepth``.
+    /// Scans a value. ``JSONScanner/maximumDepth`` limits the recursion.
+    ///
+    /// - Parameter depth: The number of arrays and objects around the value.
     static func scan(_ scanner: inout JSONScanner, depth: Int) throws(JSONError) -> JSONValue {
         guard depth <= JSONScanner.maximumDepth else { throw JSONError(.tooDeep, at: scanner.position) }
         switch try scanner.peek() {
@@ -83,33 +95,33 @@ public enum JSONValue: Hashable, Sendable {
         return .array(elements)
     }
 
-    /// The member `key` of an object; nil for other values and absent keys.
+    /// The value of the member `key`; nil if this is not an object or has no such member.
     public subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.key.elementsEqual(key.utf8) }?.value
     }
 
-    /// The bytes of a string.
+    /// The UTF-8 bytes if this is a string, otherwise nil.
     public var stringBytes: [UInt8]? {
         if case .string(let bytes) = self { bytes } else { nil }
     }
 
-    /// A string, as text.
+    /// The text if this is a string, otherwise nil.
     public var text: String? {
         self.stringBytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// An integer.
+    /// The value if this is an ``integer(_:)``, otherwise nil.
     public var integer: Int64? {
         if case .integer(let value) = self { value } else { nil }
     }
 
-    /// A truth value.
+    /// The value if this is a ``bool(_:)``, otherwise nil.
     public var bool: Bool? {
         if case .bool(let value) = self { value } else { nil }
     }
 
-    /// The elements of an array.
+    /// The elements if this is an array, otherwise nil.
     public var elements: [JSONValue]? {
         if case .array(let values) = self { values } else { nil }
     }

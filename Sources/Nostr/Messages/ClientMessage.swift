@@ -7,12 +7,18 @@ public import NIOCore
 
 /// A message from a client to a relay (NIP-01, NIP-42).
 public enum ClientMessage: Sendable {
+    /// EVENT: publishes an event.
     case event(ReceivedEvent)
+    /// REQ: subscribes to the events that match any of the filters.
     case request(SubscriptionID, [Filter])
+    /// CLOSE: ends a subscription.
     case close(SubscriptionID)
+    /// AUTH: answers the relay's challenge (NIP-42).
     case authentication(Event)
 
-    /// Parses one message. `maximumFilters` bounds the filters of a REQ; further ones are an error.
+    /// Parses a message.
+    ///
+    /// - Parameter maximumFilters: The maximum number of filters in a REQ. More are an error.
     public static func parse(_ buffer: ByteBuffer, maximumFilters: Int) throws(MessageParsingError) -> ClientMessage {
         var scanner = JSONScanner(buffer)
         do {
@@ -74,7 +80,7 @@ public enum ClientMessage: Sendable {
         return .request(id, filters)
     }
 
-    /// The message as JSON text.
+    /// Encodes the message as JSON.
     public func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         switch self {
@@ -100,7 +106,7 @@ public enum ClientMessage: Sendable {
         return buffer
     }
 
-    /// The message that publishes `event`, encoded once.
+    /// Encodes an EVENT message that publishes `event`.
     public static func encodeEvent(_ event: Event) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(event.content.readableBytes + 640)

@@ -6,23 +6,29 @@
 public import NIOCore
 public import NostrCrypto
 
-/// Which events a subscription wants (NIP-01). Conditions are joined by and, the values of one by or.
+/// A filter that selects the events of a subscription (NIP-01).
+///
+/// An event must meet every condition. Within a condition, one matching value is enough. A nil condition matches every
+/// event; an empty set matches none.
 public struct Filter: Hashable, Sendable {
-    /// Nil: any.
+    /// The IDs to match.
     public var ids: Set<EventID>?
-    /// Nil: any.
+    /// The authors to match.
     public var authors: Set<PublicKey>?
-    /// Nil: any.
+    /// The kinds to match.
     public var kinds: Set<EventKind>?
-    /// For each letter the values of which the event must have one.
+    /// Tag conditions by tag letter: the event must have a tag with that letter and one of the values.
     public var tags: [UInt8: Set<ByteString>] = [:]
-    /// Oldest `created_at`, inclusive.
+    /// The earliest `created_at`, inclusive, in seconds since 1970.
     public var since: Int64?
-    /// Newest `created_at`, inclusive.
+    /// The latest `created_at`, inclusive, in seconds since 1970.
     public var until: Int64?
-    /// Most stored events; no bound on live ones.
+    /// Maximum number of stored events that the relay returns. It does not limit new events.
     public var limit: Int?
 
+    /// Creates a filter.
+    ///
+    /// - Parameter recipients: Keys to match in `p` tags. An empty sequence adds no condition.
     public init(
         ids: Set<EventID>? = nil,
         authors: Set<PublicKey>? = nil,
@@ -42,13 +48,14 @@ public struct Filter: Hashable, Sendable {
         self.limit = limit
     }
 
-    /// Values of all conditions, and one for the filter itself.
+    /// The number of values in all conditions, plus one for the filter itself. The relay limits the sum for all filters
+    /// of a connection.
     public var valueCount: Int {
         1 + (self.ids?.count ?? 0) + (self.authors?.count ?? 0) + (self.kinds?.count ?? 0)
             + self.tags.values.reduce(0) { $0 + $1.count }
     }
 
-    /// Whether `event` meets every condition but ``limit``.
+    /// Whether `event` meets every condition. ``limit`` is ignored.
     public func matches(_ event: Event) -> Bool {
         if let ids, !ids.contains(event.id) { return false }
         if let authors, !authors.contains(event.pubkey) { return false }
@@ -60,7 +67,7 @@ public struct Filter: Hashable, Sendable {
                 guard tag.indexedLetter == letter, let value = tag.value else { return false }
                 return values.contains(value)
             }
-            // A missing `d` is an empty one.
+            // An addressable event without a `d` tag has an empty identifier.
             let isEmptyIdentifier =
                 letter == UInt8(ascii: "d") && event.kind.retention == .addressable && event.identifier.bytes.isEmpty
                 && values.contains("")
@@ -70,33 +77,34 @@ public struct Filter: Hashable, Sendable {
     }
 }
 
-/// Why JSON is not a filter.
+/// The reason why a JSON value is not a filter, or why a REQ has too many of them.
 public enum FilterParsingError: Error, Hashable, Sendable {
+    /// The value is not a JSON object.
     case notAnObject
-    /// A member has the wrong type or form; its name.
+    /// The member with this name has the wrong type or form.
     case invalid(String)
-    /// More filters than allowed; the limit.
+    /// The REQ has more filters than this limit.
     case tooMany(Int)
-    /// More values in the filter than ``Filter/maximumValues``.
+    /// The filter has more than ``Filter/maximumValues`` values.
     case tooManyValues
 }
 
 extension FilterParsingError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .notAnObject: "not an object"
-        case .invalid(let name): "malformed \(name)"
-        case .tooMany(let limit): "more than \(limit) filters"
-        case .tooManyValues: "more than \(Filter.maximumValues) values"
+        case .notAnObject: "filter is not a JSON object"
+        case .invalid(let name): "filter has an invalid \"\(name)\" field"
+        case .tooMany(let limit): "more than \(limit) filters in one REQ"
+        case .tooManyValues: "more than \(Filter.maximumValues) values in one filter"
         }
     }
 }
 
 extension Filter {
-    /// Most values of all conditions of one filter.
+    /// Maximum number of values in all conditions of a filter.
     public static let maximumValues = 2_000
 
-    /// Reads a filter. Unknown members are ignored, as relays with fewer features must.
+    /// Creates a filter from a JSON object. Unknown members are ignored.
     public init(_ value: JSONValue) throws(FilterParsingError) {
         guard case .object(let members) = value else { throw .notAnObject }
         self.init()
@@ -126,7 +134,7 @@ extension Filter {
                 self.kinds = []
                 for element in try values(member.value, name) {
                     guard let integer = element.integer, integer >= 0 else { throw .invalid(name) }
-                    // A kind that no event can have matches nothing.
+                    // A kind above 65535 cannot match any event and is left out.
                     if let kind = UInt16(exactly: integer) { self.kinds?.insert(EventKind(rawValue: kind)) }
                 }
             case "since":

@@ -3,18 +3,19 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Why a WebSocket message is not a Nostr message.
+/// The reason why a WebSocket message is not a Nostr message.
 public enum MessageParsingError: Error, Hashable, Sendable {
+    /// The message is not valid JSON, or not of the form that Nostr requires.
     case json(JSONError)
-    /// The event inside is none.
+    /// The event in the message is invalid.
     case event(EventParsingError)
-    /// A filter is none; what is wrong with it, and the subscription it was for.
+    /// A filter of the REQ for this subscription is invalid.
     case filter(FilterParsingError, subscription: SubscriptionID)
-    /// The subscription id is empty or longer than ``SubscriptionID/maximumLength``.
+    /// The subscription ID is empty or longer than ``SubscriptionID/maximumLength``.
     case subscriptionID
-    /// The message is of a type that this side does not know.
+    /// The message type is unknown. The value holds the first 32 bytes of the type.
     case unknownType(String)
-    /// The message of this type has too few, too many or the wrong elements.
+    /// A message of this type has too few, too many or the wrong elements.
     case shape(String)
 }
 
@@ -23,8 +24,8 @@ extension MessageParsingError: CustomStringConvertible {
         switch self {
         case .json(let error): "malformed message: \(error)"
         case .event(let error): "\(error)"
-        case .filter(let error, _): "filter: \(error)"
-        case .subscriptionID: "subscription id must have 1 to \(SubscriptionID.maximumLength) characters"
+        case .filter(let error, _): "\(error)"
+        case .subscriptionID: "subscription ID must have 1 to \(SubscriptionID.maximumLength) characters"
         case .unknownType(let type): "unknown message type \(type)"
         case .shape(let type): "malformed \(type) message"
         }

@@ -3,36 +3,47 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The text of an OK or CLOSED: a machine-readable prefix, a colon, words for people (NIP-01).
+/// The reason in an OK or CLOSED message: a machine-readable prefix, a colon, and a text for people (NIP-01).
 public struct ReasonText: Hashable, Sendable {
-    /// The standard prefixes.
+    /// The standard machine-readable prefixes (NIP-01).
     public enum Prefix: String, Hashable, Sendable, CaseIterable {
+        /// The relay already has the event.
         case duplicate
+        /// The event lacks proof of work (NIP-13).
         case pow
+        /// The author or the content is blocked.
         case blocked
+        /// The client sends too much.
         case rateLimited = "rate-limited"
+        /// The message is malformed or violates a rule of the relay.
         case invalid
+        /// The client is not allowed to do this.
         case restricted
+        /// No client is subscribed to this ephemeral event.
         case mute
+        /// Any other error.
         case error
+        /// The client must authenticate first (NIP-42).
         case authRequired = "auth-required"
     }
 
-    /// The whole text as sent.
+    /// The complete text as sent.
     public let text: String
 
+    /// Creates a reason from the complete text.
     public init(_ text: String) {
         self.text = text
     }
 
+    /// Creates a reason from a standard prefix and a text for people.
     public init(_ prefix: Prefix, _ words: String) {
         self.text = "\(prefix.rawValue): \(words)"
     }
 
-    /// No reason.
+    /// The empty reason.
     public static let none = ReasonText("")
 
-    /// The standard prefix; nil if the text has none. strfry writes `ERROR: ` before it, which is stripped.
+    /// The standard prefix; nil if the text has none. A leading `ERROR: `, which strfry adds, is ignored.
     public var prefix: Prefix? {
         var rest = Substring(self.text)
         if rest.hasPrefix("ERROR: ") { rest = rest.dropFirst(7) }

@@ -5,12 +5,16 @@
 
 public import NIOCore
 
-/// An event as it came over the wire, with its own bytes, so that a relay hands on what it got.
+/// An event together with its original JSON.
+///
+/// A relay forwards the original bytes and does not encode the event again.
 public struct ReceivedEvent: Sendable {
+    /// The parsed event. It is not verified.
     public let event: Event
-    /// The JSON object, a slice of the message.
+    /// The JSON object of the event. For a received event it is a slice of the message.
     public let json: ByteBuffer
 
+    /// Creates a value from an event and its JSON.
     public init(event: Event, json: ByteBuffer) {
         self.event = event
         self.json = json

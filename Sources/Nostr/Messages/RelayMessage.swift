@@ -8,17 +8,27 @@ import NostrCrypto
 
 /// A message from a relay to a client (NIP-01, NIP-42).
 public enum RelayMessage: Sendable {
+    /// EVENT: an event that matches a subscription.
     case event(SubscriptionID, ReceivedEvent)
+    /// OK: the relay accepted or rejected a published event.
     case ok(EventID, accepted: Bool, ReasonText)
+    /// EOSE: the relay has sent all stored events of a subscription.
     case endOfStoredEvents(SubscriptionID)
+    /// CLOSED: the relay rejected or ended a subscription.
     case closed(SubscriptionID, ReasonText)
+    /// NOTICE: a message for people.
     case notice(String)
+    /// AUTH: a challenge to sign (NIP-42).
     case challenge(String)
 
-    /// Longest text of a relay that is kept.
+    /// Maximum length in bytes of a reason, notice or challenge. Longer texts are truncated.
     static let maximumTextLength = 1024
 
-    /// Parses one message. Unknown types and extra elements are for the caller to ignore.
+    /// Parses a message.
+    ///
+    /// Except in EVENT, everything after the expected elements is ignored, even if it is not valid JSON.
+    ///
+    /// - Throws: ``MessageParsingError``. An unknown message type is ``MessageParsingError/unknownType(_:)``.
     public static func parse(_ buffer: ByteBuffer) throws(MessageParsingError) -> RelayMessage {
         var scanner = JSONScanner(buffer)
         do {
@@ -35,7 +45,7 @@ public enum RelayMessage: Sendable {
             if scanner.matches(type, "OK") {
                 try scanner.expect(UInt8(ascii: ","))
                 let string = try scanner.scanString()
-                // Relays echo the id as they got it; compare as bytes, either case (some send upper case back).
+                // Accept either case: some relays send the ID in upper case.
                 guard let id = Bytes32(hex: String(decoding: scanner.bytes(of: string), as: UTF8.self)) else {
                     throw MessageParsingError.shape("OK")
                 }
@@ -79,14 +89,14 @@ public enum RelayMessage: Sendable {
         return SubscriptionID(unchecked: scanner.bytes(of: string))
     }
 
-    /// The next element if it is there and a string, cut to ``maximumTextLength`` bytes.
+    /// The next element, truncated to ``maximumTextLength`` bytes; nil if there is none or it is not a string.
     private static func scanText(_ scanner: inout JSONScanner) throws -> String? {
         guard try scanner.takeSeparator(or: UInt8(ascii: "]")) else { return nil }
         let string = try scanner.scanString()
         return String(decoding: scanner.bytes(of: string).prefix(Self.maximumTextLength), as: UTF8.self)
     }
 
-    /// The message as JSON text.
+    /// Encodes the message as JSON.
     public func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         switch self {
@@ -116,7 +126,7 @@ public enum RelayMessage: Sendable {
         return buffer
     }
 
-    /// The message that delivers `json`, an event's own bytes, to a subscription.
+    /// Encodes an EVENT message that delivers the event with the JSON `json` to a subscription.
     public static func encodeEvent(_ id: SubscriptionID, json: ByteBuffer) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(json.readableBytes + id.bytes.bytes.count + 16)

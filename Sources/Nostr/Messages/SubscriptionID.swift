@@ -3,14 +3,15 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The name that a client gives a subscription (NIP-01).
+/// The ID that a client chooses for a subscription (NIP-01).
 public struct SubscriptionID: Hashable, Sendable {
-    /// Most characters.
+    /// Maximum length in Unicode scalars.
     public static let maximumLength = 64
 
+    /// The ID.
     public let bytes: ByteString
 
-    /// Takes 1 to ``maximumLength`` characters; nil for any other number.
+    /// Creates an ID of 1 to ``maximumLength`` Unicode scalars; nil for any other length.
     public init?(_ bytes: ByteString) {
         guard !bytes.bytes.isEmpty, bytes.bytes.count <= Self.maximumLength * 4,
             bytes.text.unicodeScalars.count <= Self.maximumLength
@@ -18,7 +19,7 @@ public struct SubscriptionID: Hashable, Sendable {
         self.bytes = bytes
     }
 
-    /// Takes any string that a relay sent back.
+    /// Creates an ID of any length. For messages from relays.
     init(unchecked bytes: [UInt8]) {
         self.bytes = ByteString(bytes)
     }

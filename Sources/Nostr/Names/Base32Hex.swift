@@ -3,17 +3,19 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Base32 with the extended hex alphabet (RFC 4648, section 7), lower case, without padding, as NIP-74 names use it.
+/// Base32 with the extended hex alphabet (RFC 4648, section 7), in lower case and without padding. NIP-74 names use it.
 public enum Base32Hex {
     private static let alphabet: [UInt8] = Array("0123456789abcdefghijklmnopqrstuv".utf8)
 
-    /// The lower-case characters of `bytes`.
+    /// Encodes `bytes` in lower case.
     public static func encode(_ bytes: some Collection<UInt8>) -> String {
         String(decoding: FiveBitGroups.encode(bytes).map { Self.alphabet[Int($0)] }, as: UTF8.self)
     }
 
-    /// The bytes of characters of either case; nil for other characters, impossible lengths, and unused bits that are
-    /// not zero (one value has one spelling).
+    /// Decodes `text`, in upper or lower case.
+    ///
+    /// Returns nil for other characters, for an impossible length and for nonzero unused bits. So apart from case, each
+    /// value has exactly one encoding.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var groups: [UInt8] = []
         for character in text.utf8 {

@@ -3,28 +3,28 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Bech32 (BIP-173) as NIP-19 uses it: without the limit of 90 characters, and never bech32m.
+/// Bech32 encoding (BIP-173) as used by NIP-19: without the limit of 90 characters, and without bech32m.
 public enum Bech32 {
-    /// Longest string that is read (NIP-19).
+    /// Maximum length of a string to decode, in characters (NIP-19).
     public static let maximumLength = 5_000
 
     private static let alphabet: [UInt8] = Array("qpzry9x8gf2tvdw0s3jn54khce6mua7l".utf8)
 
-    /// Why a string is not bech32.
+    /// The reason why a string is not bech32.
     public enum DecodingError: Error, Hashable, Sendable {
-        /// Longer than ``Bech32/maximumLength``.
+        /// The string is longer than ``Bech32/maximumLength``.
         case tooLong
-        /// A character outside printable ASCII or the alphabet, or upper and lower case mixed.
+        /// The string has a character outside the alphabet, or mixes upper and lower case.
         case invalidCharacter
-        /// No `1`, nothing before it, or fewer than six characters behind it.
+        /// There is no `1`, nothing before it, or fewer than six characters after it.
         case missingSeparator
-        /// A mistyped or cut string.
+        /// The checksum does not match. The string is mistyped or truncated.
         case invalidChecksum
-        /// Bits are left over that are no byte.
+        /// The data does not end at a byte boundary, or its unused bits are not zero.
         case invalidPadding
     }
 
-    /// The lower-case prefix and the five-bit groups of `text`.
+    /// Decodes `text` into its lower-case prefix and its five-bit groups, without the checksum.
     package static func decodeGroups(_ text: String) throws(DecodingError) -> (prefix: String, groups: [UInt8]) {
         var bytes = Array(text.utf8)
         guard bytes.count <= Self.maximumLength else { throw .tooLong }
@@ -45,14 +45,16 @@ public enum Bech32 {
         return (String(decoding: prefix, as: UTF8.self), Array(groups.dropLast(6)))
     }
 
-    /// The lower-case prefix and the bytes of `text`.
+    /// Decodes `text` into its lower-case prefix and its bytes.
     public static func decode(_ text: String) throws(DecodingError) -> (prefix: String, bytes: [UInt8]) {
         let (prefix, groups) = try Self.decodeGroups(text)
         guard let bytes = FiveBitGroups.decode(groups) else { throw .invalidPadding }
         return (prefix, bytes)
     }
 
-    /// The lower-case string of `bytes` under `prefix`, which is lower-case ASCII.
+    /// Encodes `bytes` with a prefix.
+    ///
+    /// - Parameter prefix: The human-readable part, in lower-case ASCII.
     public static func encode(prefix: String, bytes: [UInt8]) -> String {
         let groups = FiveBitGroups.encode(bytes)
         let checksum = Self.polymod(Self.expand(prefix.utf8) + groups + [0, 0, 0, 0, 0, 0]) ^ 1
@@ -65,7 +67,7 @@ public enum Bech32 {
         prefix.map { $0 >> 5 } + [0] + prefix.map { $0 & 31 }
     }
 
-    /// The checksum's polynomial (BIP-173).
+    /// The checksum function (BIP-173).
     private static func polymod(_ values: [UInt8]) -> UInt32 {
         let generator: [UInt32] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3]
         var checksum: UInt32 = 1

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Bytes as groups of five bits, first bit first: what base32 and bech32 have in common.
+/// Converts between bytes and groups of five bits, most significant bit first, for base32 and bech32.
 enum FiveBitGroups {
-    /// The groups of `bytes`; the last is filled with zeros.
+    /// Splits `bytes` into groups. The last group is padded with zero bits.
     static func encode(_ bytes: some Collection<UInt8>) -> [UInt8] {
         var groups: [UInt8] = []
         var accumulator: UInt32 = 0
@@ -22,7 +22,7 @@ enum FiveBitGroups {
         return groups
     }
 
-    /// The bytes of `groups`; nil if a whole group is left over, or bits that are not zero (one value has one form).
+    /// Joins `groups` into bytes. Returns nil if a whole group is left over or a padding bit is not zero.
     static func decode(_ groups: some Collection<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []
         var accumulator: UInt32 = 0

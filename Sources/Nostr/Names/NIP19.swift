@@ -5,33 +5,35 @@
 
 public import NostrCrypto
 
-/// Keys and profiles as people exchange them (NIP-19).
+/// A key or profile in the text form of NIP-19: npub, nsec or nprofile.
 public enum NIP19: Hashable, Sendable {
+    /// A public key.
     case npub(PublicKey)
-    /// The secret's 32 bytes. Make a ``SecretKey`` of it at once; never log it.
+    /// The 32 bytes of a secret key. Convert them to a ``SecretKey`` at once, and never log them.
     case nsec(Bytes32)
-    /// A key and the relays where it is found, as written, unchecked.
+    /// A public key and the URLs of relays where it can be found. The URLs are not validated.
     case nprofile(PublicKey, relays: [String])
 
-    /// Most relays of an nprofile that are read; the rest are left out.
+    /// Maximum number of relays that are read from an nprofile. Further ones are ignored.
     public static let maximumRelays = 64
 
-    /// Why a string is not one of these.
+    /// The reason why a string is not an npub, nsec or nprofile.
     public enum DecodingError: Error, Hashable, Sendable {
+        /// The string is not valid bech32.
         case bech32(Bech32.DecodingError)
-        /// Bech32, with a prefix that is not a key or profile.
+        /// The prefix is not npub, nsec or nprofile. The value holds the first 16 characters of the prefix.
         case unsupportedPrefix(String)
-        /// The key does not have 32 bytes.
+        /// The key is not 32 bytes long.
         case keyLength
-        /// The 32 bytes are not a key on the curve.
+        /// The 32 bytes are not a public key on the curve.
         case invalidKey
-        /// An entry of the nprofile is cut short.
+        /// An entry of the nprofile is truncated.
         case truncated
-        /// The nprofile has no key.
+        /// The nprofile contains no key.
         case missingKey
     }
 
-    /// Reads npub, nsec or nprofile, all lower or all upper case.
+    /// Parses an npub, nsec or nprofile in lower or upper case. An nsec is not checked to be a valid key.
     public init(_ text: String) throws(DecodingError) {
         let prefix: String
         let bytes: [UInt8]
@@ -54,7 +56,7 @@ public enum NIP19: Hashable, Sendable {
         }
     }
 
-    /// The lower-case string. For `nprofile`, relays over 255 bytes do not fit and are left out.
+    /// The text form in lower case. An nprofile leaves out relay URLs longer than 255 bytes, which do not fit.
     public var encoded: String {
         switch self {
         case .npub(let key):
@@ -78,7 +80,7 @@ public enum NIP19: Hashable, Sendable {
         }
     }
 
-    /// Type, length, value; unknown types are ignored, and of two keys the first counts.
+    /// Parses the type-length-value entries of an nprofile. Unknown types and keys after the first are ignored.
     private static func profile(_ bytes: [UInt8]) throws(DecodingError) -> NIP19 {
         var key: PublicKey?
         var relays: [String] = []
@@ -106,24 +108,25 @@ extension NIP19.DecodingError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .bech32(.tooLong): "longer than \(Bech32.maximumLength) characters"
-        case .bech32(.invalidCharacter): "it has characters that bech32 does not, or mixes upper and lower case"
-        case .bech32(.missingSeparator): "it is not a bech32 string (prefix, 1, characters)"
-        case .bech32(.invalidChecksum): "the checksum is wrong: mistyped or cut off"
-        case .bech32(.invalidPadding): "it has bits left over"
-        case .unsupportedPrefix(let prefix): "\(prefix)… names neither a key nor a profile"
-        case .keyLength: "the key does not have 32 bytes"
-        case .invalidKey: "it is not a public key: no such point on the curve"
-        case .truncated: "an entry is cut short"
-        case .missingKey: "the nprofile has no key in it"
+        case .bech32(.invalidCharacter):
+            "contains a character that bech32 does not allow, or mixes upper and lower case"
+        case .bech32(.missingSeparator): "not a bech32 string; expected a prefix, the digit 1 and data"
+        case .bech32(.invalidChecksum): "the checksum does not match; check for typing errors or missing characters"
+        case .bech32(.invalidPadding): "the padding bits are invalid"
+        case .unsupportedPrefix(let prefix): "unsupported prefix \(prefix); expected npub, nsec or nprofile"
+        case .keyLength: "the key is not 32 bytes long"
+        case .invalidKey: "the key is not a point on the curve secp256k1"
+        case .truncated: "an entry of the nprofile is truncated"
+        case .missingKey: "the nprofile contains no public key"
         }
     }
 }
 
 extension PublicKey {
-    /// The key as `npub1…`.
+    /// The key in the form `npub1…` (NIP-19).
     public var npub: String { NIP19.npub(self).encoded }
 
-    /// Reads 64 hex digits, npub or nprofile; nil for anything else.
+    /// Parses a public key given as 64 hex digits, npub or nprofile; nil for anything else.
     public init?(userText text: String) {
         if text.utf8.count == 64, let bytes = Bytes32(hex: text), let key = try? PublicKey(validating: bytes) {
             self = key

@@ -5,51 +5,73 @@
 
 public import NIOCore
 
-/// The document that a relay serves about itself (NIP-11).
+/// A relay's description of itself and its limits (NIP-11).
 public struct RelayInformation: Hashable, Sendable {
+    /// The relay's name.
     public var name: String?
+    /// A description of the relay as plain text.
     public var description: String?
+    /// The relay's software, usually a URL.
     public var software: String?
+    /// The version of the software.
     public var version: String?
+    /// Numbers of the NIPs that the relay supports.
     public var supportedNIPs: [Int] = []
+    /// The limits that the relay declares.
     public var limitation = Limitation()
 
-    /// What the relay says that it refuses. Absent is not unlimited: strfry never states its event size.
+    /// Limits that a relay declares (`limitation` in NIP-11).
+    ///
+    /// A missing value does not mean that there is no limit. strfry, for example, does not declare its event size.
     public struct Limitation: Hashable, Sendable {
-        /// Bytes from `[` to `]` of one message.
+        /// Maximum length of a message in bytes, from `[` to `]`.
         public var maximumMessageLength: Int?
+        /// Maximum number of open subscriptions per connection.
         public var maximumSubscriptions: Int?
+        /// Maximum number of filters in one REQ.
         public var maximumFilters: Int?
+        /// Largest `limit` of a filter; the relay lowers larger ones to this value.
         public var maximumLimit: Int?
+        /// Maximum length of a subscription ID in characters.
         public var maximumSubscriptionIDLength: Int?
+        /// Maximum number of tags of an event.
         public var maximumEventTags: Int?
-        /// Unicode characters.
+        /// Maximum length of an event's content in Unicode characters.
         public var maximumContentLength: Int?
-        /// Leading zero bits of event ids (NIP-13).
+        /// Minimum number of leading zero bits of event IDs (NIP-13).
         public var minimumProofOfWork: Int?
+        /// Whether clients must authenticate (NIP-42) before any other request.
         public var authenticationRequired: Bool?
+        /// Whether clients must pay before they can use the relay.
         public var paymentRequired: Bool?
+        /// Whether the relay accepts only events that meet some condition, such as certain kinds.
         public var restrictedWrites: Bool?
-        /// Seconds into the past that `created_at` may lie.
+        /// How far in the past `created_at` may be, in seconds.
         public var createdAtLowerLimit: Int?
-        /// Seconds into the future that `created_at` may lie.
+        /// How far in the future `created_at` may be, in seconds.
         public var createdAtUpperLimit: Int?
+        /// The `limit` that the relay uses for filters without one.
         public var defaultLimit: Int?
-        /// Bytes of one event's JSON. Not in NIP-11; ours say it.
+        /// Maximum length of an event's JSON in bytes. Not part of NIP-11; the relay of this project declares it.
         public var maximumEventLength: Int?
-        /// Events a second of one connection. Not in NIP-11; ours say it.
+        /// Maximum events per second on one connection. Not part of NIP-11; the relay of this project declares it.
         public var maximumEventsPerSecond: Int?
-        /// Bytes that may wait for a slow reader. Not in NIP-11; ours say it.
+        /// Maximum bytes queued for a client that reads too slowly. Not part of NIP-11; the relay of this project
+        /// declares it.
         public var maximumOutboundBytes: Int?
-        /// Not in NIP-11; ours say it.
+        /// Maximum connections from one IP address. Not part of NIP-11; the relay of this project declares it.
         public var maximumConnectionsPerAddress: Int?
 
+        /// Creates a value without limits.
         public init() {}
     }
 
+    /// Creates an empty document.
     public init() {}
 
-    /// Reads what is there; members of the wrong type count as absent.
+    /// Parses the document. Members that are missing or have the wrong type are nil or empty.
+    ///
+    /// - Throws: ``JSONError`` if the text is not JSON.
     public init(json: ByteBuffer) throws(JSONError) {
         let value = try JSONValue.parse(json)
         self.name = value["name"]?.text
@@ -83,7 +105,7 @@ public struct RelayInformation: Hashable, Sendable {
         self.limitation.maximumConnectionsPerAddress = count("max_connections_per_address")
     }
 
-    /// The document.
+    /// The document as JSON.
     public var json: ByteBuffer {
         var buffer = ByteBuffer()
         var isFirst = true

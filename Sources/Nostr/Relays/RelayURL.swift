@@ -3,39 +3,44 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The address of a relay, normalised, so that two spellings of one relay are equal.
+/// The URL of a relay in normalized form, so that different spellings of the same URL are equal.
 ///
-/// Lower-case scheme and host, no default port, no slash for an empty path. `https` and `http` are read as `wss` and
-/// `ws`, a missing scheme as `wss`. User names, fragments, spaces, control characters and other schemes are refused.
+/// Scheme and host are lower case. The scheme's default port and the slash of an empty path are removed. `https` is
+/// read as `wss` and `http` as `ws`. A URL without a scheme is read as `wss` if its host contains a dot or is
+/// `localhost`. Other schemes, user names, fragments, backslashes, spaces, control characters and non-ASCII characters
+/// are errors.
 public struct RelayURL: Hashable, Sendable {
-    /// Longest URL in bytes.
+    /// Maximum length of a URL in bytes.
     public static let maximumLength = 512
 
-    /// Whether the connection is under TLS.
+    /// Whether the connection uses TLS.
     public let isSecure: Bool
-    /// Name or address, lower case; an IPv6 address without its brackets.
+    /// The host name or IP address in lower case; an IPv6 address without brackets.
     public let host: String
-    /// The port, the scheme's default filled in.
+    /// The port; the scheme's default if the URL has none.
     public let port: Int
-    /// Path and query for the HTTP request, beginning with a slash.
+    /// The path and query for the HTTP request. Starts with a slash.
     public let requestTarget: String
-    /// The normalised URL.
+    /// The normalized URL.
     public let text: String
 
-    /// Why text is not the URL of a relay.
+    /// The reason why a text is not a valid relay URL.
     public enum ParsingError: Error, Hashable, Sendable {
+        /// The URL is longer than ``RelayURL/maximumLength``.
         case tooLong
-        /// A space, a control character, or one outside ASCII.
+        /// The URL contains a space, a backslash, a control character or a non-ASCII character.
         case invalidCharacter
-        /// A scheme that is neither ws nor wss.
+        /// The scheme is not ws, wss, http or https; or it is missing and the host contains no dot.
         case unsupportedScheme
-        /// No host, or one that cannot be.
+        /// The host is missing or malformed.
         case invalidHost
+        /// The port is not a number from 1 to 65535.
         case invalidPort
-        /// `user@` or `#part`, which a relay's URL cannot have.
+        /// The URL contains `user@` or `#fragment`.
         case userInfoOrFragment
     }
 
+    /// Parses and normalizes a URL.
     public init(_ text: String) throws(ParsingError) {
         guard text.utf8.count <= Self.maximumLength else { throw .tooLong }
         guard text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }), !text.utf8.contains(UInt8(ascii: "\\")) else {
@@ -81,7 +86,7 @@ public struct RelayURL: Hashable, Sendable {
                 throw .invalidHost
             }
             if hasScheme == nil {
-                // Any word would pass for a host without this.
+                // Without a scheme, require a dot, so that an arbitrary word is not taken for a host.
                 guard hostText.contains(".") || hostText.lowercased() == "localhost" else { throw .unsupportedScheme }
             }
         }
@@ -100,11 +105,11 @@ public struct RelayURL: Hashable, Sendable {
         let shownHost = self.host.contains(":") ? "[\(self.host)]" : self.host
         let shownPort = self.port == defaultPort ? "" : ":\(self.port)"
         self.text = "\(self.isSecure ? "wss" : "ws")://\(shownHost)\(shownPort)\(path)"
-        // A scheme that was left out makes it longer.
+        // The normalized text is longer than the input if the scheme was missing.
         guard self.text.utf8.count <= Self.maximumLength else { throw .tooLong }
     }
 
-    /// `host:port` as the Host field of HTTP writes it.
+    /// The value of the HTTP Host header: the host, and the port if it is not the scheme's default.
     public var authority: String {
         let shownHost = self.host.contains(":") ? "[\(self.host)]" : self.host
         return self.port == (self.isSecure ? 443 : 80) ? shownHost : "\(shownHost):\(self.port)"
@@ -118,18 +123,18 @@ extension RelayURL: CustomStringConvertible {
 extension RelayURL.ParsingError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .tooLong: "longer than \(RelayURL.maximumLength) characters"
-        case .invalidCharacter: "it has a space, a control character or one outside ASCII"
-        case .unsupportedScheme: "a relay's URL begins with ws:// or wss://"
+        case .tooLong: "the URL is longer than \(RelayURL.maximumLength) characters"
+        case .invalidCharacter: "the URL contains a space, a backslash, a control character or a non-ASCII character"
+        case .unsupportedScheme: "the URL must start with ws:// or wss://"
         case .invalidHost: "the host is missing or malformed"
-        case .invalidPort: "the port is not a number from 1 to 65535"
-        case .userInfoOrFragment: "user@ and #fragment have no place in a relay's URL"
+        case .invalidPort: "the port must be a number from 1 to 65535"
+        case .userInfoOrFragment: "the URL must not contain user@ or #fragment"
         }
     }
 }
 
 extension Substring {
-    /// What stands before and behind the first `separator`, if what is before looks like a scheme.
+    /// The text before and after the first `separator`; nil if the text before it is not a URL scheme.
     fileprivate func range(ofScheme separator: String) -> (Substring, Substring)? {
         guard let colon = self.firstIndex(of: ":"), self[colon...].hasPrefix(separator) else { return nil }
         let scheme = self[..<colon]
@@ -140,7 +145,7 @@ extension Substring {
 }
 
 extension Sequence<RelayURL> {
-    /// The URLs without later repetitions, in order.
+    /// The URLs in order, without repetitions of earlier ones.
     public func removingDuplicates() -> [RelayURL] {
         var seen: Set<RelayURL> = []
         return self.filter { seen.insert($0).inserted }
