@@ -4,7 +4,7 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ install: ## Install the program, manual, completions, unit files and examples be
 	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/nws/examples $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	install -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
+	install -s -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
 	.build/release/nws manual > $(DESTDIR)$(PREFIX)/share/man/man1/nws.1
 	.build/release/nws --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
 	.build/release/nws --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
@@ -58,7 +58,7 @@ fuzz: deps ## Fuzz every decoder (SECONDS_EACH=60, TARGETS=…)
 sanitize: deps ## Swift tests under the address and thread sanitizers
 	@scripts/sanitize
 
-autobahn: ## WebSocket, both ends, against the Autobahn suite (CASES=…)
+autobahn: ## Run the Autobahn suite on the WebSocket server and client (CASES=…)
 	@scripts/install-dependencies test
 	@scripts/autobahn
 
@@ -67,11 +67,13 @@ instructions: ## Count the instructions of each stage (callgrind) and compare th
 	swift build $(SWIFT_FLAGS) -c release --product nws-bench
 	@scripts/instructions
 
-abuse: release ## Floods and worse beside a download: what they cost it, and memory
+abuse: release ## Floods and other attacks next to a download: their cost, and memory
 	@scripts/install-dependencies test
 	@scripts/abuse
 
-soak: release ## Streams of random life over relays that misbehave, with kills and restarts (MINUTES=30, SEED=…)
+nightly: sanitize fuzz abuse autobahn soak ## The long checks: sanitizers, fuzzing, attacks, Autobahn, soak
+
+soak: release ## Streams for a long time over failing relays, with kills and restarts (MINUTES=30, SEED=…)
 	@scripts/install-dependencies test
 	@scripts/soak --minutes $${MINUTES:-30} $${SEED:+--seed $$SEED}
 

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-// Keys, names, relays, streams and configurations are what these modules call them; `import NostrTunnel` is enough to use them.
+// These modules define the types of the public API. A program needs to import only `NostrTunnel`.
 @_exported import NIOCore
 @_exported import Nostr
 @_exported import NostrClient

@@ -10,9 +10,9 @@ import Nostr
 public import Tunnel
 import TunnelProtocol
 
-/// Opens streams to services that are known by a `.nostr` name, an npub or an nprofile.
+/// A client that opens streams to services by `.nostr` name, npub or nprofile.
 ///
-/// One client is enough for a program: streams to the same exit share a session, sessions share connections to relays.
+/// A program needs only one client. Streams to the same exit share a session, and sessions share relay connections.
 public final class TunnelClient: Sendable {
     private let service: EntryService
 
@@ -23,11 +23,12 @@ public final class TunnelClient: Sendable {
     /// Starts a client.
     ///
     /// - Parameters:
-    ///   - relays: URLs of relays for names that carry none, such as an npub.
-    ///   - logger: Where it says what it does; nowhere by default.
-    ///   - configure: Changes what is not as wished: an identity, what is spoken, limits, the file of pins, or
-    ///     `allowsLocalRelays`, since relays on loopback and private networks that names carry are not dialled.
-    /// - Throws: An error for a text that is no URL of a relay, or what is wrong with the file of pins.
+    ///   - relays: URLs of relays for names that contain none, such as an npub.
+    ///   - logger: The logger. By default, nothing is logged.
+    ///   - configure: Changes the default configuration, for example the identity, the protocol, the limits or the file
+    ///     of pinned exits. Relays on loopback and private networks that a name contains are used only if this closure
+    ///     sets `allowsLocalRelays`.
+    /// - Throws: An error if a relay URL is invalid or the file of pinned exits cannot be read.
     public static func start(
         relays: [String] = [],
         logger: Logger = Logger(label: "nws.client") { _ in SwiftLogNoOpLogHandler() },
@@ -35,7 +36,7 @@ public final class TunnelClient: Sendable {
     ) async throws -> TunnelClient {
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
-        // The program may be a server, and the names its users'.
+        // The program may be a server that gets names from its users.
         configuration.allowsLocalRelays = false
         configuration.relays = try relays.map { try RelayURL($0) }
         configure(&configuration)
@@ -43,20 +44,22 @@ public final class TunnelClient: Sendable {
         return TunnelClient(service: try await EntryService.start(configuration, on: loop, logger: logger))
     }
 
-    /// Opens a stream; returns as soon as the exit connected its service.
+    /// Opens a stream. Returns when the exit has connected the service.
     ///
-    /// - Parameter port: Which of the exit's services.
-    /// - Throws: ``StreamFailure``, which names the place where it failed.
+    /// - Parameters:
+    ///   - name: The exit's `.nostr` name, npub or nprofile.
+    ///   - port: The port of the service.
+    /// - Throws: ``StreamFailure`` if the stream cannot be opened.
     public func connect(to name: String, port: UInt16) async throws -> TunnelStream {
         try await self.service.open(TargetAddress(host: .domain(name), port: port))
     }
 
-    /// What the client is doing: its relays, sessions and streams.
+    /// The client's relays, sessions and streams.
     public func status() async throws -> TunnelStatus { try await self.service.status() }
 
-    /// Ends the client.
+    /// Stops the client and ends its streams.
     ///
-    /// - Parameter patience: How long streams may go on before they are ended.
+    /// - Parameter patience: How long open streams may continue.
     public func stop(patience: Duration = .zero) async throws {
         try await self.service.stop(patience: TimeAmount(patience))
     }

@@ -11,7 +11,7 @@ public import NostrCrypto
 public import Tunnel
 public import TunnelProtocol
 
-/// Serves streams that reach the program under a name made of its key and relays.
+/// A host that serves streams under a name made of its public key and its relays.
 public final class TunnelHost: Sendable {
     private let service: ExitService
 
@@ -19,19 +19,20 @@ public final class TunnelHost: Sendable {
         self.service = service
     }
 
-    /// The name, with npub and nprofile, by which clients reach the host.
+    /// The name by which clients reach the host. It can also be encoded as an nprofile.
     public var name: NostrName { self.service.name }
 
-    /// Starts a host; returns as soon as one relay lets it listen, and waits for that until the task is cancelled.
+    /// Starts a host. Returns when at least one relay has accepted its subscription, and waits for that until the task
+    /// is cancelled.
     ///
     /// - Parameters:
-    ///   - key: The host's identity. Keep it: the name is made of it.
-    ///   - relays: URLs of relays to listen on. Several carry at once.
-    ///   - services: Code for each port that clients may ask for; each stream is a task of its own.
-    ///   - logger: Where it says what it does; nowhere by default.
-    ///   - configure: Changes what is not as wished: services elsewhere, who may use them, limits, the file that remembers
-    ///     plain requests over a restart.
-    /// - Throws: An error for a text that is no URL of a relay, or the system's error for a file.
+    ///   - key: The host's secret key. Store it to keep the name, which contains the public key.
+    ///   - relays: URLs of the relays to listen on. Several can be used at the same time.
+    ///   - services: The handler for each port. Each stream runs in its own task.
+    ///   - logger: The logger. By default, nothing is logged.
+    ///   - configure: Changes the default configuration, for example services on the network, access, limits or the
+    ///     replay journal.
+    /// - Throws: An error if a relay URL is invalid or a state file cannot be used, or `CancellationError`.
     public static func start(
         key: SecretKey,
         relays: [String],
@@ -51,7 +52,7 @@ public final class TunnelHost: Sendable {
             try await withTaskCancellationHandler {
                 try await service.ready()
             } onCancel: {
-                // What waits fails then.
+                // Stopping the service lets `ready()` throw.
                 Task { try? await service.stop() }
             }
         } catch {
@@ -61,12 +62,12 @@ public final class TunnelHost: Sendable {
         return TunnelHost(service: service)
     }
 
-    /// What the host is doing: its relays, clients and streams.
+    /// The host's relays, clients and streams.
     public func status() async throws -> TunnelStatus { try await self.service.status() }
 
-    /// Ends the host, and tells its clients.
+    /// Stops the host, ends its streams and notifies its clients.
     ///
-    /// - Parameter patience: How long streams may go on before they are ended.
+    /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
     public func stop(patience: Duration = .zero) async throws {
         try await self.service.stop(patience: TimeAmount(patience))
     }

@@ -6,20 +6,22 @@
 import ArgumentParser
 import Foundation
 
-/// The program: one subcommand for each role.
+/// The command-line program. Each role and each tool is a subcommand.
 @main
 struct NWS: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nws",
-        abstract: "Carry TCP over Nostr relays.",
+        abstract: "Tunnel TCP connections through Nostr relays.",
         discussion: """
-            A service behind NAT gets a name made of a public key and relays (nws exit); whoever has the name \
-            reaches it through a local proxy (nws entry). Every byte travels as encrypted, signed Nostr \
-            events (NIP-74), through relays that neither side has to trust. nws relay is such a relay.
+            'nws exit' publishes a service under a .nostr name, which consists of a public key and relays. 'nws entry' \
+            is a local proxy that connects clients to such names. The service needs no public address. Data is carried \
+            in signed Nostr events (NIP-74) through relays that neither side has to trust, and is encrypted between \
+            entry and exit unless CONNECTR is enabled. 'nws relay' runs a relay.
 
-            Every option can also be set by an environment variable (--max-streams: NWS_MAX_STREAMS; lists are \
-            separated by ;), by a .env file in the working directory, and, for a command that has --config, by a YAML \
-            file (max-streams: 100). The first of those that names an option wins.
+            Options can also be set by environment variables (--max-streams: NWS_MAX_STREAMS; list items are \
+            separated by ;), by a .env file in the working directory, and, for commands with --config, by a YAML file \
+            (max-streams: 100). The command line has the highest priority, followed by the environment, the .env file \
+            and the YAML file.
             """,
         version: Version.text,
         subcommands: [
@@ -32,7 +34,7 @@ struct NWS: AsyncParsableCommand {
         ]
     )
 
-    /// Parses what the command line, the environment and the file say together, and runs the command.
+    /// Parses the command line, the environment and the configuration file, and runs the command.
     static func main() async {
         ProcessSetup.openStandardDescriptors()
         ProcessMetrics.install()
@@ -54,7 +56,7 @@ struct NWS: AsyncParsableCommand {
             let message = Self.message(for: error)
             let explained = LayeredArguments.explaining(message)
             if explained != message, Self.exitCode(for: error) != .success {
-                // Not a slip of the hand on the command line, but a configuration that cannot be used.
+                // The invalid value is not from the command line, so the exit status is that of configuration errors.
                 Console.error("nws: \(explained)")
                 Self.exit(withError: ExitStatus.configuration)
             }

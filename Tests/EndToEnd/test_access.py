@@ -103,7 +103,7 @@ def test_the_list_is_read_again_and_what_is_gone_ends(sandbox, echoing):
     assert read_exactly(client, 5) == b"hello"
     # A list that is invalid changes nothing.
     keys.write_text("nonsense\n")
-    exit_node.process.wait_for_log("the old one stays in force")
+    exit_node.process.wait_for_log("keeping the previous configuration")
     client.sendall(b"still")
     assert read_exactly(client, 5) == b"still"
     keys.write_text("# nobody again\n")

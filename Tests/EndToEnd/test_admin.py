@@ -134,7 +134,7 @@ def test_a_token_guards_the_pages(sandbox):
     "options, message",
     [
         (("--admin", "0.0.0.0:0"), "--admin-token"),
-        (("--admin-token", "token"), "does nothing without --admin"),
+        (("--admin-token", "token"), "has no effect without --admin"),
         (("--admin", "127.0.0.1:0", "--admin-token", "short"), "16 to 256"),
         (("--admin", "127.0.0.1:0", "--admin-token", "open"), "chmod 600"),
         (("--admin", "nonsense"), "--admin"),

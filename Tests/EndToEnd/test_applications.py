@@ -198,6 +198,6 @@ def test_five_services_behind_one_name_and_two_identities(sandbox, http, postgre
     refused, (database, _) = forwards("other.key")
     process = sandbox.spawn(psql, "-h", "127.0.0.1", "-p", database, "-U", "test", "-d", "postgres", "-Atc", "select 1")
     assert process.wait(60) != 0
-    assert "does not serve that, or not to you" in refused.stderr
+    assert "refused by the exit: no such service" in refused.stderr
     stranger = sandbox.entry("--identity", "other.key")
     assert {reply_to(stranger.address, exit_node.name, port) for port in (22, 80, 5432, 6379, 7777)} == {NOT_ALLOWED}

@@ -43,17 +43,17 @@ def test_a_good_file(sandbox):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("relays: [ws://x]", "line 1: relays is no option of nws exit"),
+        ("relays: [ws://x]", "line 1: unknown option relays for nws exit"),
         ("\nmax-streams: many", "(set by file.yaml, line 2)"),
-        ("max-streams: 0", "--max-streams: expected 1 to 1000000 (set by file.yaml, line 1)"),
-        ("max-streams: [1, 2]", "max-streams takes one value"),
-        ("early-data: perhaps", "either true or false"),
+        ("max-streams: 0", "--max-streams: must be between 1 and 1000000 (set by file.yaml, line 1)"),
+        ("max-streams: [1, 2]", "max-streams must have exactly one value"),
+        ("early-data: perhaps", "early-data must be true or false"),
         ("relay: [ws://x, ftp://y]", "ftp://y"),
         ("a: [1", "invalid YAML"),
         ("- a", "option: value"),
         ("log-level: info\nlog-level: debug", "duplicated key"),
         ("relay: [[a]]", "neither text nor a number"),
-        ("config: other.yaml", "config is no option"),
+        ("config: other.yaml", "unknown option config"),
         ("allow: []", "allow has no value"),
     ],
 )
@@ -104,7 +104,7 @@ def test_services_change_without_a_restart(sandbox, echoing):
         client.socket.sendall(b"still")
         assert read_exactly(client.socket, 5) == b"still"
         file.write_text("service: nonsense\n")
-        exit_node.process.wait_for_log("the old one stays in force")
+        exit_node.process.wait_for_log("keeping the previous configuration")
         assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
 
 
@@ -177,7 +177,7 @@ def test_options_of_a_public_exit_need_one(sandbox, options):
     process, status = sandbox.finished(
         "exit", "--relay", "ws://127.0.0.1:9", "--backend", "127.0.0.1:9", "--check-config", *options
     )
-    assert status == 78 and f"{options[0]} does nothing without --public" in process.stderr
+    assert status == 78 and f"{options[0]} has no effect without --public" in process.stderr
 
 
 def test_the_source_of_another_option_is_not_blamed(sandbox):

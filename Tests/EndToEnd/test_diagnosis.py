@@ -39,7 +39,7 @@ def test_doctor_knows_good_relays(sandbox):
     relay = sandbox.relay()
     lines = sandbox.succeed("doctor", "--relay", relay.url)
     assert all(line.startswith("ok ") for line in lines)
-    assert relay.url in lines[-2] and "full packets; takes messages of 262144 bytes" in lines[-2]
+    assert relay.url in lines[-2] and "large packets delivered; limits: 262144 bytes per message" in lines[-2]
     assert "clock: within 1 s" in lines[-1]
 
 
@@ -102,7 +102,7 @@ def test_status_refuses_what_cannot_be_true(sandbox, serve, report):
     address = serve(json_answers({**good, **report})).address
     for options in ((), ("--json",)):
         process, status = sandbox.finished("status", address, *options)
-        assert status == 1 and "is not nws" in process.stderr and not process.stdout
+        assert status == 1 and "is not from nws" in process.stderr and not process.stdout
     process, status = sandbox.finished("status", serve(json_answers({**good, "name": "\x9b31m\x1b]0;x\x07"})).address)
     assert status == 0 and not any(ord(character) in range(0x80, 0xA0) for character in process.output)
     assert "\x1b" not in process.output

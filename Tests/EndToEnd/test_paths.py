@@ -28,7 +28,7 @@ def says_that_it_echoes(client, data):
     "arguments, message",
     [
         (("--allow-local-addresses",), "--allow-local-addresses has no effect"),
-        (("--advertise", "ws://127.0.0.1:1=wss://relay.example"), "none of the relays"),
+        (("--advertise", "ws://127.0.0.1:1=wss://relay.example"), "not one of the relays"),
         (("--reverse-connections", "--protocol", "session"), "--reverse-connections"),
     ],
 )
@@ -63,11 +63,11 @@ def test_an_exit_moves_to_another_relay_with_its_streams(sandbox, serve):
         entry.process.wait_for_log("exit adds a relay")
         eventually(lambda: entry.process.stderr.count("relay up") >= 2)
         config.write_text(f"relay: [{second.url}]\n")
-        exit_node.process.wait_for_log("the exit has another name now")
-        eventually(lambda: exit_node.process.stderr.count("the exit has another name now") >= 2)
+        exit_node.process.wait_for_log("the exit's name has changed")
+        eventually(lambda: exit_node.process.stderr.count("the exit's name has changed") >= 2)
         first.process.kill()
         assert says_that_it_echoes(client, b"two" * 10_000)
-        name = [line for line in exit_node.process.stderr.splitlines() if "has another name now" in line][-1]
+        name = [line for line in exit_node.process.stderr.splitlines() if "the exit's name has changed" in line][-1]
     fresh = next(word for word in name.replace("=", " ").split() if word.endswith(".nostr"))
     with open_stream(entry.address, fresh) as client:
         assert says_that_it_echoes(client, b"three")

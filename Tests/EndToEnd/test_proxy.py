@@ -10,7 +10,7 @@ import pytest
 
 from backends import TCPBackend, content, echo, read_exactly, read_to_end, sha256
 from programs import needed
-from raw_socks import SUCCEEDED, SocksClient
+from raw_socks import SUCCEEDED, SocksClient, open_stream
 from sandbox import BINARY
 
 
@@ -130,6 +130,105 @@ def test_what_frames_a_body_cannot_be_taken_away(sandbox):
         b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nConnection: Content-Length\r\nContent-Length: 3\r\n\r\nabc",
     )
     assert b"content-length: 3" in seen[0].lower()
+
+
+def response(body, *fields):
+    head = "\r\n".join(("HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *fields))
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def test_a_client_keeps_its_connection_between_requests(sandbox):
+    def serve(connection):
+        data = b""
+        while part := connection.recv(65536):
+            data += part
+            while b"\r\n\r\n" in data:
+                head, _, data = data.partition(b"\r\n\r\n")
+                connection.sendall(response(head.split(b" ")[1]))
+
+    backend = sandbox.closing(TCPBackend(serve))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+    urls = [f"http://{exit_node.name}/{number}" for number in range(3)]
+    process = sandbox.spawn(
+        needed("curl"), "-sS", "--max-time", 30, "--proxy", entry.socks, "-w", " %{num_connects}\n", *urls
+    )
+    assert process.wait() == 0
+    assert process.stdout == ["/0 1", "/1 0", "/2 0"]
+    assert backend.connections == 1
+
+
+def test_a_kept_connection_serves_another_target(sandbox, http):
+    relay = sandbox.relay()
+    one, other = sandbox.exit([relay.url], http.address), sandbox.exit([relay.url], http.address, key_file="other.key")
+    entry = sandbox.entry()
+    process = sandbox.spawn(
+        needed("curl"), "-sS", "--max-time", 30, "--proxy", entry.socks, "-o", "/dev/null", "-w", "%{http_code}\n",
+        f"http://{one.name}/bytes/1000", "-o", "/dev/null", f"http://{other.name}/bytes/1000",
+    )
+    assert process.wait() == 0 and process.stdout == ["200", "200"]
+
+
+def test_an_upgrade_is_passed_on(sandbox):
+    seen = []
+
+    def serve(connection):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        seen.append(head)
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+        echo(connection)
+
+    backend = sandbox.closing(TCPBackend(serve))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+    request = f"GET http://{exit_node.name}/ HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: keep-alive, Upgrade\r\n\r\n"
+    with socket.create_connection(entry.address, 20) as client:
+        client.sendall(request.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += read_exactly(client, 1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        for data in (b"first", b"GET / HTTP/1.1 is no request here\r\n\r\n"):
+            client.sendall(data)
+            assert read_exactly(client, len(data)) == data
+    assert b"Upgrade: echo" in seen[0] and b"upgrade" in seen[0].split(b"Connection:")[1].split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("way", ["socks", "http"])
+def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way):
+    answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 20000\r\nConnection: close\r\n\r\n" + b"x" * 20_000
+
+    def serve(connection):
+        connection.recv(1000)
+        # Closing with unread bytes resets the connection.
+        connection.sendall(answer)
+
+    backend = sandbox.closing(TCPBackend(serve))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+
+    def received():
+        if way == "socks":
+            client = open_stream(entry.address, exit_node.name).socket
+            target = "/"
+        else:
+            client = socket.create_connection(entry.address, 20)
+            target = f"http://{exit_node.name}/"
+        with client:
+            data = b""
+            try:
+                client.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n".encode())
+                for _ in range(40):
+                    client.sendall(b"y" * 10_000)
+            except OSError:
+                pass
+            try:
+                while part := client.recv(65536):
+                    data += part
+            except OSError:
+                pass
+            return data
+
+    assert [len(received()) for _ in range(10)] == [len(answer)] * 10
 
 
 @pytest.mark.parametrize(
@@ -311,7 +410,7 @@ NPUB = "npub1qy00nqcvxd7dnhhue36ys3ss2uy7kfkzd0cmhgy3vr6gp0s6wzwsn8ncnv"
 
 @pytest.mark.parametrize(
     "target, message",
-    [("foo:22", "not a .nostr name"), (f"{NPUB}:22", "carries no relays"), (f"{NPUB}:0", "port"), (NPUB, "no port")],
+    [("foo:22", "not a .nostr name"), (f"{NPUB}:22", "has no relays"), (f"{NPUB}:0", "port"), (NPUB, "no port")],
 )
 def test_a_forward_that_can_reach_nothing_is_refused(sandbox, target, message):
     process, status = sandbox.finished("forward", "127.0.0.1:0", target)

@@ -127,7 +127,7 @@ def test_a_clients_streams_are_bounded(sandbox, http):
     "arguments, message",
     [
         (("exit", "--relay", "ws://x", "--public", "--rule", "allow everything"), "--rule"),
-        (("exit", "--relay", "ws://x", "--backend", "127.0.0.1:1", "--rule", "allow"), "does nothing without --public"),
+        (("exit", "--relay", "ws://x", "--backend", "127.0.0.1:1", "--rule", "allow"), "no effect without --public"),
         (("entry", "--public-exits"), "--relay"),
         (("entry", "--exit", "nonsense"), "--exit"),
         (("exits",), "no relay"),

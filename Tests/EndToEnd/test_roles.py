@@ -91,7 +91,7 @@ def test_exit_is_ready_with_one_of_two_relays(sandbox):
 
 def test_exit_logs_its_name_as_domain(sandbox):
     exit_node = sandbox.exit([sandbox.relay().url])
-    assert exit_node.process.wait_for_log(f"domain={exit_node.name}")
+    assert exit_node.process.wait_for_log(f"name={exit_node.name}")
 
 
 def test_entry_needs_no_relay_but_a_name_without_relays_does(sandbox):
@@ -107,7 +107,7 @@ def test_entry_needs_no_relay_but_a_name_without_relays_does(sandbox):
 def test_exit_waits_for_a_relay_that_starts_later(sandbox):
     address = f"127.0.0.1:{unused_port()}"
     exit_process = sandbox.starting_exit([f"ws://{address}"])
-    exit_process.wait_for_log("domain=")
+    exit_process.wait_for_log("exit starting")
     assert exit_process.stdout == []
     sandbox.relay(listen=address)
     assert exit_process.value("name")
@@ -175,7 +175,7 @@ def test_exit_ends_on_a_signal(sandbox, number):
 @signals
 def test_exit_that_is_not_ready_ends_on_a_signal(sandbox, number):
     process = sandbox.starting_exit([f"ws://127.0.0.1:{unused_port()}"])
-    process.wait_for_log("domain=")
+    process.wait_for_log("exit starting")
     ends_well(process, number)
     assert process.stdout == []
 

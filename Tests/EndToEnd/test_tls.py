@@ -149,10 +149,10 @@ def test_certificate_and_key_that_cannot_be_used_are_refused(sandbox):
         assert status == 78
         return process.stderr
 
-    assert "belong together" in refusal("--tls-cert", chain)
-    assert "belong together" in refusal("--tls-cert", "nonsense", "--tls-key", key)
+    assert "must be given together" in refusal("--tls-cert", chain)
+    assert "must contain a certificate" in refusal("--tls-cert", "nonsense", "--tls-key", key)
     key.chmod(0o644)
-    assert "can be read by everyone" in refusal("--tls-cert", chain, "--tls-key", key)
+    assert "is accessible by all users" in refusal("--tls-cert", chain, "--tls-key", key)
 
 
 def test_a_public_url_is_what_the_relay_prints(sandbox):
@@ -165,5 +165,5 @@ def test_tls_begins_only_with_a_restart(sandbox):
     file = sandbox.write("relay.yaml", "max-filters: 9\n")
     relay = sandbox.relay("--config", file)
     file.write_text(f"tls-cert: {chain}\ntls-key: {key}\n")
-    relay.process.wait_for_log("changes only with a restart")
+    relay.process.wait_for_log("enabling or disabling TLS requires a restart")
     assert relay.process.is_running

@@ -10,13 +10,13 @@ import Testing
 
 @Suite("NIP-44 version 2")
 struct NIP44Tests {
-    @Suite("official NIP-44 vectors", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Suite("official NIP-44 vectors")
     struct Vectors {
         let valid: [String: Any]
         let invalid: [String: Any]
 
         init() throws {
-            let version2 = try SharedVectors.object("nip44.vectors.json").object("v2")
+            let version2 = try TestVectors.object("nip44.vectors.json").object("v2")
             self.valid = version2.object("valid")
             self.invalid = version2.object("invalid")
         }
@@ -126,7 +126,7 @@ struct NIP44Tests {
 
         @Test("extended lengths match the vectors, and malformed payloads are rejected")
         func extended() throws {
-            let vectors = try SharedVectors.object("nip44-extended.json")
+            let vectors = try TestVectors.object("nip44-extended.json")
             let key = ConversationKey(bytes: try #require(Bytes32(hex: vectors.text("conversation_key"))))
             let nonce = try #require(Bytes32(hex: vectors.text("nonce")))
             #expect(vectors.objects("extended").count == 9)

@@ -13,11 +13,10 @@ import Testing
 @Suite("Events")
 struct EventTests {
     @Test(
-        "events with unusual content parse, verify and encode again",
-        .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)")
+        "events with unusual content parse, verify and encode again"
     )
     func validVectors() throws {
-        let vectors = try SharedVectors.object("events.json").objects("events")
+        let vectors = try TestVectors.object("events.json").objects("events")
         #expect(vectors.count == 29)
         for vector in vectors {
             let name = vector.text("name")
@@ -37,9 +36,9 @@ struct EventTests {
         }
     }
 
-    @Test("invalid events are rejected", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+    @Test("invalid events are rejected")
     func invalidVectors() throws {
-        let vectors = try SharedVectors.object("events.json").objects("invalid")
+        let vectors = try TestVectors.object("events.json").objects("invalid")
         #expect(vectors.count == 31)
         for vector in vectors {
             #expect(throws: (any Error).self, "\(vector.text("name")): \(vector.text("why"))") {

@@ -9,11 +9,11 @@ import NostrCrypto
 import TestSupport
 import Testing
 
-@Suite("Bech32, base32hex and NIP-19", .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)"))
+@Suite("Bech32, base32hex and NIP-19")
 struct NamesTests {
     @Test("bech32 decoding matches the vectors")
     func bech32() throws {
-        let vectors = try SharedVectors.object("bech32.json")
+        let vectors = try TestVectors.object("bech32.json")
         for text in try #require(vectors["bech32_valid"] as? [String]) {
             #expect(throws: Never.self, "\(text)") { _ = try Bech32.decodeGroups(text) }
         }
@@ -31,7 +31,7 @@ struct NamesTests {
 
     @Test("base32hex encoding and decoding match the vectors")
     func base32hex() throws {
-        let vectors = try SharedVectors.object("base32hex.json")
+        let vectors = try TestVectors.object("base32hex.json")
         for vector in vectors.objects("unpadded_lower") {
             let bytes = Array(vector.text("ascii").utf8)
             #expect(Base32Hex.encode(bytes) == vector.text("base32hex"))
@@ -48,7 +48,7 @@ struct NamesTests {
 
     @Test("NIP-19 decoding matches the vectors")
     func nip19() throws {
-        let vectors = try SharedVectors.object("nip19.json")
+        let vectors = try TestVectors.object("nip19.json")
         #expect(vectors.objects("valid").count == 20)
         for vector in vectors.objects("valid") {
             let name = vector.text("name")

@@ -82,6 +82,48 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
     }
 
+    @Test("a stream whose first bytes are not answered ends with an error")
+    func unanswered() {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.advance(.seconds(5))
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true, finish: false)
+        tunnel.advance(.seconds(59))
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[id]?.ended == .some(.exitSilent))
+    }
+
+    @Test("a stream that was answered once may be silent for longer")
+    func answered() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        tunnel.sendAll([1], on: id, fromEntry: true, finish: false)
+        tunnel.sendAll([2], on: exitID, fromEntry: false, finish: false)
+        tunnel.advance(.minutes(4))
+        #expect(tunnel.entryStreams[id]?.data == [2])
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+    }
+
+    @Test("an exit delivers what it sent before a reset after delivery, then closes")
+    func resetAfterDelivery() throws {
+        var tunnel = SimulatedTunnel(relay: .batching)
+        let id = tunnel.open(1)
+        tunnel.advance(.seconds(1))
+        let exitID = try #require(tunnel.exitStreams.keys.first)
+        let down = patterned(150_000, seed: 9)
+        tunnel.exit.send(exitID, ByteBuffer(bytes: down), at: tunnel.moment)
+        tunnel.exit.resetAfterDelivery(exitID, .connectionReset, at: tunnel.moment)
+        tunnel.settle()
+        tunnel.sendAll([1], on: id, fromEntry: true, finish: false)
+        tunnel.advance(.seconds(20))
+        #expect(tunnel.entryStreams[id]?.data == down)
+        #expect(tunnel.exitStreams[exitID]?.data == [])
+        #expect(tunnel.exitStreams[exitID]?.ended != nil)
+        #expect(tunnel.exit.streamCount == 0)
+    }
+
     @Test("a path that is not writable at the created_at limit resumes once it is writable")
     func ceilingWhileUnwritable() throws {
         var tunnel = SimulatedTunnel(seed: 5, createdAtUpperLimit: 40)

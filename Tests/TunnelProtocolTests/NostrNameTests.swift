@@ -13,11 +13,10 @@ import TunnelProtocol
 @Suite("Names of exits (.nostr)")
 struct NostrNameTests {
     @Test(
-        "names are decoded or rejected as the vectors say",
-        .enabled(if: SharedVectors.areAvailable, "\(SharedVectors.skipReason)")
+        "names are decoded or rejected as the vectors say"
     )
     func vectors() throws {
-        let cases = try SharedVectors.object("nip74-domains.json").objects("cases")
+        let cases = try TestVectors.object("nip74-domains.json").objects("cases")
         #expect(cases.count == 43)
         for vector in cases {
             let title = vector.text("name")

@@ -262,6 +262,25 @@ struct SessionTests {
         #expect(session.ends.allSatisfy { $0.isOver && $0.nextDeadline == nil })
     }
 
+    @Test("bytes sent before a reset after delivery arrive when packets are lost", arguments: 1...5)
+    func resetAfterDelivery(seed: Int) {
+        let weather = Weather(loss: 0.2, delay: .milliseconds(5), jitter: .milliseconds(20))
+        let session = SimulatedSession(seed: UInt64(seed), weather: [weather])
+        let up = patterned(400_000, seed: 3)
+        let id = session.open(1, sending: up) {
+            $0.resetsAfter = up.count
+            $0.resetsAfterDelivery = true
+        }
+        let isDone = session.run(for: .seconds(120)) { Self.ended(session, id) }
+        #expect(isDone)
+        #expect(session.streams[1][id]?.data == up)
+        #expect(session.streams[1][id]?.finished == false)
+        #expect(session.streams[1][id]?.ended == .some(.connectionReset))
+        #expect(session.streams[0][id]?.ended == .some(.connectionReset))
+        session.run(for: .seconds(10))
+        #expect(session.ends.allSatisfy { $0.streamCount == 0 })
+    }
+
     @Test("closing a session ends the streams of the peer")
     func close() {
         let session = SimulatedSession(seed: 18, weather: [Weather()])

@@ -95,9 +95,13 @@ extension SimulatedSession {
         }
         if let limit = observed.resetsAfter, observed.sent >= limit {
             observed.isFinishedSending = true
-            observed.ended = .some(.connectionReset)
+            if !observed.resetsAfterDelivery { observed.ended = .some(.connectionReset) }
             self.streams[end][id] = observed
-            self.ends[end].reset(id, .connectionReset, at: self.moment)
+            if observed.resetsAfterDelivery {
+                self.ends[end].resetAfterDelivery(id, .connectionReset, at: self.moment)
+            } else {
+                self.ends[end].reset(id, .connectionReset, at: self.moment)
+            }
         } else if observed.sent == observed.toSend.count, observed.finishesAfterSending {
             observed.isFinishedSending = true
             self.streams[end][id] = observed

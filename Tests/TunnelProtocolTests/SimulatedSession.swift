@@ -47,6 +47,8 @@ final class SimulatedSession {
         var finishesAfterSending = true
         var isFinishedSending = false
         var resetsAfter: Int?
+        /// Whether what was sent before the reset is delivered.
+        var resetsAfterDelivery = false
         var finished = false
         var ended: StreamEnd??
         /// Bytes delivered to the reader that it has not consumed.

@@ -196,6 +196,12 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.drain()
     }
 
+    func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd) {
+        guard self.endpoints[id] != nil else { return }
+        self.endpoints[id] = AbandonedEndpoint()
+        self.update { $0.resetAfterDelivery(id, reason, at: $1) }
+    }
+
     func consumed(_ id: StreamID, _ bytes: Int) {
         self.update { $0.consumed(id, bytes, at: $1) }
     }

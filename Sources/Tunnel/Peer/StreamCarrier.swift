@@ -14,6 +14,8 @@ protocol StreamCarrier: AnyObject {
     func finish(_ id: StreamID)
     /// Ends the stream from this side. Its endpoint is not called any more.
     func reset(_ id: StreamID, _ reason: StreamEnd)
+    /// Delivers the bytes that were sent, then ends the stream from this side. Its endpoint is not called any more.
+    func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd)
     /// Bytes that were delivered were passed on.
     func consumed(_ id: StreamID, _ bytes: Int)
     /// The stream's target is connected (exit).

@@ -45,6 +45,8 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private var unconsumed = 0
     private var isReading = false
     private var pendingWrites = 0
+    /// The endpoint broke off; the connection closes when everything is written.
+    private var closesWhenFlushed = false
 
     /// - Parameter idleTimeout: Without a byte in either direction for this long, the stream ends.
     init(_ role: Role, idleTimeout: TimeAmount) {
@@ -200,6 +202,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
             self.pendingWrites -= 1
             self.lastActivity = .now()
             if case .success = result { self.endpoint?.credit(count) }
+            self.closeAfterReset()
             self.closeIfFlushed()
         }
     }
@@ -221,6 +224,19 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
         guard self.halfClose.streamEnded() else { return }
         self.endpoint = nil
         self.context?.channel.abort()
+    }
+
+    func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd) {
+        guard self.halfClose.streamEnded() else { return }
+        self.endpoint = nil
+        self.closesWhenFlushed = true
+        self.closeAfterReset()
+    }
+
+    private func closeAfterReset() {
+        guard self.closesWhenFlushed, self.pendingWrites == 0 else { return }
+        // Closing, unlike an abort, lets the kernel send what it has queued.
+        self.context?.close(promise: nil)
     }
 
     func consumed(_ id: StreamID, _ bytes: Int) {

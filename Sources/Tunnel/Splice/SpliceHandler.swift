@@ -183,7 +183,11 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         case .finish: self.carrier.finish(self.id)
         case .broken:
             self.early = []
-            self.carrier.reset(self.id, self.side.breakReason)
+            switch self.side {
+            case .client: self.carrier.reset(self.id, self.side.breakReason)
+            // What the service said before it broke off, an early error for instance, reaches the client.
+            case .service, .serviceBehindTLS: self.carrier.resetAfterDelivery(self.id, self.side.breakReason)
+            }
             self.onEnd(self.side.breakReason, self.sent, self.received)
         }
     }

@@ -20,40 +20,48 @@ import Musl
 import Darwin
 #endif
 
-/// The exits that are known to speak sessions. With them nothing less is spoken, so that a relay which swallows
-/// acceptances cannot bring that about.
+/// The exits that are known to support sessions.
 ///
-/// A file with one npub a line, readable by its owner alone, since it tells whom one visits. Lines can be removed
-/// while an entry runs; it reads the file again when it changes.
+/// The entry never falls back to plain NIP-74 with these exits, so a relay cannot force a downgrade by dropping
+/// acceptances.
+///
+/// The file contains one npub per line. Only its owner can read it, because it reveals which exits the user visits.
+/// Lines can be removed while an entry runs: it reads the file again after a change.
 package final class ExitPins {
-    /// A file that is not what was written.
+    /// The error for a file that contains an invalid line.
     package struct DamagedFile: Error, CustomStringConvertible {
         package let description: String
     }
 
-    /// Most exits that are remembered.
+    /// Maximum number of exits in the file.
     package static let maximumCount = 10_000
 
     private let path: String?
     private var keys: [PublicKey] = []
     private var readAt: Date?
 
-    /// - Parameter path: The file; nil for memory alone.
-    /// - Throws: If the file is there and cannot be read.
+    /// Reads the file.
+    ///
+    /// - Parameter path: The file; nil to keep the pins only in memory.
+    /// - Throws: ``DamagedFile``, or the system's error if the file exists but cannot be read.
     package init(path: String?) throws {
         self.path = path
         try self.read()
     }
 
+    /// The public keys of all pinned exits.
     package var all: [PublicKey] { self.keys }
 
+    /// Returns whether an exit is pinned, after reading the file again if it changed.
     package func contains(_ key: PublicKey) -> Bool {
-        // A file that cannot be read any more changes nothing of what is known.
+        // If the file cannot be read, the known pins stay valid.
         try? self.read()
         return self.keys.contains(key)
     }
 
-    /// Remembers an exit. False if there is no room. Throws rather than wait for another process.
+    /// Adds an exit. Returns false if the maximum is reached.
+    ///
+    /// - Throws: `EWOULDBLOCK` if another process has locked the file, or another error of the file.
     package func insert(_ key: PublicKey) throws -> Bool {
         try self.read()
         guard !self.keys.contains(key) else { return true }
@@ -64,7 +72,7 @@ package final class ExitPins {
         }
     }
 
-    /// Reads, changes and writes with no other process in between.
+    /// Reads, changes and writes the file while holding its lock.
     private func change(waits: Bool, _ body: () -> Bool) throws -> Bool {
         guard let path else { return body() }
         return try StateFile.exclusively(path, waits: waits) {
@@ -76,7 +84,7 @@ package final class ExitPins {
         }
     }
 
-    /// Forgets an exit, after waiting for other processes. False if it was not known.
+    /// Removes an exit. Waits while another process has locked the file. Returns false if the exit is not pinned.
     package func remove(_ key: PublicKey) throws -> Bool {
         try self.change(waits: true) {
             guard let index = self.keys.firstIndex(of: key) else { return false }
@@ -95,9 +103,9 @@ package final class ExitPins {
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
         var keys: [PublicKey] = []
         for (index, line) in text.split(whereSeparator: \.isNewline).prefix(Self.maximumCount).enumerated() {
-            // What is damaged must not pass for a shorter list: with an exit that is not on it less may be spoken.
+            // Do not skip invalid lines: an exit that is missing from the list could be downgraded to plain NIP-74.
             guard case .npub(let key)? = try? NIP19(String(line)) else {
-                throw DamagedFile(description: "\(path), line \(index + 1) is no npub; remove it")
+                throw DamagedFile(description: "\(path):\(index + 1): not an npub; remove this line")
             }
             keys.append(key)
         }

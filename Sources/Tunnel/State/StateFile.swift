@@ -13,16 +13,16 @@ import Musl
 import Darwin
 #endif
 
-/// A file that only its owner can read, replaced as a whole or appended to.
+/// Functions for files that only their owner can read. They are replaced as a whole or appended to.
 enum StateFile {
-    /// Puts a new file with these bytes in place of the old one, and returns it open for appending.
+    /// Atomically replaces the file with one that contains `bytes`. Returns a descriptor for appending.
     ///
-    /// - Throws: The system's error.
+    /// - Throws: The system's error. The old file is then unchanged.
     static func replace(_ path: String, with bytes: [UInt8]) throws(IOError) -> Int32 {
         let temporary = "\(path).\(getpid()).new"
         let created = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
         guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(temporary)") }
-        // What the name points to is whole, whenever the power goes.
+        // Sync before renaming, so that the file is complete after a power failure.
         guard Self.append(bytes, to: created), fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
             let code = errno
             close(created)
@@ -32,7 +32,7 @@ enum StateFile {
         return created
     }
 
-    /// Appends bytes; false if not all could be written.
+    /// Appends bytes. Returns false if not all of them were written.
     static func append(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -46,19 +46,23 @@ enum StateFile {
         return true
     }
 
-    /// Does `body` while no other process works on the file.
+    /// Calls `body` while holding the lock of the file.
     ///
-    /// - Parameter waits: Whether to wait for others that do; an event loop cannot.
-    /// - Throws: `EWOULDBLOCK` if another process has it and `waits` is false, or what `body` throws.
+    /// - Parameters:
+    ///   - path: The file.
+    ///   - waits: Whether to block until the lock is available. Must be false on an event loop.
+    ///   - body: The code to run.
+    /// - Throws: `EWOULDBLOCK` if another process holds the lock and `waits` is false, another system error, or the
+    ///   error of `body`.
     static func exclusively<Result>(_ path: String, waits: Bool, _ body: () throws -> Result) throws -> Result {
         let descriptor = try Self.lock(path, waits: waits)
         defer { close(descriptor) }
         return try body()
     }
 
-    /// Locks a file's companion for as long as the descriptor is open.
+    /// Locks the file `PATH.lock`. The lock is held until the returned descriptor is closed.
     ///
-    /// - Throws: The system's error; `EWOULDBLOCK` if another process has it and `waits` is false.
+    /// - Throws: The system's error. It is `EWOULDBLOCK` if another process holds the lock and `waits` is false.
     static func lock(_ path: String, waits: Bool) throws(IOError) -> Int32 {
         let descriptor = unsafe open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path).lock") }

@@ -20,29 +20,33 @@ import Musl
 import Darwin
 #endif
 
-/// The relay lists that an exit has written, by their ids: another one belongs to whoever else has the key, and stays.
+/// The event IDs of the relay lists (NIP-65) that an exit has published.
 ///
-/// A file with one id a line, the newest last; without a file, memory alone.
+/// A list with another ID was published by another program that uses the same key. The exit does not replace it.
+///
+/// The file contains one ID per line, the newest last. Without a file, the IDs are kept only in memory.
 struct WrittenLists {
-    /// Most that are remembered: relays may be late with the newest.
+    /// Maximum number of IDs. Several are kept because a relay may not have the newest list.
     private static let maximumCount = 16
 
     private let path: String?
     private var ids: [EventID] = []
 
-    /// - Throws: If the file is there and cannot be read.
+    /// Reads the file.
+    ///
+    /// - Throws: The system's error if the file exists but cannot be read.
     init(path: String?) throws {
         self.path = path
         guard let path, FileManager.default.fileExists(atPath: path) else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
-        // A damaged line makes a list of ours look like another's, which keeps it from being replaced: the safe side.
+        // Skip invalid lines. A list of this exit then counts as foreign and is not replaced, which does no damage.
         self.ids = text.split(whereSeparator: \.isNewline).suffix(Self.maximumCount)
             .compactMap { Bytes32(hex: String($0)).map { EventID($0) } }
     }
 
     func contains(_ id: EventID) -> Bool { self.ids.contains(id) }
 
-    /// Remembers a list before it goes out.
+    /// Records the ID of a list. Call this method before publishing the list.
     ///
     /// - Throws: The system's error.
     mutating func insert(_ id: EventID) throws {

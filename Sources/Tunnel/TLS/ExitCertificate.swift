@@ -17,37 +17,42 @@ public import FoundationEssentials
 public import Foundation
 #endif
 
-/// The certificate authority of one exit, for its own names alone.
+/// The certificate authority of an exit, and a server certificate that it signs. Both are valid only for names of the
+/// exit.
 ///
-/// Its key and that of the server are made from the exit's key, so nothing is stored, and what a client trusted once holds
-/// after a restart. It may vouch for names under the exit's key and for nothing else (RFC 5280, section 4.2.1.10), so
-/// trusting it gives the exit no power over other sites.
+/// The keys of the authority and of the server are derived from the exit's key, so nothing is stored, and clients that
+/// trust the authority still do so after a restart. Name constraints limit the authority to names of the exit (RFC
+/// 5280, section 4.2.1.10). Trusting it therefore gives the exit no power over other sites.
 public struct ExitCertificate: Sendable {
-    /// The authority's certificate: what clients trust.
+    /// The authority's certificate in PEM, for clients to trust.
     public let authority: String
-    /// The server's, signed by the authority.
+    /// The server certificate in PEM, signed by the authority.
     let server: String
-    /// The server's key. A secret.
+    /// The server's private key in PEM.
     let serverKey: String
 
-    /// For as long a client may keep it.
+    /// Validity of the authority's certificate in seconds.
     private static let authorityLifetime: TimeInterval = 10 * 365 * 86_400
-    /// Made anew by each start.
+    /// Validity of the server certificate in seconds. It is created again at each start.
     private static let serverLifetime: TimeInterval = 397 * 86_400
-    /// For clocks that lag.
+    /// How far in the past certificates become valid, in seconds, for clients whose clocks are slow.
     private static let backdating: TimeInterval = 86_400
 
+    /// Creates both certificates.
+    ///
     /// - Parameters:
-    ///   - key: The exit's.
-    ///   - name: What clients ask for.
-    ///   - now: Time of its making.
+    ///   - key: The exit's secret key.
+    ///   - name: The name that clients connect to.
+    ///   - now: The current time.
+    /// - Throws: ``CryptoError`` if a key cannot be derived, or an error of the X.509 library.
     public init(key: SecretKey, name: NostrName, now: Date) throws {
         let authorityKey = try Self.key(key, purpose: "tls-authority/1")
         let serverKey = try Self.key(key, purpose: "tls-server/1")
         let subject = try DistinguishedName { CommonName(key.publicKey.npub) }
         let authority = try Certificate(
             version: .v3,
-            // Key and name make the authority; each writing of it has its own number (RFC 5280, section 4.1.2.2).
+            // Clients identify the authority by its key and subject, which do not change. Each certificate that it
+            // issues needs its own serial number (RFC 5280, section 4.1.2.2).
             serialNumber: .init(),
             publicKey: .init(authorityKey.publicKey),
             notValidBefore: now - Self.backdating,
@@ -87,18 +92,19 @@ public struct ExitCertificate: Sendable {
         self.serverKey = serverKey.pemRepresentation
     }
 
-    /// All IPv4 and IPv6 addresses, with their masks.
+    /// The ranges of all IPv4 and all IPv6 addresses: an address and a mask of zeros.
     private static let everyAddress = [8, 32].map {
         ASN1OctetString(contentBytes: [UInt8](repeating: 0, count: $0)[...])
     }
 
-    /// The exit's names and no others; names alone do not bind certificates for addresses.
+    /// Permits only the exit's DNS names. IP addresses must be excluded separately, because constraints on DNS names do
+    /// not apply to them.
     private static func constraints(of key: PublicKey) -> NameConstraints {
         NameConstraints(permittedDNSDomains: Self.domains(of: key), excludedIPRanges: Self.everyAddress)
     }
 
     private static func key(_ key: SecretKey, purpose: String) throws -> P256.Signing.PrivateKey {
-        // One in 2^32 values is no key of the curve.
+        // About one in 2^32 values is not a valid P-256 key.
         for attempt in 0..<8 {
             let bytes = try key.derived(for: "\(purpose)/\(attempt)")
             if let key = try? P256.Signing.PrivateKey(rawRepresentation: bytes.bytes) { return key }
@@ -108,14 +114,14 @@ public struct ExitCertificate: Sendable {
 
     private static func domain(of key: PublicKey) -> String { NostrName(publicKey: key, relays: []).encoded }
 
-    /// Where names of an exit live: below its key, and as an npub.
+    /// The domains that contain all names of an exit: its key with `.nostr`, and its npub with and without `.nostr`.
     private static func domains(of key: PublicKey) -> [String] {
         [Self.domain(of: key), "\(key.npub).nostr", key.npub]
     }
 
     // MARK: On relays
 
-    /// The event that carries the authority's certificate (kind 38334).
+    /// Creates the event that publishes the authority's certificate (kind 38334).
     public func event(by key: SecretKey, createdAt: Int64) throws -> Event {
         try Event.signed(
             by: key,
@@ -126,26 +132,39 @@ public struct ExitCertificate: Sendable {
         )
     }
 
-    /// What is wrong with a published certificate.
+    /// The reason why a published certificate was rejected.
     public enum VerificationError: Error, Hashable, Sendable, CustomStringConvertible {
+        /// The event's ID or signature is invalid.
         case notSigned
+        /// The event has another author or another kind.
         case otherAuthor
+        /// The content is not a certificate in PEM.
         case notACertificate
+        /// The certificate is not limited to names of the exit.
         case otherName
+        /// The certificate has expired or is not valid yet.
         case expired
 
         public var description: String {
             switch self {
-            case .notSigned: "the event's signature is not its author's"
-            case .otherAuthor: "it is somebody else's"
-            case .notACertificate: "there is no certificate in it"
-            case .otherName: "the certificate is for other names"
-            case .expired: "the certificate has expired, or is not valid yet"
+            case .notSigned: "the event's ID or signature is invalid"
+            case .otherAuthor: "the event is not a certificate event of this exit"
+            case .notACertificate: "the event does not contain a certificate in PEM"
+            case .otherName: "the certificate is not limited to names of this exit"
+            case .expired: "the certificate has expired or is not valid yet"
             }
         }
     }
 
-    /// The certificate of an event in PEM, if the exit published it and it is for the exit's own names and no others.
+    /// Verifies a published certificate.
+    ///
+    /// - Parameters:
+    ///   - event: The event that contains the certificate.
+    ///   - exit: The exit's public key.
+    ///   - now: The current time.
+    /// - Returns: The certificate in PEM.
+    /// - Throws: ``VerificationError`` if the exit did not publish the event, or if the certificate is invalid or not
+    ///   limited to names of the exit.
     public static func verified(_ event: Event, of exit: PublicKey, now: Date) throws(VerificationError) -> String {
         guard event.kind == .exitCertificate, event.pubkey == exit else { throw .otherAuthor }
         do {
@@ -162,14 +181,15 @@ public struct ExitCertificate: Sendable {
         return pem
     }
 
-    /// An authority for names under the key alone, or a server's certificate for such names.
+    /// Returns whether the certificate is an authority that is limited to names of the exit, or a server certificate
+    /// for such names.
     private static func isFor(_ certificate: Certificate, _ exit: PublicKey) -> Bool {
         let own = Set(Self.domains(of: exit))
         func isOwn(_ name: GeneralName) -> Bool {
             guard case .dnsName(let text) = name else { return false }
             return own.contains(text) || own.contains { text.hasSuffix("." + $0) }
         }
-        // What is not said, or not understood, is taken for what it may be taken for elsewhere.
+        // Reject a certificate whose extensions are missing or unreadable: other TLS software may accept it for more.
         guard certificate.version == .v3, let basic = try? certificate.extensions.basicConstraints else { return false }
         if case .isCertificateAuthority = basic {
             guard let constraints = try? certificate.extensions.nameConstraints else { return false }

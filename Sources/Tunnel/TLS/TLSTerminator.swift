@@ -16,9 +16,9 @@ import Musl
 import Darwin
 #endif
 
-/// Terminates TLS in front of a service: a stream's bytes are decrypted here, and the service gets plain bytes.
+/// Terminates TLS for a service: it decrypts the data of a stream and passes plaintext to the service.
 ///
-/// A pair of sockets connects the stream's splice with the TLS handler, so that the splice works as for other services.
+/// A socket pair connects the stream's splice with the TLS handler, so that the splice works as for any other service.
 struct TLSTerminator: Sendable {
     private let tls: ServerTLS
 
@@ -26,7 +26,7 @@ struct TLSTerminator: Sendable {
         self.tls = try ServerTLS(certificates: [certificate.server, certificate.authority], key: certificate.serverKey)
     }
 
-    /// Puts TLS in front of a connection to a service. Returns the channel whose bytes are encrypted, without handlers.
+    /// Adds TLS to a connection to a service. Returns a channel without handlers that carries the encrypted data.
     func wrap(_ backend: any Channel, on loop: any EventLoop) -> EventLoopFuture<any Channel> {
         var ends: [CInt] = [-1, -1]
         #if canImport(Glibc)
@@ -48,7 +48,8 @@ struct TLSTerminator: Sendable {
                 .channelOption(.maxMessagesPerRead, value: 1)
         }
         return bootstrap().withConnectedSocket(outer).flatMap { splice in
-            // TLS would say a proper end; a service that broke off must not look like one.
+            // If the connection to the service fails, the splice must get an error. The TLS handler would close in
+            // order.
             inside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
             inside.value.endsInOrder = true
             outside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
@@ -68,7 +69,7 @@ struct TLSTerminator: Sendable {
     }
 }
 
-/// One of two handlers that pass bytes between their channels, as fast as the slower one takes them.
+/// One of two handlers that pass data between their channels. A slow channel limits the other one.
 final class GlueHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -79,10 +80,10 @@ final class GlueHandler: ChannelInboundHandler {
     private var isReading = false
     private var outputShouldClose = false
     private var outputIsClosed = false
-    /// Whether it ends without a word when all is said: TLS does.
+    /// Whether the channel may become inactive without a preceding end of input. TLS does this in normal operation.
     var endsInOrder = false
     private var inputIsClosed = false
-    /// Called if this side breaks off instead of ending.
+    /// Called if the channel fails instead of ending in order.
     var onFailure: (() -> Void)?
 
     static func pair(on loop: any EventLoop) -> (NIOLoopBound<GlueHandler>, NIOLoopBound<GlueHandler>) {
@@ -107,7 +108,7 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     private func read() {
-        // Whoever reads on behind the end is told of an error.
+        // Reading after the end of input would cause an error.
         guard !self.isReading, !self.inputIsClosed, let context = self.context, let partner = self.partner,
             partner.pendingWrites == 0
         else { return }
@@ -151,7 +152,8 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        // NIO reports an end that comes after ours like this, and TLS its farewell.
+        // NIO does not report the end of input if our output was closed before, and neither does TLS after
+        // close_notify.
         if !self.inputIsClosed, !self.outputIsClosed, !self.endsInOrder { self.onFailure?() }
         self.onFailure = nil
         self.partner?.finish()
@@ -159,8 +161,8 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A client that goes without TLS's farewell is one that goes, and one that TLS turned away is to hear why: the
-        // alert comes first, then the end.
+        // A client that disconnects without close_notify is not a failure. After a failed handshake, the TLS handler
+        // first sends an alert to the client and then closes.
         switch error as? NIOSSLError {
         case .uncleanShutdown?, .handshakeFailed?: self.onFailure = nil
         default: break
@@ -170,7 +172,7 @@ final class GlueHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    /// The other side is gone: what is written still goes out. That this side ends before its peer did is no failure.
+    /// The other channel is closed. Flush pending writes, then close this channel. This is not a failure.
     private func finish() {
         self.onFailure = nil
         guard let context = self.context else { return }

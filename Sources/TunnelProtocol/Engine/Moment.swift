@@ -5,13 +5,14 @@
 
 public import NIOCore
 
-/// A reading of the monotonic clock and of the wall clock.
+/// The time of an input to an engine, from the monotonic clock and from the wall clock.
 public struct Moment: Hashable, Sendable {
-    /// For durations.
+    /// The monotonic time, used for deadlines and durations.
     public let monotonic: NIODeadline
-    /// Seconds since 1970, for `created_at`.
+    /// The wall-clock time in seconds since 1970, used for `created_at`.
     public let seconds: Int64
 
+    /// Creates a moment from readings of both clocks.
     public init(monotonic: NIODeadline, seconds: Int64) {
         self.monotonic = monotonic
         self.seconds = seconds

@@ -5,26 +5,37 @@
 
 public import NIOCore
 
-/// Identifies a path to a peer: one relay that both sides use. In a session both sides use the exit's numbers.
+/// Identifies a path to a peer: one relay that both sides use. In a session, both sides use the numbers that the exit
+/// assigns.
 public struct PathID: Hashable, Sendable {
+    /// The number of the path.
     public let rawValue: Int
 
+    /// Creates an identifier from a path number.
     public init(rawValue: Int) {
         self.rawValue = rawValue
     }
 }
 
-/// What a relay allows on a path.
+/// A path's relay and its limits.
 public struct PathDescription: Hashable, Sendable {
-    /// The relay's URL, as messages name it.
+    /// The relay's URL as it appears in messages.
     public var relay: String
-    /// Plaintext bytes whose event the relay takes, as far as is known.
+    /// Maximum plaintext length in bytes whose event the relay is expected to accept.
     public var maximumPlaintext: Int
-    /// Plaintext bytes whose event the relay may take: its limit for messages, if it applies to events too.
+    /// Maximum plaintext length in bytes that a session may probe for. It follows from the limits that the relay
+    /// declares (NIP-11), which may not all apply to events.
     public var largestPlaintext: Int
-    /// Seconds that `created_at` may lie in the future (NIP-11); nil if the relay does not say.
+    /// How far in the future `created_at` may be, in seconds (NIP-11). Nil if the relay does not declare a limit.
     public var createdAtUpperLimit: Int?
 
+    /// Creates a description.
+    ///
+    /// - Parameters:
+    ///   - relay: The relay's URL as it appears in messages.
+    ///   - maximumPlaintext: Maximum plaintext length in bytes that the relay is expected to accept.
+    ///   - largestPlaintext: Maximum plaintext length to probe for; nil for `maximumPlaintext`.
+    ///   - createdAtUpperLimit: The relay's limit for future dates in seconds; nil if unknown.
     public init(relay: String, maximumPlaintext: Int, largestPlaintext: Int? = nil, createdAtUpperLimit: Int?) {
         self.relay = relay
         self.maximumPlaintext = maximumPlaintext
@@ -35,11 +46,12 @@ public struct PathDescription: Hashable, Sendable {
 
 /// Measurements of a path.
 public struct PathStatus: Hashable, Sendable {
+    /// The path.
     public let path: PathID
-    /// Smoothed round trip; nil before the first measurement.
+    /// The smoothed round-trip time. Nil before the first measurement.
     public let roundTrip: TimeAmount?
-    /// Packets sent.
+    /// Number of packets sent.
     public let sent: UInt64
-    /// Packets that were declared lost.
+    /// Number of packets that were declared lost. Some of them may have arrived later.
     public let lost: UInt64
 }

@@ -3,39 +3,39 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Input that an engine dropped, or a decision that operators want to count.
+/// An event that an engine reports to be counted: dropped input, or a notable decision.
 public enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
-    /// A message that is not of the protocol.
+    /// A message that is not valid in the protocol.
     case malformedMessage = "malformed_message"
-    /// A message type that this side does not know.
+    /// A message of an unknown type.
     case unknownType = "unknown_type"
     /// Data or control for a stream that does not exist.
     case unknownStream = "unknown_stream"
-    /// A second CONNECT for a stream.
+    /// A CONNECT, OFFER or CONNECTR for a stream that exists or has ended.
     case duplicateConnect = "duplicate_connect"
-    /// A CONNECT dated outside of the accepted window.
+    /// A CONNECT, OFFER or CONNECTR whose date is outside the accepted window.
     case staleConnect = "stale_connect"
-    /// A stream beyond the limit.
+    /// A stream or an offer that exceeds a limit.
     case tooManyStreams = "too_many_streams"
-    /// A CONNECTR at an exit that does not serve it.
+    /// A CONNECTR that the exit does not serve.
     case reverseConnect = "reverse_connect"
-    /// A message that only the other role receives.
+    /// A message that only the other role may receive.
     case wrongDirection = "wrong_direction"
-    /// The exit did not answer the offer of a session; the stream continues in plain NIP-74.
+    /// The exit did not accept the offer of a session. The stream continues in plain NIP-74.
     case fellBackToPlain = "fell_back_to_plain"
-    /// A relay limited the rate; messages are sent again later.
+    /// A relay rejected a message because of its rate limit. The message is sent again later.
     case backedOff = "backed_off"
-    /// Plain NIP-74 from an exit that is known to speak sessions.
+    /// A plain NIP-74 message from an exit with which only a session is allowed. The message was dropped.
     case downgradeRefused = "downgrade_refused"
-    /// A message of this side that a relay sent back.
+    /// A message of this node that a relay sent back.
     case reflected
-    /// A packet that came by another path than the one it names.
+    /// A packet that arrived on a path other than the one in its header.
     case wrongPath = "wrong_path"
-    /// A packet that came before.
+    /// A packet whose number was received before.
     case repeatedPacket = "repeated_packet"
-    /// The peer broke the session protocol.
+    /// The peer violated the session protocol.
     case protocolViolation = "protocol_violation"
-    /// A CONNECT that was served before, or cannot be remembered.
+    /// A CONNECT that was served before, or that cannot be recorded in the replay table.
     case replayedConnect = "replayed_connect"
     /// Plain data for a stream whose session has begun.
     case afterAcceptance = "after_acceptance"

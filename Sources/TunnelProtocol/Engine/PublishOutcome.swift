@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Identifies a message that an engine gave to be published.
+/// Identifies a message that an engine asked its driver to publish.
 public struct MessageToken: Hashable, Sendable {
+    /// A number that is unique within the engine.
     public let rawValue: UInt64
 
+    /// Creates a token from its number.
     public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
@@ -14,9 +16,9 @@ public struct MessageToken: Hashable, Sendable {
 
 /// The result of publishing a message.
 public enum PublishOutcome: Hashable, Sendable {
-    /// The relay of this path accepted the message.
+    /// The relay of this path accepted the message, or did not answer.
     case accepted(PathID)
-    /// No relay accepted it; the reason of the last one.
+    /// All relays rejected the message. The value is the reason that the last relay gave.
     case rejected(PublishRejection)
     /// The connection ended before the relay answered.
     case lost
@@ -24,11 +26,11 @@ public enum PublishOutcome: Hashable, Sendable {
 
 /// Why a relay did not accept a message.
 public enum PublishRejection: Hashable, Sendable {
-    /// The relay limits the rate; the message may be sent again later.
+    /// The relay limits the rate or requires authentication first. The message may be sent again later.
     case rateLimited
-    /// No one is subscribed to the receiver's key there.
+    /// No client of the relay is subscribed to the receiver's key (`mute:`).
     case noSubscriber
-    /// The relay rejects the message for good.
+    /// The relay rejected the message for another reason. Sending it again does not help.
     case refused
     /// There is no connection to the relay.
     case unreachable

@@ -3,57 +3,58 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Why a stream ended before everything was carried.
+/// The reason why a stream ended before all data was transferred.
 public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
-    /// The target refused the connection.
+    /// The target refused the exit's connection.
     case refused
-    /// The target cannot be reached.
+    /// The exit cannot reach the target.
     case unreachable
-    /// The exit does not serve that.
+    /// The exit does not offer the service, its rules deny the target, or the client's key has no permission.
     case notAllowed = "not-allowed"
     /// The exit's connection to the target timed out.
     case timedOut = "timed-out"
-    /// Neither side sent anything for too long.
+    /// No data was transferred for longer than the idle timeout.
     case idle
-    /// Whoever reads here lags too far behind.
+    /// The reader is too slow: a receive buffer limit was exceeded.
     case readerTooSlow = "reader-too-slow"
-    /// The connection at an end was reset.
+    /// A connection at either end was reset.
     case connectionReset = "connection-reset"
-    /// The peer broke the protocol.
+    /// The peer violated the protocol.
     case protocolViolation = "protocol-violation"
-    /// A limit of streams was reached.
+    /// The limit on open streams was reached.
     case tooManyStreams = "too-many-streams"
-    /// The relay that carried the stream was lost, and with it perhaps bytes.
+    /// The connection to the relay that carried the stream was lost. Data may be missing.
     case relayLost = "relay-lost"
-    /// The relay refused messages of the stream for good.
+    /// The relay rejected messages of the stream.
     case relayRefused = "relay-refused"
-    /// No relay of the exit could be reached, or none took the request.
+    /// No relay of the exit is reachable, or none accepted the request.
     case noRelay = "no-relay"
     /// The exit does not answer.
     case exitSilent = "exit-silent"
-    /// The exit refused the date of the request.
+    /// The exit rejected the date of the request.
     case clockSkew = "clock-skew"
-    /// This side is shutting down.
+    /// A node is shutting down.
     case shuttingDown = "shutting-down"
-    /// Nothing was heard from the other side for too long.
+    /// The peer sent nothing for too long.
     case peerLost = "peer-lost"
-    /// The exit restarted and does not know the session any more.
+    /// The exit does not know the session, for example because it restarted.
     case unknownSession = "unknown-session"
-    /// The exit does not answer with a session, and nothing else will do.
+    /// The exit did not accept a session, and plain NIP-74 is not allowed with it.
     case sessionRequired = "session-required"
-    /// The exit has as many sessions as it lets be.
+    /// The exit has reached its limit on sessions.
     case tooManySessions = "too-many-sessions"
-    /// A CONNECT that was dialled before; nobody is told.
+    /// The request was served before, or cannot be recorded. In plain NIP-74 the client is not notified.
     case replayed
-    /// Whoever asked for the stream does not want it any more.
+    /// The client closed the stream.
     case cancelled
 
-    /// Where something failed.
+    /// The part of the route from the client to its target in which a failure occurred.
     public enum Hop: String, Hashable, Sendable {
+        /// The values stand for the name, the entry, a relay, the exit, the exit's service, and an established stream.
         case name, entry, relay, exit, backend, stream
     }
 
-    /// Which hop failed.
+    /// The part of the route that failed.
     public var hop: Hop {
         switch self {
         case .refused, .unreachable, .timedOut: .backend
@@ -70,42 +71,43 @@ extension StreamEnd: CustomStringConvertible {
     public var description: String {
         switch self {
         case .refused: "the service behind the exit refused the connection"
-        case .unreachable: "the exit cannot reach what it is to connect to"
-        case .notAllowed: "the exit does not serve that, or not to you"
+        case .unreachable: "the exit cannot reach its target"
+        case .notAllowed: "refused by the exit: no such service, or the target or your key is not allowed"
         case .timedOut: "the exit's connection to its service timed out"
-        case .idle: "nothing was sent for too long"
-        case .readerTooSlow: "the reader lagged too far behind"
+        case .idle: "no data was transferred within the idle timeout"
+        case .readerTooSlow: "the reader is too slow: receive buffer limit exceeded"
         case .connectionReset: "the connection was reset"
-        case .protocolViolation: "the peer broke the protocol"
+        case .protocolViolation: "the peer violated the protocol"
         case .tooManyStreams: "too many streams"
-        case .relayLost: "the relay that carried the stream was lost"
-        case .relayRefused: "the relay refused messages of the stream"
-        case .noRelay: "no relay of the exit can be reached, or none takes the request"
+        case .relayLost: "the connection to the stream's relay was lost"
+        case .relayRefused: "the relay rejected messages of the stream"
+        case .noRelay: "no relay of the exit is reachable, or none accepted the request"
         case .exitSilent: "the exit does not answer"
-        case .clockSkew: "the exit refused the date of the request; check the clocks of both machines"
+        case .clockSkew: "the exit rejected the date of the request; check the clocks of both machines"
         case .shuttingDown: "shutting down"
-        case .peerLost: "nothing was heard from the other side for too long"
-        case .unknownSession: "the exit restarted and does not know the session any more"
-        case .sessionRequired: "the exit does not answer with a session, and nothing else is allowed with it"
+        case .peerLost: "timed out: no message from the peer"
+        case .unknownSession: "the exit does not know the session; it may have restarted"
+        case .sessionRequired: "the exit did not accept a session, and plain NIP-74 is not allowed with it"
         case .tooManySessions: "the exit has too many sessions"
-        case .replayed: "the request was seen before"
-        case .cancelled: "the client went away"
+        case .replayed: "the exit rejected the request as a replay"
+        case .cancelled: "closed by the client"
         }
     }
 }
 
 extension StreamEnd {
-    /// The reasons by their number in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE, from 1. The order never changes.
+    /// The reasons in the order of their codes in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE. Codes start at 1.
+    /// The order is part of the protocol and must not change.
     private static let numbered: [StreamEnd] = [
         .refused, .unreachable, .notAllowed, .timedOut, .idle, .readerTooSlow, .connectionReset, .protocolViolation,
         .tooManyStreams, .relayLost, .relayRefused, .noRelay, .exitSilent, .clockSkew, .shuttingDown, .peerLost,
         .unknownSession, .sessionRequired, .tooManySessions, .replayed, .cancelled,
     ]
 
-    /// The number of the reason in session packets.
+    /// The code of this reason in session packets.
     var code: UInt64 { UInt64((Self.numbered.firstIndex(of: self) ?? 6) + 1) }
 
-    /// The reason of a number; ``connectionReset`` for those that this version does not know.
+    /// The reason of a code. Unknown codes become ``connectionReset``.
     init(code: UInt64) {
         self = code > 0 && code <= UInt64(Self.numbered.count) ? Self.numbered[Int(code) - 1] : .connectionReset
     }

@@ -5,90 +5,101 @@
 
 public import NIOCore
 
-/// Carries streams between two keys through relays: a session, or plain NIP-74.
+/// A protocol engine that carries streams between two keys over relays: a session, or plain NIP-74.
 ///
-/// Pure: inputs are methods that take the time, outputs come out of ``nextAction()``. There is no clock, socket, key or
-/// task inside. What only one of the two engines can do is a method of that engine, or one of its ``Signal``s.
+/// An engine performs no I/O. Inputs are method calls that carry the time, and outputs are returned by
+/// ``nextAction()``. The engine has no clock, socket, secret key or task. Functions that only one engine has are
+/// methods of that engine or cases of its ``Signal``.
 ///
-/// Bytes flow under credit. The engine grants credit to send with ``StreamAction/credit(_:_:)``. A driver stops reading its
-/// socket when the credit is used up, and may exceed it by one read. With ``consumed(_:_:at:)`` the driver reports what it
-/// passed on, and the engine limits what it delivers ahead of that.
+/// Flow control is based on credit. The engine grants credit to send with ``StreamAction/credit(_:_:)``. The driver
+/// stops reading from its socket when the credit is used up; it may exceed the credit by one read. The driver reports
+/// with ``consumed(_:_:at:)`` how many delivered bytes it has passed on. The engine limits how many more it delivers.
 public protocol StreamEngine: SendableMetatype {
-    /// What an engine reports or asks for beyond the actions that both engines have.
+    /// Additional actions that only this engine has.
     associatedtype Signal: Sendable
 
-    /// Whether the engine recognizes repeated messages itself. If not, the driver delivers each event id once.
+    /// Whether the engine itself detects repeated messages. If it does not, the driver must deliver each event ID once.
     static var recognizesRepeatedMessages: Bool { get }
 
     // MARK: Streams
 
-    /// The target of an ``StreamAction/incoming(_:_:)`` stream is connected (exit).
+    /// Reports that the target of an ``StreamAction/incoming(_:_:)`` stream is connected (exit).
     mutating func connected(_ stream: StreamID, at now: Moment)
-    /// Sends bytes, within the credit.
+    /// Sends bytes. The caller must stay within the credit, except for one read.
     mutating func send(_ stream: StreamID, _ data: ByteBuffer, at now: Moment)
-    /// No more bytes will be sent.
+    /// Finishes the sending direction of the stream.
     mutating func finish(_ stream: StreamID, at now: Moment)
-    /// Ends the stream in both directions. No further action names it.
+    /// Resets both directions of the stream. The engine emits no further actions for it.
     mutating func reset(_ stream: StreamID, _ reason: StreamEnd, at now: Moment)
-    /// Bytes that were delivered were passed on.
+    /// Delivers the bytes that were passed to ``send(_:_:at:)``, then ends both directions of the stream and emits
+    /// ``StreamAction/ended(_:_:)``. Data that the peer sends meanwhile is dropped.
+    mutating func resetAfterDelivery(_ stream: StreamID, _ reason: StreamEnd, at now: Moment)
+    /// Reports that the driver has passed on delivered bytes.
     mutating func consumed(_ stream: StreamID, _ bytes: Int, at now: Moment)
 
     // MARK: Messages
 
-    /// A message of the peer: decrypted, and its author checked.
+    /// Receives a message of the peer. The driver has decrypted it and checked its author.
     ///
-    /// - Parameter generation: Of the keys that it was sealed with; 0 where there is one pair only.
+    /// - Parameters:
+    ///   - plaintext: The decrypted content of the event.
+    ///   - createdAt: The date of the event, in seconds since 1970.
+    ///   - generation: The generation of the keys that encrypted the message; 0 if there is only one pair.
+    ///   - path: The path on which the message arrived.
+    ///   - now: The current time.
     mutating func receive(_ plaintext: [UInt8], createdAt: Int64, generation: Int, path: PathID, at now: Moment)
-    /// The result of a ``StreamAction/publish(_:plaintext:createdAt:paths:)``.
+    /// Reports the result of a ``StreamAction/publish(_:plaintext:createdAt:paths:)``.
     mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment)
 
     // MARK: Paths
 
-    /// A path can be used, or its description changed.
+    /// Adds a path, or updates its description.
     mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment)
-    /// The path's connection ended. The path may be added again later.
+    /// Reports that the connection of a path ended. The path may be added again later.
     mutating func removePath(_ path: PathID, at now: Moment)
-    /// The path's send buffer ran full, or drained.
+    /// Reports that the send buffer of a path became full, or can take more data again.
     mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment)
 
     // MARK: Life
 
     /// Ends all streams and tells the peer, if the protocol has a message for that.
     ///
-    /// - Parameter reason: Nil if no error occurred.
+    /// - Parameters:
+    ///   - reason: The error; nil if there is none.
+    ///   - now: The current time.
     mutating func close(_ reason: StreamEnd?, at now: Moment)
-    /// The time of ``nextDeadline`` has come.
+    /// Performs what is due. Call this method when ``nextDeadline`` has passed.
     mutating func timeout(at now: Moment)
-    /// When to call ``timeout(at:)``; nil for never.
+    /// When to call ``timeout(at:)``. Nil if no timer is set.
     var nextDeadline: NIODeadline? { get }
-    /// The next thing to do. Call it until nil after every input.
+    /// Returns the next action for the driver. After every input, call this method until it returns nil.
     mutating func nextAction() -> StreamAction<Signal>?
-    /// Streams that have not ended.
+    /// Number of streams that have not ended.
     var streamCount: Int { get }
-    /// Whether the engine can be dropped without losing anything.
+    /// Whether the engine has no streams and no pending work, so that it can be discarded.
     var isIdle: Bool { get }
 }
 
-/// What an engine wants its driver to do.
+/// An action that an engine asks its driver to perform.
 public enum StreamAction<Signal: Sendable>: Sendable {
-    /// Seal, sign and send one event to every one of the paths. It counts as accepted when the first relay accepts it, and
-    /// as rejected when all relays have rejected it.
+    /// Encrypt, sign and publish one event on each of the paths. The message counts as accepted when the first relay
+    /// accepts it, and as rejected when all relays have rejected it.
     case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID])
-    /// The peer opened a stream (exit): connect its target, then call ``StreamEngine/connected(_:at:)`` or
-    /// ``StreamEngine/reset(_:_:at:)``. Data may come before.
+    /// The peer opened a stream (exit). Connect its target, then call ``StreamEngine/connected(_:at:)`` or
+    /// ``StreamEngine/reset(_:_:at:)``. Data may arrive before that.
     case incoming(StreamID, StreamRequest)
     /// The stream is open (entry).
     case opened(StreamID)
-    /// More bytes may be sent.
+    /// The driver may send this many more bytes on the stream.
     case credit(StreamID, Int)
-    /// Bytes of the peer.
+    /// Deliver bytes that the peer sent.
     case data(StreamID, ByteBuffer)
-    /// The peer sends no more.
+    /// The peer finished its sending direction.
     case finished(StreamID)
-    /// The stream ended in both directions. Nil if everything was transferred.
+    /// Both directions of the stream ended. The reason is nil if all data was transferred.
     case ended(StreamID, StreamEnd?)
-    /// Something that only this engine has.
+    /// An action that only this engine has.
     case signal(Signal)
-    /// Something to count.
+    /// An event to be counted.
     case report(ProtocolReport)
 }

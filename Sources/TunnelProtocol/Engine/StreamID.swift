@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Identifies a stream of one peer.
+/// Identifies a stream within one engine.
 public struct StreamID: Hashable, Sendable {
+    /// The number of the stream. In a session it is the stream ID of the frames.
     public let rawValue: UInt64
 
+    /// Creates an identifier from a stream number.
     public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }

@@ -6,8 +6,10 @@
 import HeapModule
 import NIOCore
 
-/// Deadlines of many things. A thing may have any number of entries; whoever handles an entry looks at the thing's
-/// present state, so that postponing costs nothing until the old entry comes up.
+/// A priority queue of deadlines, identified by key.
+///
+/// A key may have several entries. When a key comes up, the caller checks the current state of its object. So a
+/// deadline can be postponed without changing the queue: the key comes up at the old deadline and is scheduled again.
 struct TimerQueue<Key: Hashable & Sendable>: Sendable {
     private struct Entry: Comparable, Sendable {
         let deadline: NIODeadline
@@ -18,12 +20,12 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
     }
 
     private var heap = Heap<Entry>()
-    /// The earliest entry of each key, so that a key is not entered again for a later time.
+    /// The earliest deadline of each key. A key is not inserted again for a later deadline.
     private var earliest: [Key: NIODeadline] = [:]
 
     var nextDeadline: NIODeadline? { self.heap.min?.deadline }
 
-    /// Makes sure that `key` comes up at `deadline` or before.
+    /// Ensures that `key` comes up at `deadline` or earlier.
     mutating func schedule(_ key: Key, at deadline: NIODeadline) {
         if let known = self.earliest[key], known <= deadline { return }
         self.earliest[key] = deadline
@@ -33,11 +35,11 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// The next key that is due.
+    /// Removes and returns the next key that is due; nil if none is.
     mutating func popDue(_ now: NIODeadline) -> Key? {
         while let first = self.heap.min, first.deadline <= now {
             self.heap.removeMin()
-            // A key that was moved forward has an older entry left, which is skipped.
+            // Skip entries of keys that were cancelled or scheduled for an earlier deadline.
             guard self.earliest[first.key] == first.deadline else { continue }
             self.earliest[first.key] = nil
             return first.key
@@ -45,7 +47,7 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
         return nil
     }
 
-    /// Forgets `key`; its entries are skipped.
+    /// Removes `key`. Its entries in the heap are skipped later.
     mutating func cancel(_ key: Key) {
         self.earliest[key] = nil
     }

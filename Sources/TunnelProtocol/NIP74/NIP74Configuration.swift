@@ -69,6 +69,8 @@ public struct NIP74Configuration: Sendable {
     public var offerLifetime: TimeAmount = .seconds(15)
     /// Nothing from the peer and nothing sent: the stream ends.
     public var idleTimeout: TimeAmount = .minutes(5)
+    /// How long an entry waits for the first bytes of an exit after a relay accepted the client's first bytes.
+    public var answerTimeout: TimeAmount = .seconds(60)
     /// How long a stream to the reference is kept after our side closed, for what is still under way.
     public var plainLinger: TimeAmount = .seconds(30)
     /// How long messages that came before their CONNECT are kept.

@@ -7,41 +7,47 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// One message of NIP-74, and what our own nodes add to CONNECT (docs/PROTOCOL.md).
+/// A NIP-74 message, including the extensions of this project (docs/PROTOCOL.md).
 public struct NIP74Message: Hashable, Sendable {
-    /// What a message is for.
+    /// The type of a message.
     public enum Kind: Hashable, Sendable {
-        /// Open a stream; may carry its first data.
+        /// CONNECT: opens a stream. It may contain the first data.
         case connect
-        /// Open a stream by dialling the entry.
+        /// CONNECTR: asks the exit to open a stream by connecting to the entry.
         case connectReverse
-        /// Data as the NIP names it.
+        /// DATA: data of a stream. This is the name in the NIP.
         case data
-        /// Data as the reference names it, in both directions.
+        /// SOCKS5RESPONSE: data of a stream. The reference implementation uses this name in both directions.
         case socks5Response
-        /// Ours: the offer of a CONNECT again, under a name that the reference ignores.
+        /// OFFER: repeats the session offer of a CONNECT. Extension of this project; the reference implementation
+        /// ignores unknown types.
         case offer
-        /// Anything else, to be counted.
+        /// Any other type.
         case other
     }
 
-    /// Data as it stands in a message.
+    /// The form of the data in a message.
     public enum Payload: Hashable, Sendable {
-        /// Base64, as everyone sends it: its bytes.
+        /// The data was base64. The value holds the decoded bytes.
         case bytes([UInt8])
-        /// The form of the NIP's own example: text. Also what is not valid base64.
+        /// The data is plain text, as in the NIP's example. Data that is not valid base64 also has this form.
         case text([UInt8])
     }
 
-    /// The stream, a UUID in lower case.
+    /// Identifies the stream: a UUID in lower case.
     public var key: String
+    /// The type of the message.
     public var kind: Kind
+    /// The data; nil if the message has none.
     public var payload: Payload?
+    /// From entry to exit, the name of the exit; from exit to entry, the client's nprofile.
     public var destination: String
+    /// The address that the exit should connect to, as `HOST:PORT` (CONNECTR).
     public var entryPublicAddress: String?
-    /// The session that an entry of ours offers.
+    /// The session that the entry offers (CONNECT and OFFER). Extension of this project.
     public var terms: SessionOffer.Terms?
 
+    /// Creates a message.
     public init(
         key: String,
         kind: Kind,
@@ -56,22 +62,22 @@ public struct NIP74Message: Hashable, Sendable {
         self.terms = terms
     }
 
-    /// CONNECTR: asks an exit to connect to `address`, `HOST:PORT`.
+    /// Creates a CONNECTR that asks an exit to connect to `address`, which has the form `HOST:PORT`.
     public static func connectReverse(key: String, destination: String, address: String) -> NIP74Message {
         var message = NIP74Message(key: key, kind: .connectReverse, destination: destination)
         message.entryPublicAddress = address
         return message
     }
 
-    /// Length of a UUID as text, which is what the exit writes on the connection.
+    /// Length of a UUID as text. With CONNECTR, the exit writes the UUID to the connection first.
     static let reverseKeyLength = 36
 
-    /// Longest `key` that is read.
+    /// Maximum length of `key` in bytes.
     static let maximumKeyLength = 64
-    /// Longest `destination` that is read: a name, or an nprofile.
+    /// Maximum length of `destination` in bytes: a name or an nprofile.
     static let maximumDestinationLength = Bech32.maximumLength
 
-    /// Reads a plaintext; nil if it is not a message.
+    /// Decodes a plaintext. Returns nil if it is not a valid message.
     public init?(plaintext: [UInt8]) {
         guard let value = try? JSONValue.parse(ByteBuffer(bytes: plaintext)),
             let key = value["key"]?.text, (1...Self.maximumKeyLength).contains(key.utf8.count),
@@ -90,7 +96,8 @@ public struct NIP74Message: Hashable, Sendable {
         self.terms = value["nws"].flatMap { SessionOffer.Terms($0) }
     }
 
-    /// The plaintext. Members in the reference's order, empty ones left out.
+    /// Encodes the plaintext. The members have the same order as in the reference implementation; empty ones are
+    /// omitted.
     public func encoded() -> [UInt8] {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"key\":")

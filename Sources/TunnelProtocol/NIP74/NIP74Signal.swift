@@ -3,21 +3,22 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What plain NIP-74 reports beyond the actions of every engine.
+/// Additional actions of the plain NIP-74 engine.
 public enum NIP74Signal: Sendable {
-    /// A client offers a session with this CONNECT (exit). Accept it, or wait for plain data.
+    /// A client offers a session (exit). Accept the offer, or wait until the client sends plain data.
     case offered(SessionOffer)
-    /// A client asks the exit to connect to it (CONNECTR).
+    /// An entry asks the exit to connect to it (CONNECTR).
     case reverse(ReverseRequest)
-    /// The exit sent data in plain NIP-74 (entry). Reported once.
+    /// The exit sent data in plain NIP-74 (entry). The engine reports this once.
     case exitSpoke
 }
 
-/// A CONNECTR: the stream is to be carried by a connection from the exit to the entry.
+/// A client's request that the exit open a connection to the entry and use it for a stream (CONNECTR).
 public struct ReverseRequest: Hashable, Sendable {
-    /// As in CONNECT.
+    /// The destination of the stream, as in CONNECT.
     public var destination: String
+    /// Identifies the request, as for a CONNECT.
     public var connect: StreamRequest.Connect
-    /// `HOST:PORT` of the entry, as the entry wrote it.
+    /// The entry's address as `HOST:PORT`, exactly as the entry sent it.
     public var address: String
 }

@@ -297,7 +297,7 @@ extension NIP74StateMachine {
     }
 
     private mutating func receiveData(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
-        guard let stream = self.streams[id] else { return }
+        guard let stream = self.streams[id], !stream.dropsInput else { return }
         guard !stream.peerIsFinished else {
             // The end overtook data: the end that was reported was not the end.
             self.end(id, .protocolViolation, tellPeer: true, at: now)

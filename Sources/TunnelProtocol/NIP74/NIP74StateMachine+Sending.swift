@@ -107,6 +107,7 @@ extension NIP74StateMachine {
         switch outcome {
         case .accepted:
             self.streams[id]?.inFlight[index].status = .accepted
+            if stream.firstAccepted == nil { self.streams[id]?.firstAccepted = now.monotonic }
         case .rejected(.rateLimited):
             self.streams[id]?.inFlight[index].status = .rejected
         case .rejected(.noSubscriber), .rejected(.refused), .rejected(.unreachable):
@@ -214,8 +215,16 @@ extension NIP74StateMachine {
 
     private func idleDeadline(of stream: NIP74Stream) -> NIODeadline {
         let last = max(stream.lastHeard, stream.lastActivity)
+        if let accepted = self.unansweredSince(stream) {
+            return min(accepted + self.configuration.answerTimeout, last + self.configuration.idleTimeout)
+        }
         // The reference's exit never says that it is done; once our side is, only what is under way is waited for.
         return last + (stream.isFinished ? self.configuration.plainLinger : self.configuration.idleTimeout)
+    }
+
+    /// Since when an exit owes its first bytes (entry); nil if it does not.
+    private func unansweredSince(_ stream: NIP74Stream) -> NIODeadline? {
+        self.isEntry && !stream.hasHeard ? stream.firstAccepted : nil
     }
 
     private func offerDeadline(of stream: NIP74Stream) -> NIODeadline {
@@ -258,7 +267,8 @@ extension NIP74StateMachine {
             return
         }
         if self.idleDeadline(of: stream) <= now.monotonic {
-            self.end(id, .idle, tellPeer: true, at: now)
+            let reason: StreamEnd = self.unansweredSince(stream) == nil ? .idle : .exitSilent
+            self.end(id, reason, tellPeer: true, at: now)
             return
         }
         self.pump(id, at: now)

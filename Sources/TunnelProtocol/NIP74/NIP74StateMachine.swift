@@ -295,6 +295,17 @@ public struct NIP74StateMachine: StreamEngine {
         self.forget(id)
     }
 
+    public mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard let stream = self.streams[id] else { return }
+        // NIP-74 has no message for an error, and an entry none for the end: only the exit's bytes and its closing message
+        // are left to send.
+        guard !self.isEntry, case .open = stream.phase else {
+            return self.end(id, reason, tellPeer: true, at: now)
+        }
+        self.streams[id]?.dropsInput = true
+        self.finish(id, at: now)
+    }
+
     public mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         self.streams[id]?.unconsumed = max(0, stream.unconsumed - bytes)

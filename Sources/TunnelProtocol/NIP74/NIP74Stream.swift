@@ -49,6 +49,8 @@ struct NIP74Stream {
     var lastPublished: NIODeadline?
     /// When a relay last answered for a message of the stream.
     var lastAnswered = NIODeadline.uptimeNanoseconds(0)
+    /// When a relay first accepted bytes of the stream.
+    var firstAccepted: NIODeadline?
     /// Bytes in the queue for which credit was given before they were refused and put back.
     var requeuedBytes = 0
     /// Entry: when CONNECT is to be published again, unless the exit answers first.
@@ -71,6 +73,8 @@ struct NIP74Stream {
     /// Bytes handed over and not yet consumed.
     var unconsumed = 0
     var peerIsFinished = false
+    /// The stream ends when everything is sent; what the peer still sends is dropped.
+    var dropsInput = false
     /// The peer used the text form; it stays so (WIRE: a stream is in one form).
     var isText = false
     /// The peer names its data `DATA`; answer in kind.

@@ -6,29 +6,30 @@
 public import Nostr
 public import NostrCrypto
 
-/// The name of an exit: its key and the relays where it listens (NIP-74).
+/// The name of an exit: its public key and the relays that it listens on (NIP-74).
 ///
-/// `<base32hex relay>[.<base32hex relay>…].<base32hex key>.nostr`. Decoding judges syntax only; whether a relay may be
-/// dialled is decided where it is dialled.
+/// The text form is `<base32hex relay URL>[.<base32hex relay URL>…].<base32hex key>.nostr`. Decoding checks only the
+/// syntax. The caller decides which relays it may connect to.
 public struct NostrName: Hashable, Sendable {
-    /// Longest name in characters: a SOCKS5 domain.
+    /// Maximum length of a name in bytes: the longest domain name of a SOCKS5 request (RFC 1928, section 5).
     public static let maximumLength = 255
-    /// Longest label that DNS allows; longer ones are read, and never made.
+    /// Maximum length of a DNS label in bytes. Longer labels are decoded but never encoded.
     public static let maximumLabelLength = 63
-    /// Longest name that DNS allows; longer ones are read, and never made.
+    /// Maximum length of a DNS name in characters. Longer names are decoded but never encoded.
     public static let maximumDNSLength = 253
     /// The top-level domain.
     static let suffix = "nostr"
-    /// Characters of 32 bytes in base32hex.
+    /// Length of a 32-byte key in base32hex.
     private static let keyLabelLength = 52
 
-    /// The exit's key, on the curve.
+    /// The exit's public key. Decoding a `.nostr` name checks that it is on the curve.
     public let publicKey: PublicKey
-    /// Normalised, without repetitions, in the name's order.
+    /// The exit's relays, normalized and without duplicates, in the order of the name.
     public let relays: [RelayURL]
-    /// Labels that are no relay URLs and were ignored, `www` for instance.
+    /// Labels of a name, or relays of an nprofile, that are not valid relay URLs and were ignored, for example `www`.
     public let ignoredLabels: [String]
 
+    /// Creates a name. Duplicate relays are removed.
     public init(publicKey: PublicKey, relays: [RelayURL]) {
         self.init(publicKey: publicKey, relays: relays, ignoredLabels: [])
     }
@@ -39,41 +40,44 @@ public struct NostrName: Hashable, Sendable {
         self.ignoredLabels = ignoredLabels
     }
 
-    /// Why text is not a name.
+    /// The reason why a string is not a valid name.
     public enum DecodingError: Error, Hashable, Sendable {
-        /// Longer than ``NostrName/maximumLength``.
+        /// The name is longer than ``NostrName/maximumLength``.
         case tooLong
-        /// It doesn't end in `.nostr`.
+        /// The name does not end in `.nostr` and is not an npub or nprofile.
         case notNostr
-        /// It has `:` in it. The port is asked for beside the name.
+        /// The name contains a colon. A port is not part of a name.
         case port
-        /// Two dots in a row, or one at the beginning.
+        /// The name contains an empty label, for example because of two dots in a row.
         case emptyLabel
-        /// Nothing before `.nostr`.
+        /// There is no label before `.nostr`.
         case missingKey
-        /// The last label before `.nostr` is not 52 characters of base32hex.
+        /// The last label before `.nostr` is not a key of 52 base32hex characters.
         case malformedKey
-        /// The key is in hex; names have it in base32hex.
+        /// The key is in hexadecimal instead of base32hex.
         case hexKey
-        /// The 32 bytes are not a key on the curve.
+        /// The key is not a point on the curve.
         case invalidKey
-        /// It begins like npub or nprofile and is none.
+        /// The text starts like an npub or nprofile but is not valid.
         case nip19(NIP19.DecodingError)
-        /// An nsec. Nobody should hand that around.
+        /// The text is a secret key (nsec).
         case secretKey
     }
 
-    /// Whether `text` claims to be a name: ends in `.nostr`, or begins like npub or nprofile.
+    /// Returns whether `text` looks like a name: it ends in `.nostr`, or starts like an npub, nprofile or nsec.
     public static func looksLikeName(_ text: String) -> Bool {
         let lowered = text.lowercased()
         let bare = lowered.hasSuffix(".") ? String(lowered.dropLast()) : lowered
         if bare == Self.suffix || bare.hasSuffix("." + Self.suffix) { return true }
-        // A secret key belongs nowhere else, either. Names of the internet may begin like the others (npub1….example).
+        // An nsec counts as a name so that it is rejected with an error instead of being looked up in DNS. Domain names
+        // can start with `npub1` or `nprofile1`, so these prefixes count only if the text contains no dot.
         return bare.hasPrefix("nsec1")
             || !bare.contains(".") && (bare.hasPrefix("npub1") || bare.hasPrefix("nprofile1"))
     }
 
-    /// Reads a `.nostr` name, npub or nprofile, the latter two with or without `.nostr` behind.
+    /// Decodes a `.nostr` name, an npub or an nprofile. An npub or nprofile may be followed by `.nostr`.
+    ///
+    /// - Throws: ``DecodingError`` if `text` is not a valid name.
     public init(_ text: String) throws(DecodingError) {
         guard !text.contains(":") else { throw .port }
         var bare = Substring(text)
@@ -81,7 +85,7 @@ public struct NostrName: Hashable, Sendable {
         guard !bare.hasSuffix(".") else { throw .emptyLabel }
         let lowered = bare.lowercased()
         let withoutSuffix = lowered.hasSuffix("." + Self.suffix) ? bare.dropLast(Self.suffix.count + 1) : bare
-        // A label can begin like these without being one: a key's has 52 characters, theirs have more.
+        // A key label can start with the same characters. It has 52 characters; npub, nprofile and nsec are longer.
         if withoutSuffix.utf8.count != Self.keyLabelLength || withoutSuffix == bare {
             if lowered.hasPrefix("nsec1") { throw .secretKey }
             if lowered.hasPrefix("npub1") || lowered.hasPrefix("nprofile1"), !withoutSuffix.contains(".") {
@@ -98,7 +102,7 @@ public struct NostrName: Hashable, Sendable {
         guard labels.allSatisfy({ !$0.isEmpty }) else { throw .emptyLabel }
         let keyLabel = labels.removeLast()
         guard let decoded = Base32Hex.decode(keyLabel), let bytes = Bytes32(decoded) else {
-            // A hex key happens to be base32hex too, of 40 bytes.
+            // 64 hexadecimal digits are also valid base32hex. They decode to 40 bytes.
             throw keyLabel.utf8.count == 64 && Hex.decode(keyLabel) != nil ? .hexKey : .malformedKey
         }
         let key = PublicKey(unchecked: bytes)
@@ -139,10 +143,10 @@ public struct NostrName: Hashable, Sendable {
         }
     }
 
-    /// The `.nostr` name. Relays that do not fit a DNS name are left out; ``relaysLeftOut`` says which.
+    /// The `.nostr` name. Relays that do not fit into a DNS name are omitted; see ``relaysLeftOut``.
     public var encoded: String { self.encodedParts.name }
 
-    /// The relays that ``encoded`` does not carry; the nprofile does.
+    /// The relays that ``encoded`` omits. ``nprofile`` contains all relays.
     public var relaysLeftOut: [RelayURL] { self.encodedParts.leftOut }
 
     private var encodedParts: (name: String, leftOut: [RelayURL]) {
@@ -163,7 +167,7 @@ public struct NostrName: Hashable, Sendable {
         return ((labels + [tail]).joined(separator: "."), leftOut)
     }
 
-    /// The same as an nprofile.
+    /// The key and all relays as an nprofile (NIP-19).
     public var nprofile: String {
         NIP19.nprofile(self.publicKey, relays: self.relays.map(\.text)).encoded
     }
@@ -172,17 +176,17 @@ public struct NostrName: Hashable, Sendable {
 extension NostrName.DecodingError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .tooLong: "the name is longer than \(NostrName.maximumLength) characters"
-        case .notNostr: "the name does not end in .nostr, and is neither npub nor nprofile"
-        case .port: "the name has a colon in it; a port is given beside the name, not as part of it"
-        case .emptyLabel: "the name has an empty label (two dots in a row, or one too many at an end)"
-        case .missingKey: "there is no key before .nostr"
+        case .tooLong: "the name is longer than \(NostrName.maximumLength) bytes"
+        case .notNostr: "not a .nostr name, npub or nprofile"
+        case .port: "the name contains a colon; give the port separately"
+        case .emptyLabel: "the name contains an empty label; check for extra dots"
+        case .missingKey: "the name has no key before .nostr"
         case .malformedKey:
-            "the label before .nostr is not a key: 52 characters 0-9 a-v (base32hex) are expected, mistyped or cut off?"
-        case .hexKey: "the key is in hex; a name has it in base32hex (make one with: nws name encode)"
-        case .invalidKey: "the key is not on the curve: mistyped?"
-        case .nip19(let error): "the npub or nprofile is invalid: \(error)"
-        case .secretKey: "that is a SECRET key (nsec); a name is made of the public key. Do not share it"
+            "the label before .nostr is not a key of 52 characters 0-9 and a-v (base32hex); check for typing errors"
+        case .hexKey: "the key is in hexadecimal instead of base32hex; use the exit's .nostr name or its npub"
+        case .invalidKey: "the key is not a valid public key; check for typing errors"
+        case .nip19(let error): "invalid npub or nprofile: \(error)"
+        case .secretKey: "this is a secret key (nsec), not a name; do not share it, and use the public key (npub)"
         }
     }
 }

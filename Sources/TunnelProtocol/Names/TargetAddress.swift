@@ -3,19 +3,22 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Where a client wants to go.
+/// The host and port that a client wants to connect to.
 public struct TargetAddress: Hashable, Sendable {
-    /// The kinds of host that SOCKS knows.
+    /// A host as in a SOCKS request: a domain name or an IP address.
     public enum Host: Hashable, Sendable {
-        /// A name, as the client wrote it.
+        /// A domain name exactly as the client sent it.
         case domain(String)
-        /// Four or sixteen bytes.
+        /// An IPv4 address (4 bytes) or IPv6 address (16 bytes) in network byte order.
         case address([UInt8])
     }
 
+    /// The host.
     public let host: Host
+    /// The TCP port.
     public let port: UInt16
 
+    /// Creates an address.
     public init(host: Host, port: UInt16) {
         self.host = host
         self.port = port
@@ -27,12 +30,13 @@ extension TargetAddress: CustomStringConvertible {
         Self.text(host: self.hostText, port: Int(self.port))
     }
 
-    /// `HOST:PORT`, an IPv6 address in brackets.
+    /// Formats `HOST:PORT`. A host that contains a colon, such as an IPv6 address, is enclosed in brackets.
     public static func text(host: String, port: Int) -> String {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// The parts of `HOST:PORT` as others write it; nil if it is none.
+    /// Splits `HOST:PORT` into its parts and removes brackets around the host. Returns nil if `text` does not have this
+    /// form, or if the port is 0.
     public static func parts(of text: String) -> (host: String, port: UInt16)? {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
             return nil
@@ -42,7 +46,7 @@ extension TargetAddress: CustomStringConvertible {
         return host.isEmpty ? nil : (String(host), port)
     }
 
-    /// The host alone: a name as the client wrote it, or an address.
+    /// The host as text: the domain name as the client sent it, or the IP address.
     public var hostText: String {
         switch self.host {
         case .domain(let name): return name

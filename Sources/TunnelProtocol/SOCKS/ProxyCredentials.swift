@@ -3,17 +3,20 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A user and a password (RFC 1929).
+/// A user name and password of a proxy client (RFC 1929).
 public struct ProxyCredentials: Hashable, Sendable {
+    /// The user name as the client sent it.
     public let user: [UInt8]
+    /// The password as the client sent it. Empty for SOCKS4, which has none.
     public let password: [UInt8]
 
+    /// Creates credentials.
     public init(user: [UInt8], password: [UInt8]) {
         self.user = user
         self.password = password
     }
 
-    /// Compares in a time that does not tell where the difference is.
+    /// Returns whether both are equal. The duration does not reveal at which byte they differ.
     public func matches(_ other: ProxyCredentials) -> Bool {
         func difference(_ left: [UInt8], _ right: [UInt8]) -> UInt8 {
             var difference: UInt8 = left.count == right.count ? 0 : 1

@@ -5,37 +5,41 @@
 
 public import NIOCore
 
-/// The server's side of a SOCKS4 or SOCKS4a request: one message, with a name where the address is 0.0.0.x.
+/// The server side of a SOCKS4 or SOCKS4a handshake.
 ///
-/// Pure. What the client sends behind its request stays until ``takeLeftover()``.
+/// The handshake is a single request. In SOCKS4a, the address 0.0.0.x (x is not 0) announces a domain name. The state
+/// machine performs no I/O. Bytes that follow the request are kept until ``takeLeftover()`` is called.
 public struct SOCKS4HandshakeStateMachine: Sendable {
-    /// Longest user id and name that are read, in bytes.
+    /// Maximum length of the user ID and of the domain name in bytes.
     private static let maximumTextLength = 255
 
     private var buffer = ByteBuffer()
     private var isDone = false
     private let requiresCredentials: Bool
 
-    /// - Parameter requiresCredentials: SOCKS4 has no passwords, so nobody gets in where one is required.
+    /// Creates a state machine.
+    ///
+    /// - Parameter requiresCredentials: Whether the proxy requires credentials. All requests then fail, because SOCKS4
+    ///   has no passwords.
     public init(requiresCredentials: Bool = false) {
         self.requiresCredentials = requiresCredentials
     }
 
-    /// What came behind the request.
+    /// Removes and returns the bytes that followed the request.
     public mutating func takeLeftover() -> ByteBuffer {
         let rest = self.buffer
         self.buffer = ByteBuffer()
         return rest
     }
 
-    /// The answer to a request, from what SOCKS5 would say: SOCKS4 knows granted and rejected.
+    /// Encodes the reply to a request. SOCKS4 has only two replies: granted (0x5a) and rejected (0x5b).
     public static func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
         [0, reply == .succeeded ? 0x5a : 0x5b, 0, 0, 0, 0, 0, 0]
     }
 
     private static let rejected = encoded(.generalFailure)
 
-    /// Takes bytes from the client.
+    /// Processes bytes from the client.
     public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         guard !self.isDone else { return .wait }
@@ -74,7 +78,7 @@ public struct SOCKS4HandshakeStateMachine: Sendable {
         return .fail(Self.rejected, failure)
     }
 
-    /// Reads up to a zero byte; nil if there is none within the bound.
+    /// Reads text up to a zero byte. Returns nil if there is no zero byte within ``maximumTextLength`` bytes.
     private static func readText(_ buffer: inout ByteBuffer) -> [UInt8]? {
         guard let end = buffer.readableBytesView.prefix(Self.maximumTextLength + 1).firstIndex(of: 0) else {
             return nil

@@ -5,18 +5,19 @@
 
 public import NIOCore
 
-/// The server's side of a SOCKS5 handshake: greeting, user and password, request (RFC 1928, RFC 1929).
+/// The server side of a SOCKS5 handshake: method selection, authentication and request (RFC 1928, RFC 1929).
 ///
-/// Pure. Bytes go in as they come, in any portions; what the client sends behind its request stays in ``leftover``.
+/// The state machine performs no I/O. It accepts input in pieces of any size. Bytes that follow the request are kept
+/// until ``takeLeftover()`` is called.
 public struct SOCKS5HandshakeStateMachine: Sendable {
     private enum State: Hashable {
-        /// Waiting for version and methods.
+        /// Waiting for the version and the authentication methods.
         case greeting
-        /// Waiting for user and password.
+        /// Waiting for the user name and password.
         case credentials
         /// Waiting for the request.
         case request
-        /// The request was handed on, or the handshake failed.
+        /// The request was returned to the caller, or the handshake failed.
         case done
     }
 
@@ -25,19 +26,25 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
     private var buffer = ByteBuffer()
     private var given: ProxyCredentials?
 
-    /// - Parameter credentials: What clients must present; nil to let everyone in, with or without credentials.
+    /// Creates a state machine.
+    ///
+    /// - Parameter credentials: The credentials that clients must present. If nil, all clients are accepted, with any
+    ///   credentials or none.
     public init(credentials: ProxyCredentials? = nil) {
         self.required = credentials
     }
 
-    /// What came behind the request.
+    /// Removes and returns the bytes that followed the request.
     public mutating func takeLeftover() -> ByteBuffer {
         let rest = self.buffer
         self.buffer = ByteBuffer()
         return rest
     }
 
-    /// Takes bytes from the client. Call again with an empty buffer after ``SOCKSHandshakeAction/reply(_:)``: more may be there.
+    /// Processes bytes from the client.
+    ///
+    /// After ``SOCKSHandshakeAction/reply(_:)``, call this method again with an empty buffer, because the client may
+    /// have sent more.
     public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         switch self.state {
@@ -61,7 +68,7 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
             return .wait
         }
         self.buffer = peek
-        // Where credentials are not required they are still taken from who has some: they isolate streams.
+        // If credentials are optional, they are still read from clients that offer them, because they isolate streams.
         if self.required == nil, methods.contains(0), !methods.contains(2) {
             self.state = .request
             return .reply([5, 0])

@@ -3,22 +3,32 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What a SOCKS5 server answers to a request (RFC 1928, section 6).
+/// A reply code of a SOCKS5 server (RFC 1928, section 6).
 public enum SOCKS5Reply: UInt8, Hashable, Sendable {
+    /// The connection is established.
     case succeeded = 0
+    /// General failure.
     case generalFailure = 1
+    /// The connection is not allowed by the ruleset.
     case notAllowed = 2
+    /// The network is unreachable.
     case networkUnreachable = 3
+    /// The host is unreachable.
     case hostUnreachable = 4
+    /// The target refused the connection.
     case connectionRefused = 5
+    /// The connection timed out. RFC 1928 names this code "TTL expired".
     case timedOut = 6
+    /// The command is not supported.
     case commandNotSupported = 7
+    /// The address type is not supported.
     case addressTypeNotSupported = 8
 
-    /// The reply's bytes. The bound address is 0.0.0.0:0: there is none that would mean anything to the client.
+    /// The bytes of the reply. The bound address is 0.0.0.0:0, because the exit's address has no meaning for the
+    /// client.
     public var encoded: [UInt8] { [5, self.rawValue, 0, 1, 0, 0, 0, 0, 0, 0] }
 
-    /// The reply that says best why a stream did not open.
+    /// Creates the reply that best describes why a stream was not opened.
     public init(_ end: StreamEnd) {
         switch end {
         case .refused: self = .connectionRefused

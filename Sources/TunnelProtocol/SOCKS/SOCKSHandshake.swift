@@ -5,12 +5,19 @@
 
 public import NIOCore
 
-/// The handshake of whichever version of SOCKS the first byte names.
+/// A SOCKS handshake, version 4 or 5. The first byte that a client sends selects the version.
 public enum SOCKSHandshake: Sendable {
+    /// SOCKS4 or SOCKS4a.
     case version4(SOCKS4HandshakeStateMachine)
+    /// SOCKS5.
     case version5(SOCKS5HandshakeStateMachine)
 
-    /// - Parameter firstByte: 4, or anything else for SOCKS5, which refuses what is neither.
+    /// Creates a handshake.
+    ///
+    /// - Parameters:
+    ///   - firstByte: The first byte that the client sent. Any value other than 4 selects SOCKS5, which rejects unknown
+    ///     versions.
+    ///   - credentials: The credentials that clients must present; nil to accept all clients.
     public init(firstByte: UInt8, credentials: ProxyCredentials?) {
         self =
             firstByte == 4
@@ -18,7 +25,10 @@ public enum SOCKSHandshake: Sendable {
             : .version5(SOCKS5HandshakeStateMachine(credentials: credentials))
     }
 
-    /// Takes bytes from the client. Call again with an empty buffer after a reply: more may be there.
+    /// Processes bytes from the client.
+    ///
+    /// After ``SOCKSHandshakeAction/reply(_:)``, call this method again with an empty buffer, because the client may
+    /// have sent more.
     public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         switch self {
         case .version4(var machine):
@@ -30,7 +40,7 @@ public enum SOCKSHandshake: Sendable {
         }
     }
 
-    /// What came behind the request.
+    /// Removes and returns the bytes that followed the request.
     public mutating func takeLeftover() -> ByteBuffer {
         switch self {
         case .version4(var machine):
@@ -42,7 +52,7 @@ public enum SOCKSHandshake: Sendable {
         }
     }
 
-    /// A reply's bytes.
+    /// Encodes a reply in the version of the handshake.
     public func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
         switch self {
         case .version4: SOCKS4HandshakeStateMachine.encoded(reply)

@@ -3,29 +3,33 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What to do after bytes came in.
+/// What the caller must do after a handshake has processed bytes.
 public enum SOCKSHandshakeAction: Hashable, Sendable {
-    /// Nothing until more come.
+    /// Wait for more bytes.
     case wait
-    /// Write these, go on.
+    /// Send these bytes to the client and continue.
     case reply([UInt8])
-    /// The client asked for a connection. Answer with ``SOCKS5Reply/encoded``.
+    /// Connect to this target. The value also holds the credentials that the client sent, if any. Answer with
+    /// ``SOCKSHandshake/encoded(_:)``.
     case connect(TargetAddress, ProxyCredentials?)
-    /// Write these, if any, and close.
+    /// Send these bytes, if there are any, and close the connection.
     case fail([UInt8], ProxyHandshakeFailure)
 }
 
-/// Why a handshake failed.
+/// The reason why a SOCKS handshake failed.
 public enum ProxyHandshakeFailure: String, Error, Hashable, Sendable, CaseIterable {
-    /// The first byte is not a version of SOCKS.
+    /// The first byte is not a SOCKS version.
     case notSOCKS = "not_socks"
-    /// SOCKS4.
+    /// The client uses SOCKS4 where only SOCKS5 is accepted.
     case unsupportedVersion = "unsupported_version"
-    /// The client offers no method that we take.
+    /// The client offers no acceptable authentication method.
     case noAcceptableMethod = "no_acceptable_method"
+    /// The message is malformed.
     case malformed
+    /// The credentials are wrong, or the client's SOCKS version cannot send the required ones.
     case wrongCredentials = "wrong_credentials"
-    /// BIND or UDP ASSOCIATE.
+    /// The command is not CONNECT.
     case unsupportedCommand = "unsupported_command"
+    /// The address type is unknown.
     case unsupportedAddressType = "unsupported_address_type"
 }

@@ -5,90 +5,99 @@
 
 public import NIOCore
 
-/// The limits and times of sessions (docs/PROTOCOL.md gives the reasons).
+/// Limits and timeouts of sessions (docs/PROTOCOL.md explains the values).
 public struct SessionConfiguration: Hashable, Sendable {
-    /// The version of the session protocol that this side offers and takes.
+    /// The version of the session protocol that this implementation offers and accepts.
     public static let version: Int64 = 1
 
     // MARK: Sizes
 
-    /// Most plaintext bytes of a packet before a relay has shown that it takes more: they pad to themselves, and their
-    /// event is the largest that a default strfry takes. Less where a relay says less.
+    /// Maximum packet size in plaintext bytes until a path has shown that it carries larger packets. NIP-44 adds no
+    /// padding at this length, and the event fits into the 65,536 bytes that strfry accepts by default. The size is
+    /// smaller if the relay declares lower limits.
     public static let basePacket = 40_960
-    /// Most plaintext bytes of a packet that is sent or taken: the most whose length takes NIP-44 two bytes. An event has
-    /// a price however small it is, but a larger packet keeps more small ones waiting.
+    /// Maximum packet size in plaintext bytes, for sending and receiving. It is the largest length that NIP-44 encodes
+    /// in two bytes. Larger packets would spread the cost of an event over more data, but they would delay small
+    /// packets behind them.
     public static let largestPacket = 65_535
-    /// Fewest plaintext bytes of a packet that a path must carry to be used.
+    /// Minimum packet size in plaintext bytes. A path that cannot carry packets of this size is not used.
     public static let minimumPacket = 1_024
-    /// Paths of one session.
+    /// Maximum number of paths of a session.
     public static let maximumPaths = 16
 
-    /// Streams that a client may have open at once.
+    /// Maximum number of streams that a client may have open at the same time.
     public var maximumStreams = 1_024
-    /// Bytes of a stream that may be under way before the reader took any. Grows while it reads quickly.
+    /// Initial receive window of a stream in bytes. It grows while the reader is fast.
     public var initialStreamWindow = 256 << 10
-    /// What it grows to: what a relay that delivers every 100 ms needs for 80 MB/s.
+    /// Maximum receive window of a stream in bytes. It allows about 80 MB/s over a relay that delivers every 100 ms.
     public var maximumStreamWindow = 16 << 20
-    /// How much all windows of a session may grow together, above what each stream starts with.
+    /// Maximum total growth, in bytes, of all stream windows of a session above ``initialStreamWindow``.
     public var windowBudget = 48 << 20
-    /// Whether streams are open as soon as they are asked for, so that first bytes go with the request (client). A failure
-    /// then is a reset.
+    /// Whether a stream is reported as open before the exit confirms it (client). The first data is then sent together
+    /// with the request. If opening fails, the stream is reset.
     public var opensAtOnce = false
-    /// Bytes of a stream that wait here to be sent; credit is given for no more.
+    /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit.
     public var sendBuffer = 256 << 10
-    /// Most bytes of a path under way.
+    /// Maximum congestion window of a path in bytes.
     public var maximumCongestionWindow = 32 << 20
-    /// Packet numbers of a path that are remembered, in runs. What lies below is taken for repeated.
+    /// Maximum number of ranges of received packet numbers that are stored for each path. Packets below the stored
+    /// ranges are treated as repeated.
     public static let receivedRuns = 256
 
     // MARK: Acknowledgements and coalescing
 
-    /// How long an acknowledgement waits for company (RFC 9000: max_ack_delay).
+    /// Maximum delay of an acknowledgement (RFC 9000, section 13.2.1: max_ack_delay).
     public var acknowledgementDelay: TimeAmount = .milliseconds(20)
-    /// Packets after which it waits no longer.
+    /// Number of ack-eliciting packets after which an acknowledgement is sent without delay.
     public var acknowledgementThreshold = 16
-    /// How long a packet that is not full waits for more bytes, while others are under way. Never on an idle line.
+    /// How long a packet that is not full waits for more data. It is sent without delay if no packets are in flight on
+    /// the path.
     public var coalescing: TimeAmount = .microseconds(300)
 
     // MARK: Loss
 
-    /// Round trip assumed before there is a measurement.
+    /// The round-trip time that is assumed before the first measurement (RFC 9002, section 6.2.2: kInitialRtt).
     public var initialRTT: TimeAmount = .milliseconds(250)
-    /// Shortest time in which reordering is told from loss, and shortest probe time-out.
+    /// Minimum time threshold for loss detection, minimum variation term of the probe timeout, and minimum probe
+    /// interval (RFC 9002, section 6.1.2: kGranularity).
     public var granularity: TimeAmount = .milliseconds(2)
-    /// Longest time between probes of a path while there is no other, and while there is.
+    /// Maximum interval between probes of a path: while no other path is active, and while another path is active.
     public var probing: (alone: TimeAmount, beside: TimeAmount) { (.seconds(2), .seconds(15)) }
 
     // MARK: Life
 
-    /// For an exit to accept at first contact, in `auto`; after this plain NIP-74 is spoken.
+    /// How long to wait for an exit to accept an offer before falling back to plain NIP-74.
     public var offerPatience: TimeAmount = .seconds(2)
-    /// For an exit to accept when nothing else than a session will do.
+    /// How long to wait for an exit to accept an offer if falling back is not allowed.
     public var offerTimeout: TimeAmount = .seconds(10)
-    /// Between repetitions of an offer, and of an acceptance.
+    /// Interval between repetitions of an offer. The exit also repeats its acceptance after this time, then at doubled
+    /// intervals.
     public var offerRepetition: TimeAmount = .milliseconds(300)
-    /// How long an exit remembers an offer of which nothing came.
+    /// How long an exit keeps an accepted offer while no packet of the session arrives.
     public var offerLifetime: TimeAmount = .seconds(15)
-    /// How long a request waits for an exit that every relay says is not there.
+    /// How long a request waits if every connected relay reports that the exit is not subscribed.
     public var exitPatience: TimeAmount = .seconds(3)
-    /// How long a request waits for any relay to be reached.
+    /// How long a request waits while no relay is connected.
     public var relayPatience: TimeAmount = .seconds(10)
-    /// For an exit to connect a stream's target.
+    /// How long a client waits for the exit to confirm a stream.
     public var openTimeout: TimeAmount = .seconds(30)
-    /// Without a packet from the peer for this long, the session is over. Relays may all be gone meanwhile.
+    /// How long a session may receive no packet from the peer before it ends. The session survives the loss of all
+    /// relays for this time.
     public var peerTimeout: TimeAmount = .seconds(180)
-    /// Silence after which the peer is asked for a sign of life, while there are streams.
+    /// How long the peer may be silent before it is sent a PING, while streams are open.
     public var keepAlive: TimeAmount = .seconds(30)
-    /// Unanswered for this long, an exit is asked whether it still knows the session.
+    /// How long packets may be unanswered before the client asks the exit whether it still knows the session.
     public var suspicion: TimeAmount = .seconds(2)
-    /// A stream on which nothing is sent either way ends after this; nil for never.
+    /// How long a stream may be idle before it ends. Nil disables the timeout.
     public var streamIdleTimeout: TimeAmount?
-    /// Age of keys at which fresh ones are made.
+    /// Age at which the session keys are replaced.
     public var keyLifetime: TimeAmount = .minutes(30)
-    /// Bytes under keys, sent and at a client also received, after which fresh ones are made.
+    /// Number of bytes after which the session keys are replaced. The client counts the bytes that it sends and
+    /// receives.
     public var keyBytes: UInt64 = 4 << 30
-    /// How long the old keys still open what is under way.
+    /// How long the old keys are kept to decrypt packets that are still in flight.
     public var keyOverlap: TimeAmount = .seconds(10)
 
+    /// Creates a configuration with the default values.
     public init() {}
 }

@@ -5,23 +5,25 @@
 
 import NIOCore
 
-/// What each side tells the other when a session begins (RFC 9000, section 18: transport parameters).
+/// Parameters that each endpoint declares when a session begins, like the transport parameters of QUIC (RFC 9000,
+/// section 18).
 public struct SessionParameters: Hashable, Sendable {
-    /// Most bytes of all streams together that the teller takes before it gives more credit.
+    /// Initial limit, in bytes, for the data of all streams together that the sender of the parameters accepts.
     public var maximumData: UInt64
-    /// The same for each stream.
+    /// Initial limit, in bytes, for the data of each stream.
     public var maximumStreamData: UInt64
-    /// Streams that the teller lets be open at once.
+    /// Maximum number of streams that the peer may have open at the same time.
     public var maximumStreams: UInt64
-    /// Most bytes of a packet that the teller takes.
+    /// Maximum packet size in plaintext bytes that the sender of the parameters accepts.
     public var maximumPacket: UInt64 = Self.assumedPacket
-    /// What is taken by who does not say.
+    /// The packet size that is assumed if the peer does not declare one.
     private static let assumedPacket = UInt64(SessionConfiguration.basePacket)
-    /// Bytes of the offer's early data that the exit took; they are the beginning of stream 1.
+    /// Number of bytes of early data that the exit accepted. They are the beginning of stream 1.
     public var earlyBytes: UInt64 = 0
-    /// Whether the exit asks who the client is. A client tells nobody who does not ask.
+    /// Whether the exit requires the client's identity. A client sends its identity only to exits that require it.
     public var wantsIdentity = false
-    /// What a configuration allows.
+
+    /// Creates the parameters that correspond to a configuration.
     public init(_ configuration: SessionConfiguration) {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
@@ -29,7 +31,7 @@ public struct SessionParameters: Hashable, Sendable {
         self.maximumPacket = UInt64(SessionConfiguration.largestPacket)
     }
 
-    /// Identifier, then value, both variable-length integers; unknown identifiers are skipped.
+    /// Encodes the parameters as pairs of identifier and value, both variable-length integers.
     func encode(into buffer: inout ByteBuffer) {
         for (identifier, value) in [
             (UInt64(0x03), self.maximumPacket), (0x04, self.maximumData), (0x05, self.maximumStreamData),
@@ -48,26 +50,28 @@ public struct SessionParameters: Hashable, Sendable {
         }
     }
 
-    /// The bytes of ``encode(into:)``.
+    /// The encoded parameters. See docs/PROTOCOL.md for the identifiers.
     public var encoded: [UInt8] {
         var buffer = ByteBuffer()
         self.encode(into: &buffer)
         return Array(buffer.readableBytesView)
     }
 
-    /// Reads parameters; nil if they are cut short, or want packets below
-    /// ``SessionConfiguration/minimumPacket``. What is not named is zero, nothing is allowed; but for the
-    /// size of packets.
+    /// Decodes parameters. Unknown identifiers are ignored. A missing parameter is 0, except for the packet size, which
+    /// then is ``SessionConfiguration/basePacket``.
+    ///
+    /// Returns nil if the bytes are truncated, or if the packet size is less than
+    /// ``SessionConfiguration/minimumPacket``.
     public init?(encoded: [UInt8]) {
         var buffer = ByteBuffer(bytes: encoded)
-        // Gathered first: fields that were set one by one in the loop were lost by optimised builds (Swift 6.3.1).
+        // Collect the values first: optimized builds lost properties that were assigned in the loop (Swift 6.3.1).
         var values: [UInt64: UInt64] = [:]
         while buffer.readableBytes > 0 {
             guard let identifier = buffer.readVariableLengthInteger(), let value = buffer.readVariableLengthInteger()
             else { return nil }
             values[identifier] = value
         }
-        // Smaller ones have no room for what a session cannot do without.
+        // Smaller packets cannot carry the frames that a session requires.
         guard values[0x03] ?? Self.assumedPacket >= UInt64(SessionConfiguration.minimumPacket) else { return nil }
         self.maximumPacket = values[0x03] ?? Self.assumedPacket
         self.maximumData = values[0x04] ?? 0
@@ -79,7 +83,7 @@ public struct SessionParameters: Hashable, Sendable {
 }
 
 extension SessionConfiguration {
-    /// Most bytes that all streams of a session may hold here together: what the windows of all streams add up to, so
-    /// that a reader that stops holds up nobody else.
+    /// The receive window of a session in bytes: the sum of the largest possible windows of all streams. A stream whose
+    /// reader stops therefore does not block other streams.
     var sessionWindow: Int { self.windowBudget + self.maximumStreams * self.initialStreamWindow }
 }

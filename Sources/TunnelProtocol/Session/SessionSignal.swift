@@ -5,22 +5,22 @@
 
 public import NostrCrypto
 
-/// What a session asks its driver for beyond the actions of every engine. The driver keeps the keys.
+/// Additional actions of a session. The driver holds the secret keys.
 public enum SessionSignal: Hashable, Sendable {
-    /// Make a key of this generation, subscribe to it, and answer with ``SessionStateMachine/keyPrepared(_:_:at:)``.
+    /// Create a key of this generation, subscribe to it, and call ``SessionStateMachine/keyPrepared(_:_:at:)``.
     case makeKey(generation: Int)
-    /// The peer's key of this generation. Messages between both keys are decrypted from now on.
+    /// Store the peer's key of this generation. From now on, decrypt messages that use the keys of this generation.
     case pair(generation: Int, PublicKey)
-    /// Seal with the keys of this generation from now on.
+    /// Encrypt with the keys of this generation from now on.
     case sealUnder(generation: Int)
     /// Erase the keys of this generation.
     case eraseKey(generation: Int)
-    /// The client named its identity: verify it before the streams that it opens (exit).
+    /// The client sent its identity (exit). Verify it before accepting the streams that the client opens.
     case identified(ClientIdentity)
-    /// The exit uses one more relay: connect to it, if that is allowed, and add the path (client).
+    /// The exit uses an additional relay (client). Connect to it, if its address is allowed, and add the path.
     case pathOffered(SessionPathOffer)
-    /// The exit has not answered for too long: ask whether it still knows the session (client).
+    /// The exit may have lost the session (client). Ask it whether it still knows the session.
     case askPeer
-    /// The session and all its streams ended.
+    /// The session and all its streams ended. The reason is nil if there was no error.
     case closed(StreamEnd?)
 }

@@ -135,6 +135,9 @@ extension SessionStateMachine {
         case .stream(let id, let offset, let data, let isFinal):
             self.streams[id]?.send.acknowledged(offset..<(offset + UInt64(data.readableBytes)), isFinal: isFinal)
             if self.streams[id]?.isOver == true { self.removeIfOver(id) }
+            if let stream = self.streams[id], let reason = stream.endAfterDelivery, stream.send.isDelivered {
+                self.resetLocally(id, reason, tellDriver: true, stopsPeer: true)
+            }
         case .resetStream(let id, _, _):
             self.streams[id]?.resetWasAcknowledged = true
             self.removeIfOver(id)

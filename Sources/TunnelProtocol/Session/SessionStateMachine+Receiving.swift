@@ -246,6 +246,10 @@ extension SessionStateMachine {
 
     /// Hands over what is in order.
     private mutating func deliver(_ id: StreamID) {
+        guard self.streams[id]?.endAfterDelivery == nil else {
+            self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
+            return
+        }
         while let data = self.streams[id]?.receive.next() {
             self.actions.append(.data(id, data))
         }

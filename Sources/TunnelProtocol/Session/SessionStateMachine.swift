@@ -248,6 +248,17 @@ public struct SessionStateMachine: StreamEngine {
         self.pump(at: now)
     }
 
+    public mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+        guard let stream = self.streams[id], stream.phase != .reset, stream.endAfterDelivery == nil else { return }
+        if stream.phase == .open, !stream.send.isDelivered {
+            self.streams[id]?.endAfterDelivery = reason
+            self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
+        } else {
+            self.resetLocally(id, reason, tellDriver: true, stopsPeer: true)
+        }
+        self.pump(at: now)
+    }
+
     /// Ends a stream both ways from here.
     mutating func resetLocally(_ id: StreamID, _ reason: StreamEnd, tellDriver: Bool, stopsPeer: Bool) {
         guard var stream = self.streams[id], stream.phase != .reset else { return }

@@ -18,17 +18,17 @@ import TunnelProtocol
 struct CertCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cert",
-        abstract: "Print the certificate of an exit that ends TLS, checked.",
+        abstract: "Fetch, verify and print the certificate of an exit.",
         discussion: """
-            Asks the relays of the name for it, checks that the exit signed it and that it is for the exit's names alone, \
-            and prints PEM, so that a client can verify the service:
+            Fetches the certificate from the relays of the name, and verifies that the exit signed it and that it is \
+            valid only for names of the exit. Prints it as PEM, so that clients can verify an exit that terminates TLS:
 
               curl --cacert <(nws cert NAME) --proxy socks5h://127.0.0.1:8882 https://NAME/
             """
     )
 
     @Option(
-        help: ArgumentHelp("Relay to ask if the name carries none. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp("Relay to use if the name has none. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
 
@@ -37,7 +37,7 @@ struct CertCommand: AsyncParsableCommand {
 
     @OptionGroup var relayClient: RelayClientOptions
 
-    /// For a relay to be reached, and to answer.
+    /// Maximum time to connect to a relay and receive its response.
     private static let timeout: TimeAmount = .seconds(10)
 
     func run() async throws {
@@ -45,13 +45,13 @@ struct CertCommand: AsyncParsableCommand {
             let name = try NostrName(argument: self.name)
             let relays = name.relays.isEmpty ? try Settings().relays(self.relay) : name.relays
             guard !relays.isEmpty else {
-                throw CommandError.failure("the name carries no relays; give some with --relay, or set NOSTR_RELAYS")
+                throw CommandError.failure("the name has no relays: use --relay URL, or set NOSTR_RELAYS")
             }
             let logger = Logger.console("nws.cert", .error)
             let answer = try await EventFetcher.fetch(
                 Filter(authors: [name.publicKey], kinds: [.exitCertificate], limit: 1),
                 from: relays,
-                // Whoever asks runs this on their own machine.
+                // The command runs on the user's own machine, where local relays are legitimate.
                 policy: .namedByOthersAllowingLocal,
                 configuration: self.relayClient.configuration(),
                 timeout: Self.timeout,
@@ -72,12 +72,12 @@ struct CertCommand: AsyncParsableCommand {
                 reason = reason ?? error
             }
         }
-        if let reason { throw CommandError.failure("the published certificate is no good: \(reason)") }
+        if let reason { throw CommandError.failure("the published certificate is invalid: \(reason)") }
         guard !answer.answered.isEmpty else {
             throw CommandError.failure(
-                "no relay could be asked: \(answer.unreachable.map { "\($0) (\(answer.reasons[$0] ?? "no answer"))" }.joined(separator: ", "))"
+                "no relay responded: \(answer.unreachable.map { "\($0) (\(answer.reasons[$0] ?? "no answer"))" }.joined(separator: ", "))"
             )
         }
-        throw CommandError.failure("no certificate is published under that key; does the exit run with --tls?")
+        throw CommandError.failure("no certificate found for this exit; check that it runs with --tls")
     }
 }

@@ -15,28 +15,28 @@ import UnixSignals
 struct ConnectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "connect",
-        abstract: "Join standard input and output with a port of an exit.",
+        abstract: "Connect standard input and output to a service.",
         discussion: """
-            Made for ssh:
+            Use it as ProxyCommand of ssh:
 
               ssh -o ProxyCommand='nws connect %h:%p' user@NAME
 
-            or, in ~/.ssh/config, for all such names:
+            or, for all .nostr names, in ~/.ssh/config:
 
               Host *.nostr
                 ProxyCommand nws connect %h:%p
             """
     )
 
-    @Argument(help: ArgumentHelp("A .nostr name, npub or nprofile, and the port.", valueName: "name:port"))
+    @Argument(help: ArgumentHelp("A .nostr name, npub or nprofile, followed by a port.", valueName: "name:port"))
     var target: String
 
     @OptionGroup var entry: EntryOptions
 
-    @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
+    @Option(help: "Minimum level of log messages: trace, debug, info, notice, warning, error.")
     var logLevel: CommonOptions.LogLevel = .error
 
-    @Option(help: ArgumentHelp("YAML file with options of this command. [NWS_CONFIG]", valueName: "file"))
+    @Option(help: ArgumentHelp("YAML file with options for this command. [NWS_CONFIG]", valueName: "file"))
     var config: String?
 
     func run() async throws {
@@ -47,7 +47,7 @@ struct ConnectCommand: AsyncParsableCommand {
             let target = try TargetAddress(self.target, source: self.target)
             let service = try await self.entry.start(configuration, logger: logger)
             let pipes = try StandardPipes()
-            // ssh ends its ProxyCommand with a signal; the exit has to hear of it.
+            // ssh terminates its ProxyCommand with a signal. The stream must be closed at the exit first.
             let signals = await UnixSignalsSequence(trapping: .sighup, .sigint, .sigterm)
             let isEnding = NIOLockedValueBox(false)
             let watcher = Task {
@@ -65,17 +65,17 @@ struct ConnectCommand: AsyncParsableCommand {
                 if let mishap { throw mishap }
             } catch let failure as StreamFailure {
                 if isEnding.withLockedValue({ $0 }) { await watcher.value }
-                // Output that cannot be written looks like a reset, too.
+                // A failure to write the output also appears as a reset. Report the actual cause.
                 let mishap = await pipes.finish()
                 try? await service.stop()
                 if let mishap { throw mishap }
-                // Whoever started this has gone, as ssh and git do when they have what they want.
+                // The parent process closed its end, as ssh and git do when they have finished. This is not an error.
                 guard failure.end != .cancelled else { return }
                 throw CommandError.failure("\(failure)")
             }
         }
     }
 
-    /// For the last acknowledgements to leave.
+    /// Time for the last acknowledgements to be sent.
     private static let farewell: TimeAmount = .seconds(2)
 }

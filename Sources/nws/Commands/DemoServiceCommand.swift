@@ -11,18 +11,18 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// `nws demo-service`: the small HTTP service behind the exit of `make demo`.
+/// `nws demo-service`: the HTTP service of `make demo`.
 struct DemoServiceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo-service",
-        abstract: "Run the small HTTP service of the demo.",
+        abstract: "Run the HTTP service of the demo.",
         shouldDisplay: false
     )
 
-    /// Longest file that is made up.
+    /// Maximum size of a generated file in bytes.
     private static let maximumLength = 64 << 20
 
-    @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Address and port to listen on. Port 0 selects a free port.", valueName: "host:port"))
     var listen = "127.0.0.1:0"
 
     @OptionGroup var common: CommonOptions
@@ -69,7 +69,8 @@ struct DemoServiceCommand: AsyncParsableCommand {
         if path.hasPrefix("/bytes/"), let length = Int(path.dropFirst(7)), (0...Self.maximumLength).contains(length) {
             var body = ByteBuffer()
             body.reserveCapacity(length)
-            // The same bytes for everyone, so that a hash can be compared; no period near a power of two.
+            // The bytes are deterministic, so that clients can compare hashes. The period exceeds any buffer size, so
+            // that misplaced blocks change the hash.
             var state: UInt32 = 1
             for _ in 0..<length {
                 state = state &* 1_664_525 &+ 1_013_904_223
@@ -77,6 +78,6 @@ struct DemoServiceCommand: AsyncParsableCommand {
             }
             return HTTPResponse(status: .ok, contentType: "application/octet-stream", body: body)
         }
-        return .text(.notFound, "Try / or /bytes/1000.")
+        return .text(.notFound, "Not found. Try / or /bytes/1000.")
     }
 }

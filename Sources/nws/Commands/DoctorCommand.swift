@@ -15,20 +15,20 @@ import NostrCrypto
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Look for what is in the way: this machine, keys, relays.",
+        abstract: "Check this machine, keys and relays, and suggest fixes.",
         discussion: """
-            Each line begins with ok, warn or FAIL; what is wrong says what to do about it. Relays are tried with \
-            messages to a throwaway key. Ends with 1 if something failed.
+            Prints one line for each check. Lines begin with ok, warn or FAIL, and describe the problem and its fix. \
+            Relays are tested with messages to a temporary key. The exit status is 1 if a check failed.
             """
     )
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Relay to try; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp("Relay to check; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
 
-    @Option(help: ArgumentHelp("Key file to look at; by default the one in the state folder.", valueName: "file"))
+    @Option(help: ArgumentHelp("Key file to check. Default: the key in the state folder.", valueName: "file"))
     var keyFile: String?
 
     @OptionGroup var relayClient: RelayClientOptions
@@ -39,7 +39,7 @@ struct DoctorCommand: AsyncParsableCommand {
         case bad = "FAIL"
     }
 
-    /// Fewer open files than this are few for an exit or a relay.
+    /// Limit of open files below which a warning is given.
     private static let fewDescriptors: UInt = 4_096
 
     func run() async throws {
@@ -49,7 +49,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let relays = try settings.relays(self.relay)
             if relays.isEmpty {
                 verdicts.append(
-                    Self.say(.doubtful, "relays: none given, so none was tried (--relay URL, NOSTR_RELAYS)")
+                    Self.say(.doubtful, "relays: none configured; use --relay URL, or set NOSTR_RELAYS")
                 )
             }
             var findings: [RelayExamination.Finding] = []
@@ -59,7 +59,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 findings.append(finding)
             }
             if !relays.isEmpty { verdicts.append(Self.clock(findings)) }
-            guard !verdicts.contains(.bad) else { throw CommandError.failure("something is in the way, see above") }
+            guard !verdicts.contains(.bad) else { throw CommandError.failure("problems found, see above") }
         }
     }
 
@@ -70,12 +70,12 @@ struct DoctorCommand: AsyncParsableCommand {
 
     private static func machine() -> Verdict {
         guard let count = ProcessSetup.raiseFileLimit() else {
-            return Self.say(.doubtful, "open files: the limit cannot be read")
+            return Self.say(.doubtful, "open files: cannot read the limit")
         }
         return count < Self.fewDescriptors
             ? Self.say(
                 .doubtful,
-                "open files: \(count) at most, one for each stream; raise it (ulimit -n, LimitNOFILE=)"
+                "open files: the limit is \(count), and each stream needs one; raise it with ulimit -n or LimitNOFILE="
             )
             : Self.say(.good, "open files: \(count)")
     }
@@ -84,10 +84,10 @@ struct DoctorCommand: AsyncParsableCommand {
         let file = self.keyFile.map(KeyFile.init) ?? .stateFile()
         guard file.exists else {
             return self.keyFile == nil
-                ? Self.say(.good, "key: none yet; an exit makes one on its first start")
+                ? Self.say(.good, "key: none; an exit creates one when it first starts")
                 : Self.say(
                     .bad,
-                    "key: \(file.path) is not there; make it with: nws key generate --key-file '\(file.path)'"
+                    "key: \(file.path) does not exist; create it with: nws key generate --key-file '\(file.path)'"
                 )
         }
         do {
@@ -106,16 +106,17 @@ struct DoctorCommand: AsyncParsableCommand {
         )
     }
 
-    /// Seconds that a relay's clock may differ by: more, and dates of messages are refused here and there.
+    /// Tolerated difference between the clocks of this machine and a relay, in seconds. With larger differences some
+    /// relays and peers reject messages because of their date.
     private static let tolerableOffset: Int64 = 60
 
-    /// This machine's clock beside those of relays that tell the time.
+    /// Compares this machine's clock with those of the relays whose time is known.
     private static func clock(_ findings: [RelayExamination.Finding]) -> Verdict {
         let offsets = findings.compactMap(\.clockOffset).sorted { abs($0) < abs($1) }
         guard !offsets.isEmpty else {
             return findings.contains { $0.roundTrip != nil }
-                ? Self.say(.good, "clock: no relay tells the time, but they take messages with this machine's date")
-                : Self.say(.doubtful, "clock: not compared, because no relay could be asked")
+                ? Self.say(.good, "clock: no relay reports its time, but they accept messages with this machine's date")
+                : Self.say(.doubtful, "clock: not checked, because no relay responded")
         }
         let offset = offsets[0]
         guard abs(offset) > Self.tolerableOffset else {
@@ -123,7 +124,7 @@ struct DoctorCommand: AsyncParsableCommand {
             guard odd.isEmpty else {
                 return Self.say(
                     .doubtful,
-                    "clock: within \(max(1, abs(offset))) s of a relay's, but not of \(odd.joined(separator: ", ")): theirs may be wrong"
+                    "clock: within \(max(1, abs(offset))) s of a relay's, but not of \(odd.joined(separator: ", ")), whose clocks may be wrong"
                 )
             }
             return Self.say(.good, "clock: within \(max(1, abs(offset))) s of the relays'")
@@ -134,38 +135,38 @@ struct DoctorCommand: AsyncParsableCommand {
         )
     }
 
-    /// What a relay says that it takes; empty if it says nothing.
+    /// The limits that a relay declares, as text; empty if it declares none.
     private static func limits(_ information: RelayInformation) -> String {
         let limitation = information.limitation
         let parts = [
-            limitation.maximumMessageLength.map { "messages of \($0) bytes" },
-            limitation.maximumEventsPerSecond.map { "\($0) events a second" },
+            limitation.maximumMessageLength.map { "\($0) bytes per message" },
+            limitation.maximumEventsPerSecond.map { "\($0) events per second" },
             limitation.maximumSubscriptions.map { "\($0) subscriptions" },
-            limitation.maximumContentLength.map { "contents of \($0) characters" },
-            limitation.minimumProofOfWork.flatMap { $0 > 0 ? "only proof of work of \($0) bits" : nil },
-            limitation.authenticationRequired == true ? "members only" : nil,
-            limitation.paymentRequired == true ? "paid" : nil,
+            limitation.maximumContentLength.map { "\($0) characters of content" },
+            limitation.minimumProofOfWork.flatMap { $0 > 0 ? "requires \($0) bits of proof of work" : nil },
+            limitation.authenticationRequired == true ? "requires authentication" : nil,
+            limitation.paymentRequired == true ? "requires payment" : nil,
         ]
         let said = parts.compactMap { $0 }.joined(separator: ", ")
-        return said.isEmpty ? "" : "; takes \(said)"
+        return said.isEmpty ? "" : "; limits: \(said)"
     }
 
     private static func judge(_ finding: RelayExamination.Finding) -> Verdict {
         let url = finding.url
         if let error = finding.connectionError {
-            return Self.say(.bad, "\(url): no connection: \(error); check its address, and the network of this machine")
+            return Self.say(.bad, "\(url): cannot connect: \(error); check the URL and this machine's network")
         }
         let software = [finding.information.software, finding.information.version].compactMap { $0 }.joined(
             separator: " "
         )
         let named = software.isEmpty ? "" : " (\(software.prefix(80)))"
         if let refusal = finding.refusal, finding.roundTrip == nil {
-            return Self.say(.bad, "\(url)\(named): takes no messages: \(refusal); \(Self.advice(refusal))")
+            return Self.say(.bad, "\(url)\(named): rejected a message: \(refusal); \(Self.advice(refusal))")
         }
         guard let roundTrip = finding.roundTrip else {
             return Self.say(
                 .bad,
-                "\(url)\(named): takes a message and does not deliver it; it may not carry ephemeral events, use another"
+                "\(url)\(named): a message was not delivered; the relay may not support ephemeral events, use another relay"
             )
         }
         let trip = String(format: "round trip %.1f ms", roundTrip)
@@ -173,10 +174,10 @@ struct DoctorCommand: AsyncParsableCommand {
             let why = finding.refusal.map { ": \($0)" } ?? ""
             return Self.say(
                 .doubtful,
-                "\(url)\(named): \(trip), but no full packets (55 kB)\(why); it carries sessions more slowly, or not at all\(Self.limits(finding.information))"
+                "\(url)\(named): \(trip), but large packets (55 kB) were not delivered\(why); sessions are slower or fail on this relay\(Self.limits(finding.information))"
             )
         }
-        return Self.say(.good, "\(url)\(named): \(trip), full packets\(Self.limits(finding.information))")
+        return Self.say(.good, "\(url)\(named): \(trip), large packets delivered\(Self.limits(finding.information))")
     }
 
     private static func advice(_ reason: ReasonText) -> String {
@@ -184,10 +185,10 @@ struct DoctorCommand: AsyncParsableCommand {
         case .invalid where reason.text.contains("created"), .invalid where reason.text.contains("date"):
             "set this machine's clock"
         case .authRequired, .restricted, .blocked:
-            "it admits only keys that it knows (--auth-key), use another if yours is none"
-        case .pow: "it wants proof of work, which tunnels cannot afford; use another"
-        case .rateLimited: "wait, or use another"
-        case .duplicate, .mute, .invalid, .error, nil: "use another"
+            "the relay admits only known keys: start with --auth-key and a key that it admits, or use another relay"
+        case .pow: "proof of work is not supported, use another relay"
+        case .rateLimited: "try again later, or use another relay"
+        case .duplicate, .mute, .invalid, .error, nil: "use another relay"
         }
     }
 }

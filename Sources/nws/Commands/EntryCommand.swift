@@ -17,41 +17,41 @@ import TunnelProtocol
 struct EntryCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "entry",
-        abstract: "Run a local proxy (SOCKS5, SOCKS4a and HTTP) to .nostr names.",
+        abstract: "Run a local SOCKS5, SOCKS4a and HTTP proxy to .nostr names.",
         discussion: """
-            Point curl (--socks5-hostname), a browser or git at it, and use an exit's name, npub or nprofile as \
-            the host. One port speaks SOCKS5, SOCKS4a and HTTP, and serves a browser's settings at /proxy.pac. The \
-            relays in a name are used for it; the configured ones for names that carry none. Requests with different \
-            SOCKS or proxy credentials share neither a session nor a connection to a relay. When it listens it prints \
-            'socks: HOST:PORT'.
+            Configure curl (--socks5-hostname), git or a browser to use the proxy, and connect to an exit's .nostr \
+            name, npub or nprofile. The proxy accepts SOCKS5, SOCKS4a and HTTP on the same port, and serves a \
+            configuration for browsers at /proxy.pac. Names are reached through the relays that they contain; names \
+            without relays through those given with --relay. Requests with different SOCKS or HTTP proxy credentials \
+            never share a session or a connection to a relay. Prints 'socks: HOST:PORT' when it listens.
             """
     )
 
-    @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Address and port to listen on. Port 0 selects a free port.", valueName: "host:port"))
     var listen = "127.0.0.1:\(EntryConfiguration.defaultPort)"
 
     @Flag(
         help: ArgumentHelp(
-            "Dial relays on loopback and private addresses that names carry, even when not listening on loopback only."
+            "Connect to relays on loopback and private addresses that names contain. This is the default if the entry listens only on loopback."
         )
     )
     var allowLocalRelays = false
 
-    @Option(help: ArgumentHelp("Connections of clients at once.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of client connections.", valueName: "count"))
     var maxConnections = EntryConfiguration().maximumConnections
 
-    @Option(help: ArgumentHelp("File (mode 0600) with user:password that clients must give.", valueName: "file"))
+    @Option(help: ArgumentHelp("File (mode 0600) with the user:password that clients must present.", valueName: "file"))
     var credentialsFile: String?
 
     @Option(
         help: ArgumentHelp(
-            "Address of this machine at which exits that speak plain NIP-74 may connect to it, instead of answering by relays (CONNECTR, not encrypted). The entry listens at that port on every address. [PUBLIC_ADDRESS]",
+            "Public address of this machine, to which plain NIP-74 exits connect directly instead of answering through relays (CONNECTR, not encrypted). The entry listens on this port on all addresses. [PUBLIC_ADDRESS]",
             valueName: "host:port"
         )
     )
     var publicAddress: String?
 
-    @Flag(help: "Listen where other machines can connect, too.")
+    @Flag(help: "Allow listening on addresses that other machines can connect to.")
     var allowRemoteClients = false
 
     @OptionGroup var entry: EntryOptions
@@ -68,7 +68,7 @@ struct EntryCommand: RoleCommand {
         var configuration = try self.entry.configuration(settings, logger: logger)
         configuration.host = address.host
         configuration.port = address.port
-        guard self.maxConnections > 0 else { throw CommandError.configuration("--max-connections must be positive") }
+        guard self.maxConnections > 0 else { throw CommandError.configuration("--max-connections: must be at least 1") }
         configuration.maximumConnections = self.maxConnections
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
         configuration.allowsRemoteClients = self.allowRemoteClients
@@ -90,7 +90,7 @@ struct EntryCommand: RoleCommand {
         }
         if let address = configuration.publicAddress {
             logger.notice(
-                "exits may connect to this machine (CONNECTR)",
+                "exits can connect to this machine (CONNECTR)",
                 metadata: ["address": "\(address)", "listen": "0.0.0.0:\(address.port)"]
             )
         }
@@ -116,7 +116,9 @@ struct EntryCommand: RoleCommand {
         let line = try SecretFile.read(path, source: "--credentials-file")
         let parts = line.split(separator: ":", maxSplits: 1)
         guard parts.count == 2, parts[0].utf8.count <= 255, parts[1].utf8.count <= 255 else {
-            throw CommandError.configuration("--credentials-file: \(path) does not hold user:password")
+            throw CommandError.configuration(
+                "--credentials-file: \(path) must contain user:password, at most 255 bytes each"
+            )
         }
         return ProxyCredentials(user: Array(parts[0].utf8), password: Array(parts[1].utf8))
     }

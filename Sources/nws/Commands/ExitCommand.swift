@@ -18,24 +18,24 @@ import TunnelProtocol
 struct ExitCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "exit",
-        abstract: "Make a service reachable through relays.",
+        abstract: "Publish services under a .nostr name.",
         discussion: """
-            Connects to the relays and carries TCP between clients and services. As soon as one relay took the \
-            subscription it prints 'pubkey:', 'npub:', 'name:' and 'nprofile:'; give the name to clients. It dials \
-            nothing but its services, whatever a client asks for, unless it is --public.
+            Connects to the relays and forwards streams of clients to the services. Prints 'pubkey:', 'npub:', 'name:' \
+            and 'nprofile:' when the first relay has accepted the subscription. Clients connect to the name. The exit \
+            connects only to its services. A public exit (--public) also connects to destinations that clients choose.
             """
     )
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Relay to listen on; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp("Relay to use; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
 
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Address of the relay for clients, where the exit itself uses another; with several relays RELAY=ADDRESS. Repeat for several.",
+            "URL by which clients reach the relay, if it differs from --relay. With several relays: RELAY=URL; repeat for several.",
             valueName: "url"
         )
     )
@@ -44,7 +44,7 @@ struct ExitCommand: RoleCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Service for one port: 22=127.0.0.1:22, or 80=unix:/run/web.sock; repeat for several.",
+            "Service for a port, for example 22=127.0.0.1:22 or 80=unix:/run/web.sock; repeat for several.",
             valueName: "port=host:port"
         )
     )
@@ -52,7 +52,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Service for every port that has none of its own: HOST:PORT or unix:PATH. [BACKEND_HOST]",
+            "Service for all ports without --service: HOST:PORT or unix:PATH. [BACKEND_HOST]",
             valueName: "host:port"
         )
     )
@@ -61,7 +61,7 @@ struct ExitCommand: RoleCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "End TLS in front of the service at this port, with a certificate that clients can check (nws cert); repeat for several.",
+            "Port on which the exit terminates TLS, with a certificate that clients can verify (nws cert); repeat for several.",
             valueName: "port"
         )
     )
@@ -69,19 +69,19 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The reference's way to say --service PORT=TARGET --tls PORT: with --target.",
+            "With --target: short for --service PORT=TARGET --tls PORT, for compatibility with the reference implementation.",
             valueName: "port"
         )
     )
     var port: UInt16?
 
-    @Option(help: ArgumentHelp("With --port: HOST:PORT or http://HOST:PORT of the service.", valueName: "target"))
+    @Option(help: ArgumentHelp("With --port: the service, as HOST[:PORT] or http://HOST[:PORT].", valueName: "target"))
     var target: String?
 
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Admit only these clients: an npub, or a file with one '[options] npub comment' a line (see nws key authorize); repeat for several. Read again when it changes.",
+            "Clients that may connect: an npub, or a file with lines of the form '[options] npub comment' (see nws key authorize); repeat for several. The file is reloaded when it changes. Default: all clients.",
             valueName: "npub|file"
         )
     )
@@ -89,17 +89,17 @@ struct ExitCommand: RoleCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Connect to entries that ask for it in plain NIP-74 (CONNECTR), on addresses of the internet. Such streams are not encrypted."
+            "Accept plain NIP-74 requests to connect directly to an entry at a public address (CONNECTR). These streams are not encrypted."
         )
     )
     var reverseConnections = false
 
-    @Flag(help: "With --reverse-connections: connect to loopback and private addresses, too.")
+    @Flag(help: "With --reverse-connections: also connect to loopback and private addresses.")
     var allowLocalAddresses = false
 
     @Flag(
         help: ArgumentHelp(
-            "Publish the exit's relays as its list (NIP-65), so that its npub alone is enough to find it. A list that this exit did not write is left alone."
+            "Publish the exit's relay list (NIP-65), so that clients can find the exit by its npub alone. A relay list that was not published by this exit is not replaced."
         )
     )
     var publishRelays = false
@@ -109,21 +109,21 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "File with the secret key, created if it is missing. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
+            "File with the secret key. It is created if it does not exist. Default: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
             valueName: "file"
         )
     )
     var keyFile: String?
 
-    @Option(help: ArgumentHelp("Sessions at once.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of sessions.", valueName: "count"))
     var maxSessions = 1_024
 
-    @Option(help: ArgumentHelp("Streams of one session at once.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of streams per session.", valueName: "count"))
     var maxStreams = 1_024
 
     @Option(
         help: ArgumentHelp(
-            "Messages a second from clients that are not known yet; what is beyond is dropped unread.",
+            "Maximum rate of messages from unknown clients on each relay, per second. Excess messages are dropped.",
             valueName: "count"
         )
     )
@@ -131,7 +131,7 @@ struct ExitCommand: RoleCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Pass on first bytes that come with a request. They are passed on once, but have no forward secrecy: whoever gets this exit's key can read them."
+            "Accept early data: the first bytes of a stream, sent with the request. Each is delivered only once, but has no forward secrecy: anyone who obtains this exit's key can read it. Has no effect with --allow."
         )
     )
     var earlyData = false
@@ -157,13 +157,13 @@ struct ExitCommand: RoleCommand {
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
         let relays = try settings.relays(self.relay)
         guard !relays.isEmpty else {
-            throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
+            throw CommandError.configuration("no relay configured: use --relay URL, or set NOSTR_RELAYS")
         }
         let services = try self.services(settings)
         let policy = try self.publicOptions.policy(settings)
         guard !services.isEmpty || policy != nil else {
             throw CommandError.configuration(
-                "no service: give --service PORT=HOST:PORT or --backend HOST:PORT, or set BACKEND_HOST"
+                "no service configured: use --service PORT=HOST:PORT or --backend HOST:PORT, or set BACKEND_HOST"
             )
         }
         let key = try self.key(settings)
@@ -177,7 +177,7 @@ struct ExitCommand: RoleCommand {
         }
         guard !self.reverseConnections || (self.allow.isEmpty && self.sessionOptions.protocolChoice != .session) else {
             throw CommandError.configuration(
-                "--reverse-connections is for plain NIP-74, which is not served with --allow or --protocol session"
+                "--reverse-connections requires plain NIP-74, and cannot be used with --allow or --protocol session"
             )
         }
         configuration.relayClient = try self.relayOptions.configuration()
@@ -185,7 +185,7 @@ struct ExitCommand: RoleCommand {
             (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
             (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),
         ] where !(1...1_000_000).contains(value) {
-            throw CommandError.configuration("\(option): expected 1 to 1000000")
+            throw CommandError.configuration("\(option): must be between 1 and 1000000")
         }
         configuration.session = try self.sessionOptions.configuration()
         configuration.session.maximumStreams = self.maxStreams
@@ -200,20 +200,20 @@ struct ExitCommand: RoleCommand {
         if self.publishRelays {
             configuration.relayListFile = StateFolder.file(
                 "relay-lists-\(key.publicKey.hex.prefix(16))",
-                purpose: "a restart does not know the relay list that this exit published, and leaves it as it is",
+                purpose: "after a restart, the published relay list will not be updated",
                 logger: logger
             )
         }
         if configuration.access != nil, configuration.protocolChoice == .nip74 {
             throw CommandError.configuration(
-                "--allow needs sessions: plain NIP-74 (--protocol nip74) cannot tell who a client is"
+                "--allow cannot be used with --protocol nip74: plain NIP-74 does not identify clients"
             )
         }
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
         configuration.remedyText = EntryOptions.text(of:)
         configuration.replayFile = StateFolder.file(
             "connects-\(key.publicKey.hex.prefix(16))",
-            purpose: "a restart forgets which CONNECTs were dialled, and a relay could have them dialled again",
+            purpose: "after a restart, relays can replay old CONNECT requests",
             logger: logger
         )
         return configuration
@@ -225,7 +225,7 @@ struct ExitCommand: RoleCommand {
         running: @Sendable (ExitService) -> Void
     ) async throws {
         try self.keyFile(Settings())?.lock()
-        // Two exits with one key would both answer.
+        // Two exits with the same key would both answer each request.
         try KeyFile.lock(configuration.secretKey.publicKey)
         let service = try await ExitService.start(
             configuration,
@@ -236,19 +236,19 @@ struct ExitCommand: RoleCommand {
         let name = service.name
         for relay in name.relaysLeftOut {
             logger.warning(
-                "relay does not fit the name; the nprofile carries it",
+                "the name has no room for a relay; only the nprofile contains it",
                 metadata: ["relay.url": "\(relay)"]
             )
         }
         logger.info(
             "exit starting",
             metadata: [
-                "domain": "\(name.encoded)", "services": "\(configuration.services)",
+                "name": "\(name.encoded)", "services": "\(configuration.services)",
                 "relays": "\(configuration.relays.count)",
             ]
         )
         try await service.ready()
-        logger.info("exit started", metadata: ["domain": "\(name.encoded)"])
+        logger.info("exit started", metadata: ["name": "\(name.encoded)"])
         Console.line("pubkey: \(name.publicKey.hex)")
         Console.line("npub: \(name.publicKey.npub)")
         Console.line("name: \(name.encoded)")
@@ -266,7 +266,7 @@ struct ExitCommand: RoleCommand {
         let before = running.name
         try await running.update(configuration)
         if running.name != before {
-            logger.notice("the exit has another name now", metadata: ["name": "\(running.name.encoded)"])
+            logger.notice("the exit's name has changed", metadata: ["name": "\(running.name.encoded)"])
         }
     }
 
@@ -275,13 +275,13 @@ struct ExitCommand: RoleCommand {
         logger.info("exit stopped")
     }
 
-    /// Which address clients get for which relay.
+    /// The URLs that are published to clients, by the relays that the exit uses.
     private func advertised(_ relays: [RelayURL]) throws -> [RelayURL: RelayURL] {
         var advertised: [RelayURL: RelayURL] = [:]
         for text in self.advertise {
             let own: RelayURL
             let address: RelayURL
-            // A URL may have = in it, too.
+            // A URL can also contain =.
             if let split = text.firstRange(of: "=ws"), let first = try? RelayURL(String(text[..<split.lowerBound])) {
                 own = first
                 address = try Settings.relay(
@@ -289,19 +289,19 @@ struct ExitCommand: RoleCommand {
                     source: "--advertise"
                 )
                 guard relays.contains(own) else {
-                    throw CommandError.configuration("--advertise: \(own) is none of the relays (--relay)")
+                    throw CommandError.configuration("--advertise: \(own) is not one of the relays given with --relay")
                 }
             } else {
                 address = try Settings.relay(text, source: "--advertise")
                 guard relays.count == 1, let only = relays.first else {
                     throw CommandError.configuration(
-                        "--advertise: \(text): say for which of the relays: RELAY=\(text)"
+                        "--advertise: \(text): must name one of the \(relays.count) relays, as in RELAY=\(text)"
                     )
                 }
                 own = only
             }
             guard advertised.updateValue(address, forKey: own) == nil else {
-                throw CommandError.configuration("--advertise: \(own) has two addresses")
+                throw CommandError.configuration("--advertise: \(own) is given more than once")
             }
         }
         return advertised
@@ -311,11 +311,11 @@ struct ExitCommand: RoleCommand {
         var services = try settings.services(self.service, backend: self.backend)
         services.tlsPorts = Set(self.tls)
         guard (self.port == nil) == (self.target == nil) else {
-            throw CommandError.configuration("--port and --target belong together")
+            throw CommandError.configuration("--port and --target must be given together")
         }
         if let port, var target {
             guard services.byPort[port] == nil else {
-                throw CommandError.configuration("--port: port \(port) has a service already")
+                throw CommandError.configuration("--port: port \(port) already has a service")
             }
             for scheme in ["http://", "tcp://"] where target.hasPrefix(scheme) { target.removeFirst(scheme.count) }
             if target.hasSuffix("/") { target.removeLast() }
@@ -326,7 +326,7 @@ struct ExitCommand: RoleCommand {
             services.tlsPorts.insert(port)
         }
         for port in services.tlsPorts where services.backend(for: port) == nil {
-            throw CommandError.configuration("--tls: there is no service at port \(port)")
+            throw CommandError.configuration("--tls: port \(port) has no service; add one with --service or --backend")
         }
         return services
     }
@@ -344,7 +344,7 @@ struct ExitCommand: RoleCommand {
         return access
     }
 
-    /// The key file wins over the environment, and that over the state folder.
+    /// The file of the exit's key; nil if the key is taken from `NOSTR_PRIVATE_KEY`.
     private func keyFile(_ settings: Settings) -> KeyFile? {
         if let path = self.keyFile { return KeyFile(path: path) }
         return settings["NOSTR_PRIVATE_KEY"] == nil ? .stateFile() : nil
@@ -353,7 +353,7 @@ struct ExitCommand: RoleCommand {
     private func key(_ settings: Settings) throws -> SecretKey {
         if let file = self.keyFile(settings) {
             if ProcessSetup.isReloading { return try file.read() }
-            // A check leaves nothing behind.
+            // --check-config must not create a key file.
             return self.common.checkConfig && !file.exists ? .generate() : try file.readOrCreate()
         }
         return try KeyFile.parse(settings["NOSTR_PRIVATE_KEY"] ?? "", source: "NOSTR_PRIVATE_KEY")

@@ -18,20 +18,20 @@ import TunnelProtocol
 struct ExitsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exits",
-        abstract: "List the public exits that announce themselves on relays.",
+        abstract: "List the public exits announced on relays.",
         discussion: """
-            Prints 'exit: NAME' for each whose announcement is signed and has not lapsed, the newest first, and when it \
-            announced itself. With --measure also how long it took to answer an offer of a session.
+            Prints 'exit: NAME' and the age of the announcement for each valid announcement, newest first. With \
+            --measure also prints the round-trip time to each exit.
             """
     )
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Relay to ask; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp("Relay to query; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
 
-    @Flag(help: "Begin a session with each, and say how long that took.")
+    @Flag(help: "Start a session with each exit and print the round-trip time.")
     var measure = false
 
     @OptionGroup var relayClient: RelayClientOptions
@@ -42,7 +42,7 @@ struct ExitsCommand: AsyncParsableCommand {
         try await reportingErrors {
             let relays = try Settings().relays(self.relay)
             guard !relays.isEmpty else {
-                throw CommandError.configuration("no relay: give --relay URL, or set NOSTR_RELAYS")
+                throw CommandError.configuration("no relay configured: use --relay URL, or set NOSTR_RELAYS")
             }
             let logger = Logger.console("nws.exits", .error)
             let answer = try await EventFetcher.fetch(
@@ -56,10 +56,10 @@ struct ExitsCommand: AsyncParsableCommand {
             )
             for url in answer.unreachable {
                 Console.error(
-                    Console.printable("nws: \(url) could not be asked: \(answer.reasons[url] ?? "no answer")")
+                    Console.printable("nws: \(url) did not respond: \(answer.reasons[url] ?? "timed out")")
                 )
             }
-            guard !answer.answered.isEmpty else { throw CommandError.failure("no relay could be asked") }
+            guard !answer.answered.isEmpty else { throw CommandError.failure("no relay responded") }
             var seen: Set<PublicKey> = []
             let now = Int64(Date().timeIntervalSince1970)
             let exits = answer.events.compactMap { event -> ExitAnnouncement? in
@@ -78,11 +78,11 @@ struct ExitsCommand: AsyncParsableCommand {
                     )
                 }
             }
-            if exits.isEmpty { Console.error("nws: no public exit announces itself there") }
+            if exits.isEmpty { Console.error("nws: no public exits found on these relays") }
         }
     }
 
-    /// Sessions that are begun at once: some exits never answer.
+    /// Maximum number of exits that are measured concurrently. Exits that do not answer would delay the others.
     private static let measuredAtOnce = 8
 
     private func distances(
@@ -97,7 +97,9 @@ struct ExitsCommand: AsyncParsableCommand {
         }
     }
 
-    /// Asks the exit for a stream, whether it lets it be or not: a session with it shows how far away it is.
+    /// Starts a session with an exit by requesting a stream, and returns the round-trip time of the session.
+    ///
+    /// The exit may reject the stream; the session is sufficient.
     private func measured(_ name: NostrName, logger: Logger) async throws -> String {
         var configuration = EntryConfiguration()
         configuration.relayClient = try self.relayClient.configuration()
@@ -116,7 +118,7 @@ struct ExitsCommand: AsyncParsableCommand {
         }
         let trip = try await service.status().relays.compactMap(\.roundTrip).min()
         try await service.stop()
-        guard let trip else { return "no session: \(refusal?.reason ?? "it speaks only NIP-74")" }
+        guard let trip else { return "no session: \(refusal?.reason ?? "the exit supports only plain NIP-74")" }
         return String(format: "round trip %.1f ms", trip)
     }
 }

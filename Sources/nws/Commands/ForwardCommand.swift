@@ -14,20 +14,26 @@ import TunnelProtocol
 struct ForwardCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "forward",
-        abstract: "Open local ports that lead to ports of exits.",
+        abstract: "Forward local ports to services of exits.",
         discussion: """
-            Takes pairs: where to listen, and where connections go. For programs that know no proxy:
+            Takes pairs of a local address and the service to which its connections are forwarded. For programs that \
+            do not support proxies:
 
               nws forward 127.0.0.1:5432 NAME:5432 127.0.0.1:2222 NAME:22
 
-            Prints 'forward: HOST:PORT NAME:PORT' for each as soon as it listens.
+            Prints 'forward: HOST:PORT NAME:PORT' for each pair when it listens.
             """
     )
 
-    @Argument(help: ArgumentHelp("Pairs of HOST:PORT here and NAME:PORT there.", valueName: "pairs"))
+    @Argument(
+        help: ArgumentHelp(
+            "Pairs of a local HOST:PORT to listen on and the NAME:PORT to forward to.",
+            valueName: "pairs"
+        )
+    )
     var pairs: [String]
 
-    @Flag(help: "Listen where other machines can connect, too.")
+    @Flag(help: "Allow listening on addresses that other machines can connect to.")
     var allowRemoteClients = false
 
     @OptionGroup var entry: EntryOptions
@@ -41,7 +47,7 @@ struct ForwardCommand: RoleCommand {
 
     func validate() throws {
         guard !self.pairs.isEmpty, self.pairs.count.isMultiple(of: 2) else {
-            throw ValidationError("expected pairs: HOST:PORT here, NAME:PORT there.")
+            throw ValidationError("expected pairs of a local HOST:PORT and a NAME:PORT to forward to.")
         }
     }
 
@@ -58,12 +64,12 @@ struct ForwardCommand: RoleCommand {
         return configuration
     }
 
-    /// Refuses what no connection could ever reach.
+    /// Rejects a target that cannot be reached with this configuration.
     private static func check(_ target: TargetAddress, _ configuration: EntryConfiguration) throws {
         guard NostrName.looksLikeName(target.hostText) else {
             guard !configuration.exits.isEmpty || configuration.usesPublicExits else {
                 throw CommandError.configuration(
-                    "\(target.hostText): not a .nostr name, npub or nprofile; for a place on the internet name an exit (--exit)"
+                    "\(target.hostText): not a .nostr name, npub or nprofile; other destinations require --exit or --public-exits"
                 )
             }
             return
@@ -72,7 +78,7 @@ struct ForwardCommand: RoleCommand {
             let name = try NostrName(target.hostText)
             guard !name.relays.isEmpty || !configuration.relays.isEmpty else {
                 throw CommandError.configuration(
-                    "\(target.hostText): the name carries no relays, and there are none configured (--relay)"
+                    "\(target.hostText): the name has no relays: use --relay URL, or set NOSTR_RELAYS"
                 )
             }
         } catch let error as NostrName.DecodingError {

@@ -12,24 +12,24 @@ import NostrCrypto
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key",
-        abstract: "Make and show keys.",
+        abstract: "Create, show and authorize keys.",
         subcommands: [Generate.self, Show.self, Authorize.self]
     )
 
     struct Generate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a fresh secret key in a file that only you can read.",
-            discussion: "Never overwrites a file. Prints the public key."
+            abstract: "Create a secret key in a file that only you can read.",
+            discussion: "Existing files are never overwritten. Prints the public key."
         )
 
-        @Option(help: ArgumentHelp("File to make; by default the key in the state folder.", valueName: "file"))
+        @Option(help: ArgumentHelp("File to create. Default: the key in the state folder.", valueName: "file"))
         var keyFile: String?
 
         func run() async throws {
             try await reportingErrors {
                 let file = self.keyFile.map(KeyFile.init) ?? .stateFile()
                 guard !file.exists else {
-                    throw CommandError.configuration("\(file.path) is there already; keys are never overwritten")
+                    throw CommandError.configuration("\(file.path) already exists and was not overwritten")
                 }
                 let key = try file.create()
                 Console.line("pubkey: \(key.publicKey.hex)")
@@ -41,29 +41,34 @@ struct KeyCommand: AsyncParsableCommand {
 
     struct Authorize: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add a client's key to a file for nws exit --allow.",
+            abstract: "Authorize a client in a file for nws exit --allow.",
             discussion: """
-                Makes the file if need be, and never repeats a key. A running exit reads it again by itself. To take a \
-                permission back, remove its line.
+                Creates the file if it does not exist, and fails if the file already contains the key. A running exit \
+                reloads the file when it changes. To revoke access, remove the line.
                 """
         )
 
-        @Option(help: ArgumentHelp("Ports of the services it may use, as in 22,80; all of them by default."))
+        @Option(help: ArgumentHelp("Ports that the client may use, for example 22,80. Default: all ports."))
         var services: String?
 
-        @Option(help: ArgumentHelp("Day (UTC) from which on it may not any more, as in 2027-01-31.", valueName: "date"))
+        @Option(
+            help: ArgumentHelp(
+                "First day (UTC) on which the key is no longer valid, for example 2027-01-31.",
+                valueName: "date"
+            )
+        )
         var expires: String?
 
-        @Option(help: "Whose key it is, for people.")
+        @Option(help: "Comment that describes the client.")
         var comment: String?
 
-        @Argument(help: "The file.")
+        @Argument(help: "File to add the key to.")
         var file: String
 
         @Argument(help: "The client's public key: npub or 64 hex digits.")
         var pubkey: String
 
-        /// As `--expires` writes days, which compare as texts.
+        /// The current day (UTC) in the format of `--expires`. Days in this format can be compared as strings.
         private static func today() -> String {
             String(ISO8601DateFormatter().string(from: Date()).prefix(10))
         }
@@ -73,20 +78,20 @@ struct KeyCommand: AsyncParsableCommand {
                 guard let key = PublicKey(userText: self.pubkey) else {
                     if case .nsec? = try? NIP19(self.pubkey) {
                         throw CommandError.failure(
-                            "that is a SECRET key (nsec); its owner keeps it, and gives you the npub"
+                            "this is a SECRET key (nsec), which its owner should never share; ask for the npub instead"
                         )
                     }
-                    throw CommandError.failure("not a public key (npub or 64 hex digits on the curve)")
+                    throw CommandError.failure("not a public key; expected an npub or 64 hex digits")
                 }
                 var options: [String] = []
                 if let services {
                     let ports = services.split(separator: ",", omittingEmptySubsequences: false).map { UInt16($0) }
                     guard ports.allSatisfy({ $0 ?? 0 > 0 }) else {
-                        throw CommandError.failure("--services: expected ports, as in 22,80")
+                        throw CommandError.failure("--services: must be a list of ports, for example 22,80")
                     }
                 }
                 if let expires, expires <= Self.today() {
-                    throw CommandError.failure("--expires: from \(expires) on (UTC) it would be none: that is over")
+                    throw CommandError.failure("--expires: the expiry date \(expires) (UTC) has passed")
                 }
                 if let services { options.append("services=\"\(services)\"") }
                 if let expires { options.append("expires=\"\(expires)\"") }
@@ -102,18 +107,18 @@ struct KeyCommand: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show a key: its public side, and the secret only when asked for."
+            abstract: "Show a public key, and with --secret also the secret key."
         )
 
         @Option(
             help: ArgumentHelp(
-                "File to read. Without it: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
+                "File with the secret key. Default: [NOSTR_PRIVATE_KEY], else the key in the state folder.",
                 valueName: "file"
             )
         )
         var keyFile: String?
 
-        @Flag(help: "Show the secret key too. Whoever sees it can be you.")
+        @Flag(help: "Also print the secret key. Anyone who has it can impersonate you.")
         var secret = false
 
         func run() async throws {
@@ -126,7 +131,9 @@ struct KeyCommand: AsyncParsableCommand {
                 } else {
                     let file = KeyFile.stateFile()
                     guard file.exists else {
-                        throw CommandError.configuration("there is no key yet; make one with: nws key generate")
+                        throw CommandError.configuration(
+                            "no key in the state folder; create one with: nws key generate"
+                        )
                     }
                     key = try file.read()
                 }

@@ -20,7 +20,7 @@ struct ManualCommand: AsyncParsableCommand {
     }
 }
 
-/// The manual page of the program with all its commands.
+/// The manual page of the program and all its commands, in roff.
 struct ManualPage {
     private let catalog: OptionCatalog
 
@@ -39,11 +39,11 @@ struct ManualPage {
         lines.append(".SH COMMANDS")
         lines += self.commands(of: root, prefix: "nws")
         lines += [
-            ".SH EXIT STATUS", ".TP", "0", "All is well.", ".TP", "1", "It did not work; standard error says why.",
+            ".SH EXIT STATUS", ".TP", "0", "Success.", ".TP", "1", "Failure. Standard error contains the reason.",
             ".TP",
-            "64", "The command line is not understood.", ".TP", "69", "A port or key is in use.", ".TP", "78",
-            "The configuration cannot be used.", ".SH FILES", ".TP", "$XDG_STATE_HOME/nws, else ~/.local/state/nws",
-            "The key, the exits that are known to speak sessions, and the requests that were dialled.",
+            "64", "Invalid command line.", ".TP", "69", "The listening address or the key is not available.", ".TP",
+            "78", "Invalid configuration.", ".SH FILES", ".TP", "$XDG_STATE_HOME/nws, else ~/.local/state/nws",
+            "The state folder: the key, pinned exits, published relay lists, and recent requests (replay protection).",
         ]
         return lines
     }
@@ -86,7 +86,7 @@ struct ManualPage {
         }
     }
 
-    /// Text that roff prints as it is.
+    /// Escapes text so that roff prints it literally.
     private static func escaped(_ text: String) -> String {
         var escaped = text.replacing("\\", with: "\\e").replacing("-", with: "\\-")
         if escaped.hasPrefix(".") || escaped.hasPrefix("'") { escaped = "\\&" + escaped }

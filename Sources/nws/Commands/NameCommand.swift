@@ -12,31 +12,31 @@ import TunnelProtocol
 struct NameCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "name",
-        abstract: "Make and take apart .nostr names.",
+        abstract: "Encode and decode .nostr names.",
         subcommands: [Encode.self, Decode.self]
     )
 
     struct Encode: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the .nostr name of a public key and its relays."
+            abstract: "Print the .nostr name for a public key and relays."
         )
 
-        @Option(name: .long, help: ArgumentHelp("Relay to put into the name; repeat for several.", valueName: "url"))
+        @Option(name: .long, help: ArgumentHelp("Relay to include in the name; repeat for several.", valueName: "url"))
         var relay: [String] = []
 
-        @Flag(help: "Print an nprofile instead.")
+        @Flag(help: "Print an nprofile instead of a name.")
         var nprofile = false
 
-        @Argument(help: "64 hex digits, npub or nprofile.")
+        @Argument(help: "The public key: 64 hex digits, npub or nprofile.")
         var pubkey: String
 
         func run() async throws {
             try await reportingErrors {
                 guard let key = PublicKey(userText: self.pubkey) else {
                     if case .nsec? = try? NIP19(self.pubkey) {
-                        throw CommandError.failure("that is a SECRET key (nsec); a name is made of the public key")
+                        throw CommandError.failure("this is a SECRET key (nsec); use the public key (npub)")
                     }
-                    throw CommandError.failure("not a public key (64 hex digits, npub or nprofile on the curve)")
+                    throw CommandError.failure("not a public key; expected 64 hex digits, an npub or an nprofile")
                 }
                 var relays = try self.relay.map { try Settings.relay($0, source: "--relay") }
                 if relays.isEmpty, case .nprofile(_, let listed)? = try? NIP19(self.pubkey) {
@@ -49,7 +49,7 @@ struct NameCommand: AsyncParsableCommand {
                 }
                 for relay in name.relaysLeftOut {
                     Console.error(
-                        "nws: \(relay) does not fit a name and is left out; the nprofile carries it (--nprofile)"
+                        "nws: \(relay) was left out because it does not fit in the name; an nprofile can contain it (--nprofile)"
                     )
                 }
                 Console.line(name.encoded)
@@ -59,7 +59,7 @@ struct NameCommand: AsyncParsableCommand {
 
     struct Decode: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the key and the relays of a name, or what is wrong with it."
+            abstract: "Print the public key and relays of a name."
         )
 
         @Argument(help: "A .nostr name, npub or nprofile.")
@@ -70,7 +70,7 @@ struct NameCommand: AsyncParsableCommand {
                 let name = try NostrName(argument: self.name)
                 for label in name.ignoredLabels {
                     Console.error(
-                        "nws: \(Console.printable(String(label.prefix(64)))) is not the URL of a relay and is ignored"
+                        "nws: ignored \(Console.printable(String(label.prefix(64)))), which is not a relay URL"
                     )
                 }
                 Console.line("pubkey: \(name.publicKey.hex)")

@@ -15,28 +15,31 @@ import TunnelProtocol
 struct PingCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ping",
-        abstract: "Measure the way to an exit: each relay, and the service behind it.",
+        abstract: "Measure latency to an exit and its service.",
         discussion: """
-            Opens a stream to the service and closes it again, some times. Prints how long the exit took to connect \
-            the service, what it speaks, and for each relay the round trip and what was lost. Ends with 1 if no \
-            stream could be opened.
+            Opens and closes streams to a service. Prints the time until each was open, the protocol that the exit \
+            uses, and the round-trip time and packet loss of each relay. The exit status is 1 if no stream could be \
+            opened.
             """
     )
 
     @Argument(
-        help: ArgumentHelp("A .nostr name, npub or nprofile, with a port if it is not 80.", valueName: "name[:port]")
+        help: ArgumentHelp(
+            "A .nostr name, npub or nprofile, and optionally a port. The default port is 80.",
+            valueName: "name[:port]"
+        )
     )
     var target: String
 
-    @Option(help: ArgumentHelp("How often.", valueName: "count"))
+    @Option(help: ArgumentHelp("Number of attempts.", valueName: "count"))
     var count = 5
 
     @OptionGroup var entry: EntryOptions
 
-    @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
+    @Option(help: "Minimum level of log messages: trace, debug, info, notice, warning, error.")
     var logLevel: CommonOptions.LogLevel = .error
 
-    /// Between two tries.
+    /// The pause between attempts.
     private static let pause: Duration = .milliseconds(200)
 
     func validate() throws {
@@ -56,9 +59,11 @@ struct PingCommand: AsyncParsableCommand {
                 do {
                     let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
                     times.append(time)
-                    Console.line("open: \(Self.milliseconds(time))\(number == 1 ? " (the first)" : "")")
+                    Console.line(
+                        "open: \(Self.milliseconds(time))\(number == 1 ? " (including connection setup)" : "")"
+                    )
                 } catch let failure as StreamFailure where failure.hop == .name || failure.hop == .entry {
-                    // It will not become better.
+                    // The name or this machine's configuration is wrong, so that further attempts would also fail.
                     throw CommandError.failure("\(failure)")
                 } catch let failure as StreamFailure {
                     Console.line(Console.printable("failed: \(failure)"))
@@ -69,7 +74,7 @@ struct PingCommand: AsyncParsableCommand {
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
             if let peer = status.peers.first {
                 Console.line(
-                    "speaks: \(peer.isSession ? "session" : "nip74, which does not tell whether the exit let the stream in")"
+                    "speaks: \(peer.isSession ? "session" : "nip74, which does not confirm that the exit accepted the stream")"
                 )
             }
             if !times.isEmpty {

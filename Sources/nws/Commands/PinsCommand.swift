@@ -13,11 +13,11 @@ import TunnelProtocol
 struct PinsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pins",
-        abstract: "Show and remove the exits that are known to speak sessions.",
+        abstract: "List and remove pinned exits.",
         discussion: """
-            An entry remembers each exit that answered with a session, and never speaks plain NIP-74 with it again, \
-            so that a relay cannot bring that about by hiding answers. Remove one if its exit was replaced by a \
-            program that speaks only NIP-74. A running entry notices.
+            An entry pins each exit that it had a session with. A pinned exit is never downgraded to plain NIP-74, \
+            so relays cannot force a downgrade by withholding its answers. Remove the pin if the exit was replaced \
+            by a program that supports only plain NIP-74. A running entry picks up the change.
             """,
         subcommands: [List.self, Remove.self]
     )
@@ -26,12 +26,12 @@ struct PinsCommand: AsyncParsableCommand {
         do {
             return try ExitPins(path: KeyFile.stateFolder() + "/" + StateFolder.pins)
         } catch {
-            throw CommandError.failure("cannot read the pins: \(error)")
+            throw CommandError.failure("cannot read pinned exits: \(error)")
         }
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print the npub of each.")
+        static let configuration = CommandConfiguration(abstract: "Print the npub of each pinned exit.")
 
         func run() async throws {
             try await reportingErrors {
@@ -41,21 +41,21 @@ struct PinsCommand: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Forget that an exit speaks sessions.")
+        static let configuration = CommandConfiguration(abstract: "Remove the pin of an exit.")
 
-        @Argument(help: "A .nostr name, npub, nprofile or 64 hex digits.")
+        @Argument(help: "The exit: a .nostr name, npub, nprofile or 64 hex digits.")
         var exit: String
 
         func run() async throws {
             try await reportingErrors {
                 guard let key = PublicKey(userText: self.exit) ?? (try? NostrName(self.exit))?.publicKey else {
-                    throw CommandError.failure("not a .nostr name, npub, nprofile or public key")
+                    throw CommandError.failure("not a .nostr name, npub, nprofile or 64 hex digits")
                 }
                 let removed: Bool
                 do {
                     removed = try PinsCommand.pins().remove(key)
                 } catch {
-                    throw CommandError.failure("cannot write the pins: \(error)")
+                    throw CommandError.failure("cannot save pinned exits: \(error)")
                 }
                 guard removed else { throw CommandError.failure("\(key.npub) is not pinned") }
             }

@@ -17,68 +17,83 @@ import Observability
 struct RelayCommand: RoleCommand {
     static let configuration = CommandConfiguration(
         commandName: "relay",
-        abstract: "Run a Nostr relay made for tunnels.",
+        abstract: "Run a Nostr relay optimized for tunnels.",
         discussion: """
-            Ephemeral events are handed on in order and at once, and never stored; others are kept in memory. \
-            When it listens it prints 'relay: ws://…'.
+            Ephemeral events are forwarded immediately and in order, and are never stored. Other events are kept in \
+            memory, or in a file with --store. Prints 'relay: URL' when it listens.
             """
     )
 
-    @Option(help: "Address and port to listen on; port 0 takes a free one.")
+    @Option(help: "Address and port to listen on. Port 0 selects a free port.")
     var listen = "127.0.0.1:7777"
 
     @Option(
         help: ArgumentHelp(
-            "PEM file with the relay's certificate and chain, for wss://; read again when it is renewed.",
+            "PEM file with the certificate chain of the relay, for wss://. It is reloaded when it changes.",
             valueName: "file"
         )
     )
     var tlsCert: String?
 
-    @Option(help: ArgumentHelp("PEM file with the certificate's key.", valueName: "file"))
+    @Option(help: ArgumentHelp("PEM file with the private key of the certificate.", valueName: "file"))
     var tlsKey: String?
 
     @Option(
         help: ArgumentHelp(
-            "Address by which clients know the relay, if it is behind a proxy: what they authenticate to (NIP-42).",
+            "URL that clients use if the relay is behind a proxy: the URL that they sign in AUTH events (NIP-42). Default: the Host header field of the request.",
             valueName: "url"
         )
     )
     var publicURL: String?
 
-    @Flag(help: "Take only what tunnels need: kinds 28333, 38333 to 38335, 10002 and 5.")
+    @Flag(help: "Accept only the event kinds that tunnels use: 28333, 38333 to 38335, 10002 and 5.")
     var tunnelOnly = false
 
-    @Option(help: "Name that the information document (NIP-11) gives.")
+    @Option(help: "Name of the relay in its information document (NIP-11).")
     var name = "nws relay"
 
-    @Option(help: ArgumentHelp("Longest message in bytes.", valueName: "bytes"))
+    @Option(help: ArgumentHelp("Maximum size of a message, in bytes.", valueName: "bytes"))
     var maxMessageLength = RelayLimits().messageLength
 
-    @Option(help: ArgumentHelp("Longest event in bytes of JSON.", valueName: "bytes"))
+    @Option(help: ArgumentHelp("Maximum size of an event as JSON, in bytes.", valueName: "bytes"))
     var maxEventLength = RelayLimits().eventLength
 
-    @Option(help: ArgumentHelp("Subscriptions of one connection.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of subscriptions per connection.", valueName: "count"))
     var maxSubscriptions = RelayLimits().subscriptions
 
-    @Option(help: ArgumentHelp("Filters of one subscription.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of filters per subscription.", valueName: "count"))
     var maxFilters = RelayLimits().filters
 
-    @Option(help: ArgumentHelp("Events a second of one connection; twice as many at once.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "Maximum rate of events per connection, per second. Bursts may be twice as large.",
+            valueName: "count"
+        )
+    )
     var maxEventsPerSecond = RelayLimits().eventsPerSecond
 
-    @Option(help: ArgumentHelp("Bytes that wait for a slow reader before it is disconnected.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp(
+            "Maximum number of bytes queued for a client. A slower client is disconnected.",
+            valueName: "bytes"
+        )
+    )
     var maxOutboundBytes = RelayLimits().outboundBytes
 
-    @Option(help: ArgumentHelp("Connections in all.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of connections.", valueName: "count"))
     var maxConnections = RelayLimits().connections
 
-    @Option(help: ArgumentHelp("Connections of one address other than loopback.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "Maximum number of connections per client address, except loopback addresses.",
+            valueName: "count"
+        )
+    )
     var maxConnectionsPerAddress = RelayLimits().connectionsPerAddress
 
     @Option(
         help: ArgumentHelp(
-            "SQLite file that keeps events over a restart, made if it is missing. Without it they are kept in memory alone.",
+            "SQLite file in which events are saved. It is created if it does not exist. Default: events are kept only in memory.",
             valueName: "file"
         )
     )
@@ -87,13 +102,15 @@ struct RelayCommand: RoleCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Address or network of a proxy in front (nginx, Caddy) that is believed who its clients are (X-Forwarded-For), so that limits by address count those; repeat for several.",
+            "Address or network of a reverse proxy (nginx, Caddy) whose X-Forwarded-For header field is trusted, so that limits per address apply to its clients; repeat for several.",
             valueName: "network"
         )
     )
     var trustedProxy: [String] = []
 
-    @Option(help: ArgumentHelp("Events kept; beyond it the oldest go.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp("Maximum number of stored events. Beyond it the oldest are removed.", valueName: "count")
+    )
     var maxStoredEvents = RelayLimits().storedEvents
 
     @OptionGroup var admin: AdminOptions
@@ -117,7 +134,7 @@ struct RelayCommand: RoleCommand {
         }
     }
 
-    /// Its connections end at once; clients have other relays.
+    /// Connections are closed immediately, because clients can switch to other relays.
     var shutdownTimeout: Int { 0 }
 
     static let reloadable: Set<String> = [
@@ -132,22 +149,26 @@ struct RelayCommand: RoleCommand {
 
     private func tls() throws -> ServerTLS? {
         guard (self.tlsCert == nil) == (self.tlsKey == nil) else {
-            throw CommandError.configuration("--tls-cert and --tls-key belong together")
+            throw CommandError.configuration("--tls-cert and --tls-key must be given together")
         }
         guard let tlsCert, let tlsKey else { return nil }
         let mode = (try? FileManager.default.attributesOfItem(atPath: tlsKey))?[.posixPermissions] as? Int
         if let mode, mode & 0o007 != 0 {
-            throw CommandError.configuration("--tls-key: \(tlsKey) can be read by everyone; run: chmod o= '\(tlsKey)'")
+            throw CommandError.configuration(
+                "--tls-key: \(tlsKey) is accessible by all users; run: chmod o= '\(tlsKey)'"
+            )
         }
         for (option, file) in [("--tls-cert", tlsCert), ("--tls-key", tlsKey)]
         where !FileManager.default.isReadableFile(atPath: file) {
-            throw CommandError.configuration("\(option): \(file) is not there, or cannot be read")
+            throw CommandError.configuration(
+                "\(option): cannot read \(file): check that the file exists and is readable"
+            )
         }
         do {
             return try ServerTLS(certificateFile: tlsCert, keyFile: tlsKey)
         } catch {
             throw CommandError.configuration(
-                "--tls-cert, --tls-key: \(tlsCert) and \(tlsKey) are no certificate and key in PEM that belong together"
+                "--tls-cert, --tls-key: \(tlsCert) and \(tlsKey) must contain a certificate and its private key in PEM format"
             )
         }
     }
@@ -161,13 +182,13 @@ struct RelayCommand: RoleCommand {
         configuration.trustedProxies = try self.trustedProxy.map { text in
             guard let network = IPNetwork(text) else {
                 throw CommandError.configuration(
-                    "--trusted-proxy: \(text) is no address and no network, as in 10.0.0.0/8"
+                    "--trusted-proxy: \(text) is not an IP address or network; needs, for example, 10.0.0.0/8"
                 )
             }
             return network
         }
         if let store {
-            guard !store.isEmpty else { throw CommandError.configuration("--store: there is no file name") }
+            guard !store.isEmpty else { throw CommandError.configuration("--store: the file name is empty") }
             configuration.storePath = store
         }
         if self.tunnelOnly { configuration.acceptedKinds = RelayConfiguration.tunnelKinds }
@@ -215,7 +236,7 @@ struct RelayCommand: RoleCommand {
 
     static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {
         guard running.update(configuration) else {
-            throw CommandError.configuration("whether a relay speaks TLS changes only with a restart")
+            throw CommandError.configuration("enabling or disabling TLS requires a restart")
         }
     }
 

@@ -15,40 +15,44 @@ import TunnelProtocol
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show what a running entry, exit or relay is doing.",
-        discussion: "Asks the pages that it serves with --admin."
+        abstract: "Show the status of a running entry, exit or relay.",
+        discussion: "The process must have been started with --admin."
     )
 
-    @Argument(help: ArgumentHelp("Where it serves them.", valueName: "host:port"))
+    @Argument(help: ArgumentHelp("Address given to --admin.", valueName: "host:port"))
     var admin: String
 
-    @Option(help: ArgumentHelp("File with the token, if one is wanted.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("File with the token, if the process was started with --admin-token.", valueName: "file")
+    )
     var token: String?
 
-    @Flag(help: "Show it again every second until interrupted.")
+    @Flag(help: "Update the status every second until interrupted.")
     var watch = false
 
-    @Flag(help: "Print the report as JSON.")
+    @Flag(help: "Print the status as JSON.")
     var json = false
 
     func run() async throws {
         try await reportingErrors {
-            // As a role prints it, too.
+            // Also accept the URL that a role prints.
             var place = self.admin
             if place.hasPrefix("http://") { place.removeFirst("http://".count) }
             if place.hasSuffix("/") { place.removeLast() }
-            let address = try HostAndPort(place, source: "address of the pages")
+            let address = try HostAndPort(place, source: "admin address")
             let token = try self.token.map { try AdminOptions.token($0, source: "--token") }
             repeat {
                 let data = try await self.fetch(address, token)
                 guard let report = try? JSONDecoder().decode(StatusReport.self, from: data), Self.isPlausible(report)
                 else {
-                    throw CommandError.failure("what answers at \(self.admin) is not nws, or another version of it")
+                    throw CommandError.failure(
+                        "\(self.admin): the response is not from nws, or from an incompatible version"
+                    )
                 }
                 if self.json {
                     Console.line(Console.printable(String(decoding: data, as: UTF8.self)))
                 } else {
-                    // Home, and away with what is left below.
+                    // Move the cursor home and clear the screen.
                     if self.watch { Console.line("\u{1b}[H\u{1b}[2J", terminator: "") }
                     for line in StatusText.lines(report) { Console.line(line) }
                 }
@@ -57,7 +61,7 @@ struct StatusCommand: AsyncParsableCommand {
         }
     }
 
-    /// Whether it can be shown: anybody may answer at an address, with any numbers.
+    /// Whether the numbers are in the range that can be displayed. The server may be any program.
     private static func isPlausible(_ report: StatusReport) -> Bool {
         let times = [report.startedAt] + report.problems.map(\.time)
         return times.allSatisfy { (0..<1e11).contains($0) } && (0...Int(Int32.max)).contains(report.moreSessions)
@@ -77,31 +81,35 @@ struct StatusCommand: AsyncParsableCommand {
             let body = try await HTTPClient.get(target, accept: "application/json", on: loop).get().body
             return Data(body.readableBytesView)
         } catch HTTPClient.RequestError.status(401) {
-            throw CommandError.failure("\(self.admin) wants a token (--token)")
+            throw CommandError.failure("\(self.admin) requires a token: use --token FILE")
         } catch HTTPClient.RequestError.status(let code) {
-            throw CommandError.failure("\(self.admin) answers \(code); is --admin of nws listening there?")
+            throw CommandError.failure(
+                "\(self.admin) returned HTTP \(code); check that it is the --admin address of nws"
+            )
         } catch let error as CommandError {
             throw error
         } catch {
-            throw CommandError.failure("nothing answers at \(self.admin); is it running, with --admin?")
+            throw CommandError.failure(
+                "cannot connect to \(self.admin); check that the process is running with --admin"
+            )
         }
     }
 }
 
-/// A report as text for a terminal.
+/// Formats a status report as text for a terminal.
 enum StatusText {
     static func lines(_ report: StatusReport) -> [String] {
         let age = span(Int(Date().timeIntervalSince1970 - report.startedAt))
         var lines = [
-            "nws \(report.role) \(report.version), \(report.isReady ? "ready" : "NOT READY"), for \(age)", report.name,
+            "nws \(report.role) \(report.version), \(report.isReady ? "ready" : "NOT READY"), up \(age)", report.name,
             "",
         ]
         if let connections = report.connections {
             lines.append("connections \(connections)")
         } else {
             lines += [
-                "received    \(bytes(report.receivedRates.last ?? 0))/s, \(bytes(Double(report.receivedBytes))) in all",
-                "sent        \(bytes(report.sentRates.last ?? 0))/s, \(bytes(Double(report.sentBytes))) in all",
+                "received    \(bytes(report.receivedRates.last ?? 0))/s, \(bytes(Double(report.receivedBytes))) total",
+                "sent        \(bytes(report.sentRates.last ?? 0))/s, \(bytes(Double(report.sentBytes))) total",
                 "streams     \(report.streams)",
                 "sessions    \(report.sessions.count + report.moreSessions)", "",
             ]

@@ -7,31 +7,31 @@ import Foundation
 import NIOConcurrencyHelpers
 import SettingsFiles
 
-/// The command line with what the environment and the file add to it: each option has the value of the first of those
-/// three that names it.
+/// The command line, combined with options from the environment and the configuration file.
 ///
-/// Options from below are appended as arguments, so one declaration, one parser and one validation serve all three.
+/// The command line has priority over the environment, and the environment over the file. Options from the environment
+/// and the file are appended as arguments, so that the same parser and validation apply to all three.
 struct LayeredArguments {
-    /// What the parser gets.
+    /// The arguments for the parser.
     let arguments: [String]
-    /// Options that the command line does not give: name, and where the value came from.
+    /// The source (a variable, or a line of the file) of each option that is not on the command line.
     let sources: [String: String]
-    /// Their values.
+    /// The arguments of these options.
     let added: [String: [String]]
-    /// The file, if one was named.
+    /// Path of the configuration file, if any.
     let file: String?
-    /// Variables that look like options and are none.
+    /// Variables with the prefix `NWS_` that are not options.
     let unknownVariables: [String]
-    /// How many arguments choose the command.
+    /// Number of arguments that select the command.
     private let depth: Int
 
-    /// The arguments behind the name of the command.
+    /// The arguments after the name of the command.
     var ofCommand: [String] { Array(self.arguments.dropFirst(self.depth)) }
 
     /// - Parameters:
     ///   - own: The command line without the program's name.
-    ///   - environment: Its variables, those of a `.env` file included.
-    /// - Throws: ``CommandError``, which names the key that is unknown or unusable.
+    ///   - environment: The environment variables, including those of the `.env` file.
+    /// - Throws: ``CommandError`` if an option is unknown or has an invalid value.
     init(_ own: [String], environment: [String: String], catalog: OptionCatalog) throws {
         let (command, depth) = catalog.command(of: own)
         let end = own.firstIndex(of: "--") ?? own.count
@@ -51,7 +51,7 @@ struct LayeredArguments {
         let known = catalog.variables
         for (variable, value) in environment.sorted(by: { $0.key < $1.key }) where variable.hasPrefix("NWS_") {
             guard variable != Self.fileVariable else { continue }
-            // Other programs may have variables that begin so; a slip of the pen is worth a word.
+            // An unknown variable may belong to another program, or be a misspelled option. It is only logged.
             if !known.contains(variable) { unknown.append(variable) }
             guard let option = command.settings.first(where: { $0.variable == variable }), let name = option.name,
                 !given.contains(name), !value.isEmpty
@@ -66,13 +66,13 @@ struct LayeredArguments {
             for setting in try CommandError.explainingFiles({ try ConfigurationFile(path: file).settings }) {
                 guard let option = command.option(setting.name), let name = option.name else {
                     throw CommandError.configuration(
-                        "\(file), line \(setting.line): \(setting.name) is no option of nws \(command.commandName)"
+                        "\(file), line \(setting.line): unknown option \(setting.name) for nws \(command.commandName)"
                     )
                 }
                 guard !given.contains(name), sources[name] == nil else { continue }
                 let source = "\(file), line \(setting.line)"
                 guard option.isRepeating || setting.values.count == 1 else {
-                    throw CommandError.configuration("\(source): \(name) takes one value")
+                    throw CommandError.configuration("\(source): \(name) must have exactly one value")
                 }
                 added[name] = try Self.arguments(option, name, setting.values, source: source)
                 sources[name] = source
@@ -102,22 +102,22 @@ struct LayeredArguments {
         _ values: [String],
         source: String
     ) throws -> [String] {
-        // Nothing where something belongs must not pass for leaving it out: of a list of those who are admitted, say.
+        // An empty list must not be treated like a missing option. For `allow`, this would admit every client.
         guard !values.isEmpty else { throw CommandError.configuration("\(source): \(name) has no value") }
         guard option.isFlag else { return values.map { "--\(name)=\($0)" } }
         switch values.first?.lowercased() {
         case "true", "yes", "on", "1", "t": return ["--\(name)"]
         case "false", "no", "off", "0", "f": return []
-        default: throw CommandError.configuration("\(source): \(name) is either true or false")
+        default: throw CommandError.configuration("\(source): \(name) must be true or false")
         }
     }
 
     // MARK: The running program
 
-    /// Those of this process.
+    /// Reads the arguments of this process.
     static func current() throws -> LayeredArguments {
         let own = Array(CommandLine.arguments.dropFirst())
-        // Whoever asks for help is helped, whatever lies in the working directory.
+        // Help and version must work even if the `.env` file is invalid.
         let asksOnly =
             own.first == "help" || own.prefix { $0 != "--" }.contains { ["-h", "--help", "--version"].contains($0) }
         let environment =
@@ -133,7 +133,7 @@ struct LayeredArguments {
     static var lastFile: String? { Self.last.withLockedValue { $0?.file } }
     static var lastAdded: [String: [String]] { Self.last.withLockedValue { $0?.added } ?? [:] }
 
-    /// Says of a message about an option where the option was set, if not on the command line.
+    /// Adds the source of an option to a message about it, if the option is not from the command line.
     static func explaining(_ message: String) -> String {
         let sources = Self.last.withLockedValue { $0?.sources } ?? [:]
         for (name, source) in sources {

@@ -6,10 +6,11 @@
 import ArgumentParser
 import Foundation
 
-/// What the program's own declarations say of its commands and options, so that a file, the environment, completions and
-/// manual pages need no second list of them.
+/// The commands and options of the program, read from their declarations.
+///
+/// Configuration files, environment variables and the manual page use it, so that there is no second list of options.
 struct OptionCatalog {
-    /// One option or flag of a command, or an argument without a name.
+    /// An option, flag or positional argument of a command.
     struct Option: Decodable {
         struct Name: Decodable {
             let kind: String
@@ -25,7 +26,7 @@ struct OptionCatalog {
         let shouldDisplay: Bool
         let allValues: [String]?
 
-        /// Without the dashes; nil for an argument without a name.
+        /// The name without dashes; nil for a positional argument.
         var name: String? { self.names?.first { $0.kind == "long" }?.name }
         var isFlag: Bool { self.kind == "flag" }
 
@@ -57,24 +58,24 @@ struct OptionCatalog {
         let command: Command
     }
 
-    /// Options about the command line itself.
+    /// Options that can be given only on the command line.
     static let commandLineOnly: Set<String> = [
         "help", "version", "config", "check-config", "generate-completion-script",
     ]
 
     let root: Command
 
-    /// - Throws: If the argument parser describes itself in a form that is not known here.
+    /// - Throws: A decoding error if the format in which ArgumentParser describes commands has changed.
     init() throws {
         self.root = try JSONDecoder().decode(Tool.self, from: Data(NWS._dumpHelp().utf8)).command
     }
 
-    /// The variable of an option: `max-streams` has `NWS_MAX_STREAMS`.
+    /// The environment variable of an option, for example `NWS_MAX_STREAMS` for `max-streams`.
     static func variable(_ name: String) -> String {
         "NWS_" + name.uppercased().replacingOccurrences(of: "-", with: "_")
     }
 
-    /// The command that arguments choose, and how many of them do so.
+    /// The command that the arguments select, and the number of arguments that select it.
     func command(of arguments: [String]) -> (command: Command, depth: Int) {
         var command = self.root
         var depth = 0
@@ -87,7 +88,7 @@ struct OptionCatalog {
         return (command, depth)
     }
 
-    /// Variables of all commands.
+    /// The environment variables of all commands.
     var variables: Set<String> {
         func all(_ command: Command) -> [String] {
             command.settings.compactMap(\.variable) + (command.subcommands ?? []).flatMap(all)

@@ -9,11 +9,11 @@ import NIOCore
 import NIOPosix
 import Observability
 
-/// Options about a role's own pages.
+/// Options of a role's HTTP server for status and metrics.
 struct AdminOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Serve a status page, /metrics for Prometheus, /healthz and /readyz here; port 0 takes a free one.",
+            "Address and port for the status page, /metrics (Prometheus), /healthz and /readyz. Port 0 selects a free port.",
             valueName: "host:port"
         )
     )
@@ -21,17 +21,17 @@ struct AdminOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File (mode 0600) with the token that the pages want, one word of 16 to 256 letters, digits, or - . _ ~; needed to serve them beyond loopback.",
+            "File (mode 0600) with the token that clients of --admin must present: 16 to 256 letters, digits, or - . _ ~. Required if --admin is not a loopback address.",
             valueName: "file"
         )
     )
     var adminToken: String?
 
-    /// Nil where no pages are wanted.
+    /// The configuration of the server; nil without `--admin`.
     func configuration() async throws -> AdminServer.Configuration? {
         guard let admin else {
             guard self.adminToken == nil else {
-                throw CommandError.configuration("--admin-token does nothing without --admin")
+                throw CommandError.configuration("--admin-token has no effect without --admin")
             }
             return nil
         }
@@ -48,20 +48,20 @@ struct AdminOptions: ParsableArguments {
     }
 
     private static func openError(_ host: String) -> CommandError {
-        .configuration("--admin: \(host) is open to other machines; give a token with --admin-token")
+        .configuration("--admin: other machines can connect to \(host); protect it with --admin-token FILE")
     }
 
-    /// A token in a file that others cannot read.
+    /// Reads a token from a file that other users must not be able to read.
     static func token(_ path: String, source: String) throws -> String {
         let text = try SecretFile.read(path, source: source)
-        // Those that mean nothing else in an address.
+        // The unreserved characters of URLs (RFC 3986, section 2.3), which need no encoding.
         let allowed = text.utf8.allSatisfy {
             (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
                 || "-._~".utf8.contains($0)
         }
         guard (16...256).contains(text.utf8.count), allowed else {
             throw CommandError.configuration(
-                "\(source): \(path) does not hold one word of 16 to 256 letters, digits, or - . _ ~"
+                "\(source): \(path) must contain one word of 16 to 256 letters, digits, or - . _ ~"
             )
         }
         return text

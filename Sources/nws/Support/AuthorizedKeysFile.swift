@@ -7,17 +7,17 @@ import Foundation
 import NostrCrypto
 import Tunnel
 
-/// A file with the keys that an exit admits.
+/// A file with the public keys of clients that an exit authorizes.
 struct AuthorizedKeysFile {
     let path: String
 
-    /// Longest file that is read.
+    /// Maximum size of the file in bytes.
     static let maximumLength = 16 << 20
 
     func read() throws -> AuthorizedKeys {
         guard let data = FileManager.default.contents(atPath: self.path) else {
             throw CommandError.configuration(
-                "--allow: \(self.path) is neither a public key (npub, hex) nor a file that can be read"
+                "--allow: \(self.path) must be a public key (npub or 64 hex digits) or a readable file"
             )
         }
         return try Self.parse(data, path: self.path)
@@ -25,7 +25,7 @@ struct AuthorizedKeysFile {
 
     private static func parse(_ data: Data, path: String) throws -> AuthorizedKeys {
         guard data.count <= Self.maximumLength, let text = String(data: data, encoding: .utf8) else {
-            throw CommandError.configuration("\(path) is no text of at most \(Self.maximumLength) bytes")
+            throw CommandError.configuration("\(path): must be UTF-8 text of at most \(Self.maximumLength) bytes")
         }
         do {
             return try AuthorizedKeys(parsing: text)
@@ -34,15 +34,17 @@ struct AuthorizedKeysFile {
         }
     }
 
-    /// Adds a line, and writes the file anew in one step, so that an exit never reads half of it.
+    /// Adds a line. The file is replaced atomically, so that an exit never reads a partial file.
     func add(_ line: String, _ key: PublicKey) throws {
         var text = ""
         if FileManager.default.fileExists(atPath: self.path) {
             guard let data = FileManager.default.contents(atPath: self.path) else {
-                throw CommandError.failure("cannot read \(self.path), so nothing was added to it")
+                throw CommandError.failure("cannot read \(self.path), so the key was not added; check its permissions")
             }
             guard try Self.parse(data, path: self.path).grants[key] == nil else {
-                throw CommandError.failure("\(self.path) has that key already; edit its line to change what it may do")
+                throw CommandError.failure(
+                    "\(self.path) already contains this key; edit its line to change its options"
+                )
             }
             text = String(decoding: data, as: UTF8.self)
             if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
@@ -54,7 +56,7 @@ struct AuthorizedKeysFile {
             throw CommandError.failure(error.reason)
         }
         do {
-            // What a link points to is replaced, not the link.
+            // If the path is a symbolic link, replace its target and keep the link.
             let file = URL(filePath: self.path).resolvingSymlinksInPath()
             let mode = try? FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions]
             try KeyFile.makeFolder(file.deletingLastPathComponent().path)

@@ -11,7 +11,7 @@ import Musl
 import Darwin
 #endif
 
-/// Whole lines to standard output and standard error, written at once.
+/// Writes lines to standard output and standard error, without buffering.
 enum Console {
     /// Writes a line to standard output.
     static func line(_ text: String, terminator: String = "\n") {
@@ -23,7 +23,7 @@ enum Console {
         Self.write(text + "\n", to: 2)
     }
 
-    /// Text of others as it may be shown: it must not write control sequences to a terminal.
+    /// Replaces control characters in untrusted text, so that it cannot send control sequences to a terminal.
     static func printable(_ text: String) -> String {
         String(
             String.UnicodeScalarView(
@@ -41,7 +41,7 @@ enum Console {
             if written > 0 {
                 bytes = bytes.dropFirst(written)
             } else if errno != EINTR {
-                // Nobody reads any more; there is nowhere to say so.
+                // The reader has closed the pipe, and the error cannot be reported anywhere.
                 return
             }
         }

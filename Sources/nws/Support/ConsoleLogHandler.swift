@@ -7,10 +7,11 @@ import ArgumentParser
 import Foundation
 import Logging
 
-/// Log lines for people and for grep (time, level, message, `key=value` in alphabetical order), or for programs (an object
-/// of JSON).
+/// Writes log messages to standard error, one per line.
+///
+/// A line is text (time, level, message, and `key=value` pairs in alphabetical order) or a JSON object.
 struct ConsoleLogHandler: LogHandler {
-    /// How lines look.
+    /// The format of log messages.
     enum Format: String, CaseIterable, ExpressibleByArgument {
         case text, json
     }
@@ -49,11 +50,11 @@ struct ConsoleLogHandler: LogHandler {
         fields["message"] = event.message.description
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // Strings always encode.
+        // Encoding strings cannot fail.
         return (try? encoder.encode(fields)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
     }
 
-    /// Values with spaces or quotes are quoted.
+    /// Quotes values that are empty or contain spaces, quotes or equals signs.
     private static func quoted(_ text: String) -> String {
         let text = Console.printable(text)
         guard text.isEmpty || text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) else { return text }

@@ -13,11 +13,11 @@ import NostrCrypto
 import Tunnel
 import TunnelProtocol
 
-/// Options of everything that opens streams to exits.
+/// Options of the commands that open streams to exits.
 struct EntryOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Relay for names that carry none; repeat for several. [NOSTR_RELAYS, separated by ;]",
+            "Relay for names without relays; repeat for several. [NOSTR_RELAYS, separated by ;]",
             valueName: "url"
         )
     )
@@ -25,7 +25,7 @@ struct EntryOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Exit by which other places than .nostr names are reached: a name, npub or nprofile; repeat for several.",
+            "Exit for all destinations that are not .nostr names, as a name, npub or nprofile; repeat for several.",
             valueName: "name"
         )
     )
@@ -33,13 +33,13 @@ struct EntryOptions: ParsableArguments {
 
     @Flag(
         help:
-            "Reach other places by exits that announce themselves on the relays given with --relay. Whoever runs them sees where you go."
+            "For destinations that are not .nostr names, use public exits announced on the relays given with --relay. Their operators see the destinations."
     )
     var publicExits = false
 
     @Option(
         help: ArgumentHelp(
-            "File with the secret key that proves to exits who you are, if they ask. No relay sees it. Without it you are nobody.",
+            "File with the secret key that identifies you to exits that require an identity. Relays do not see it. Default: you connect anonymously.",
             valueName: "file"
         )
     )
@@ -47,7 +47,7 @@ struct EntryOptions: ParsableArguments {
 
     @Flag(
         help: ArgumentHelp(
-            "Take streams for open before the exit said so; failures are resets then. To exits known to speak sessions the first bytes go with the request: whoever gets the exit's key can read those."
+            "Report streams as open before the exit confirms them, which saves a round trip. Failures then appear as connection resets. The first bytes to a pinned exit are sent with the request, without forward secrecy: anyone who obtains the exit's key can read them."
         )
     )
     var optimistic = false
@@ -69,7 +69,7 @@ struct EntryOptions: ParsableArguments {
         configuration.usesPublicExits = self.publicExits
         guard !self.publicExits || !configuration.relays.isEmpty else {
             throw CommandError.configuration(
-                "--public-exits needs relays to look on: give --relay URL, or set NOSTR_RELAYS"
+                "--public-exits requires relays: use --relay URL, or set NOSTR_RELAYS"
             )
         }
         configuration.session = try self.session.configuration()
@@ -80,19 +80,19 @@ struct EntryOptions: ParsableArguments {
         if let identity = configuration.identity, identity.publicKey == configuration.relayAuthenticationKey?.publicKey
         {
             throw CommandError.configuration(
-                "--auth-key and --identity are the same key; relays would learn who you are"
+                "--auth-key and --identity are the same key, which would reveal your identity to relays; use different keys"
             )
         }
         configuration.remedyText = Self.text(of:)
         configuration.pinsFile = StateFolder.file(
             StateFolder.pins,
-            purpose: "what exits speak is remembered until this process ends",
+            purpose: "pinned exits are forgotten when this process ends",
             logger: logger
         )
         return configuration
     }
 
-    /// Starts an entry, and says in the program's words what is in the way.
+    /// Starts an entry, and translates its errors into those of the command line.
     func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
         do {
             return try await EntryService.start(
@@ -104,7 +104,7 @@ struct EntryOptions: ParsableArguments {
             throw CommandError.configuration("\(error)")
         } catch let error as EntryService.NotLoopbackError {
             throw CommandError.configuration(
-                "\(error); whoever connects there goes out as you. If you mean it, add --allow-remote-clients\(configuration.servesProxy ? ", and a password with --credentials-file" : "")"
+                "\(error) and use your identity; listen on a loopback address, or add --allow-remote-clients\(configuration.servesProxy ? " and set a password with --credentials-file" : "")"
             )
         } catch {
             let places =
@@ -116,21 +116,21 @@ struct EntryOptions: ParsableArguments {
 }
 
 extension EntryOptions {
-    /// A remedy in terms of the options.
+    /// Describes a remedy in terms of command-line options.
     static func text(of remedy: Remedy) -> String {
         switch remedy {
         case .exit: "start the entry with --exit NAME or --public-exits"
-        case .relays: "start the entry with --relay and a relay that the exit uses"
-        case .identity: "start the entry with --identity, and ask the exit's operator to authorize its npub"
+        case .relays: "start the entry with --relay URL, for a relay that the exit uses"
+        case .identity: "start the entry with --identity FILE, and ask the operator of the exit to authorize its npub"
         case .removePin(let exit):
             "if the exit was replaced by a program without sessions, run: nws pins remove \(exit.npub)"
-        case .relayAuthenticationKey: "give --auth-key with a key that the relay admits"
+        case .relayAuthenticationKey: "use --auth-key FILE, with a key that the relay admits"
         }
     }
 }
 
 extension SocketAddress {
-    /// `HOST:PORT` as people write it.
+    /// The address as `HOST:PORT`, with brackets around IPv6 addresses.
     var shown: String {
         TargetAddress.text(host: self.ipAddress ?? "", port: self.port ?? 0)
     }

@@ -6,17 +6,17 @@
 import ArgumentParser
 import SettingsFiles
 
-/// The exit statuses of the program (sysexits.h where there is one).
+/// The exit statuses of the program, with the values of sysexits.h.
 enum ExitStatus {
-    /// A configuration that cannot be used: 78.
+    /// The configuration is invalid: 78 (`EX_CONFIG`).
     static let configuration = ExitCode(78)
-    /// An address that cannot be listened on, a key that is in use: 69.
+    /// A listening address is not available, or a key is in use: 69 (`EX_UNAVAILABLE`).
     static let unavailable = ExitCode(69)
-    /// Everything else: 1.
+    /// All other failures: 1.
     static let failure = ExitCode(1)
 }
 
-/// An error with its exit status, told to the person on standard error.
+/// An error with a message for standard error and an exit status.
 struct CommandError: Error, CustomStringConvertible {
     let status: ExitCode
     let message: String
@@ -27,7 +27,7 @@ struct CommandError: Error, CustomStringConvertible {
         CommandError(status: ExitStatus.configuration, message: message)
     }
 
-    /// What reading files of settings gives; what is wrong with one is a configuration that cannot be used.
+    /// Runs `read`, and converts errors of settings files to configuration errors.
     static func explainingFiles<Result>(_ read: () throws -> Result) throws -> Result {
         do {
             return try read()
@@ -50,7 +50,7 @@ func reportingErrors<Result>(_ body: () async throws -> Result) async throws -> 
     do {
         return try await body()
     } catch let error as CommandError {
-        // Others' words can be in it.
+        // The message can contain text from relays and peers.
         Console.error(Console.printable("nws: \(LayeredArguments.explaining(error.message))"))
         throw error.status
     } catch let error as ExitCode {

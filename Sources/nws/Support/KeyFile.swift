@@ -19,19 +19,19 @@ import Darwin
 struct KeyFile {
     let path: String
 
-    /// Where keys and state live: `$XDG_STATE_HOME/nws`, else `~/.local/state/nws`.
+    /// The folder for keys and state: `$XDG_STATE_HOME/nws`, else `~/.local/state/nws`.
     static func stateFolder(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
-        // The specification says that relative values are to be ignored.
+        // The XDG Base Directory Specification requires relative paths to be ignored.
         if let path = environment["XDG_STATE_HOME"], path.hasPrefix("/") { return path + "/nws" }
         if let home = environment["HOME"], home.hasPrefix("/") { return home + "/.local/state/nws" }
-        // Without HOME, the home of the user database.
+        // Without HOME, use the home directory of the user database.
         if let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir {
             return unsafe String(cString: home) + "/.local/state/nws"
         }
         return NSHomeDirectory() + "/.local/state/nws"
     }
 
-    /// The key used when none is named.
+    /// The default key file, in the state folder.
     static func stateFile() -> KeyFile { KeyFile(path: Self.stateFolder() + "/key") }
 
     var exists: Bool { FileManager.default.fileExists(atPath: self.path) }
@@ -42,7 +42,7 @@ struct KeyFile {
         return try Self.parse(text, source: "the key file \(self.path)")
     }
 
-    /// Writes a fresh key. Fails if the file is there.
+    /// Creates the file with a new key. Fails if the file exists.
     func create() throws -> SecretKey {
         let key = SecretKey.generate()
         let folder = self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? ""
@@ -59,7 +59,7 @@ struct KeyFile {
         return key
     }
 
-    /// Makes a folder that only its owner can enter, unless it is there.
+    /// Creates a folder that only its owner can access, unless it exists.
     static func makeFolder(_ folder: String) throws {
         do {
             try FileManager.default.createDirectory(
@@ -72,48 +72,47 @@ struct KeyFile {
         }
     }
 
-    /// Reads the key, or makes it.
+    /// Reads the key, or creates it if the file does not exist.
     func readOrCreate() throws -> SecretKey {
         try self.exists ? self.read() : self.create()
     }
 
-    /// Refuses a second process with the same key file, for as long as this one lives. The lock goes with the process,
-    /// however it ends.
+    /// Locks the key file until the process ends, so that a second exit with the same file does not start.
     func lock() throws {
         let descriptor = unsafe open(self.path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw CommandError.configuration("cannot open the key file \(self.path): \(Self.lastError())")
         }
-        try Self.lock(descriptor, "the key file \(self.path)")
+        try Self.lock(descriptor, "key file \(self.path)")
     }
 
-    /// The same for a key, wherever it came from: the lock is in the state folder.
+    /// Locks a key, from any source, with a file in the state folder.
     static func lock(_ key: PublicKey) throws {
         let folder = Self.stateFolder()
-        // Where there is none, nothing can be locked, and a warning was given.
+        // Without a state folder there is no lock. A warning has been logged.
         guard (try? Self.makeFolder(folder)) != nil else { return }
         let descriptor = unsafe open("\(folder)/exit-\(key.hex.prefix(16)).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return }
-        try Self.lock(descriptor, "this key")
+        try Self.lock(descriptor, "key \(key.npub)")
     }
 
-    /// The descriptor stays open on purpose.
+    /// Locks a file. The descriptor stays open, because closing it would release the lock.
     private static func lock(_ descriptor: Int32, _ what: String) throws {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
             throw CommandError.unavailable(
-                "another exit is running with \(what); two exits with one key would both answer"
+                "another exit is running with \(what); stop it, or choose another key with --key-file"
             )
         }
     }
 
-    /// A key as people write it. The error never shows it.
+    /// Parses a secret key: nsec or 64 hex digits. Errors never contain the key.
     static func parse(_ text: String, source: String) throws -> SecretKey {
         var bytes: Bytes32?
         if text.utf8.count == 64 { bytes = Bytes32(hex: text) }
         if case .nsec(let secret)? = try? NIP19(text) { bytes = secret }
         guard let bytes, let key = try? SecretKey(bytes) else {
-            throw CommandError.configuration("\(source) does not hold a secret key (nsec1… or 64 hex digits)")
+            throw CommandError.configuration("\(source) must contain a secret key (nsec1… or 64 hex digits)")
         }
         return key
     }

@@ -19,18 +19,18 @@ extension NostrName {
 extension TargetAddress {
     /// Reads `NAME:PORT`.
     ///
-    /// - Parameter expected: What belongs there, for the error.
+    /// - Parameter expected: A description of the expected format, for error messages.
     init(
         _ text: String,
         source: String,
         expected: String = "NAME:PORT, with a .nostr name, npub or nprofile"
     ) throws {
         guard let colon = text.lastIndex(of: ":"), colon > text.startIndex else {
-            throw CommandError.configuration("\(source): there is no port; expected \(expected)")
+            throw CommandError.configuration("\(source): no port; needs \(expected)")
         }
         guard let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
             throw CommandError.configuration(
-                "\(source): the port is not a number from 1 to 65535; expected \(expected)"
+                "\(source): the port must be between 1 and 65535; needs \(expected)"
             )
         }
         var host = String(text[..<colon])

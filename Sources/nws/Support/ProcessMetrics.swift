@@ -8,12 +8,12 @@ import Foundation
 import NIOConcurrencyHelpers
 import Observability
 
-/// What the process counts, and what went wrong in it.
+/// The metrics of the process and its recent problems.
 enum ProcessMetrics {
     static let registry = PrometheusRegistry()
     static let startedAt = Date().timeIntervalSince1970
 
-    /// Has the libraries count into the registry. Once, before anything is made that counts.
+    /// Installs the registry as the metrics backend. Call it once, before any metric is created.
     static func install() {
         _ = Self.startedAt
         MetricsSystem.bootstrap(Self.registry)
@@ -24,7 +24,7 @@ enum ProcessMetrics {
     private static let maximumProblems = 50
     private static let recent = NIOLockedValueBox<[StatusReport.Problem]>([])
 
-    /// The newest warnings and errors, oldest first.
+    /// The most recent warnings and errors, oldest first.
     static var problems: [StatusReport.Problem] { Self.recent.withLockedValue { $0 } }
 
     static func note(_ text: String) {

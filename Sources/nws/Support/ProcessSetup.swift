@@ -17,23 +17,23 @@ import Musl
 import Darwin
 #endif
 
-/// Options that every role has.
+/// Options of all roles.
 struct CommonOptions: ParsableArguments {
-    @Option(help: "Least important log lines to write: trace, debug, info, notice, warning, error.")
+    @Option(help: "Minimum level of log messages: trace, debug, info, notice, warning, error.")
     var logLevel: LogLevel = .info
 
-    @Option(help: "How log lines are written: text or json.")
+    @Option(help: "Format of log messages: text or json.")
     var logFormat: ConsoleLogHandler.Format = .text
 
     @Option(
         help: ArgumentHelp(
-            "YAML file with options of this command, one 'option: value' a line. [NWS_CONFIG]",
+            "YAML file with options for this command, one 'option: value' per line. [NWS_CONFIG]",
             valueName: "file"
         )
     )
     var config: String?
 
-    @Flag(help: "Check options, files and keys, say what is wrong, and end.")
+    @Flag(help: "Validate the configuration and exit.")
     var checkConfig = false
 
     /// The levels of swift-log.
@@ -53,23 +53,24 @@ struct CommonOptions: ParsableArguments {
 struct ShutdownOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "After SIGTERM or SIGINT, how long streams may go on before they are ended. A second signal ends at once.",
+            "Time that open streams have to finish after SIGTERM or SIGINT. A second signal ends the process immediately.",
             valueName: "seconds"
         )
     )
     var shutdownTimeout = 5
 }
 
-/// What every role does to its process.
+/// Setup of the process: file limits, signals and shutdown.
 enum ProcessSetup {
-    /// Whether a configuration is read for a process that runs already: then nothing is made.
+    /// Whether the configuration is read by a running process. No files are created then.
     @TaskLocal static var isReloading = false
 
-    /// Most descriptors asked for.
+    /// Maximum limit of open files to request.
     private static let descriptors: UInt = 1 << 20
 
-    /// Raises the soft limit of open files to the hard one: every stream takes one. Returns what is allowed then; nil if that
-    /// cannot be told.
+    /// Raises the soft limit of open files to the hard limit, because each stream needs a file descriptor.
+    ///
+    /// - Returns: The new limit; nil if it cannot be read.
     @discardableResult
     static func raiseFileLimit() -> UInt? {
         var limit = rlimit()
@@ -84,27 +85,27 @@ enum ProcessSetup {
         return unsafe getrlimit(resource, &limit) == 0 ? UInt(limit.rlim_cur) : nil
     }
 
-    /// Opens those of standard input, output and error that whoever started the process closed: the next socket would have
-    /// their number otherwise.
+    /// Opens `/dev/null` for those of standard input, output and error that are closed. Otherwise the next socket would
+    /// get their number.
     static func openStandardDescriptors() {
         for descriptor in CInt(0)...2 where fcntl(descriptor, F_GETFD) == -1 {
-            // The lowest free number is this one.
+            // open(2) returns the lowest free descriptor, which is this one.
             _ = unsafe open("/dev/null", O_RDWR)
         }
     }
 
-    /// Longest time from the end of the streams to that of the process.
+    /// Maximum time from the end of the streams to the end of the process.
     private static let farewell: Duration = .seconds(4)
-    /// How often files are looked at.
+    /// Interval at which files are checked for changes.
     private static let watchInterval: Duration = .seconds(1)
 
     /// Runs a role until SIGINT or SIGTERM, then stops it. A second signal ends the process at once.
     ///
     /// - Parameters:
-    ///   - patience: How long `stop` may take beside its farewell.
+    ///   - patience: How long `stop` may wait for open streams.
     ///   - start: Starts the role and returns once it is ready, or throws.
-    ///   - reload: Called for SIGHUP (true), and every second (false) to look for changes.
-    ///   - stop: Ends it; called also while `start` still waits.
+    ///   - reload: Called for SIGHUP (true), and at least once per second (false) to check for changes.
+    ///   - stop: Stops the role. It can be called before `start` has returned.
     static func runUntilSignal(
         patience: Duration = .zero,
         start: @escaping @Sendable () async throws -> Void,
@@ -137,7 +138,7 @@ enum ProcessSetup {
             }
             group.addTask {
                 let manager = ServiceManager()
-                // Twice as often as asked for.
+                // Notify the watchdog at half its interval (sd_watchdog_enabled(3)).
                 let interval = manager?.watchdogInterval.map { min($0 / 2, Self.watchInterval) } ?? Self.watchInterval
                 while true {
                     try await Task.sleep(for: interval)
@@ -158,8 +159,8 @@ enum ProcessSetup {
             while let wasSignal = try await group.next() {
                 if wasSignal { break }
             }
-            // Here and not behind the group: `start` may wait for what only `stop` ends. A role that can't finish in
-            // time is ended all the same.
+            // Stop inside the group, because `start` may not return before `stop` is called. The process ends even if
+            // the role does not stop in time.
             group.addTask {
                 try await Task.sleep(for: patience + Self.farewell)
                 endProcess(0)
@@ -169,19 +170,19 @@ enum ProcessSetup {
         }
     }
 
-    /// Waits until all event loops did what they are given.
+    /// Waits until each event loop has run a task, which shows that none is blocked.
     private static func waitForLoops() async throws {
         for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await loop.submit {}.get() }
     }
 
-    /// What a failure to bind means for the exit status.
+    /// Converts a failure to bind into an error with its exit status.
     static func bindError(_ error: any Error, address: String) -> any Error {
         guard let error = error as? IOError else {
             return CommandError.unavailable("cannot listen on \(address): \(error)")
         }
         switch error.errnoCode {
         case EADDRINUSE: return CommandError.unavailable("cannot listen on \(address): the port is in use")
-        case EACCES: return CommandError.unavailable("cannot listen on \(address): not permitted")
+        case EACCES: return CommandError.unavailable("cannot listen on \(address): permission denied")
         default:
             let reason = unsafe String(cString: strerror(error.errnoCode))
             return CommandError.unavailable("cannot listen on \(address): \(reason)")

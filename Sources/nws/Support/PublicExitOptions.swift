@@ -6,41 +6,55 @@
 import ArgumentParser
 import Tunnel
 
-/// Options of an exit that goes to the internet for others.
+/// Options of public exits, which connect to destinations on the internet that clients choose.
 struct PublicExitOptions: ParsableArguments {
     @Flag(
         name: .customLong("public"),
-        help: "Go where strangers ask for, within the rules, and announce that on the relays. [PUBLIC]"
+        help:
+            "Run a public exit: connect to any destination that the rules allow, and announce the exit on its relays. [PUBLIC]"
     )
     var isPublic = false
 
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "In order, the first that matches wins: 'allow|deny [host NAME|*.NAME] [cidr NETWORK] [port PORT[-PORT][,…]]'. Without one that matches only common ports on addresses of the internet are allowed; others need a rule that names their network.",
+            "Rule for destinations: 'allow|deny [host NAME|*.NAME] [cidr NETWORK] [port PORT[-PORT][,…]]'. The first matching rule applies; repeat for several. Without a matching rule, common ports on public addresses are allowed. Other addresses require a rule with their network.",
             valueName: "rule"
         )
     )
     var rule: [String] = []
 
-    @Flag(help: "Do not announce a public exit; clients name it with --exit.")
+    @Flag(help: "Do not announce the public exit. Clients use it with --exit.")
     var unannounced = false
 
-    @Option(help: ArgumentHelp("Streams of one client at once.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of streams per client.", valueName: "count"))
     var maxStreamsPerClient = ExitPolicy.Limits().streamsPerClient
 
-    @Option(help: ArgumentHelp("Streams a second that one client may open; twice as many at once.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "Maximum rate of new streams per client, per second. Bursts may be twice as large.",
+            valueName: "count"
+        )
+    )
     var maxConnectsPerSecond = ExitPolicy.Limits().connectsPerSecondPerClient
 
-    @Option(help: ArgumentHelp("Bytes a second of one client, both ways together; 0 for no limit.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp(
+            "Maximum bytes per second of each client, in both directions together; 0 for no limit.",
+            valueName: "bytes"
+        )
+    )
     var maxRatePerClient = 0
 
     @Option(
-        help: ArgumentHelp("Bytes a second of all clients, both ways together; 0 for no limit.", valueName: "bytes")
+        help: ArgumentHelp(
+            "Maximum bytes per second of all clients, in both directions together; 0 for no limit.",
+            valueName: "bytes"
+        )
     )
     var maxRate = 0
 
-    /// Nil for an exit that is not public.
+    /// The policy of a public exit; nil if the exit is not public.
     func policy(_ settings: Settings) throws -> ExitPolicy? {
         guard try self.isPublic || settings.flag("PUBLIC") else {
             let limits = ExitPolicy.Limits()
@@ -50,7 +64,7 @@ struct PublicExitOptions: ParsableArguments {
                 (self.maxConnectsPerSecond != limits.connectsPerSecondPerClient, "--max-connects-per-second"),
                 (self.maxRatePerClient != 0, "--max-rate-per-client"), (self.maxRate != 0, "--max-rate"),
             ].first { $0.0 }
-            if let needless { throw CommandError.configuration("\(needless.1) does nothing without --public") }
+            if let needless { throw CommandError.configuration("\(needless.1) has no effect without --public") }
             return nil
         }
         var policy = ExitPolicy()
@@ -66,7 +80,7 @@ struct PublicExitOptions: ParsableArguments {
             (self.maxConnectsPerSecond, 1, "--max-connects-per-second"),
             (self.maxRatePerClient, 0, "--max-rate-per-client"), (self.maxRate, 0, "--max-rate"),
         ] where !(least...1_000_000_000_000).contains(value) {
-            throw CommandError.configuration("\(option): expected \(least) or more")
+            throw CommandError.configuration("\(option): must be between \(least) and 1000000000000")
         }
         policy.limits.streamsPerClient = self.maxStreamsPerClient
         policy.limits.connectsPerSecondPerClient = self.maxConnectsPerSecond

@@ -13,7 +13,7 @@ import NostrClient
 struct RelayClientOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "PEM file of certificates to trust for wss:// relays, instead of the system's.",
+            "PEM file with certificate authorities to trust for wss:// relays, instead of those of the system.",
             valueName: "file"
         )
     )
@@ -21,7 +21,7 @@ struct RelayClientOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "SOCKS5 proxy by which relays are reached, Tor for instance: socks5://127.0.0.1:9050. It looks names up. Connections that are to stay apart get credentials of their own, so that Tor takes different circuits.",
+            "SOCKS5 proxy for connections to relays, for example Tor: socks5://127.0.0.1:9050. The proxy resolves host names. Connections that must not be linked use different credentials, so that Tor uses different circuits.",
             valueName: "url"
         )
     )
@@ -36,7 +36,9 @@ struct RelayClientOptions: ParsableArguments {
                 source: "--relay-proxy"
             ), place.port > 0
         else {
-            throw CommandError.configuration("--relay-proxy: expected socks5://HOST:PORT")
+            throw CommandError.configuration(
+                "--relay-proxy: needs socks5://HOST:PORT without credentials, for example socks5://127.0.0.1:9050"
+            )
         }
         return SOCKS5Proxy(host: place.host, port: place.port)
     }
@@ -48,13 +50,15 @@ struct RelayClientOptions: ParsableArguments {
             do {
                 let certificates = try NIOSSLCertificate.fromPEMFile(path)
                 guard !certificates.isEmpty else {
-                    throw CommandError.configuration("--ca-file: there is no certificate in \(path)")
+                    throw CommandError.configuration("--ca-file: \(path) contains no certificate")
                 }
                 configuration.tls.trustRoots = .certificates(certificates)
             } catch let error as CommandError {
                 throw error
             } catch {
-                throw CommandError.configuration("--ca-file: cannot read certificates from \(path)")
+                throw CommandError.configuration(
+                    "--ca-file: cannot read certificates from \(path); needs a readable PEM file"
+                )
             }
         }
         return configuration

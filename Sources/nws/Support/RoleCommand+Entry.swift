@@ -9,10 +9,10 @@ import NIOCore
 import Observability
 import Tunnel
 
-/// What all roles do that are entries.
+/// The implementation shared by the roles that run an entry.
 extension RoleCommand where Running == EntryService, Configuration == EntryConfiguration {
     static func report(_ running: EntryService, into report: inout StatusReport) async {
-        // It fails only while the process ends.
+        // This fails only while the process ends.
         if let status = try? await running.status() { report.take(status) }
     }
 

@@ -10,8 +10,9 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Observability
 
-/// A command that runs until a signal, and takes a new configuration meanwhile: SIGHUP, or a change of its file or of a
-/// file that its options name.
+/// A command that runs until it receives a signal.
+///
+/// It reloads its configuration on SIGHUP, and when its configuration file or a watched file changes.
 protocol RoleCommand: AsyncParsableCommand, Sendable {
     associatedtype Configuration: Sendable
     associatedtype Running: Sendable
@@ -20,24 +21,26 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     static var reloadable: Set<String> { get }
     var common: CommonOptions { get }
     var admin: AdminOptions { get }
-    /// How many seconds streams may go on when told to stop.
+    /// How long open streams may continue after a signal to stop, in seconds.
     var shutdownTimeout: Int { get }
 
-    /// What the pages call it: a name, or where it listens.
+    /// The title of the status page: the exit's name or the listening address.
     static func name(of running: Running) -> String
-    /// Fills in what only the role knows.
+    /// Adds the data of the role to the report.
     static func report(_ running: Running, into report: inout StatusReport) async
-    /// The settings script of its proxy, if it has one.
+    /// The proxy auto-configuration (PAC) script; nil if the role is not a proxy.
     static func proxyScript(_ running: Running) -> String?
-    /// Checks the options and reads what they name.
+    /// Validates the options and reads the files that they name.
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> Configuration
-    /// Files whose change is a change of the configuration.
+    /// Files that are reloaded when they change, besides the configuration file.
     func watchedFiles(_ configuration: Configuration) -> [String]
-    /// Starts the role. `running` has to be told before anything is waited for, so that a signal can end it.
+    /// Starts the role. It must call `running` before it waits for anything, so that a signal can stop the role.
     func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
-    /// Takes what can change from `configuration`.
+    /// Applies the reloadable options of `configuration`.
     static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
-    /// - Parameter patience: How long streams may go on.
+    /// Stops the role.
+    ///
+    /// - Parameter patience: How long open streams may continue.
     static func stop(_ running: Running, patience: TimeAmount, logger: Logger) async throws
 }
 
@@ -51,14 +54,14 @@ extension RoleCommand {
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
             let patience = self.shutdownTimeout
             guard (0...600).contains(patience) else {
-                throw CommandError.configuration("--shutdown-timeout: expected 0 to 600 seconds")
+                throw CommandError.configuration("--shutdown-timeout: must be between 0 and 600 seconds")
             }
             for variable in LayeredArguments.lastUnknown {
-                logger.warning("a variable looks like an option and is none", metadata: ["variable": "\(variable)"])
+                logger.warning("unknown variable \(variable)", metadata: ["variable": "\(variable)"])
             }
             let settings = try Settings()
             for problem in settings.problems {
-                logger.warning("a line was passed over", metadata: ["line": "\(problem)"])
+                logger.warning("ignored an invalid line of the .env file", metadata: ["line": "\(problem)"])
             }
             let configuration = try self.makeConfiguration(settings, logger: logger)
             let pages = try await self.admin.configuration()
@@ -88,7 +91,7 @@ extension RoleCommand {
                     if !fixed.isEmpty || Self.reloadable.isEmpty {
                         logger.warning(
                             Self.reloadable.isEmpty
-                                ? "nothing of this role changes while it runs; changes take effect after a restart"
+                                ? "this role cannot be reloaded; changes take effect only after a restart"
                                 : "some changes take effect only after a restart",
                             metadata: fixed.isEmpty ? [:] : ["options": "\(fixed.joined(separator: " "))"]
                         )
@@ -96,25 +99,25 @@ extension RoleCommand {
                 } catch {
                     let reason = (error as? CommandError)?.message ?? Self.message(for: error)
                     logger.error(
-                        "the new configuration cannot be used; the old one stays in force",
+                        "invalid configuration; keeping the previous configuration",
                         metadata: ["reason": "\(LayeredArguments.explaining(reason))"]
                     )
                 }
             } stop: {
                 ServiceManager()?.stopping()
                 guard let current = running.withLockedValue({ $0 }) else { return }
-                logger.info("stopping", metadata: ["patience.seconds": "\(patience)"])
+                logger.info("stopping; waiting up to \(patience) s for open streams")
                 do {
                     try await Self.stop(current, patience: .seconds(Int64(patience)), logger: logger)
                 } catch {
-                    throw CommandError.failure("could not stop in good order: \(error)")
+                    throw CommandError.failure("shutdown failed: \(error)")
                 }
             }
         }
     }
 
-    /// Starts the role, and beside it its pages, if any are wanted. Returns when the role is ready and there are none, else
-    /// never.
+    /// Starts the role and, if configured, the admin server. Without an admin server it returns when the role is ready;
+    /// otherwise it runs until its task is cancelled.
     private func startWithPages(
         _ pages: AdminServer.Configuration?,
         _ configuration: Configuration,
@@ -126,7 +129,7 @@ extension RoleCommand {
             ServiceManager()?.ready()
             return
         }
-        // First, so that nothing is announced of a role that cannot have its pages.
+        // Start the admin server first, so that the role does not announce itself if the server cannot start.
         let server = try await AdminOptions.start(
             pages,
             report: StatusReport(
@@ -152,16 +155,16 @@ extension RoleCommand {
                 }
                 ServiceManager()?.ready()
             }
-            // The first that fails ends the other.
+            // If one of the tasks fails, the other is cancelled.
             for try await _ in group {}
         }
         try await server.stop()
     }
 
-    /// Fills the role's pages until the task is cancelled.
+    /// Updates the report of the admin server until the task is cancelled.
     private static func serve(_ server: AdminServer, _ running: Running, logger: Logger) async {
         server.setProxyScript(Self.proxyScript(running))
-        logger.info("pages", metadata: ["url": "http://\(server.localAddress.shown)/"])
+        logger.info("status page at http://\(server.localAddress.shown)/")
         Console.line("admin: http://\(server.localAddress.shown)/")
         await server.run { report in
             report.name = Self.name(of: running)
@@ -175,7 +178,7 @@ extension RoleCommand {
     }
 }
 
-/// Knows whether a configuration has changed since it was last read.
+/// Detects whether the configuration has changed since it was last read.
 private struct Reloader<Command: RoleCommand> {
     private var files: [String]
     private var stamps: [String: String]
@@ -189,7 +192,9 @@ private struct Reloader<Command: RoleCommand> {
         self.added = LayeredArguments.lastAdded
     }
 
-    /// Whether to read anew; what is unusable is complained of once. One reload at a time: ``isOver()`` has to follow.
+    /// Whether to reload the configuration. An invalid configuration is reported only once, until it changes again.
+    ///
+    /// Only one reload runs at a time. If this returns true, ``isOver()`` must be called when the reload has finished.
     mutating func isDue(_ isForced: Bool) -> Bool {
         guard !self.isBusy else {
             self.isForcedLater = self.isForcedLater || isForced
@@ -205,12 +210,14 @@ private struct Reloader<Command: RoleCommand> {
 
     mutating func isOver() { self.isBusy = false }
 
-    /// The options that have changed and need a restart.
+    /// Records the configuration that was applied.
+    ///
+    /// - Returns: The changed options that require a restart.
     mutating func took(_ layered: LayeredArguments, files: [String]) -> [String] {
         let changed = Set(self.added.keys).union(layered.added.keys).filter { self.added[$0] != layered.added[$0] }
         self.added = layered.added
         self.files = files
-        // Those of before the files were read: a change since then is still to be seen.
+        // Keep the stamps from before the files were read, so that later changes are still detected.
         let known = self.stamps
         self.stamps = Self.stamps(files).merging(known) { _, before in before }
             .filter { files.contains($0.key) }

@@ -7,10 +7,10 @@ import Foundation
 
 /// A short secret in a file that only its owner can read.
 enum SecretFile {
-    /// Most bytes that are read.
+    /// Maximum size of the file in bytes.
     private static let maximumLength = 4_096
 
-    /// What the system said, rather than what the library makes of it.
+    /// The system's message for an error of Foundation, which is shorter than Foundation's own.
     static func reason(_ error: any Error) -> String {
         let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
         if let posix = error as? POSIXError { return unsafe String(cString: strerror(posix.code.rawValue)) }
@@ -25,7 +25,9 @@ enum SecretFile {
         }
     }
 
-    /// - Parameter source: Names the file in complaints: an option, or what it is.
+    /// Reads a secret, without surrounding whitespace.
+    ///
+    /// - Parameter source: The option or a description of the file, for error messages.
     static func read(_ path: String, source: String) throws -> String {
         let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
         let attributes: [FileAttributeKey: Any]
@@ -35,18 +37,22 @@ enum SecretFile {
             throw CommandError.configuration("\(source): cannot read \(path): \(Self.reason(error))")
         }
         guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw CommandError.configuration("\(source): \(path) is not a file")
+            throw CommandError.configuration("\(source): \(path) is not a regular file")
         }
-        // The service manager hands files on by an access list, which shows as permission of the group.
+        // systemd grants access to credentials by an access control list, which appears as group permissions.
         let handedOn = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"].map {
             !$0.isEmpty && path.hasPrefix($0 + "/")
         }
         let others = handedOn == true ? 0o037 : 0o077
         guard let mode = attributes[.posixPermissions] as? Int, mode & others == 0 else {
-            throw CommandError.configuration("\(source): \(path) can be read by others; run: chmod 600 '\(path)'")
+            throw CommandError.configuration(
+                "\(source): \(path) is accessible by other users; run: chmod 600 '\(path)'"
+            )
         }
         guard let data = FileManager.default.contents(atPath: path), data.count <= Self.maximumLength else {
-            throw CommandError.configuration("\(source): cannot read \(path), or it is too long for a secret")
+            throw CommandError.configuration(
+                "\(source): \(path) must be readable and have at most \(Self.maximumLength) bytes"
+            )
         }
         return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }

@@ -13,31 +13,31 @@ import Musl
 import Darwin
 #endif
 
-/// Tells the service manager how the process does, where there is one (sd_notify(3)).
+/// Reports the state of the process to the service manager (sd_notify(3)).
 struct ServiceManager {
     private let address: [UInt8]
-    /// How often it wants a sign of life; nil if it does not.
+    /// The watchdog timeout of the service manager; nil if the watchdog is disabled.
     let watchdogInterval: Duration?
 
-    /// Nil where nobody asked to be told.
+    /// Nil if the process was not started by a service manager that expects notifications.
     init?(_ environment: [String: String] = ProcessInfo.processInfo.environment) {
         guard let path = environment["NOTIFY_SOCKET"], path.hasPrefix("/") || path.hasPrefix("@"),
             path.utf8.count < 108
         else { return nil }
-        // A name that begins with @ is not in the file system.
+        // A leading @ denotes the abstract namespace (unix(7)).
         self.address = path.hasPrefix("@") ? [0] + path.utf8.dropFirst() : Array(path.utf8)
         let isOurs = environment["WATCHDOG_PID"].map { Int32($0) == getpid() } ?? true
         let interval = environment["WATCHDOG_USEC"].flatMap { Int64($0) }.map { Duration.microseconds($0) }
         self.watchdogInterval = isOurs ? interval : nil
     }
 
-    /// The role does what it is for.
+    /// Reports that the role is ready.
     func ready() { self.send("READY=1") }
 
-    /// Streams finish, and then the process ends.
+    /// Reports that the role is stopping.
     func stopping() { self.send("STOPPING=1") }
 
-    /// It still answers.
+    /// Resets the watchdog.
     func alive() { self.send("WATCHDOG=1") }
 
     private func send(_ text: String) {
@@ -54,7 +54,7 @@ struct ServiceManager {
         unsafe withUnsafeMutableBytes(of: &name.sun_path) { unsafe $0.copyBytes(from: self.address) }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + self.address.count)
         let bytes = Array(text.utf8)
-        // Nobody is there to be told if it fails.
+        // A failure is ignored: the process works without the service manager.
         _ = unsafe withUnsafePointer(to: &name) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe sendto(descriptor, bytes, bytes.count, 0, $0, length)

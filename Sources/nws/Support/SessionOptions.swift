@@ -12,12 +12,12 @@ import TunnelProtocol
 
 extension ProtocolChoice: ExpressibleByArgument {}
 
-/// Options about sessions, the same for both roles.
+/// Session options of entries and exits.
 struct SessionOptions: ParsableArguments {
     @Option(
         name: .customLong("protocol"),
         help: ArgumentHelp(
-            "Protocol with peers: session, nip74, or auto: sessions with peers that support them, plain NIP-74 with others.",
+            "Protocol to use with peers: session, nip74 (plain NIP-74), or auto (sessions with peers that support them, plain NIP-74 with others).",
             valueName: "protocol"
         )
     )
@@ -25,7 +25,7 @@ struct SessionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File with a secret key that authenticates session connections to the relays given with --relay, where those admit only keys they know. By default a throwaway key.",
+            "File with the secret key for NIP-42 authentication of session connections to the relays given with --relay, if these admit only known keys. Default: a temporary key.",
             valueName: "file"
         )
     )
@@ -33,23 +33,26 @@ struct SessionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How long a session outlives the loss of all its relays, or of its peer.",
+            "Time without packets from the peer after which a session ends, even if no relay is reachable meanwhile.",
             valueName: "seconds"
         )
     )
     var sessionTimeout = 180
 
     @Option(
-        help: ArgumentHelp("End a stream after this long without a byte either way; 0 for never.", valueName: "seconds")
+        help: ArgumentHelp(
+            "Time without data in either direction after which a stream is closed; 0 for no limit.",
+            valueName: "seconds"
+        )
     )
     var streamIdleTimeout = 0
 
     func configuration() throws -> SessionConfiguration {
         guard (1...86_400).contains(self.sessionTimeout) else {
-            throw CommandError.configuration("--session-timeout: expected 1 to 86400 seconds")
+            throw CommandError.configuration("--session-timeout: must be between 1 and 86400 seconds")
         }
         guard (0...31_536_000).contains(self.streamIdleTimeout) else {
-            throw CommandError.configuration("--stream-idle-timeout: expected 0 to 31536000 seconds")
+            throw CommandError.configuration("--stream-idle-timeout: must be between 0 and 31536000 seconds")
         }
         var configuration = SessionConfiguration()
         configuration.peerTimeout = .seconds(Int64(self.sessionTimeout))
@@ -66,18 +69,21 @@ struct SessionOptions: ParsableArguments {
 
 /// Files that a role keeps in the state folder.
 enum StateFolder {
-    /// The path of a file in the state folder, which is made if need be; nil, with a warning, if it can't be.
+    /// Returns the path of a file in the state folder, and creates the folder if it does not exist.
+    ///
+    /// - Parameter purpose: What is lost without the file, for the warning.
+    /// - Returns: The path. Nil, after logging a warning, if the folder cannot be created.
     static func file(_ name: String, purpose: String, logger: Logger) -> String? {
         let folder = KeyFile.stateFolder()
         do {
             try KeyFile.makeFolder(folder)
             return folder + "/" + name
         } catch {
-            logger.warning("no state folder: \(purpose)", metadata: ["error": "\(error)"])
+            logger.warning("cannot create the state folder: \(purpose)", metadata: ["error": "\(error)"])
             return nil
         }
     }
 
-    /// Where the entry remembers the exits that speak sessions.
+    /// The file in which an entry saves its pinned exits.
     static let pins = "exits"
 }

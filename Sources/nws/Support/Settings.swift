@@ -9,15 +9,15 @@ import NostrCrypto
 import SettingsFiles
 import Tunnel
 
-/// The environment, and below it the `.env` file of the working directory.
+/// The environment variables of the process and the `.env` file in the working directory. The environment has priority.
 ///
-/// The names are those that users of the reference have set.
+/// The variables without the prefix `NWS_` are those of the reference implementation.
 struct Settings {
     private let values: [String: String]
-    /// What of the file was passed over.
+    /// Lines of the file that were ignored because they are invalid.
     let problems: [String]
 
-    /// Variables beside NWS_… that are ours.
+    /// Variables of this program without the prefix `NWS_`.
     private static let own: Set<String> = [
         "NOSTR_RELAYS", "NOSTR_PRIVATE_KEY", "BACKEND_HOST", "PUBLIC", "PUBLIC_ADDRESS",
     ]
@@ -36,7 +36,7 @@ struct Settings {
         self.values = values.merging(environment) { _, new in new }
     }
 
-    /// All of them.
+    /// All variables.
     var all: [String: String] { self.values }
 
     /// A value that is set and not empty.
@@ -47,7 +47,7 @@ struct Settings {
 
     // MARK: Values
 
-    /// `NOSTR_RELAYS`: URLs separated by semicolons. Options win.
+    /// The relays of `--relay`, or without that option those of `NOSTR_RELAYS`, which are separated by semicolons.
     func relays(_ options: [String]) throws -> [RelayURL] {
         if !options.isEmpty { return try options.map { try Self.relay($0, source: "--relay") }.removingDuplicates() }
         guard let value = self["NOSTR_RELAYS"] else { return [] }
@@ -59,11 +59,11 @@ struct Settings {
         do {
             return try RelayURL(text)
         } catch {
-            throw CommandError.configuration("\(source): \(text) is not the URL of a relay: \(error)")
+            throw CommandError.configuration("\(source): \(text) is not a relay URL: \(error)")
         }
     }
 
-    /// `BACKEND_HOST`, under the option.
+    /// The service of `--backend`, or without that option that of `BACKEND_HOST`.
     func backend(_ option: String?) throws -> Backend? {
         guard
             let (text, source) = option.map({ ($0, "--backend") }) ?? self["BACKEND_HOST"].map({ ($0, "BACKEND_HOST") })
@@ -75,16 +75,16 @@ struct Settings {
     static func backend(_ text: String, source: String) throws -> Backend {
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst("unix:".count))
-            // What a socket address has room for.
+            // The size of sun_path in a socket address, including a terminating zero.
             guard path.hasPrefix("/"), path.utf8.count < 108 else {
                 throw CommandError.configuration(
-                    "\(source): \(text): expected unix: and an absolute path of at most 107 bytes"
+                    "\(source): \(text): needs unix: and an absolute path of at most 107 bytes"
                 )
             }
             return .unix(path: path)
         }
         let address = try HostAndPort(text, source: source)
-        guard address.port > 0 else { throw CommandError.configuration("\(source): the port of \(text) is 0") }
+        guard address.port > 0 else { throw CommandError.configuration("\(source): \(text): the port must not be 0") }
         return .tcp(host: address.host, port: address.port)
     }
 
@@ -94,10 +94,12 @@ struct Settings {
         for option in options {
             let parts = option.split(separator: "=", maxSplits: 1).map(String.init)
             guard parts.count == 2, let port = UInt16(parts[0]), port > 0 else {
-                throw CommandError.configuration("--service: \(option): expected PORT=HOST:PORT or PORT=unix:PATH")
+                throw CommandError.configuration(
+                    "--service: \(option): needs PORT=HOST:PORT or PORT=unix:PATH, for example 22=127.0.0.1:22"
+                )
             }
             guard services.byPort[port] == nil else {
-                throw CommandError.configuration("--service: port \(port) has two backends")
+                throw CommandError.configuration("--service: port \(port) is given more than once")
             }
             services.byPort[port] = try Self.backend(parts[1], source: "--service")
         }
@@ -110,32 +112,32 @@ struct Settings {
         switch value.lowercased() {
         case "0", "f", "false", "no": return false
         case "1", "t", "true", "yes": return true
-        default: throw CommandError.configuration("\(name): \(value) is neither true nor false")
+        default: throw CommandError.configuration("\(name): \(value) must be true or false")
         }
     }
 }
 
-/// `HOST:PORT`, an IPv6 address in brackets.
+/// A host and a port, written as `HOST:PORT`, with brackets around IPv6 addresses.
 struct HostAndPort {
     let host: String
     let port: Int
 
     init(_ text: String, source: String) throws {
         func fail(_ what: String) -> CommandError {
-            .configuration("\(source): \(text): \(what); expected HOST:PORT, [v6 address]:PORT")
+            .configuration("\(source): \(text): \(what); needs HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
         }
-        guard !text.contains("://") else { throw fail("there is a scheme in it") }
-        guard let colon = text.lastIndex(of: ":") else { throw fail("there is no port") }
+        guard !text.contains("://") else { throw fail("URLs are not supported") }
+        guard let colon = text.lastIndex(of: ":") else { throw fail("no port") }
         var host = String(text[..<colon])
         guard let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port) else {
-            throw fail("the port is not a number from 0 to 65535")
+            throw fail("the port must be between 0 and 65535")
         }
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())
         } else if host.contains(":") {
-            throw fail("an IPv6 address belongs in brackets")
+            throw fail("an IPv6 address must be in brackets")
         }
-        guard !host.isEmpty else { throw fail("there is no host") }
+        guard !host.isEmpty else { throw fail("no host") }
         self.host = host
         self.port = port
     }

@@ -14,26 +14,27 @@ import Musl
 import Darwin
 #endif
 
-/// Standard input and output as descriptors that an event loop can wait for. Regular files are none, so threads carry their
-/// bytes through pipes.
+/// Standard input and output as descriptors that an event loop can poll.
+///
+/// Regular files cannot be polled, so threads copy them to or from pipes.
 final class StandardPipes {
-    /// The loop owns them.
+    /// Descriptors for the event loop, which closes them.
     let input: CInt
     let output: CInt
     private let flags: [(CInt, CInt)]
     private let inputCopy: Copy?
     private let outputCopy: Copy?
 
-    /// A thread that carries bytes.
+    /// The state of a thread that copies bytes.
     private final class Copy: Sendable {
         let isDone = DispatchSemaphore(value: 0)
-        /// The system's number of what went wrong.
+        /// The `errno` of a failed read or write.
         let error = NIOLockedValueBox<CInt?>(nil)
     }
 
-    /// - Throws: ``CommandError`` if there are no descriptors left.
+    /// - Throws: ``CommandError`` if standard input or output is closed, or no more files can be opened.
     init() throws {
-        // The flags of descriptors belong to whoever shares them, a terminal's other programs for instance.
+        // Other processes can share these flags, for example those of a terminal. `finish()` restores them.
         self.flags = [0, 1].map { ($0, fcntl($0, F_GETFL)) }
         if Self.isRegular(0) {
             let pipe = try Self.makePipe()
@@ -57,9 +58,9 @@ final class StandardPipes {
         }
     }
 
-    /// Waits until everything is where it belongs, once the loop has closed its ends.
+    /// Waits until all output is written, after the event loop has closed its descriptors.
     ///
-    /// - Returns: What kept bytes from being read or written.
+    /// - Returns: The error that stopped reading or writing, if any.
     func finish() async -> CommandError? {
         if let outputCopy {
             await withCheckedContinuation { continuation in
@@ -78,13 +79,13 @@ final class StandardPipes {
     }
 
     private static func isRegular(_ descriptor: CInt) -> Bool {
-        // Pipes, sockets and terminals have no position.
+        // Pipes, sockets and terminals are not seekable.
         lseek(descriptor, 0, SEEK_CUR) >= 0
     }
 
     private static func makePipe() throws -> (read: CInt, write: CInt) {
         var ends: [CInt] = [0, 0]
-        guard unsafe pipe(&ends) == 0 else { throw CommandError.failure("cannot make a pipe: too many open files") }
+        guard unsafe pipe(&ends) == 0 else { throw CommandError.failure("cannot create a pipe: too many open files") }
         return (ends[0], ends[1])
     }
 
@@ -109,7 +110,7 @@ final class StandardPipes {
                     unsafe write(sink, $0.baseAddress, $0.count)
                 }
                 if written < 0, errno == EINTR { continue }
-                // Nobody who reads any more is no mishap: the stream ended first, and says how.
+                // EPIPE is not an error here: the stream has ended, and its end is reported instead.
                 if written < 0, errno != EPIPE { copy.error.withLockedValue { $0 = errno } }
                 guard written > 0 else { break }
                 start += written

@@ -8,7 +8,7 @@ import Observability
 import Tunnel
 
 extension StatusReport {
-    /// Takes what an entry or exit says of itself.
+    /// Copies the status of an entry or exit into the report.
     mutating func take(_ status: TunnelStatus) {
         self.isReady = status.isReady
         self.streams = status.streams

@@ -5,20 +5,21 @@
 
 import CProcessMemory
 
-/// Gives memory back to the system that a peak left behind: the allocator keeps what, say, the queue for a slow reader took,
-/// once for each of its arenas.
+/// Returns unused memory to the system after a peak.
+///
+/// Otherwise each arena of the allocator keeps it, for example the memory of a queue for a slow client.
 struct UnusedMemory {
-    /// How often to look.
+    /// Interval between checks.
     static let interval: Duration = .seconds(10)
-    /// Less stays for the next peak.
+    /// Minimum number of unused bytes that are returned. Fewer are kept for the next peak.
     static let leastBytes = 16 << 20
-    /// By how much it has to have grown since memory was given back: what lies scattered stays whatever one does.
+    /// Minimum growth in bytes since memory was last returned. Fragmented memory cannot be returned.
     static let growth = 8 << 20
 
-    /// The least that was unused since memory was given back.
+    /// Minimum number of unused bytes since memory was last returned.
     private var rest = 0
 
-    /// Looks, and gives back what is worth it.
+    /// Returns unused memory if there is enough of it.
     mutating func look() {
         let unused = nws_unused_memory()
         self.rest = min(self.rest, unused)

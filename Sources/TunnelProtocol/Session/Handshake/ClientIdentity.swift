@@ -5,24 +5,31 @@
 
 public import NostrCrypto
 
-/// A client's word of who it is: its long-term key, and that key's signature over the session.
+/// A client's identity: its long-term public key and the signature of that key over the session.
 ///
-/// It travels under the session's fresh keys alone, so no relay learns it, and holds for this session only: the exit that
-/// gets it cannot show it to another.
+/// The client sends it only inside the session, so relays do not learn it. The signature is bound to this session and
+/// exit, so the exit cannot use it to impersonate the client.
 public struct ClientIdentity: Hashable, Sendable {
+    /// The client's long-term public key.
     public let publicKey: PublicKey
-    /// Not verified.
+    /// The signature. It is not verified until ``isProven(exit:client:fresh:acceptanceHashes:)`` is called.
     public let signature: SchnorrSignature
 
+    /// Creates an identity from its parts.
     public init(publicKey: PublicKey, signature: SchnorrSignature) {
         self.publicKey = publicKey
         self.signature = signature
     }
 
-    /// Proves a key's identity in a session.
+    /// Signs the session with a key.
     ///
-    /// - Parameter acceptance: The body of an acceptance that the client got.
-    /// - Throws: If the key cannot sign, which does not happen with keys that were read or made.
+    /// - Parameters:
+    ///   - key: The client's long-term key.
+    ///   - exit: The exit's long-term public key.
+    ///   - client: The client's session key.
+    ///   - fresh: The exit's session key.
+    ///   - acceptance: The body of an acceptance that the client received.
+    /// - Throws: ``CryptoError`` if signing fails, which does not happen with a valid key.
     public init(
         _ key: SecretKey,
         exit: PublicKey,
@@ -39,7 +46,7 @@ public struct ClientIdentity: Hashable, Sendable {
         self.init(publicKey: key.publicKey, signature: try key.sign(hash))
     }
 
-    /// Whether the signature is the key's, over this session and one of the acceptances that were sent in it.
+    /// Returns whether the signature is valid for this session and one of the acceptances that the exit sent.
     public func isProven(exit: PublicKey, client: PublicKey, fresh: PublicKey, acceptanceHashes: Set<Bytes32>) -> Bool {
         acceptanceHashes.contains { hash in
             self.publicKey.verify(
@@ -49,7 +56,7 @@ public struct ClientIdentity: Hashable, Sendable {
         }
     }
 
-    /// A tagged hash (BIP-340) over who speaks to whom, and the exit's acceptance.
+    /// The tagged hash (BIP-340) over the keys of the session and the hash of the exit's acceptance.
     private static func signedHash(
         exit: PublicKey,
         client: PublicKey,

@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A session that an entry offers with its first CONNECT.
+/// A session that an entry offers in a CONNECT.
 public struct OutgoingOffer: Hashable, Sendable {
-    /// The stream's UUID.
+    /// The UUID of the CONNECT.
     public var key: String
+    /// The terms of the session.
     public var terms: SessionOffer.Terms
-    /// Whether the entry continues in plain NIP-74 with an exit that does not accept.
+    /// Whether the entry continues with plain NIP-74 if the exit does not accept the offer.
     public var mayFallBack: Bool
 
+    /// Creates an offer.
     public init(key: String, terms: SessionOffer.Terms, mayFallBack: Bool) {
         self.key = key
         self.terms = terms

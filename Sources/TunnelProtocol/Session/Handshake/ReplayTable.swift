@@ -5,40 +5,45 @@
 
 public import NostrCrypto
 
-/// The CONNECTs that an exit dialled, for as long as their dates would let them be sent again.
+/// The CONNECTs that an exit has served, kept for as long as their dates allow them to be replayed.
 ///
-/// Full, it refuses new ones and forgets none: whoever fills it must not make room for a replay.
+/// A full table rejects new entries and removes no entry that is still valid. Otherwise an attacker could make room for
+/// a replay by filling the table.
 public struct ReplayTable: Sendable {
-    /// What tells a CONNECT from all others: a hash of its author and its UUID, so that an event that was signed anew
-    /// is the same.
+    /// Identifies a CONNECT: a hash of its author and its UUID. An event that was signed again has the same entry.
     public typealias Entry = Bytes32
 
-    /// Seconds kept beyond the window, for a clock that is set back.
+    /// How long entries are kept beyond the accepted window, in seconds, in case the clock is set back.
     private static let margin: Int64 = 60
 
     private let capacity: Int
     private var expirations: [Entry: Int64] = [:]
     private var nextSweep: Int64 = 0
 
-    /// - Parameter capacity: Most entries.
+    /// Creates an empty table.
+    ///
+    /// - Parameter capacity: Maximum number of entries.
     public init(capacity: Int = 65_536) {
         self.capacity = capacity
     }
 
+    /// Number of entries, including expired ones that were not removed yet.
     public var count: Int { self.expirations.count }
+    /// Whether the number of entries has reached the capacity.
     public var isFull: Bool { self.expirations.count >= self.capacity }
 
-    /// The entry of a CONNECT.
+    /// Computes the entry of a CONNECT from its author and UUID.
     public static func entry(client: PublicKey, key: String) -> Entry {
         Bytes32.sha256(of: client.bytes.bytes + Array(key.utf8))
     }
 
-    /// When a CONNECT of this date is too old to be taken, in seconds since 1970.
+    /// When the entry of a CONNECT with this date can be removed, in seconds since 1970. By then, the exit has rejected
+    /// the CONNECT because of its date for at least ``margin`` seconds.
     public static func expiration(createdAt: Int64, now: Int64) -> Int64 {
         max(createdAt, now) - NIP74Configuration.connectWindow.lowerBound + Self.margin
     }
 
-    /// Enters a CONNECT. False if it is there, or if there is no room.
+    /// Inserts an entry. Returns false if the table already contains it or is full.
     public mutating func insert(_ entry: Entry, expiration: Int64, now: Int64) -> Bool {
         if self.nextSweep <= now || self.expirations.count >= self.capacity { self.sweep(now: now) }
         guard self.expirations[entry] == nil, self.expirations.count < self.capacity else { return false }
@@ -46,7 +51,7 @@ public struct ReplayTable: Sendable {
         return true
     }
 
-    /// The entries that still matter.
+    /// The entries that have not expired.
     public func entries(now: Int64) -> [(entry: Entry, expiration: Int64)] {
         self.expirations.filter { $0.value > now }.map { ($0.key, $0.value) }
     }

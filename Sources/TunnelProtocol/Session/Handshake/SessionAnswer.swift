@@ -6,17 +6,19 @@
 import NIOCore
 public import NostrCrypto
 
-/// What an exit answers to an offer, from a fresh key to the client's: the first plaintext between the two.
+/// An exit's answer to a session offer: the first plaintext between the session keys of exit and client.
 ///
-/// The body is followed by the exit's BIP-340 signature, which makes the fresh key the exit's word.
+/// The body is followed by a BIP-340 signature of the exit's long-term key, which authenticates the exit's session key.
 public enum SessionAnswer: Hashable, Sendable {
+    /// The exit accepts the offer.
     case accepted(SessionAcceptance)
+    /// The exit rejects the offer, or does not know the session.
     case refused(SessionRefusal)
 
-    /// Bytes of the signature behind the body.
+    /// Length of the signature after the body, in bytes.
     public static let signatureLength = 64
 
-    /// Reads a body; nil if it is none.
+    /// Decodes a body. Returns nil if it is malformed.
     public init?(body: [UInt8]) {
         var buffer = ByteBuffer(bytes: body)
         guard let byte = buffer.readInteger(as: UInt8.self), let prefix = try? SessionPrefix(byte: byte),
@@ -36,7 +38,7 @@ public enum SessionAnswer: Hashable, Sendable {
         }
     }
 
-    /// The UUID of the CONNECT that is answered.
+    /// The UUID of the CONNECT or OFFER that is answered.
     public var key: String {
         switch self {
         case .accepted(let acceptance): acceptance.key
@@ -44,6 +46,7 @@ public enum SessionAnswer: Hashable, Sendable {
         }
     }
 
+    /// The encoded body, without the signature.
     public var body: [UInt8] {
         var buffer = ByteBuffer()
         switch self {
@@ -58,25 +61,26 @@ public enum SessionAnswer: Hashable, Sendable {
         return Array(buffer.readableBytesView)
     }
 
-    /// Whether a plaintext between session keys may be an answer rather than a packet.
+    /// Returns whether a plaintext between session keys starts like an answer, and not like a packet.
     public static func isAnswer(_ plaintext: [UInt8]) -> Bool {
         guard let byte = plaintext.first, let prefix = try? SessionPrefix(byte: byte) else { return false }
         return prefix.kind != .packet && prefix.isFromExit
     }
 
-    /// Whether a plaintext is a packet of the client.
+    /// Returns whether a plaintext starts like a packet that the client sent.
     public static func isClientsPacket(_ plaintext: [UInt8]) -> Bool {
         guard let byte = plaintext.first, let prefix = try? SessionPrefix(byte: byte) else { return false }
         return prefix.kind == .packet && !prefix.isFromExit
     }
 
-    /// What the exit signs: a tagged hash (BIP-340) over who speaks to whom, what was asked, and the answer.
+    /// The hash that the exit signs: a tagged hash (BIP-340) over the keys, the offer and the answer.
     ///
     /// - Parameters:
-    ///   - exit: The long-term key.
+    ///   - exit: The exit's long-term public key.
     ///   - client: The client's key of the session.
-    ///   - fresh: The exit's key of the session, the author of the event.
+    ///   - fresh: The exit's session key, which is the author of the event.
     ///   - offerHash: SHA-256 of the plaintext that is answered.
+    ///   - body: The body of the answer.
     public static func signedHash(
         exit: PublicKey,
         client: PublicKey,
@@ -91,13 +95,15 @@ public enum SessionAnswer: Hashable, Sendable {
 }
 
 extension SessionAnswer {
-    /// Reads a plaintext as a signed answer; nil if it is none, or the exit did not sign it for one of these offers.
+    /// Decodes a signed answer. Returns nil if it is malformed, or if the exit's signature is not valid for any of the
+    /// offers.
     ///
     /// - Parameters:
-    ///   - exit: The exit's long-term key.
+    ///   - plaintext: The body, followed by the signature.
+    ///   - exit: The exit's long-term public key.
     ///   - client: The client's key of the session.
-    ///   - fresh: The author of the event.
-    ///   - offerHashes: SHA-256 of each plaintext that the exit may have received.
+    ///   - fresh: The exit's session key, which is the author of the event.
+    ///   - offerHashes: SHA-256 of each offer that the client sent.
     public static func verified(
         _ plaintext: [UInt8],
         exit: PublicKey,
@@ -118,19 +124,22 @@ extension SessionAnswer {
     }
 }
 
-/// The exit takes the offer.
+/// An exit's acceptance of a session offer.
 public struct SessionAcceptance: Hashable, Sendable {
-    /// The UUID of the CONNECT.
+    /// The UUID of the CONNECT or OFFER.
     public var key: String
-    /// The path by which this very answer goes out.
+    /// The path on which the exit sends this acceptance.
     public var path: PathID
+    /// The limits that the exit declares.
     public var parameters: SessionParameters
-    /// The exit's relays; their places are the identifiers of the paths.
+    /// The URLs of the exit's relays. The index of a relay is the number of its path. An empty string means that the
+    /// number is not in use.
     public var relays: [String]
 
-    /// Longest URL that is read.
+    /// Maximum length of a URL in bytes.
     static let maximumURLLength = 512
 
+    /// Creates an acceptance. At most ``SessionConfiguration/maximumPaths`` relays are encoded.
     public init(key: String, path: PathID, parameters: SessionParameters, relays: [String]) {
         self.key = key
         self.path = path
@@ -168,12 +177,14 @@ public struct SessionAcceptance: Hashable, Sendable {
     }
 }
 
-/// The exit does not know the session that was asked for, or takes no more.
+/// An exit's rejection: it does not accept the offer, or it does not know the session that the client asked for.
 public struct SessionRefusal: Hashable, Sendable {
     /// The UUID of the CONNECT or OFFER.
     public var key: String
+    /// The reason of the rejection.
     public var reason: StreamEnd
 
+    /// Creates a rejection.
     public init(key: String, reason: StreamEnd) {
         self.key = key
         self.reason = reason
@@ -181,13 +192,13 @@ public struct SessionRefusal: Hashable, Sendable {
 }
 
 extension ByteBuffer {
-    /// Writes the length and the bytes of a text.
+    /// Writes a string, preceded by its length.
     fileprivate mutating func writeShortText(_ text: String) {
         self.writeVariableLengthInteger(UInt64(text.utf8.count))
         self.writeString(text)
     }
 
-    /// Reads what ``writeShortText(_:)`` wrote; nil if it is longer than `most` bytes.
+    /// Reads a string that ``writeShortText(_:)`` wrote. Returns nil if it is truncated or longer than `most` bytes.
     fileprivate mutating func readShortText(most: Int) -> String? {
         guard let length = self.readVariableLengthInteger(), length <= UInt64(min(most, self.readableBytes)) else {
             return nil

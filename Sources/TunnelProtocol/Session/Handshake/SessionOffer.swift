@@ -7,22 +7,23 @@ import NIOCore
 import Nostr
 public import NostrCrypto
 
-/// A client's offer of a session, as an exit got it: CONNECT, or its repetition OFFER, with the member that the reference
-/// ignores.
+/// A session offer that an exit received in a CONNECT, or in an OFFER that repeats it.
 public struct SessionOffer: Hashable, Sendable {
-    /// The member `nws` of CONNECT and OFFER. It is all that an exit's long-term key protects, so it says little.
+    /// The terms of a session: the member `nws` of CONNECT and OFFER. It is encrypted to the exit's long-term key and
+    /// has no forward secrecy, so it contains no more than necessary. Other implementations ignore it.
     public struct Terms: Hashable, Sendable {
-        /// Versions of the session protocol that the client speaks.
+        /// The versions of the session protocol that the client supports.
         public var versions: [Int64]
-        /// Sixteen random bytes in hex, the same in all repetitions.
+        /// 16 random bytes in hexadecimal. All repetitions of an offer contain the same value.
         public var nonce: String
-        /// What the client allows.
+        /// The limits that the client declares.
         public var parameters: SessionParameters
-        /// Asks whether the exit still has the session of this key of its own; nil to begin one.
+        /// The exit's session key, to ask whether the exit still has that session. Nil to offer a new session.
         public var session: PublicKey?
-        /// First bytes for port ``earlyPort``; they can be replayed, and have no forward secrecy.
+        /// The first data of a stream. It can be replayed and has no forward secrecy.
         public var earlyData: EarlyData?
 
+        /// Creates terms.
         public init(
             versions: [Int64] = [SessionConfiguration.version],
             nonce: String,
@@ -38,31 +39,36 @@ public struct SessionOffer: Hashable, Sendable {
         }
     }
 
-    /// What a client sends before it knows that the exit is there.
+    /// Data that a client sends together with the offer of a session.
     public struct EarlyData: Hashable, Sendable {
+        /// The port of the exit's service.
         public var port: UInt16
+        /// The data.
         public var bytes: [UInt8]
 
-        /// Most bytes of early data.
+        /// Maximum length of early data in bytes.
         public static let maximumLength = 4_096
 
+        /// Creates early data.
         public init(port: UInt16, bytes: [UInt8]) {
             self.port = port
             self.bytes = bytes
         }
     }
 
-    /// The UUID of CONNECT.
+    /// The UUID of the CONNECT.
     public let key: String
+    /// The terms that the client offers.
     public let terms: Terms
-    /// SHA-256 of the plaintext that carried it: what the exit signs.
+    /// SHA-256 of the plaintext that contained the offer. The exit signs it.
     public let plaintextHash: Bytes32
-    /// Date of its event.
+    /// The date of the event, in seconds since 1970.
     public let createdAt: Int64
-    /// Where it came.
+    /// The path on which the offer arrived.
     public let path: PathID
 
-    /// The plaintext of an offer: CONNECT the first time, OFFER each time after, because the reference would dial again.
+    /// Encodes an offer as CONNECT, or as OFFER if it is a repetition. The reference implementation would connect again
+    /// for each CONNECT.
     public static func plaintext(
         _ terms: Terms,
         key: String,
@@ -74,7 +80,7 @@ public struct SessionOffer: Hashable, Sendable {
 }
 
 extension SessionOffer.Terms {
-    /// Reads the member; nil if it is not one of ours.
+    /// Decodes the member `nws`. Returns nil if it is malformed.
     init?(_ value: JSONValue) {
         guard let versions = value["versions"]?.elements?.compactMap(\.integer), versions.count <= 16,
             let nonce = value["nonce"]?.text, Hex.decode(nonce)?.count == 16,
@@ -95,7 +101,7 @@ extension SessionOffer.Terms {
         }
     }
 
-    /// Writes the member's value.
+    /// Writes the value of the member `nws` as JSON.
     func write(into buffer: inout ByteBuffer) {
         buffer.writeString("{\"versions\":[\(self.versions.map(String.init).joined(separator: ","))]")
         buffer.writeString(",\"nonce\":\"\(self.nonce)\",\"parameters\":\"\(Hex.encode(self.parameters.encoded))\"")

@@ -5,23 +5,27 @@
 
 import NIOCore
 
-/// How many bytes may be under way on a path: a window that follows the path's delay.
+/// Delay-based congestion control for a path: limits the bytes in flight to a window.
 ///
-/// Relays have queues of tens of megabytes, so a window that grows until something is lost would fill them. Instead each
-/// round trip's *least* RTT is compared with the least of the last seconds: the difference is what queues hold. The least
-/// of a round, because a relay that delivers in batches delays most packets and some hardly. Where that difference is not
-/// ours, the round trip does not fall when the window does; then it is the path's own, and the window is restored. Loss is a weak sign here (a
-/// relay drops what it likes), so it shrinks the window gently, and not at all when it turns out to be reordering.
+/// Relays queue tens of megabytes, so a loss-based window would fill these queues. Instead, the minimum RTT of each
+/// round is compared with the minimum RTT of the last 10 to 20 seconds. The difference is the queueing delay. The
+/// minimum of a round is used because a relay that delivers in batches delays most packets, but some of them only a
+/// little.
+///
+/// If the RTT does not fall after the window was reduced, the delay is not caused by this session's packets, and the
+/// window is restored. Loss is a weak signal, because relays may drop events at any time. It reduces the window only a
+/// little, and a spurious loss restores the window.
 struct CongestionController: Hashable, Sendable {
-    /// Fewest packets of full size under way.
+    /// The minimum window in packets of full size.
     static let minimumPackets = 3
-    /// Packets under way before anything is known.
+    /// The initial window in packets of full size.
     static let initialPackets = 10
-    /// How long the least RTT is believed.
+    /// Length of a period for which the minimum RTT is recorded.
     private static let baseLifetime: TimeAmount = .seconds(10)
-    /// Below this a round trip is too short, and too much disturbed by busy processors, to learn from its shape.
+    /// RTTs below this value are not used to detect delay of the path itself, because busy processors disturb them too
+    /// much.
     private static let longRTT: TimeAmount = .milliseconds(20)
-    /// Most delay that queues may add, on a path without any.
+    /// The minimum of the queueing delay that is tolerated.
     static let leastTarget: TimeAmount = .milliseconds(1)
 
     private let maximum: Int
@@ -30,25 +34,25 @@ struct CongestionController: Hashable, Sendable {
     private(set) var window: Int
     private var isSlowStart = true
 
-    /// Least RTT of the present and the previous period of ``baseLifetime``.
+    /// The minimum RTT in nanoseconds of the current and of the previous period of ``baseLifetime``.
     private var base: (current: Int64, previous: Int64, since: NIODeadline)?
-    /// Least RTT of the present round.
+    /// The minimum RTT of the current round in nanoseconds.
     private var roundLeast = Int64.max
-    /// The round ends when a packet is acknowledged that was sent after this.
+    /// When the current round started. It ends when a packet that was sent at this time or later is acknowledged.
     private var roundStart = NIODeadline.uptimeNanoseconds(0)
     private var wasLimited = false
     private var roundsOverTarget = 0
-    /// The window was shrunk for delay, and the next round tells whether that helped.
+    /// The state before the window was reduced because of delay. The next round shows whether the RTT fell.
     private var trial: (window: Int, isSlowStart: Bool, rtt: Int64)?
-    /// Rounds in a row in which the window grew.
+    /// Number of consecutive rounds with little queueing delay in which the window grew.
     private var growingRounds = 0
-    /// Bytes that arrived and that were lost in the present round.
+    /// Bytes that were acknowledged and bytes that were lost in the current round.
     private var arrivedBytes = 0
     private var lostBytes = 0
-    /// Of what a round carries, more than this must be lost to mean anything: relays drop what they like, and say when
-    /// they are asked for too much.
+    /// The share of a round's bytes that may be lost without a reaction. Relays may drop events at any time, and they
+    /// report rate limits explicitly.
     private static let tolerableLoss = 0.1
-    /// When the window last shrank for loss, and what it was before.
+    /// The state before the window was last reduced because of loss, and the time of the reduction.
     private var beforeLoss: (window: Int, isSlowStart: Bool, at: NIODeadline)?
 
     init(packet: Int, maximum: Int) {
@@ -63,16 +67,16 @@ struct CongestionController: Hashable, Sendable {
 
     private var minimum: Int { Self.minimumPackets * self.packet }
 
-    /// Delay that queues may add: a quarter of the path's own, and at least ``leastTarget``.
+    /// The queueing delay that is tolerated: a quarter of the minimum RTT, and at least ``leastTarget``.
     private func target(base: Int64) -> Int64 { max(Self.leastTarget.nanoseconds, base / 4) }
 
-    /// Packets became smaller or larger.
+    /// Updates the packet size in bytes.
     mutating func setPacket(_ size: Int) { self.packet = size }
 
-    /// A packet went out and filled the window.
+    /// Records that a packet filled the window.
     mutating func becameLimited() { self.wasLimited = true }
 
-    /// A packet sent at `sentAt` was acknowledged.
+    /// Updates the RTT and the window after a packet was acknowledged.
     mutating func acknowledged(sentAt: NIODeadline, rtt: TimeAmount, at now: NIODeadline) {
         self.roundLeast = min(self.roundLeast, rtt.nanoseconds)
         self.updateBase(rtt.nanoseconds, at: now)
@@ -108,7 +112,7 @@ struct CongestionController: Hashable, Sendable {
         if queued > target {
             self.growingRounds = 0
             self.roundsOverTarget += 1
-            // Once may be chance: a busy processor, a batch.
+            // A single round over the target may have another cause, such as a busy processor.
             guard self.roundsOverTarget > 1 else { return }
             self.roundsOverTarget = 0
             if self.roundLeast > Self.longRTT.nanoseconds {
@@ -124,7 +128,7 @@ struct CongestionController: Hashable, Sendable {
         if self.isSlowStart {
             self.window *= 2
         } else if queued < target / 2 {
-            // Faster the longer there is room: a path with a long round trip has far to go.
+            // Grow faster after several rounds with spare capacity, because a long RTT makes rounds rare.
             self.growingRounds += 1
             let isFar = self.growingRounds > 3 && base > Self.longRTT.nanoseconds
             self.window += max(self.packet, self.window / (isFar ? 3 : 8))
@@ -135,8 +139,10 @@ struct CongestionController: Hashable, Sendable {
         self.window = min(self.maximum, self.window)
     }
 
-    /// A queue of ours would have shrunk with the window, and the round trip with it. If it fell by less than half of that,
-    /// the delay is the path's own.
+    /// Evaluates whether the RTT fell after the window was reduced.
+    ///
+    /// If this session's packets had caused the delay, the RTT would have fallen in proportion to the window. If it
+    /// fell by less than half of that, the delay belongs to the path, and the window is restored.
     private mutating func judgeTrial(at now: NIODeadline) {
         guard let trial, self.roundLeast < .max else { return }
         self.trial = nil
@@ -148,10 +154,15 @@ struct CongestionController: Hashable, Sendable {
         self.isSlowStart = trial.isSlowStart
     }
 
-    /// Bytes arrived.
+    /// Records acknowledged bytes.
     mutating func delivered(_ bytes: Int) { self.arrivedBytes += bytes }
 
-    /// Packets were lost; `sentAt` is when the newest of them was sent. The window shrinks once a round trip at most.
+    /// Records lost packets and reduces the window at most once per round trip.
+    ///
+    /// - Parameters:
+    ///   - bytes: The bytes of the lost packets.
+    ///   - sentAt: When the newest of them was sent.
+    ///   - now: The current time.
     mutating func lost(_ bytes: Int, sentAt: NIODeadline, at now: NIODeadline) {
         self.lostBytes += bytes
         guard Double(self.lostBytes) > Self.tolerableLoss * Double(self.lostBytes + self.arrivedBytes),
@@ -163,13 +174,13 @@ struct CongestionController: Hashable, Sendable {
         self.window = max(self.minimum, self.window * 4 / 5)
     }
 
-    /// Nothing was acknowledged through several probes: begin again.
+    /// Halves the window and returns to slow start, because several probes were not acknowledged.
     mutating func pathIsSilent() {
         self.isSlowStart = true
         self.window = max(self.minimum, self.window / 2)
     }
 
-    /// A packet that counted as lost arrived: what its loss took is given back.
+    /// Restores the window that was reduced for a loss, because a packet that was declared lost arrived.
     mutating func lossWasSpurious(sentAt: NIODeadline) {
         guard let beforeLoss, sentAt <= beforeLoss.at else { return }
         self.window = min(self.maximum, max(self.window, beforeLoss.window))

@@ -5,33 +5,33 @@
 
 import NIOCore
 
-/// How many events a second a relay takes, once it has said `rate-limited:`.
+/// Limits the event rate of a path after its relay has rejected an event with `rate-limited:`.
 ///
-/// Relays do not say what their limit is. The rate starts at what was taken lately, falls when the relay refuses again and
-/// creeps up while it does not.
+/// Relays do not declare their limit. The initial rate is derived from the number of events that the relay accepted
+/// recently. Each further rejection reduces the rate, and it increases slowly while the relay accepts events.
 struct EventPacer: Hashable, Sendable {
-    /// Slowest pace: one event in two seconds.
+    /// Minimum rate in events per second.
     private static let slowest = 0.5
-    /// Refusals of one burst count once.
+    /// Rejections within this time count as one.
     private static let refusalWindow: TimeAmount = .milliseconds(400)
-    /// How much faster each second without a refusal.
+    /// Relative increase of the rate per second without a rejection.
     private static let growth = 0.06
-    /// Faster than this, nothing is paced any more.
+    /// Rate in events per second above which pacing stops.
     private static let unlimited = 20_000.0
 
-    /// Events a second; nil while the relay has not complained.
+    /// The rate in events per second. Nil if the path is not paced.
     private(set) var rate: Double?
     private var nextSend = NIODeadline.uptimeNanoseconds(0)
     private var lastRefusal = NIODeadline.uptimeNanoseconds(0)
     private var lastChange = NIODeadline.uptimeNanoseconds(0)
-    /// Events taken in the present second and the one before.
+    /// Number of events that the relay accepted in the current second and in the previous one.
     private var taken: (second: UInt64, count: Int, before: Int) = (0, 0, 0)
 
     static func == (left: Self, right: Self) -> Bool { left.rate == right.rate && left.nextSend == right.nextSend }
 
     func hash(into hasher: inout Hasher) { hasher.combine(self.rate) }
 
-    /// When the next event may go; nil for at once.
+    /// When the next event may be sent. Nil if it may be sent now.
     func wait(at now: NIODeadline) -> NIODeadline? {
         guard self.rate != nil, self.nextSend > now else { return nil }
         return self.nextSend
@@ -42,7 +42,7 @@ struct EventPacer: Hashable, Sendable {
         self.nextSend = max(self.nextSend, now) + .nanoseconds(Int64(1_000_000_000 / rate))
     }
 
-    /// The relay took an event.
+    /// Records that the relay accepted an event, and increases the rate.
     mutating func accepted(at now: NIODeadline) {
         self.count(at: now)
         guard let rate else { return }
@@ -53,14 +53,14 @@ struct EventPacer: Hashable, Sendable {
         self.rate = faster > Self.unlimited ? nil : faster
     }
 
-    /// The relay refused an event for coming too soon.
+    /// Records that the relay rejected an event because of its rate limit, and reduces the rate.
     mutating func refused(at now: NIODeadline) {
         guard self.lastRefusal + Self.refusalWindow <= now || self.rate == nil else { return }
         self.lastRefusal = now
         self.lastChange = now
         self.roll(at: now)
         let lately = Double(max(1, max(self.taken.count, self.taken.before)))
-        // A burst that was let through says little of the rate; the next refusal corrects it.
+        // The relay may have let a burst through, so this is only an estimate. The next rejection corrects it.
         let known = self.rate.map { min($0, lately) } ?? lately
         self.rate = max(Self.slowest, known * 0.9)
         self.nextSend = max(self.nextSend, now + .milliseconds(100))

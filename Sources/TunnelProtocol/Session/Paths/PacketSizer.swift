@@ -3,30 +3,33 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Finds out how large a path's packets may be (RFC 8899, packetization layer path MTU discovery).
+/// Determines the packet size of a path (Packetization Layer Path MTU Discovery, RFC 8899).
 ///
-/// A relay's word on the longest message is no promise: some take messages of that length and refuse events of half of
-/// it. So a packet of the larger size goes out once there are bytes to fill it, and only when it is acknowledged do others
-/// follow. One that is lost says nothing of congestion.
+/// The maximum message length that a relay declares is not reliable: some relays accept messages of that length but
+/// reject events of half of it. So one packet of the larger size is sent as a probe when there is enough data to fill
+/// it. Further large packets are sent only after the probe was acknowledged. The loss of a probe is not a sign of
+/// congestion.
 struct PacketSizer: Hashable, Sendable {
     private enum State: Hashable {
-        /// So many were lost.
+        /// No probe is in flight. The value is the number of probes that were sent.
         case waiting(attempts: Int)
-        /// The packet with this number is under way.
+        /// The probe with this packet number is in flight.
         case probing(number: UInt64, attempts: Int)
+        /// The larger size works.
         case found
+        /// The larger size is not used.
         case failed
     }
 
-    /// Lost probes after which none follows (RFC 8899: MAX_PROBES).
+    /// Maximum number of probes (RFC 8899, section 5.1.2: MAX_PROBES).
     private static let maximumAttempts = 3
-    /// Large packets lost one after the other, none arriving, after which small ones are sent again (RFC 8899, section 4.3:
-    /// black hole detection).
+    /// If more large packets than this are lost in a row, the path returns to the base size and probes again (RFC 8899,
+    /// section 4.3: black hole detection).
     private static let blackHole = 8
 
-    /// What every relay in use takes.
+    /// The packet size in bytes that the relay is expected to accept.
     let base: Int
-    /// What both ends, and the relay by its own word, would take.
+    /// The largest packet size in bytes that both endpoints and the relay's declared limits allow.
     let largest: Int
     private var state: State
     private var lostInARow = 0
@@ -37,8 +40,10 @@ struct PacketSizer: Hashable, Sendable {
         self.state = largest > base ? .waiting(attempts: 0) : .failed
     }
 
-    /// The relay is connected again, with these sizes, and perhaps another one behind the same name. What failed stays failed: a
-    /// relay that closes the connection for a packet's size would go on doing that.
+    /// Updates the sizes after the path was connected again, possibly to another relay with the same URL.
+    ///
+    /// If the sizes did not change, a failed search is not repeated: a relay that closes the connection because of a
+    /// packet's size would do so again.
     mutating func reconnected(base: Int, largest: Int) {
         guard base == self.base, max(base, largest) == self.largest else {
             self = PacketSizer(base: base, largest: largest)
@@ -48,33 +53,33 @@ struct PacketSizer: Hashable, Sendable {
         if self.state == .found { self.state = .waiting(attempts: 0) }
     }
 
-    /// Most bytes of a packet that is no probe.
+    /// Maximum size in bytes of a packet that is not a probe.
     var size: Int { self.state == .found ? self.largest : self.base }
 
-    /// Bytes that the next packet may have, when so many wait.
+    /// Maximum size of the next packet if `bytes` bytes are waiting to be sent.
     func sizeOfNext(waiting bytes: Int) -> Int {
         if case .waiting = self.state, bytes >= self.largest { return self.largest }
         return self.size
     }
 
-    /// A packet went out.
+    /// Records that a packet was sent.
     mutating func sent(_ number: UInt64, size: Int) {
         guard case .waiting(let attempts) = self.state, size > self.base else { return }
         self.state = .probing(number: number, attempts: attempts + 1)
     }
 
-    /// A packet arrived.
+    /// Records that a packet was acknowledged.
     mutating func acknowledged(_ number: UInt64, size: Int) {
         if case .probing(number, _) = self.state { self.state = .found }
         if size > self.base { self.lostInARow = 0 }
     }
 
-    /// Whether a packet is the one that tries the larger size.
+    /// Whether the packet is the probe in flight.
     func isProbe(_ number: UInt64) -> Bool {
         if case .probing(number, _) = self.state { true } else { false }
     }
 
-    /// A packet counts as lost.
+    /// Records that a packet was declared lost.
     mutating func lost(_ number: UInt64, size: Int) {
         switch self.state {
         case .probing(number, let attempts):
@@ -89,7 +94,8 @@ struct PacketSizer: Hashable, Sendable {
         }
     }
 
-    /// The relay refused a packet of so many bytes. True if its size is the likely reason; none as large follows.
+    /// Records that the relay rejected a packet of `size` bytes. Returns true if the size is the likely reason; larger
+    /// packets are then no longer sent.
     mutating func refused(size: Int) -> Bool {
         guard size > self.base else { return false }
         self.state = .failed

@@ -5,21 +5,23 @@
 
 import NIOCore
 
-/// Round trip of a path (RFC 9002, section 5), and how long packets may lag behind later ones before they count as lost.
+/// Estimates the round-trip time of a path (RFC 9002, section 5) and the time threshold for loss detection.
 struct RTTEstimator: Hashable, Sendable {
     private let granularity: Int64
     private let initial: Int64
     private(set) var latest: TimeAmount?
     private(set) var smoothed: TimeAmount
     private(set) var variation: TimeAmount
-    /// Least that was ever seen.
+    /// The minimum of all samples.
     private(set) var minimum: TimeAmount?
-    /// The largest of the last samples, fading: a relay that delivers in batches is often late by one.
+    /// The recent maximum of the samples in nanoseconds. It decreases by 1/64 with each sample. A relay that delivers
+    /// in batches often delays a packet until its next batch.
     private var crest: Int64 = 0
-    /// Grows when packets that counted as lost arrive after all: that relay reorders more widely.
+    /// Factor of the loss threshold. It grows when packets that were declared lost arrive, because the relay then
+    /// reorders more than expected.
     private var reordering = 1.0
 
-    /// Bounds of how much wider than the round trip the reordering window becomes.
+    /// Maximum of ``reordering``.
     private static let widestReordering = 8.0
 
     init(initial: TimeAmount, granularity: TimeAmount) {
@@ -31,7 +33,8 @@ struct RTTEstimator: Hashable, Sendable {
 
     var hasSample: Bool { self.latest != nil }
 
-    /// A packet was acknowledged `sample` after it was sent, and the acknowledgement had waited `delay`.
+    /// Adds a sample: the time from sending a packet until it was acknowledged. The peer delayed the acknowledgement by
+    /// `delay`.
     mutating func update(_ sample: TimeAmount, delay: TimeAmount) {
         let minimum = min(self.minimum?.nanoseconds ?? .max, sample.nanoseconds)
         self.minimum = .nanoseconds(minimum)
@@ -49,7 +52,7 @@ struct RTTEstimator: Hashable, Sendable {
         self.crest = max(adjusted, self.crest - self.crest / 64)
     }
 
-    /// Time without an acknowledgement after which the path is probed (RFC 9002, section 6.2.1).
+    /// The time without an acknowledgement after which the path is probed (RFC 9002, section 6.2.1: PTO).
     func probeTimeout(acknowledgementDelay: TimeAmount) -> TimeAmount {
         .nanoseconds(
             max(
@@ -59,8 +62,8 @@ struct RTTEstimator: Hashable, Sendable {
         )
     }
 
-    /// Time after which a packet is lost once a later one was acknowledged. Relays reorder what they deliver together,
-    /// so the number of later packets says nothing.
+    /// The age at which a packet is declared lost if a later packet was acknowledged (RFC 9002, section 6.1.2). There
+    /// is no packet threshold, because relays reorder events that they deliver together.
     var lossDelay: TimeAmount {
         let latest = max(self.smoothed.nanoseconds, self.latest?.nanoseconds ?? self.initial)
         let base = max(
@@ -71,12 +74,12 @@ struct RTTEstimator: Hashable, Sendable {
         return .nanoseconds(max(self.granularity, Int64(Double(base) * self.reordering)))
     }
 
-    /// A loss was none: be more patient.
+    /// Increases the loss threshold because a packet that was declared lost arrived.
     mutating func lossWasSpurious() {
         self.reordering = min(Self.widestReordering, self.reordering * 1.25)
     }
 
-    /// A loss stayed one: slowly less patient again.
+    /// Slowly decreases the loss threshold after a packet was declared lost.
     mutating func lossWasReal() {
         self.reordering = max(1, self.reordering * 0.995)
     }

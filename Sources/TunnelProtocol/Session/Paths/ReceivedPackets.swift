@@ -5,25 +5,25 @@
 
 import NIOCore
 
-/// The packets that came on a path, and when that has to be said (RFC 9000, section 13.2).
+/// The packets received on a path, and when they must be acknowledged (RFC 9000, section 13.2).
 struct ReceivedPackets: Sendable {
     private var numbers = IntervalSet()
-    /// Numbers below it are taken for repeated.
+    /// Packet numbers below this value are treated as repeated.
     private var floor: UInt64 = 0
     private var largestArrival = NIODeadline.uptimeNanoseconds(0)
     /// Ack-eliciting packets since the last acknowledgement.
     private(set) var unacknowledged = 0
-    /// When an acknowledgement is due; nil while there is nothing to say.
+    /// When an acknowledgement is due. Nil if none is.
     private(set) var deadline: NIODeadline?
-    /// Whether it must go out on this very path: the peer measures it.
+    /// Whether the acknowledgement must be sent on this path, because the peer measures the path.
     private(set) var mustAnswerHere = false
 
-    /// Whether a packet was here before, or may have been.
+    /// Whether a packet with this number was received before, or may have been.
     func isRepeated(_ number: UInt64) -> Bool {
         number < self.floor || self.numbers.contains(number)
     }
 
-    /// Takes the number of a packet that was opened.
+    /// Records the number of a packet that was decrypted.
     mutating func insert(_ number: UInt64, at now: NIODeadline) {
         if number >= self.numbers.largest ?? 0 { self.largestArrival = now }
         _ = self.numbers.insert(number)
@@ -32,7 +32,13 @@ struct ReceivedPackets: Sendable {
         }
     }
 
-    /// The packet wants to be acknowledged within `delay`, or at once.
+    /// Schedules an acknowledgement for an ack-eliciting packet.
+    ///
+    /// - Parameters:
+    ///   - delay: Maximum delay of the acknowledgement.
+    ///   - threshold: Number of unacknowledged packets from which the acknowledgement is due at once.
+    ///   - here: Whether the acknowledgement is due at once and on this path.
+    ///   - now: The current time.
     mutating func wantAcknowledgement(within delay: TimeAmount, threshold: Int, here: Bool, at now: NIODeadline) {
         self.unacknowledged += 1
         if here { self.mustAnswerHere = true }
@@ -40,12 +46,13 @@ struct ReceivedPackets: Sendable {
         self.deadline = min(self.deadline ?? due, due)
     }
 
-    /// Makes the acknowledgement due now.
+    /// Makes a scheduled acknowledgement due now.
     mutating func hurry(at now: NIODeadline) {
         if self.deadline != nil { self.deadline = now }
     }
 
-    /// The frame that says what came, of the newest ranges that fit into so many bytes; nil if nothing came or fits.
+    /// Creates an ACK frame of at most `bytes` bytes with the highest ranges. Returns nil if no packet was received or
+    /// no range fits.
     func acknowledgement(of path: PathID, fitting bytes: Int, at now: NIODeadline) -> SessionFrame.Acknowledgement? {
         let most = min(
             SessionFrame.Acknowledgement.maximumRanges,
@@ -58,7 +65,7 @@ struct ReceivedPackets: Sendable {
         return SessionFrame.Acknowledgement(path: path, delay: UInt64(waited), ranges: Array(newest))
     }
 
-    /// The frame went out.
+    /// Records that the ACK frame was sent.
     mutating func acknowledgementWasSent() {
         self.unacknowledged = 0
         self.deadline = nil

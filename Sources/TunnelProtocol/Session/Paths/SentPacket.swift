@@ -5,23 +5,24 @@
 
 import NIOCore
 
-/// A packet that went out, and what has to be done again if it does not arrive.
+/// A packet that was sent, with the frames to send again if it is lost.
 struct SentPacket: Sendable {
     enum State: Hashable, Sendable {
         case inFlight
         case acknowledged
-        /// Counts as lost; kept for a while, because it may arrive after all.
+        /// The packet was declared lost. It is kept for some time, because it may still arrive.
         case lost(at: NIODeadline)
     }
 
     let number: UInt64
     let sentAt: NIODeadline
-    /// Bytes of plaintext.
+    /// The plaintext length in bytes.
     let size: Int
     let isAckEliciting: Bool
-    /// Frames that matter when the packet is lost. Bytes are shared with the stream's buffers, not copied.
+    /// The frames to handle if the packet is acknowledged or lost. Their data is shared with the stream's buffers.
     var frames: [SessionFrame]
     var state = State.inFlight
-    /// It was given up because it was late, not because its path went.
+    /// Whether the packet was declared lost by the time threshold, and not because its path was removed or a relay
+    /// rejected it.
     var wasLostByTime = false
 }

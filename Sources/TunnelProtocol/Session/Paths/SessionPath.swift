@@ -6,15 +6,15 @@
 import DequeModule
 import NIOCore
 
-/// One relay of a session: its packets both ways, round trip, window, pace and health.
+/// A path of a session: the packets in both directions, and the RTT, congestion window, event rate and health.
 struct SessionPath: Sendable {
-    /// What the path is good for.
+    /// The health of a path.
     enum Health: Hashable, Sendable {
-        /// There is no connection to the relay.
+        /// The relay is not connected.
         case down
-        /// Connected, and nothing is known to pass: only probes go out.
+        /// The relay is connected, but it is not known whether packets reach the peer. Only probes are sent.
         case probing
-        /// Carries data.
+        /// The path carries data.
         case active
     }
 
@@ -23,7 +23,7 @@ struct SessionPath: Sendable {
     var health = Health.down
     var isWritable = true
     var rtt: RTTEstimator
-    /// When a loss last proved to be none.
+    /// When a loss was last found to be spurious.
     private var lastSpurious: NIODeadline?
     var congestion: CongestionController
     var pacer = EventPacer()
@@ -31,34 +31,40 @@ struct SessionPath: Sendable {
     private(set) var sizer: PacketSizer
 
     private(set) var nextNumber: UInt64 = 0
-    /// Packets that counted as lost, some of which arrived after all.
+    /// Number of packets that were declared lost. Some of them may have arrived later.
     private(set) var lostPackets: UInt64 = 0
-    /// Everything from the oldest packet of which something may still be heard.
+    /// All packets from the oldest one that may still be acknowledged or lost, without gaps in the numbers.
     private(set) var sent: Deque<SentPacket> = []
     private(set) var bytesInFlight = 0
-    /// Ack-eliciting packets under way.
+    /// Number of ack-eliciting packets in flight.
     private(set) var elicitingInFlight = 0
     private(set) var largestAcknowledged: UInt64?
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
-    /// Bytes since the last packet that asked for an acknowledgement at once.
+    /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
-    /// Probe time-outs in a row.
+    /// Number of consecutive probe timeouts (RFC 9002: pto_count).
     var probeCount = 0
-    /// When the next probe of a path that is not active is due.
+    /// When the next probe is due while the path is in the state `probing`.
     var probeDue: NIODeadline?
-    /// The relay said that nobody listens there for the peer, and nothing was acknowledged since.
+    /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
+    /// this path since.
     var isDeserted = false
-    /// When an acknowledgement last carried a question of its own, so that a path that only answers is measured too.
+    /// When a PING was last sent with an acknowledgement. It allows a path that sends only acknowledgements to be
+    /// measured.
     var lastPing = NIODeadline.uptimeNanoseconds(0)
 
-    /// Packets that count as lost are remembered for as many probe time-outs.
+    /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
-    /// Most packets that are remembered.
+    /// Maximum number of packets that are kept, unless the oldest is still in flight.
     private static let maximumSent = 8_192
-    /// Most ack-eliciting packets under way, however small.
+    /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
-    /// - Parameter peerTakes: Most bytes of a packet that the peer takes.
+    /// - Parameters:
+    ///   - id: The path's number.
+    ///   - description: The relay and its limits.
+    ///   - configuration: The limits of the session.
+    ///   - peerTakes: Maximum packet size in bytes that the peer accepts.
     init(id: PathID, description: PathDescription, configuration: SessionConfiguration, peerTakes: UInt64) {
         self.id = id
         self.description = description
@@ -78,10 +84,10 @@ struct SessionPath: Sendable {
         )
     }
 
-    /// Most bytes of a packet.
+    /// Maximum size in bytes of a packet that is not a probe for a larger size.
     var packetSize: Int { self.sizer.size }
 
-    /// The path is connected again, and perhaps to another relay behind the same name.
+    /// Updates the path after it was connected again, possibly to another relay with the same URL.
     mutating func update(_ description: PathDescription, peerTakes: UInt64) {
         self.description = description
         let sizer = Self.sizer(description, peerTakes)
@@ -89,7 +95,7 @@ struct SessionPath: Sendable {
         self.congestion.setPacket(self.packetSize)
     }
 
-    /// The relay refused a packet. True if for its size, as far as one can tell.
+    /// Records that the relay rejected a packet. Returns true if the packet's size is the likely reason.
     mutating func wasRefused(_ number: UInt64) -> Bool {
         guard let index = self.index(of: number), self.sizer.refused(size: self.sent[index].size) else { return false }
         self.congestion.setPacket(self.packetSize)
@@ -103,23 +109,24 @@ struct SessionPath: Sendable {
         return Int(number - first)
     }
 
-    /// Whether the window has room for another packet.
+    /// Whether the congestion window allows another packet.
     var hasRoom: Bool {
         self.bytesInFlight < self.congestion.window && self.elicitingInFlight < Self.maximumInFlight
     }
 
-    /// Whether a packet with data may go out.
+    /// Whether a packet with data may be sent now.
     func canCarry(at now: NIODeadline) -> Bool {
         self.health == .active && self.isWritable && self.hasRoom && self.pacer.wait(at: now) == nil
     }
 
     // MARK: Sending
 
-    /// Whether a packet of `size` bytes should ask for its acknowledgement at once: half of the window went out since the
-    /// last that asked.
+    /// Returns whether a packet of `size` bytes should contain IMMEDIATE_ACK: half of the window was sent since the
+    /// last packet that did.
     ///
-    /// An acknowledgement is an event of its own, and costs about as much as a packet of 16 KiB. Two for each window keep
-    /// the line busy; the one that fills it asks only where no other under way does.
+    /// An acknowledgement is a separate event and costs about as much as a packet of 16 KiB. Two acknowledgements per
+    /// window are enough to keep the path busy. A packet that fills the window requests one only if no other packet in
+    /// flight does.
     mutating func shouldAsk(size: Int) -> Bool {
         let fills = self.bytesInFlight + size >= self.congestion.window
         if fills { self.congestion.becameLimited() }
@@ -130,7 +137,7 @@ struct SessionPath: Sendable {
         return true
     }
 
-    /// Enters a packet and counts its number up.
+    /// Records a sent packet and increments the packet number.
     mutating func record(size: Int, isAckEliciting: Bool, frames: [SessionFrame], at now: NIODeadline) {
         self.sent.append(
             SentPacket(
@@ -158,17 +165,17 @@ struct SessionPath: Sendable {
 
     // MARK: Acknowledgements
 
-    /// What an acknowledgement brought.
+    /// The result of processing an ACK frame.
     struct AcknowledgementResult {
-        /// Frames that arrived, each for the first time.
+        /// The frames of newly acknowledged packets.
         var frames: [SessionFrame] = []
-        /// Whether it acknowledges anything new.
+        /// Whether any packet was newly acknowledged.
         var isNews = false
-        /// Bytes of the packets.
+        /// The size of the newly acknowledged packets in bytes.
         var bytes = 0
     }
 
-    /// The peer has these packets. Nil if it claims one that was never sent.
+    /// Processes an ACK frame. Returns nil if it acknowledges a packet that was never sent.
     mutating func acknowledged(
         _ acknowledgement: SessionFrame.Acknowledgement,
         at now: NIODeadline
@@ -186,7 +193,7 @@ struct SessionPath: Sendable {
                 guard packet.state != .acknowledged else { continue }
                 result.isNews = true
                 if case .lost = packet.state {
-                    // Only the clock's own mistake makes it slower, once for a round trip.
+                    // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
                     if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
                         self.lastSpurious = now
                         self.rtt.lossWasSpurious()
@@ -229,7 +236,7 @@ struct SessionPath: Sendable {
         return result
     }
 
-    /// Forgets packets of which nothing more is to be heard.
+    /// Removes packets at the front that need no further handling.
     private mutating func trim(at now: NIODeadline) {
         let lifetime = self.rtt.probeTimeout(acknowledgementDelay: .zero).nanoseconds * Self.lostLifetime
         while let first = self.sent.first {
@@ -245,7 +252,7 @@ struct SessionPath: Sendable {
 
     // MARK: Loss
 
-    /// Finds packets that count as lost by time. Returns their frames, oldest first.
+    /// Declares packets lost by the time threshold. Returns their frames, oldest first.
     mutating func detectLosses(at now: NIODeadline) -> [SessionFrame] {
         guard let largest = self.largestAcknowledged else { return [] }
         let deadline = now - self.rtt.lossDelay
@@ -258,7 +265,7 @@ struct SessionPath: Sendable {
             guard packet.state == .inFlight, packet.isAckEliciting else { continue }
             let isProbe = self.sizer.isProbe(packet.number)
             frames += self.markLost(index, at: now)
-            // It may have been its size.
+            // The packet may have been lost because of its size, so it is not a sign of congestion.
             if isProbe { continue }
             newest = packet.sentAt
             bytes += packet.size
@@ -269,7 +276,7 @@ struct SessionPath: Sendable {
         return frames
     }
 
-    /// When ``detectLosses(at:)`` may find something.
+    /// When ``detectLosses(at:)`` must be called next; nil if no packet can be declared lost by time.
     var lossDeadline: NIODeadline? {
         guard let largest = self.largestAcknowledged else { return nil }
         for packet in self.sent {
@@ -279,7 +286,7 @@ struct SessionPath: Sendable {
         return nil
     }
 
-    /// When the path is probed because nothing is acknowledged.
+    /// When the path must be probed; nil if no probe is needed.
     func probeDeadline(acknowledgementDelay: TimeAmount) -> NIODeadline? {
         switch self.health {
         case .down: return nil
@@ -290,7 +297,8 @@ struct SessionPath: Sendable {
         }
     }
 
-    /// Everything under way counts as lost: the path is gone, or silent. No word of congestion.
+    /// Declares all packets in flight lost because the path was removed or is silent. This is not treated as
+    /// congestion. Returns their frames.
     mutating func loseAll(at now: NIODeadline) -> [SessionFrame] {
         var frames: [SessionFrame] = []
         for index in self.sent.indices where self.sent[index].state == .inFlight && self.sent[index].isAckEliciting {
@@ -299,7 +307,7 @@ struct SessionPath: Sendable {
         return frames
     }
 
-    /// The relay did not take a packet. Returns its frames.
+    /// Declares a packet lost because the relay did not accept it. Returns its frames.
     mutating func lose(_ number: UInt64, at now: NIODeadline) -> [SessionFrame] {
         guard let index = self.index(of: number), self.sent[index].state == .inFlight else { return [] }
         guard self.sent[index].isAckEliciting else {

@@ -3,13 +3,14 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A relay that an exit adds to a running session.
+/// A relay that an exit adds to an established session (NEW_PATH).
 public struct SessionPathOffer: Hashable, Sendable {
-    /// The number that both sides use for the path.
+    /// The number of the path, assigned by the exit.
     public var path: PathID
-    /// The relay's URL, as clients reach it.
+    /// The URL by which clients reach the relay.
     public var relay: String
 
+    /// Creates an offer.
     public init(path: PathID, relay: String) {
         self.path = path
         self.relay = relay

@@ -3,20 +3,21 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Whole numbers in few runs: packet numbers that arrived, offsets that were acknowledged, streams that are over.
+/// A set of integers, stored as closed ranges.
 ///
-/// Cheap where things come mostly in order; each gap costs 16 bytes.
+/// It is used for received packet numbers, acknowledged offsets and closed streams. It is efficient if numbers arrive
+/// mostly in order; each range takes 16 bytes.
 struct IntervalSet: Hashable, Sendable {
-    /// Ascending, disjoint, not adjacent.
+    /// The ranges in ascending order. They are disjoint and not adjacent.
     private(set) var intervals: [ClosedRange<UInt64>] = []
 
     var isEmpty: Bool { self.intervals.isEmpty }
     var largest: UInt64? { self.intervals.last?.upperBound }
 
-    /// How many numbers are in it.
+    /// The number of integers in the set.
     var count: UInt64 { self.intervals.reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 } }
 
-    /// The first interval that ends at `value` or behind it.
+    /// The index of the first interval whose upper bound is at least `value`.
     private func index(for value: UInt64) -> Int {
         if let last = self.intervals.last, last.upperBound < value { return self.intervals.count }
         var (low, high) = (0, self.intervals.count)
@@ -32,7 +33,7 @@ struct IntervalSet: Hashable, Sendable {
         return index < self.intervals.count && self.intervals[index].contains(value)
     }
 
-    /// Whether all of `range` is in.
+    /// Whether the set contains all integers of `range`.
     func contains(_ range: Range<UInt64>) -> Bool {
         guard let last = range.last else { return true }
         let index = self.index(for: range.lowerBound)
@@ -41,7 +42,7 @@ struct IntervalSet: Hashable, Sendable {
         return interval.lowerBound <= range.lowerBound && interval.upperBound >= last
     }
 
-    /// Puts a number in; false if it is there.
+    /// Inserts an integer. Returns false if the set already contains it.
     mutating func insert(_ value: UInt64) -> Bool {
         guard !self.contains(value) else { return false }
         self.insert(value...value)
@@ -54,7 +55,7 @@ struct IntervalSet: Hashable, Sendable {
     }
 
     mutating func insert(_ range: ClosedRange<UInt64>) {
-        // Neighbours join too.
+        // Adjacent intervals are merged, too.
         let first = self.index(for: range.lowerBound == 0 ? 0 : range.lowerBound - 1)
         var (lower, upper) = (range.lowerBound, range.upperBound)
         var end = first
@@ -72,7 +73,7 @@ struct IntervalSet: Hashable, Sendable {
         }
     }
 
-    /// Drops the lowest intervals until at most `most` are left. Returns the highest number dropped.
+    /// Removes the lowest intervals until at most `most` are left. Returns the highest integer that was removed.
     mutating func dropLowest(keeping most: Int) -> UInt64? {
         let excess = self.intervals.count - most
         guard excess > 0 else { return nil }

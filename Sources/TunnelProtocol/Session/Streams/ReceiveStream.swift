@@ -5,15 +5,15 @@
 
 import NIOCore
 
-/// The receiving half of a stream (RFC 9000, section 3.2): puts bytes in order and grants credit as they are consumed.
+/// The receiving half of a stream (RFC 9000, section 3.2). It puts data in order and grants credit as data is consumed.
 struct ReceiveStream: Sendable {
-    /// What a peer that keeps the protocol never does.
+    /// A violation of the protocol by the peer.
     enum Violation: Error, Hashable, Sendable {
-        /// Bytes beyond the credit.
+        /// The peer sent more data than it had credit for.
         case flowControl
-        /// Bytes behind the end, or two ends.
+        /// The peer sent data beyond the final size, or changed the final size.
         case finalSize
-        /// More gaps than any relay makes.
+        /// More than ``maximumChunks`` chunks are buffered.
         case tooManyGaps
     }
 
@@ -23,25 +23,25 @@ struct ReceiveStream: Sendable {
         var end: UInt64 { self.offset + UInt64(self.data.readableBytes) }
     }
 
-    /// Most runs of bytes with gaps between them.
+    /// Maximum number of chunks that are buffered.
     private static let maximumChunks = 4_096
-    /// Bytes up to which neighbours are joined.
+    /// Adjacent chunks are joined up to this length in bytes.
     private static let joinedLength = 8_192
 
-    /// Bytes that came ahead of their turn, by offset, without overlap.
+    /// Received chunks that were not delivered, ordered by offset, without overlap.
     private var early: [Chunk] = []
-    /// The next byte to hand over.
+    /// The offset of the next byte to deliver.
     private(set) var nextOffset: UInt64 = 0
-    /// The offset behind the last byte that came.
+    /// The offset after the highest byte received.
     private(set) var highest: UInt64 = 0
-    /// Bytes that were handed over and went on.
+    /// Number of bytes that were delivered and that the driver has passed on.
     private(set) var consumed: UInt64 = 0
-    /// Credit given so far.
+    /// The limit that was granted to the peer, as an absolute offset.
     private(set) var limit: UInt64
-    /// How far ahead of what was consumed credit reaches.
+    /// The receive window in bytes: the distance from ``consumed`` up to which credit is granted.
     private(set) var window: Int
     private(set) var finalSize: UInt64?
-    /// Whether everything up to the end was handed over.
+    /// Whether all data up to the final size was delivered.
     private(set) var isComplete = false
 
     init(window: Int) {
@@ -49,20 +49,21 @@ struct ReceiveStream: Sendable {
         self.limit = UInt64(window)
     }
 
-    /// Bytes held here: those that wait for others, and those that whoever reads has not taken.
+    /// Number of bytes from ``consumed`` to ``highest``, including gaps.
     var heldBytes: UInt64 { self.highest - self.consumed }
 
-    /// Bytes of memory that it takes: those that are here, in whatever pieces, and those that whoever reads has.
+    /// Memory that the stream uses, in bytes: buffered chunks with their overhead, and delivered bytes that were not
+    /// consumed.
     var memory: Int {
         self.early.reduce(Int(clamping: self.nextOffset - self.consumed)) {
             $0 + $1.data.readableBytes + Self.chunkOverhead
         }
     }
 
-    /// What a piece takes beside its bytes.
+    /// Estimated memory overhead of a chunk in bytes.
     private static let chunkOverhead = 128
 
-    /// Takes bytes. Returns how many of them raise ``highest``.
+    /// Buffers received data. Returns by how many bytes ``highest`` increased.
     mutating func insert(_ data: ByteBuffer, at offset: UInt64, isFinal: Bool) throws(Violation) -> UInt64 {
         let end = offset + UInt64(data.readableBytes)
         guard end <= self.limit else { throw .flowControl }
@@ -79,7 +80,7 @@ struct ReceiveStream: Sendable {
         return grown
     }
 
-    /// The peer reset the stream at `size`. Returns how many bytes that adds to ``highest``.
+    /// Handles a reset with the final size `size`. Returns by how many bytes ``highest`` increased.
     mutating func reset(at size: UInt64) throws(Violation) -> UInt64 {
         guard size >= self.highest, size <= self.limit, self.finalSize == nil || self.finalSize == size else {
             throw .finalSize
@@ -91,7 +92,7 @@ struct ReceiveStream: Sendable {
         return grown
     }
 
-    /// Puts a chunk where it belongs, without what is there already.
+    /// Inserts the parts of a chunk that were not received before.
     private mutating func place(_ chunk: Chunk) {
         var chunk = chunk
         if chunk.offset < self.nextOffset {
@@ -100,7 +101,7 @@ struct ReceiveStream: Sendable {
             chunk.offset += known
         }
         guard chunk.data.readableBytes > 0 else { return }
-        // The first that ends behind the new one's start.
+        // Find the first chunk that ends after the start of the new one.
         var (low, high) = (0, self.early.count)
         while low < high {
             let middle = (low + high) / 2
@@ -127,7 +128,8 @@ struct ReceiveStream: Sendable {
         }
     }
 
-    /// Enters a chunk, or joins a small one to the one before: many small messages are no many chunks.
+    /// Inserts a chunk. A small chunk is appended to the one before it, so that many small messages do not use many
+    /// chunks.
     private mutating func insert(_ chunk: Chunk, at index: Int) {
         if index > 0, self.early[index - 1].end == chunk.offset,
             self.early[index - 1].data.readableBytes + chunk.data.readableBytes <= Self.joinedLength
@@ -138,7 +140,7 @@ struct ReceiveStream: Sendable {
         }
     }
 
-    /// The next bytes in order, if they are there.
+    /// Removes and returns the next data in order; nil if it has not arrived.
     mutating func next() -> ByteBuffer? {
         guard let first = self.early.first, first.offset == self.nextOffset else { return nil }
         self.early.removeFirst()
@@ -146,7 +148,7 @@ struct ReceiveStream: Sendable {
         return first.data
     }
 
-    /// Whether the end was reached just now; true once.
+    /// Returns whether all data has been delivered. Returns true only once.
     mutating func takeEnd() -> Bool {
         guard !self.isComplete, let finalSize, finalSize == self.nextOffset else { return false }
         self.isComplete = true
@@ -155,12 +157,12 @@ struct ReceiveStream: Sendable {
 
     // MARK: Credit
 
-    /// Bytes went on to whoever reads.
+    /// Records that the driver has passed on delivered bytes.
     mutating func consume(_ bytes: Int) {
         self.consumed = min(self.nextOffset, self.consumed + UInt64(max(0, bytes)))
     }
 
-    /// All bytes count as consumed: the stream is over.
+    /// Marks all data as consumed because the stream ended. Returns the number of bytes that were not consumed before.
     mutating func consumeAll() -> UInt64 {
         let held = self.heldBytes
         self.nextOffset = self.highest
@@ -169,13 +171,13 @@ struct ReceiveStream: Sendable {
         return held
     }
 
-    /// Whether new credit is worth a frame: half of the window was consumed.
+    /// Whether to send new credit: at least half of the window has been consumed since credit was last granted.
     var wantsCredit: Bool {
         guard self.finalSize == nil else { return false }
         return self.consumed + UInt64(self.window) >= self.limit + UInt64(self.window / 2)
     }
 
-    /// Gives credit again up to the window.
+    /// Grants credit up to the full window. Returns the new limit.
     mutating func renewCredit() -> UInt64 {
         self.limit = max(self.limit, self.consumed + UInt64(self.window))
         return self.limit

@@ -44,6 +44,11 @@ struct SendStream: Sendable {
         self.finalWasAcknowledged && self.acknowledged.contains(0..<self.sentOffset)
     }
 
+    /// Whether every byte arrived that was given to ``append(_:)``.
+    var isDelivered: Bool {
+        self.unsentBytes == 0 && (self.sentOffset == 0 || self.acknowledged.contains(0..<self.sentOffset))
+    }
+
     /// Bytes to be sent, for the first time or again.
     var waitingBytes: Int { self.unsentBytes + self.lostBytes }
 

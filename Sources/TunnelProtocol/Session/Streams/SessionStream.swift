@@ -5,17 +5,17 @@
 
 import NIOCore
 
-/// A stream of a session: both halves, and how far its opening and its end have come.
+/// A stream of a session: both of its halves, and the state of opening and closing it.
 struct SessionStream: Sendable {
-    /// How far the opening has come.
+    /// The phase of a stream.
     enum Phase: Hashable, Sendable {
-        /// Client: asked for. Exit: known by its bytes, which overtook the request.
+        /// Client: the stream was requested. Exit: data has arrived before the request.
         case requested
-        /// Exit: the target is being connected.
+        /// Exit: connecting to the target.
         case dialling
-        /// Bytes flow.
+        /// Data can be transferred.
         case open
-        /// Reset from here; kept until the peer knows.
+        /// The stream was reset. Its state is kept until the peer acknowledges the RESET_STREAM of this endpoint.
         case reset
     }
 
@@ -23,21 +23,23 @@ struct SessionStream: Sendable {
     var phase: Phase
     var send: SendStream
     var receive: ReceiveStream
-    /// What was asked for, to ask again if it is lost (client).
+    /// The request that opened the stream (client).
     var request: StreamRequest?
-    /// Why it was reset.
+    /// The reason of the reset.
     var end: StreamEnd?
-    /// The peer has our RESET_STREAM.
+    /// The reason with which the stream is reset once the peer has acknowledged all data.
+    var endAfterDelivery: StreamEnd?
+    /// The peer acknowledged the RESET_STREAM.
     var resetWasAcknowledged = false
-    /// The peer sends no more: its end was handed over, or it reset the stream.
+    /// The peer sends no more data: all data up to its end was delivered, or the peer reset the stream.
     var peerIsDone = false
-    /// Whether the driver still has it.
+    /// Whether the driver still uses the stream.
     var isWithDriver = true
-    /// In a queue of streams that have something to send.
+    /// Whether the stream is in one of the send queues.
     var isQueued = false
-    /// Bytes of its last turn; small ones go first.
+    /// Number of bytes that the stream last put into a packet. Streams that send little have priority.
     var lastTurn = 0
-    /// When the window last moved, to widen it if it moves quickly.
+    /// When credit was last granted. The window is widened if credit is used up quickly.
     var lastCredit: NIODeadline
     var lastActivity: NIODeadline
     let startedAt: NIODeadline
@@ -52,7 +54,7 @@ struct SessionStream: Sendable {
         self.startedAt = now
     }
 
-    /// Whether nothing is left to do for it.
+    /// Whether the stream is closed in both directions and its state can be removed.
     var isOver: Bool {
         switch self.phase {
         case .reset: self.resetWasAcknowledged && self.receive.finalSize != nil

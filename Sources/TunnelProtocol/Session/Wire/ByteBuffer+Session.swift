@@ -6,20 +6,20 @@
 import NIOCore
 
 extension ByteBuffer {
-    /// Most a variable-length integer holds (RFC 9000, section 16).
+    /// The largest value of a variable-length integer (RFC 9000, section 16).
     static let maximumVariableLengthInteger: UInt64 = 1 << 62 - 1
 
-    /// Reads a variable-length integer; nil if it is cut short.
+    /// Reads a variable-length integer. Returns nil if it is truncated.
     mutating func readVariableLengthInteger() -> UInt64? {
         self.readEncodedInteger(as: UInt64.self, strategy: .quic)
     }
 
-    /// Writes a variable-length integer of at most ``maximumVariableLengthInteger``.
+    /// Writes a variable-length integer. Values above ``maximumVariableLengthInteger`` are reduced to it.
     mutating func writeVariableLengthInteger(_ value: UInt64) {
         self.writeEncodedInteger(min(value, Self.maximumVariableLengthInteger), strategy: .quic)
     }
 
-    /// Bytes that a variable-length integer takes.
+    /// The encoded length of a variable-length integer in bytes.
     static func variableLengthIntegerLength(_ value: UInt64) -> Int {
         switch value {
         case 0..<64: 1

@@ -5,23 +5,25 @@
 
 import NIOCore
 
-/// The first byte of everything that session keys seal: version, kind, direction. No JSON message of NIP-74 starts so.
+/// The first byte of every plaintext that is encrypted with session keys: version, kind and direction. A JSON message
+/// of NIP-74 never starts with such a byte.
 struct SessionPrefix: Hashable, Sendable {
-    /// What follows.
+    /// The kind of the plaintext.
     enum Kind: UInt8, Sendable {
-        /// Path, packet number, frames.
+        /// A packet: path, packet number and frames.
         case packet = 0
-        /// The exit takes the offer.
+        /// The exit accepts the offer.
         case acceptance = 1
-        /// The exit does not know the session, or does not take the offer.
+        /// The exit does not know the session, or rejects the offer.
         case refusal = 2
     }
 
     var kind: Kind
-    /// NIP-44's keys are the same both ways, so that a reflected event opens; this bit gives it away.
+    /// Whether the exit is the sender. NIP-44 uses the same key in both directions, so a reflected event can be
+    /// decrypted. This bit reveals it.
     var isFromExit: Bool
 
-    /// The high four bits: version 1.
+    /// The high four bits contain the version, which is 1.
     private static let version: UInt8 = 0x10
 
     var byte: UInt8 { Self.version | self.kind.rawValue << 1 | (self.isFromExit ? 1 : 0) }
@@ -38,13 +40,13 @@ struct SessionPrefix: Hashable, Sendable {
     }
 }
 
-/// What stands before the frames of a packet.
+/// The header of a packet, which precedes its frames.
 struct SessionPacketHeader: Hashable, Sendable {
     var path: PathID
-    /// Counts the packets of this direction on this path, from 0; never used twice.
+    /// The packet number. Each direction of each path has its own numbers, which start at 0 and are never reused.
     var number: UInt64
 
-    /// Most bytes of prefix, path and number.
+    /// Maximum length of the header in bytes.
     static let maximumLength = 1 + 2 + 8
 
     func encode(isFromExit: Bool, into buffer: inout ByteBuffer) {
@@ -53,7 +55,9 @@ struct SessionPacketHeader: Hashable, Sendable {
         buffer.writeVariableLengthInteger(self.number)
     }
 
-    /// Reads the header of a packet; the frames stay in `buffer`.
+    /// Decodes the header of a packet and leaves the frames in `buffer`.
+    ///
+    /// - Throws: ``SessionDecodingError`` if the header is invalid, or if the direction is not `isFromExit`.
     init(_ buffer: inout ByteBuffer, isFromExit: Bool) throws(SessionDecodingError) {
         guard let byte = buffer.readInteger(as: UInt8.self) else { throw .truncated }
         let prefix = try SessionPrefix(byte: byte)

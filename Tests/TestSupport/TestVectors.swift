@@ -5,23 +5,10 @@
 
 public import Foundation
 
-/// Test vectors that are stored outside the repository.
-///
-/// Tests that need them are skipped if the folder does not exist, for example in a fresh clone.
-public enum SharedVectors {
-    /// The reason that is shown for a skipped test.
-    public static let skipReason = "shared test vectors not found; set NWS_VECTORS to their folder"
-
-    /// The folder of the vectors: the value of `NWS_VECTORS`, or else `../shared/vectors` relative to the package.
-    public static let folder: URL = {
-        if let path = ProcessInfo.processInfo.environment["NWS_VECTORS"] { return URL(fileURLWithPath: path) }
-        return URL(fileURLWithPath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("shared/vectors")
-    }()
-
-    /// Whether the folder of the vectors exists.
-    public static var areAvailable: Bool { FileManager.default.fileExists(atPath: Self.folder.path) }
+/// The files in `Tests/Vectors`.
+public enum TestVectors {
+    private static let folder = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Vectors")
 
     /// Returns the contents of the file `name`.
     public static func data(_ name: String) throws -> Data {

@@ -1,0 +1,79 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import Tunnel
+
+@Suite("How an entry and an exit begin")
+struct NegotiationTests {
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+    private static let ready = Negotiation.Situation(
+        isNeeded: true,
+        hasReadyRelay: true,
+        isConnecting: false,
+        isAwaitingList: false,
+        lacksListedRelay: false
+    )
+
+    private static func situation(_ change: (inout Negotiation.Situation) -> Void) -> Negotiation.Situation {
+        var situation = Self.ready
+        change(&situation)
+        return situation
+    }
+
+    @Test("an offer is made once, and its result decides what is served")
+    func offer() {
+        var negotiation = Negotiation(.offer(mayFallBack: true), gatheringDeadline: Self.start)
+        let step = negotiation.advance(Self.ready, at: Self.start)
+        #expect(step == .offer(mayFallBack: true))
+        let step2 = negotiation.advance(Self.ready, at: Self.start)
+        #expect(step2 == .wait)
+        var fallen = negotiation
+        fallen.fellBack(at: Self.start + .seconds(2))
+        #expect(fallen.phase == .plain(since: Self.start + .seconds(2)))
+        let step3 = fallen.advance(Self.ready, at: Self.start)
+        #expect(step3 == .serve)
+        negotiation.accepted()
+        #expect(negotiation.phase == .session)
+        let step4 = negotiation.advance(Self.ready, at: Self.start)
+        #expect(step4 == .serve)
+    }
+
+    @Test("nothing begins without a stream, without a relay, or before the relay list arrived")
+    func waits() {
+        for situation in [
+            Self.situation { $0.isNeeded = false }, Self.situation { $0.hasReadyRelay = false },
+            Self.situation { $0.isAwaitingList = true },
+        ] {
+            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start)
+            let step = negotiation.advance(situation, at: Self.start + .seconds(60))
+            #expect(step == .wait)
+            #expect(negotiation.phase == .gathering)
+        }
+    }
+
+    @Test("relays that are still connecting are waited for until the deadline")
+    func gathering() {
+        var negotiation = Negotiation(.plain, gatheringDeadline: Self.start + .seconds(1))
+        let connecting = Self.situation { $0.isConnecting = true }
+        let step = negotiation.advance(connecting, at: Self.start)
+        #expect(step == .wait)
+        let step2 = negotiation.advance(connecting, at: Self.start + .seconds(1))
+        #expect(step2 == .beginPlain)
+    }
+
+    @Test("a relay of the exit's list is waited for, but not for ever")
+    func listedRelays() {
+        var negotiation = Negotiation(.offer(mayFallBack: false), gatheringDeadline: Self.start)
+        negotiation.receivedList(waitingUntil: Self.start + .seconds(3))
+        let lacking = Self.situation { $0.lacksListedRelay = true }
+        let step = negotiation.advance(lacking, at: Self.start + .seconds(2))
+        #expect(step == .wait)
+        let step2 = negotiation.advance(lacking, at: Self.start + .seconds(3))
+        #expect(step2 == .offer(mayFallBack: false))
+    }
+}
