@@ -55,17 +55,17 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     ],
     targets: [
-        // Curve arithmetic. System library only: nothing of the curve is written here.
+        // The system's libsecp256k1. No curve arithmetic is written here.
         .systemLibrary(
             name: "CSecp256k1",
             pkgConfig: "libsecp256k1",
             providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
         ),
-        // Loops over every byte with the processor's wide registers: base64, the ends of JSON strings.
+        // Loops over bytes with vector instructions: base64, JSON strings.
         .target(name: "CByteKernels"),
-        // What the allocator holds, and giving it back.
+        // Memory statistics of the allocator.
         .target(name: "CProcessMemory"),
-        // Keys, signatures, NIP-44. The audit unit.
+        // Keys, signatures, NIP-44. All secret keys but those of TLS.
         .target(
             name: "NostrCrypto",
             dependencies: ["CSecp256k1", "CByteKernels", crypto, cryptoExtras],
@@ -73,13 +73,13 @@ let package = Package(
         ),
         // Events, filters, messages, NIP-19, URLs. Pure.
         .target(name: "Nostr", dependencies: ["NostrCrypto", "CByteKernels", nio("NIOCore")], swiftSettings: settings),
-        // NIP-74 messages and names, the dialect seam, SOCKS5. Pure.
+        // NIP-74, sessions, names, SOCKS. Pure.
         .target(
             name: "TunnelProtocol",
             dependencies: ["Nostr", "NostrCrypto", nio("NIOCore"), deque, heap],
             swiftSettings: settings
         ),
-        // HTTP/1.1 and WebSocket, both ends.
+        // HTTP/1.1 and WebSocket, server and client.
         .target(
             name: "HTTPTransport",
             dependencies: [
@@ -88,7 +88,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Connections to relays: reconnect, subscriptions, limits, AUTH.
+        // Connections to relays: reconnecting, subscriptions, AUTH.
         .target(
             name: "NostrClient",
             dependencies: [
@@ -107,7 +107,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Metrics, and a node's own pages.
+        // Metrics, and the status page of a node.
         .target(
             name: "Observability",
             dependencies: [
@@ -126,7 +126,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // For programs that embed it.
+        // The API for programs that embed a tunnel.
         .target(
             name: "NostrTunnel",
             dependencies: [
@@ -135,7 +135,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        // Files that people write: YAML, variables. Pure.
+        // YAML files of options, files of variables. Pure.
         .target(
             name: "SettingsFiles",
             dependencies: [.product(name: "Yams", package: "Yams")],

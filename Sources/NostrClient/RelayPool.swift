@@ -9,18 +9,18 @@ import NIOSSL
 package import Nostr
 package import NostrCrypto
 
-/// Keeps connections apart: a relay must not learn that two of them belong together.
+/// Identifies a group of connections. Relays must not be able to link connections of different lanes to each other.
 ///
 /// Connections are shared within a lane and never between lanes. At a SOCKS proxy each lane has credentials of its own.
 package struct RelayLane: Hashable, Sendable {
     fileprivate let identifier: Bytes32
 
-    /// A lane that nothing else shares.
+    /// Creates a new lane, which differs from all others.
     package init() {
         self.identifier = .random()
     }
 
-    /// The lane of what is isolated by the same bytes, such as the credentials of a proxy's client.
+    /// Creates the lane for an isolation value, such as a proxy client's credentials. Equal values give equal lanes.
     package init(isolation: [UInt8]) {
         self.identifier = .sha256(of: isolation)
     }

@@ -62,6 +62,9 @@ public final class RelayServer: Sendable {
     public func update(_ configuration: RelayConfiguration) -> Bool {
         guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
+        var configuration = configuration
+        // The WebSocket server keeps the length that it was started with, so the information document must, too.
+        configuration.limits.messageLength = self.settings.configuration.withLockedValue { $0.limits.messageLength }
         self.settings.configuration.withLockedValue { current in
             current.limits = configuration.limits
             current.name = configuration.name

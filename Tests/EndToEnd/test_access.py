@@ -132,7 +132,7 @@ def test_a_list_that_comes_later_ends_everybody(sandbox, echoing):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("keys", "nsec1" + "q" * 58), "not a public key"),
+        (("keys", "nsec1" + "q" * 58), "needs a public key"),
         (("keys", "{npub}", "--services", "http"), "services"),
         (("keys", "{npub}", "--expires", "soon"), "expires"),
     ],

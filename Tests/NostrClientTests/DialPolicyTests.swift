@@ -7,7 +7,7 @@ import Testing
 
 @testable import NostrClient
 
-@Suite("Relays that others name, by way of a proxy")
+@Suite("Policy for relays that others name, with a proxy")
 struct DialPolicyTests {
     @Test(
         "whatever form an address has, none of a private network is asked for",
@@ -29,7 +29,7 @@ struct DialPolicyTests {
         #expect(DialPolicy.namedByOthers.allows(host: host))
     }
 
-    @Test("loopback where it is allowed, in plain words only")
+    @Test("if loopback is allowed, only its standard notations are accepted")
     func local() {
         #expect(DialPolicy.namedByOthersAllowingLocal.allows(host: "localhost"))
         #expect(DialPolicy.namedByOthersAllowingLocal.allows(host: "127.0.0.1"))

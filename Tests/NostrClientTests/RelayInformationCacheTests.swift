@@ -9,7 +9,7 @@ import Testing
 
 @testable import NostrClient
 
-@Suite("What relays said of themselves a moment ago")
+@Suite("Cache of relay information documents")
 struct RelayInformationCacheTests {
     let start = NIODeadline.now()
 

@@ -43,7 +43,7 @@ struct RelaySubscriptionTests {
         #expect(subscription.advance().isEmpty)
     }
 
-    @Test("changes while a REQ is under way go out together afterwards")
+    @Test("changes during a pending REQ are sent together after it")
     func coalescing() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 10)
         subscription.add(self.alice)
@@ -60,7 +60,7 @@ struct RelaySubscriptionTests {
         #expect(subscription.settle(second, .accepted).last == .close(first))
     }
 
-    @Test("after a reconnect it asks for what was missed, beside what is live")
+    @Test("after a reconnect, the REQ requests missed events and new ones")
     func catchUp() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 10)
         subscription.add(self.alice)
@@ -101,7 +101,7 @@ struct RelaySubscriptionTests {
         #expect(filters.map { $0.tags[UInt8(ascii: "p")]?.count } == [2, 2, 1])
     }
 
-    @Test("nothing is asked for nobody")
+    @Test("no REQ is sent without keys, and the last removed key closes the subscription")
     func empty() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 2)
         subscription.connectionOpened(since: nil)
@@ -205,7 +205,7 @@ struct RelaySubscriptionTests {
                 relay.subscription.connectionOpened(since: nil)
             }
             relay.perform(relay.subscription.advance())
-            // Whoever is said to be heard is.
+            // Each key that is reported as ready is in an open subscription of the relay.
             let heard = Set(relay.open.values.joined())
             #expect(keys.allSatisfy { !relay.subscription.isReady($0) || heard.contains($0.hex) }, "seed \(seed)")
             #expect(relay.open.count <= RelaySubscription.maximumParts + 1, "seed \(seed)")
@@ -249,7 +249,7 @@ struct RelaySubscriptionTests {
         #expect((old + [self.alice, self.bob]).allSatisfy { relay.subscription.isReady($0) })
     }
 
-    @Test("a no that comes late is one all the same")
+    @Test("a rejection after the subscription was assumed to be accepted still counts")
     func lateRefusal() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 10)
         subscription.connectionOpened(since: nil)
@@ -262,7 +262,7 @@ struct RelaySubscriptionTests {
         subscription.mayAskAgain()
         let (second, _) = try #require(Self.request(subscription.advance()))
         _ = subscription.settle(second, .accepted)
-        // One in force that ends is another matter.
+        // If the relay closes an accepted subscription, a reconnect is needed.
         #expect(subscription.settle(second, .rejected(ReasonText("error: no more"))) == [.reconnect])
     }
 

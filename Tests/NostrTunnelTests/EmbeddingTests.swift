@@ -130,7 +130,7 @@ struct EmbeddingTests {
         try await server.stop()
     }
 
-    @Test("what breaks off throws, on either side")
+    @Test("a stream that is reset throws on both sides")
     func failures() async throws {
         struct Mishap: Error {}
         let server = try await self.relay()
@@ -184,7 +184,7 @@ struct EmbeddingTests {
         try await server.stop()
     }
 
-    @Test("a loop over a stream that nobody else has reads all of it; misuse throws and harms nobody")
+    @Test("a loop reads a whole stream without other references to it; misuse throws and affects no other stream")
     func oneReader() async throws {
         let server = try await self.relay()
         let data = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 37 ^ $0 >> 9) }

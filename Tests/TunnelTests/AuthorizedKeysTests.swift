@@ -14,7 +14,7 @@ struct AuthorizedKeysTests {
     private static let first = SecretKey.generate().publicKey
     private static let second = SecretKey.generate().publicKey
 
-    @Test("a key may do what its line says, and nobody else anything")
+    @Test("a listed key may use what its line allows, and other keys nothing")
     func grants() throws {
         let keys = try AuthorizedKeys(
             parsing: """

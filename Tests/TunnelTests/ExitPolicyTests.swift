@@ -11,7 +11,7 @@ import TunnelProtocol
 
 @testable import Tunnel
 
-@Suite("Where public exits go")
+@Suite("Rules and limits of public exits")
 struct ExitPolicyTests {
     private static func allows(
         _ policy: ExitPolicy,
@@ -107,7 +107,7 @@ struct ExitPolicyTests {
         #expect(throws: ExitPolicy.RuleError.self) { try ExitPolicy.Rule(text) }
     }
 
-    @Test("what is a place on the internet, and what a request for a service")
+    @Test("a request is for an internet target or for a service of the exit")
     func targets() {
         func target(_ destination: String, _ port: UInt16?) -> String? {
             ClearnetTarget(StreamRequest(destination: destination, port: port))?.description
@@ -123,7 +123,7 @@ struct ExitPolicyTests {
         #expect(target("x.nostr:80", nil) == nil)
     }
 
-    @Test("one client's streams and haste are bounded, and another's are its own")
+    @Test("streams and connection rate are limited for each client separately")
     func usage() {
         var limits = ExitPolicy.Limits()
         limits.streamsPerClient = 2

@@ -17,6 +17,9 @@ package final class ConnectionCounter: Sendable {
         /// Number of connections per address. There are never more entries than connections.
         var byAddress: [String: Int] = [:]
 
+        /// Counts a connection of this address. Returns false, and counts nothing, if the limit is reached.
+        ///
+        /// A peer without an IP address has an empty key and the limit of loopback addresses.
         mutating func count(_ key: String) -> Bool {
             let isLoopback = key.hasPrefix("127.") || key == "::1" || key.isEmpty
             let limit =

@@ -138,7 +138,7 @@ public final class HTTPServer: Sendable {
         return HTTPServer(channel: channel, connections: connections, localAddress: address)
     }
 
-    /// Adds the HTTP and WebSocket handlers of a connection. They run above TLS.
+    /// Adds the HTTP and WebSocket handlers to a connection's pipeline. Add the TLS handler first.
     package static func addHandlers(
         to channel: any Channel,
         _ configuration: Configuration,

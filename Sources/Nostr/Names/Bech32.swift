@@ -18,7 +18,7 @@ public enum Bech32 {
         case invalidCharacter
         /// There is no `1`, nothing before it, or fewer than six characters after it.
         case missingSeparator
-        /// The checksum does not match. The string is mistyped or truncated.
+        /// The checksum does not match. The string was probably mistyped or truncated.
         case invalidChecksum
         /// The data does not end at a byte boundary, or its unused bits are not zero.
         case invalidPadding

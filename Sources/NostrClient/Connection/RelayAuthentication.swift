@@ -5,7 +5,9 @@
 
 import Nostr
 
-/// Answers a relay's AUTH challenge, once for each challenge (NIP-42). Pure: signing and sending are the driver's.
+/// Decides when to answer a relay's AUTH challenge (NIP-42). Each challenge is answered once.
+///
+/// It performs no I/O: the caller signs and sends the AUTH events.
 struct RelayAuthentication {
     private enum State {
         /// No challenge was answered.
@@ -49,7 +51,7 @@ struct RelayAuthentication {
     var nextStep: Step {
         switch self.state {
         case .pending: .wait
-        // A relay that knows the key and asks again does not accept it.
+        // The relay has decided about this key. Another attempt with the same challenge changes nothing.
         case .authenticated, .rejected: .unavailable
         case .idle: self.challenge.map { .answer(challenge: $0) } ?? .unavailable
         }
@@ -65,6 +67,6 @@ struct RelayAuthentication {
         return isAccepted ? .authenticated : .rejected
     }
 
-    /// The next connection has a challenge of its own.
+    /// Resets the state, because each connection has its own challenge.
     mutating func connectionClosed() { self = RelayAuthentication() }
 }

@@ -21,15 +21,16 @@ package protocol RelayConnectionDelegate: AnyObject {
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition)
 }
 
-/// A relay that stays connected for as long as it is wanted: reconnects, restores its subscriptions, answers AUTH.
+/// A connection to a relay that is kept open until ``stop()``: it reconnects, restores its subscriptions and answers
+/// AUTH challenges (NIP-42).
 ///
-/// Supervises one ``RelaySocket`` at a time. Lives on its event loop, where every method is called.
+/// It uses one ``RelaySocket`` at a time. All methods must be called on its event loop.
 package final class RelayConnection {
     /// A change of the connection.
     package enum Transition {
         /// Messages can be sent.
         case connected
-        /// The relay took a subscription. Reported at least once for each connection that has one.
+        /// The relay accepted a subscription. Reported at least once per connection that has subscriptions.
         case subscribed
         /// The connection ended, or could not be made. Failures of later attempts are not reported.
         case disconnected(reason: String)
@@ -42,9 +43,9 @@ package final class RelayConnection {
         case connecting(RelaySocket)
         /// Waiting for the next attempt.
         case waiting(Scheduled<Void>)
-        /// Messages flow.
+        /// Connected; messages can be sent.
         case open(RelaySocket)
-        /// For good.
+        /// Stopped; it never reconnects.
         case stopped
     }
 
@@ -74,11 +75,11 @@ package final class RelayConnection {
     private var lastWaiter: UInt64 = 0
     private var lastClockOffset: Int64?
 
-    /// What the relay says about itself; the defaults where it says nothing.
+    /// The relay's information document (NIP-11); default values if it was not received.
     package private(set) var information = RelayInformation()
     /// Why the last attempt failed; nil while connected.
     package private(set) var lastError: String?
-    /// Bytes of messages, both ways, since the connection is in use.
+    /// Bytes of the messages sent and received since this object was created, across reconnects.
     package private(set) var carriedBytes: Int64 = 0
 
     /// - Parameters:
@@ -148,7 +149,7 @@ package final class RelayConnection {
         if case .idle = self.state { self.connect() }
     }
 
-    /// Disconnects for good.
+    /// Disconnects and does not reconnect.
     func stop() {
         let state = self.state
         self.state = .stopped
@@ -173,7 +174,7 @@ package final class RelayConnection {
         socket.connect()
     }
 
-    /// Calls `body` once: with true as soon as messages can be sent, with false after `patience`.
+    /// Calls `body` once: with true when messages can be sent, or with false when the timeout `patience` expires.
     package func whenOpen(within patience: TimeAmount, _ body: @escaping (Bool) -> Void) {
         if self.isOpen {
             body(true)
@@ -186,7 +187,7 @@ package final class RelayConnection {
         _ = self.loop.scheduleTask(in: patience) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
     }
 
-    /// Fails what waits for an answer of the relay.
+    /// Fails everything that waits for a response of the relay.
     private func failPending() {
         self.authentication.connectionClosed()
         self.subscriptions.connectionClosed()
@@ -204,9 +205,9 @@ package final class RelayConnection {
     ///
     /// - Parameters:
     ///   - subscriber: Gets the messages. Not retained. Nil to keep the subscription ready for a later subscriber.
-    ///   - catchesUp: Whether messages that were missed while disconnected are asked for. A protocol that retransmits
-    ///     does not want them twice.
-    /// - Returns: Whether the subscription is in force. If not, the subscriber is told when it is.
+    ///   - catchesUp: Whether to request messages that were missed while disconnected. Not needed for a protocol that
+    ///     retransmits lost messages.
+    /// - Returns: Whether the subscription is active. If not, the subscriber is notified when it is.
     package func subscribe(_ key: PublicKey, to subscriber: (any RelaySubscriber)?, catchesUp: Bool) -> Bool {
         self.subscriptions.add(key, subscriber, catchesUp: catchesUp) && self.isOpen
     }
@@ -216,11 +217,11 @@ package final class RelayConnection {
     /// Whether messages for `key` are delivered.
     package func isSubscribed(to key: PublicKey) -> Bool { self.isOpen && self.subscriptions.isReady(key) }
 
-    /// Whether the relay was asked for messages for `key`. One that keeps the order of a connection's messages knows the
-    /// key before whatever is sent from now on.
+    /// Whether a REQ for `key` was sent. A relay that processes messages in order knows the key before it processes
+    /// anything that is sent later.
     package func hasRequested(_ key: PublicKey) -> Bool { self.isOpen && self.subscriptions.isRequested(key) }
 
-    /// Whether the relay took the newest subscription.
+    /// Whether the relay accepted the newest subscription.
     package var subscriptionIsAccepted: Bool { self.isOpen && self.subscriptions.isAccepted }
 
     // MARK: Querying
@@ -280,7 +281,7 @@ package final class RelayConnection {
             // The relay knows the key, or rejected it: another attempt changes nothing.
             reason = ReasonText(.restricted, reason.text)
         }
-        // A duplicate is with the relay. `mute:` says that no one is subscribed; some relays send it with OK true.
+        // The relay already has a duplicate. `mute:` means that no client is subscribed; some relays send it with OK true.
         if reason.prefix != .mute, isAccepted || reason.prefix == .duplicate {
             self.publications.complete(id, .accepted)
         } else {
@@ -409,7 +410,7 @@ extension RelayConnection: RelaySocketDelegate {
         )
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.state = .waiting(self.loop.scheduleTask(in: wait) { bound.value.connect() })
-        // Subscribers hear of the lost path before they hear of the lost events, so that they resend by other paths.
+        // Report the lost path before the lost events, so that subscribers send them again on other paths.
         if wasOpen { for subscriber in self.subscriptions.subscribers { subscriber.relayDidDisconnect(self) } }
         if isChange { self.delegate?.relay(self, didChange: .disconnected(reason: reason)) }
         self.failPending()

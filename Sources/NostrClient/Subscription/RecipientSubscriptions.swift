@@ -14,7 +14,7 @@ protocol RecipientSubscriptionsDelegate: AnyObject {
     func send(_ message: ByteBuffer)
     /// Answers the relay's challenge. False if there is none, or the relay has rejected this key.
     func authenticate() -> Bool
-    /// The relay ended a subscription that was in force: events were lost, and only a new connection catches up.
+    /// The relay closed an active subscription, so events may be lost. Reconnect to request them.
     func reconnect()
     /// Messages for the key are delivered from now on.
     func didSubscribe(_ key: PublicKey, for subscriber: (any RelaySubscriber)?)
@@ -63,7 +63,7 @@ final class RecipientSubscriptions {
 
     // MARK: Recipients
 
-    /// Adds a key, or gives a known key to another subscriber. Returns whether its subscription is in force.
+    /// Adds a key, or changes the subscriber of a known key. Returns whether its subscription is active.
     func add(_ key: PublicKey, _ subscriber: (any RelaySubscriber)?, catchesUp: Bool) -> Bool {
         self.subscription.add(key, catchesUp: catchesUp)
         let isReady = self.subscription.isReady(key)

@@ -10,7 +10,7 @@ import NostrCrypto
 ///
 /// New keys get a REQ of their own. It replaces older ones that are not much larger, so that a set of thousands of keys is
 /// neither sent again with each change nor spread over many subscriptions. A replaced subscription is closed only when the
-/// new one is in force, so that no event is missed. Changes that come while a REQ is pending are sent together after it.
+/// new one is active, so that no event is missed. Changes that are made while a REQ is pending are sent together after it.
 struct RelaySubscription: Sendable {
     /// What the driver has to do.
     enum Action: Hashable {
@@ -22,7 +22,7 @@ struct RelaySubscription: Sendable {
         case retryLater
         /// Answer the relay's challenge, then call ``mayAskAgain()``.
         case authenticate
-        /// The relay closed a subscription that was in force. Events were lost: reconnect and catch up.
+        /// The relay closed an active subscription, so events may be lost: reconnect and catch up.
         case reconnect
     }
 
@@ -44,7 +44,7 @@ struct RelaySubscription: Sendable {
         var acceptance = Acceptance.unknown
     }
 
-    /// Most subscriptions in force at once, beside the pending one. Some relays take ten of a connection.
+    /// Maximum number of active subscriptions, not counting the pending one. Some relays allow ten per connection.
     static let maximumParts = 4
     /// The same for a relay that states its limit.
     private var partLimit = Self.maximumParts
@@ -58,11 +58,11 @@ struct RelaySubscription: Sendable {
     private var missing: Set<PublicKey> = []
     /// Wanted keys whose messages are caught up on after a reconnect.
     private var catchingUp: Set<PublicKey> = []
-    /// Subscriptions in force, the newest last. No key is in two of them.
+    /// Active subscriptions, newest last. No key is in two of them.
     private var parts: [Part] = []
-    /// The REQ that was sent and is not in force yet.
+    /// The REQ that was sent and is not active yet.
     private var next: Part?
-    /// Subscriptions to close when ``next`` is in force.
+    /// Subscriptions to close when ``next`` is active.
     private var replaced: [SubscriptionID] = []
     private var isOpen = false
     /// No REQ is sent until ``mayAskAgain()``.
@@ -95,7 +95,7 @@ struct RelaySubscription: Sendable {
         self.next?.id ?? self.parts.last { $0.acceptance == .assumed }?.id
     }
 
-    /// Whether this REQ was sent and is not in force yet.
+    /// Whether this REQ was sent and is not active yet.
     func isPending(_ id: SubscriptionID) -> Bool { self.next?.id == id }
 
     /// Whether ``advance()`` has a REQ to send.
@@ -104,7 +104,7 @@ struct RelaySubscription: Sendable {
         return !self.missing.isEmpty || self.excess > self.wanted.count + Self.tolerableExcess
     }
 
-    /// Keys in force that are not wanted any more.
+    /// Number of keys in active subscriptions that are no longer wanted.
     private var excess: Int {
         self.parts.reduce(0) { $0 + $1.recipients.count } - (self.wanted.count - self.missing.count)
     }

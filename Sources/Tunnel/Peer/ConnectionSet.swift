@@ -5,12 +5,14 @@
 
 import NIOCore
 
-/// Open connections that a node did not get from a relay, on its loop.
+/// The open connections of clients or peers that do not use a relay, limited in total and per remote address.
+///
+/// All methods must be called on the event loop of the connections.
 final class ConnectionSet {
     private let limit: Int
     private let limitOfAddress: Int
     private var channels: [ObjectIdentifier: any Channel] = [:]
-    /// Holds as many entries as there are channels at most.
+    /// Number of connections per address. There are never more entries than channels.
     private var byAddress: [String: Int] = [:]
 
     /// - Parameter limitOfAddress: Most connections with one remote address.

@@ -11,7 +11,7 @@ extension PathDescription {
     /// Bytes of an event's JSON beside its content: the members with one `p` tag, and the EVENT around it.
     private static let eventOverhead = 512
 
-    /// What a dialect needs to know of a relay.
+    /// What an engine needs to know about a relay.
     init(url: RelayURL, information: RelayInformation) {
         let limitation = information.limitation
         let stated = [limitation.maximumMessageLength, limitation.maximumEventLength].compactMap { $0 }.min()
@@ -20,7 +20,7 @@ extension PathDescription {
         self.init(
             relay: url.text,
             maximumPlaintext: Self.largestPlaintext(payload: room, most: SessionConfiguration.basePacket),
-            // Who says nothing may close the connection for what is too long, so it is not tried there.
+            // A relay that declares no limits may close the connection after a longer message, so do not probe.
             largestPlaintext: stated == nil
                 ? nil : Self.largestPlaintext(payload: room, most: SessionConfiguration.largestPacket),
             createdAtUpperLimit: limitation.createdAtUpperLimit

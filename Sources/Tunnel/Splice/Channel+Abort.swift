@@ -14,7 +14,8 @@ import Darwin
 #endif
 
 extension Channel {
-    /// Closes at once, a socket with RST: what broke off must not look complete. A pipe has no such word and just ends.
+    /// Closes immediately. A socket is closed with RST, so that a truncated stream does not look complete. A pipe has no
+    /// equivalent and is closed normally.
     func abort() {
         if let socket = self as? any SocketOptionProvider, self.remoteAddress != nil {
             socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }

@@ -5,12 +5,12 @@
 
 import NIOCore
 
-/// A bound on bytes a second, for any number of streams: whoever took bytes waits before the next ones.
+/// Limits the bytes per second of one or more streams. After each piece, the caller waits for the returned time.
 final class Throttle {
     private let bytesPerSecond: Double
     private var paidUntil: NIODeadline
 
-    /// Bytes that may go at once, in seconds of the bound.
+    /// Maximum burst, as the time that it takes at the limited rate.
     private static let burst: TimeAmount = .milliseconds(200)
 
     init(bytesPerSecond: Int) {

@@ -102,7 +102,8 @@ package final class ExitPins {
         guard changed == nil || changed != self.readAt else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
         var keys: [PublicKey] = []
-        for (index, line) in text.split(whereSeparator: \.isNewline).prefix(Self.maximumCount).enumerated() {
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        for (index, line) in lines.enumerated() where !line.isEmpty && keys.count < Self.maximumCount {
             // Do not skip invalid lines: an exit that is missing from the list could be downgraded to plain NIP-74.
             guard case .npub(let key)? = try? NIP19(String(line)) else {
                 throw DamagedFile(description: "\(path):\(index + 1): not an npub; remove this line")

@@ -68,7 +68,7 @@ extension NIP74StateMachine {
             if let id = self.streamsByKey[message.key] {
                 self.receiveOnStream(id, message, at: now)
             } else if let held = self.offers.removeValue(forKey: message.key) {
-                // The client did not hear the acceptance and speaks plain NIP-74.
+                // The client did not receive the acceptance and uses plain NIP-74.
                 self.receiveConnect(held.message, createdAt: held.createdAt, path: path, at: now)
                 if let id = self.streamsByKey[message.key] { self.receiveOnStream(id, message, at: now) }
             } else {
@@ -80,9 +80,11 @@ extension NIP74StateMachine {
     }
 
     private mutating func receiveReverse(_ message: NIP74Message, createdAt: Int64, at now: Moment) {
-        guard let address = message.entryPublicAddress, self.streamsByKey[message.key] == nil,
-            !self.endedKeys.contains(message.key)
-        else {
+        guard let address = message.entryPublicAddress else {
+            self.actions.append(.report(.malformedMessage))
+            return
+        }
+        guard self.streamsByKey[message.key] == nil, !self.endedKeys.contains(message.key) else {
             self.actions.append(.report(.duplicateConnect))
             return
         }
@@ -90,7 +92,7 @@ extension NIP74StateMachine {
             self.actions.append(.report(.staleConnect))
             return
         }
-        // The exit writes it where it dials.
+        // The exit writes the UUID to the connection that it opens, so the length is fixed.
         guard message.key.utf8.count == NIP74Message.reverseKeyLength else {
             self.actions.append(.report(.malformedMessage))
             return
@@ -114,7 +116,7 @@ extension NIP74StateMachine {
             self.actions.append(.report(.staleConnect))
             return
         }
-        // Who asks for a session that it has needs no stream here.
+        // A client that asks whether the exit still has a session needs no stream.
         guard offer.terms.session == nil else {
             self.actions.append(.signal(.offered(offer)))
             return
@@ -132,7 +134,7 @@ extension NIP74StateMachine {
             self.offers[offer.key] = HeldOffer(message: message, createdAt: offer.createdAt, expires: expires)
             self.timers.schedule(.offers, at: expires)
         }
-        // Data that overtook the offer decides as data that follows it.
+        // Data that arrived before the offer means plain NIP-74, as data that arrives after it does.
         if self.orphans.contains(where: { $0.message.key == offer.key }),
             let held = self.offers.removeValue(forKey: offer.key)
         {
@@ -222,7 +224,7 @@ extension NIP74StateMachine {
         if let first = self.orphans.first { self.timers.schedule(.orphans, at: first.expires) }
     }
 
-    /// What keeping a message costs.
+    /// The number of bytes that a kept message counts against ``NIP74Configuration/orphanBytes``.
     private static func size(of message: NIP74Message) -> Int {
         let payload =
             switch message.payload {
@@ -255,15 +257,16 @@ extension NIP74StateMachine {
         }
         switch stream.phase {
         case .connecting, .waiting:
-            // The exit spoke, so it has CONNECT, and answers on the relay by which it came.
+            // The exit answered, so it has received CONNECT. From now on the stream uses the relay that delivered the
+            // answer.
             if case .connecting(let token) = stream.phase { self.tokenOwners[token] = nil }
             if self.paths[path] != nil { self.streams[id]?.path = path }
-            // Data in place of an acceptance: an exit that speaks plain NIP-74.
+            // The exit sent data instead of an acceptance, so it uses plain NIP-74.
             if stream.offer != nil { self.actions.append(.report(.fellBackToPlain)) }
             self.streams[id]?.offer = nil
             self.becomeOpen(id, at: now)
         case .dialling, .open:
-            // The exit's first word tells where it listens.
+            // The relay that delivers the exit's first message is one to which the exit is connected.
             if !stream.hasHeard, self.paths[path] != nil { self.streams[id]?.path = path }
         }
         if !self.exitHasSpoken {
@@ -273,7 +276,8 @@ extension NIP74StateMachine {
         self.receiveOnStream(id, message, at: now)
     }
 
-    /// The end that an exit of ours says in the way that makes a reference entry close. It names no stream.
+    /// Handles the closing message of an exit. It names no stream, so it is ignored unless there is exactly one
+    /// stream.
     private mutating func receiveClose(at now: Moment) {
         guard self.streams.count == 1, let id = self.streams.keys.first, let stream = self.streams[id],
             !stream.peerIsFinished
@@ -299,7 +303,7 @@ extension NIP74StateMachine {
     private mutating func receiveData(_ id: StreamID, _ message: NIP74Message, at now: Moment) {
         guard let stream = self.streams[id], !stream.dropsInput else { return }
         guard !stream.peerIsFinished else {
-            // The end overtook data: the end that was reported was not the end.
+            // Data arrived after the closing message, so the reported end was premature.
             self.end(id, .protocolViolation, tellPeer: true, at: now)
             return
         }
@@ -309,7 +313,7 @@ extension NIP74StateMachine {
         case nil:
             return
         case .bytes(let decoded) where stream.isText && message.kind != .socks5Response:
-            // Text that happens to be base64, on a stream that is in the text form.
+            // On a stream in text form, this is text that is also valid base64.
             bytes = Array(Base64.encode(decoded))
         case .bytes(let decoded):
             bytes = decoded

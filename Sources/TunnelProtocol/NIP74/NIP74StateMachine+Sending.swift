@@ -9,7 +9,7 @@ import NIOCore
 extension NIP74StateMachine {
     // MARK: Publishing
 
-    /// Publishes what may go out of a stream now.
+    /// Publishes the queued data of a stream that may be sent now.
     mutating func pump(_ id: StreamID, at now: Moment) {
         while var stream = self.streams[id], !stream.sendQueue.isEmpty {
             guard stream.phase == .open, let path = self.paths[stream.path], path.isWritable,
@@ -49,29 +49,31 @@ extension NIP74StateMachine {
         }
     }
 
-    /// Where data goes: to the relay by which the exit answers, and while a plain one has not answered to all, because
-    /// nobody knows on which it listens. It drops what it has seen, as it must with entries of its own kind.
+    /// Returns the paths on which data is published. An entry uses all paths until the exit has answered, because it
+    /// does not know to which relays the exit is connected. The exit drops duplicates.
     private func targets(of stream: NIP74Stream) -> [PathID] {
         guard self.isEntry, !stream.hasHeard else { return [stream.path] }
         return [stream.path] + self.paths.keys.filter { $0 != stream.path }.sorted { $0.rawValue < $1.rawValue }
     }
 
-    /// Most data bytes of a message on a path.
+    /// Maximum number of data bytes in a message on a path.
     static func maximumData(on path: Path) -> Int {
         let plaintext = min(path.description.maximumPlaintext, NIP74Configuration.maximumPlaintext)
         let room = plaintext - NIP74Configuration.messageOverhead - path.destination.utf8.count
         return max(3, min(NIP74Configuration.maximumData, room / 4 * 3))
     }
 
-    /// The date of the stream's next message; nil to wait until what is under way was delivered.
+    /// Returns the date of the stream's next message, or nil if messages in flight must be delivered first.
     ///
-    /// Relays that sort a batch by date keep the order of ascending dates. Messages that may meet in one batch get
-    /// each the next second, up to a ceiling; there everything has to arrive before dates start again from now.
+    /// Relays that sort a batch by date keep the order of ascending dates. Of messages that may be delivered in one
+    /// batch, each is dated at least one second after the previous one, up to a limit. At the limit, everything must
+    /// be delivered before dates start again from the current time.
     private func date(_ stream: inout NIP74Stream, _ path: Path, at now: Moment) -> Int64? {
         let limit = path.description.createdAtUpperLimit.map { $0 - NIP74Configuration.aheadMargin }
         let ahead = max(0, min(NIP74Configuration.maximumAhead, limit ?? NIP74Configuration.maximumAhead))
         let ceiling = now.seconds + Int64(ahead)
-        // A reference entry asks only for events since its own clock; an answer never predates its question.
+        // A reference entry requests only events since its own current time. An answer is therefore not dated before
+        // the newest event of the entry, within the limit.
         let present = self.isEntry ? now.seconds : max(now.seconds, min(self.newestPeerDate, ceiling))
         let isDelivered =
             stream.inFlight.isEmpty
@@ -88,7 +90,8 @@ extension NIP74StateMachine {
         return next
     }
 
-    /// The date of a message outside the order of data. A reference entry asks only for events since its own clock.
+    /// Returns the date of a message that is not data. A reference entry requests only events since its own current
+    /// time.
     func controlDate(after last: Int64 = 0, at now: Moment) -> Int64 {
         let ceiling = now.seconds + Int64(NIP74Configuration.maximumAhead)
         return max(now.seconds, last + 1, self.isEntry ? 0 : min(self.newestPeerDate, ceiling))
@@ -126,15 +129,16 @@ extension NIP74StateMachine {
             self.streams[id]?.path = path
             self.streams[id]?.phase = .waiting
             guard let stream = self.streams[id] else { return }
-            // An offer has its own patience, from its first CONNECT on; without one the reference needs a moment.
+            // An offer has its own deadline, counted from the start of the stream. Without an offer, the reference
+            // needs some time to process CONNECT.
             let deadline =
                 stream.offer == nil ? now.monotonic + self.configuration.connectGrace : self.offerDeadline(of: stream)
             self.streams[id]?.phaseDeadline = deadline
-            // CONNECT may be lost, and so may the acceptance.
+            // CONNECT or the acceptance may be lost.
             if stream.offer != nil { self.repeatConnect(id, after: self.configuration.offerRepetition, at: now) }
             self.schedule(id, at: now)
         case .rejected(.noSubscriber):
-            // The exit may be on its way back to a relay that was restarted.
+            // The exit may be reconnecting to a relay that was restarted.
             guard let stream = self.streams[id],
                 stream.startedAt + self.configuration.exitPatience > now.monotonic
             else {
@@ -154,13 +158,14 @@ extension NIP74StateMachine {
         }
     }
 
-    /// Has CONNECT published again as a new event, until the exit answers or the time for it is over.
+    /// Schedules the publication of CONNECT as a new event, unless the exit answers first.
     private mutating func repeatConnect(_ id: StreamID, after wait: TimeAmount, at now: Moment) {
         self.streams[id]?.connectDue = now.monotonic + wait
         self.schedule(id, at: now)
     }
 
-    /// Drops acknowledged messages; when the first was refused and all are answered, sends again or gives up.
+    /// Removes accepted messages. If the oldest was rejected and no message is pending, sends them again or ends the
+    /// stream.
     private mutating func settle(_ id: StreamID, at now: Moment) {
         guard var stream = self.streams[id] else { return }
         while let first = stream.inFlight.first, first.status == .accepted {
@@ -171,7 +176,7 @@ extension NIP74StateMachine {
         if stream.inFlight.first?.status == .rejected, stream.inFlight.allSatisfy({ $0.status != .pending }) {
             let laterWasTaken = stream.inFlight.contains { $0.status == .accepted }
             guard !laterWasTaken, stream.backOffs < NIP74Configuration.maximumBackOffs else {
-                // A message behind the refused one went through: sending again would change the order.
+                // A later message was accepted, so sending the rejected one again would change the order.
                 self.streams[id] = stream
                 self.end(id, .relayRefused, tellPeer: true, at: now)
                 return
@@ -191,7 +196,7 @@ extension NIP74StateMachine {
 
     // MARK: Time
 
-    /// Enters the stream's next deadline.
+    /// Schedules the stream's next deadline.
     mutating func schedule(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         self.timers.schedule(.stream(id), at: self.deadline(of: stream, at: now))
@@ -202,7 +207,7 @@ extension NIP74StateMachine {
         if let deadline = stream.phaseDeadline { deadlines.append(deadline) }
         if let deadline = stream.plainCloseDue { deadlines.append(deadline) }
         if let deadline = stream.connectDue { deadlines.append(deadline) }
-        // Only what time alone can bring: where the path is gone or full, its coming back pumps.
+        // A path that is not writable needs no deadline, because ``pump(_:at:)`` is called when it becomes writable.
         if !stream.sendQueue.isEmpty, self.paths[stream.path]?.isWritable == true {
             if stream.notBefore > now.monotonic { deadlines.append(stream.notBefore) }
             if stream.isAtCeiling, stream.inFlight.isEmpty {
@@ -218,11 +223,12 @@ extension NIP74StateMachine {
         if let accepted = self.unansweredSince(stream) {
             return min(accepted + self.configuration.answerTimeout, last + self.configuration.idleTimeout)
         }
-        // The reference's exit never says that it is done; once our side is, only what is under way is waited for.
+        // The reference's exit does not signal the end of its data. After the local side has finished, the stream
+        // waits only for data in flight.
         return last + (stream.isFinished ? self.configuration.plainLinger : self.configuration.idleTimeout)
     }
 
-    /// Since when an exit owes its first bytes (entry); nil if it does not.
+    /// When a relay first accepted data that the exit has not answered yet (entry), or nil.
     private func unansweredSince(_ stream: NIP74Stream) -> NIODeadline? {
         self.isEntry && !stream.hasHeard ? stream.firstAccepted : nil
     }
@@ -233,7 +239,7 @@ extension NIP74StateMachine {
     }
 
     public mutating func timeout(at now: Moment) {
-        // What is scheduled meanwhile comes up in the next call, even if it is due already.
+        // Timers that are scheduled in this call fire in the next call, even if they are already due.
         var due: [TimerKey] = []
         while let key = self.timers.popDue(now.monotonic) { due.append(key) }
         for key in due {
@@ -245,7 +251,7 @@ extension NIP74StateMachine {
         }
     }
 
-    /// Does what is due on a stream.
+    /// Handles the deadlines of a stream that are due.
     private mutating func serve(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         if let deadline = stream.phaseDeadline, deadline <= now.monotonic {
@@ -282,7 +288,7 @@ extension NIP74StateMachine {
         case .waiting where stream.offer != nil && !stream.mayFallBack:
             self.end(id, .sessionRequired, tellPeer: false, at: now)
         case .waiting:
-            // The exit said nothing, as the reference does.
+            // The exit did not answer. This is normal for the reference.
             if stream.offer != nil { self.actions.append(.report(.fellBackToPlain)) }
             self.streams[id]?.offer = nil
             self.becomeOpen(id, at: now)
@@ -291,7 +297,7 @@ extension NIP74StateMachine {
         }
     }
 
-    /// The entry's stream is open: bytes may flow.
+    /// Opens a stream for data (entry).
     mutating func becomeOpen(_ id: StreamID, at now: Moment) {
         self.streams[id]?.phase = .open
         self.streams[id]?.phaseDeadline = nil
@@ -306,7 +312,7 @@ extension NIP74StateMachine {
             .publish(
                 self.makeToken(),
                 plaintext: NIP74Configuration.plainCloseMessage,
-                // After the last data, for relays that sort.
+                // Dated after the last data, for relays that sort by date.
                 createdAt: self.controlDate(after: stream.lastDate, at: now),
                 paths: [stream.path]
             )

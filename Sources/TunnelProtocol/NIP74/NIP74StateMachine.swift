@@ -8,22 +8,25 @@ public import NIOCore
 import Nostr
 public import NostrCrypto
 
-/// NIP-74 as the reference speaks it, and the place where a session is offered and, if nobody takes it, given up.
+/// The state machine for plain NIP-74 as the reference implements it. It also offers sessions, and falls back to plain
+/// NIP-74 if no session is accepted.
 ///
-/// One value per peer: at an entry one exit under one client key, at an exit one client key. Streams are told apart by
-/// the UUID in each message, and bound to the peer's key, so that knowing a UUID is not enough to inject into a stream.
+/// There is one value per peer: at an entry for one exit and one client key, at an exit for one client key. Streams
+/// are identified by the UUID in each message. They are bound to the peer's key, so knowing a UUID is not enough to
+/// inject data.
 ///
-/// NIP-74 has no sequence numbers, so a stream lives on one relay; when that is lost, bytes may be too, and the stream
-/// is reset rather than continued with a hole.
+/// NIP-74 has no sequence numbers, so a stream uses one relay. If that relay is lost, bytes may be lost too, so the
+/// stream is reset instead of continued with a gap.
 public struct NIP74StateMachine: StreamEngine {
     public typealias Signal = NIP74Signal
     public static let recognizesRepeatedMessages = false
 
-    /// Which end this is.
+    /// The side of the tunnel.
     public enum Role: Sendable {
-        /// Opens streams. The name goes into every message, because the reference's exit can't read one without.
+        /// Opens streams. Every message contains the name, because the reference's exit cannot parse a message without
+        /// it.
         case entry(name: String)
-        /// Connects targets. The client's key goes into every message, as the reference does it.
+        /// Connects to targets. Every message contains the client's key, as in the reference.
         case exit(client: PublicKey)
     }
 
@@ -36,18 +39,18 @@ public struct NIP74StateMachine: StreamEngine {
     struct Path {
         var description: PathDescription
         var isWritable = true
-        /// What `destination` says in messages on this path.
+        /// The `destination` field of messages on this path.
         var destination: String
     }
 
-    /// A message that came before its CONNECT.
+    /// A message that arrived before its CONNECT.
     struct Orphan {
         let message: NIP74Message
         let path: PathID
         let expires: NIODeadline
     }
 
-    /// A client's offer that nothing has followed yet (exit).
+    /// A client's offer that was not accepted and not followed by data yet (exit).
     struct HeldOffer {
         let message: NIP74Message
         let createdAt: Int64
@@ -63,7 +66,7 @@ public struct NIP74StateMachine: StreamEngine {
     var paths: [PathID: Path] = [:]
     var streams: [StreamID: NIP74Stream] = [:]
     var streamsByKey: [String: StreamID] = [:]
-    /// The stream that a message on its way belongs to.
+    /// The streams of messages in flight.
     var tokenOwners: [MessageToken: StreamID] = [:]
     var endedKeys: Set<String> = []
     var endedKeyOrder: Deque<String> = []
@@ -73,14 +76,14 @@ public struct NIP74StateMachine: StreamEngine {
     var actions: Deque<StreamAction<NIP74Signal>> = []
     /// Offers by their UUID (exit).
     var offers: [String: HeldOffer] = [:]
-    /// UUIDs of offers that became sessions; among ``endedKeys``.
+    /// UUIDs of offers that became sessions. ``endedKeys`` contains them too.
     var acceptedKeys: Set<String> = []
     /// Whether ``NIP74Signal/exitSpoke`` was reported.
     var exitHasSpoken = false
-    /// Newest date of an event from the peer.
+    /// Date of the newest event from the peer.
     var newestPeerDate: Int64 = 0
 
-    /// - Parameter generator: Where the UUIDs of new streams come from.
+    /// - Parameter generator: The random number generator for the UUIDs of new streams.
     public init(
         role: Role,
         configuration: NIP74Configuration = NIP74Configuration(),
@@ -148,7 +151,8 @@ public struct NIP74StateMachine: StreamEngine {
     public mutating func removePath(_ path: PathID, at now: Moment) {
         guard self.paths.removeValue(forKey: path) != nil else { return }
         for (id, stream) in self.streams where stream.path == path {
-            // While CONNECT is on its way, its outcome decides; until the exit answers, another relay may have it.
+            // The outcome of a CONNECT in flight decides. Before the exit answers, a stream without data in flight
+            // moves to another relay.
             if case .connecting = stream.phase { continue }
             if self.isEntry, !stream.hasHeard, stream.inFlight.isEmpty, let other = self.paths.keys.first {
                 self.streams[id]?.path = other
@@ -169,15 +173,18 @@ public struct NIP74StateMachine: StreamEngine {
 
     // MARK: Streams, from the driver
 
-    /// Opens a stream (entry). Answered by ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
+    /// Opens a stream (entry). The result is ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
     ///
-    /// - Parameter paths: The paths on which the exit may listen, best first. They were added before.
+    /// - Parameter paths: The paths on which the exit may be subscribed, best first. Paths that were not added are
+    /// ignored.
     public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
         self.open(id, key: self.makeKey(), offer: nil, paths: paths, at: now)
     }
 
-    /// Opens a stream and offers a session with it (entry). ``offerSettled(_:at:)`` takes the stream out; the exit's data or
-    /// silence makes it a plain stream.
+    /// Opens a stream and offers a session with it (entry).
+    ///
+    /// ``offerSettled(_:at:)`` removes the stream when the session has started. If the offer allows a fallback, data
+    /// from the exit or no answer turns the stream into a plain stream.
     public mutating func open(_ id: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {
         self.open(id, key: offer.key, offer: offer, paths: paths, at: now)
     }
@@ -216,7 +223,7 @@ public struct NIP74StateMachine: StreamEngine {
         self.publishConnect(id, at: now)
     }
 
-    /// The session of an offer has begun. The plain stream is forgotten.
+    /// Removes the plain stream of an offer whose session has started.
     public mutating func offerSettled(_ key: String, at now: Moment) {
         self.offers[key] = nil
         if let id = self.streamsByKey[key] { self.forget(id) }
@@ -233,7 +240,8 @@ public struct NIP74StateMachine: StreamEngine {
     /// Publishes CONNECT, or publishes it again as a new event.
     mutating func publishConnect(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id] else { return }
-        // A repetition also goes to relays that came up meanwhile.
+        // CONNECT also goes to relays outside of `connectPaths`, for example to those added since the stream was
+        // opened.
         let others = self.paths.keys.filter { !stream.connectPaths.contains($0) }.sorted { $0.rawValue < $1.rawValue }
         let usable = stream.connectPaths.filter { self.paths[$0] != nil } + others
         guard let first = usable.first, let destination = self.paths[first]?.destination else {
@@ -243,7 +251,7 @@ public struct NIP74StateMachine: StreamEngine {
         let token = self.makeToken()
         let message = NIP74Message(
             key: stream.key,
-            // The reference would dial for every CONNECT that reaches it.
+            // The reference connects to the target for every CONNECT that it receives, so a repetition is an OFFER.
             kind: stream.connectIsUnheard ? .connect : .offer,
             destination: destination,
             terms: stream.offer
@@ -254,12 +262,12 @@ public struct NIP74StateMachine: StreamEngine {
             self.streams[id]?.phase = .connecting(token)
             self.tokenOwners[token] = id
         } else {
-            // A relay has CONNECT, so what becomes of a repetition changes nothing.
+            // A relay has accepted CONNECT, so the outcome of a repetition is ignored.
             let due = now.monotonic + self.configuration.offerRepetition
             self.streams[id]?.connectDue = due
         }
-        // CONNECT carries the true time: an exit may refuse others. It goes to every relay of the name, as one event,
-        // because the exit may have lost any of them; the exit drops what it has seen.
+        // CONNECT is dated with the current time, because an exit may reject other dates. It is sent as one event to
+        // every relay, because the exit may have lost its connection to any of them. The exit drops duplicates.
         self.actions.append(
             .publish(token, plaintext: message.encoded(), createdAt: now.seconds, paths: usable)
         )
@@ -297,8 +305,8 @@ public struct NIP74StateMachine: StreamEngine {
 
     public mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard let stream = self.streams[id] else { return }
-        // NIP-74 has no message for an error, and an entry none for the end: only the exit's bytes and its closing message
-        // are left to send.
+        // NIP-74 has no error message, and an entry cannot signal the end of a stream. Only an exit has something left
+        // to send: its data and the closing message.
         guard !self.isEntry, case .open = stream.phase else {
             return self.end(id, reason, tellPeer: true, at: now)
         }
@@ -313,7 +321,7 @@ public struct NIP74StateMachine: StreamEngine {
 
     // MARK: Ends
 
-    /// Ends a stream for `reason` and tells the driver.
+    /// Ends a stream and reports `reason` to the driver. With `tellPeer`, an exit also sends the closing message.
     mutating func end(_ id: StreamID, _ reason: StreamEnd?, tellPeer: Bool, at now: Moment) {
         guard self.streams[id] != nil else { return }
         if tellPeer, let reason { self.sendEnd(id, reason, at: now) }
@@ -332,7 +340,7 @@ public struct NIP74StateMachine: StreamEngine {
         self.remember(stream.key)
     }
 
-    /// Remembers that a stream is over.
+    /// Records that a stream has ended, so that its late messages are dropped.
     mutating func remember(_ key: String) {
         if self.endedKeys.insert(key).inserted { self.endedKeyOrder.append(key) }
         while self.endedKeyOrder.count > self.configuration.rememberedStreams,
@@ -343,7 +351,8 @@ public struct NIP74StateMachine: StreamEngine {
         }
     }
 
-    /// Tells a reference entry that a stream is over, in the one way that it understands. An exit has none.
+    /// Sends the closing message to a reference entry. Does nothing at an entry, because NIP-74 has no such message
+    /// for exits.
     private mutating func sendEnd(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard !self.isEntry, reason != .replayed, let stream = self.streams[id] else { return }
         let candidates = [stream.path] + self.paths.keys.filter { $0 != stream.path }
@@ -358,14 +367,15 @@ public struct NIP74StateMachine: StreamEngine {
         )
     }
 
-    /// Ends a stream of which both directions are done.
+    /// Ends a stream when both directions are finished. If only an exit's own direction is, schedules the closing
+    /// message.
     mutating func checkEnd(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id], stream.isFinished, stream.isFlushed else { return }
         if stream.peerIsFinished {
             self.end(id, nil, tellPeer: false, at: now)
             return
         }
-        // A reference entry learns of the end by the closing message, once it had time to read.
+        // A reference entry detects the end by the closing message. The delay gives it time to read the data first.
         guard !self.isEntry, stream.plainCloseDue == nil else { return }
         let due = (stream.lastPublished ?? now.monotonic) + self.configuration.plainCloseDelay
         self.streams[id]?.plainCloseDue = due

@@ -6,13 +6,13 @@
 import DequeModule
 import NIOCore
 
-/// One stream of the NIP-74 dialect.
+/// A stream of plain NIP-74.
 struct NIP74Stream {
-    /// How far the opening has come.
+    /// The progress of opening the stream.
     enum Phase: Hashable {
-        /// Entry: CONNECT was given to be published.
+        /// Entry: CONNECT is being published.
         case connecting(MessageToken)
-        /// Entry: a relay has CONNECT; waiting for the exit to speak, or for the grace to pass.
+        /// Entry: a relay accepted CONNECT. The exit may answer, until the grace period ends.
         case waiting
         /// Exit: the target is being connected.
         case dialling
@@ -20,7 +20,7 @@ struct NIP74Stream {
         case open
     }
 
-    /// A message on its way.
+    /// A message that was published and is not settled.
     struct InFlight {
         enum Status { case pending, accepted, rejected }
         let token: MessageToken
@@ -30,63 +30,63 @@ struct NIP74Stream {
 
     let id: StreamID
     let key: String
-    /// The path that carries it. Until a relay took CONNECT, the first of those tried.
+    /// The path that carries the stream. Until a relay accepts CONNECT, the first path tried.
     var path: PathID
     var phase: Phase
-    /// Entry: the session that is offered, until it is decided.
+    /// Entry: the session that is offered; nil when that is decided.
     var offer: SessionOffer.Terms?
-    /// Entry: whether plain NIP-74 will do if nobody accepts.
+    /// Entry: whether plain NIP-74 may follow if the offer is not accepted.
     var mayFallBack = true
 
     // Sending
-    /// What waits to be published, in order.
+    /// Bytes that wait to be published, in order.
     var sendQueue: Deque<ByteBuffer> = []
     var sendQueueBytes = 0
     var inFlight: Deque<InFlight> = []
     var inFlightBytes = 0
-    /// No data message goes out before.
+    /// The next data message is not published before this time.
     var notBefore = NIODeadline.uptimeNanoseconds(0)
     var lastPublished: NIODeadline?
-    /// When a relay last answered for a message of the stream.
+    /// When a relay last answered a message of the stream.
     var lastAnswered = NIODeadline.uptimeNanoseconds(0)
     /// When a relay first accepted bytes of the stream.
     var firstAccepted: NIODeadline?
-    /// Bytes in the queue for which credit was given before they were refused and put back.
+    /// Bytes in the queue that were rejected and put back. Credit was already given for them.
     var requeuedBytes = 0
-    /// Entry: when CONNECT is to be published again, unless the exit answers first.
+    /// Entry: when CONNECT is repeated, unless the exit answers first.
     var connectDue: NIODeadline?
-    /// Entry: where CONNECT goes.
+    /// Entry: the paths on which CONNECT is published.
     var connectPaths: [PathID] = []
-    /// Entry: nobody has CONNECT, so it is repeated as such.
+    /// Entry: no subscriber received CONNECT, so it is repeated as CONNECT and not as OFFER.
     var connectIsUnheard = true
     /// Date of the last message.
     var lastDate: Int64 = 0
-    /// Dates ran into the ceiling; wait until all is delivered.
+    /// Dates reached the limit. Publishing continues when everything is delivered.
     var isAtCeiling = false
     var backOffs = 0
-    /// The local side sends no more.
+    /// The local side has finished.
     var isFinished = false
-    /// When the closing message for a reference entry is due.
+    /// When the closing message is due (exit).
     var plainCloseDue: NIODeadline?
 
     // Receiving
-    /// Bytes handed over and not yet consumed.
+    /// Bytes that were delivered and not yet consumed.
     var unconsumed = 0
     var peerIsFinished = false
     /// The stream ends when everything is sent; what the peer still sends is dropped.
     var dropsInput = false
-    /// The peer used the text form; it stays so (WIRE: a stream is in one form).
+    /// The peer sends data as text. A stream keeps its form.
     var isText = false
-    /// The peer names its data `DATA`; answer in kind.
+    /// The peer uses the type `DATA`, which is used in answers, too.
     var peerSaysData = false
 
     // Time
     let startedAt: NIODeadline
-    /// The peer sent something on the stream.
+    /// Whether the peer has sent anything on the stream.
     var hasHeard = false
     var lastHeard: NIODeadline
     var lastActivity: NIODeadline
-    /// End of the present wait: for CONNECT's OK, for the exit's word, for the dial.
+    /// When the current phase times out.
     var phaseDeadline: NIODeadline?
 
     init(id: StreamID, key: String, path: PathID, phase: Phase, now: NIODeadline) {
@@ -99,7 +99,7 @@ struct NIP74Stream {
         self.lastActivity = now
     }
 
-    /// Takes up to `limit` bytes off the queue, joined.
+    /// Removes up to `limit` bytes from the queue.
     mutating func dequeue(_ limit: Int) -> ByteBuffer? {
         guard var output = self.sendQueue.popFirst() else { return nil }
         if output.readableBytes > limit, let part = output.readSlice(length: limit) {
@@ -120,7 +120,7 @@ struct NIP74Stream {
         return output
     }
 
-    /// Puts the refused messages back in front, oldest first.
+    /// Puts rejected messages back in front of the queue, oldest first.
     mutating func requeueInFlight() {
         while let last = self.inFlight.popLast() {
             self.sendQueue.prepend(last.data)
@@ -130,16 +130,16 @@ struct NIP74Stream {
         self.inFlightBytes = 0
     }
 
-    /// Of `count` bytes taken off the queue, those for which credit was not given yet.
+    /// Of `count` bytes removed from the queue, the number for which no credit was given yet.
     mutating func takeUncredited(_ count: Int) -> Int {
         let known = min(count, self.requeuedBytes)
         self.requeuedBytes -= known
         return count - known
     }
 
-    /// When the stream's messages last moved: published, or answered by the relay.
+    /// When a message of the stream was last published or answered by the relay.
     var lastMovement: NIODeadline { max(self.lastPublished ?? .uptimeNanoseconds(0), self.lastAnswered) }
 
-    /// Whether everything that was to be sent was taken by the relay.
+    /// Whether the relay accepted everything that was sent.
     var isFlushed: Bool { self.sendQueue.isEmpty && self.inFlight.isEmpty }
 }

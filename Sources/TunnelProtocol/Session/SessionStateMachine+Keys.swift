@@ -6,10 +6,11 @@
 import NIOCore
 public import NostrCrypto
 
-/// Fresh keys by age and by bytes. The client begins; each side names its new key inside of what the old ones seal, so
-/// they are as authentic as the session. Both open what comes under either for a while, then the old ones are erased.
+/// Key updates, triggered by the age of the keys and by the number of bytes. The client starts an update. Each side
+/// sends its new public key in packets that are sealed with the old keys, so the new key is as authentic as the
+/// session. Both sides accept packets under both generations for some time, and then erase the old keys.
 extension SessionStateMachine {
-    /// When the client makes fresh keys; an exit follows.
+    /// When the client starts a key update. An exit only responds to one.
     var keyDeadline: NIODeadline? {
         guard !self.isExit, self.pending == nil, self.overlap == nil else { return nil }
         if self.generationBytes >= self.configuration.keyBytes { return self.generationStarted }
@@ -35,7 +36,7 @@ extension SessionStateMachine {
 
     mutating func receiveKey(_ generation: UInt64, _ key: PublicKey, at now: Moment) {
         guard generation == UInt64(self.generation) + 1 else {
-            // Said again, because our word of having it was late.
+            // The peer repeated the key because the acknowledgement arrived late.
             if generation > UInt64(self.generation) + 1 { self.violation(at: now) }
             return
         }
@@ -46,7 +47,8 @@ extension SessionStateMachine {
         let next = Int(generation)
         if self.isExit {
             if let overlap {
-                // A client that keeps the overlap is done with the old keys later than we are.
+                // A client ends its overlap later than the exit does, so an update before half of the overlap is a
+                // violation.
                 guard overlap.until - .nanoseconds(self.configuration.keyOverlap.nanoseconds / 2) <= now.monotonic
                 else {
                     self.violation(at: now)
@@ -69,7 +71,7 @@ extension SessionStateMachine {
         }
     }
 
-    /// Seals under the next generation from now on.
+    /// Seals packets under the next generation from now on.
     private mutating func become(_ generation: Int, at now: Moment) {
         self.generation = generation
         self.generationStarted = now.monotonic
@@ -83,7 +85,7 @@ extension SessionStateMachine {
         self.overlap = (generation, now.monotonic + self.configuration.keyOverlap)
     }
 
-    /// A packet came under a generation: the peer has what it needs for it.
+    /// Handles a packet sealed under `generation`. It proves that the peer has the keys of that generation.
     mutating func heardGeneration(_ generation: Int, at now: Moment) {
         if self.isExit {
             if generation == self.generation + 1, self.pending?.key != nil { self.become(generation, at: now) }

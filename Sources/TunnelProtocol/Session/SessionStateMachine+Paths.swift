@@ -10,7 +10,7 @@ extension SessionStateMachine {
 
     private var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
 
-    // MARK: Coming and going
+    // MARK: Adding and removing
 
     public mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
         guard !self.isClosed, (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
@@ -35,9 +35,9 @@ extension SessionStateMachine {
         guard self.paths[index].health == .down else { return }
         self.paths[index].isWritable = true
         self.paths[index].probeCount = 0
-        // Alone it has to do, whatever it is good for; beside others it first shows that something passes.
+        // Without another active path, the path is used immediately. Otherwise a probe must be acknowledged first.
         self.paths[index].health = self.hasActivePath ? .probing : .active
-        // An exit asks nothing of a client that it has not heard yet.
+        // An exit sends no probe before it has received a packet from the client.
         if self.isConfirmed { self.sendProbe(on: index, at: now) }
         self.pump(at: now)
     }
@@ -46,19 +46,19 @@ extension SessionStateMachine {
         guard let index = self.index(of: path), self.paths[index].health != .down else { return }
         self.paths[index].health = .down
         self.paths[index].probeDue = nil
-        // What was under way on it goes out on the others at once.
+        // Data in flight on the path is sent again on the other paths immediately.
         self.sendAgain(self.paths[index].loseAll(at: now.monotonic), at: now)
         self.pump(at: now)
     }
 
-    /// Tells the client of one more relay, to which this exit has subscribed.
+    /// Announces another relay to the client. The exit must already be subscribed there.
     public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
         guard !self.isClosed else { return }
         self.control.append(.newPath(offer))
         self.pump(at: now)
     }
 
-    /// The exit names a relay. The driver decides whether to connect to it.
+    /// Handles a relay that the exit announced. The driver decides whether to connect to it.
     mutating func receivePathOffer(_ offer: SessionPathOffer, at now: Moment) {
         guard !self.isExit else {
             self.violation(at: now)
@@ -73,7 +73,7 @@ extension SessionStateMachine {
         if isWritable { self.pump(at: now) }
     }
 
-    // MARK: What relays say
+    // MARK: Outcomes
 
     public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
         let (path, number) = Self.packet(of: token)
@@ -87,11 +87,11 @@ extension SessionStateMachine {
             self.actions.append(.report(.backedOff))
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
         case .rejected(.noSubscriber):
-            // The peer is not connected there, or not any more.
+            // The peer is not subscribed at this relay, or no longer.
             self.sendAgain(self.paths[index].lose(number, at: now.monotonic), at: now)
             self.doubt(index, at: now)
             self.paths[index].isDeserted = true
-            // Perhaps it restarted, and then it is there under its own key.
+            // The peer may have restarted. It is then subscribed under its own key, not under the session's key.
             if self.nextQuestion == nil || self.hasRequests { self.askSooner(at: now) }
         case .rejected(.refused):
             let isForItsSize = self.paths[index].wasRefused(number)
@@ -103,7 +103,7 @@ extension SessionStateMachine {
         self.pump(at: now)
     }
 
-    /// Takes a path out of use until a probe is answered.
+    /// Stops using a path for data until a probe is acknowledged.
     private mutating func doubt(_ index: Int, at now: Moment) {
         guard self.paths[index].health == .active else { return }
         self.paths[index].health = .probing
@@ -116,7 +116,7 @@ extension SessionStateMachine {
     mutating func receiveAcknowledgement(_ acknowledgement: SessionFrame.Acknowledgement, at now: Moment) {
         guard let index = self.index(of: acknowledgement.path) else { return }
         guard let result = self.paths[index].acknowledged(acknowledgement, at: now.monotonic) else {
-            // Packets that were never sent: the peer makes it up.
+            // The peer acknowledged packets that were never sent.
             self.violation(at: now)
             return
         }
@@ -149,7 +149,7 @@ extension SessionStateMachine {
         }
     }
 
-    /// Frames of lost packets: what still matters goes out again, as it stands now.
+    /// Queues the frames of lost packets that are still needed, with current values.
     mutating func sendAgain(_ frames: [SessionFrame], at now: Moment) {
         for frame in frames {
             switch frame {
@@ -159,7 +159,7 @@ extension SessionStateMachine {
                 }
                 self.streams[id]?.send.lost(SendStream.Chunk(offset: offset, data: data, isFinal: isFinal))
                 self.queuedBytes += (self.streams[id]?.send.waitingBytes ?? before) - before
-                // What was sent before needs no credit, though the stream waits for some.
+                // Bytes that were sent before need no session credit, even if the stream waits for credit.
                 if self.streams[id]?.isQueued == true, let place = self.blocked.firstIndex(of: id) {
                     self.blocked.remove(at: place)
                     self.streams[id]?.isQueued = false
@@ -183,7 +183,7 @@ extension SessionStateMachine {
             case .keyUpdate(let generation, _):
                 if generation >= UInt64(self.generation) { self.control.append(frame) }
             case .newPath: self.control.append(frame)
-            // An identity goes with the requests that go out again.
+            // An identity is sent with every repeated OPEN_STREAM frame.
             case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .identity:
                 break
             }
@@ -192,7 +192,7 @@ extension SessionStateMachine {
 
     // MARK: Probes
 
-    /// Sends a packet that is to be answered on its path; with data when nothing else carries any.
+    /// Sends a packet that must be acknowledged on its path. It carries data if no other path is active.
     private mutating func sendProbe(on index: Int, at now: Moment) {
         if self.paths[index].isWritable {
             let carriesData = !self.paths.contains { $0.health == .active && $0.id != self.paths[index].id }
@@ -201,7 +201,8 @@ extension SessionStateMachine {
         if self.paths[index].health == .probing { self.scheduleProbe(of: index, at: now) }
     }
 
-    /// Later each time, and much later while other paths carry.
+    /// Schedules the next probe. The interval doubles with each timeout. Its maximum is higher while another path is
+    /// active.
     private mutating func scheduleProbe(of index: Int, at now: Moment) {
         let timeout = self.paths[index].rtt.probeTimeout(acknowledgementDelay: self.configuration.acknowledgementDelay)
         let (alone, beside) = self.configuration.probing
@@ -210,7 +211,7 @@ extension SessionStateMachine {
         self.paths[index].probeDue = now.monotonic + .nanoseconds(max(self.configuration.granularity.nanoseconds, wait))
     }
 
-    /// Nothing was acknowledged on a path for too long (RFC 9002, section 6.2).
+    /// Handles a probe timeout: nothing was acknowledged on a path for too long (RFC 9002, section 6.2).
     mutating func probeTimedOut(_ index: Int, at now: Moment) {
         self.paths[index].probeCount += 1
         self.acknowledgesEverywhere = true

@@ -29,7 +29,7 @@ extension SessionStateMachine {
             self.actions.append(.report(error == .wrongDirection ? .reflected : .malformedMessage))
             return
         }
-        // A packet that another relay copied says nothing of the path that it names.
+        // A packet that was copied to another relay gives no information about the path in its header.
         guard header.path == path, let index = self.index(of: path) else {
             self.actions.append(.report(.wrongPath))
             return
@@ -41,11 +41,11 @@ extension SessionStateMachine {
         self.paths[index].received.insert(header.number, at: now.monotonic)
         self.heardPeer(on: index, generation: generation, at: now)
         if !self.isExit { self.generationBytes += UInt64(plaintext.count) }
-        // One acknowledgement of each path: each may name thousands of packets.
+        // Only one acknowledgement per path is allowed, because each may cover thousands of packets.
         var acknowledged: UInt32 = 0
         for frame in frames {
             if case .acknowledgement(let acknowledgement) = frame {
-                // The decoder takes no more than 16 paths.
+                // The decoder accepts at most 16 paths.
                 let bit = UInt32(1) << UInt32(acknowledgement.path.rawValue)
                 guard acknowledged & bit == 0 else {
                     self.violation(at: now)
@@ -68,7 +68,7 @@ extension SessionStateMachine {
         self.pump(at: now)
     }
 
-    /// Most frames that wait to be sent when answers to what is not known are added: a few for each stream.
+    /// Maximum number of queued control frames. Above it, a reset of an unknown stream is not answered.
     private var maximumControl: Int { 1_024 + 8 * self.configuration.maximumStreams }
 
     private mutating func heardPeer(on index: Int, generation: Int, at now: Moment) {
@@ -83,7 +83,7 @@ extension SessionStateMachine {
         self.unansweredSince = nil
         self.nextQuestion = nil
         self.questions = 0
-        // What comes by a path may well go by it too.
+        // A path that delivers packets probably also works in the other direction, so it is probed soon.
         if self.paths[index].health == .probing {
             let path = self.paths[index]
             let next = max(now.monotonic, path.lastElicitingSent + path.rtt.smoothed)
@@ -105,7 +105,7 @@ extension SessionStateMachine {
         case .maximumData(let limit):
             guard limit > self.sendLimit else { return }
             self.sendLimit = limit
-            // Their place in the queue of the blocked becomes one in the queue.
+            // Blocked streams move to the end of the send queue.
             self.queued.append(contentsOf: self.blocked)
             self.blocked = []
             if self.queuedSince == nil { self.queuedSince = now.monotonic }
@@ -125,7 +125,7 @@ extension SessionStateMachine {
         }
     }
 
-    /// The first word counts, and there is no other.
+    /// Records the client's identity. A second, different identity is a protocol violation.
     private mutating func receiveIdentity(_ identity: ClientIdentity, at now: Moment) {
         guard self.isExit, self.identity == nil || self.identity == identity else {
             self.violation(at: now)
@@ -136,7 +136,7 @@ extension SessionStateMachine {
         self.actions.append(.signal(.identified(identity)))
     }
 
-    /// The exit connected a stream's target (client).
+    /// Marks a stream as open after the exit connected its target (client).
     private mutating func requestedBecameOpen(_ id: StreamID, at now: Moment) {
         self.streams[id]?.phase = .open
         if !self.configuration.opensAtOnce { self.actions.append(.opened(id)) }
@@ -152,7 +152,7 @@ extension SessionStateMachine {
         self.receiveData(first, offset: 0, data, isFinal: false, at: now)
     }
 
-    /// The peer broke the protocol: the session ends.
+    /// Ends the session because the peer violated the protocol.
     mutating func violation(at now: Moment) {
         self.actions.append(.report(.protocolViolation))
         self.close(.protocolViolation, at: now)
@@ -179,16 +179,18 @@ extension SessionStateMachine {
         self.deliver(id)
     }
 
-    /// Resets a stream that the driver never saw.
+    /// Resets a stream that was never reported to the driver.
     private mutating func refuse(_ id: StreamID, _ reason: StreamEnd) {
         self.resetLocally(id, reason, tellDriver: false, stopsPeer: true)
     }
 
-    /// Whether a stream is there, made if need be (exit): its bytes may overtake its request. False for one that is over.
+    /// Returns whether the stream exists. An exit creates it if necessary, because data may arrive before OPEN_STREAM.
+    /// A stream that has ended is not created again.
     private mutating func ensureStream(_ id: StreamID, at now: Moment) -> Bool {
         if self.streams[id] != nil { return true }
         guard self.isExit, id.rawValue > 0, !self.closedStreams.contains(id.rawValue) else { return false }
-        // Twice the limit: those beyond are refused in good order, and none keeps more than a window.
+        // Up to twice the limit, so that excess streams are reset individually. None of them buffers more than a
+        // window.
         guard self.streams.count < 2 * self.configuration.maximumStreams,
             self.closedStreams.intervals.count < 2 * self.configuration.maximumStreams
         else {
@@ -214,7 +216,7 @@ extension SessionStateMachine {
         }
         guard var receiving = self.streams[id]?.receive else { return }
         do {
-            // The map's copy must not share the storage that changes now.
+            // Replaces the stored value, because shared storage would be copied on modification.
             self.streams[id]?.receive = ReceiveStream(window: 0)
             let grown = try receiving.insert(data, at: offset, isFinal: isFinal)
             self.receivedData += grown
@@ -234,7 +236,7 @@ extension SessionStateMachine {
             self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
             self.removeIfOver(id)
         case .requested where !self.isExit:
-            // The exit's word that it is open was overtaken by the first bytes.
+            // The first bytes arrived before STREAM_OPENED.
             self.requestedBecameOpen(id, at: now)
             self.deliver(id)
         case .dialling, .open:
@@ -244,7 +246,7 @@ extension SessionStateMachine {
         }
     }
 
-    /// Hands over what is in order.
+    /// Delivers contiguous data to the driver.
     private mutating func deliver(_ id: StreamID) {
         guard self.streams[id]?.endAfterDelivery == nil else {
             self.consumedData += self.streams[id]?.receive.consumeAll() ?? 0
@@ -264,11 +266,12 @@ extension SessionStateMachine {
             guard self.isExit, id.rawValue > 0, !self.closedStreams.contains(id.rawValue),
                 self.closedStreams.intervals.count < 2 * self.configuration.maximumStreams
             else { return }
-            // Its request never came. Its bytes count all the same, and the client waits for our half.
+            // OPEN_STREAM did not arrive. The bytes still count against the session's limit, and the client waits for
+            // a reset of the exit's direction.
             _ = self.closedStreams.insert(id.rawValue)
             self.receivedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
             self.consumedData += min(finalSize, UInt64(self.configuration.initialStreamWindow))
-            // Whoever has more answered than it acknowledges is after our memory.
+            // The limit protects memory from a peer that causes answers without acknowledging them.
             if self.control.count < self.maximumControl {
                 self.control.append(.resetStream(id, code: reason.code, finalSize: 0))
             }

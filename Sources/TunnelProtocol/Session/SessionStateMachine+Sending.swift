@@ -9,7 +9,8 @@ import NIOCore
 extension SessionStateMachine {
     // MARK: Queues
 
-    /// Enters a stream that has something to send. One that sends little, or has something to send again, goes first.
+    /// Queues a stream that has something to send. Streams that sent little in their last turn or have lost data go
+    /// first.
     mutating func enqueue(_ id: StreamID, isUrgent: Bool = false, at now: Moment) {
         if self.queuedSince == nil { self.queuedSince = now.monotonic }
         guard let stream = self.streams[id], !stream.isQueued else { return }
@@ -21,17 +22,18 @@ extension SessionStateMachine {
         }
     }
 
-    /// A stream whose last turn took fewer bytes is not what fills the line.
+    /// A stream that sent fewer bytes than this in its last turn does not count as a bulk transfer.
     private static let smallTurn = 4_096
-    /// Streams that share a packet at most: each piece costs its reader a system call.
+    /// Maximum number of streams among which a packet is divided. Each frame costs the receiver a system call.
     private static let mostInTurn = 4
-    /// Fewest bytes of a turn.
+    /// Minimum size of a turn in bytes.
     private static let leastTurn = 1_024
-    /// Most bytes of a packet that goes out though the window is full, and of all of them together: a word of a stream
-    /// that says little need not wait for a round trip of one that says much.
+    /// Maximum size in bytes of a packet that is sent although the congestion window is full, and of all such packets
+    /// together. They keep small messages from waiting a round trip behind a bulk transfer.
     private static let urgentPacket = 4_096
     private static let urgentBytes = 64 << 10
-    /// Most packets in one go. Sealing one takes a while, and what comes in meanwhile must not wait for a whole window.
+    /// Maximum number of packets per call, except urgent ones. Sealing a packet takes time, and received events must
+    /// not wait for a whole window.
     private static let packetsPerTurn = 1
 
     private var hasSomethingToSend: Bool {
@@ -40,7 +42,8 @@ extension SessionStateMachine {
 
     // MARK: Sending
 
-    /// Sends whatever may go out now.
+    /// Sends packets as far as the windows, the pacers and ``packetsPerTurn`` allow, and acknowledgements that are
+    /// due.
     mutating func pump(at now: Moment) {
         guard !self.isClosed else { return }
         self.renewSessionCredit()
@@ -57,7 +60,7 @@ extension SessionStateMachine {
         while self.hasUrgentWord, let index = self.pathForUrgentWord(at: now) {
             guard self.sendPacket(on: index, carriesData: true, isUrgent: true, at: now) else { break }
         }
-        // What waits has a time, whatever queued it, or nothing would look at it again once the pace allows.
+        // Waiting data always needs a start time. Without it, no timer would send the data when the pacer allows it.
         if !self.hasSomethingToSend {
             self.queuedSince = nil
         } else if self.queuedSince == nil {
@@ -66,14 +69,14 @@ extension SessionStateMachine {
         self.sendAcknowledgements(at: now)
     }
 
-    /// Whether something waits that is short and belongs to a stream that says little.
+    /// Whether control frames or a small amount of data of an eager stream wait to be sent.
     private var hasUrgentWord: Bool {
         if !self.control.isEmpty { return true }
         guard let id = self.eager.first else { return false }
         return self.streams[id].map { $0.send.waitingBytes <= Self.urgentPacket } ?? true
     }
 
-    /// The fastest path whose window is full, but not by much.
+    /// The fastest path whose window is full but not exceeded by ``urgentBytes``.
     private func pathForUrgentWord(at now: Moment) -> Int? {
         self.paths.indices.filter { index in
             let path = self.paths[index]
@@ -82,24 +85,24 @@ extension SessionStateMachine {
         }.min { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed }
     }
 
-    /// The fastest path with room.
+    /// The fastest path that can carry data now.
     private func pathForData(at now: Moment) -> Int? {
         self.paths.indices.filter { self.paths[$0].canCarry(at: now.monotonic) }
             .min { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed }
     }
 
-    /// Whether to send now rather than wait for more: an idle line, a full packet, something that cannot wait, or a wait
-    /// that took long enough.
+    /// Whether to send now instead of waiting for more data: control frames wait, no packet is in flight on the path,
+    /// a packet is full, or the coalescing delay has ended.
     private func isWorthSending(on index: Int, at now: Moment) -> Bool {
         let path = self.paths[index]
         return !self.control.isEmpty || path.elicitingInFlight == 0 || self.queuedBytes >= path.packetSize
             || self.coalescingDeadline.map { $0 <= now.monotonic } ?? true
     }
 
-    /// When bytes that wait for company go out without.
+    /// When waiting bytes are sent even if they do not fill a packet.
     var coalescingDeadline: NIODeadline? { self.queuedSince.map { $0 + self.configuration.coalescing } }
 
-    /// Builds and publishes one packet. False if there was nothing to put into it.
+    /// Builds and publishes one packet. Returns false if there was nothing to send.
     @discardableResult
     mutating func sendPacket(
         on index: Int,
@@ -149,14 +152,14 @@ extension SessionStateMachine {
             .publish(
                 token,
                 plaintext: Array(packet.readableBytesView),
-                // Dated when it is sent: relays refuse what is old, and a retransmission is a new event.
+                // Dated with the current time. Relays reject old events, and a retransmission is a new event.
                 createdAt: now.seconds,
                 paths: [self.paths[index].id]
             )
         )
     }
 
-    /// A packet's path and number in one word.
+    /// Encodes a packet's path and number as a token.
     static func token(_ path: PathID, _ number: UInt64) -> MessageToken {
         MessageToken(rawValue: UInt64(path.rawValue) << 56 | number & (1 << 56 - 1))
     }
@@ -165,7 +168,7 @@ extension SessionStateMachine {
         (PathID(rawValue: Int(token.rawValue >> 56)), token.rawValue & (1 << 56 - 1))
     }
 
-    /// What is due to be said of packets that came, on whatever path.
+    /// Writes the pending acknowledgements of all paths. Returns whether any was written.
     private mutating func writeAcknowledgements(
         into packet: inout ByteBuffer,
         size: Int,
@@ -174,8 +177,8 @@ extension SessionStateMachine {
     ) -> Bool {
         var hasWritten = false
         for other in self.paths.indices where self.paths[other].received.deadline != nil {
-            // A probe is answered where it came, or its path would be measured by another's.
-            // Only where that can be done now: an answer by another path beats none.
+            // A probe is acknowledged on its own path, so that the path's own round-trip time is measured. If that is
+            // not possible now, another path is used.
             if other != index, self.paths[other].received.mustAnswerHere, self.canAnswer(on: other, at: now),
                 !self.acknowledgesEverywhere
             {
@@ -200,14 +203,14 @@ extension SessionStateMachine {
         var identity = self.isExit || self.identityIsKnown ? nil : self.identity.map(SessionFrame.identity)
         while let frame = self.control.first {
             if case .openStream(let id, _) = frame, self.streams[id]?.phase != .requested {
-                // It was reset before it went out, and the exit answers the reset of what it does not know.
+                // The stream was reset before its request was sent. The exit answers a reset of an unknown stream.
                 self.control.removeFirst()
                 continue
             }
             let introduction: SessionFrame? = if case .openStream = frame { identity } else { nil }
             guard packet.readableBytes + frame.maximumLength + (introduction?.maximumLength ?? 0) < size else { return }
             if let introduction {
-                // Together, because packets may overtake each other.
+                // Both frames go into one packet, because packets may be reordered.
                 introduction.encode(into: &packet)
                 frames.append(introduction)
                 identity = nil
@@ -231,7 +234,7 @@ extension SessionStateMachine {
             guard let id = self.eager.popFirst() ?? (onlyEager ? nil : self.queued.popFirst()) else { return }
             guard var stream = self.streams[id] else { continue }
             stream.isQueued = false
-            // The map's copy must not share the buffers that change now.
+            // Removes the stored value, because shared buffers would be copied on modification.
             self.streams[id] = nil
             let waiting = stream.send.waitingBytes
             var taken = 0
@@ -275,7 +278,7 @@ extension SessionStateMachine {
 
     // MARK: Acknowledgements
 
-    /// Sends acknowledgements that are due and had no company.
+    /// Sends acknowledgements that are due and were not sent with other frames.
     mutating func sendAcknowledgements(at now: Moment) {
         for index in self.paths.indices {
             guard let due = self.paths[index].received.deadline, due <= now.monotonic else { continue }
@@ -294,7 +297,7 @@ extension SessionStateMachine {
 
     private mutating func sendAcknowledgement(on carrier: Int, of index: Int, isLast: Bool, at now: Moment) {
         let received = self.paths[index].received
-        // Whoever only answers asks now and then, or it would never know whether its answers arrive.
+        // A side that sends only acknowledgements adds a PING at most once per second, to learn whether they arrive.
         let asks =
             received.unacknowledged >= self.configuration.acknowledgementThreshold / 2
             && self.paths[carrier].lastPing + .seconds(1) <= now.monotonic
@@ -308,7 +311,8 @@ extension SessionStateMachine {
         return path.health != .down && path.isWritable && path.pacer.wait(at: now.monotonic) == nil
     }
 
-    /// Where an acknowledgement of what came on path `index` goes: back where a probe came from, else the fastest.
+    /// Returns the path for acknowledgements of packets on path `index`: the same path for a probe if possible,
+    /// otherwise the fastest usable path.
     func carrierOfAcknowledgement(of index: Int, at now: Moment) -> Int? {
         if self.paths[index].received.mustAnswerHere, self.canAnswer(on: index, at: now) { return index }
         let usable = self.paths.indices.filter { self.canAnswer(on: $0, at: now) }

@@ -26,7 +26,7 @@ extension SessionStateMachine {
         return earliest
     }
 
-    /// When an acknowledgement is due that some path can carry.
+    /// When an acknowledgement is due and a path can carry it.
     private var acknowledgementDeadline: NIODeadline? {
         guard let due = self.paths.compactMap(\.received.deadline).min() else { return nil }
         let waits = self.paths.filter { $0.health != .down && $0.isWritable }
@@ -34,7 +34,7 @@ extension SessionStateMachine {
         return waits.min().map { max(due, $0) }
     }
 
-    /// When bytes that wait go out by the clock alone: their wait for company ends, or the pace allows it.
+    /// When waiting data can be sent: at the end of the coalescing delay, or later if the pacer requires it.
     private var sendDeadline: NIODeadline? {
         guard !self.control.isEmpty || !self.eager.isEmpty || !self.queued.isEmpty,
             let coalescing = self.coalescingDeadline
@@ -45,7 +45,7 @@ extension SessionStateMachine {
 
     private var keepAliveDeadline: NIODeadline? {
         guard self.liveStreams > 0 else { return nil }
-        // Whoever only receives has nothing unanswered that would tell it of the other's death.
+        // A client that only receives has no unanswered packet by which it could detect that the exit is lost.
         if !self.isExit, let lastData, lastData > self.lastKeepAlive {
             return self.lastHeard + self.configuration.suspicion
         }
@@ -94,7 +94,7 @@ extension SessionStateMachine {
         }
     }
 
-    /// A stream that the exit has not answered: fails by what is known, or is looked at again later.
+    /// Handles a stream that the exit has not answered. It fails, or is checked again later.
     private mutating func stillRequested(_ id: StreamID, _ stream: SessionStream, at now: Moment) {
         let waited = now.monotonic - stream.startedAt
         let reason: StreamEnd? =
@@ -124,13 +124,13 @@ extension SessionStateMachine {
         self.sendPacket(on: index, carriesData: true, isProbe: true, at: now)
     }
 
-    /// Between questions while a new stream waits.
+    /// Time between ``SessionSignal/askPeer`` signals while a new stream waits for the exit.
     private static let urgentQuestions: TimeAmount = .milliseconds(800)
 
-    /// Whether a stream waits for the exit's word.
+    /// Whether a stream waits for the exit to open it (client).
     var hasRequests: Bool { !self.isExit && self.streams.values.contains { $0.phase == .requested } }
 
-    /// A new stream is asked for while nobody is there: perhaps somebody is by now.
+    /// Asks the exit sooner if no relay has it subscribed. It may have reconnected since the last report.
     mutating func askSooner(at now: Moment) {
         guard !self.isExit, self.isDeserted else { return }
         let soon = self.lastQuestion.map { max(now.monotonic, $0 + Self.urgentQuestions) } ?? now.monotonic
@@ -138,10 +138,10 @@ extension SessionStateMachine {
         if self.unansweredSince == nil { self.unansweredSince = now.monotonic }
     }
 
-    /// The exit may have restarted: it is asked at longer and longer intervals.
+    /// Asks whether the exit has restarted, at increasing intervals.
     private mutating func askPeer(at now: Moment) {
         self.questions += 1
-        // Somebody who waits for a new stream will not wait for long.
+        // The interval stays short while a new stream waits.
         let wait =
             self.hasRequests
             ? Self.urgentQuestions

@@ -7,59 +7,62 @@ import DequeModule
 public import NIOCore
 import NostrCrypto
 
-/// A session: many streams over several relays, none of which has to keep order, deliver, or stay (docs/PROTOCOL.md).
+/// A session: many streams over several relays. No relay has to keep order, deliver every packet or stay connected
+/// (docs/PROTOCOL.md).
 ///
-/// Pure, and the same at both ends but for who opens streams and who connects targets. QUIC's ideas over events: packets
-/// per path, acknowledgements, loss by time, a window per path, credit per stream.
+/// The state machine performs no I/O. Client and exit share the code; the client opens streams, and the exit connects
+/// to targets. The design follows QUIC, with events as packets: packet numbers per path, acknowledgements, loss
+/// detection by time, a congestion window per path, and credit per stream.
 ///
-/// What iterates over paths and streams does so in a fixed order, so that a simulation with a seed repeats exactly.
+/// Code that iterates over paths and streams uses a fixed order, so that a simulation with a seed is reproducible.
 public struct SessionStateMachine: StreamEngine {
     public typealias Signal = SessionSignal
     public static let recognizesRepeatedMessages = true
 
-    /// Which end this is.
+    /// The side of the session.
     public enum Role: Hashable, Sendable {
         /// Opens streams.
         case client
-        /// Connects targets.
+        /// Connects to targets.
         case exit
     }
 
     let role: Role
     let configuration: SessionConfiguration
 
-    /// Who we are, for an exit that asked (client), or who the client said it is (exit).
+    /// The client's own identity for an exit that requires one (client), or the identity that the client sent (exit).
     var identity: ClientIdentity?
-    /// The exit has it.
+    /// Whether the exit has acknowledged the identity (client).
     var identityIsKnown = false
 
     // MARK: Paths
 
-    /// By identifier.
+    /// The paths in ascending order of their identifiers.
     var paths: [SessionPath] = []
 
     // MARK: Streams
 
     var streams: [StreamID: SessionStream] = [:]
-    /// Streams that are over, so that what comes late for them opens nothing (exit).
+    /// Streams that have ended. Late frames do not open them again (exit).
     var closedStreams = IntervalSet()
-    /// The highest stream that was opened (client).
+    /// The largest identifier of a stream that was opened (client).
     var lastOpened: UInt64 = 0
-    /// Streams whose driver waits: those that count against the limit.
+    /// Number of streams that the driver uses. Only these count against the limit.
     var liveStreams = 0
-    /// What the peer said in the handshake.
+    /// The peer's parameters from the handshake.
     let peer: SessionParameters
-    /// Streams with something to send: those that send little, then the others in turn.
+    /// Streams with something to send. `eager` comes first: streams that sent little in their last turn or have lost
+    /// data. The streams in `queued` take turns.
     var eager: Deque<StreamID> = []
     var queued: Deque<StreamID> = []
-    /// Streams that wait for credit of the session.
+    /// Streams that wait for the session's send credit.
     var blocked: Deque<StreamID> = []
     var control: Deque<SessionFrame> = []
-    /// Bytes of streams that wait to be sent.
+    /// Number of stream bytes that wait to be sent.
     var queuedBytes = 0
-    /// Since when something waits.
+    /// When the current wait for sending started, or nil if nothing waits.
     var queuedSince: NIODeadline?
-    /// More packets could go out than one turn lets.
+    /// Whether ``pump(at:)`` must be called again without delay, for example because of its packet limit.
     var mustGoOn = false
     var streamTimers = TimerQueue<StreamID>()
 
@@ -70,20 +73,20 @@ public struct SessionStateMachine: StreamEngine {
     var receivedData: UInt64 = 0
     var consumedData: UInt64 = 0
     var receiveLimit: UInt64
-    /// What windows have grown together.
+    /// Sum of the bytes by which the windows of all streams were increased.
     var windowGrowth = 0
 
-    // MARK: Life
+    // MARK: Lifecycle
 
     var actions: Deque<StreamAction<SessionSignal>> = []
     var isClosed = false
-    /// A packet of the peer came. A client has the exit's acceptance to begin with.
+    /// Whether a packet of the peer was received. A client starts with true, because it has the exit's acceptance.
     var isConfirmed: Bool
     var lastHeard: NIODeadline
     var lastKeepAlive: NIODeadline
-    /// When bytes of a stream came last.
+    /// When stream data was last received.
     var lastData: NIODeadline?
-    /// When the oldest packet went out that the peer has not answered in any way.
+    /// Since when this side waits for any packet from the peer, or nil if it does not wait.
     var unansweredSince: NIODeadline?
     var nextQuestion: NIODeadline?
     var lastQuestion: NIODeadline?
@@ -91,21 +94,22 @@ public struct SessionStateMachine: StreamEngine {
 
     // MARK: Keys
 
-    /// The generation that this side seals under.
+    /// The generation of the key that seals sent packets.
     var generation = 0
-    /// The next one, while it is agreed on, and its key.
+    /// The next generation while it is negotiated, with the keys of this side and of the peer.
     var pending: (generation: Int, key: PublicKey?, peer: PublicKey?)?
     var generationStarted: NIODeadline
     var generationBytes: UInt64 = 0
-    /// An old generation, and when its keys go.
+    /// The previous generation, and when its keys are erased.
     var overlap: (generation: Int, until: NIODeadline)?
-    /// Lost packets are said on all paths until something is acknowledged.
+    /// Whether acknowledgements are sent on all paths. Set when a probe times out; cleared by the next new
+    /// acknowledgement.
     var acknowledgesEverywhere = false
 
     /// - Parameters:
-    ///   - peer: What the peer allows.
-    ///   - identity: Who we are, where the exit asks (client).
-    ///   - now: When the handshake was done.
+    ///   - peer: The peer's parameters from the handshake.
+    ///   - identity: The client's identity, if the exit requires one (client).
+    ///   - now: When the handshake completed.
     public init(
         role: Role,
         configuration: SessionConfiguration,
@@ -131,7 +135,7 @@ public struct SessionStateMachine: StreamEngine {
 
     public var isIdle: Bool { self.streams.isEmpty }
 
-    /// Whether every connected relay says that the peer is not subscribed there.
+    /// Whether every connected relay reported that the peer is not subscribed. False if no relay is connected.
     public var isDeserted: Bool {
         let up = self.paths.filter { $0.health != .down }
         return !up.isEmpty && up.allSatisfy(\.isDeserted)
@@ -149,35 +153,33 @@ public struct SessionStateMachine: StreamEngine {
         }
     }
 
-    /// Whether the peer's limit allows one more stream. A stream that is opened all the same ends at once.
+    /// Whether the peer's limit allows another stream. A stream that is opened above the limit ends immediately.
     public var hasRoomForStream: Bool { UInt64(self.liveStreams) < self.peer.maximumStreams }
 
-    /// Bytes of the peer that are buffered here, or were delivered and not consumed.
+    /// Memory in bytes that received data uses: buffered data with its overhead, and delivered bytes not yet consumed.
     public var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }
 
-    /// Whether the session ended.
+    /// Whether the session has ended.
     public var isOver: Bool { self.isClosed }
 
     public mutating func nextAction() -> StreamAction<SessionSignal>? { self.actions.popFirst() }
 
     // MARK: Streams, from the driver
 
-    /// Opens a stream (client). Answered by ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
+    /// Opens a stream (client). The result is ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
     public mutating func open(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
         guard !self.isClosed, UInt64(self.liveStreams) < self.peer.maximumStreams, id.rawValue > self.lastOpened else {
             self.actions.append(.ended(id, self.isClosed ? .peerLost : .tooManyStreams))
             return
         }
         self.lastOpened = id.rawValue
-        var stream = self.makeStream(id, phase: .requested, at: now)
-        stream.request = request
-        self.streams[id] = stream
+        self.streams[id] = self.makeStream(id, phase: .requested, at: now)
         self.liveStreams += 1
         self.control.append(.openStream(id, request))
         self.askSooner(at: now)
         self.streamTimers.schedule(id, at: now.monotonic + self.configuration.exitPatience)
         if self.configuration.opensAtOnce {
-            // Not sent before the driver had its say: first bytes go with the request.
+            // The request is not sent yet, so that the driver can add the first bytes to the same packet.
             self.queuedSince = now.monotonic
             self.actions.append(.opened(id))
             self.actions.append(.credit(id, self.configuration.sendBuffer))
@@ -187,7 +189,7 @@ public struct SessionStateMachine: StreamEngine {
         self.pump(at: now)
     }
 
-    /// The first bytes of a stream that was just opened reached the exit with the offer (client).
+    /// Records that the first bytes of a new stream reached the exit with the offer (client).
     public mutating func assumeSent(_ id: StreamID, _ bytes: Int) {
         guard let stream = self.streams[id], bytes > 0, UInt64(bytes) <= stream.send.limit else { return }
         self.streams[id]?.send.assumeSent(bytes)
@@ -212,7 +214,7 @@ public struct SessionStateMachine: StreamEngine {
         self.pump(at: now)
     }
 
-    /// Bytes may flow from the driver.
+    /// Starts the idle timeout of an open stream, and gives the driver credit unless it already has it.
     mutating func becameOpen(_ id: StreamID, at now: Moment) {
         self.streamTimers.cancel(id)
         self.streams[id]?.lastActivity = now.monotonic
@@ -259,12 +261,11 @@ public struct SessionStateMachine: StreamEngine {
         self.pump(at: now)
     }
 
-    /// Ends a stream both ways from here.
+    /// Resets both directions of a stream. With `stopsPeer`, also sends STOP_SENDING if the peer may still send.
     mutating func resetLocally(_ id: StreamID, _ reason: StreamEnd, tellDriver: Bool, stopsPeer: Bool) {
         guard var stream = self.streams[id], stream.phase != .reset else { return }
         self.queuedBytes -= stream.send.waitingBytes
         stream.phase = .reset
-        stream.end = reason
         stream.send.discard()
         self.consumedData += stream.receive.consumeAll()
         self.control.append(.resetStream(id, code: reason.code, finalSize: stream.send.sentOffset))
@@ -284,7 +285,7 @@ public struct SessionStateMachine: StreamEngine {
         if tell { self.actions.append(.ended(stream.id, reason)) }
     }
 
-    /// Forgets a stream of which nothing is left to do.
+    /// Removes a stream if nothing is left to do for it.
     mutating func removeIfOver(_ id: StreamID) {
         guard var stream = self.streams[id], stream.isOver else { return }
         self.leaveDriver(&stream, nil, tell: true)
@@ -306,12 +307,12 @@ public struct SessionStateMachine: StreamEngine {
         self.pump(at: now)
     }
 
-    /// Tells the peer of new credit, once half of it was used; a stream that moves fast gets more.
+    /// Gives the peer new credit after half of the window was consumed. A window that is used quickly is increased.
     private mutating func renewCredit(of id: StreamID, at now: Moment) {
         if self.streams[id]?.receive.wantsCredit == true, let stream = self.streams[id] {
             let window = stream.receive.window
             let isFast = now.monotonic - stream.lastCredit < .nanoseconds(4 * self.fastestRTT.nanoseconds)
-            // Fourfold at first: to fill a path with a long round trip takes many of them otherwise.
+            // Small windows grow by a factor of 4. Doubling fills a path with a long RTT too slowly.
             let factor = window < self.configuration.maximumStreamWindow / 8 ? 3 : 1
             let growth = min(factor * window, self.configuration.maximumStreamWindow - window)
             if isFast, growth > 0, self.windowGrowth + growth <= self.configuration.windowBudget {
@@ -325,7 +326,8 @@ public struct SessionStateMachine: StreamEngine {
         }
     }
 
-    /// Credit of the session, in steps that are small beside the window: readers that stop keep much of it.
+    /// Gives the peer new session credit. The steps are small compared to the window, because streams that are not
+    /// read may hold much of it.
     mutating func renewSessionCredit() {
         let window = UInt64(self.configuration.sessionWindow)
         let step = min(window / 2, Self.creditStep)
@@ -334,7 +336,7 @@ public struct SessionStateMachine: StreamEngine {
         self.control.append(.maximumData(self.receiveLimit))
     }
 
-    /// Bytes after which the peer gets new credit of the session.
+    /// Maximum step in bytes in which the peer gets new session credit.
     private static let creditStep: UInt64 = 4 << 20
 
     private var fastestRTT: TimeAmount {
@@ -352,7 +354,7 @@ public struct SessionStateMachine: StreamEngine {
         self.becomeClosed(reason)
     }
 
-    /// Ends all streams; nothing comes after.
+    /// Ends all streams and the session. No packets are sent or processed afterwards.
     mutating func becomeClosed(_ reason: StreamEnd?) {
         guard !self.isClosed else { return }
         self.isClosed = true

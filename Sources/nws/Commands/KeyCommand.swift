@@ -8,7 +8,7 @@ import Foundation
 import Nostr
 import NostrCrypto
 
-/// `nws key`
+/// The command `nws key`: creates, shows and authorizes keys.
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key",
@@ -81,7 +81,7 @@ struct KeyCommand: AsyncParsableCommand {
                             "this is a SECRET key (nsec), which its owner should never share; ask for the npub instead"
                         )
                     }
-                    throw CommandError.failure("not a public key; expected an npub or 64 hex digits")
+                    throw CommandError.failure("PUBKEY: needs a public key, as an npub or 64 hex digits")
                 }
                 var options: [String] = []
                 if let services {

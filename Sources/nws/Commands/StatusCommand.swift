@@ -11,7 +11,7 @@ import NIOPosix
 import Observability
 import TunnelProtocol
 
-/// `nws status`
+/// The command `nws status`: shows the status of a running entry, exit or relay.
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
@@ -35,7 +35,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            // Also accept the URL that a role prints.
+            // Also accept the URL that an entry, exit or relay prints at start.
             var place = self.admin
             if place.hasPrefix("http://") { place.removeFirst("http://".count) }
             if place.hasSuffix("/") { place.removeLast() }

@@ -9,7 +9,7 @@ import HTTPTransport
 import NIOSSL
 import NostrClient
 
-/// Options about connections to relays.
+/// Options for connections to relays.
 struct RelayClientOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(

@@ -27,7 +27,7 @@ final class ExitMemory {
         self.logger = logger
     }
 
-    /// Whether the exit is known to speak sessions, and therefore never spoken to in plain NIP-74.
+    /// Whether the exit is known to support sessions. Such an exit is never downgraded to plain NIP-74.
     func isPinned(_ exit: PublicKey) -> Bool { self.pins.contains(exit) }
 
     /// What to begin with.

@@ -15,7 +15,7 @@ protocol PlainExitDelegate: AnyObject {
     func plainExitDidBecomeIdle(_ exit: PlainExit)
 }
 
-/// An exit that is spoken to in plain NIP-74: the link that offers a session, and carries the streams if none begins.
+/// A link to an exit in plain NIP-74. It offers a session, and carries the streams if the exit does not accept.
 final class PlainExit {
     let link: PlainLink
     private let exit: PublicKey

@@ -11,7 +11,7 @@ public enum ProxyAutoConfiguration {
     /// - Parameter proxy: `HOST:PORT` of the entry, as the browser reaches it.
     public static func script(proxy: String) -> String {
         """
-        // Names of Nostr go through the entry at \(proxy), everything else goes its own way.
+        // .nostr names use the entry at \(proxy); everything else connects directly.
         function FindProxyForURL(url, host) {
           host = host.toLowerCase();
           if (dnsDomainIs(host, ".nostr") || dnsDomainIs(host, ".nostr.") || host.indexOf(".") < 0 && (shExpMatch(host, "npub1*") || shExpMatch(host, "nprofile1*")))

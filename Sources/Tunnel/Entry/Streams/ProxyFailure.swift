@@ -27,10 +27,10 @@ enum ProxyFailure {
         }
     }
 
-    /// Whether the exit, or the way to it, is the reason.
+    /// Whether the exit, or a relay on the path to it, is the cause.
     var isTheExits: Bool {
         switch self {
-        // The exit announced its end, and others may be there.
+        // The exit is shutting down; another exit may succeed.
         case .ended(.shuttingDown): true
         // A policy denial is final.
         case .ended(.notAllowed): false

@@ -7,11 +7,11 @@ public import TunnelProtocol
 
 /// Why a stream could not be opened, or ended with an error.
 public struct StreamFailure: Error, CustomStringConvertible, Sendable {
-    /// Where it failed.
+    /// The part of the route that failed.
     public let hop: StreamEnd.Hop
-    /// A description for people.
+    /// An error message for users.
     public let reason: String
-    /// How the stream ended; nil if it was never opened.
+    /// The reason why the open stream ended. Nil if the stream was not opened, or if the caller used it incorrectly.
     public let end: StreamEnd?
 
     init(_ end: StreamEnd) {

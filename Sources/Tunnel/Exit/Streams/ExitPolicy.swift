@@ -6,13 +6,15 @@
 public import HTTPTransport
 public import NIOCore
 
-/// Where a public exit goes on behalf of strangers: rules in order, the first that matches wins, and what no rule names is
-/// allowed only at the ports of the list and at addresses of the internet.
+/// The rules of a public exit: the destinations to which clients may connect.
+///
+/// The first matching rule decides. Without a matching rule, only internet addresses at ``ports`` are allowed.
 public struct ExitPolicy: Hashable, Sendable {
     /// `allow` or `deny`, with conditions that must all hold.
     public struct Rule: Hashable, Sendable {
         public var allows: Bool
-        /// A name, or `*.` and a domain for everything below it; as the client wrote it.
+        /// A host name, an IP address, `*.` and a domain for all its subdomains, or `*`. Compared with the host that the
+        /// client sent.
         public var host: String?
         public var network: IPNetwork?
         public var ports: [ClosedRange<UInt16>] = []
@@ -21,7 +23,7 @@ public struct ExitPolicy: Hashable, Sendable {
             case host, cidr, port
         }
 
-        /// Reads `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
+        /// Parses `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
         public init(_ text: String) throws(RuleError) {
             var words = text.split { $0.isWhitespace }.map { $0.lowercased() }[...]
             var seen: Set<String> = []
@@ -34,18 +36,18 @@ public struct ExitPolicy: Hashable, Sendable {
                 guard let condition = Condition(rawValue: word) else {
                     throw RuleError(description: "\(word): expected host, cidr or port")
                 }
-                guard let value = words.popFirst() else { throw RuleError(description: "\(word): nothing behind it") }
-                guard seen.insert(word).inserted else { throw RuleError(description: "\(word) is there twice") }
+                guard let value = words.popFirst() else { throw RuleError(description: "\(word): needs a value") }
+                guard seen.insert(word).inserted else { throw RuleError(description: "\(word): given twice") }
                 switch condition {
                 case .host:
                     let pattern = value.hasSuffix(".") ? String(value.dropLast()) : value
                     guard Self.isPattern(pattern) else {
-                        throw RuleError(description: "\(value) is no name, nor *.NAME for all below it, nor *")
+                        throw RuleError(description: "host \(value): needs a host name, *.DOMAIN or *")
                     }
                     self.host = pattern
                 case .cidr:
                     guard let network = IPNetwork(value) else {
-                        throw RuleError(description: "\(value) is no network, as in 10.0.0.0/8")
+                        throw RuleError(description: "cidr \(value): needs a network, for example 10.0.0.0/8")
                     }
                     self.network = network
                 case .port: self.ports = try Self.ports(value)
@@ -53,7 +55,7 @@ public struct ExitPolicy: Hashable, Sendable {
             }
         }
 
-        /// What would never match must not pass for a rule.
+        /// Whether `text` is a valid host pattern. A pattern that can never match is an error.
         private static func isPattern(_ text: String) -> Bool {
             if text == "*" || (try? SocketAddress(ipAddress: text, port: 0)) != nil { return true }
             let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
@@ -70,10 +72,10 @@ public struct ExitPolicy: Hashable, Sendable {
                 let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
                 guard let first = ends.first ?? nil, let last = ends.last ?? nil, ends.count <= 2, 1 <= first,
                     first <= last
-                else { throw RuleError(description: "\(part) is no port, nor a range as in 8000-8099") }
+                else { throw RuleError(description: "port \(part): needs a port or range, as in 8000-8099") }
                 ranges.append(first...last)
             }
-            guard !ranges.isEmpty else { throw RuleError(description: "port: there is none") }
+            guard !ranges.isEmpty else { throw RuleError(description: "port: needs at least one port") }
             return ranges
         }
 
@@ -94,7 +96,7 @@ public struct ExitPolicy: Hashable, Sendable {
             var host = host.lowercased()
             if host.hasSuffix(".") { host.removeLast() }
             guard pattern.hasPrefix("*") else {
-                // An address is itself in whatever form it is written.
+                // Compare addresses by value, because one address has several notations.
                 if let address = SocketAddress.canonicalBytes(of: host) {
                     return address == SocketAddress.canonicalBytes(of: pattern)
                 }
@@ -104,14 +106,14 @@ public struct ExitPolicy: Hashable, Sendable {
         }
     }
 
-    /// What is wrong with a rule.
+    /// The error for an invalid rule.
     public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
         public let description: String
     }
 
-    /// What strangers may do together and each.
+    /// Limits on the clients of a public exit, for each client and for all together.
     public struct Limits: Hashable, Sendable {
-        /// Of one client: its proven identity, else its session.
+        /// Maximum number of streams of one client. A client is its proven identity, or else its session.
         public var streamsPerClient = 128
         public var connectsPerSecondPerClient = 32
         /// 0 for no limit.
@@ -137,7 +139,7 @@ public struct ExitPolicy: Hashable, Sendable {
         self.limits = limits
     }
 
-    /// Whether no address that the host may have would be dialled, so that it need not be looked up.
+    /// Whether the rules deny a host whatever its addresses are, so that the exit need not resolve its name.
     public func forbids(host: String, port: UInt16) -> Bool {
         for rule in self.rules {
             switch rule.matches(host: host, port: port) {
@@ -149,8 +151,10 @@ public struct ExitPolicy: Hashable, Sendable {
         return !self.ports.contains(port)
     }
 
-    /// Whether to dial an address that a client's host has. Addresses that are not of the internet are dialled only where a
-    /// rule names their network, or a part of it: one that has the internet in it as well, such as 0.0.0.0/0, does not.
+    /// Whether the exit may connect to an address of a host.
+    ///
+    /// Other addresses than those of the internet need a rule whose network contains no internet addresses. A rule for
+    /// 0.0.0.0/0 does not allow them.
     public func allows(host: String, address: SocketAddress, port: UInt16) -> Bool {
         let isGlobal = AddressClass(address) == .global
         for rule in self.rules where rule.matches(host: host, address: address, port: port) {

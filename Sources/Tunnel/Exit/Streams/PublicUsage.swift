@@ -8,7 +8,7 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// What each stranger uses of a public exit: a proven identity, else a session's key.
+/// Counts and limits what each client uses of a public exit. A client is its proven identity, or else its session's key.
 struct PublicUsage {
     private struct Client {
         var streams = 0
@@ -17,13 +17,13 @@ struct PublicUsage {
         var lastUsed: NIODeadline
     }
 
-    /// Clients that have no stream are forgotten after it.
+    /// Time after which a client without streams is forgotten.
     private static let memory: TimeAmount = .seconds(60)
 
-    /// Most clients that are remembered; then new ones are refused.
+    /// Maximum number of remembered clients. Beyond it, streams of new clients are refused.
     private static let maximumClients = 16_384
 
-    /// Those of a client's rate hold from its next visit on.
+    /// A changed rate per client applies to a known client only after it was forgotten.
     var limits: ExitPolicy.Limits {
         didSet {
             guard self.limits.bytesPerSecond != oldValue.bytesPerSecond else { return }
@@ -40,7 +40,8 @@ struct PublicUsage {
 
     private static func throttle(_ rate: Int) -> Throttle? { rate > 0 ? Throttle(bytesPerSecond: rate) : nil }
 
-    /// Counts a stream. Returns what bounds its bytes; nil if the client has as many as it may, or asks too often.
+    /// Counts a stream. Returns the throttles for its bytes; nil if the client has reached its limit on streams or
+    /// connections per second.
     mutating func begin(_ key: PublicKey, at now: NIODeadline) -> [Throttle]? {
         if self.clients.count >= Self.maximumClients, self.clients[key] == nil {
             self.sweep(at: now)
@@ -65,7 +66,8 @@ struct PublicUsage {
         self.clients[key]?.lastUsed = now
     }
 
-    /// Forgets who is gone. A client's rate is remembered for a while, or a new stream would be a new start.
+    /// Forgets clients without streams after ``memory``. Until then their rates are kept, so that reconnecting does not
+    /// reset them.
     mutating func sweep(at now: NIODeadline) {
         self.clients = self.clients.filter { $0.value.streams > 0 || $0.value.lastUsed + Self.memory > now }
     }

@@ -6,7 +6,7 @@
 import DequeModule
 import NIOCore
 
-/// The sending half of a stream (RFC 9000, section 3.1): what waits, what was lost, what arrived.
+/// The sending half of a stream (RFC 9000, section 3.1). It tracks unsent, lost and acknowledged bytes.
 struct SendStream: Sendable {
     /// Bytes to be sent, for the first time or again.
     struct Chunk: Hashable, Sendable {
@@ -17,7 +17,7 @@ struct SendStream: Sendable {
         var end: UInt64 { self.offset + UInt64(self.data.readableBytes) }
     }
 
-    /// Buffers smaller than this are joined, so that small writes do not become small frames.
+    /// Buffers smaller than this number of bytes are joined, so that small writes do not become small frames.
     private static let joinBelow = 2_048
 
     private var unsent: Deque<ByteBuffer> = []
@@ -25,9 +25,9 @@ struct SendStream: Sendable {
     /// Lost chunks, by offset.
     private var lost: [Chunk] = []
     private var lostBytes = 0
-    /// The offset behind the last byte that was sent.
+    /// The offset after the last byte that was sent.
     private(set) var sentOffset: UInt64 = 0
-    /// What the peer allows; ``sentOffset`` never passes it.
+    /// The maximum offset that the peer allows. ``sentOffset`` never exceeds it.
     var limit: UInt64
     private var acknowledged = IntervalSet()
     private(set) var isFinished = false
@@ -39,12 +39,12 @@ struct SendStream: Sendable {
         self.limit = limit
     }
 
-    /// Whether everything, the end included, arrived.
+    /// Whether all bytes and the end were acknowledged.
     var isComplete: Bool {
         self.finalWasAcknowledged && self.acknowledged.contains(0..<self.sentOffset)
     }
 
-    /// Whether every byte arrived that was given to ``append(_:)``.
+    /// Whether every byte that was given to ``append(_:)`` was acknowledged.
     var isDelivered: Bool {
         self.unsentBytes == 0 && (self.sentOffset == 0 || self.acknowledged.contains(0..<self.sentOffset))
     }
@@ -52,15 +52,15 @@ struct SendStream: Sendable {
     /// Bytes to be sent, for the first time or again.
     var waitingBytes: Int { self.unsentBytes + self.lostBytes }
 
-    /// Whether there is something that was lost.
+    /// Whether lost bytes or a lost end must be sent again.
     var hasLost: Bool { !self.lost.isEmpty || self.finalIsLost }
 
-    /// New bytes that may go out now, the session's allowance aside.
+    /// Number of new bytes that the stream's limit allows to send. The session's limit is not considered.
     var allowance: Int {
         Int(min(UInt64(self.unsentBytes), self.limit > self.sentOffset ? self.limit - self.sentOffset : 0))
     }
 
-    /// Whether the end waits to be sent and nothing stands before it.
+    /// Whether the end was not sent yet and no unsent bytes precede it.
     var hasUnsentEnd: Bool { self.isFinished && !self.finalWasSent && self.unsentBytes == 0 }
 
     mutating func append(_ data: ByteBuffer) {
@@ -71,7 +71,7 @@ struct SendStream: Sendable {
 
     mutating func finish() { self.isFinished = true }
 
-    /// Forgets all bytes: the stream is reset.
+    /// Drops all bytes, because the stream is reset.
     mutating func discard() {
         self.unsent = []
         self.unsentBytes = 0
@@ -84,7 +84,7 @@ struct SendStream: Sendable {
 
     // MARK: Sending
 
-    /// The next chunk of at most `limit` bytes: lost ones first, then at most `allowance` new ones.
+    /// Returns the next chunk of at most `limit` bytes: lost bytes first, then at most `allowance` new bytes.
     mutating func next(limit: Int, allowance: Int) -> Chunk? {
         guard limit > 0 else { return nil }
         if let chunk = self.nextLost(limit: limit) { return chunk }
@@ -141,29 +141,29 @@ struct SendStream: Sendable {
         return Chunk(offset: offset, data: data, isFinal: isFinal)
     }
 
-    /// The first bytes, of which none went out here yet, arrived by another way.
+    /// Records that the first `count` bytes of the stream reached the peer outside of session packets.
     mutating func assumeSent(_ count: Int) {
         guard self.sentOffset == 0, self.unsentBytes == 0, count > 0 else { return }
         self.sentOffset = UInt64(count)
         self.acknowledged.insert(0..<UInt64(count))
     }
 
-    // MARK: What became of it
+    // MARK: Acknowledgements and losses
 
-    /// The packet with this chunk was lost, or is thought to be.
+    /// Records that the packet with this chunk was declared lost.
     mutating func lost(_ chunk: Chunk) {
         if chunk.isFinal, !self.finalWasAcknowledged { self.finalIsLost = true }
         guard chunk.data.readableBytes > 0, !self.acknowledged.contains(chunk.offset..<chunk.end) else { return }
         var chunk = chunk
         chunk.isFinal = false
-        // Losses are found oldest first, so this is nearly always the end.
+        // Losses are detected oldest first, so the chunk nearly always belongs at the end.
         var index = self.lost.count
         while index > 0, self.lost[index - 1].offset > chunk.offset { index -= 1 }
         self.lost.insert(chunk, at: index)
         self.lostBytes += chunk.data.readableBytes
     }
 
-    /// The packet with these bytes arrived.
+    /// Records that the packet with these bytes was acknowledged.
     mutating func acknowledged(_ range: Range<UInt64>, isFinal: Bool) {
         self.acknowledged.insert(range)
         if isFinal {

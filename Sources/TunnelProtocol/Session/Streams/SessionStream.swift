@@ -23,10 +23,6 @@ struct SessionStream: Sendable {
     var phase: Phase
     var send: SendStream
     var receive: ReceiveStream
-    /// The request that opened the stream (client).
-    var request: StreamRequest?
-    /// The reason of the reset.
-    var end: StreamEnd?
     /// The reason with which the stream is reset once the peer has acknowledged all data.
     var endAfterDelivery: StreamEnd?
     /// The peer acknowledged the RESET_STREAM.

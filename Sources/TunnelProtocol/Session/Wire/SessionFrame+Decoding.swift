@@ -7,7 +7,7 @@ package import NIOCore
 import NostrCrypto
 
 extension SessionFrame {
-    /// Reads all frames of a packet. Padding is skipped. Every length is checked against what is there.
+    /// Decodes all frames of a packet. Padding is skipped. Every length is checked against the remaining bytes.
     package static func decodeAll(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
         var buffer = buffer
         var frames: [SessionFrame] = []
@@ -17,10 +17,10 @@ extension SessionFrame {
         return frames
     }
 
-    /// Data that is less than this part of its packet is copied out of it.
+    /// Data is copied if it is smaller than its packet's storage divided by this number.
     private static let leastShare = 4
 
-    /// Reads one frame; nil for padding.
+    /// Decodes one frame. Returns nil for padding.
     private static func decode(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> SessionFrame? {
         let type = try Self.integer(&buffer)
         switch type {
@@ -37,10 +37,10 @@ extension SessionFrame {
         case 0x0c...0x0f:
             let id = try Self.stream(&buffer)
             let offset = try Self.integer(&buffer)
-            // Without a length the data reaches to the end of the packet.
+            // Without a length, the data extends to the end of the packet.
             let length = type & 2 != 0 ? try Self.length(&buffer, most: buffer.readableBytes) : buffer.readableBytes
             guard var data = buffer.readSlice(length: length) else { throw .truncated }
-            // A slice keeps the whole packet alive, and credit counts only its bytes.
+            // A slice retains the whole packet, but credit counts only the bytes of the slice.
             if length < data.storageCapacity / Self.leastShare { data = ByteBuffer(bytes: data.readableBytesView) }
             guard offset <= ByteBuffer.maximumVariableLengthInteger - UInt64(length) else { throw .outOfRange }
             return .stream(id, offset: offset, data: data, isFinal: type & 1 != 0)
@@ -86,7 +86,7 @@ extension SessionFrame {
         for _ in 0..<count {
             let gap = try Self.integer(&buffer)
             let length = try Self.integer(&buffer)
-            // A gap of n stands for n + 1 packets that are missing (RFC 9000, section 19.3.1).
+            // A gap of n represents n + 1 missing packets (RFC 9000, section 19.3.1).
             guard lower >= gap + 2, lower - gap - 2 >= length else { throw .outOfRange }
             upper = lower - gap - 2
             lower = upper - length

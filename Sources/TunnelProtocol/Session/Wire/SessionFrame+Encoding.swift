@@ -7,10 +7,10 @@ package import NIOCore
 import NostrCrypto
 
 extension SessionFrame {
-    /// Bytes that a STREAM frame takes beside its data, at most: type, stream, offset, length.
+    /// Maximum size in bytes of a STREAM frame without its data: type, stream, offset and length.
     static let streamOverhead = 1 + 8 + 8 + 4
 
-    /// Writes the frame.
+    /// Appends the encoded frame to `buffer`.
     package func encode(into buffer: inout ByteBuffer) {
         switch self {
         case .ping:
@@ -54,7 +54,7 @@ extension SessionFrame {
         }
     }
 
-    /// Most bytes that the frame takes.
+    /// Maximum size in bytes of the encoded frame.
     package var maximumLength: Int {
         switch self {
         case .ping, .immediateAcknowledgement: 1

@@ -6,43 +6,45 @@
 package import NIOCore
 package import NostrCrypto
 
-/// What a session packet is made of. Names and numbers are those of RFC 9000, section 19, where it has them.
+/// A frame of a session packet. Names and numbers follow RFC 9000, section 19, where it defines an equivalent frame.
 package enum SessionFrame: Hashable, Sendable {
-    /// Asks for an acknowledgement on the path that it came by (0x01).
+    /// Requests an acknowledgement on the path that carried the frame (0x01).
     case ping
-    /// Packets that arrived (0x02); the one frame that is not acknowledged itself.
+    /// Acknowledges received packets (0x02). The frame is not ack-eliciting.
     case acknowledgement(Acknowledgement)
-    /// The sender sends no more on the stream, and what it sent may be incomplete (0x04).
+    /// The sender stops sending on the stream. Data sent before may be incomplete (0x04).
     case resetStream(StreamID, code: UInt64, finalSize: UInt64)
-    /// The sender reads no more from the stream; the peer resets its direction (0x05).
+    /// The sender no longer reads from the stream. The peer resets its direction (0x05).
     case stopSending(StreamID, code: UInt64)
-    /// Bytes of a stream from `offset` on (0x0c to 0x0f).
+    /// Bytes of a stream, starting at `offset` (0x0c to 0x0f).
     case stream(StreamID, offset: UInt64, data: ByteBuffer, isFinal: Bool)
-    /// Most bytes of all streams together, counted from the start of the session (0x10).
+    /// Maximum number of bytes on all streams together, counted from the start of the session (0x10).
     case maximumData(UInt64)
-    /// Most bytes of one stream, counted from its start (0x11).
+    /// Maximum number of bytes on one stream, counted from its start (0x11).
     case maximumStreamData(StreamID, UInt64)
-    /// The session is over (0x1c).
+    /// Ends the session (0x1c).
     case connectionClose(code: UInt64, reason: String)
-    /// Acknowledge this packet without waiting for more (0x1f, as in the draft on acknowledgement frequency).
+    /// Requests an immediate acknowledgement of the packet (0x1f, as in the draft on acknowledgement frequency).
     case immediateAcknowledgement
-    /// Open a stream to a target (0x40).
+    /// Opens a stream to a target (0x40).
     case openStream(StreamID, StreamRequest)
-    /// The target of a stream is connected (0x41).
+    /// Reports that the target of a stream is connected (0x41).
     case streamOpened(StreamID)
-    /// The sender's key of the next generation (0x42).
+    /// Announces the sender's public key of the next generation (0x42).
     case keyUpdate(generation: UInt64, PublicKey)
-    /// Who the client is (0x43); in every packet that opens a stream until one of them is acknowledged.
+    /// The identity of the client (0x43). Every packet that opens a stream contains it until one of them is
+    /// acknowledged.
     case identity(ClientIdentity)
-    /// The exit uses one more relay from now on (0x44).
+    /// Announces another relay that the exit uses from now on (0x44).
     case newPath(SessionPathOffer)
 
-    /// Packets of one path that arrived.
+    /// The received packets of one path.
     package struct Acknowledgement: Hashable, Sendable {
         package var path: PathID
-        /// Microseconds between the arrival of the largest packet and this frame.
+        /// Microseconds between the arrival of the packet with the largest number and the sending of this frame.
         package var delay: UInt64
-        /// Descending, disjoint, not adjacent; never empty.
+        /// The ranges of packet numbers in descending order. They are disjoint and not adjacent. There is at least
+        /// one.
         package var ranges: [ClosedRange<UInt64>]
 
         package init(path: PathID, delay: UInt64, ranges: [ClosedRange<UInt64>]) {
@@ -51,18 +53,18 @@ package enum SessionFrame: Hashable, Sendable {
             self.ranges = ranges
         }
 
-        /// Most bytes of a frame's head, and of each range.
+        /// Maximum size in bytes of a frame without its ranges, and of each range.
         static let headLength = 1 + 4 * 8
         static let rangeLength = 16
 
-        /// Most ranges that a frame carries: the newest.
+        /// Maximum number of ranges in a frame. The newest ranges are sent.
         static let maximumRanges = 64
     }
 
-    /// Longest destination of a stream, and longest reason of a close, in bytes.
+    /// Maximum length in bytes of a stream's destination, of a close reason and of a relay URL.
     package static let maximumTextLength = 512
 
-    /// Whether the packet that carries the frame is to be acknowledged (RFC 9000, section 13.2).
+    /// Whether a packet with this frame must be acknowledged (RFC 9000, section 13.2).
     var isAckEliciting: Bool {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
@@ -73,16 +75,16 @@ package enum SessionFrame: Hashable, Sendable {
     }
 }
 
-/// Why a packet's bytes are not frames.
+/// The reason why a packet cannot be decoded.
 package enum SessionDecodingError: Error, Hashable, Sendable {
-    /// The bytes end inside of something.
+    /// A field exceeds the rest of the packet, or a text exceeds the maximum length.
     case truncated
-    /// A frame type that version 1 does not have.
+    /// A frame type that version 1 does not define.
     case unknownFrame(UInt64)
-    /// A number that cannot be: a range below zero, an offset beyond 2^62, a length beyond its bound.
+    /// A number outside of its valid range, for example a negative packet number or an offset of 2^62 or more.
     case outOfRange
-    /// The version or the kind in the first byte is not known.
+    /// The first byte contains an unknown version or kind.
     case unknownKind(UInt8)
-    /// The direction is the reader's own: somebody reflected it.
+    /// The packet has the direction of the reader's own packets, for example because it was reflected.
     case wrongDirection
 }
