@@ -240,8 +240,14 @@ public final class EntryService: Sendable {
             try await ended.futureResult.get()
             return
         }
-        defer { channel.close(promise: nil) }
-        try await ended.futureResult.get()
+        // The stream can end before the output has taken all of its bytes. The channel closes when it has.
+        do {
+            try await ended.futureResult.get()
+        } catch {
+            try? await channel.closeFuture.get()
+            throw error
+        }
+        try await channel.closeFuture.get()
     }
 
     /// Opens a stream for code of this program. Returns when the exit has connected its target.
