@@ -28,6 +28,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case socks
     case socksClient = "socks-client"
     case httpProxy = "http-proxy"
+    case httpResponse = "http-response"
     case upgrade
     case webSocket = "websocket"
     case settings
@@ -50,6 +51,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .socks: Self.socks(input)
         case .socksClient: Self.socksClient(input)
         case .httpProxy: HTTPProxyFuzzer.run(input)
+        case .httpResponse: HTTPResponseFuzzer.run(input)
         case .upgrade: UpgradeFuzzer.run(input)
         case .webSocket: WebSocketFuzzer.run(input)
         case .settings: Self.settings(input)

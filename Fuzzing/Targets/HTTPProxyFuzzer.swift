@@ -9,57 +9,75 @@ import NIOHTTP1
 import Tunnel
 import TunnelProtocol
 
-/// Fuzzes requests to the HTTP proxy, and checks how plain requests are forwarded.
+/// Fuzzes a client's connection to the HTTP proxy, and compares what its services receive with another parser.
 enum HTTPProxyFuzzer {
-    /// One request of a connection, as the receiver parses it.
-    private struct Request {
-        var head: HTTPRequestHead
-        var body = ByteBuffer()
-        var isComplete = false
+    /// What went over one stream.
+    private struct Stream {
+        var bytes = ByteBuffer()
+        var requests = 0
     }
 
     static func run(_ input: [UInt8]) {
-        let received = Self.requests(ByteBuffer(bytes: input), size: max(1, Int(input.last ?? 1)))
-        guard let first = received.first, let request = try? HTTPProxyRequest(first.head) else { return }
-        precondition(request.target.port > 0)
-        guard let plain = request.plain, first.isComplete else { return }
-        var forwarded = plain.head
-        forwarded.writeImmutableBuffer(plain.encoded(first.body))
-        forwarded.writeImmutableBuffer(plain.encodedEnd)
-        // The service must see one request with the same body, and no second, smuggled request.
-        let sent = Self.requests(forwarded, size: forwarded.readableBytes)
-        precondition(sent.count == 1, "\(sent.count) requests")
-        guard let only = sent.first else { return }
-        precondition(only.isComplete, "incomplete request")
-        precondition(only.head.method == first.head.method && only.body == first.body)
-        precondition(only.head.headers["host"].count == 1)
-        for field in ["proxy-authorization", "proxy-connection"] {
-            precondition(only.head.headers[canonicalForm: field].isEmpty)
+        var machine = HTTPProxyStateMachine(credentials: nil)
+        var stream: Stream?
+        let size = max(1, Int(input.last ?? 1))
+        for start in stride(from: 0, to: input.count, by: size) {
+            machine.receive(ByteBuffer(bytes: input[start..<min(start + size, input.count)]))
+            while true {
+                let isIdle = machine.isIdle
+                guard let action = machine.next() else {
+                    guard Self.answer(&machine) else { break }
+                    continue
+                }
+                switch action {
+                case .open(let request):
+                    Self.check(stream)
+                    precondition(request.target.port > 0)
+                    guard case .request(let head)? = machine.opened() else { return }
+                    stream = Stream(bytes: head, requests: 1)
+                case .send(let bytes):
+                    if isIdle { stream?.requests += 1 }
+                    stream?.bytes.writeImmutableBuffer(bytes)
+                case .endInput, .leave, .respond, .close, .abort:
+                    return Self.check(stream)
+                }
+            }
         }
-        // Proxy-Connection asks for the same in older clients.
-        if first.head.headers[canonicalForm: "proxy-connection"].isEmpty {
-            precondition(only.head.isKeepAlive == first.head.isKeepAlive)
+        Self.check(stream)
+    }
+
+    /// Answers a request that was passed on. Returns whether there was one.
+    private static func answer(_ machine: inout HTTPProxyStateMachine) -> Bool {
+        guard !machine.wantsInput else { return false }
+        let response = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        precondition(machine.receiveFromService(response) == response.readableBytes)
+        return true
+    }
+
+    /// The service must see the requests that the proxy saw, and no other, smuggled one.
+    private static func check(_ stream: Stream?) {
+        guard let stream else { return }
+        let heads = Self.heads(stream.bytes)
+        precondition(heads.count <= stream.requests, "\(heads.count) requests of \(stream.requests)")
+        for head in heads {
+            precondition(head.headers["host"].count == 1)
+            for field in ["proxy-authorization", "proxy-connection"] {
+                precondition(head.headers[canonicalForm: field].isEmpty)
+            }
         }
     }
 
-    /// Parses requests up to the first error, in pieces of `size` bytes.
-    private static func requests(_ bytes: ByteBuffer, size: Int) -> [Request] {
+    /// The heads of requests, up to the first error.
+    private static func heads(_ bytes: ByteBuffer) -> [HTTPRequestHead] {
         let channel = EmbeddedChannel(
             handler: ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes))
         )
         defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
-        var requests: [Request] = []
-        var rest = bytes
-        while let piece = rest.readSlice(length: min(size, rest.readableBytes)), piece.readableBytes > 0 {
-            guard (try? channel.writeInbound(piece)) != nil else { break }
-        }
+        _ = try? channel.writeInbound(bytes)
+        var heads: [HTTPRequestHead] = []
         while let part = try? channel.readInbound(as: HTTPServerRequestPart.self) {
-            switch part {
-            case .head(let head): requests.append(Request(head: head))
-            case .body(let body): requests[requests.count - 1].body.writeImmutableBuffer(body)
-            case .end: requests[requests.count - 1].isComplete = true
-            }
+            if case .head(let head) = part { heads.append(head) }
         }
-        return requests
+        return heads
     }
 }

@@ -59,94 +59,42 @@ def test_plain_http_upload(sandbox, http):
     assert (status, printed) == (0, ["200"]) and sha256(content(1_000_000)) in body.decode()
 
 
-def request_seen_by_the_service(sandbox, sent):
-    """Sends bytes to the proxy, NAME standing for the exit's name; returns what the service received, and the name."""
-    seen = []
-
-    def serve(connection):
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += connection.recv(65536)
-        connection.settimeout(0.5)
-        try:
-            while more := connection.recv(65536):
-                data += more
-        except TimeoutError:
-            pass
-        seen.append(data)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-
-    backend = sandbox.closing(TCPBackend(serve))
-    _, exit_node, entry = sandbox.tunnel(backend.address)
-    answer = talk(entry.address, sent.replace(b"NAME", exit_node.name.encode()))
-    assert answer.endswith(b"ok")
-    return seen, exit_node.name.encode()
-
-
-def test_a_plain_request_goes_on_in_origin_form_without_what_is_the_proxys(sandbox):
-    seen, name = request_seen_by_the_service(
-        sandbox,
-        b"GET http://u:p@NAME/a?b#c HTTP/1.1\r\nHost: other.example\r\nProxy-Authorization: Basic eDp5\r\n"
-        b"Proxy-Connection: keep-alive\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nX-Kept: 2\r\n\r\n",
-    )
-    head = seen[0].decode().split("\r\n")
-    assert head[0] == "GET /a?b HTTP/1.1"
-    assert f"Host: {name.decode()}" in head and "X-Kept: 2" in head and "Connection: keep-alive" in head
-    assert not [line for line in head if line.lower().startswith(("proxy-", "x-hop"))]
-
-
-def test_a_chunked_body_is_framed_anew(sandbox):
-    seen, _ = request_seen_by_the_service(
-        sandbox,
-        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
-    )
-    head, _, body = seen[0].partition(b"\r\n\r\n")
-    assert b"chunked" in head.lower()
-    assert body == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-
-
-def test_a_pipelined_request_is_rewritten_too(sandbox):
-    seen, name = request_seen_by_the_service(
-        sandbox,
-        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nContent-Length: 3\r\n\r\nabc"
-        b"GET http://NAME/second HTTP/1.1\r\nHost: NAME\r\n\r\n",
-    )
-    assert len(seen) == 1
-    assert seen[0].endswith(b"\r\n\r\nabcGET /second HTTP/1.1\r\nHost: " + name + b"\r\n\r\n")
-
-
-def test_a_second_requests_body_does_not_reach_the_first_ones_service(sandbox):
-    seen, _ = request_seen_by_the_service(
-        sandbox,
-        b"GET http://NAME/a HTTP/1.1\r\nHost: NAME\r\n\r\n"
-        b"POST http://other.nostr/b HTTP/1.1\r\nHost: other.nostr\r\nContent-Length: 12\r\n\r\nSECRET-FOR-B",
-    )
-    assert len(seen) == 1 and b"SECRET" not in seen[0]
-
-
-def test_what_frames_a_body_cannot_be_taken_away(sandbox):
-    seen, _ = request_seen_by_the_service(
-        sandbox,
-        b"POST http://NAME/ HTTP/1.1\r\nHost: NAME\r\nConnection: Content-Length\r\nContent-Length: 3\r\n\r\nabc",
-    )
-    assert b"content-length: 3" in seen[0].lower()
-
-
 def response(body, *fields):
     head = "\r\n".join(("HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *fields))
     return head.encode() + b"\r\n\r\n" + body
 
 
-def test_a_client_keeps_its_connection_between_requests(sandbox):
-    def serve(connection):
-        data = b""
-        while part := connection.recv(65536):
-            data += part
-            while b"\r\n\r\n" in data:
-                head, _, data = data.partition(b"\r\n\r\n")
-                connection.sendall(response(head.split(b" ")[1]))
+def serve_requests(connection, tag=b""):
+    """Answers each request with its path after a tag."""
+    data = b""
+    while part := connection.recv(65536):
+        data += part
+        while b"\r\n\r\n" in data:
+            head, _, data = data.partition(b"\r\n\r\n")
+            connection.sendall(response(tag + head.split(b" ")[1]))
 
-    backend = sandbox.closing(TCPBackend(serve))
+
+def read_response(client):
+    """Reads a response with Content-Length; returns its body."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read_exactly(client, 1)
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+    return read_exactly(client, int(fields[b"content-length"]))
+
+
+def two_services(sandbox):
+    """Two services that name themselves; returns the names of their exits."""
+    relay = sandbox.relay()
+    names = []
+    for tag in (b"A", b"B"):
+        backend = sandbox.closing(TCPBackend(lambda connection, tag=tag: serve_requests(connection, tag)))
+        names.append(sandbox.exit([relay.url], backend.address, key_file=f"{tag.decode()}.key").name)
+    return names
+
+
+def test_a_client_keeps_its_connection_between_requests(sandbox):
+    backend = sandbox.closing(TCPBackend(serve_requests))
     _, exit_node, entry = sandbox.tunnel(backend.address)
     urls = [f"http://{exit_node.name}/{number}" for number in range(3)]
     process = sandbox.spawn(
@@ -157,15 +105,37 @@ def test_a_client_keeps_its_connection_between_requests(sandbox):
     assert backend.connections == 1
 
 
-def test_a_kept_connection_serves_another_target(sandbox, http):
-    relay = sandbox.relay()
-    one, other = sandbox.exit([relay.url], http.address), sandbox.exit([relay.url], http.address, key_file="other.key")
+def test_requests_for_two_services_on_one_connection_are_answered_in_order(sandbox):
+    one, other = two_services(sandbox)
+    entry = sandbox.entry()
+    urls = [(one, b"A"), (one, b"A"), (other, b"B"), (one, b"A"), (other, b"B")]
+    sent = "".join(f"GET http://{name}/{index} HTTP/1.1\r\nHost: x\r\n\r\n" for index, (name, _) in enumerate(urls))
+    with socket.create_connection(entry.address, 20) as client:
+        client.sendall(sent.encode())
+        assert [read_response(client) for _ in urls] == [b"%s/%d" % (tag, index) for index, (_, tag) in enumerate(urls)]
+
+
+def test_after_a_refused_upgrade_the_next_request_goes_to_its_own_service(sandbox):
+    one, other = two_services(sandbox)
     entry = sandbox.entry()
     process = sandbox.spawn(
-        needed("curl"), "-sS", "--max-time", 30, "--proxy", entry.socks, "-o", "/dev/null", "-w", "%{http_code}\n",
-        f"http://{one.name}/bytes/1000", "-o", "/dev/null", f"http://{other.name}/bytes/1000",
+        needed("curl"), "-sS", "--max-time", 30, "--http2", "--proxy", entry.socks, "-w", " %{num_connects}\n",
+        f"http://{one}/1", f"http://{other}/2",
     )
-    assert process.wait() == 0 and process.stdout == ["200", "200"]
+    assert process.wait() == 0 and process.stdout == ["A/1 1", "B/2 0"]
+
+
+@pytest.mark.parametrize("request_line", ["CONNECT {}:80", "GET http://{}/"])
+def test_an_optimistic_entry_serves_one_client_after_another(sandbox, request_line):
+    name, _ = two_services(sandbox)
+    entry = sandbox.entry("--optimistic")
+    for _ in range(3):
+        with socket.create_connection(entry.address, 20) as client:
+            client.sendall(f"{request_line.format(name)} HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".encode())
+            if request_line.startswith("CONNECT"):
+                assert read_exactly(client, 39) == b"HTTP/1.1 200 Connection established\r\n\r\n"
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert read_response(client) == b"A/"
 
 
 def test_an_upgrade_is_passed_on(sandbox):
@@ -194,8 +164,9 @@ def test_an_upgrade_is_passed_on(sandbox):
     assert b"Upgrade: echo" in seen[0] and b"upgrade" in seen[0].split(b"Connection:")[1].split(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("reader", ["prompt", "slow"])
 @pytest.mark.parametrize("way", ["socks", "http"])
-def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way):
+def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way, reader):
     answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 20000\r\nConnection: close\r\n\r\n" + b"x" * 20_000
 
     def serve(connection):
@@ -215,6 +186,8 @@ def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way):
             target = f"http://{exit_node.name}/"
         with client:
             data = b""
+            if reader == "slow":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             try:
                 client.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n".encode())
                 for _ in range(40):
@@ -222,7 +195,7 @@ def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way):
             except OSError:
                 pass
             try:
-                while part := client.recv(65536):
+                while part := client.recv(1000 if reader == "slow" else 65536):
                     data += part
             except OSError:
                 pass
@@ -234,11 +207,6 @@ def test_an_early_error_reaches_a_client_that_is_still_sending(sandbox, way):
 @pytest.mark.parametrize(
     "request_line, status",
     [
-        (b"GET ftp://x/ HTTP/1.1", b"400"),
-        (b"CONNECT example.com HTTP/1.1", b"400"),
-        (b"CONNECT :80 HTTP/1.1", b"400"),
-        (b"CONNECT x:99999 HTTP/1.1", b"400"),
-        (b"GET http:///x HTTP/1.1", b"400"),
         (b"nonsense", b"400"),
         (b"GET /somewhere HTTP/1.1", b"404"),
         (b"GET http://example.com/ HTTP/1.1", b"403"),

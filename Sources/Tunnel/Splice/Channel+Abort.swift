@@ -22,4 +22,56 @@ extension Channel {
         }
         self.close(promise: nil)
     }
+
+    /// Aborts when the peer has acknowledged everything that was written: a reset drops what the kernel still holds.
+    ///
+    /// - Parameter patience: For the peer to acknowledge anything; after that, the rest is dropped.
+    func abortWhenAcknowledged(patience: TimeAmount) {
+        self.abortWhenAcknowledged(patience: patience, last: .max, since: .now())
+    }
+
+    private func abortWhenAcknowledged(patience: TimeAmount, last: UInt64, since: NIODeadline) {
+        guard self.isActive else { return }
+        guard let queue = self.sendQueueLength() else { return self.abort() }
+        queue.whenComplete { result in
+            guard case .success(let length) = result, length > 0 else { return self.abort() }
+            let since = length < last ? NIODeadline.now() : since
+            guard .now() - since < patience else { return self.abort() }
+            _ = self.eventLoop.scheduleTask(in: Self.acknowledgementInterval) {
+                self.abortWhenAcknowledged(patience: patience, last: length, since: since)
+            }
+        }
+    }
+
+    /// How often the kernel is asked what the peer has acknowledged. It has no event for this.
+    private static var acknowledgementInterval: TimeAmount { .milliseconds(20) }
+
+    /// A measure of what was written and not acknowledged: 0 if everything was. Nil for what is not a TCP socket.
+    private func sendQueueLength() -> EventLoopFuture<UInt64>? {
+        guard let socket = self as? any SocketOptionProvider, self.remoteAddress?.ipAddress != nil else { return nil }
+        #if os(Linux)
+        let info: EventLoopFuture<TCPInfo> = socket.unsafeGetSocketOption(level: .tcp, name: .init(rawValue: TCP_INFO))
+        return info.map { UInt64($0.unacknowledgedSegments) + UInt64($0.unsentBytes) }
+        #else
+        let unsent: EventLoopFuture<CInt> = socket.unsafeGetSocketOption(
+            level: .socket,
+            name: .init(rawValue: SO_NWRITE)
+        )
+        return unsent.map { UInt64(max(0, $0)) }
+        #endif
+    }
 }
+
+#if os(Linux)
+/// The beginning of Linux's `struct tcp_info` (`linux/tcp.h`), of which glibc declares less.
+private struct TCPInfo {
+    private var options: (UInt64, UInt64, UInt64)
+    /// `tcpi_unacked`, at 24.
+    var unacknowledgedSegments: UInt32
+    private var other: UInt32
+    private var metrics: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
+    private var counters: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
+    /// `tcpi_notsent_bytes`, at 144.
+    var unsentBytes: UInt32
+}
+#endif

@@ -10,11 +10,11 @@ import TunnelProtocol
 /// received from it.
 typealias StreamEndHandler = (_ reason: StreamEnd?, _ sent: Int, _ received: Int) -> Void
 
-/// Answers the client in place of a service that sent nothing.
+/// Answers the client when the stream fails.
 protocol SpliceFailureHandler: AnyObject {
-    /// The stream ended with an error before the peer sent anything. Returns whether the connection is handled; if not, it
-    /// is reset.
-    func splice(_ splice: SpliceHandler, didFailBeforeData reason: StreamEnd) -> Bool
+    /// The stream ended with an error. Returns whether the connection is handled; if not, it is reset when everything that
+    /// the peer sent was delivered.
+    func splice(_ splice: SpliceHandler, didFail reason: StreamEnd) -> Bool
 }
 
 /// Joins a socket and a stream in both directions, with half-close and without unlimited buffers.
@@ -48,7 +48,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Early pieces smaller than this are joined, up to a length.
     private static let smallPiece = 4_096
     private static let joinedLength = 64 << 10
-    /// How long bytes that were received before an error may take to reach the socket.
+    /// For a socket to take bytes that were received before an error, and for its peer to acknowledge any of them.
     private static let flushTimeout: TimeAmount = .seconds(10)
 
     let startedAt = NIODeadline.now()
@@ -69,11 +69,11 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private var tlsEnd: Scheduled<Void>?
     /// The stream ended with an error.
     private var abortsWhenFlushed = false
-    /// Handles a stream that fails before the peer sent anything.
     weak var failureHandler: (any SpliceFailureHandler)?
-    private var receivedBefore = 0
     private var sent = 0
     private var received = 0
+    /// Bytes that the socket took, or refused.
+    private var written = 0
 
     /// - Parameter throttles: Limit the bytes per second in both directions together.
     init(
@@ -208,6 +208,9 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Whether the stream has ended.
     var isOver: Bool { self.halfClose.isStreamOver }
 
+    /// Whether the socket took everything that the peer sent.
+    var isFlushed: Bool { self.writes.isEmpty && self.early.isEmpty }
+
     var isSilent: Bool { self.received == 0 }
 
     func evict() {
@@ -260,6 +263,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         guard let context = self.context else { return }
         let count = data.readableBytes
         context.writeAndFlush(Self.wrapOutboundOut(data)).assumeIsolated().whenComplete { result in
+            self.written += count
             if let next = self.writes.completeWrite() { self.writeNow(next) }
             self.wrote(count, result)
             self.closeIfFlushed()
@@ -295,7 +299,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         guard reason == nil ? self.halfClose.streamCompleted() : self.halfClose.streamEnded() else { return }
         self.onEnd(reason, self.sent, self.received)
         guard let reason else { return self.closeIfFlushed() }
-        if self.received == 0, let failureHandler, failureHandler.splice(self, didFailBeforeData: reason) { return }
+        if let failureHandler, failureHandler.splice(self, didFail: reason) { return }
         self.abortWhenFlushed()
     }
 
@@ -303,9 +307,18 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private func abortWhenFlushed() {
         self.abortsWhenFlushed = true
         self.closeIfFlushed()
+        self.abortUnlessWritten(more: self.written)
+    }
+
+    /// Aborts if the socket takes no more than it has taken.
+    private func abortUnlessWritten(more written: Int) {
         guard self.abortsWhenFlushed, let context = self.context else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        _ = context.eventLoop.scheduleTask(in: Self.flushTimeout) { bound.value.abort() }
+        _ = context.eventLoop.scheduleTask(in: Self.flushTimeout) {
+            let splice = bound.value
+            guard splice.abortsWhenFlushed else { return }
+            if splice.written > written { splice.abortUnlessWritten(more: splice.written) } else { splice.abort() }
+        }
     }
 
     private func abort() { self.context?.channel.abort() }
@@ -317,19 +330,13 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.onEnd(nil, self.sent, self.received)
     }
 
-    /// Whether bytes of the peer came since the last call.
-    func takeHasReceived() -> Bool {
-        defer { self.receivedBefore = self.received }
-        return self.received > self.receivedBefore
-    }
-
     private func closeIfFlushed() {
-        guard self.writes.isEmpty, self.early.isEmpty, let context = self.context else { return }
+        guard self.isFlushed, let context = self.context else { return }
         // A socket that is not connected yet closes its output when it is.
         guard context.channel.isActive || self.halfClose.isStreamOver else { return }
         if self.abortsWhenFlushed {
             self.abortsWhenFlushed = false
-            return self.abort()
+            return context.channel.abortWhenAcknowledged(patience: Self.flushTimeout)
         }
         switch self.halfClose.flushed() {
         case .none: break

@@ -5,7 +5,7 @@
 
 import HTTPTransport
 package import NIOCore
-package import NIOHTTP1
+import NIOHTTP1
 import NostrCrypto
 package import TunnelProtocol
 
@@ -13,40 +13,27 @@ package import TunnelProtocol
 package struct HTTPProxyRequest {
     /// Why a request cannot be served.
     package enum Failure: Error {
+        case malformed(HTTPHead.Malformed)
+        /// A version other than HTTP/1.
+        case version
         /// A request for the proxy's own pages.
         case ownPath(String)
         /// A scheme other than http in absolute form.
         case scheme(String)
-        case malformedTarget
-
-        var text: String {
-            switch self {
-            case .ownPath: "Not found."
-            case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
-            case .malformedTarget: "The request names no host and port to connect to."
-            }
-        }
+        case target
+        /// The connection ended before the request.
+        case truncated
     }
 
     /// A request that is forwarded in origin form.
     package struct Plain {
         /// Request line and fields.
         package let head: ByteBuffer
-        package let isChunked: Bool
+        /// Nil if the request has no body.
+        package let bodyLength: HTTPBodyLength?
+        package let isHead: Bool
         /// Whether the request asks for another protocol (RFC 9110, section 7.8).
         package let isUpgrade: Bool
-
-        /// Bytes of the body as they are forwarded.
-        package func encoded(_ bytes: ByteBuffer) -> ByteBuffer {
-            guard self.isChunked, bytes.readableBytes > 0 else { return bytes }
-            var chunk = ByteBuffer(string: String(bytes.readableBytes, radix: 16) + "\r\n")
-            chunk.writeImmutableBuffer(bytes)
-            chunk.writeString("\r\n")
-            return chunk
-        }
-
-        /// The end of the body; empty if its length is known.
-        package var encodedEnd: ByteBuffer { self.isChunked ? ByteBuffer(string: "0\r\n\r\n") : ByteBuffer() }
     }
 
     package let target: TargetAddress
@@ -54,34 +41,64 @@ package struct HTTPProxyRequest {
     /// Nil for CONNECT.
     package let plain: Plain?
 
-    package init(_ head: HTTPRequestHead) throws(Failure) {
-        self.credentials = Self.credentials(head.headers.first(name: "Proxy-Authorization"))
-        if head.method == .CONNECT {
-            guard let target = Self.target(head.uri[...], defaultPort: nil) else { throw .malformedTarget }
+    /// Whether a response to this request may have a body.
+    package var allowsResponseBody: Bool { self.plain?.isHead != true }
+
+    /// Whether both requests may use the same stream.
+    package func sharesStream(with other: HTTPProxyRequest) -> Bool {
+        self.target == other.target && self.credentials == other.credentials
+    }
+
+    package init(_ head: HTTPHead) throws(Failure) {
+        let line = head.startLine.split(separator: 0x20, omittingEmptySubsequences: false)
+        guard line.count == 3, HTTPHead.Field.isToken(line[0]), !line[1].isEmpty,
+            line[2].count == 8, line[2].starts(with: "HTTP/".utf8)
+        else { throw .malformed(.startLine) }
+        guard line[2].starts(with: "HTTP/1.".utf8), let minor = line[2].last, (0x30...0x39).contains(minor) else {
+            throw .version
+        }
+        let method = String(decoding: line[0], as: UTF8.self)
+        let uri = line[1]
+        self.credentials = Self.credentials(head.fields(named: "proxy-authorization").first?.text)
+        if method == "CONNECT" {
+            guard let (_, target) = Self.target(uri, defaultPort: nil) else { throw .target }
             self.target = target
             self.plain = nil
             return
         }
-        if head.uri.hasPrefix("/") || head.uri == "*" { throw .ownPath(head.uri) }
-        guard let separator = head.uri.firstRange(of: "://") else { throw .malformedTarget }
-        let scheme = head.uri[..<separator.lowerBound].lowercased()
+        if uri.first == UInt8(ascii: "/") || uri.elementsEqual("*".utf8) {
+            throw .ownPath(String(decoding: uri.prefix { $0 != UInt8(ascii: "?") }, as: UTF8.self))
+        }
+        guard let separator = uri.firstRange(of: Array("://".utf8)) else { throw .target }
+        let scheme = String(decoding: uri[..<separator.lowerBound], as: UTF8.self).lowercased()
         guard scheme == "http" else { throw .scheme(String(scheme.prefix(16))) }
-        let rest = head.uri[separator.upperBound...]
-        let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        let rest = uri[separator.upperBound...]
+        let end = rest.firstIndex { "/?#".utf8.contains($0) } ?? rest.endIndex
         // User information in the authority is dropped (RFC 9110, section 4.2.4).
-        let authority = rest[..<end].split(separator: "@", omittingEmptySubsequences: false).last ?? ""
-        guard let target = Self.target(authority, defaultPort: 80) else { throw .malformedTarget }
+        let authority = rest[..<end].split(separator: UInt8(ascii: "@"), omittingEmptySubsequences: false).last ?? []
+        guard let (host, target) = Self.target(authority, defaultPort: 80) else { throw .target }
         self.target = target
-        let path = rest[end...].prefix { $0 != "#" }
-        self.plain = Self.rewritten(
-            head,
-            authority: String(authority),
-            path: path.hasPrefix("/") ? String(path) : "/\(path)"
-        )
+        let path = rest[end...].prefix { $0 != UInt8(ascii: "#") }
+        // A path that is empty means all of the service in OPTIONS (RFC 9112, section 3.2.4).
+        let root = method == "OPTIONS" && path.isEmpty ? "*" : path.first == UInt8(ascii: "/") ? "" : "/"
+        do {
+            let isOld = minor == UInt8(ascii: "0")
+            let bodyLength = try head.bodyLength(allowsChunked: !isOld)
+            self.plain = Self.rewritten(
+                head,
+                line: Array(line[0]) + " \(root)".utf8 + path + " HTTP/1.\(isOld ? 0 : 1)\r\n".utf8,
+                host: target.port == 80 ? host : "\(host):\(target.port)",
+                bodyLength: bodyLength,
+                isHead: method == "HEAD"
+            )
+        } catch {
+            throw .malformed(error)
+        }
     }
 
-    /// `host:port`, `[v6 address]:port`.
-    private static func target(_ text: Substring, defaultPort: UInt16?) -> TargetAddress? {
+    /// Reads `host:port` or `[v6 address]:port`. Returns the host as it was written, and the target.
+    private static func target(_ bytes: ArraySlice<UInt8>, defaultPort: UInt16?) -> (String, TargetAddress)? {
+        guard let text = String(validating: bytes, as: UTF8.self)?[...] else { return nil }
         var host = text
         var port = defaultPort
         let closing = text.lastIndex(of: "]")
@@ -93,10 +110,12 @@ package struct HTTPProxyRequest {
                 port = number
             }
         }
+        let written = String(host)
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
         guard let port, !host.isEmpty, host.utf8.count <= 4_096 else { return nil }
         let address = try? SocketAddress(ipAddress: String(host), port: 0)
-        return TargetAddress(host: address?.addressBytes.map { .address($0) } ?? .domain(String(host)), port: port)
+        let bytes = address?.addressBytes
+        return (written, TargetAddress(host: bytes.map { .address($0) } ?? .domain(String(host)), port: port))
     }
 
     /// `Basic` credentials (RFC 7617).
@@ -111,52 +130,76 @@ package struct HTTPProxyRequest {
         )
     }
 
-    /// Fields that concern only one connection (RFC 9110, section 7.6.1).
-    private static let hopByHop: Set<String> = [
-        "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "trailer", "upgrade", "host",
+    /// Fields that concern only one connection (RFC 9110, section 7.6.1), and those that are written anew.
+    private static let dropped: Set<String> = [
+        "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "upgrade", "host",
+        "content-length",
+        "transfer-encoding",
     ]
 
-    private static let framing: Set<String> = ["content-length", "transfer-encoding"]
-
-    private static func rewritten(_ head: HTTPRequestHead, authority: String, path: String) -> Plain {
-        let connection = Set(
-            (head.headers[canonicalForm: "Connection"] + head.headers[canonicalForm: "Proxy-Connection"])
-                .map { $0.lowercased() }
-        )
-        let upgrades = head.headers[canonicalForm: "Upgrade"]
-        let isUpgrade = connection.contains("upgrade") && !upgrades.isEmpty
-        let version = head.version == .http1_0 ? "HTTP/1.0" : "HTTP/1.1"
-        var lines = ["\(head.method.rawValue) \(path) \(version)", "Host: \(authority)"]
-        for (name, value) in head.headers {
-            let lowered = name.lowercased()
-            // A client cannot remove the fields that frame its body by naming them in Connection.
-            guard !Self.hopByHop.contains(lowered), !connection.contains(lowered) || Self.framing.contains(lowered)
-            else { continue }
-            lines.append("\(name): \(value)")
+    private static func rewritten(
+        _ head: HTTPHead,
+        line: [UInt8],
+        host: String,
+        bodyLength: HTTPBodyLength?,
+        isHead: Bool
+    ) -> Plain {
+        let connection = Set(head.list("connection") + head.list("proxy-connection"))
+        // HTTP/2 over TCP in plain text is obsolete (RFC 9113, section 3.1), and a protocol cannot change within a body.
+        let upgrades =
+            connection.contains("upgrade") && bodyLength ?? .fixed(0) == .fixed(0)
+            ? head.fields(named: "upgrade").map(\.text).filter { !$0.isEmpty && $0.lowercased() != "h2c" } : []
+        var bytes = ByteBuffer(bytes: line)
+        bytes.writeString("Host: \(host)\r\n")
+        for field in head.fields {
+            let name = field.name.lowercased()
+            guard !Self.dropped.contains(name), !connection.contains(name) else { continue }
+            bytes.writeString("\(field.name): ")
+            bytes.writeBytes(field.value)
+            bytes.writeString("\r\n")
         }
-        let options = (isUpgrade ? ["upgrade"] : []) + ["close", "keep-alive"].filter(connection.contains)
-        if !options.isEmpty { lines.append("Connection: \(options.joined(separator: ", "))") }
-        if isUpgrade { lines += upgrades.map { "Upgrade: \($0)" } }
-        return Plain(
-            head: ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n"),
-            isChunked: head.headers[canonicalForm: "Transfer-Encoding"].contains { $0.lowercased() == "chunked" },
-            isUpgrade: isUpgrade
-        )
+        switch bodyLength {
+        case .fixed(let count)?: bytes.writeString("Content-Length: \(count)\r\n")
+        case .chunked?: bytes.writeString("Transfer-Encoding: chunked\r\n")
+        case .untilClose?, nil: break
+        }
+        let options = (upgrades.isEmpty ? [] : ["upgrade"]) + ["close", "keep-alive"].filter(connection.contains)
+        if !options.isEmpty { bytes.writeString("Connection: \(options.joined(separator: ", "))\r\n") }
+        for upgrade in upgrades { bytes.writeString("Upgrade: \(upgrade)\r\n") }
+        bytes.writeString("\r\n")
+        return Plain(head: bytes, bodyLength: bodyLength, isHead: isHead, isUpgrade: !upgrades.isEmpty)
     }
 }
 
-extension ProxyFailure {
-    /// Whether the exit did not answer.
-    private var isSilence: Bool {
-        if case .ended(.exitSilent) = self { true } else { false }
-    }
-
+extension HTTPProxyRequest.Failure {
     /// The status of the proxy's response.
     var httpStatus: HTTPResponseStatus {
-        switch self.reply {
-        case .notAllowed: .forbidden
-        case .timedOut: .gatewayTimeout
-        default: self.isSilence ? .gatewayTimeout : .badGateway
+        switch self {
+        case .malformed(.tooLarge): .requestHeaderFieldsTooLarge
+        case .malformed(.transferCoding): .notImplemented
+        case .version: .httpVersionNotSupported
+        case .ownPath: .notFound
+        case .malformed, .scheme, .target, .truncated: .badRequest
+        }
+    }
+
+    var text: String {
+        switch self {
+        case .malformed(.startLine):
+            "The first line is not that of an HTTP request: a method, a target and HTTP/1.1, with one space between them."
+        case .malformed(.field): "A header field is malformed: it has no colon, is folded, or has a control character."
+        case .malformed(.lineEnding): "A line does not end with CR LF."
+        case .malformed(.tooLarge):
+            "The header fields are too large: at most \(HTTPHeadReader.maximumLength >> 10) KiB in \(HTTPHeadReader.maximumFields) fields."
+        case .malformed(.framing):
+            "The length of the body is not clear: Content-Length is not a number, occurs twice or with Transfer-Encoding, or an HTTP/1.0 request has Transfer-Encoding."
+        case .malformed(.transferCoding): "Transfer-Encoding is not chunked; this proxy knows no other coding."
+        case .malformed(.chunk): "The body does not follow the chunked transfer coding."
+        case .version: "This proxy speaks HTTP/1.1 and HTTP/1.0 only."
+        case .ownPath: "Not found."
+        case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
+        case .target: "The request names no host and port to connect to."
+        case .truncated: "The connection ended before the header fields of the request did."
         }
     }
 }

@@ -5,7 +5,6 @@
 
 import Logging
 import NIOCore
-import NIOHTTP1
 import TunnelProtocol
 
 /// Tells SOCKS from HTTP by a connection's first byte, and leaves the connection to the handler of that protocol.
@@ -47,10 +46,7 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
         do {
             let pipeline = context.pipeline.syncOperations
             if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) || (0x61...0x7a).contains(first) {
-                let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
-                try pipeline.addHandlers([
-                    decoder, HTTPProxyHandler(decoder: decoder, proxy: self.proxy),
-                ])
+                try pipeline.addHandler(HTTPProxyHandler(proxy: self.proxy))
             } else {
                 try pipeline.addHandler(SOCKSHandler(firstByte: first, proxy: self.proxy))
             }
