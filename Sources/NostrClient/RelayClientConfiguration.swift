@@ -9,7 +9,7 @@ public import NIOSSL
 
 /// Limits and timers of connections to relays.
 public struct RelayClientConfiguration: Sendable {
-    /// Of the WebSocket connections.
+    /// Limits and timers of the WebSocket connections.
     public var webSocket = WebSocketConfiguration()
     /// Trust for `wss://`; by default the system's roots, fully verified.
     public var tls = {
@@ -17,31 +17,31 @@ public struct RelayClientConfiguration: Sendable {
         tls.minimumTLSVersion = .tlsv12
         return tls
     }()
-    /// By which relays are reached; nil to connect to them at once.
+    /// The SOCKS5 proxy for connections to relays; nil to connect directly.
     public var proxy: SOCKS5Proxy?
-    /// Without EOSE for this long, what expects an answer is sent all the same.
+    /// How long to wait for EOSE before a subscription is used without it. Some relays never send EOSE.
     public var subscriptionPatience: TimeAmount = .milliseconds(500)
-    /// Without CLOSED or NOTICE for this long, a subscription counts as accepted.
+    /// Time without CLOSED or NOTICE after which a subscription counts as accepted.
     public var subscriptionAcceptance: TimeAmount = .seconds(1)
     /// How long a relay may take to answer EVENT with OK.
     public var publishTimeout: TimeAmount = .seconds(10)
-    /// How long a relay may take nothing while messages wait for it, before the connection is made anew.
+    /// How long the send buffer may stay full before the connection is aborted and made again.
     public var stallTimeout: TimeAmount = .seconds(20)
-    /// How long the information document (NIP-11) is waited for before the connection is used without it.
+    /// How long to wait for the information document (NIP-11) before the connection is used without it.
     public var informationPatience: TimeAmount = .seconds(1)
-    /// Events published and not answered, per connection; more are refused as if the relay were too fast a no.
+    /// Maximum number of unanswered events per connection. Further events are rejected as `rate-limited:`.
     public var maximumPendingPublishes = 4_096
-    /// REQs a second of a connection, sustained; twice as many at once. Keys that come faster share them.
+    /// Maximum number of REQs per second and connection; the burst is twice as many. Keys that come faster share a REQ.
     public var requestsPerSecond = 40
-    /// Keys in one filter; more are spread over several.
+    /// Maximum number of keys in one filter. More keys are divided into several filters.
     public var recipientsPerFilter = 200
-    /// How far back a subscription reaches after a reconnect, at most.
+    /// Maximum age of missed events that are requested after a reconnect.
     public var catchUp: TimeAmount = .seconds(300)
-    /// Messages of a relay that make no sense, after which it is disconnected for a while.
+    /// Maximum number of malformed messages per connection. Beyond it the relay is disconnected.
     public var maximumMalformedMessages = 100
 
     public init() {
-        // The JSON scanner refuses what is not UTF-8.
+        // The JSON scanner rejects invalid UTF-8.
         self.webSocket.validatesUTF8 = false
     }
 }

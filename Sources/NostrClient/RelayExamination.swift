@@ -107,11 +107,11 @@ package enum RelayExamination {
             self.timer = self.loop.scheduleTask(in: RelayExamination.patience) { bound.value.finish() }
         }
 
-        /// An event as large as one that seals so many bytes.
+        /// Creates an event of the same size as one that encrypts this many bytes.
         private func message(_ length: Int) -> Event? {
             try? Event.signed(
                 by: self.key,
-                createdAt: RelayConnection.now(),
+                createdAt: UnixTime.now,
                 kind: .tunnelMessage,
                 tags: [Tag("p", ByteString(self.key.publicKey.hex))],
                 content: ByteBuffer(repeating: UInt8(ascii: "A"), count: NIP44.payloadLength(plaintextLength: length))

@@ -168,7 +168,7 @@ package final class RelayPool {
         self.entries[key] = entry
     }
 
-    /// Closes all connections for good.
+    /// Closes all connections. The pool makes no new ones.
     package func stop() {
         self.isStopped = true
         let entries = self.entries

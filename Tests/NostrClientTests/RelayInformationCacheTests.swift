@@ -21,7 +21,7 @@ struct RelayInformationCacheTests {
         return information
     }
 
-    @Test("a document is used for a while, and for its relay alone")
+    @Test("a document is used until it expires, and only for its own relay")
     func validity() throws {
         let cache = RelayInformationCache()
         let (url, other) = (try Self.url(1), try Self.url(2))
@@ -35,7 +35,7 @@ struct RelayInformationCacheTests {
         #expect(cache.known(of: url, at: self.start) == nil)
     }
 
-    @Test("a relay that was lost is asked again")
+    @Test("after a lost connection the document is requested again")
     func lost() throws {
         let cache = RelayInformationCache()
         let url = try Self.url(1)
@@ -44,7 +44,7 @@ struct RelayInformationCacheTests {
         #expect(cache.known(of: url, at: self.start) == nil)
     }
 
-    @Test("no more relays are remembered than may be, and old ones make room first")
+    @Test("the number of cached documents is limited, and expired ones are removed first")
     func bound() throws {
         let cache = RelayInformationCache()
         let later = self.start + RelayInformationCache.validity

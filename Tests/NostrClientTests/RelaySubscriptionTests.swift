@@ -22,7 +22,7 @@ struct RelaySubscriptionTests {
         return (id, filters)
     }
 
-    @Test("the new REQ is in force before the old one is closed")
+    @Test("the old REQ is closed only when the new one is active")
     func overlap() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 10)
         subscription.add(self.alice)
@@ -160,7 +160,7 @@ struct RelaySubscriptionTests {
         }
     }
 
-    @Test("a thousand keys that come one by one are not sent a thousand times, and take few subscriptions")
+    @Test("adding a thousand keys one by one repeats few keys and uses few subscriptions")
     func growth() {
         var relay = Relay()
         relay.subscription.connectionOpened(since: nil)
@@ -177,7 +177,7 @@ struct RelaySubscriptionTests {
     }
 
     @Test(
-        "keys that come and go: each that is wanted is heard, and not many others",
+        "while keys are added and removed, all wanted keys and few others are subscribed to",
         arguments: 0..<20 as Range<UInt64>
     )
     func churn(seed: UInt64) {
@@ -219,7 +219,7 @@ struct RelaySubscriptionTests {
     }
 
     @Test(
-        "a relay that says how many subscriptions it takes gets no more",
+        "the number of subscriptions stays within the limit that the relay declares",
         arguments: [(nil, 5), (10, 5), (4, 3), (1, 2)]
     )
     func fewer(stated: Int?, most: Int) {
@@ -231,7 +231,7 @@ struct RelaySubscriptionTests {
         #expect(relay.most == most)
     }
 
-    @Test("a refusal loses no key: not those of its REQ, not those that came meanwhile, not those in force")
+    @Test("a rejected REQ loses no key of that REQ, of later changes or of active subscriptions")
     func refusalKeepsKeys() throws {
         var relay = Relay()
         relay.subscription.connectionOpened(since: nil)
@@ -266,7 +266,7 @@ struct RelaySubscriptionTests {
         #expect(subscription.settle(second, .rejected(ReasonText("error: no more"))) == [.reconnect])
     }
 
-    @Test("a key counts as asked for as soon as its REQ is sent")
+    @Test("a key counts as requested as soon as its REQ is sent")
     func asking() throws {
         var subscription = RelaySubscription(recipientsPerFilter: 10)
         subscription.connectionOpened(since: nil)

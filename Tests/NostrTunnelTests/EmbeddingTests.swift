@@ -98,7 +98,7 @@ struct EmbeddingTests {
         #expect(lines > 20)
     }
 
-    @Test("megabytes each way, whole, with a reader that takes its time")
+    @Test("megabytes in both directions arrive complete with a slow reader")
     func bulk() async throws {
         let server = try await self.relay()
         let data = (0..<8_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }
@@ -155,7 +155,7 @@ struct EmbeddingTests {
         try await server.stop()
     }
 
-    @Test("who lets go of a stream ends it for the other side")
+    @Test("releasing a stream ends it for the other side")
     func abandoned() async throws {
         let server = try await self.relay()
         let (ends, end) = AsyncStream<Bool>.makeStream()

@@ -36,7 +36,7 @@ struct AuthorizedKeysTests {
     }
 
     @Test(
-        "what is not understood is refused, with its line",
+        "invalid lines are rejected with their number",
         arguments: [
             "npub1nonsense", "services=\"22\"", "services=\"x\" KEY", "services=\"0\" KEY", "expires=\"soon\" KEY",
             "from=\"10.0.0.0/8\" KEY", "KEY services=\"22\"", "KEY a expires=\"2027-01-01\"", "services=\"22 KEY",
@@ -61,7 +61,7 @@ struct AuthorizedKeysTests {
         #expect(keys.grants[Self.second]?.comment == "two")
     }
 
-    @Test("a key that is there twice is refused: one of the lines would not count")
+    @Test("a duplicate key is rejected")
     func twice() {
         #expect(throws: AuthorizedKeys.ParsingError(line: 2, reason: "the key is already in the list")) {
             try AuthorizedKeys(parsing: "\(Self.first.npub)\n\(Self.first.hex)")

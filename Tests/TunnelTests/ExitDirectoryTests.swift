@@ -11,7 +11,7 @@ import TunnelProtocol
 
 @testable import Tunnel
 
-@Suite("Which exit is used")
+@Suite("Choice of an exit")
 struct ExitDirectoryTests {
     private static let now: Int64 = 1_800_000_000
     private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
@@ -33,7 +33,7 @@ struct ExitDirectoryTests {
         return (directory, exits.map(\.publicKey))
     }
 
-    @Test("the nearest of those that announced themselves", arguments: 0..<4)
+    @Test("the announced exit with the lowest cost is chosen", arguments: 0..<4)
     func nearest(fastest: Int) throws {
         let (directory, keys) = try self.announced(4)
         let choice = directory.choose(excluding: [], at: Self.start, seconds: Self.now) {
@@ -42,7 +42,7 @@ struct ExitDirectoryTests {
         #expect(choice?.publicKey == keys[fastest])
     }
 
-    @Test("a far one beside one that failed lately; the near one again when that is forgotten")
+    @Test("a failed exit is avoided until its cooldown ends")
     func failure() throws {
         var (directory, keys) = try self.announced(2)
         let cost: (PublicKey) -> Double = { $0 == keys[0] ? 1 : 500 }
@@ -63,7 +63,7 @@ struct ExitDirectoryTests {
         #expect(directory.choose(excluding: Set(keys), at: Self.start, seconds: Self.now, cost: cost) == nil)
     }
 
-    @Test("exits that the user named are the only ones, however far")
+    @Test("if the user named exits, only those are used")
     func named() throws {
         var (directory, keys) = try self.announced(2)
         let own = try SecretKey(Bytes32.sha256(of: [9])).publicKey
@@ -77,7 +77,7 @@ struct ExitDirectoryTests {
         #expect(keys.allSatisfy { directory.roundTrip(of: $0) == nil })
     }
 
-    @Test("each is measured once in a while, and measurements lapse")
+    @Test("each exit is measured once until its measurement expires")
     func measuring() throws {
         var (directory, keys) = try self.announced(5)
         let first = directory.takeUnmeasured(3, at: Self.start)
@@ -90,7 +90,7 @@ struct ExitDirectoryTests {
         #expect(directory.takeUnmeasured(9, at: Self.start + .minutes(11)).count == 4)
     }
 
-    @Test("an announcement that lapsed, and an older one of the same exit, change nothing")
+    @Test("expired and older announcements are ignored")
     func announcements() throws {
         var directory = ExitDirectory(named: [])
         let old = try Self.announcement(1, createdAt: Self.now - 300)

@@ -98,7 +98,7 @@ struct SessionReplayTests {
         }
     }
 
-    @Test("not a second dial, not a byte, and the counters say so")
+    @Test("a replay opens no connection, delivers no byte, and is counted")
     func replay() async throws {
         _ = Self.metrics
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

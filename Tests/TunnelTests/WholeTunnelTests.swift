@@ -66,7 +66,7 @@ struct WholeTunnelTests {
         (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
     }
 
-    @Test("bytes come back, in order, and the end is the end", arguments: [1, 30_555, 30_556, 2_000_000])
+    @Test("an echo returns all bytes in order and then ends", arguments: [1, 30_555, 30_556, 2_000_000])
     func echo(count: Int) async throws {
         let server = try await EchoServer.start()
         let tunnel = try await WholeTunnel.start(backendPort: server.port)
@@ -88,7 +88,7 @@ struct WholeTunnelTests {
         try await server.stop()
     }
 
-    @Test("many streams at once keep apart")
+    @Test("concurrent streams do not mix")
     func manyStreams() async throws {
         let server = try await EchoServer.start()
         let tunnel = try await WholeTunnel.start(backendPort: server.port)

@@ -58,11 +58,17 @@ final class PendingPublications {
 
     func contains(_ id: EventID) -> Bool { self.publications[id] != nil }
 
-    /// The relay answered.
-    func complete(_ id: EventID, _ result: PublishResult) {
-        guard let publication = self.publications.removeValue(forKey: id) else { return }
-        publication.timeout.cancel()
-        publication.completion(result)
+    /// The relay answered an event with OK. Returns what the publisher learns.
+    func receiveOK(_ id: EventID, _ isAccepted: Bool, _ reason: ReasonText) -> PublishResult {
+        // A duplicate is already stored. `mute:` means that no client is subscribed; some relays send it with OK true.
+        let isStored = reason.prefix != .mute && (isAccepted || reason.prefix == .duplicate)
+        let result: PublishResult = isStored ? .accepted : .rejected(reason)
+        if !isStored { self.metrics.rejected.increment() }
+        if let publication = self.publications.removeValue(forKey: id) {
+            publication.timeout.cancel()
+            publication.completion(result)
+        }
+        return result
     }
 
     /// The connection ended.

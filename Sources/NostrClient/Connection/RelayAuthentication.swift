@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOCore
 import Nostr
+import NostrCrypto
 
 /// Decides when to answer a relay's AUTH challenge (NIP-42). Each challenge is answered once.
 ///
@@ -54,6 +56,38 @@ struct RelayAuthentication {
         // The relay has decided about this key. Another attempt with the same challenge changes nothing.
         case .authenticated, .rejected: .unavailable
         case .idle: self.challenge.map { .answer(challenge: $0) } ?? .unavailable
+        }
+    }
+
+    /// What ``answer(to:by:at:)`` returns.
+    enum Answer {
+        /// Send this message.
+        case send(ByteBuffer)
+        case wait
+        case unavailable
+    }
+
+    /// Signs the answer to the challenge, unless it was answered.
+    ///
+    /// - Parameters:
+    ///   - url: The relay, as the event names it.
+    ///   - now: Seconds since 1970.
+    mutating func answer(to url: RelayURL, by key: SecretKey, at now: Int64) -> Answer {
+        switch self.nextStep {
+        case .wait: return .wait
+        case .unavailable: return .unavailable
+        case .answer(let challenge):
+            guard
+                let event = try? Event.signed(
+                    by: key,
+                    createdAt: now,
+                    kind: .authentication,
+                    tags: [Tag("relay", ByteString(url.text)), Tag("challenge", ByteString(challenge))],
+                    content: ByteBuffer()
+                )
+            else { return .unavailable }
+            self.sent(event.id)
+            return .send(ClientMessage.authentication(event).encoded())
         }
     }
 

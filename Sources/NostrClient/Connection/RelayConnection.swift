@@ -10,77 +10,35 @@ import NIOSSL
 package import Nostr
 package import NostrCrypto
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
-/// Learns when a relay can be used. All methods are called on the connection's event loop.
-package protocol RelayConnectionDelegate: AnyObject {
-    func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition)
-}
-
-/// A connection to a relay that is kept open until ``stop()``: it reconnects, restores its subscriptions and answers
-/// AUTH challenges (NIP-42).
+/// A relay that is used until ``stop()``: subscribes to messages, publishes events and asks for stored ones. After a
+/// reconnect it restores its subscriptions, and it answers AUTH challenges (NIP-42).
 ///
-/// It uses one ``RelaySocket`` at a time. All methods must be called on its event loop.
+/// All methods must be called on its event loop.
 package final class RelayConnection {
-    /// A change of the connection.
-    package enum Transition {
-        /// Messages can be sent.
-        case connected
-        /// The relay accepted a subscription. Reported at least once per connection that has subscriptions.
-        case subscribed
-        /// The connection ended, or could not be made. Failures of later attempts are not reported.
-        case disconnected(reason: String)
-    }
-
-    private enum State {
-        /// Not started.
-        case idle
-        /// Resolving, connecting or upgrading.
-        case connecting(RelaySocket)
-        /// Waiting for the next attempt.
-        case waiting(Scheduled<Void>)
-        /// Connected; messages can be sent.
-        case open(RelaySocket)
-        /// Stopped; it never reconnects.
-        case stopped
-    }
-
     package let url: RelayURL
     package let lane: RelayLane
-    private let target: RelaySocket.Target
     private let configuration: RelayClientConfiguration
-    private let loop: any EventLoop
     private let logger: Logger
     private let metrics = RelayClientMetrics()
-    private let informationCache: RelayInformationCache?
     /// Signs the answers to AUTH challenges.
     private let authenticationKey: SecretKey
     private weak var delegate: (any RelayConnectionDelegate)?
 
-    private var state = State.idle
-    private var backoff = Backoff()
-    private var generator = SystemRandomNumberGenerator()
+    private let socket: ReconnectingSocket
     private var malformedMessages = 0
     /// When the last connection ended, in seconds since 1970.
     private var lastDisconnect: Int64?
     private var authentication = RelayAuthentication()
     private let publications: PendingPublications
     private let queries: RelayQueries
-    private var subscriptions: RecipientSubscriptions!
-    private var openWaiters: [UInt64: (Bool) -> Void] = [:]
-    private var lastWaiter: UInt64 = 0
-    private var lastClockOffset: Int64?
+    private let subscriptions: RecipientSubscriptions
 
     /// The relay's information document (NIP-11); default values if it was not received.
-    package private(set) var information = RelayInformation()
+    package var information: RelayInformation { self.socket.information }
     /// Why the last attempt failed; nil while connected.
-    package private(set) var lastError: String?
+    package var lastError: String? { self.socket.lastError }
     /// Bytes of the messages sent and received since this object was created, across reconnects.
-    package private(set) var carriedBytes: Int64 = 0
+    package var carriedBytes: Int64 { self.socket.carriedBytes }
 
     /// - Parameters:
     ///   - informationCache: Nil if each connection has to ask the relay itself.
@@ -99,13 +57,17 @@ package final class RelayConnection {
         logger[metadataKey: "relay.url"] = "\(target.url)"
         self.url = target.url
         self.lane = lane
-        self.target = target
         self.configuration = configuration
         self.authenticationKey = authenticationKey
-        self.informationCache = informationCache
-        self.loop = loop
         self.logger = logger
         self.delegate = delegate
+        self.socket = ReconnectingSocket(
+            target,
+            configuration: configuration,
+            informationCache: informationCache,
+            loop: loop,
+            logger: logger
+        )
         self.publications = PendingPublications(
             limit: configuration.maximumPendingPublishes,
             timeout: configuration.publishTimeout,
@@ -116,75 +78,38 @@ package final class RelayConnection {
         self.subscriptions = RecipientSubscriptions(
             configuration: configuration,
             loop: loop,
-            logger: logger,
-            delegate: self
+            logger: logger
         )
+        self.socket.delegate = self
+        self.subscriptions.delegate = self
     }
 
     // MARK: Connecting
 
     /// Whether messages can be sent.
-    package var isOpen: Bool {
-        if case .open = self.state { true } else { false }
-    }
+    package var isOpen: Bool { self.socket.isOpen }
 
     /// Whether the send buffer has room.
-    package var isWritable: Bool {
-        if case .open(let socket) = self.state { socket.isWritable } else { false }
-    }
+    package var isWritable: Bool { self.socket.isWritable }
 
     /// Whether the last attempt to connect failed.
     package var isUnreachable: Bool { !self.isOpen && self.lastError != nil }
 
     /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
-    package var clockOffset: Int64? {
-        switch self.state {
-        case .connecting(let socket), .open(let socket): socket.clockOffset ?? self.lastClockOffset
-        case .idle, .waiting, .stopped: self.lastClockOffset
-        }
-    }
+    package var clockOffset: Int64? { self.socket.clockOffset }
 
     /// Connects, and reconnects until ``stop()``.
-    func start() {
-        if case .idle = self.state { self.connect() }
-    }
+    func start() { self.socket.start() }
 
     /// Disconnects and does not reconnect.
     func stop() {
-        let state = self.state
-        self.state = .stopped
-        switch state {
-        case .connecting(let socket), .open(let socket): socket.abandon()
-        case .waiting(let retry): retry.cancel()
-        case .idle, .stopped: break
-        }
+        self.socket.stop()
         self.failPending()
-    }
-
-    private func connect() {
-        let socket = RelaySocket(
-            self.target,
-            configuration: self.configuration,
-            informationCache: self.informationCache,
-            loop: self.loop,
-            logger: self.logger,
-            delegate: self
-        )
-        self.state = .connecting(socket)
-        socket.connect()
     }
 
     /// Calls `body` once: with true when messages can be sent, or with false when the timeout `patience` expires.
     package func whenOpen(within patience: TimeAmount, _ body: @escaping (Bool) -> Void) {
-        if self.isOpen {
-            body(true)
-            return
-        }
-        self.lastWaiter += 1
-        let number = self.lastWaiter
-        self.openWaiters[number] = body
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(in: patience) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
+        self.socket.whenOpen(within: patience, body)
     }
 
     /// Fails everything that waits for a response of the relay.
@@ -194,9 +119,6 @@ package final class RelayConnection {
         self.publications.failAll()
         self.queries.failAll()
     }
-
-    /// Seconds since 1970.
-    package static func now() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
     // MARK: Subscribing
 
@@ -229,7 +151,7 @@ package final class RelayConnection {
     /// Asks for stored events once.
     ///
     /// - Parameter completion: Called once with the events, which are not verified, and whether they are complete: the
-    ///   relay sent EOSE, and not CLOSED, and neither the connection nor the time ended first.
+    ///   relay sent EOSE before a CLOSED message, the end of the connection or the timeout.
     package func query(
         _ filter: Filter,
         timeout: TimeAmount,
@@ -281,13 +203,9 @@ package final class RelayConnection {
             // The relay knows the key, or rejected it: another attempt changes nothing.
             reason = ReasonText(.restricted, reason.text)
         }
-        // The relay already has a duplicate. `mute:` means that no client is subscribed; some relays send it with OK true.
-        if reason.prefix != .mute, isAccepted || reason.prefix == .duplicate {
-            self.publications.complete(id, .accepted)
-        } else {
-            self.metrics.rejected.increment()
+        let result = self.publications.receiveOK(id, isAccepted, reason)
+        if case .rejected = result {
             self.logger.debug("relay rejected an event", metadata: ["reason": "\(reason)"])
-            self.publications.complete(id, .rejected(reason))
         }
     }
 
@@ -338,7 +256,7 @@ package final class RelayConnection {
         }
         let key = PublicKey(unchecked: bytes)
         guard let subscriber = self.subscriptions.subscriber(of: key) else {
-            // A key that was just unsubscribed from, or a spare one that a stranger wrote to.
+            // The key was just unsubscribed, or it is a spare key to which an unknown author sent a message.
             self.metrics.misdirected.increment()
             return
         }
@@ -346,17 +264,13 @@ package final class RelayConnection {
     }
 }
 
-extension RelayConnection: RelaySocketDelegate {
-    func relaySocketDidOpen(_ socket: RelaySocket) {
-        guard case .connecting(let current) = self.state, current === socket else { return }
-        self.state = .open(socket)
-        self.lastError = nil
+extension RelayConnection: ReconnectingSocketDelegate {
+    func socketDidOpen() {
         self.malformedMessages = 0
-        if let information = socket.information { self.information = information }
         self.metrics.connects.increment()
         self.logger.debug("relay connected")
         let since = self.lastDisconnect.map {
-            max($0 - 5, Self.now() - self.configuration.catchUp.nanoseconds / 1_000_000_000)
+            max($0 - 5, UnixTime.now - self.configuration.catchUp.nanoseconds / 1_000_000_000)
         }
         self.subscriptions.connectionOpened(
             since: since,
@@ -366,13 +280,9 @@ extension RelayConnection: RelaySocketDelegate {
         // The challenge may have come before the information document.
         if self.requiresAuthentication { _ = self.authenticate() }
         self.subscriptions.advance()
-        let waiters = self.openWaiters
-        self.openWaiters = [:]
-        for waiter in waiters.values { waiter(true) }
     }
 
-    func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer) {
-        self.carriedBytes += Int64(message.readableBytes)
+    func socketDidReceive(_ message: ByteBuffer) {
         do {
             self.receive(try RelayMessage.parse(message))
         } catch {
@@ -381,74 +291,44 @@ extension RelayConnection: RelaySocketDelegate {
             self.metrics.malformed.increment()
             self.malformedMessages += 1
             self.logger.debug("relay sent a malformed message", metadata: ["error": "\(error)"])
-            if self.malformedMessages > self.configuration.maximumMalformedMessages { socket.closeForPolicyViolation() }
+            if self.malformedMessages > self.configuration.maximumMalformedMessages {
+                self.socket.closeForPolicyViolation()
+            }
         }
     }
 
-    func relaySocket(_ socket: RelaySocket, didChangeWritability isWritable: Bool) {
-        guard self.isOpen else { return }
+    func socketDidChangeWritability(_ isWritable: Bool) {
         for subscriber in self.subscriptions.subscribers { subscriber.relay(self, didChangeWritability: isWritable) }
     }
 
-    func relaySocket(_ socket: RelaySocket, didClose reason: String) {
-        if case .stopped = self.state { return }
-        let wasOpen = self.isOpen
+    func socketDidClose(_ reason: String, wasOpen: Bool, isNews: Bool) {
         if wasOpen {
             self.metrics.disconnects.increment()
-            self.lastDisconnect = Self.now()
+            self.lastDisconnect = UnixTime.now
+            // Report the lost path before the lost events, so that subscribers send them again on other paths.
+            for subscriber in self.subscriptions.subscribers { subscriber.relayDidDisconnect(self) }
         }
-        let isChange = wasOpen || self.lastError == nil
-        self.lastClockOffset = socket.clockOffset ?? self.lastClockOffset
-        self.lastError = reason
-        // Another relay may answer under this name next time.
-        self.informationCache?.forget(self.url)
-        self.backoff.connectionHeld(for: socket.openedAt.map { NIODeadline.now() - $0 } ?? .zero)
-        let wait = self.backoff.next(using: &self.generator)
-        self.logger.debug(
-            wasOpen ? "relay disconnected" : "relay not reachable",
-            metadata: ["reason": "\(reason)", "retry_ms": "\(wait.nanoseconds / 1_000_000)"]
-        )
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.state = .waiting(self.loop.scheduleTask(in: wait) { bound.value.connect() })
-        // Report the lost path before the lost events, so that subscribers send them again on other paths.
-        if wasOpen { for subscriber in self.subscriptions.subscribers { subscriber.relayDidDisconnect(self) } }
-        if isChange { self.delegate?.relay(self, didChange: .disconnected(reason: reason)) }
+        if isNews { self.delegate?.relay(self, didChange: .disconnected(reason: reason)) }
         self.failPending()
     }
 }
 
 extension RelayConnection: RecipientSubscriptionsDelegate {
-    func send(_ message: ByteBuffer) {
-        guard case .open(let socket) = self.state else { return }
-        self.carriedBytes += Int64(message.readableBytes)
-        socket.send(message)
-    }
+    func send(_ message: ByteBuffer) { self.socket.send(message) }
 
     /// Answers the challenge, unless it was answered. False if there is none, or the relay rejected this key.
     func authenticate() -> Bool {
         guard self.isOpen else { return false }
-        switch self.authentication.nextStep {
+        switch self.authentication.answer(to: self.url, by: self.authenticationKey, at: UnixTime.now) {
         case .wait: return true
         case .unavailable: return false
-        case .answer(let challenge):
-            guard
-                let event = try? Event.signed(
-                    by: self.authenticationKey,
-                    createdAt: Self.now(),
-                    kind: .authentication,
-                    tags: [Tag("relay", ByteString(self.url.text)), Tag("challenge", ByteString(challenge))],
-                    content: ByteBuffer()
-                )
-            else { return false }
-            self.authentication.sent(event.id)
-            self.send(ClientMessage.authentication(event).encoded())
+        case .send(let message):
+            self.send(message)
             return true
         }
     }
 
-    func reconnect() {
-        if case .open(let socket) = self.state { socket.close() }
-    }
+    func reconnect() { self.socket.reconnect() }
 
     func didSubscribe(_ key: PublicKey, for subscriber: (any RelaySubscriber)?) {
         subscriber?.relay(self, didSubscribe: key)

@@ -6,14 +6,15 @@
 import NIOCore
 import Nostr
 
-/// What relays said of themselves a moment ago, for connections that a node makes in quick succession.
+/// Caches the information documents (NIP-11) of relays, for several connections to a relay within a short time.
 ///
-/// Only for connections that the relay can tie together anyway, by the address that they come from: to others it could
-/// give documents of their own, and know them again by how they keep to those. Lives on its loop.
+/// Use it only for connections that the relay can link anyway, by their source address. Otherwise the relay could send
+/// different limits to each connection, and recognize the node by the limits that it obeys. All methods must be called
+/// on one event loop.
 final class RelayInformationCache {
     /// How long a document may be used for other connections.
     static let validity: TimeAmount = .seconds(60)
-    /// Most relays that are remembered.
+    /// Maximum number of cached documents.
     static let maximumRelays = 256
 
     struct Known {
@@ -25,7 +26,7 @@ final class RelayInformationCache {
 
     private var relays: [RelayURL: Known] = [:]
 
-    /// Relays that are remembered.
+    /// Number of cached documents.
     var count: Int { self.relays.count }
 
     func known(of url: RelayURL, at now: NIODeadline) -> Known? {
@@ -40,7 +41,7 @@ final class RelayInformationCache {
     func note(_ information: RelayInformation, clockOffset: Int64?, of url: RelayURL, at now: NIODeadline) {
         if self.relays[url] == nil, self.relays.count >= Self.maximumRelays {
             self.relays = self.relays.filter { now - $0.value.at < Self.validity }
-            // All of them new: whoever comes next asks again.
+            // All documents are recent. Drop them; the next connections request them again.
             if self.relays.count >= Self.maximumRelays { self.relays = [:] }
         }
         self.relays[url] = Known(information: information, clockOffset: clockOffset, at: now)

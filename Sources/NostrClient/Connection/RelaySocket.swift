@@ -22,7 +22,7 @@ protocol RelaySocketDelegate: AnyObject {
 
 /// One connection to a relay, from resolving its host name to its end.
 ///
-/// It connects once. ``RelayConnection`` makes the next one. Lives on its event loop.
+/// It connects once. ``ReconnectingSocket`` makes the next one. Lives on its event loop.
 final class RelaySocket {
     /// What to connect to, and how.
     struct Target {
@@ -148,7 +148,7 @@ final class RelaySocket {
             timer.cancel()
             let document = try? result.get()
             let information = document.flatMap { try? RelayInformation(json: $0.body) }
-            bound.value.learned(information, clockOffset: document?.date.map { $0 - RelayConnection.now() })
+            bound.value.learned(information, clockOffset: document?.date.map { $0 - UnixTime.now })
             answer.succeed(information)
         }
         return answer.futureResult
@@ -201,7 +201,8 @@ final class RelaySocket {
         self.delegate?.relaySocket(self, didChangeWritability: isWritable)
     }
 
-    /// Events that wait in the send buffer grow old, and relays reject old events. A new connection gets them sealed anew.
+    /// Aborts the connection if the send buffer stays full: relays reject events that have waited too long. They are
+    /// created again for the next connection.
     private func abortIfStalled() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.stall = self.loop.scheduleTask(in: self.configuration.stallTimeout) {

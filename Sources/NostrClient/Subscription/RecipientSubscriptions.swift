@@ -9,7 +9,7 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// Sends what ``RecipientSubscriptions`` decides, and hears what became of it.
+/// Sends the messages of ``RecipientSubscriptions``, and receives the results.
 protocol RecipientSubscriptionsDelegate: AnyObject {
     func send(_ message: ByteBuffer)
     /// Answers the relay's challenge. False if there is none, or the relay has rejected this key.
@@ -18,7 +18,7 @@ protocol RecipientSubscriptionsDelegate: AnyObject {
     func reconnect()
     /// Messages for the key are delivered from now on.
     func didSubscribe(_ key: PublicKey, for subscriber: (any RelaySubscriber)?)
-    /// The relay took a subscription: EOSE, an event, or no rejection for long enough.
+    /// The relay accepted a subscription: it sent EOSE or an event, or no rejection for long enough.
     func subscriptionWasAccepted()
 }
 
@@ -37,7 +37,7 @@ final class RecipientSubscriptions {
     private let configuration: RelayClientConfiguration
     private let loop: any EventLoop
     private let logger: Logger
-    private weak var delegate: (any RecipientSubscriptionsDelegate)?
+    weak var delegate: (any RecipientSubscriptionsDelegate)?
 
     private var subscription: RelaySubscription
     private var recipients: [PublicKey: Recipient] = [:]
@@ -50,13 +50,11 @@ final class RecipientSubscriptions {
     init(
         configuration: RelayClientConfiguration,
         loop: any EventLoop,
-        logger: Logger,
-        delegate: any RecipientSubscriptionsDelegate
+        logger: Logger
     ) {
         self.configuration = configuration
         self.loop = loop
         self.logger = logger
-        self.delegate = delegate
         self.subscription = RelaySubscription(recipientsPerFilter: configuration.recipientsPerFilter)
         self.requests = TokenBucket(perSecond: configuration.requestsPerSecond, now: .now())
     }
@@ -78,7 +76,7 @@ final class RecipientSubscriptions {
         self.advance()
     }
 
-    /// Whether the key is subscribed to, by whomever.
+    /// Whether any subscriber has added the key.
     func contains(_ key: PublicKey) -> Bool { self.recipients[key] != nil }
 
     func subscriber(of key: PublicKey) -> (any RelaySubscriber)? { self.recipients[key]?.subscriber }
@@ -91,8 +89,8 @@ final class RecipientSubscriptions {
 
     func isReady(_ key: PublicKey) -> Bool { self.subscription.isReady(key) }
 
-    /// Whether the relay was asked for the key. A relay that keeps the order of messages knows the key before whatever is
-    /// sent from now on.
+    /// Whether a REQ for the key was sent. A relay that processes messages in order knows the key before it processes
+    /// anything that is sent later.
     func isRequested(_ key: PublicKey) -> Bool { self.subscription.isRequested(key) }
 
     var isAccepted: Bool { self.subscription.acceptance == .accepted }
@@ -121,7 +119,7 @@ final class RecipientSubscriptions {
         for key in self.recipients.keys { self.recipients[key]?.isTold = false }
     }
 
-    /// The relay knows the key of this connection now: what it rejected is asked for again.
+    /// The relay accepted the authentication. Requests the rejected keys again.
     func authenticated() {
         self.subscription.mayAskAgain()
         self.advance()

@@ -12,7 +12,7 @@ package import NostrCrypto
 package protocol RelaySubscriber: AnyObject {
     /// An event of kind 28333 whose `p` tag names `key`. Its id and signature are not verified.
     func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey)
-    /// The subscription for `key` came into force after ``RelayConnection/subscribe(_:to:catchesUp:)`` returned, or again
+    /// The subscription for `key` became active after ``RelayConnection/subscribe(_:to:catchesUp:)`` returned, or again
     /// after a reconnect.
     func relay(_ relay: RelayConnection, didSubscribe key: PublicKey)
     /// The connection ended. The relay reconnects and subscribes again by itself.

@@ -6,11 +6,12 @@
 import Nostr
 import NostrCrypto
 
-/// Decides which REQ and CLOSE messages keep a relay subscribed to tunnel messages for a changing set of keys. Pure.
+/// Decides which REQ and CLOSE messages keep a client subscribed to tunnel messages for a changing set of keys. It
+/// performs no I/O.
 ///
-/// New keys get a REQ of their own. It replaces older ones that are not much larger, so that a set of thousands of keys is
-/// neither sent again with each change nor spread over many subscriptions. A replaced subscription is closed only when the
-/// new one is active, so that no event is missed. Changes that are made while a REQ is pending are sent together after it.
+/// New keys get a new REQ. It replaces older ones that are not much larger, so that thousands of keys are neither sent
+/// again with each change nor spread over many subscriptions. A replaced subscription is closed only when the new one
+/// is active, so that no event is missed. Changes during a pending REQ are sent together after it.
 struct RelaySubscription: Sendable {
     /// What the driver has to do.
     enum Action: Hashable {
@@ -46,7 +47,7 @@ struct RelaySubscription: Sendable {
 
     /// Maximum number of active subscriptions, not counting the pending one. Some relays allow ten per connection.
     static let maximumParts = 4
-    /// The same for a relay that states its limit.
+    /// ``maximumParts``, or less if the relay declares a lower limit.
     private var partLimit = Self.maximumParts
     /// A REQ without the removed keys is sent when they outnumber the wanted ones by more than this.
     private static let tolerableExcess = 8
@@ -142,7 +143,7 @@ struct RelaySubscription: Sendable {
         self.replaced = []
     }
 
-    /// The pause after a rejection is over, or the relay has authenticated this client: what it rejected is asked again.
+    /// Requests rejected keys again. Call after the pause, or after the relay has authenticated this client.
     mutating func mayAskAgain() { self.isWaiting = false }
 
     /// The messages to send now.

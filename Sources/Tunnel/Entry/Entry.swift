@@ -124,7 +124,7 @@ final class Entry {
         var status = TunnelStatus()
         status.isReady = !self.isStopped
         status.streams = self.streamCount
-        for relay in self.peers.all.flatMap(\.relays) + self.context.pool.connections(in: self.context.lane) {
+        for relay in self.peers.all.flatMap(\.connections) + self.context.pool.connections(in: self.context.lane) {
             status.add(relay)
         }
         for relay in self.context.pool.connections { status.add(relay.carriedBytes, of: relay.url) }

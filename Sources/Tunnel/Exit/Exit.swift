@@ -24,31 +24,15 @@ final class Exit {
     private let context: ExitContext
     private let clients: PlainClients
     private var sessions: Sessions?
-    private var connector: StreamConnector!
+    private let connector: StreamConnector
     private let publisher: Publisher
-    private let replays: ReplayJournal
-    /// Connections to entries that asked for them (CONNECTR).
-    private let reverseConnections: ConnectionSet
+    private let replays: ReplayGuard
+    private let reverse: ReverseConnector
     private let endsTLS: Bool
-    /// Holds the pool's delegate, which the pool does not retain.
-    private let relayEvents: RelayEvents
+    /// The pool's delegate, which the pool does not retain.
+    private let relayWatch: RelayWatch
     private var drain: Drain?
     private var sweep: Scheduled<Void>?
-    /// Succeeds when a relay took the exit's subscription.
-    private let firstRelay: EventLoopPromise<Void>
-    private var hasRelay = false
-    /// It was reported that no relay can be reached.
-    private var isUnreachable = false
-
-    /// The pool's delegate. The pool is made before the exit.
-    private final class RelayEvents: RelayConnectionDelegate {
-        weak var exit: Exit?
-
-        func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
-            self.exit?.relay(relay, didChange: state)
-        }
-    }
-
     /// A service in the program's code gets its bytes without TLS.
     struct TLSOfCodeError: Error, CustomStringConvertible {
         let port: UInt16
@@ -57,7 +41,7 @@ final class Exit {
         }
     }
 
-    /// - Parameter firstRelay: Succeeds when a relay took the exit's subscription.
+    /// - Parameter firstRelay: Succeeds when a relay accepted the exit's subscription.
     /// - Throws: ``TLSOfCodeError``, or if the replay journal cannot be used.
     init(
         configuration: ExitConfiguration,
@@ -69,8 +53,8 @@ final class Exit {
         for (port, backend) in services.byPort where services.endsTLS(port) {
             if case .local = backend { throw TLSOfCodeError(port: port) }
         }
-        self.replays = try ReplayJournal(path: configuration.replayFile, now: Moment.now.seconds)
-        self.relayEvents = RelayEvents()
+        let lane = RelayLane()
+        self.relayWatch = RelayWatch(lane: lane, firstRelay: firstRelay, logger: logger)
         self.context = ExitContext(
             configuration: configuration,
             pool: RelayPool(
@@ -78,21 +62,22 @@ final class Exit {
                 lingering: configuration.lingering,
                 loop: loop,
                 logger: logger,
-                delegate: self.relayEvents
+                delegate: self.relayWatch
             ),
             loop: loop,
             metrics: TunnelMetrics(logger: logger),
             logger: logger
         )
-        self.clients = PlainClients(context: self.context)
+        self.replays = try ReplayGuard(context: self.context)
+        self.clients = PlainClients(lane: lane, context: self.context)
         self.publisher = Publisher(context: self.context, clients: self.clients)
-        self.reverseConnections = ConnectionSet(limit: configuration.maximumPlainStreams)
         self.endsTLS = !services.tlsPorts.isEmpty
-        self.firstRelay = firstRelay
-        self.connector = StreamConnector(context: self.context) { [unowned self] in self.finishDrainIfIdle() }
+        self.connector = StreamConnector(context: self.context)
+        self.reverse = ReverseConnector(connector: self.connector, context: self.context)
         if self.endsTLS { try self.makeCertificate() }
         if configuration.protocolChoice != .nip74 { self.sessions = Sessions(context: self.context) }
-        self.relayEvents.exit = self
+        self.relayWatch.delegate = self
+        self.connector.delegate = self
         self.clients.delegate = self
         self.sessions?.delegate = self
     }
@@ -166,7 +151,7 @@ final class Exit {
             // Clients that came before the list were not asked for their identity.
             self.clients.closeAll(.notAllowed)
             self.sessions?.closeAll(.notAllowed)
-            self.reverseConnections.closeAll()
+            self.reverse.closeAll()
         } else {
             self.sessions?.enforceAccess()
         }
@@ -214,8 +199,8 @@ final class Exit {
         self.sweep?.cancel()
         self.sessions?.stop()
         self.clients.closeAll(.shuttingDown)
-        self.reverseConnections.closeAll()
-        if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) }
+        self.reverse.closeAll()
+        self.relayWatch.stop()
     }
 
     /// Closes the relays when the last messages had time to be sent.
@@ -227,91 +212,26 @@ final class Exit {
         }
     }
 
-    // MARK: Relays
-
-    private func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
-        // The connections of sessions are not reported: they come and go with those of the long-term key.
-        guard relay.lane == self.clients.lane else { return }
-        switch state {
-        case .connected:
-            self.isUnreachable = false
-            self.context.logger.info("relay up", metadata: ["relay.url": "\(relay.url)"])
-        case .subscribed:
-            guard relay.subscriptionIsAccepted else { return }
-            if !self.hasRelay {
-                self.hasRelay = true
-                self.firstRelay.succeed()
-            }
-            self.publisher.relayIsSubscribed(relay)
-        case .disconnected(let reason):
-            self.context.logger.info("relay down", metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
-            self.publisher.relayIsDisconnected(relay)
-            self.warnIfUnreachable()
-        }
-    }
-
-    /// Warns, once, that no client can reach the exit.
-    private func warnIfUnreachable() {
-        let relays = self.clients.connections
-        guard !self.isUnreachable, self.drain == nil, relays.allSatisfy(\.isUnreachable) else { return }
-        self.isUnreachable = true
-        self.context.logger.warning(
-            "no relay can be reached, so no client can reach this exit",
-            metadata: ["relays": "\(relays.map { "\($0.url): \($0.lastError ?? "")" }.joined(separator: "; "))"]
-        )
-    }
-
     // MARK: Streams
 
-    /// Whether a CONNECT of plain NIP-74 may be served: never twice, and not where only sessions are served.
     private func refusal(of connect: StreamRequest.Connect, from client: PublicKey) -> StreamEnd? {
         self.sessions?.offerBecamePlain(OfferID(client: client, key: connect.key))
-        guard Admission.servesPlain(self.context.configuration) else {
-            self.context.logLimited(
-                .warning,
-                "client speaks plain NIP-74, which this exit does not serve",
-                ["peer": "\(client)"]
-            )
-            return .notAllowed
-        }
-        guard self.remember(connect.key, connect.createdAt, of: client) else {
-            self.context.metrics.reported(.replayedConnect)
-            if self.replays.isFull {
-                self.context.logLimited(.error, "too many plain NIP-74 requests to remember; new ones are refused", [:])
-            } else if self.replays.hasFailed {
-                self.context.logLimited(
-                    .error,
-                    "cannot write to the replay journal, so plain NIP-74 requests are refused; is the disk full?",
-                    [:]
-                )
-            }
-            return .replayed
-        }
-        return nil
-    }
-
-    /// Enters a request in the replay journal. False if it is there, or cannot be remembered.
-    private func remember(_ key: String, _ createdAt: Int64, of client: PublicKey) -> Bool {
-        self.replays.admit(client: client, key: key, createdAt: createdAt, now: Moment.now.seconds)
+        return self.replays.refusal(of: connect, from: client)
     }
 
     private func plainClient(_ key: PublicKey) -> StreamClient {
         StreamClient(peer: key, identity: nil, isPlain: true, sessionStreams: 0, sessions: 0)
     }
+}
 
-    private func join(_ stream: ReverseStream, _ request: ReverseRequest, of client: StreamClient) {
-        let id = ReverseStream.stream
-        guard self.context.configuration.access == nil else { return stream.reset(id, .notAllowed) }
-        let asked = StreamRequest(destination: request.destination, port: nil)
-        switch self.connector.connect(asked, of: client, carrier: stream, id: id) {
-        case .accepted(let endpoint):
-            self.context.metrics.streamsOpened.increment()
-            stream.setEndpoint(endpoint)
-        case .refused(let reason):
-            self.context.metrics.ended(reason)
-            stream.reset(id, reason)
-        }
-    }
+extension Exit: StreamConnectorDelegate {
+    func streamDidEnd() { self.finishDrainIfIdle() }
+}
+
+extension Exit: RelayWatchDelegate {
+    func relayIsSubscribed(_ relay: RelayConnection) { self.publisher.relayIsSubscribed(relay) }
+    func relayIsDisconnected(_ relay: RelayConnection) { self.publisher.relayIsDisconnected(relay) }
+    var watchedRelays: [RelayConnection]? { self.drain == nil ? self.clients.connections : nil }
 }
 
 extension Exit: PlainClientsDelegate {
@@ -333,7 +253,7 @@ extension Exit: PlainClientsDelegate {
     }
 
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink) {
-        guard let policy = self.context.configuration.reverseConnections else {
+        guard self.context.configuration.reverseConnections != nil else {
             return self.context.metrics.reported(.reverseConnect)
         }
         guard self.drain == nil else { return }
@@ -341,14 +261,7 @@ extension Exit: PlainClientsDelegate {
             return self.context.metrics.reported(.malformedMessage)
         }
         guard self.refusal(of: request.connect, from: link.peer) == nil else { return }
-        let client = self.plainClient(link.peer)
-        self.connector.connectToEntry(
-            address,
-            policy: policy,
-            key: request.connect.key,
-            of: client,
-            in: self.reverseConnections
-        ) { [weak self] in self?.join($0, request, of: client) }
+        self.reverse.connect(address, for: request, of: self.plainClient(link.peer))
     }
 }
 
@@ -384,7 +297,7 @@ extension Exit: SessionsDelegate {
     }
 
     func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool {
-        self.remember(offer.key, offer.createdAt, of: client)
+        self.replays.admitOnce(offer.key, offer.createdAt, of: client)
     }
 
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID) { self.clients.offerBegan(of: offer.client) }

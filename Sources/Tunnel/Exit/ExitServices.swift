@@ -29,9 +29,9 @@ extension Backend: CustomStringConvertible {
 public struct ExitServices: Hashable, Sendable {
     /// Each port's backend.
     public var byPort: [UInt16: Backend]
-    /// What every other port gets; nil for nothing.
+    /// The backend of all other ports; nil to refuse them.
     public var fallback: Backend?
-    /// Ports in front of whose services TLS ends here.
+    /// Ports for which the exit terminates TLS.
     public var tlsPorts: Set<UInt16> = []
 
     public init(_ byPort: [UInt16: Backend] = [:], fallback: Backend? = nil) {
@@ -41,7 +41,9 @@ public struct ExitServices: Hashable, Sendable {
 
     public var isEmpty: Bool { self.byPort.isEmpty && self.fallback == nil }
 
-    /// Whether streams to a port are TLS that ends here; nil is the port of a protocol that names none.
+    /// Whether the exit terminates TLS for a port.
+    ///
+    /// - Parameter port: Nil if the client's protocol cannot name a port, as in plain NIP-74.
     public func endsTLS(_ port: UInt16?) -> Bool {
         guard let port else { return self.tlsPorts.count == 1 && self.byPort.count <= 1 }
         return self.tlsPorts.contains(port)
@@ -49,8 +51,8 @@ public struct ExitServices: Hashable, Sendable {
 
     /// The backend of a port; nil if there is none.
     ///
-    /// - Parameter port: Nil where the client's protocol cannot name one, as in plain NIP-74: then what serves all ports,
-    ///   or the only service, or the one at port 80.
+    /// - Parameter port: Nil if the client's protocol cannot name a port, as in plain NIP-74. The result is then the
+    ///   fallback, or else the only service, or else the service at port 80.
     public func backend(for port: UInt16?) -> Backend? {
         guard let port else {
             return self.fallback ?? (self.byPort.count == 1 ? self.byPort.first?.value : self.byPort[80])

@@ -5,22 +5,22 @@
 
 import NIOCore
 
-/// Waits for the last stream to end, for a while.
+/// Waits until the last stream has ended, up to a timeout.
 final class Drain {
     private let promise: EventLoopPromise<Void>
     private var timer: Scheduled<Void>?
 
-    /// - Parameter patience: How long streams may go on.
+    /// - Parameter patience: The timeout.
     init(patience: TimeAmount, on loop: any EventLoop) {
         self.promise = loop.makePromise(of: Void.self)
         let bound = NIOLoopBound(self, eventLoop: loop)
         self.timer = loop.scheduleTask(in: patience) { bound.value.finish() }
     }
 
-    /// Succeeds when no stream is left, or the patience is at its end.
+    /// Succeeds when no stream is left or the timeout expires.
     var future: EventLoopFuture<Void> { self.promise.futureResult }
 
-    /// The last stream ended. Any number of times.
+    /// Reports that the last stream ended. Further calls have no effect.
     func finish() {
         guard let timer = self.timer else { return }
         self.timer = nil

@@ -59,7 +59,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Since when there is no stream; nil while there is one.
     private(set) var idleSince: NIODeadline? = .now()
 
-    /// Pause after a timer that led to nothing, so that the loop does other work.
+    /// Minimum delay of the next timer after one that caused no action.
     private static var fruitlessPause: TimeAmount { .milliseconds(5) }
 
     /// - Throws: If the peer's key is not on the curve.
@@ -341,7 +341,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.timer = nil
         let before = self.performedActions
         self.update { $0.timeout(at: $1) }
-        // A deadline that has passed and led to nothing must not be served again at once: the loop would do nothing else.
+        // The deadline has passed, but the engine did nothing. Delay the timer, so that it does not block the loop.
         guard before == self.performedActions, let timer = self.timer, timer.deadline <= .now() else { return }
         timer.task.cancel()
         self.timer = nil

@@ -14,8 +14,8 @@ import Darwin
 #endif
 
 extension Channel {
-    /// Closes immediately. A socket is closed with RST, so that a truncated stream does not look complete. A pipe has no
-    /// equivalent and is closed normally.
+    /// Closes immediately. A socket is closed with RST, so that a truncated stream does not look complete. A pipe is
+    /// closed normally, because it has no RST.
     func abort() {
         if let socket = self as? any SocketOptionProvider, self.remoteAddress != nil {
             socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }

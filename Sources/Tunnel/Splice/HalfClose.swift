@@ -3,11 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// How far the two directions of a connection have ended: from a socket to a stream (input), and from the stream to the
-/// socket (output). Pure.
+/// The half-close state of a socket and a stream: input is the direction from socket to stream, output the other one.
 ///
-/// A direction ends by itself while the other continues (RFC 9293, section 3.6). The output ends in two steps, because
-/// closing a socket drops what is still queued for it.
+/// It performs no I/O. Each direction can end while the other continues (RFC 9293, section 3.6). The output ends in two
+/// steps, because closing a socket drops bytes that are still queued for it.
 struct HalfClose {
     private enum Output {
         case open
@@ -25,13 +24,13 @@ struct HalfClose {
         case close
     }
 
-    /// What the end of the socket means to the stream.
+    /// What to do with the stream when the socket has closed.
     enum SocketEnd: Equatable {
         /// Both directions had ended; the stream ends by itself.
         case complete
         /// The output had ended; tell the peer that the input has ended too.
         case finish
-        /// The socket broke off: reset the stream.
+        /// The socket closed too early: reset the stream.
         case broken
         /// The stream had ended before.
         case ignored
@@ -47,7 +46,7 @@ struct HalfClose {
 
     var isOutputClosed: Bool { self.output == .closed }
 
-    /// The socket sends no more. True if the peer has to be told.
+    /// Records the end of the socket's input. Returns whether to tell the peer.
     mutating func inputEnded() -> Bool {
         guard !self.isInputClosed else { return false }
         self.isInputClosed = true
@@ -81,7 +80,7 @@ struct HalfClose {
         return .closeOutput
     }
 
-    /// The socket takes nothing any more, and that is not an error.
+    /// Records that the socket accepts no more data. This is not an error.
     mutating func discardOutput() { self.output = .closed }
 
     /// The socket closed.
@@ -93,7 +92,7 @@ struct HalfClose {
             self.isStreamOver = true
             return .broken
         }
-        // When the socket's end follows ours, NIO reports that it closed instead of the end of its input.
+        // If the remote side closes after we closed our output, NIO reports a closed channel, not the end of the input.
         return self.inputEnded() ? .finish : .complete
     }
 }

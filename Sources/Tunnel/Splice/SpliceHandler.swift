@@ -26,14 +26,15 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
 
     /// Which side of the tunnel the socket is on.
     enum Side {
-        /// A client that closes its connection cancels the stream. Many do so before they read the end of TLS.
+        /// A client. If it closes its connection, the stream is cancelled; many clients close before the end of TLS.
         case client
-        /// A service that closes its connection before the stream's end broke off.
+        /// A service. If it closes its connection before the stream has ended, the stream is reset.
         case service
-        /// A service behind TLS that ends here: it is over as soon as the client says so, whatever is still to come.
+        /// A service for which the exit terminates TLS. After it has closed its connection, data of the client is
+        /// dropped until the client ends its side.
         case serviceBehindTLS
 
-        /// How a socket that breaks off is reported.
+        /// The reason that is reported if the socket closes early.
         var breakReason: StreamEnd {
             switch self {
             case .client: .cancelled
@@ -42,7 +43,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         }
     }
 
-    /// For a client behind TLS to end its side after the service did.
+    /// Maximum time between the end of the service's data and the end of the client's, with TLS.
     private static let tlsEndTimeout: TimeAmount = .seconds(30)
 
     /// Early pieces smaller than this are joined, up to a length.
@@ -185,7 +186,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
             self.early = []
             switch self.side {
             case .client: self.carrier.reset(self.id, self.side.breakReason)
-            // What the service said before it broke off, an early error for instance, reaches the client.
+            // Deliver what the service sent before, such as an error response, and then reset the stream.
             case .service, .serviceBehindTLS: self.carrier.resetAfterDelivery(self.id, self.side.breakReason)
             }
             self.onEnd(self.side.breakReason, self.sent, self.received)
@@ -274,7 +275,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         guard !self.halfClose.isStreamOver else { return }
         switch result {
         case .success: self.consume(count)
-        // What a socket that ended without an error did not take is dropped.
+        // Bytes that a normally closed socket did not accept are dropped.
         case .failure: if self.halfClose.isOutputClosed { self.carrier.consumed(self.id, count) }
         }
     }

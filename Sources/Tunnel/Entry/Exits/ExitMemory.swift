@@ -30,7 +30,7 @@ final class ExitMemory {
     /// Whether the exit is known to support sessions. Such an exit is never downgraded to plain NIP-74.
     func isPinned(_ exit: PublicKey) -> Bool { self.pins.contains(exit) }
 
-    /// What to begin with.
+    /// The protocol with which to start with an exit.
     func opening(with exit: PublicKey) -> Negotiation.Opening {
         switch self.choice {
         case .nip74:

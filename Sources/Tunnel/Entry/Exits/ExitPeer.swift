@@ -28,18 +28,13 @@ final class ExitPeer {
     let address: ExitAddress
     let startedAt = NIODeadline.now()
     private let context: EntryContext
-    private let lane: RelayLane
-    /// For relays that the exit names later.
-    private let laterPolicy: DialPolicy
     weak var delegate: (any ExitPeerDelegate)?
 
     /// Used by the offer, by plain NIP-74, and by the first generation of a session. Erased here once the session has it.
     private var ownKey: SecretKey?
-    private let clientKey: PublicKey
-    private var paths = ExitPaths()
+    private let relays: ExitRelays
     private var queue = OpenQueue()
     private var negotiation: Negotiation
-    private var relayList: RelayListQuery?
     private var plain: PlainExit?
     /// The offer that an answer may belong to. It is kept after a fallback, because a late answer tells that the exit
     /// speaks sessions.
@@ -49,31 +44,27 @@ final class ExitPeer {
     private var earlyBytes = 0
     /// A session begins although no stream waits, to measure the exit.
     private var isMeasured = false
-    /// Answers of unknown authors that are decrypted; each costs a Diffie-Hellman.
-    private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var isClosed = false
 
     /// - Parameter policy: For the relays of the address.
     init(_ address: ExitAddress, policy: DialPolicy, context: EntryContext) {
         self.address = address
         self.context = context
-        self.lane = address.isolation.isEmpty ? context.lane : RelayLane(isolation: address.isolation)
-        self.laterPolicy = policy == .configured ? context.namedPolicy : policy
         self.negotiation = Negotiation(
             context.memory.opening(with: address.publicKey),
             gatheringDeadline: .now() + context.configuration.relayGathering
         )
+        let lane = address.isolation.isEmpty ? context.lane : RelayLane(isolation: address.isolation)
         let key =
-            self.lane == context.lane
-            ? context.keys.take { address.relays.contains($0.url) } : SecretKey.generate()
+            address.isolation.isEmpty ? context.keys.take { address.relays.contains($0.url) } : SecretKey.generate()
         self.ownKey = key
-        self.clientKey = key.publicKey
+        self.relays = ExitRelays(of: address, policy: policy, lane: lane, clientKey: key.publicKey, context: context)
+        self.relays.delegate = self
     }
 
     /// Connects to the relays.
     func start(policy: DialPolicy) {
-        for url in self.address.relays { self.useRelay(url, policy: policy) }
-        if policy == .configured { self.askForRelayList() }
+        self.relays.start(policy: policy)
         self.serveLater(after: self.context.configuration.relayGathering)
     }
 
@@ -110,7 +101,7 @@ final class ExitPeer {
         self.session?.link.engine.pathStatus.compactMap(\.roundTrip).min().map { Double($0.nanoseconds) / 1_000_000 }
     }
 
-    var relays: [RelayConnection] { self.paths.relays }
+    var connections: [RelayConnection] { self.relays.all }
 
     /// Whether a session should be offered again, because plain NIP-74 has been spoken for long enough.
     var isOutdated: Bool {
@@ -154,52 +145,13 @@ final class ExitPeer {
         // The exit was reached before: a relay that restarts is waited for.
         case .plain, .session: if onlyIfUnreachable { return }
         }
-        if onlyIfUnreachable, !self.paths.isUnreachable { return }
-        self.queue.remove(number)?.fail(.relaysUnreachable(self.paths.problems))
+        if onlyIfUnreachable, !self.relays.isUnreachable { return }
+        self.queue.remove(number)?.fail(.relaysUnreachable(self.relays.problems))
     }
 
     /// Fails all requests that wait.
     func failWaiting(_ error: EntryError) {
         for opening in self.queue.removeAll() { opening.fail(error) }
-    }
-
-    // MARK: Relays
-
-    @discardableResult
-    private func useRelay(_ url: RelayURL, policy: DialPolicy) -> RelayConnection? {
-        if let known = self.paths.relay(url) { return known }
-        guard let relay = self.context.use(url, in: self.lane, policy: policy) else { return nil }
-        self.paths.append(relay)
-        // Sessions retransmit what was lost; plain NIP-74 has to fetch it.
-        if relay.subscribe(self.clientKey, to: self, catchesUp: self.session == nil) {
-            self.paths.setReady(relay, true)
-        }
-        return relay
-    }
-
-    private func askForRelayList() {
-        let query = RelayListQuery(
-            of: self.address.publicKey,
-            connectTimeout: self.context.configuration.relayPatience,
-            answerTimeout: self.context.configuration.relayListTimeout
-        ) { [weak self] in self?.receiveRelayList($0) }
-        self.relayList = query
-        query.ask(self.paths.relays)
-    }
-
-    private func receiveRelayList(_ urls: [RelayURL]) {
-        guard !self.isClosed else { return }
-        for url in urls.prefix(EntryConfiguration.maximumRelaysPerName)
-        where self.paths.count < 2 * EntryConfiguration.maximumRelaysPerName {
-            self.useRelay(url, policy: self.laterPolicy)
-            self.paths.setListed(url)
-        }
-        if self.paths.hasListed {
-            let patience = self.context.configuration.relayPatience
-            self.negotiation.receivedList(waitingUntil: .now() + patience)
-            self.serveLater(after: patience)
-        }
-        self.serve()
     }
 
     private func serveLater(after delay: TimeAmount) {
@@ -211,13 +163,7 @@ final class ExitPeer {
 
     private func serve() {
         guard !self.isClosed else { return }
-        let situation = Negotiation.Situation(
-            isNeeded: !self.queue.isEmpty || self.isMeasured,
-            hasReadyRelay: !self.paths.ready.isEmpty,
-            isConnecting: self.paths.isConnecting,
-            isAwaitingList: self.relayList?.isPending ?? false,
-            lacksListedRelay: self.paths.hasListed && !self.paths.hasReadyListed
-        )
+        let situation = self.relays.situation(isNeeded: !self.queue.isEmpty || self.isMeasured)
         switch self.negotiation.advance(situation, at: .now()) {
         case .wait: break
         case .offer(let mayFallBack): self.offer(mayFallBack: mayFallBack)
@@ -236,7 +182,7 @@ final class ExitPeer {
                 self.earlyBytes = 0
                 session.open(opening, opening.streamRequest, earlyBytes: early)
             } else if let plain {
-                plain.open(opening, opening.streamRequest, paths: self.paths.ready)
+                plain.open(opening, opening.streamRequest, paths: self.relays.ready)
             }
         }
     }
@@ -257,7 +203,7 @@ final class ExitPeer {
         else { return }
         self.plain = plain
         plain.delegate = self
-        for (path, relay) in self.paths.ready { plain.link.addPath(path, relay) }
+        for (path, relay) in self.relays.ready { plain.link.addPath(path, relay) }
     }
 
     /// Offers a session with a CONNECT that any exit understands.
@@ -265,7 +211,10 @@ final class ExitPeer {
         self.isMeasured = false
         guard let ownKey else { return }
         var terms = self.context.makeTerms()
-        if !mayFallBack { terms.earlyData = self.earlyData() }
+        // Early data has no forward secrecy. It is sent only to exits that are known to speak sessions.
+        if !mayFallBack, self.context.configuration.isOptimistic, self.context.memory.isPinned(self.address.publicKey) {
+            terms.earlyData = self.queue.first?.earlyDataOfOffer
+        }
         let offering = SessionOffering(
             OutgoingOffer(key: EntryContext.makeUUID(), terms: terms, mayFallBack: mayFallBack),
             exit: self.address.publicKey,
@@ -275,29 +224,12 @@ final class ExitPeer {
         offering.delegate = self
         self.offering = offering
         self.makePlain()
-        self.plain?.link.open(offering: offering.outgoing, paths: self.paths.ready.map(\.path), endpoint: offering)
-    }
-
-    /// The first request's bytes, if they may go with the offer: early data has no forward secrecy, and is sent only to
-    /// exits that are known to speak sessions.
-    private func earlyData() -> SessionOffer.EarlyData? {
-        guard self.context.configuration.isOptimistic, self.context.memory.isPinned(self.address.publicKey),
-            let first = self.queue.first, !first.earlyData.isEmpty,
-            // An offer cannot name a target on the internet, and the exit may have a service of its own at the port.
-            !first.request.isClearnet, first.earlyData.count <= SessionOffer.EarlyData.maximumLength
-        else { return nil }
-        return SessionOffer.EarlyData(port: first.request.target.port, bytes: first.earlyData)
+        self.plain?.link.open(offering: offering.outgoing, paths: self.relays.ready.map(\.path), endpoint: offering)
     }
 
     private func receiveAnswer(_ event: Event, on relay: RelayConnection) {
         guard let offering else { return self.context.metrics.rejected(.wrongAuthor) }
-        guard self.context.verifier.admit(event) else { return }
-        guard self.answers.take(at: .now()) else { return self.context.metrics.rejected(.tooManyHandshakes) }
-        guard let (answer, body) = offering.answer(in: event) else {
-            self.context.metrics.rejected(.invalidAnswer)
-            self.context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
-            return
-        }
+        guard let (answer, body) = offering.receive(event, context: self.context) else { return }
         switch (answer, self.negotiation.phase) {
         case (.accepted(let acceptance), .offering):
             self.begin(offering, acceptance, body: body, peer: event.pubkey, arrivedBy: relay)
@@ -336,13 +268,14 @@ final class ExitPeer {
         self.offering = nil
         self.ownKey = nil
         self.session = session
+        self.relays.catchesUp = false
         session.delegate = self
         self.negotiation.accepted()
         self.earlyBytes = offering.earlyBytes(taken: acceptance)
         self.context.metrics.sessionsOpened.increment()
         self.context.logger.info("session began", metadata: ["exit": "\(self.address.publicKey.npub)"])
         self.context.memory.spokeSession(self.address.publicKey)
-        session.useRelays(of: acceptance, arrivedBy: relay, known: self.paths.relays)
+        session.useRelays(of: acceptance, arrivedBy: relay, known: self.relays.all)
         self.serve()
     }
 
@@ -381,38 +314,42 @@ final class ExitPeer {
         self.isClosed = true
         self.session?.stop()
         self.plain?.link.abandon()
-        for relay in self.paths.relays {
-            relay.unsubscribe(self.clientKey)
-            self.context.pool.release(relay)
-        }
+        self.relays.release()
         self.delegate?.exitPeerDidClose(self)
     }
 }
 
-extension ExitPeer: RelaySubscriber {
-    func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
+extension ExitPeer: ExitRelaysDelegate {
+    func exitRelays(_ relays: ExitRelays, didReceive event: Event, for key: PublicKey, on relay: RelayConnection) {
         if let session { return session.receive(event, for: key, on: relay) }
-        if let plain, event.pubkey == self.address.publicKey, let path = self.paths.path(of: relay) {
+        if let plain, event.pubkey == self.address.publicKey, let path = relays.path(of: relay) {
             plain.receive(event, for: key, path: path)
         } else {
             self.receiveAnswer(event, on: relay)
         }
     }
 
-    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
-        self.paths.setReady(relay, true)
-        if let plain, let path = self.paths.path(of: relay) { plain.link.addPath(path, relay) }
+    func exitRelays(_ relays: ExitRelays, didBecomeReady path: PathID, on relay: RelayConnection) {
+        self.plain?.link.addPath(path, relay)
         self.serve()
     }
 
-    func relayDidDisconnect(_ relay: RelayConnection) {
-        self.paths.setReady(relay, false)
-        if let plain, let path = self.paths.path(of: relay) { plain.link.removePath(path) }
+    func exitRelays(_ relays: ExitRelays, didLose path: PathID) {
+        self.plain?.link.removePath(path)
         self.serve()
     }
 
-    func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool) {
-        if let plain, let path = self.paths.path(of: relay) { plain.link.setWritable(path, isWritable) }
+    func exitRelays(_ relays: ExitRelays, didChangeWritabilityOf path: PathID, to isWritable: Bool) {
+        self.plain?.link.setWritable(path, isWritable)
+    }
+
+    func exitRelaysDidReceiveList(_ relays: ExitRelays) {
+        if relays.hasList {
+            let patience = self.context.configuration.relayPatience
+            self.negotiation.receivedList(waitingUntil: .now() + patience)
+            self.serveLater(after: patience)
+        }
+        self.serve()
     }
 }
 
@@ -445,12 +382,10 @@ extension ExitPeer: PlainExitDelegate {
 
 extension ExitPeer: OutgoingSessionDelegate {
     func session(_ session: OutgoingSession, needsRelay url: RelayURL) -> RelayConnection? {
-        guard self.paths.count < 2 * EntryConfiguration.maximumRelaysPerName else { return self.paths.relay(url) }
-        // What the exit names is as little trusted as what a name carries.
-        return self.useRelay(url, policy: self.laterPolicy)
+        self.relays.useLater(url)
     }
 
-    func sessionIsUnanswered(_ session: OutgoingSession) { session.askExit(on: self.paths.ready.map(\.relay)) }
+    func sessionIsUnanswered(_ session: OutgoingSession) { session.askExit(on: self.relays.ready.map(\.relay)) }
 
     func sessionDidBecomeIdle(_ session: OutgoingSession) { self.delegate?.exitPeerDidBecomeIdle(self) }
 

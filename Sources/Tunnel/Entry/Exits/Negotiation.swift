@@ -5,12 +5,12 @@
 
 import NIOCore
 
-/// Decides what an entry speaks with an exit, and when. Pure.
+/// Decides whether an entry uses a session or plain NIP-74 with an exit, and when it starts. It performs no I/O.
 ///
-/// `gathering` waits for relays. Then a session is offered, or plain NIP-74 is spoken at once. An offer ends in a session,
-/// in plain NIP-74, or fails.
+/// In the phase `gathering` it waits for relays. Then it offers a session, or uses plain NIP-74 immediately. An offer
+/// leads to a session or to plain NIP-74, or fails.
 struct Negotiation {
-    /// What an entry begins with.
+    /// The protocol with which the entry starts.
     enum Opening: Hashable {
         /// Offer a session. If it is not answered, plain NIP-74 may follow.
         case offer(mayFallBack: Bool)
@@ -44,7 +44,7 @@ struct Negotiation {
         case wait
         case offer(mayFallBack: Bool)
         case beginPlain
-        /// Open what waits, with what is spoken already.
+        /// Open the waiting streams with the protocol in use.
         case serve
     }
 
@@ -60,10 +60,10 @@ struct Negotiation {
         self.gatheringDeadline = gatheringDeadline
     }
 
-    /// The exit's relay list arrived. Until `deadline` one of its relays is waited for.
+    /// Records that the exit's relay list arrived. The entry waits until `deadline` for one of its relays.
     mutating func receivedList(waitingUntil deadline: NIODeadline) { self.listedDeadline = deadline }
 
-    /// What to do now. Changes the phase where that begins something.
+    /// Returns what to do now, and enters the next phase if an offer or plain NIP-74 starts.
     mutating func advance(_ situation: Situation, at now: NIODeadline) -> Step {
         guard situation.isNeeded, situation.hasReadyRelay, !situation.isAwaitingList,
             !situation.isConnecting || self.gatheringDeadline <= now

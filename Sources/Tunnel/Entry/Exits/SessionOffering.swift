@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
+import Logging
 import NIOCore
 import Nostr
 import NostrCrypto
@@ -24,6 +26,8 @@ final class SessionOffering: AttachableEndpoint {
     /// Of the plaintexts that the exit may have received: CONNECT and OFFER.
     private let hashes: [Bytes32]
     weak var delegate: (any SessionOfferingDelegate)?
+    /// Answers of unknown authors that are decrypted; each costs a Diffie-Hellman.
+    private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
     init(_ outgoing: OutgoingOffer, exit: PublicKey, ownKey: SecretKey, destination: String) {
@@ -42,8 +46,23 @@ final class SessionOffering: AttachableEndpoint {
         }
     }
 
+    /// Takes an event that may be the exit's answer. Returns nil for everything else, which is counted.
+    func receive(_ event: Event, context: EntryContext) -> (answer: SessionAnswer, body: [UInt8])? {
+        guard context.verifier.admit(event) else { return nil }
+        guard self.answers.take(at: .now()) else {
+            context.metrics.rejected(.tooManyHandshakes)
+            return nil
+        }
+        guard let answer = self.answer(in: event) else {
+            context.metrics.rejected(.invalidAnswer)
+            context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
+            return nil
+        }
+        return answer
+    }
+
     /// Reads an event as the exit's signed answer to this offer. Nil if it is not.
-    func answer(in event: Event) -> (answer: SessionAnswer, body: [UInt8])? {
+    private func answer(in event: Event) -> (answer: SessionAnswer, body: [UInt8])? {
         guard let conversation = try? ConversationKey(secretKey: self.ownKey, publicKey: event.pubkey),
             let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let verified = SessionAnswer.verified(

@@ -23,12 +23,12 @@ protocol StreamOpener: AnyObject {
     func text(of remedy: Remedy) -> String
 }
 
-/// Learns what became of a ``StreamOpening``.
+/// Receives the result of a ``StreamOpening``.
 protocol StreamOpeningDelegate: AnyObject {
     /// The exit connected its target. Take the stream with ``StreamOpening/join(_:leftover:inputIsClosed:)`` or
     /// ``StreamOpening/makeStream()``.
     func openingDidSucceed(_ opening: StreamOpening)
-    /// The stream cannot be had. Called once, instead.
+    /// The stream could not be opened. Called once, instead of ``openingDidSucceed(_:)``.
     func opening(_ opening: StreamOpening, didFail failure: ProxyFailure)
 }
 
@@ -94,6 +94,15 @@ final class StreamOpening: AttachableEndpoint {
 
     /// The request as it is sent to the exit.
     var streamRequest: StreamRequest { self.request.streamRequest }
+
+    /// The client's first bytes, if an offer can carry them. An offer cannot name a target on the internet, and the exit may
+    /// have a service of its own at the port.
+    var earlyDataOfOffer: SessionOffer.EarlyData? {
+        guard !self.earlyData.isEmpty, !self.request.isClearnet,
+            self.earlyData.count <= SessionOffer.EarlyData.maximumLength
+        else { return nil }
+        return SessionOffer.EarlyData(port: self.request.target.port, bytes: self.earlyData)
+    }
 
     /// The entry chose an exit for a target on the internet.
     func chose(_ exit: PublicKey) { self.exit = exit }

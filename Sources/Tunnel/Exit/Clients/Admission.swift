@@ -8,7 +8,7 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// Limits what clients that an exit does not know can cost it, and decides who may open which stream. Pure.
+/// Limits the rate of messages from unknown clients, and decides which client may open which stream.
 struct Admission {
     private var messagesPerSecond: Int
     /// By relay, so that a flood through one relay does not lock out the clients of the others.

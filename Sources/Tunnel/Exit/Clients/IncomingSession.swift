@@ -50,7 +50,7 @@ final class IncomingSession {
     private(set) var usedPorts: Set<UInt16?> = []
 
     private var acceptedAt = NIODeadline.now()
-    /// The offer, by path, where the relay does not know the session's key yet.
+    /// The offers to answer on each path when the relay has accepted the subscription of the session's key.
     private var unanswered: [PathID: SessionOffer] = [:]
     /// SHA-256 of the bodies of the acceptances, of which a client signs one.
     private var acceptanceHashes: Set<Bytes32> = []
@@ -198,7 +198,7 @@ final class IncomingSession {
 
     func close(_ reason: StreamEnd?) { self.link.close(reason) }
 
-    /// Releases everything. A client that has something to lose is told.
+    /// Stops the session. Tells the client if the session was established or its early data was delivered.
     func stop() {
         self.repetition?.cancel()
         if self.isEstablished || self.earlyBytes > 0 { self.link.close(.peerLost) }

@@ -33,7 +33,7 @@ final class PlainClients {
 
     private let context: ExitContext
     /// Connections of the long-term key, apart from all others.
-    let lane = RelayLane()
+    private let lane: RelayLane
     private let verifier: EventVerifier
     private var admission: Admission
     private var relays = NumberedRelays()
@@ -46,7 +46,9 @@ final class PlainClients {
     /// Shortest time between sweeps because the limit of clients is reached.
     private static let sweepInterval: TimeAmount = .seconds(1)
 
-    init(context: ExitContext) {
+    /// - Parameter lane: The connections of the exit's long-term key.
+    init(lane: RelayLane, context: ExitContext) {
+        self.lane = lane
         self.context = context
         self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
         self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
@@ -189,7 +191,7 @@ extension PlainClients: RelaySubscriber {
         // NIP-44 derives the same key in both directions: an event of this exit that a relay sends back would open.
         guard event.pubkey != key else { return self.context.metrics.rejected(.wrongAuthor) }
         let known = self.client(event.pubkey)
-        // Before anything is computed for a stranger.
+        // Apply the rate limit before the expensive signature check of an unknown author.
         if known == nil, !self.verifier.hasAdmitted(event), !self.admission.admitMessage(on: path, at: .now()) {
             return self.context.metrics.rejected(.tooManyHandshakes)
         }

@@ -139,14 +139,15 @@ final class Sessions {
         }
         let early = self.earlyData(of: offer)
         if early != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
-            // It was passed on before, and its session may be gone: the client must not send it again as if it had not.
+            // The early data was delivered before. Reject the offer, so that the client does not assume that it was not
+            // and send the data again in another session.
             self.context.metrics.reported(.replayedConnect)
             return self.refuse(offer, client, .replayed)
         }
         self.begin(offer, id, early)
     }
 
-    /// A session that exists answers for itself, with packets.
+    /// Answers only if the session does not exist. An existing session answers with packets.
     private func answerQuestion(_ offer: SessionOffer, about key: PublicKey, of client: PublicKey) {
         let exists = self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
         if !exists { self.refuse(offer, client, .unknownSession) }

@@ -140,7 +140,7 @@ final class ExitRelayList {
         do {
             let event = try Event.signed(
                 by: self.key,
-                createdAt: max(RelayConnection.now(), self.newestDate + 1),
+                createdAt: max(UnixTime.now, self.newestDate + 1),
                 kind: .relayList,
                 tags: self.advertised.map { Tag("r", ByteString($0.text)) },
                 content: ByteBuffer()
@@ -161,7 +161,7 @@ final class ExitRelayList {
     private func deletion(of event: Event) throws -> Event {
         try Event.signed(
             by: self.key,
-            createdAt: RelayConnection.now(),
+            createdAt: UnixTime.now,
             kind: .deletion,
             tags: [Tag("e", ByteString(event.id.bytes.hex)), Tag("k", ByteString("\(EventKind.relayList.rawValue)"))],
             content: ByteBuffer()

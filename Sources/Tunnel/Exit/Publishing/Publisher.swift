@@ -30,7 +30,7 @@ final class Publisher {
         self.renewAnnouncementLater()
     }
 
-    /// Takes no new announcement from now on, and deletes the present one.
+    /// Stops announcing the exit, and deletes the current announcement from the relays (NIP-09).
     func stop() {
         self.renewal?.cancel()
         self.renewal = nil
@@ -59,8 +59,8 @@ final class Publisher {
 
     // MARK: Relays
 
-    /// A relay took the exit's subscription. A relay that restarted may have lost what was published, so each connection
-    /// publishes again.
+    /// A relay accepted the exit's subscription. Publishes again on each connection, because a relay that restarted may
+    /// have lost the events.
     func relayIsSubscribed(_ relay: RelayConnection) {
         guard self.published.insert(ObjectIdentifier(relay)).inserted else { return }
         self.publishCertificate(on: relay)

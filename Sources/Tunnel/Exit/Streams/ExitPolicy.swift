@@ -13,8 +13,7 @@ public struct ExitPolicy: Hashable, Sendable {
     /// `allow` or `deny`, with conditions that must all hold.
     public struct Rule: Hashable, Sendable {
         public var allows: Bool
-        /// A host name, an IP address, `*.` and a domain for all its subdomains, or `*`. Compared with the host that the
-        /// client sent.
+        /// A host name, an IP address, `*.DOMAIN` for all subdomains, or `*`. Compared with the host in the request.
         public var host: String?
         public var network: IPNetwork?
         public var ports: [ClosedRange<UInt16>] = []

@@ -8,7 +8,8 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// Counts and limits what each client uses of a public exit. A client is its proven identity, or else its session's key.
+/// Counts and limits what each client uses of a public exit. A client is identified by its proven identity, or else by
+/// its session's key.
 struct PublicUsage {
     private struct Client {
         var streams = 0

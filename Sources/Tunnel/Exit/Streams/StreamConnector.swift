@@ -10,6 +10,11 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
+/// Receives the ends of an exit's streams.
+protocol StreamConnectorDelegate: AnyObject {
+    func streamDidEnd()
+}
+
 /// The client that asked for a stream.
 struct StreamClient {
     let peer: PublicKey
@@ -36,7 +41,7 @@ final class StreamConnector {
         var description: String {
             switch self {
             case .service(let backend, _): "\(backend)"
-            // Where clients of a public exit go is not logged.
+            // The destinations of a public exit's clients are not logged.
             case .clearnet: "clearnet"
             }
         }
@@ -58,16 +63,14 @@ final class StreamConnector {
     private var plainStreams: StreamQuota
     private var sessionStreams: StreamQuota
     private var usage: PublicUsage
-    /// Called when a stream ended.
-    private let onEnd: () -> Void
+    weak var delegate: (any StreamConnectorDelegate)?
 
-    init(context: ExitContext, onEnd: @escaping () -> Void) {
+    init(context: ExitContext) {
         self.context = context
         self.dialer = BackendDialer(timeout: context.configuration.dialTimeout, loop: context.loop)
         self.plainStreams = StreamQuota(limit: context.configuration.maximumPlainStreams)
         self.sessionStreams = StreamQuota(limit: context.configuration.maximumStreams)
         self.usage = PublicUsage(context.configuration.policy?.limits ?? ExitPolicy.Limits())
-        self.onEnd = onEnd
     }
 
     /// Streams that have not ended.
@@ -278,7 +281,7 @@ final class StreamConnector {
             return self.sessionStreams.hasRoom(beside: client.sessionStreams, of: client.sessions)
         }
         if self.plainStreams.isFull {
-            // Outside of the quota, which is told of the end.
+            // Evict outside of the quota's mutating call, because the end of the stream changes the quota, too.
             let silent = self.plainStreams.takeSilent(olderThan: self.context.configuration.silentStreamAge)
             silent?.evict()
         }
@@ -287,14 +290,14 @@ final class StreamConnector {
 
     private func ended(_ client: StreamClient, _ number: UInt64) {
         self.withQuota(of: client) { $0.end(number) }
-        self.onEnd()
+        self.delegate?.streamDidEnd()
     }
 
     private func endHandler(_ target: Target, _ client: StreamClient, _ number: UInt64) -> StreamEndHandler {
         let startedAt = NIODeadline.now()
         return { [weak self] reason, sent, received in
             guard let self else { return }
-            // Code of the program counts until it returned.
+            // A stream of a local service counts until its handler has returned.
             if !target.isLocal { self.ended(client, number) }
             if target.isClearnet { self.usage.end(client.key, at: .now()) }
             self.context.logger.info(

@@ -1,0 +1,21 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Receives changes of a relay connection. All methods are called on the connection's event loop.
+package protocol RelayConnectionDelegate: AnyObject {
+    func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition)
+}
+
+extension RelayConnection {
+    /// A change of the connection.
+    package enum Transition {
+        /// Messages can be sent.
+        case connected
+        /// The relay accepted a subscription. Reported at least once per connection that has subscriptions.
+        case subscribed
+        /// The connection ended, or could not be made. Failures of later attempts are not reported.
+        case disconnected(reason: String)
+    }
+}

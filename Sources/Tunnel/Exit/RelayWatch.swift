@@ -1,0 +1,72 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import NostrClient
+
+/// Receives the changes of the relays by which clients reach an exit.
+protocol RelayWatchDelegate: AnyObject {
+    /// A relay accepted the exit's subscription.
+    func relayIsSubscribed(_ relay: RelayConnection)
+    func relayIsDisconnected(_ relay: RelayConnection)
+    /// The relays of the exit's long-term key; nil while the exit shuts down.
+    var watchedRelays: [RelayConnection]? { get }
+}
+
+/// Watches the relays of an exit's long-term key: logs their changes, warns if none can be reached, and reports the first
+/// that accepted the subscription.
+final class RelayWatch: RelayConnectionDelegate {
+    private let lane: RelayLane
+    private let logger: Logger
+    /// Succeeds when a relay accepted the exit's subscription.
+    private let firstRelay: EventLoopPromise<Void>
+    private var hasRelay = false
+    /// It was reported that no relay can be reached.
+    private var isUnreachable = false
+    weak var delegate: (any RelayWatchDelegate)?
+
+    /// - Parameter lane: The connections of the long-term key. Those of sessions come and go with them.
+    init(lane: RelayLane, firstRelay: EventLoopPromise<Void>, logger: Logger) {
+        self.lane = lane
+        self.firstRelay = firstRelay
+        self.logger = logger
+    }
+
+    /// No relay will be used any more.
+    func stop() { if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) } }
+
+    func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
+        guard relay.lane == self.lane else { return }
+        switch state {
+        case .connected:
+            self.isUnreachable = false
+            self.logger.info("relay up", metadata: ["relay.url": "\(relay.url)"])
+        case .subscribed:
+            guard relay.subscriptionIsAccepted else { return }
+            if !self.hasRelay {
+                self.hasRelay = true
+                self.firstRelay.succeed()
+            }
+            self.delegate?.relayIsSubscribed(relay)
+        case .disconnected(let reason):
+            self.logger.info("relay down", metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
+            self.delegate?.relayIsDisconnected(relay)
+            self.warnIfUnreachable()
+        }
+    }
+
+    /// Warns, once, that no client can reach the exit.
+    private func warnIfUnreachable() {
+        guard !self.isUnreachable, let relays = self.delegate?.watchedRelays, relays.allSatisfy(\.isUnreachable) else {
+            return
+        }
+        self.isUnreachable = true
+        self.logger.warning(
+            "no relay can be reached, so no client can reach this exit",
+            metadata: ["relays": "\(relays.map { "\($0.url): \($0.lastError ?? "")" }.joined(separator: "; "))"]
+        )
+    }
+}
