@@ -3,8 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Foundation
-import GRDB
+import Dispatch
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -36,7 +35,14 @@ public final class EventArchive: Sendable {
     /// Time until a failed write is retried.
     private static let retryInterval: Duration = .seconds(2)
 
-    private let database: DatabaseQueue
+    /// Milliseconds to wait for another process that has locked the file.
+    private static let busyTimeout: CInt = 2_000
+    /// Of the tables, in `user_version`.
+    private static let schemaVersion = 1
+
+    /// Writes one batch after another.
+    private let queue = DispatchQueue(label: "nws.event-archive")
+    private let database: NIOLockedValueBox<SQLiteDatabase>
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
@@ -44,56 +50,47 @@ public final class EventArchive: Sendable {
     ///
     /// - Throws: ``OpeningError`` if the file cannot be opened, is not an SQLite database, or is in use.
     init(path: String, logger: Logger) throws(OpeningError) {
-        var configuration = Configuration()
-        configuration.label = "nws-relay"
-        // If another process has locked the file, wait up to 2 s and then fail.
-        configuration.busyMode = .timeout(2)
-        configuration.prepareDatabase { database in
-            // Two relays must not share a file: each would not know the events that the other one writes.
-            try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-            // A crash of the program loses no committed transaction. A crash of the machine may lose the most recent
-            // ones.
-            try database.execute(sql: "PRAGMA synchronous = NORMAL")
-        }
         self.logger = logger
         do {
-            self.database = try DatabaseQueue(path: path, configuration: configuration)
-            try Self.prepare(self.database)
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+            let database = try SQLiteDatabase(path: path, busyTimeout: Self.busyTimeout)
+            try Self.prepare(database)
+            self.database = NIOLockedValueBox(database)
+        } catch  where error.isBusy {
             throw OpeningError(description: "\(path): in use by another relay; stop it or choose another file")
         } catch {
-            throw OpeningError(description: "\(path): \((error as? DatabaseError)?.message ?? "\(error)")")
+            throw OpeningError(description: "\(path): \(error)")
         }
     }
 
-    private static func prepare(_ database: DatabaseQueue) throws {
-        try database.inDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
-        var migrator = DatabaseMigrator()
-        migrator.registerMigration("events") { database in
-            try database.create(table: "event") { table in
-                table.primaryKey("id", .blob)
-                table.column("created_at", .integer).notNull().indexed()
-                table.column("json", .blob).notNull()
-            }
+    private static func prepare(_ database: SQLiteDatabase) throws(SQLiteDatabase.Failure) {
+        // Two relays must not share a file: each would not know the events that the other one writes.
+        try database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        // A crash of the program loses no committed transaction. A crash of the machine may lose the most recent ones.
+        try database.execute("PRAGMA synchronous = NORMAL")
+        try database.execute("PRAGMA journal_mode = WAL")
+        try database.transaction { () throws(SQLiteDatabase.Failure) in
+            try database.execute(
+                "CREATE TABLE IF NOT EXISTS event (id BLOB PRIMARY KEY NOT NULL, created_at INTEGER NOT NULL, json BLOB NOT NULL)"
+            )
+            try database.execute("CREATE INDEX IF NOT EXISTS event_on_created_at ON event (created_at)")
+            try database.execute("PRAGMA user_version = \(Self.schemaVersion)")
         }
-        try migrator.migrate(database)
     }
 
     /// Reads all events, oldest first. Events that cannot be parsed or verified are logged and skipped.
     func load() throws -> [ReceivedEvent] {
-        try self.database.read { database in
-            var events: [ReceivedEvent] = []
-            let rows = try Row.fetchCursor(database, sql: "SELECT json FROM event ORDER BY created_at, id")
-            while let row = try rows.next() {
-                let json = try row.withUnsafeData(atIndex: 0) { data in data.map { ByteBuffer(bytes: $0) } }
-                guard let json, let event = try? Event(json: json), (try? event.verify()) != nil else {
+        var events: [ReceivedEvent] = []
+        try self.database.withLockedValue { database in
+            try database.blobs("SELECT json FROM event ORDER BY created_at, id") { bytes in
+                let json = ByteBuffer(bytes: bytes)
+                guard let event = try? Event(json: json), (try? event.verify()) != nil else {
                     self.logger.warning("skipping a stored event that cannot be parsed or verified")
-                    continue
+                    return
                 }
                 events.append(ReceivedEvent(event: event, json: json))
             }
-            return events
         }
+        return events
     }
 
     /// Whether the relay should reject events that it would have to store.
@@ -123,22 +120,29 @@ public final class EventArchive: Sendable {
             return batch
         }
         guard let batch else { return }
-        self.database.asyncWrite { database in
-            for change in batch { try Self.write(change, database) }
-        } completion: { _, result in
-            switch result {
-            case .success:
-                let (goesOn, hadFailed) = self.state.withLockedValue { state in
-                    let hadFailed = state.hasFailed
-                    state.hasFailed = false
-                    state.isBehind = state.pending.count > Self.maximumPending
-                    state.isWriting = !state.pending.isEmpty
-                    return (state.isWriting, hadFailed)
-                }
-                if hadFailed { self.logger.notice("writing to the event store works again") }
-                if goesOn { self.write() }
-            case .failure(let error):
-                self.failed(batch, error)
+        self.queue.async {
+            do {
+                try self.write(batch)
+            } catch {
+                return self.failed(batch, error)
+            }
+            let (goesOn, hadFailed) = self.state.withLockedValue { state in
+                let hadFailed = state.hasFailed
+                state.hasFailed = false
+                state.isBehind = state.pending.count > Self.maximumPending
+                state.isWriting = !state.pending.isEmpty
+                return (state.isWriting, hadFailed)
+            }
+            if hadFailed { self.logger.notice("writing to the event store works again") }
+            if goesOn { self.write() }
+        }
+    }
+
+    /// Writes all changes, or none.
+    private func write(_ batch: [EventStore.Change]) throws {
+        try self.database.withLockedValue { database in
+            try database.transaction { () throws(SQLiteDatabase.Failure) in
+                for change in batch { try Self.write(change, database) }
             }
         }
     }
@@ -163,34 +167,40 @@ public final class EventArchive: Sendable {
         }
     }
 
-    private static func write(_ change: EventStore.Change, _ database: Database) throws {
+    private static func write(
+        _ change: EventStore.Change,
+        _ database: SQLiteDatabase
+    ) throws(SQLiteDatabase.Failure) {
         switch change {
         case .added(let received):
-            let statement = try database.cachedStatement(
-                sql: "INSERT OR REPLACE INTO event (id, created_at, json) VALUES (?, ?, ?)"
+            try database.run(
+                "INSERT OR REPLACE INTO event (id, created_at, json) VALUES (?, ?, ?)",
+                [
+                    .blob(received.event.id.bytes.bytes), .integer(received.event.createdAt),
+                    .blob(Array(received.json.readableBytesView)),
+                ]
             )
-            try statement.execute(arguments: [
-                Data(received.event.id.bytes.bytes), received.event.createdAt,
-                Data(received.json.readableBytesView),
-            ])
         case .removed(let id):
-            let statement = try database.cachedStatement(sql: "DELETE FROM event WHERE id = ?")
-            try statement.execute(arguments: [Data(id.bytes.bytes)])
+            try database.run("DELETE FROM event WHERE id = ?", [.blob(id.bytes.bytes)])
         }
     }
 
     /// Writes all waiting changes and closes the file.
     func close() async throws {
-        try await self.database.write { database in
-            let rest = self.state.withLockedValue { state in
-                let rest = state.pending
-                state.pending = []
-                state.isClosed = true
-                state.isBehind = true
-                return rest
-            }
-            for change in rest { try Self.write(change, database) }
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            self.queue.async { continuation.resume(with: Result { try self.finish() }) }
         }
-        try self.database.close()
+    }
+
+    private func finish() throws {
+        let rest = self.state.withLockedValue { state in
+            let rest = state.pending
+            state.pending = []
+            state.isClosed = true
+            state.isBehind = true
+            return rest
+        }
+        defer { self.database.withLockedValue { $0.close() } }
+        try self.write(rest)
     }
 }
