@@ -241,6 +241,15 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "CommandLineTests",
+            dependencies: [
+                "nws", "Tunnel", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"),
+                logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "NostrTunnelTests",
             dependencies: ["NostrTunnel", "NostrRelay", "TestSupport", nio("NIOPosix"), logging],
             swiftSettings: settings

@@ -52,6 +52,9 @@ public final class RelayServer: Sendable {
         self.url = configuration.publicURL?.text ?? own
     }
 
+    /// The configuration that new connections have.
+    var configuration: RelayConfiguration { self.settings.configuration.withLockedValue { $0 } }
+
     /// Applies a new configuration without a restart.
     ///
     /// The certificate, the limits, the accepted kinds and the information document are replaced. Limits on storage

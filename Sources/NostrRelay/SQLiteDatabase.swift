@@ -48,8 +48,7 @@ final class SQLiteDatabase: @unchecked Sendable {
 
     /// Closes the file. Statements fail from then on.
     func close() {
-        for unsafestatement in unsafe self.statements.values { unsafe sqlite3_finalize(statement) }
-        unsafe self.statements = [:]
+        while let (_, statement) = unsafe self.statements.popFirst() { unsafe sqlite3_finalize(statement) }
         unsafe sqlite3_close_v2(self.handle)
         unsafe self.handle = nil
     }

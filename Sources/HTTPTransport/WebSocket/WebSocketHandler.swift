@@ -23,7 +23,6 @@ final class WebSocketHandler: ChannelInboundHandler {
     }
 
     private let configuration: WebSocketConfiguration
-    private let isServer: Bool
     private let writer: WebSocketFrameWriter
     private let onMessage: @Sendable (ByteBuffer) -> Void
     private let onBinary: (@Sendable (ByteBuffer) -> Void)?
@@ -33,8 +32,7 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private var state = State.open
     private var context: ChannelHandlerContext?
-    /// The fragments received so far of an incomplete message.
-    private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
+    private var assembler: WebSocketAssembler
     private var heardSincePing = true
     private var pinger: Scheduled<Void>?
     private var closeTimer: Scheduled<Void>?
@@ -69,7 +67,11 @@ final class WebSocketHandler: ChannelInboundHandler {
         onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
     ) {
         self.configuration = configuration
-        self.isServer = isServer
+        self.assembler = WebSocketAssembler(
+            isServer: isServer,
+            maximumLength: configuration.maximumMessageLength,
+            validatesUTF8: configuration.validatesUTF8
+        )
         self.writer = writer
         self.onMessage = onMessage
         self.onBinary = onBinary
@@ -194,7 +196,6 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.pinger?.cancel()
         self.closeTimer?.cancel()
         self.pause?.cancel()
-        self.fragments = nil
         self.onClose(final)
     }
 
@@ -266,115 +267,31 @@ final class WebSocketHandler: ChannelInboundHandler {
         let burst = self.burst ?? (.now(), 0, 0)
         self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
         if case .closed = self.state { return }
-        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
-            self.fail(context, code: .protocolError, .protocolViolation("a reserved bit is set"))
-            return
+        do {
+            self.take(try self.assembler.receive(frame), context)
+        } catch {
+            self.fail(context, code: error.code, error.reason)
         }
-        guard self.isServer == (frame.maskKey != nil) else {
-            self.fail(
-                context,
-                code: .protocolError,
-                .protocolViolation(self.isServer ? "unmasked frame" : "masked frame")
-            )
-            return
-        }
-        var payload = frame.data
-        if let key = frame.maskKey { payload.applyWebSocketMask(key) }
-        switch frame.opcode {
-        case .text, .binary:
-            guard self.fragments == nil else {
-                self.fail(context, code: .protocolError, .protocolViolation("new message before the end of the last"))
-                return
-            }
-            if frame.fin {
-                self.deliver(context, frame.opcode, payload)
-            } else {
-                self.fragments = (frame.opcode, payload)
-            }
-        case .continuation:
-            guard let (opcode, length) = self.fragments.map({ ($0.opcode, $0.data.readableBytes) }) else {
-                self.fail(context, code: .protocolError, .protocolViolation("unexpected continuation frame"))
-                return
-            }
-            guard length + payload.readableBytes <= self.configuration.maximumMessageLength else {
-                self.fail(context, code: .messageTooLarge, .messageTooLong)
-                return
-            }
-            // Append in place. Copying the message for each fragment would take quadratic time.
-            self.fragments?.data.writeBuffer(&payload)
-            guard frame.fin, let data = self.fragments?.data else { return }
-            self.fragments = nil
-            self.deliver(context, opcode, data)
-        case .ping:
+    }
+
+    private func take(_ output: WebSocketAssembler.Output, _ context: ChannelHandlerContext) {
+        switch output {
+        case .nothing: break
+        case .text(let message): if case .open = self.state { self.onMessage(message) }
+        case .binary(let message):
+            guard case .open = self.state else { return }
+            if let onBinary = self.onBinary { onBinary(message) } else { self.onMessage(message) }
+        case .ping(let payload):
             // Do not queue pongs for a peer that does not read.
             guard case .open = self.state, context.channel.isWritable else { return }
             self.writer.write(.pong, [payload])
             self.scheduleFlush()
-        case .pong:
-            break
-        case .connectionClose:
-            self.receiveClose(context, payload)
-        default:
-            self.fail(context, code: .protocolError, .protocolViolation("unknown opcode"))
-        }
-    }
-
-    private func deliver(_ context: ChannelHandlerContext, _ opcode: WebSocketOpcode, _ payload: ByteBuffer) {
-        guard case .open = self.state else { return }
-        guard payload.readableBytes <= self.configuration.maximumMessageLength else {
-            self.fail(context, code: .messageTooLarge, .messageTooLong)
-            return
-        }
-        if opcode == .text, self.configuration.validatesUTF8 {
-            do {
-                _ = try UTF8Span(validating: payload.readableBytesUInt8Span)
-            } catch {
-                self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("text is not valid UTF-8"))
-                return
+        case .close(let code, let reason):
+            if case .open = self.state {
+                self.state = .closing(reason)
+                self.sendClose(code)
             }
+            context.close(promise: nil)
         }
-        if opcode == .binary, let onBinary = self.onBinary {
-            onBinary(payload)
-        } else {
-            self.onMessage(payload)
-        }
-    }
-
-    private func receiveClose(_ context: ChannelHandlerContext, _ payload: ByteBuffer) {
-        var payload = payload
-        guard payload.readableBytes != 1 else {
-            self.fail(context, code: .protocolError, .protocolViolation("truncated close code"))
-            return
-        }
-        let code = payload.readInteger(as: UInt16.self)
-        if let code, !Self.isValidCloseCode(code) {
-            self.fail(context, code: .protocolError, .protocolViolation("invalid close code"))
-            return
-        }
-        guard let reason = payload.readUTF8() else {
-            self.fail(context, code: .dataInconsistentWithMessage, .protocolViolation("close reason is not UTF-8"))
-            return
-        }
-        if case .open = self.state {
-            self.state = .closing(.closedByPeer(code: code, reason: reason))
-            self.sendClose(code.map { WebSocketErrorCode(codeNumber: Int($0)) })
-        }
-        context.close(promise: nil)
-    }
-
-    /// Whether a close frame may contain `code` (RFC 6455, section 7.4, and 1012 to 1014 of the IANA registry).
-    private static func isValidCloseCode(_ code: UInt16) -> Bool {
-        switch code {
-        case 1000...1003, 1007...1014, 3000...4999: true
-        default: false
-        }
-    }
-}
-
-extension ByteBuffer {
-    /// Reads the remaining bytes as text. Returns nil if they are not valid UTF-8.
-    fileprivate mutating func readUTF8() -> String? {
-        let bytes = self.readBytes(length: self.readableBytes) ?? []
-        return String(validating: bytes, as: UTF8.self)
     }
 }

@@ -13,26 +13,6 @@ public import TunnelProtocol
 /// Opens streams to exits for local clients: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, ports that are
 /// forwarded to one target each, and code of this program.
 public final class EntryService: Sendable {
-    /// The entry would listen on an address that other machines can reach, without being configured to do so.
-    public struct NotLoopbackError: Error, CustomStringConvertible {
-        public let address: String
-        public var description: String { "other machines can connect to \(self.address)" }
-    }
-
-    /// A local port that is forwarded to one target.
-    public struct Forward: Hashable, Sendable {
-        public var host: String
-        /// 0 for a free one.
-        public var port: Int
-        public var target: TargetAddress
-
-        public init(host: String, port: Int, target: TargetAddress) {
-            self.host = host
-            self.port = port
-            self.target = target
-        }
-    }
-
     private let entry: NIOLoopBound<Entry>
     private let listeners: [any Channel]
     private let loop: any EventLoop

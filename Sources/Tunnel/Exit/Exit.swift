@@ -33,26 +33,15 @@ final class Exit {
     private let relayWatch: RelayWatch
     private var drain: Drain?
     private var sweep: Scheduled<Void>?
-    /// A service in the program's code gets its bytes without TLS.
-    struct TLSOfCodeError: Error, CustomStringConvertible {
-        let port: UInt16
-        var description: String {
-            "port \(self.port): TLS cannot be terminated for a service in the program's own code"
-        }
-    }
-
     /// - Parameter firstRelay: Succeeds when a relay accepted the exit's subscription.
-    /// - Throws: ``TLSOfCodeError``, or if the replay journal cannot be used.
+    /// - Throws: ``ExitServices/TLSOfCodeError``, or if the replay journal cannot be used.
     init(
         configuration: ExitConfiguration,
         loop: any EventLoop,
         logger: Logger,
         firstRelay: EventLoopPromise<Void>
     ) throws {
-        let services = configuration.services
-        for (port, backend) in services.byPort where services.endsTLS(port) {
-            if case .local = backend { throw TLSOfCodeError(port: port) }
-        }
+        try configuration.services.checkTLS()
         let lane = RelayLane()
         self.relayWatch = RelayWatch(lane: lane, firstRelay: firstRelay, logger: logger)
         self.context = ExitContext(
@@ -71,7 +60,7 @@ final class Exit {
         self.replays = try ReplayGuard(context: self.context)
         self.clients = PlainClients(lane: lane, context: self.context)
         self.publisher = Publisher(context: self.context, clients: self.clients)
-        self.endsTLS = !services.tlsPorts.isEmpty
+        self.endsTLS = !configuration.services.tlsPorts.isEmpty
         self.connector = StreamConnector(context: self.context)
         self.reverse = ReverseConnector(connector: self.connector, context: self.context)
         if self.endsTLS { try self.makeCertificate() }
@@ -111,6 +100,9 @@ final class Exit {
     }
 
     // MARK: Status
+
+    /// The configuration in effect.
+    var configuration: ExitConfiguration { self.context.configuration }
 
     var status: TunnelStatus {
         var status = TunnelStatus()

@@ -68,3 +68,20 @@ extension ExitServices: CustomStringConvertible {
         return (services + (self.fallback.map { ["*=\($0)"] } ?? [])).joined(separator: " ")
     }
 }
+
+extension ExitServices {
+    /// A service in the program's code gets its bytes without TLS.
+    struct TLSOfCodeError: Error, CustomStringConvertible {
+        let port: UInt16
+        var description: String {
+            "port \(self.port): TLS cannot be terminated for a service in the program's own code"
+        }
+    }
+
+    /// - Throws: ``TLSOfCodeError``
+    func checkTLS() throws(TLSOfCodeError) {
+        for (port, backend) in self.byPort where self.endsTLS(port) {
+            if case .local = backend { throw TLSOfCodeError(port: port) }
+        }
+    }
+}

@@ -6,42 +6,12 @@
 import NIOCore
 import TunnelProtocol
 
-/// Called when a stream ended: why (nil if everything was transferred), and the bytes that were sent to the peer and
-/// received from it.
-typealias StreamEndHandler = (_ reason: StreamEnd?, _ sent: Int, _ received: Int) -> Void
-
-/// Answers the client when the stream fails.
-protocol SpliceFailureHandler: AnyObject {
-    /// The stream ended with an error. Returns whether the connection is handled; if not, it is reset when everything that
-    /// the peer sent was delivered.
-    func splice(_ splice: SpliceHandler, didFail reason: StreamEnd) -> Bool
-}
-
 /// Joins a socket and a stream in both directions, with half-close and without unlimited buffers.
 ///
 /// Reads from the socket only while the stream has credit, and reports bytes as consumed when the socket took them.
 final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, StreamEndpoint, EvictableStream {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-
-    /// Which side of the tunnel the socket is on.
-    enum Side {
-        /// A client. If it closes its connection, the stream is cancelled; many clients close before the end of TLS.
-        case client
-        /// A service. If it closes its connection before the stream has ended, the stream is reset.
-        case service
-        /// A service for which the exit terminates TLS. After it has closed its connection, data of the client is
-        /// dropped until the client ends its side.
-        case serviceBehindTLS
-
-        /// The reason that is reported if the socket closes early.
-        var breakReason: StreamEnd {
-            switch self {
-            case .client: .cancelled
-            case .service, .serviceBehindTLS: .connectionReset
-            }
-        }
-    }
 
     /// Maximum time between the end of the service's data and the end of the client's, with TLS.
     private static let tlsEndTimeout: TimeAmount = .seconds(30)

@@ -61,8 +61,6 @@ struct EntryCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = ["relay", "exit"]
-
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
         let address = try HostAndPort(self.listen, source: "--listen")
         var configuration = try self.entry.configuration(settings, logger: logger)

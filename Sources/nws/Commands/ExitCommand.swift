@@ -28,60 +28,25 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Relay to use; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp.reloadable("Relay to use; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
     )
     var relay: [String] = []
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "URL by which clients reach the relay, if it differs from --relay. With several relays: RELAY=URL; repeat for several.",
             valueName: "url"
         )
     )
     var advertise: [String] = []
 
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp(
-            "Service for a port, for example 22=127.0.0.1:22 or 80=unix:/run/web.sock; repeat for several.",
-            valueName: "port=host:port"
-        )
-    )
-    var service: [String] = []
-
-    @Option(
-        help: ArgumentHelp(
-            "Service for all ports without --service: HOST:PORT or unix:PATH. [BACKEND_HOST]",
-            valueName: "host:port"
-        )
-    )
-    var backend: String?
+    @OptionGroup var serviceOptions: ServiceOptions
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp(
-            "Port on which the exit terminates TLS, with a certificate that clients can verify (nws cert); repeat for several.",
-            valueName: "port"
-        )
-    )
-    var tls: [UInt16] = []
-
-    @Option(
-        help: ArgumentHelp(
-            "With --target: short for --service PORT=TARGET --tls PORT, for compatibility with the reference implementation.",
-            valueName: "port"
-        )
-    )
-    var port: UInt16?
-
-    @Option(help: ArgumentHelp("With --port: the service, as HOST[:PORT] or http://HOST[:PORT].", valueName: "target"))
-    var target: String?
-
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp(
-            "Clients that may connect: an npub, or a file with lines of the form '[options] npub comment' (see nws key authorize); repeat for several. The file is reloaded when it changes. Default: all clients.",
+        help: ArgumentHelp.reloadable(
+            "Clients that may connect: an npub, or a file with lines of the form '[options] npub comment' (see nws key authorize); repeat for several. Default: all clients.",
             valueName: "npub|file"
         )
     )
@@ -115,14 +80,14 @@ struct ExitCommand: RoleCommand {
     )
     var keyFile: String?
 
-    @Option(help: ArgumentHelp("Maximum number of sessions.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of sessions.", valueName: "count"))
     var maxSessions = 1_024
 
-    @Option(help: ArgumentHelp("Maximum number of streams per session.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of streams per session.", valueName: "count"))
     var maxStreams = 1_024
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum rate of messages from unknown clients on each relay, per second. Excess messages are dropped.",
             valueName: "count"
         )
@@ -144,12 +109,6 @@ struct ExitCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = [
-        "service", "backend", "allow", "rule", "relay", "advertise", "max-sessions", "max-streams",
-        "max-handshakes-per-second", "max-streams-per-client", "max-connects-per-second", "max-rate-per-client",
-        "max-rate",
-    ]
-
     func watchedFiles(_ configuration: ExitConfiguration) -> [String] {
         self.allow.filter { PublicKey(userText: $0) == nil }
     }
@@ -159,7 +118,7 @@ struct ExitCommand: RoleCommand {
         guard !relays.isEmpty else {
             throw CommandError.configuration("no relay configured: use --relay URL, or set NOSTR_RELAYS")
         }
-        let services = try self.services(settings)
+        let services = try self.serviceOptions.services(settings)
         let policy = try self.publicOptions.policy(settings)
         guard !services.isEmpty || policy != nil else {
             throw CommandError.configuration(
@@ -305,30 +264,6 @@ struct ExitCommand: RoleCommand {
             }
         }
         return advertised
-    }
-
-    private func services(_ settings: Settings) throws -> ExitServices {
-        var services = try settings.services(self.service, backend: self.backend)
-        services.tlsPorts = Set(self.tls)
-        guard (self.port == nil) == (self.target == nil) else {
-            throw CommandError.configuration("--port and --target must be given together")
-        }
-        if let port, var target {
-            guard services.byPort[port] == nil else {
-                throw CommandError.configuration("--port: port \(port) already has a service")
-            }
-            for scheme in ["http://", "tcp://"] where target.hasPrefix(scheme) { target.removeFirst(scheme.count) }
-            if target.hasSuffix("/") { target.removeLast() }
-            services.byPort[port] = try Settings.backend(
-                target.contains(":") ? target : "\(target):80",
-                source: "--target"
-            )
-            services.tlsPorts.insert(port)
-        }
-        for port in services.tlsPorts where services.backend(for: port) == nil {
-            throw CommandError.configuration("--tls: port \(port) has no service; add one with --service or --backend")
-        }
-        return services
     }
 
     private func access() throws -> AuthorizedKeys? {

@@ -43,8 +43,6 @@ struct ForwardCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    static let reloadable: Set<String> = ["relay", "exit"]
-
     func validate() throws {
         guard !self.pairs.isEmpty, self.pairs.count.isMultiple(of: 2) else {
             throw ValidationError("expected pairs of a local HOST:PORT and a NAME:PORT to forward to.")

@@ -28,14 +28,14 @@ struct RelayCommand: RoleCommand {
     var listen = "127.0.0.1:7777"
 
     @Option(
-        help: ArgumentHelp(
-            "PEM file with the certificate chain of the relay, for wss://. It is reloaded when it changes.",
+        help: ArgumentHelp.reloadable(
+            "PEM file with the certificate chain of the relay, for wss://.",
             valueName: "file"
         )
     )
     var tlsCert: String?
 
-    @Option(help: ArgumentHelp("PEM file with the private key of the certificate.", valueName: "file"))
+    @Option(help: ArgumentHelp.reloadable("PEM file with the private key of the certificate.", valueName: "file"))
     var tlsKey: String?
 
     @Option(
@@ -46,26 +46,26 @@ struct RelayCommand: RoleCommand {
     )
     var publicURL: String?
 
-    @Flag(help: "Accept only the event kinds that tunnels use: 28333, 38333 to 38335, 10002 and 5.")
+    @Flag(help: ArgumentHelp.reloadable("Accept only the event kinds that tunnels use: 28333, 38333 to 38335, 10002 and 5."))
     var tunnelOnly = false
 
-    @Option(help: "Name of the relay in its information document (NIP-11).")
+    @Option(help: ArgumentHelp.reloadable("Name of the relay in its information document (NIP-11)."))
     var name = "nws relay"
 
     @Option(help: ArgumentHelp("Maximum size of a message, in bytes.", valueName: "bytes"))
     var maxMessageLength = RelayLimits().messageLength
 
-    @Option(help: ArgumentHelp("Maximum size of an event as JSON, in bytes.", valueName: "bytes"))
+    @Option(help: ArgumentHelp.reloadable("Maximum size of an event as JSON, in bytes.", valueName: "bytes"))
     var maxEventLength = RelayLimits().eventLength
 
-    @Option(help: ArgumentHelp("Maximum number of subscriptions per connection.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of subscriptions per connection.", valueName: "count"))
     var maxSubscriptions = RelayLimits().subscriptions
 
-    @Option(help: ArgumentHelp("Maximum number of filters per subscription.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of filters per subscription.", valueName: "count"))
     var maxFilters = RelayLimits().filters
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum rate of events per connection, per second. Bursts may be twice as large.",
             valueName: "count"
         )
@@ -73,18 +73,18 @@ struct RelayCommand: RoleCommand {
     var maxEventsPerSecond = RelayLimits().eventsPerSecond
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum number of bytes queued for a client. A slower client is disconnected.",
             valueName: "bytes"
         )
     )
     var maxOutboundBytes = RelayLimits().outboundBytes
 
-    @Option(help: ArgumentHelp("Maximum number of connections.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of connections.", valueName: "count"))
     var maxConnections = RelayLimits().connections
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum number of connections per client address, except loopback addresses.",
             valueName: "count"
         )
@@ -109,7 +109,7 @@ struct RelayCommand: RoleCommand {
     var trustedProxy: [String] = []
 
     @Option(
-        help: ArgumentHelp("Maximum number of stored events. Beyond it the oldest are removed.", valueName: "count")
+        help: ArgumentHelp.reloadable("Maximum number of stored events. Beyond it the oldest are removed.", valueName: "count")
     )
     var maxStoredEvents = RelayLimits().storedEvents
 
@@ -136,12 +136,6 @@ struct RelayCommand: RoleCommand {
 
     /// Connections are closed immediately, because clients can switch to other relays.
     var shutdownTimeout: Int { 0 }
-
-    static let reloadable: Set<String> = [
-        "tls-cert", "tls-key", "name", "tunnel-only", "max-event-length", "max-subscriptions",
-        "max-filters", "max-events-per-second", "max-outbound-bytes", "max-connections", "max-connections-per-address",
-        "max-stored-events",
-    ]
 
     func watchedFiles(_ configuration: RelayConfiguration) -> [String] {
         [self.tlsCert, self.tlsKey].compactMap { $0 }

@@ -20,6 +20,8 @@ struct LayeredArguments {
     let added: [String: [String]]
     /// Path of the configuration file, if any.
     let file: String?
+    /// Options that the command takes without a restart.
+    let reloadable: Set<String>
     /// Variables with the prefix `NWS_` that are not options.
     let unknownVariables: [String]
     /// Number of arguments that select the command.
@@ -44,6 +46,7 @@ struct LayeredArguments {
         let takesFile = command.arguments?.contains { $0.name == "config" } ?? false
         self.file = takesFile ? Self.file(own, environment) : nil
         self.depth = depth
+        self.reloadable = command.reloadable
         var unknown: [String] = []
         var added: [String: [String]] = [:]
         var sources: [String: String] = [:]

@@ -30,6 +30,9 @@ struct OptionCatalog {
         var name: String? { self.names?.first { $0.kind == "long" }?.name }
         var isFlag: Bool { self.kind == "flag" }
 
+        /// Whether a role takes a changed value without a restart.
+        var isReloadable: Bool { self.abstract?.hasSuffix(ArgumentHelp.reloadableMark) ?? false }
+
         /// The environment variable that sets it.
         var variable: String? { self.name.map(OptionCatalog.variable) }
     }
@@ -51,6 +54,9 @@ struct OptionCatalog {
             }
         }
 
+        /// Names of the options that a role takes without a restart.
+        var reloadable: Set<String> { Set(self.settings.filter(\.isReloadable).compactMap(\.name)) }
+
         func option(_ name: String) -> Option? { self.settings.first { $0.name == name } }
     }
 
@@ -67,7 +73,17 @@ struct OptionCatalog {
 
     /// - Throws: A decoding error if the format in which ArgumentParser describes commands has changed.
     init() throws {
-        self.root = try JSONDecoder().decode(Tool.self, from: Data(NWS._dumpHelp().utf8)).command
+        self.root = try JSONDecoder().decode(Tool.self, from: Data(Self.description().utf8)).command
+    }
+
+    /// The commands and options as JSON: what ArgumentParser answers to its own option for that.
+    private static func description() -> String {
+        do {
+            _ = try NWS.parseAsRoot(["--experimental-dump-help"])
+            return ""
+        } catch {
+            return NWS.message(for: error)
+        }
     }
 
     /// The environment variable of an option, for example `NWS_MAX_STREAMS` for `max-streams`.
@@ -94,5 +110,15 @@ struct OptionCatalog {
             command.settings.compactMap(\.variable) + (command.subcommands ?? []).flatMap(all)
         }
         return Set(all(self.root))
+    }
+}
+
+extension ArgumentHelp {
+    /// The end of the description of an option that a role takes without a restart. The catalog finds these options by it.
+    static let reloadableMark = "Reloadable."
+
+    /// Describes an option that a role takes without a restart.
+    static func reloadable(_ abstract: String, valueName: String? = nil) -> ArgumentHelp {
+        ArgumentHelp("\(abstract) \(Self.reloadableMark)", valueName: valueName)
     }
 }

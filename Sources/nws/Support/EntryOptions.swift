@@ -16,7 +16,7 @@ import TunnelProtocol
 /// Options of the commands that open streams to exits.
 struct EntryOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Relay for names without relays; repeat for several. [NOSTR_RELAYS, separated by ;]",
             valueName: "url"
         )
@@ -24,7 +24,7 @@ struct EntryOptions: ParsableArguments {
     var relay: [String] = []
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Exit for all destinations that are not .nostr names, as a name, npub or nprofile; repeat for several.",
             valueName: "name"
         )

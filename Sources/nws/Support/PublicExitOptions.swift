@@ -17,7 +17,7 @@ struct PublicExitOptions: ParsableArguments {
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Rule for destinations: 'allow|deny [host NAME|*.NAME] [cidr NETWORK] [port PORT[-PORT][,…]]'. The first matching rule applies; repeat for several. Without a matching rule, common ports on public addresses are allowed. Other addresses require a rule with their network.",
             valueName: "rule"
         )
@@ -27,11 +27,11 @@ struct PublicExitOptions: ParsableArguments {
     @Flag(help: "Do not announce the public exit. Clients use it with --exit.")
     var unannounced = false
 
-    @Option(help: ArgumentHelp("Maximum number of streams per client.", valueName: "count"))
+    @Option(help: ArgumentHelp.reloadable("Maximum number of streams per client.", valueName: "count"))
     var maxStreamsPerClient = ExitPolicy.Limits().streamsPerClient
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum rate of new streams per client, per second. Bursts may be twice as large.",
             valueName: "count"
         )
@@ -39,7 +39,7 @@ struct PublicExitOptions: ParsableArguments {
     var maxConnectsPerSecond = ExitPolicy.Limits().connectsPerSecondPerClient
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum bytes per second of each client, in both directions together; 0 for no limit.",
             valueName: "bytes"
         )
@@ -47,7 +47,7 @@ struct PublicExitOptions: ParsableArguments {
     var maxRatePerClient = 0
 
     @Option(
-        help: ArgumentHelp(
+        help: ArgumentHelp.reloadable(
             "Maximum bytes per second of all clients, in both directions together; 0 for no limit.",
             valueName: "bytes"
         )

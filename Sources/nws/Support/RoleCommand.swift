@@ -17,8 +17,6 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     associatedtype Configuration: Sendable
     associatedtype Running: Sendable
 
-    /// Options that take effect without a restart.
-    static var reloadable: Set<String> { get }
     var common: CommonOptions { get }
     var admin: AdminOptions { get }
     /// How long open streams may continue after a signal to stop, in seconds.
@@ -70,7 +68,7 @@ extension RoleCommand {
                 return
             }
             let running = NIOLockedValueBox<Running?>(nil)
-            let reloader = NIOLockedValueBox(Reloader<Self>(files: self.files(configuration)))
+            let reloader = NIOLockedValueBox(Reloader(files: self.files(configuration)))
             try await ProcessSetup.runUntilSignal(patience: .seconds(patience)) {
                 try await self.startWithPages(pages, configuration, logger: logger) { started in
                     running.withLockedValue { $0 = started }
@@ -87,13 +85,11 @@ extension RoleCommand {
                     }
                     try await Self.reload(current, configuration, logger: logger)
                     let fixed = reloader.withLockedValue { $0.took(layered, files: command.files(configuration)) }
-                    if !Self.reloadable.isEmpty { logger.notice("configuration reloaded") }
-                    if !fixed.isEmpty || Self.reloadable.isEmpty {
+                    logger.notice("configuration reloaded")
+                    if !fixed.isEmpty {
                         logger.warning(
-                            Self.reloadable.isEmpty
-                                ? "this role cannot be reloaded; changes take effect only after a restart"
-                                : "some changes take effect only after a restart",
-                            metadata: fixed.isEmpty ? [:] : ["options": "\(fixed.joined(separator: " "))"]
+                            "some changes take effect only after a restart",
+                            metadata: ["options": "\(fixed.joined(separator: " "))"]
                         )
                     }
                 } catch {
@@ -179,7 +175,7 @@ extension RoleCommand {
 }
 
 /// Detects whether the configuration has changed since it was last read.
-private struct Reloader<Command: RoleCommand> {
+private struct Reloader {
     private var files: [String]
     private var stamps: [String: String]
     private var added: [String: [String]]
@@ -221,7 +217,7 @@ private struct Reloader<Command: RoleCommand> {
         let known = self.stamps
         self.stamps = Self.stamps(files).merging(known) { _, before in before }
             .filter { files.contains($0.key) }
-        return changed.subtracting(Command.reloadable).sorted().map { "--\($0)" }
+        return changed.subtracting(layered.reloadable).sorted().map { "--\($0)" }
     }
 
     private static func stamps(_ files: [String]) -> [String: String] {

@@ -15,22 +15,6 @@ protocol StreamConnectorDelegate: AnyObject {
     func streamDidEnd()
 }
 
-/// The client that asked for a stream.
-struct StreamClient {
-    let peer: PublicKey
-    /// Its proven identity.
-    let identity: PublicKey?
-    /// Whether it speaks plain NIP-74.
-    let isPlain: Bool
-    /// Streams that its session has.
-    let sessionStreams: Int
-    /// Sessions that share the limit of streams.
-    let sessions: Int
-
-    /// The key whose limits apply.
-    var key: PublicKey { self.identity ?? self.peer }
-}
-
 /// Connects streams to services and to targets on the internet, within the exit's rules and limits.
 final class StreamConnector {
     /// What a stream is connected to.

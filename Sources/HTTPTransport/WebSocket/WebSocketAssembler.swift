@@ -1,0 +1,117 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NIOWebSocket
+
+/// Checks the frames of one direction of a connection, and joins them to messages (RFC 6455, sections 5 and 7.4). Pure.
+struct WebSocketAssembler {
+    /// What a frame means.
+    enum Output {
+        /// A fragment, or a pong.
+        case nothing
+        case text(ByteBuffer)
+        case binary(ByteBuffer)
+        case ping(ByteBuffer)
+        case close(WebSocketErrorCode?, WebSocketCloseReason)
+    }
+
+    /// Why the connection has to be closed.
+    struct Violation: Error {
+        let code: WebSocketErrorCode
+        let reason: WebSocketCloseReason
+
+        static let tooLong = Violation(code: .messageTooLarge, reason: .messageTooLong)
+
+        static func protocolError(_ text: String) -> Violation {
+            Violation(code: .protocolError, reason: .protocolViolation(text))
+        }
+
+        static func encoding(_ text: String) -> Violation {
+            Violation(code: .dataInconsistentWithMessage, reason: .protocolViolation(text))
+        }
+    }
+
+    private let isServer: Bool
+    private let maximumLength: Int
+    private let validatesUTF8: Bool
+    /// The fragments received so far of an incomplete message.
+    private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
+
+    /// - Parameters:
+    ///   - isServer: Whether frames come from a client, and must be masked.
+    ///   - maximumLength: Of a message, in bytes.
+    ///   - validatesUTF8: Whether text must be valid UTF-8.
+    init(isServer: Bool, maximumLength: Int, validatesUTF8: Bool) {
+        self.isServer = isServer
+        self.maximumLength = maximumLength
+        self.validatesUTF8 = validatesUTF8
+    }
+
+    mutating func receive(_ frame: WebSocketFrame) throws(Violation) -> Output {
+        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else { throw .protocolError("a reserved bit is set") }
+        guard self.isServer == (frame.maskKey != nil) else {
+            throw .protocolError(self.isServer ? "unmasked frame" : "masked frame")
+        }
+        var payload = frame.data
+        if let key = frame.maskKey { payload.applyWebSocketMask(key) }
+        switch frame.opcode {
+        case .text, .binary:
+            guard self.fragments == nil else { throw .protocolError("new message before the end of the last") }
+            if frame.fin { return try self.message(frame.opcode, payload) }
+            self.fragments = (frame.opcode, payload)
+            return .nothing
+        case .continuation:
+            guard let (opcode, length) = self.fragments.map({ ($0.opcode, $0.data.readableBytes) }) else {
+                throw .protocolError("unexpected continuation frame")
+            }
+            guard length + payload.readableBytes <= self.maximumLength else { throw .tooLong }
+            // Append in place. Copying the message for each fragment would take quadratic time.
+            self.fragments?.data.writeBuffer(&payload)
+            guard frame.fin, let data = self.fragments?.data else { return .nothing }
+            self.fragments = nil
+            return try self.message(opcode, data)
+        case .ping: return .ping(payload)
+        case .pong: return .nothing
+        case .connectionClose: return try Self.close(payload)
+        default: throw .protocolError("unknown opcode")
+        }
+    }
+
+    private func message(_ opcode: WebSocketOpcode, _ payload: ByteBuffer) throws(Violation) -> Output {
+        guard payload.readableBytes <= self.maximumLength else { throw .tooLong }
+        guard opcode == .text else { return .binary(payload) }
+        if self.validatesUTF8 {
+            do {
+                _ = try UTF8Span(validating: payload.readableBytesUInt8Span)
+            } catch {
+                throw .encoding("text is not valid UTF-8")
+            }
+        }
+        return .text(payload)
+    }
+
+    private static func close(_ payload: ByteBuffer) throws(Violation) -> Output {
+        var payload = payload
+        guard payload.readableBytes != 1 else { throw .protocolError("truncated close code") }
+        let code = payload.readInteger(as: UInt16.self)
+        if let code, !Self.isValidCloseCode(code) { throw .protocolError("invalid close code") }
+        guard let reason = String(validating: payload.readableBytesView, as: UTF8.self) else {
+            throw .encoding("close reason is not UTF-8")
+        }
+        return .close(
+            code.map { WebSocketErrorCode(codeNumber: Int($0)) },
+            .closedByPeer(code: code, reason: reason)
+        )
+    }
+
+    /// Whether a close frame may contain `code` (RFC 6455, section 7.4, and 1012 to 1014 of the IANA registry).
+    private static func isValidCloseCode(_ code: UInt16) -> Bool {
+        switch code {
+        case 1000...1003, 1007...1014, 3000...4999: true
+        default: false
+        }
+    }
+}
