@@ -28,7 +28,10 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp.reloadable("Relay to use; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp.reloadable(
+            "Relay to use; repeat for several. [NOSTR_RELAYS, separated by ;]",
+            valueName: "url"
+        )
     )
     var relay: [String] = []
 

@@ -46,7 +46,11 @@ struct RelayCommand: RoleCommand {
     )
     var publicURL: String?
 
-    @Flag(help: ArgumentHelp.reloadable("Accept only the event kinds that tunnels use: 28333, 38333 to 38335, 10002 and 5."))
+    @Flag(
+        help: ArgumentHelp.reloadable(
+            "Accept only the event kinds that tunnels use: 28333, 38333 to 38335, 10002 and 5."
+        )
+    )
     var tunnelOnly = false
 
     @Option(help: ArgumentHelp.reloadable("Name of the relay in its information document (NIP-11)."))
@@ -109,7 +113,10 @@ struct RelayCommand: RoleCommand {
     var trustedProxy: [String] = []
 
     @Option(
-        help: ArgumentHelp.reloadable("Maximum number of stored events. Beyond it the oldest are removed.", valueName: "count")
+        help: ArgumentHelp.reloadable(
+            "Maximum number of stored events. Beyond it the oldest are removed.",
+            valueName: "count"
+        )
     )
     var maxStoredEvents = RelayLimits().storedEvents
 
