@@ -146,6 +146,20 @@ struct HTTPProxyStateMachineTests {
         #expect(client.events == ["end"])
     }
 
+    @Test("a request after a response whose end is in doubt closes the connection, so that the client repeats it")
+    func doubtfulResponse() {
+        let doubtful = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+        var client = Client()
+        client.send(Self.get("/1"))
+        #expect(client.serve(doubtful) == doubtful)
+        #expect(client.machine.wantsInput)
+        client.send("\r\n")
+        #expect(client.events.isEmpty)
+        client.send(Self.get("/2", "b"))
+        #expect(client.events == ["close"])
+        #expect(client.streams.count == 1)
+    }
+
     @Test("another user, or none, gets another stream, and each request must show the credentials that are required")
     func credentials() {
         let field = { (text: String) in "Proxy-Authorization: Basic \(text)\r\n" }
@@ -244,6 +258,30 @@ struct HTTPProxyStateMachineTests {
         client.advance()
         #expect(client.streams.map(\.target) == ["a:80", "b:80"])
         #expect(client.events == ["end"])
+    }
+
+    @Test("a client that sends no more is not forgotten because of bytes after its request")
+    func endOfInputAfterLeftovers() {
+        var blank = Client()
+        blank.send(Self.get("/") + "\r\n")
+        blank.closeInput()
+        #expect(blank.events == ["end"])
+        _ = blank.serve(Self.ok)
+        #expect(blank.events == ["end"])
+        var pipelined = Client()
+        pipelined.send(Self.get("/1") + Self.get("/2"))
+        #expect(!pipelined.machine.isWaitingAtEnd)
+        pipelined.closeInput()
+        #expect(pipelined.machine.isWaitingAtEnd)
+    }
+
+    @Test("a kept stream that fails before the response closes the connection, so that the client repeats the request")
+    func keptStreamFails() {
+        var client = Client()
+        client.send(Self.get("/1"))
+        _ = client.serve(Self.ok)
+        client.send(Self.get("/2"))
+        #expect(client.machine.streamFailed() == .close)
     }
 
     @Test("an error of the stream is a page before the response, a reset in it, and a quiet end after it")

@@ -27,18 +27,31 @@ extension Channel {
     ///
     /// - Parameter patience: For the peer to acknowledge anything; after that, the rest is dropped.
     func abortWhenAcknowledged(patience: TimeAmount) {
-        self.abortWhenAcknowledged(patience: patience, last: .max, since: .now())
+        self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.abort() }
     }
 
-    private func abortWhenAcknowledged(patience: TimeAmount, last: UInt64, since: NIODeadline) {
+    /// Closes when the peer has acknowledged everything that was written: a socket that is closed while it has unread bytes
+    /// is reset.
+    ///
+    /// - Parameter patience: For the peer to acknowledge anything; after that, the rest is dropped.
+    func closeWhenAcknowledged(patience: TimeAmount) {
+        self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.close(promise: nil) }
+    }
+
+    private func whenAcknowledged(
+        patience: TimeAmount,
+        last: UInt64,
+        since: NIODeadline,
+        _ body: @escaping @Sendable () -> Void
+    ) {
         guard self.isActive else { return }
-        guard let queue = self.sendQueueLength() else { return self.abort() }
+        guard let queue = self.sendQueueLength() else { return body() }
         queue.whenComplete { result in
-            guard case .success(let length) = result, length > 0 else { return self.abort() }
+            guard case .success(let length) = result, length > 0 else { return body() }
             let since = length < last ? NIODeadline.now() : since
-            guard .now() - since < patience else { return self.abort() }
+            guard .now() - since < patience else { return body() }
             _ = self.eventLoop.scheduleTask(in: Self.acknowledgementInterval) {
-                self.abortWhenAcknowledged(patience: patience, last: length, since: since)
+                self.whenAcknowledged(patience: patience, last: length, since: since, body)
             }
         }
     }

@@ -294,10 +294,10 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
 
     private func abort() { self.context?.channel.abort() }
 
-    /// Ends the stream and leaves the connection to another handler.
+    /// Ends the stream when the peer has what was sent, and leaves the connection to another handler.
     func detach() {
         guard self.halfClose.streamEnded() else { return }
-        self.carrier.reset(self.id, .cancelled)
+        self.carrier.resetAfterDelivery(self.id, .cancelled)
         self.onEnd(nil, self.sent, self.received)
     }
 

@@ -22,8 +22,10 @@ package struct HTTPHeadReader {
 
     package init() {}
 
-    /// Whether a part of a head was read.
-    package var hasBegun: Bool { self.length > 0 }
+    /// Whether a part of a head was read. Empty lines before it do not count.
+    package var hasBegun: Bool { self.startLine != nil || self.line.contains { !HTTPHeadReader.isLineEnd($0) } }
+
+    package static func isLineEnd(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "\r") || byte == UInt8(ascii: "\n") }
 
     /// Consumes bytes up to the end of the head. Returns nil if the head is not complete.
     package mutating func read(_ bytes: inout ByteBuffer) throws(HTTPHead.Malformed) -> HTTPHead? {

@@ -13,8 +13,10 @@ package struct HTTPRequestReader {
 
     package init() {}
 
-    /// Whether bytes came that are not a part of a request that was read.
-    package var hasUnread: Bool { self.unread.readableBytes > 0 || self.head.hasBegun }
+    /// Whether bytes came that are not a part of a request that was read. Empty lines do not count.
+    package var hasUnread: Bool {
+        self.head.hasBegun || self.unread.readableBytesView.contains { !HTTPHeadReader.isLineEnd($0) }
+    }
 
     /// Whether the body of the last request was read to its end.
     package var isBodyComplete: Bool { self.body?.isComplete ?? true }

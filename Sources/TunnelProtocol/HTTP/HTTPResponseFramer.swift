@@ -7,13 +7,15 @@ package import NIOCore
 
 /// Finds the end of the response to a request, which passes unchanged. Pure.
 ///
-/// A response that leaves a doubt about its end is taken to last until the connection closes: nothing else may then follow
-/// it on the connection.
+/// Nothing may follow a response on the connection whose end is in doubt, because the client may see another end.
 package struct HTTPResponseFramer {
     private enum State {
         case head(HTTPHeadReader)
         case body(HTTPBodyReader)
+        /// The response lasts until the connection ends.
         case untilClose
+        /// The client may see an end that is not known here.
+        case doubtful
         case complete
         /// The connection changed to another protocol.
         case switched
@@ -35,6 +37,9 @@ package struct HTTPResponseFramer {
 
     package var isComplete: Bool { if case .complete = self.state { true } else { false } }
 
+    /// Whether the client may see an end that is not known here.
+    package var isDoubtful: Bool { if case .doubtful = self.state { true } else { false } }
+
     /// Whether the response was 101 (RFC 9110, section 15.2.2).
     package var isSwitched: Bool { if case .switched = self.state { true } else { false } }
 
@@ -50,16 +55,16 @@ package struct HTTPResponseFramer {
                     self.state = .head(reader)
                     if let head { self.state = self.state(after: head) }
                 } catch {
-                    self.state = .untilClose
+                    self.state = .doubtful
                 }
             case .body(var reader):
                 guard let count = try? reader.read(rest) else {
-                    self.state = .untilClose
+                    self.state = .doubtful
                     continue
                 }
                 self.state = reader.isComplete ? .complete : .body(reader)
                 rest.moveReaderIndex(forwardBy: count)
-            case .untilClose, .switched:
+            case .untilClose, .doubtful, .switched:
                 return bytes.readableBytes
             case .complete:
                 return bytes.readableBytes - rest.readableBytes
@@ -72,17 +77,22 @@ package struct HTTPResponseFramer {
         let line = head.startLine
         guard line.count >= 12, line.starts(with: "HTTP/1.".utf8), line[8] == 0x20,
             let status = Int(String(decoding: line[9..<12], as: UTF8.self)), line.count == 12 || line[12] == 0x20
-        else { return .untilClose }
+        else { return .doubtful }
         switch status {
-        case 101: return self.allowsSwitch ? .switched : .untilClose
+        case 101: return self.allowsSwitch ? .switched : .doubtful
         case 100..<200: return .head(HTTPHeadReader())
         case 204, 304: return .complete
         default: break
         }
         if self.isHead { return .complete }
         let isOld = line[7] == UInt8(ascii: "0")
-        guard let length = try? head.bodyLength(allowsChunked: !isOld) else { return .untilClose }
-        let body = HTTPBodyReader(length)
+        let body: HTTPBodyReader
+        do {
+            guard let length = try head.bodyLength(allowsChunked: !isOld) else { return .untilClose }
+            body = HTTPBodyReader(length)
+        } catch {
+            return .doubtful
+        }
         return body.isComplete ? .complete : .body(body)
     }
 }

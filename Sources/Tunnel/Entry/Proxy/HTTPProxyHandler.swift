@@ -19,8 +19,12 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// For the next request on a kept connection.
     private static let keepAliveTimeout: TimeAmount = .minutes(5)
-    /// For the client to close after a response of the proxy.
+    /// For the answers to the requests of a client that sends no more.
+    private static let lastAnswersTimeout: TimeAmount = .minutes(1)
+    /// For the client to close after everything was written.
     private static let closeTimeout: TimeAmount = .seconds(5)
+    /// For the client to acknowledge anything of what was written.
+    private static let acknowledgementTimeout: TimeAmount = .seconds(10)
 
     private let proxy: ProxyContext
     private var machine: HTTPProxyStateMachine
@@ -60,7 +64,19 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func timedOut(_ timeout: TimeAmount) {
         // A client that pauses in a response is not idle.
         if let splice, !splice.isFlushed { return self.close(in: timeout) }
-        self.context?.close(promise: nil)
+        self.context?.channel.closeWhenAcknowledged(patience: Self.acknowledgementTimeout)
+    }
+
+    /// Ends the output when everything was written, and closes when the client has had time to do so.
+    private func endOutput(_ context: ChannelHandlerContext, after last: ByteBuffer = ByteBuffer()) {
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let channel = context.channel
+        self.close(in: Self.keepAliveTimeout)
+        context.writeAndFlush(Self.wrapOutboundOut(last)).whenComplete { _ in
+            channel.close(mode: .output, promise: nil)
+            bound.value.close(in: Self.closeTimeout)
+        }
+        context.read()
     }
 
     private func stopTimer() {
@@ -113,6 +129,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
         while let context = self.context, let action = self.machine.next() { self.perform(action, context) }
         self.isAdvancing = false
         if self.machine.isIdle, self.timer == nil { self.close(in: Self.keepAliveTimeout) }
+        if self.machine.isWaitingAtEnd, self.timer == nil { self.close(in: Self.lastAnswersTimeout) }
         if self.isReadHeld, self.machine.wantsInput {
             self.isReadHeld = false
             self.context?.read()
@@ -135,8 +152,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
             self.respond(self.response(answer, context), hasBody: hasBody)
         case .close:
             self.leaveStream()
-            context.close(mode: .output, promise: nil)
-            self.close(in: Self.closeTimeout)
+            self.endOutput(context)
         case .abort:
             context.channel.abort()
         }
@@ -220,12 +236,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func respond(_ response: ProxyResponse, hasBody: Bool) {
         self.leaveStream()
         guard let context = self.context else { return }
-        let channel = context.channel
-        context.writeAndFlush(Self.wrapOutboundOut(response.encoded(hasBody: hasBody))).whenComplete { _ in
-            channel.close(mode: .output, promise: nil)
-        }
-        self.close(in: Self.closeTimeout)
-        context.read()
+        self.endOutput(context, after: response.encoded(hasBody: hasBody))
     }
 
     /// The stream failed. Returns whether the client got an answer.

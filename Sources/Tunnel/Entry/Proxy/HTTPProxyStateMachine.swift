@@ -75,7 +75,7 @@ package struct HTTPProxyStateMachine {
     private var served: HTTPProxyRequest?
     private var isInputClosed = false
     private var isOutputClosed = false
-    /// The service sent more than the response.
+    /// The service sent more than the response, or the client goes on although the end of the response is in doubt.
     private var hasSurplus = false
 
     /// - Parameter credentials: What clients must present; nil if the proxy is open.
@@ -90,10 +90,14 @@ package struct HTTPProxyStateMachine {
     package var wantsInput: Bool {
         switch self.state {
         case .idle, .switched, .closing: true
-        case .exchanging(let exchange): !exchange.isRequestComplete
+        // Another request shows that the client has seen an end of a doubtful response.
+        case .exchanging(let exchange): !exchange.isRequestComplete || exchange.response.isDoubtful
         case .opening: false
         }
     }
+
+    /// Whether the client sends no more, and waits for the answers to several requests, or is gone.
+    package var isWaitingAtEnd: Bool { self.isInputClosed && !self.isIdle && self.reader.hasUnread }
 
     /// Whether bytes pass unchanged in both directions.
     package var isSwitched: Bool { if case .switched = self.state { true } else { false } }
@@ -103,6 +107,11 @@ package struct HTTPProxyStateMachine {
     package mutating func receive(_ bytes: ByteBuffer) {
         if case .closing = self.state { return }
         self.reader.append(bytes)
+        if case .exchanging(let exchange) = self.state, exchange.isRequestComplete, exchange.response.isDoubtful,
+            self.reader.hasUnread
+        {
+            self.hasSurplus = true
+        }
     }
 
     /// The client sends no more.
@@ -123,6 +132,8 @@ package struct HTTPProxyStateMachine {
                 if exchange.isRequestComplete { return self.next() }
             case .switched:
                 return self.leave()
+            case .exchanging where self.hasSurplus:
+                return self.close(.close)
             case .exchanging, .opening, .closing:
                 break
             }
@@ -135,7 +146,7 @@ package struct HTTPProxyStateMachine {
     private mutating func nextAtEndOfInput() -> Action? {
         guard self.isInputClosed else { return nil }
         switch self.state {
-        case .exchanging where self.reader.hasUnread: return nil
+        case .exchanging(let exchange) where self.reader.hasUnread && !exchange.response.isDoubtful: return nil
         case .idle where self.reader.hasUnread: return self.reject(.truncated)
         case .idle where self.served == nil: return self.close(.close)
         case .closing where self.served == nil: return nil
@@ -177,7 +188,7 @@ package struct HTTPProxyStateMachine {
         }
         self.reader.beginBody(request.plain?.bodyLength)
         if let plain = request.plain, let served, served.sharesStream(with: request) {
-            self.setExchange(HTTPExchange(plain))
+            self.setExchange(HTTPExchange(plain, isFirst: false))
             return .send(plain.head)
         }
         self.served = nil
@@ -203,7 +214,7 @@ package struct HTTPProxyStateMachine {
             return .tunnel(self.reader.takeUnread(), isInputClosed: self.isInputClosed)
         }
         self.served = request
-        self.setExchange(HTTPExchange(plain))
+        self.setExchange(HTTPExchange(plain, isFirst: true))
         return .request(plain.head)
     }
 
@@ -240,7 +251,9 @@ package struct HTTPProxyStateMachine {
         if !self.isSwitched { _ = self.close(.close) }
         switch state {
         case .opening(let request): return .page(hasBody: request.allowsResponseBody)
-        case .exchanging(let exchange) where !exchange.response.hasBegun: return .page(hasBody: !exchange.isHead)
+        case .exchanging(let exchange) where !exchange.response.hasBegun:
+            // The service may have closed the kept connection at the same time.
+            return exchange.isFirst ? .page(hasBody: !exchange.isHead) : .close
         case .idle, .closing: return .close
         case .exchanging, .switched: return .reset
         }
@@ -260,12 +273,15 @@ package struct HTTPProxyStateMachine {
 /// A request that was passed to its service, and the response, as far as both have passed.
 private struct HTTPExchange {
     let isHead: Bool
+    /// Whether it is the first of its stream.
+    let isFirst: Bool
     /// Whether the whole request was passed.
     var isRequestComplete = false
     var response: HTTPResponseFramer
 
-    init(_ plain: HTTPProxyRequest.Plain) {
+    init(_ plain: HTTPProxyRequest.Plain, isFirst: Bool) {
         self.isHead = plain.isHead
+        self.isFirst = isFirst
         self.response = HTTPResponseFramer(isHead: plain.isHead, allowsSwitch: plain.isUpgrade)
     }
 

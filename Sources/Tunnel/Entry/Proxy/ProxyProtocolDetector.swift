@@ -45,7 +45,10 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
         guard let first = bytes.getInteger(at: bytes.readerIndex, as: UInt8.self) else { return }
         do {
             let pipeline = context.pipeline.syncOperations
-            if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) || (0x61...0x7a).contains(first) {
+            // HTTP begins with a method, or with empty lines before it (RFC 9112, section 2.2).
+            if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) || (0x61...0x7a).contains(first)
+                || HTTPHeadReader.isLineEnd(first)
+            {
                 try pipeline.addHandler(HTTPProxyHandler(proxy: self.proxy))
             } else {
                 try pipeline.addHandler(SOCKSHandler(firstByte: first, proxy: self.proxy))
