@@ -16,7 +16,7 @@ build: deps ## Build everything for debugging
 	swift build $(SWIFT_FLAGS)
 
 release: deps ## Build .build/release/nws
-	swift build $(SWIFT_FLAGS) -c release --product nws
+	@scripts/build-release nws
 
 demo: ## Relay, exit, entry and a small service; fetches a page through them (ONCE=1 then stops)
 	@scripts/install-dependencies run
@@ -46,7 +46,7 @@ test-unit: ## Unit, simulation and in-process tests
 	swift test --skip-build
 
 test-e2e: ## Real processes and other people's programs, on the release build
-	swift build $(SWIFT_FLAGS) -c release --product nws
+	@scripts/build-release nws
 	@scripts/end-to-end
 
 bench: deps ## Measure stages, relay and tunnel; writes benchmark.json
@@ -64,7 +64,7 @@ autobahn: ## Run the Autobahn suite on the WebSocket server and client (CASES=â€
 
 instructions: ## Count the instructions of each stage (callgrind) and compare them with their limits
 	@scripts/install-dependencies test
-	swift build $(SWIFT_FLAGS) -c release --product nws-bench
+	@scripts/build-release nws-bench
 	@scripts/instructions
 
 abuse: release ## Floods and other attacks next to a download: their cost, and memory
