@@ -6,7 +6,8 @@
 import NIOCore
 import NIOWebSocket
 
-/// Checks the frames of one direction of a connection, and joins them to messages (RFC 6455, sections 5 and 7.4). Pure.
+/// Checks the frames of one direction of a connection, and joins them to messages (RFC 6455, sections 5 and 7.4).
+/// It performs no I/O.
 struct WebSocketAssembler {
     /// What a frame means.
     enum Output {

@@ -6,7 +6,7 @@
 import NIOCore
 
 /// Bytes on their way to a socket: gathers small pieces while the socket is busy, because a system call for each would cost
-/// more than its bytes. Pure.
+/// more than its bytes. It performs no I/O.
 struct WriteQueue {
     /// Pieces smaller than this are gathered.
     private static let smallPiece = 4_096

@@ -5,7 +5,8 @@
 
 package import NIOCore
 
-/// Finds the end of the body of an HTTP/1 message, which passes unchanged (RFC 9112, sections 6 and 7). Pure.
+/// Finds the end of the body of an HTTP/1 message, which passes unchanged (RFC 9112, sections 6 and 7).
+/// It performs no I/O.
 package struct HTTPBodyReader {
     private enum State: Equatable {
         case fixed(UInt64)

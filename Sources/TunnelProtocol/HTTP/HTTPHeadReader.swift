@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// Reads the head of an HTTP/1 message from the bytes of a connection. Pure.
+/// Reads the head of an HTTP/1 message from the bytes of a connection. It performs no I/O.
 ///
 /// Stricter than the standard allows: lines end with CR LF, and fields are not folded. A lenient reader would take for one
 /// message what the next program takes for two.

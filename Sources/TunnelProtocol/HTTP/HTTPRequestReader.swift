@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// Reads the requests of a connection one after another, and keeps what follows. Pure.
+/// Reads the requests of a connection one after another, and keeps what follows. It performs no I/O.
 package struct HTTPRequestReader {
     private var unread = ByteBuffer()
     private var head = HTTPHeadReader()

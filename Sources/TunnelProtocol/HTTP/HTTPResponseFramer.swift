@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// Finds the end of the response to a request, which passes unchanged. Pure.
+/// Finds the end of the response to a request, which passes unchanged. It performs no I/O.
 ///
 /// Nothing may follow a response on the connection whose end is in doubt, because the client may see another end.
 package struct HTTPResponseFramer {

@@ -7,7 +7,8 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// The exits by which an entry reaches the internet: those that its user named, or those that announced themselves. Pure.
+/// The exits by which an entry reaches the internet: those that its user named, or those that announced themselves.
+/// It performs no I/O.
 struct ExitDirectory {
     /// Most announcements that are remembered.
     private static let maximumAnnouncements = 1_000

@@ -6,7 +6,7 @@
 package import NIOCore
 package import TunnelProtocol
 
-/// The HTTP proxy's side of one client's connection: which request goes to which stream, and when. Pure.
+/// The HTTP proxy's side of one client's connection: which request goes to which stream, and when. It performs no I/O.
 ///
 /// Requests are served one at a time: the next is read when the response is complete, and uses the same stream if it has
 /// the same target and credentials. Bodies and responses pass unchanged. After CONNECT, or when a service agreed to another
