@@ -104,7 +104,7 @@ struct HTTPProxyStateMachineTests {
         #expect(client.events.isEmpty)
     }
 
-    @Test("a request waits until the response before it is complete, whatever its target")
+    @Test("a request is sent only when the previous response is complete, also to another target")
     func oneAtATime() {
         var client = Client()
         client.send(Self.get("/1") + Self.get("/2") + Self.get("/3", "b"))
@@ -119,7 +119,7 @@ struct HTTPProxyStateMachineTests {
         #expect(client.streams.map(\.sent) == [Self.origin("/1") + Self.origin("/2"), Self.origin("/3", "b")])
     }
 
-    @Test("bytes after a response reach nobody, and the connection closes")
+    @Test("bytes after the end of a response are dropped, and the connection is closed")
     func surplus() {
         var client = Client()
         client.send(Self.get("/1"))
@@ -153,7 +153,7 @@ struct HTTPProxyStateMachineTests {
         client.send(Self.get("/1"))
         #expect(client.serve(doubtful) == doubtful)
         #expect(client.machine.wantsInput)
-        client.send("\r\n")
+        client.send("\r\n\r\n")
         #expect(client.events.isEmpty)
         client.send(Self.get("/2", "b"))
         #expect(client.events == ["close"])
@@ -194,7 +194,7 @@ struct HTTPProxyStateMachineTests {
         #expect(client.events == ["leave bytes"])
     }
 
-    @Test("after an upgrade that was refused, requests are rewritten and go to their own target")
+    @Test("after a refused upgrade, requests are rewritten and sent to their own target")
     func refusedUpgrade() {
         var client = Client()
         client.send(Self.get("/", "a", Self.upgrade))

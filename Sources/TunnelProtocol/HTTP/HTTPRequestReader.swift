@@ -37,7 +37,7 @@ package struct HTTPRequestReader {
         self.body = length.map { HTTPBodyReader($0) }
     }
 
-    /// Returns bytes of the body as they came; nil if there are none.
+    /// Returns the received bytes of the body, unchanged, or nil if there are none.
     package mutating func readBody() throws(HTTPHead.Malformed) -> ByteBuffer? {
         guard self.unread.readableBytes > 0, var body = self.body, !body.isComplete else { return nil }
         let count = try body.read(self.unread)

@@ -185,7 +185,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         var bytes = Self.unwrapOutboundIn(data)
         let count = self.machine.receiveFromService(bytes)
-        // The splice counts what is dropped as delivered: the stream goes on.
+        // Dropped bytes count as delivered, so that the service can go on sending.
         context.write(Self.wrapOutboundOut(bytes.readSlice(length: count) ?? ByteBuffer()), promise: promise)
         guard self.machine.isIdle || self.machine.isSwitched else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)

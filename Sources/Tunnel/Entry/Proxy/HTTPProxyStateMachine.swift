@@ -62,7 +62,7 @@ package struct HTTPProxyStateMachine {
     package enum StreamFailureResponse: Equatable {
         /// A page that names the failure.
         case page(hasBody: Bool)
-        /// The end of the connection. The client repeats a request that is on its way (RFC 9112, section 9.3.1).
+        /// Close the connection. The client sends a request that was not answered again (RFC 9112, section 9.3.1).
         case close
         /// A reset, after what the service sent: the end would look like the end of a response.
         case reset
@@ -75,7 +75,8 @@ package struct HTTPProxyStateMachine {
     private var served: HTTPProxyRequest?
     private var isInputClosed = false
     private var isOutputClosed = false
-    /// The service sent more than the response, or the client goes on although the end of the response is in doubt.
+    /// The service sent bytes after the end of a response, or the client sent another request although the end of the
+    /// response is unknown.
     private var hasSurplus = false
 
     /// - Parameter credentials: What clients must present; nil if the proxy is open.
@@ -90,7 +91,7 @@ package struct HTTPProxyStateMachine {
     package var wantsInput: Bool {
         switch self.state {
         case .idle, .switched, .closing: true
-        // Another request shows that the client has seen an end of a doubtful response.
+        // If the end of the response is unknown, another request means that the client has found it.
         case .exchanging(let exchange): !exchange.isRequestComplete || exchange.response.isDoubtful
         case .opening: false
         }
@@ -107,11 +108,12 @@ package struct HTTPProxyStateMachine {
     package mutating func receive(_ bytes: ByteBuffer) {
         if case .closing = self.state { return }
         self.reader.append(bytes)
-        if case .exchanging(let exchange) = self.state, exchange.isRequestComplete, exchange.response.isDoubtful,
-            self.reader.hasUnread
-        {
-            self.hasSurplus = true
+        guard case .exchanging(let exchange) = self.state, exchange.isRequestComplete, exchange.response.isDoubtful
+        else {
+            return
         }
+        // Empty lines between requests are dropped, so that any number of them takes no memory.
+        if self.reader.hasUnread { self.hasSurplus = true } else { _ = self.reader.takeUnread() }
     }
 
     /// The client sends no more.
@@ -227,7 +229,7 @@ package struct HTTPProxyStateMachine {
             if count < bytes.readableBytes { self.hasSurplus = true }
             return count
         case .idle:
-            // Bytes that nobody asked for must not answer the next request.
+            // These bytes must not be taken for the response to the next request.
             self.hasSurplus = true
             return 0
         case .switched: return bytes.readableBytes

@@ -95,8 +95,8 @@ final class StreamOpening: AttachableEndpoint {
     /// The request as it is sent to the exit.
     var streamRequest: StreamRequest { self.request.streamRequest }
 
-    /// The client's first bytes, if an offer can carry them. An offer cannot name a target on the internet, and the exit may
-    /// have a service of its own at the port.
+    /// The client's first bytes, if an offer can carry them. Nil for a target on the internet: an offer names only a port, and
+    /// the exit may have its own service at that port.
     var earlyDataOfOffer: SessionOffer.EarlyData? {
         guard !self.earlyData.isEmpty, !self.request.isClearnet,
             self.earlyData.count <= SessionOffer.EarlyData.maximumLength
