@@ -136,8 +136,8 @@ struct SessionHostilityTests {
             SessionFrame.resetStream(StreamID(rawValue: 1 + 2 * index), code: 1, finalSize: 0).encode(into: &packet)
             session.inject(Array(packet.readableBytesView), path: Self.path, to: 1)
             session.settle()
-            #expect(session.ends[1].closedStreams.intervals.count <= 16)
-            #expect(session.ends[1].control.count <= 64)
+            #expect(session.ends[1].streams.table.closed.intervals.count <= 16)
+            #expect(session.ends[1].context.control.count <= 64)
         }
     }
 
@@ -161,6 +161,6 @@ struct SessionHostilityTests {
             )
         }
         #expect(!session.ends[1].isOver)
-        #expect(session.ends[1].control.count <= 1_024 + 8 * 1_024)
+        #expect(session.ends[1].context.control.count <= 1_024 + 8 * 1_024)
     }
 }

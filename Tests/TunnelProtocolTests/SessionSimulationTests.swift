@@ -145,15 +145,19 @@ struct SessionSimulationTests {
         _ = session.run(for: .seconds(60)) { session.ends.allSatisfy(\.isIdle) }
         for (end, machine) in session.ends.enumerated() {
             if !machine.isIdle { return "end \(end) is not idle" }
-            if machine.queuedBytes != 0 { return "end \(end) still has \(machine.queuedBytes) queued bytes" }
-            if machine.windowGrowth != 0 { return "end \(end) holds \(machine.windowGrowth) bytes of windows" }
-            if machine.receivedData != machine.consumedData { return "end \(end) did not return all credit" }
-            if machine.paths.contains(where: { $0.sent.count > 8_192 }) {
+            let waiting = machine.streams.scheduler.waitingBytes
+            if waiting != 0 { return "end \(end) still has \(waiting) bytes to send" }
+            let credit = machine.streams.credit
+            if credit.windowGrowth != 0 { return "end \(end) holds \(credit.windowGrowth) bytes of windows" }
+            if credit.receivedBytes != credit.consumedBytes { return "end \(end) did not return all credit" }
+            let paths = machine.transport.paths
+            if paths.indices.contains(where: { paths[$0].sent.numbers.count > 8_192 }) {
                 return "end \(end) remembers more than 8,192 sent packets"
             }
         }
-        if session.ends[0].sentData != session.ends[1].receivedData { return "credit of the client was lost" }
-        if session.ends[1].sentData != session.ends[0].receivedData { return "credit of the exit was lost" }
+        let credits = session.ends.map(\.streams.credit)
+        if credits[0].sentBytes != credits[1].receivedBytes { return "credit of the client was lost" }
+        if credits[1].sentBytes != credits[0].receivedBytes { return "credit of the exit was lost" }
         return nil
     }
 

@@ -130,7 +130,7 @@ struct SessionTests {
         #expect(session.now - start < .seconds(2))
         session.setFrozen(false, path: 0)
         session.run(for: .seconds(40))
-        #expect(session.ends.allSatisfy { $0.paths[0].health == .active })
+        #expect(session.ends.allSatisfy { $0.transport.paths[0].health == .active })
     }
 
     @Test("a stopped reader buffers at most its window and does not block other streams")

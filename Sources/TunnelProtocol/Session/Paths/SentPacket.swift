@@ -25,4 +25,7 @@ struct SentPacket: Sendable {
     /// Whether the packet was declared lost by the time threshold, and not because its path was removed or a relay
     /// rejected it.
     var wasLostByTime = false
+
+    /// Whether the packet counts against the congestion window.
+    var isInFlight: Bool { self.state == .inFlight && self.isAckEliciting }
 }

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import DequeModule
 import NIOCore
 
 /// A path of a session: the packets in both directions, and the RTT, congestion window, event rate and health.
@@ -30,15 +29,9 @@ struct SessionPath: Sendable {
     var received = ReceivedPackets()
     private(set) var sizer: PacketSizer
 
-    private(set) var nextNumber: UInt64 = 0
-    /// Number of packets that were declared lost. Some of them may have arrived later.
-    private(set) var lostPackets: UInt64 = 0
-    /// All packets from the oldest one that may still be acknowledged or lost, without gaps in the numbers.
-    private(set) var sent: Deque<SentPacket> = []
-    private(set) var bytesInFlight = 0
-    /// Number of ack-eliciting packets in flight.
-    private(set) var elicitingInFlight = 0
-    private(set) var largestAcknowledged: UInt64?
+    private(set) var sent = SentPackets()
+    /// Maximum delay with which the peer acknowledges packets.
+    private let acknowledgementDelay: TimeAmount
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
@@ -55,8 +48,6 @@ struct SessionPath: Sendable {
 
     /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
-    /// Maximum number of packets that are kept, unless the oldest is still in flight.
-    private static let maximumSent = 8_192
     /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
@@ -68,6 +59,7 @@ struct SessionPath: Sendable {
     init(id: PathID, description: PathDescription, configuration: SessionConfiguration, peerTakes: UInt64) {
         self.id = id
         self.description = description
+        self.acknowledgementDelay = configuration.acknowledgementDelay
         self.rtt = RTTEstimator(initial: configuration.initialRTT, granularity: configuration.granularity)
         self.sizer = Self.sizer(description, peerTakes)
         self.congestion = CongestionController(
@@ -97,21 +89,19 @@ struct SessionPath: Sendable {
 
     /// Records that the relay rejected a packet. Returns true if the packet's size is the likely reason.
     mutating func wasRefused(_ number: UInt64) -> Bool {
-        guard let index = self.index(of: number), self.sizer.refused(size: self.sent[index].size) else { return false }
+        guard let packet = self.sent[number], self.sizer.refused(size: packet.size) else { return false }
         self.congestion.setPacket(self.packetSize)
         return true
     }
 
-    private func index(of number: UInt64) -> Int? {
-        guard let first = self.sent.first?.number, number >= first, number - first < UInt64(self.sent.count) else {
-            return nil
-        }
-        return Int(number - first)
-    }
-
     /// Whether the congestion window allows another packet.
     var hasRoom: Bool {
-        self.bytesInFlight < self.congestion.window && self.elicitingInFlight < Self.maximumInFlight
+        self.sent.bytesInFlight < self.congestion.window && self.sent.elicitingInFlight < Self.maximumInFlight
+    }
+
+    /// Whether a packet without data may be sent now.
+    func canAnswer(at now: NIODeadline) -> Bool {
+        self.health != .down && self.isWritable && self.pacer.wait(at: now) == nil
     }
 
     /// Whether a packet with data may be sent now.
@@ -128,10 +118,10 @@ struct SessionPath: Sendable {
     /// window are enough to keep the path busy. A packet that fills the window requests one only if no other packet in
     /// flight does.
     mutating func shouldAsk(size: Int) -> Bool {
-        let fills = self.bytesInFlight + size >= self.congestion.window
+        let fills = self.sent.bytesInFlight + size >= self.congestion.window
         if fills { self.congestion.becameLimited() }
         self.bytesSinceAsking += size
-        let isAlone = fills && self.bytesSinceAsking >= self.bytesInFlight + size
+        let isAlone = fills && self.bytesSinceAsking >= self.sent.bytesInFlight + size
         guard isAlone || self.bytesSinceAsking >= self.congestion.window / 2 else { return false }
         self.bytesSinceAsking = 0
         return true
@@ -139,28 +129,10 @@ struct SessionPath: Sendable {
 
     /// Records a sent packet and increments the packet number.
     mutating func record(size: Int, isAckEliciting: Bool, frames: [SessionFrame], at now: NIODeadline) {
-        self.sent.append(
-            SentPacket(
-                number: self.nextNumber,
-                sentAt: now,
-                size: size,
-                isAckEliciting: isAckEliciting,
-                frames: frames
-            )
-        )
-        self.sizer.sent(self.nextNumber, size: size)
-        self.nextNumber += 1
+        self.sizer.sent(self.sent.nextNumber, size: size)
+        self.sent.record(size: size, isAckEliciting: isAckEliciting, frames: frames, at: now)
         self.pacer.sent(at: now)
-        if isAckEliciting {
-            self.bytesInFlight += size
-            self.elicitingInFlight += 1
-            self.lastElicitingSent = now
-        }
-        while self.sent.count > Self.maximumSent, let first = self.sent.first,
-            first.state != .inFlight || !first.isAckEliciting
-        {
-            self.sent.removeFirst()
-        }
+        if isAckEliciting { self.lastElicitingSent = now }
     }
 
     // MARK: Acknowledgements
@@ -180,44 +152,27 @@ struct SessionPath: Sendable {
         _ acknowledgement: SessionFrame.Acknowledgement,
         at now: NIODeadline
     ) -> AcknowledgementResult? {
-        guard let largest = acknowledgement.ranges.first?.upperBound, largest < self.nextNumber else { return nil }
+        guard let largest = acknowledgement.ranges.first?.upperBound, largest < self.sent.nextNumber else { return nil }
         var result = AcknowledgementResult()
-        guard let first = self.sent.first?.number else { return result }
-        var newestEliciting: (number: UInt64, sentAt: NIODeadline)?
+        var newestEliciting: SentPacket?
         for range in acknowledgement.ranges {
-            guard range.upperBound >= first else { break }
-            for number in max(first, range.lowerBound)...range.upperBound {
-                let index = Int(number - first)
-                guard index < self.sent.count else { break }
-                let packet = self.sent[index]
-                guard packet.state != .acknowledged else { continue }
+            let known = Range(range).clamped(to: self.sent.numbers)
+            for number in known {
+                guard let packet = self.sent.acknowledge(number) else { continue }
                 result.isNews = true
-                if case .lost = packet.state {
-                    // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
-                    if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
-                        self.lastSpurious = now
-                        self.rtt.lossWasSpurious()
-                    }
-                    self.congestion.lossWasSpurious(sentAt: packet.sentAt)
-                } else if packet.isAckEliciting {
-                    self.bytesInFlight -= packet.size
-                    self.elicitingInFlight -= 1
-                }
+                if case .lost = packet.state { self.lossWasSpurious(packet, at: now) }
                 if packet.isAckEliciting, newestEliciting.map({ $0.number < number }) ?? true {
-                    newestEliciting = (number, packet.sentAt)
+                    newestEliciting = packet
                 }
                 self.sizer.acknowledged(number, size: packet.size)
                 result.frames += packet.frames
                 result.bytes += packet.size
-                self.sent[index].state = .acknowledged
-                self.sent[index].frames = []
             }
         }
         guard result.isNews else {
             self.trim(at: now)
             return result
         }
-        self.largestAcknowledged = max(self.largestAcknowledged ?? 0, largest)
         self.congestion.setPacket(self.packetSize)
         self.congestion.delivered(result.bytes)
         if let newestEliciting, newestEliciting.number == largest {
@@ -236,40 +191,39 @@ struct SessionPath: Sendable {
         return result
     }
 
-    /// Removes packets at the front that need no further handling.
+    private mutating func lossWasSpurious(_ packet: SentPacket, at now: NIODeadline) {
+        // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
+        if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
+            self.lastSpurious = now
+            self.rtt.lossWasSpurious()
+        }
+        self.congestion.lossWasSpurious(sentAt: packet.sentAt)
+    }
+
     private mutating func trim(at now: NIODeadline) {
         let lifetime = self.rtt.probeTimeout(acknowledgementDelay: .zero).nanoseconds * Self.lostLifetime
-        while let first = self.sent.first {
-            switch first.state {
-            case .acknowledged: break
-            case .lost(let at) where at + .nanoseconds(lifetime) <= now: break
-            case .inFlight where !first.isAckEliciting && first.number < self.largestAcknowledged ?? 0: break
-            case .lost, .inFlight: return
-            }
-            self.sent.removeFirst()
-        }
+        self.sent.trim(lifetime: .nanoseconds(lifetime), at: now)
     }
 
     // MARK: Loss
 
     /// Declares packets lost by the time threshold. Returns their frames, oldest first.
     mutating func detectLosses(at now: NIODeadline) -> [SessionFrame] {
-        guard let largest = self.largestAcknowledged else { return [] }
         let deadline = now - self.rtt.lossDelay
         var newest: NIODeadline?
         var bytes = 0
         var frames: [SessionFrame] = []
-        for index in self.sent.indices {
-            let packet = self.sent[index]
-            guard packet.number < largest, packet.sentAt <= deadline else { break }
-            guard packet.state == .inFlight, packet.isAckEliciting else { continue }
+        for number in self.sent.numbers {
+            guard let packet = self.sent[number], self.sent.isOvertaken(number), packet.sentAt <= deadline else {
+                break
+            }
+            guard packet.isInFlight else { continue }
             let isProbe = self.sizer.isProbe(packet.number)
-            frames += self.markLost(index, at: now)
+            frames += self.markLost(packet.number, isByTime: !isProbe, at: now)
             // The packet may have been lost because of its size, so it is not a sign of congestion.
             if isProbe { continue }
             newest = packet.sentAt
             bytes += packet.size
-            self.sent[index].wasLostByTime = true
             self.rtt.lossWasReal()
         }
         if let newest { self.congestion.lost(bytes, sentAt: newest, at: now) }
@@ -277,53 +231,50 @@ struct SessionPath: Sendable {
     }
 
     /// When ``detectLosses(at:)`` must be called next; nil if no packet can be declared lost by time.
-    var lossDeadline: NIODeadline? {
-        guard let largest = self.largestAcknowledged else { return nil }
-        for packet in self.sent {
-            guard packet.number < largest else { return nil }
-            if packet.state == .inFlight, packet.isAckEliciting { return packet.sentAt + self.rtt.lossDelay }
-        }
-        return nil
-    }
+    var lossDeadline: NIODeadline? { self.sent.oldestOvertaken.map { $0.sentAt + self.rtt.lossDelay } }
 
     /// When the path must be probed; nil if no probe is needed.
-    func probeDeadline(acknowledgementDelay: TimeAmount) -> NIODeadline? {
+    var probeDeadline: NIODeadline? {
         switch self.health {
         case .down: return nil
         case .probing: return self.probeDue
         case .active:
-            guard self.elicitingInFlight > 0 else { return nil }
-            return self.lastElicitingSent + self.rtt.probeTimeout(acknowledgementDelay: acknowledgementDelay)
+            guard self.sent.elicitingInFlight > 0 else { return nil }
+            return self.lastElicitingSent + self.rtt.probeTimeout(acknowledgementDelay: self.acknowledgementDelay)
         }
+    }
+
+    /// Handles a probe timeout. Returns the frames in flight.
+    mutating func probeTimedOut(at now: NIODeadline) -> [SessionFrame] {
+        self.probeCount += 1
+        if self.probeCount > 2 { self.congestion.pathIsSilent() }
+        self.health = .probing
+        return self.loseAll(at: now)
+    }
+
+    /// Probes a path in doubt soon, because a packet arrived on it. It probably also works in the other direction.
+    mutating func heard(at now: NIODeadline) {
+        self.isDeserted = false
+        guard self.health == .probing else { return }
+        let next = max(now, self.lastElicitingSent + self.rtt.smoothed)
+        self.probeDue = min(self.probeDue ?? next, next)
     }
 
     /// Declares all packets in flight lost because the path was removed or is silent. This is not treated as
     /// congestion. Returns their frames.
     mutating func loseAll(at now: NIODeadline) -> [SessionFrame] {
-        var frames: [SessionFrame] = []
-        for index in self.sent.indices where self.sent[index].state == .inFlight && self.sent[index].isAckEliciting {
-            frames += self.markLost(index, at: now)
-        }
-        return frames
+        self.sent.numbers.filter { self.sent[$0]?.isInFlight == true }.flatMap { self.lose($0, at: now) }
     }
 
     /// Declares a packet lost because the relay did not accept it. Returns its frames.
     mutating func lose(_ number: UInt64, at now: NIODeadline) -> [SessionFrame] {
-        guard let index = self.index(of: number), self.sent[index].state == .inFlight else { return [] }
-        guard self.sent[index].isAckEliciting else {
-            self.sent[index].state = .lost(at: now)
-            return []
-        }
-        return self.markLost(index, at: now)
+        self.markLost(number, isByTime: false, at: now)
     }
 
-    private mutating func markLost(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
-        self.lostPackets += 1
-        self.sizer.lost(self.sent[index].number, size: self.sent[index].size)
+    private mutating func markLost(_ number: UInt64, isByTime: Bool, at now: NIODeadline) -> [SessionFrame] {
+        guard let packet = self.sent.lose(number, isByTime: isByTime, at: now) else { return [] }
+        self.sizer.lost(number, size: packet.size)
         self.congestion.setPacket(self.packetSize)
-        self.sent[index].state = .lost(at: now)
-        self.bytesInFlight -= self.sent[index].size
-        self.elicitingInFlight -= 1
-        return self.sent[index].frames
+        return packet.frames
     }
 }

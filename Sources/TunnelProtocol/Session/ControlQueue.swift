@@ -1,0 +1,68 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+/// Control frames that wait to be sent, in order.
+struct ControlQueue: Sendable {
+    private var frames: Deque<SessionFrame> = []
+    /// The client's IDENTITY frame. It accompanies OPEN_STREAM until the exit has acknowledged it; then it is nil.
+    private var identity: SessionFrame?
+    private let limit: Int
+
+    /// - Parameters:
+    ///   - identity: The client's identity, if the exit requires one.
+    ///   - configuration: The limit on streams, which bounds the queue.
+    init(identity: ClientIdentity?, _ configuration: SessionConfiguration) {
+        self.identity = identity.map(SessionFrame.identity)
+        self.limit = 1_024 + 8 * configuration.maximumStreams
+    }
+
+    var isEmpty: Bool { self.frames.isEmpty }
+    var count: Int { self.frames.count }
+
+    /// Whether the queue is so long that frames which the peer does not need should not be added. The peer may cause
+    /// frames without acknowledging any.
+    var isFull: Bool { self.frames.count >= self.limit }
+
+    mutating func append(_ frame: SessionFrame) { self.frames.append(frame) }
+
+    mutating func identityWasAcknowledged() { self.identity = nil }
+
+    mutating func removeAll() { self.frames = [] }
+
+    /// Moves frames into a packet while they fit.
+    ///
+    /// - Parameters:
+    ///   - packet: The packet.
+    ///   - size: Maximum size of the packet in bytes.
+    ///   - written: Receives the frames.
+    ///   - streams: OPEN_STREAM is dropped for a stream that was reset meanwhile. The exit answers a reset of an unknown
+    ///     stream.
+    mutating func write(into packet: inout ByteBuffer, size: Int, _ written: inout [SessionFrame], streams: StreamSet) {
+        var identity = self.identity
+        while let frame = self.frames.first {
+            var introduction: SessionFrame?
+            if case .openStream(let id, _) = frame {
+                guard streams.isRequested(id) else {
+                    self.frames.removeFirst()
+                    continue
+                }
+                introduction = identity
+            }
+            guard packet.readableBytes + frame.maximumLength + (introduction?.maximumLength ?? 0) < size else { return }
+            if let introduction {
+                // Both frames go into one packet, because packets may be reordered.
+                introduction.encode(into: &packet)
+                written.append(introduction)
+                identity = nil
+            }
+            self.frames.removeFirst()
+            frame.encode(into: &packet)
+            written.append(frame)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// Whether the peer still answers: when to send a keep-alive, when to ask whether the exit has restarted, and when the
+/// peer counts as lost.
+struct Liveness: Sendable {
+    private let isExit: Bool
+    private let configuration: SessionConfiguration
+    private var lastHeard: NIODeadline
+    private var lastKeepAlive: NIODeadline
+    /// When stream data was last received.
+    private var lastData: NIODeadline?
+    /// Since when this side waits for any packet from the peer, or nil if it does not wait.
+    private var unansweredSince: NIODeadline?
+    private var nextQuestion: NIODeadline?
+    private var lastQuestion: NIODeadline?
+    private var questions = 0
+
+    /// Time between ``SessionSignal/askPeer`` signals while a new stream waits for the exit.
+    private static let urgentInterval: TimeAmount = .milliseconds(800)
+
+    init(role: SessionStateMachine.Role, configuration: SessionConfiguration, now: NIODeadline) {
+        self.isExit = role == .exit
+        self.configuration = configuration
+        self.lastHeard = now
+        self.lastKeepAlive = now
+    }
+
+    // MARK: Packets
+
+    /// Records that a packet of the peer was received.
+    mutating func heard(at now: NIODeadline) {
+        self.lastHeard = now
+        self.unansweredSince = nil
+        self.nextQuestion = nil
+        self.questions = 0
+    }
+
+    /// Records that stream data was received.
+    mutating func heardData(at now: NIODeadline) { self.lastData = now }
+
+    /// Records that a packet was sent which the peer must acknowledge.
+    mutating func sentEliciting(at now: NIODeadline) {
+        if self.unansweredSince == nil { self.unansweredSince = now }
+    }
+
+    /// When the peer counts as lost.
+    var peerDeadline: NIODeadline { self.lastHeard + self.configuration.peerTimeout }
+
+    // MARK: Keep-alive
+
+    /// When the peer is sent a PING, while streams are open.
+    var keepAliveDeadline: NIODeadline {
+        // A client that only receives has no unanswered packet by which it could detect that the exit is lost.
+        if !self.isExit, let lastData, lastData > self.lastKeepAlive {
+            return self.lastHeard + self.configuration.suspicion
+        }
+        return max(self.lastHeard, self.lastKeepAlive) + self.configuration.keepAlive
+    }
+
+    mutating func sentKeepAlive(at now: NIODeadline) { self.lastKeepAlive = now }
+
+    // MARK: Questions
+
+    /// When the client asks whether the exit has restarted; nil for an exit, and while nothing is unanswered.
+    var questionDeadline: NIODeadline? {
+        guard !self.isExit, let unansweredSince else { return nil }
+        return self.nextQuestion ?? unansweredSince + self.configuration.suspicion
+    }
+
+    /// Whether a question has been scheduled since the last packet of the peer.
+    var hasQuestion: Bool { self.nextQuestion != nil }
+
+    /// Asks sooner, because no relay has the exit subscribed. It may have restarted or reconnected since.
+    mutating func askSooner(at now: NIODeadline) {
+        guard !self.isExit else { return }
+        let soon = self.lastQuestion.map { max(now, $0 + Self.urgentInterval) } ?? now
+        self.nextQuestion = min(self.nextQuestion ?? soon, soon)
+        if self.unansweredSince == nil { self.unansweredSince = now }
+    }
+
+    /// Records that the question was asked. The interval doubles, unless a new stream waits for the exit.
+    mutating func asked(isUrgent: Bool, at now: NIODeadline) {
+        self.questions += 1
+        let wait =
+            isUrgent
+            ? Self.urgentInterval
+            : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3)))
+        self.nextQuestion = now + wait
+        self.lastQuestion = now
+    }
+}

@@ -1,0 +1,258 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// Builds packets: decides when one is sent, on which path, and what it carries.
+struct PacketSender: Sendable {
+    private let isExit: Bool
+    private let configuration: SessionConfiguration
+    /// When the current wait for sending started, or nil if nothing waits.
+    private var waitingSince: NIODeadline?
+    /// Whether ``send(_:_:_:)`` must be called again without delay, because it sent as many packets as it may.
+    private var hasMore = false
+    private var sent = Sent()
+
+    /// What was sent since ``takeSent()`` was last called.
+    struct Sent {
+        var bytes = 0
+        var isAckEliciting = false
+    }
+
+    /// What a packet carries.
+    private enum Content: Hashable {
+        /// Control frames and stream data.
+        case data
+        /// Control frames and a small amount of stream data. The packet is sent although the congestion window is full,
+        /// so that small messages do not wait a round trip behind a bulk transfer.
+        case urgentData
+        /// A PING, with data or without.
+        case probe(withData: Bool)
+        /// Acknowledgements only.
+        case acknowledgements
+
+        var hasPing: Bool { self == .probe(withData: true) || self == .probe(withData: false) }
+        var hasData: Bool { self != .acknowledgements && self != .probe(withData: false) }
+    }
+
+    /// Maximum number of packets per call, except urgent ones. Sealing a packet takes time, and received events must
+    /// not wait for a whole window.
+    private static let packetsPerTurn = 1
+    /// A side that sends only acknowledgements adds a PING at most once in this time, to learn whether they arrive.
+    private static let pingInterval: TimeAmount = .seconds(1)
+    /// Maximum size in bytes of a packet that is sent although the congestion window is full.
+    private static let urgentPacket = SendScheduler.smallMessage
+
+    init(role: SessionStateMachine.Role, configuration: SessionConfiguration) {
+        self.isExit = role == .exit
+        self.configuration = configuration
+    }
+
+    mutating func takeSent() -> Sent {
+        defer { self.sent = Sent() }
+        return self.sent
+    }
+
+    // MARK: Time
+
+    /// When ``send(_:_:_:)`` must be called: at once, at the end of the coalescing delay, or later if the pacers require
+    /// it. Nil if nothing waits.
+    func nextDeadline(_ paths: PathSet, _ streams: StreamSet, _ context: SessionContext) -> NIODeadline? {
+        if self.hasMore { return self.waitingSince }
+        guard self.canSend(streams, context), let coalescingDeadline else { return nil }
+        return paths.sendDeadline(coalescingDeadline)
+    }
+
+    private func canSend(_ streams: StreamSet, _ context: SessionContext) -> Bool {
+        !context.control.isEmpty || !streams.scheduler.isEmpty
+    }
+
+    /// When waiting bytes are sent even if they do not fill a packet.
+    private var coalescingDeadline: NIODeadline? { self.waitingSince.map { $0 + self.configuration.coalescing } }
+
+    /// Lets the driver add more before the next packet is sent. The deadline is then now.
+    mutating func sendLater(at now: NIODeadline) {
+        self.waitingSince = now
+        self.hasMore = true
+    }
+
+    /// Sends packets as far as the windows, the pacers and ``packetsPerTurn`` allow, and acknowledgements that are due.
+    mutating func send(_ paths: inout PathSet, _ streams: inout StreamSet, _ context: inout SessionContext) {
+        let now = context.now.monotonic
+        streams.renewCredit(&context)
+        // Waiting data always needs a start time. Without it, no timer would send the data when the pacer allows it.
+        if self.waitingSince == nil, self.canSend(streams, context) { self.waitingSince = now }
+        var packets = 0
+        self.hasMore = false
+        while self.canSend(streams, context), let index = paths.forData(at: now),
+            self.isWorthSending(on: paths[index], streams, context)
+        {
+            guard packets < Self.packetsPerTurn else {
+                self.hasMore = true
+                break
+            }
+            guard self.sendPacket(.data, on: index, &paths, &streams, &context) else { break }
+            packets += 1
+        }
+        while !context.control.isEmpty || streams.scheduler.hasSmallMessage(streams.table),
+            let index = paths.forUrgentData(at: now)
+        {
+            guard self.sendPacket(.urgentData, on: index, &paths, &streams, &context) else { break }
+        }
+        if !self.canSend(streams, context) { self.waitingSince = nil }
+        self.sendAcknowledgements(&paths, &streams, &context)
+    }
+
+    /// Whether to send now instead of waiting for more data: control frames wait, no packet is in flight on the path,
+    /// a packet is full, or the coalescing delay has ended.
+    private func isWorthSending(on path: SessionPath, _ streams: StreamSet, _ context: SessionContext) -> Bool {
+        !context.control.isEmpty || path.sent.elicitingInFlight == 0
+            || streams.scheduler.waitingBytes >= path.packetSize
+            || self.coalescingDeadline.map { $0 <= context.now.monotonic } ?? true
+    }
+
+    /// Sends a PING on the fastest path.
+    mutating func sendKeepAlive(_ paths: inout PathSet, _ streams: inout StreamSet, _ context: inout SessionContext) {
+        guard let index = paths.forKeepAlive else { return }
+        self.sendPacket(.probe(withData: true), on: index, &paths, &streams, &context)
+    }
+
+    /// Sends a packet that must be acknowledged on its path. It carries data if no other path is active.
+    mutating func sendProbe(
+        on index: Int,
+        _ paths: inout PathSet,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        if paths[index].isWritable {
+            let withData = paths.probeCarriesData(index)
+            self.sendPacket(.probe(withData: withData), on: index, &paths, &streams, &context)
+        }
+        paths.scheduleProbe(of: index, at: context.now.monotonic)
+    }
+
+    /// Sends acknowledgements that are due and were not sent with other frames.
+    private mutating func sendAcknowledgements(
+        _ paths: inout PathSet,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        let now = context.now.monotonic
+        for index in paths.indices {
+            guard let due = paths[index].received.deadline, due <= now else { continue }
+            if paths.acknowledgesEverywhere {
+                let received = paths[index].received
+                for carrier in paths.forAcknowledgements(at: now) {
+                    paths[index].received = received
+                    paths[index].received.hurry(at: now)
+                    self.sendAcknowledgement(of: index, on: carrier, &paths, &streams, &context)
+                }
+            } else if let carrier = paths.forAcknowledgement(of: index, at: now) {
+                self.sendAcknowledgement(of: index, on: carrier, &paths, &streams, &context)
+            }
+        }
+    }
+
+    private mutating func sendAcknowledgement(
+        of index: Int,
+        on carrier: Int,
+        _ paths: inout PathSet,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        let now = context.now.monotonic
+        let asks =
+            paths[index].received.unacknowledged >= self.configuration.acknowledgementThreshold / 2
+            && paths[carrier].lastPing + Self.pingInterval <= now
+        if asks { paths[carrier].lastPing = now }
+        self.sendPacket(asks ? .probe(withData: false) : .acknowledgements, on: carrier, &paths, &streams, &context)
+    }
+
+    /// Tells the peer on all paths that the session ends.
+    mutating func sendClose(_ reason: StreamEnd?, _ paths: inout PathSet, _ context: inout SessionContext) {
+        for index in paths.indices where paths[index].health != .down {
+            var packet = ByteBuffer()
+            self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
+            SessionFrame.connectionClose(code: reason?.code ?? 0, reason: "").encode(into: &packet)
+            self.publish(packet, [], on: &paths[index], &context)
+        }
+    }
+
+    // MARK: Packets
+
+    private func header(of path: SessionPath) -> SessionPacketHeader {
+        SessionPacketHeader(path: path.id, number: path.sent.nextNumber)
+    }
+
+    /// Builds and publishes one packet. Returns false if there was nothing to send.
+    @discardableResult
+    private mutating func sendPacket(
+        _ content: Content,
+        on index: Int,
+        _ paths: inout PathSet,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) -> Bool {
+        let waiting = streams.scheduler.waitingBytes
+        let size =
+            content == .urgentData
+            ? min(Self.urgentPacket, paths[index].packetSize)
+            : paths[index].sizer.sizeOfNext(waiting: content.hasData ? waiting : 0)
+        var packet = ByteBuffer()
+        packet.reserveCapacity(min(size, waiting + 2_048))
+        self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
+        let acknowledges = paths.writeAcknowledgements(into: &packet, size: size, on: index, at: context.now.monotonic)
+        var frames: [SessionFrame] = []
+        if content.hasPing {
+            SessionFrame.ping.encode(into: &packet)
+            frames.append(.ping)
+        }
+        if content.hasData {
+            context.control.write(into: &packet, size: size, &frames, streams: streams)
+            streams.write(into: &packet, size: size, onlyEager: content == .urgentData, &frames, &context)
+        }
+        guard acknowledges || !frames.isEmpty else { return false }
+        if !frames.isEmpty, paths[index].shouldAsk(size: packet.readableBytes), packet.readableBytes < size {
+            SessionFrame.immediateAcknowledgement.encode(into: &packet)
+        }
+        self.publish(packet, frames, on: &paths[index], &context)
+        if self.canSend(streams, context) { self.waitingSince = context.now.monotonic }
+        return true
+    }
+
+    private mutating func publish(
+        _ packet: ByteBuffer,
+        _ frames: [SessionFrame],
+        on path: inout SessionPath,
+        _ context: inout SessionContext
+    ) {
+        let token = MessageToken(path: path.id, number: path.sent.nextNumber)
+        let size = packet.readableBytes
+        path.record(size: size, isAckEliciting: !frames.isEmpty, frames: frames, at: context.now.monotonic)
+        self.sent.bytes += size
+        if !frames.isEmpty { self.sent.isAckEliciting = true }
+        context.actions.append(
+            .publish(
+                token,
+                plaintext: Array(packet.readableBytesView),
+                // Dated with the current time. Relays reject old events, and a retransmission is a new event.
+                createdAt: context.now.seconds,
+                paths: [path.id]
+            )
+        )
+    }
+}
+
+extension MessageToken {
+    /// Encodes the path and number of a packet.
+    fileprivate init(path: PathID, number: UInt64) {
+        self.init(rawValue: UInt64(path.rawValue) << 56 | number & (1 << 56 - 1))
+    }
+
+    /// The path of the packet.
+    var path: PathID { PathID(rawValue: Int(self.rawValue >> 56)) }
+    /// The number of the packet.
+    var number: UInt64 { self.rawValue & (1 << 56 - 1) }
+}

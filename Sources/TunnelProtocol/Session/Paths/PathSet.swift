@@ -1,0 +1,304 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// The paths of a session: which are in use, which one a packet takes, and what was received on each.
+///
+/// Paths are addressed by their position, in ascending order of their identifiers.
+struct PathSet: Sendable {
+    private let configuration: SessionConfiguration
+    /// Maximum packet size in bytes that the peer accepts.
+    private let peerTakes: UInt64
+    private var paths: [SessionPath] = []
+    /// Whether acknowledgements are sent on all paths. Set when a probe times out; cleared by the next new
+    /// acknowledgement.
+    private(set) var acknowledgesEverywhere = false
+
+    /// Maximum number of bytes in flight above the congestion window, for small messages.
+    private static let urgentBytes = 64 << 10
+
+    init(_ configuration: SessionConfiguration, peerTakes: UInt64) {
+        self.configuration = configuration
+        self.peerTakes = peerTakes
+    }
+
+    subscript(index: Int) -> SessionPath {
+        get { self.paths[index] }
+        _modify { yield &self.paths[index] }
+    }
+
+    var indices: Range<Int> { self.paths.indices }
+
+    func index(of path: PathID) -> Int? { self.paths.firstIndex { $0.id == path } }
+
+    // MARK: State
+
+    var reachability: Reachability {
+        let up = self.paths.filter { $0.health != .down }
+        if up.isEmpty { return .noRelay }
+        return up.allSatisfy(\.isDeserted) ? .peerIsAbsent : .reachable
+    }
+
+    private var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
+
+    /// The shortest smoothed RTT of an active path.
+    var shortestRTT: TimeAmount {
+        self.paths.filter { $0.health == .active }.map(\.rtt.smoothed).min() ?? self.configuration.initialRTT
+    }
+
+    /// Measurements of the active paths.
+    var status: [PathStatus] {
+        self.paths.filter { $0.health == .active }.map {
+            PathStatus(
+                path: $0.id,
+                roundTrip: $0.rtt.latest == nil ? nil : $0.rtt.smoothed,
+                sent: $0.sent.nextNumber,
+                lost: $0.sent.lostCount
+            )
+        }
+    }
+
+    // MARK: Adding and removing
+
+    /// Adds a path, or updates its description. Returns its position if it was not in use before.
+    mutating func add(_ path: PathID, _ description: PathDescription) -> Int? {
+        guard (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
+            description.maximumPlaintext >= SessionConfiguration.minimumPacket
+        else { return nil }
+        let index: Int
+        if let known = self.index(of: path) {
+            index = known
+            self.paths[index].update(description, peerTakes: self.peerTakes)
+        } else {
+            index = self.paths.firstIndex { $0.id.rawValue > path.rawValue } ?? self.paths.count
+            let added = SessionPath(
+                id: path,
+                description: description,
+                configuration: self.configuration,
+                peerTakes: self.peerTakes
+            )
+            self.paths.insert(added, at: index)
+        }
+        guard self.paths[index].health == .down else { return nil }
+        self.paths[index].isWritable = true
+        self.paths[index].probeCount = 0
+        // Without another active path, the path is used immediately. Otherwise a probe must be acknowledged first.
+        self.paths[index].health = self.hasActivePath ? .probing : .active
+        return index
+    }
+
+    /// Stops using a path. Returns the frames in flight on it, which other paths must send again; nil if it was not in
+    /// use.
+    mutating func remove(_ path: PathID, at now: NIODeadline) -> [SessionFrame]? {
+        guard let index = self.index(of: path), self.paths[index].health != .down else { return nil }
+        self.paths[index].health = .down
+        self.paths[index].probeDue = nil
+        return self.paths[index].loseAll(at: now)
+    }
+
+    // MARK: Choice
+
+    private func fastest(where isUsable: (SessionPath) -> Bool) -> Int? {
+        self.paths.indices.filter { isUsable(self.paths[$0]) }
+            .min { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed }
+    }
+
+    /// The fastest path that can carry data now.
+    func forData(at now: NIODeadline) -> Int? { self.fastest { $0.canCarry(at: now) } }
+
+    /// The fastest path whose window is full but not exceeded by ``urgentBytes``.
+    func forUrgentData(at now: NIODeadline) -> Int? {
+        self.fastest {
+            $0.health == .active && $0.isWritable && $0.pacer.wait(at: now) == nil && !$0.hasRoom
+                && $0.sent.bytesInFlight < $0.congestion.window + Self.urgentBytes
+        }
+    }
+
+    /// The fastest path for a keep-alive.
+    var forKeepAlive: Int? { self.fastest { $0.health == .active && $0.isWritable } }
+
+    /// The paths that can carry an acknowledgement now.
+    func forAcknowledgements(at now: NIODeadline) -> [Int] {
+        self.paths.indices.filter { self.paths[$0].canAnswer(at: now) }
+    }
+
+    /// The path for acknowledgements of packets on the path at `index`: the same path for a probe if possible,
+    /// otherwise the fastest usable path.
+    func forAcknowledgement(of index: Int, at now: NIODeadline) -> Int? {
+        if self.paths[index].received.mustAnswerHere, self.paths[index].canAnswer(at: now) { return index }
+        return self.fastest { $0.canAnswer(at: now) && $0.health == .active } ?? self.fastest { $0.canAnswer(at: now) }
+    }
+
+    // MARK: Acknowledgements
+
+    /// Records a received packet. Returns the position of its path. Throws if the packet must be ignored.
+    mutating func received(
+        _ header: SessionPacketHeader,
+        on path: PathID,
+        at now: NIODeadline
+    ) throws(PacketRejection) -> Int {
+        guard header.path == path, let index = self.index(of: path) else { throw .wrongPath }
+        guard !self.paths[index].received.isRepeated(header.number) else { throw .repeated }
+        self.paths[index].received.insert(header.number, at: now)
+        return index
+    }
+
+    /// Writes the pending acknowledgements of all paths into a packet. Returns whether any was written.
+    ///
+    /// - Parameters:
+    ///   - packet: The packet.
+    ///   - size: Maximum size of the packet in bytes.
+    ///   - index: The path of the packet.
+    ///   - now: The current time.
+    mutating func writeAcknowledgements(
+        into packet: inout ByteBuffer,
+        size: Int,
+        on index: Int,
+        at now: NIODeadline
+    ) -> Bool {
+        var hasWritten = false
+        for other in self.paths.indices where self.paths[other].received.deadline != nil {
+            // A probe is acknowledged on its own path, so that the path's own round-trip time is measured. If that is
+            // not possible now, another path is used.
+            if other != index, self.paths[other].received.mustAnswerHere, self.paths[other].canAnswer(at: now),
+                !self.acknowledgesEverywhere
+            {
+                continue
+            }
+            guard
+                let acknowledgement = self.paths[other].received.acknowledgement(
+                    of: self.paths[other].id,
+                    fitting: size - packet.readableBytes,
+                    at: now
+                )
+            else { continue }
+            SessionFrame.acknowledgement(acknowledgement).encode(into: &packet)
+            self.paths[other].received.acknowledgementWasSent()
+            hasWritten = true
+        }
+        return hasWritten
+    }
+
+    /// The frames that an acknowledgement concerns.
+    struct Acknowledged {
+        /// Frames that arrived.
+        var arrived: [SessionFrame]
+        /// Frames that were found to be lost.
+        var lost: [SessionFrame]
+    }
+
+    /// Handles an ACK frame. Returns nil if it contains nothing new. The peer must not acknowledge packets that were
+    /// never sent.
+    mutating func acknowledged(
+        _ acknowledgement: SessionFrame.Acknowledgement,
+        at now: NIODeadline
+    ) throws(SessionViolation) -> Acknowledged? {
+        guard let index = self.index(of: acknowledgement.path) else { return nil }
+        guard let result = self.paths[index].acknowledged(acknowledgement, at: now) else { throw SessionViolation() }
+        guard result.isNews else { return nil }
+        self.acknowledgesEverywhere = false
+        if self.paths[index].health == .probing {
+            self.paths[index].health = .active
+            self.paths[index].probeDue = nil
+        }
+        return Acknowledged(arrived: result.frames, lost: self.paths[index].detectLosses(at: now))
+    }
+
+    // MARK: Outcomes
+
+    /// Handles the relay's answer to a packet. Returns the frames to send again.
+    mutating func published(
+        _ number: UInt64,
+        _ outcome: PublishOutcome,
+        on index: Int,
+        at now: NIODeadline
+    )
+        -> [SessionFrame]
+    {
+        switch outcome {
+        case .accepted:
+            self.paths[index].pacer.accepted(at: now)
+            return []
+        case .rejected(.rateLimited):
+            self.paths[index].pacer.refused(at: now)
+            return self.paths[index].lose(number, at: now)
+        case .rejected(.noSubscriber):
+            // The peer is not subscribed at this relay, or no longer.
+            self.paths[index].isDeserted = true
+            return self.paths[index].lose(number, at: now) + self.doubt(index, at: now)
+        case .rejected(.refused):
+            let isForItsSize = self.paths[index].wasRefused(number)
+            let frames = self.paths[index].lose(number, at: now)
+            return isForItsSize ? frames : frames + self.doubt(index, at: now)
+        case .rejected(.unreachable), .lost:
+            return self.paths[index].lose(number, at: now)
+        }
+    }
+
+    /// Stops using a path for data until a probe is acknowledged. Returns the frames in flight.
+    private mutating func doubt(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
+        guard self.paths[index].health == .active else { return [] }
+        self.paths[index].health = .probing
+        let frames = self.paths[index].loseAll(at: now)
+        self.scheduleProbe(of: index, at: now)
+        return frames
+    }
+
+    // MARK: Probes
+
+    /// Schedules the next probe. The interval doubles with each timeout. Its maximum is higher while another path is
+    /// active.
+    mutating func scheduleProbe(of index: Int, at now: NIODeadline) {
+        guard self.paths[index].health == .probing else { return }
+        let timeout = self.paths[index].rtt.probeTimeout(acknowledgementDelay: self.configuration.acknowledgementDelay)
+        let (alone, beside) = self.configuration.probing
+        let most = self.hasActivePath ? beside.nanoseconds : alone.nanoseconds
+        let wait = min(most, timeout.nanoseconds << Int64(min(self.paths[index].probeCount, 16)))
+        self.paths[index].probeDue = now + .nanoseconds(max(self.configuration.granularity.nanoseconds, wait))
+    }
+
+    /// Whether a probe on the path at `index` should carry data, because no other path is active.
+    func probeCarriesData(_ index: Int) -> Bool {
+        !self.paths.indices.contains { $0 != index && self.paths[$0].health == .active }
+    }
+
+    /// Handles a probe timeout: nothing was acknowledged on a path for too long (RFC 9002, section 6.2). Returns the
+    /// frames to send again.
+    mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
+        self.acknowledgesEverywhere = true
+        return self.paths[index].probeTimedOut(at: now)
+    }
+
+    /// Probes all paths in doubt at once, because the first packet of the peer arrived.
+    mutating func probeNow(at now: NIODeadline) {
+        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probeDue = now }
+    }
+
+    // MARK: Time
+
+    /// When a loss or a probe is due; nil if neither is.
+    var lossDeadline: NIODeadline? {
+        var earliest: NIODeadline?
+        for path in self.paths {
+            if let loss = path.lossDeadline { earliest = min(earliest ?? loss, loss) }
+            if let probe = path.probeDeadline { earliest = min(earliest ?? probe, probe) }
+        }
+        return earliest
+    }
+
+    /// When an acknowledgement is due and a path can carry it; nil if none is.
+    var acknowledgementDeadline: NIODeadline? {
+        guard let due = self.paths.compactMap(\.received.deadline).min() else { return nil }
+        let waits = self.paths.filter { $0.health != .down && $0.isWritable }.map { $0.pacer.wait(at: due) ?? due }
+        return waits.min().map { max(due, $0) }
+    }
+
+    /// When a path can carry data that is due at `due`; nil if no path can before something changes.
+    func sendDeadline(_ due: NIODeadline) -> NIODeadline? {
+        self.paths.filter { $0.health == .active && $0.isWritable && $0.hasRoom }
+            .map { $0.pacer.wait(at: due) ?? due }.min()
+    }
+}

@@ -1,0 +1,123 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+/// The packets that were sent on a path: which are in flight, which arrived, and which were lost.
+struct SentPackets: Sendable {
+    /// All packets from the oldest one that may still be acknowledged or lost, without gaps in the numbers.
+    private var packets: Deque<SentPacket> = []
+    private(set) var nextNumber: UInt64 = 0
+    private(set) var bytesInFlight = 0
+    /// Number of ack-eliciting packets in flight.
+    private(set) var elicitingInFlight = 0
+    private(set) var largestAcknowledged: UInt64?
+    /// Number of packets that were declared lost. Some of them may have arrived later.
+    private(set) var lostCount: UInt64 = 0
+
+    /// Maximum number of packets that are kept, unless the oldest is still in flight.
+    private static let limit = 8_192
+
+    private func index(of number: UInt64) -> Int? {
+        guard let first = self.packets.first?.number, number >= first, number - first < UInt64(self.packets.count)
+        else { return nil }
+        return Int(number - first)
+    }
+
+    subscript(number: UInt64) -> SentPacket? { self.index(of: number).map { self.packets[$0] } }
+
+    /// The numbers of the packets that are kept.
+    var numbers: Range<UInt64> {
+        let first = self.packets.first?.number ?? self.nextNumber
+        return first..<(first + UInt64(self.packets.count))
+    }
+
+    /// Records a sent packet and increments the packet number.
+    mutating func record(size: Int, isAckEliciting: Bool, frames: [SessionFrame], at now: NIODeadline) {
+        self.packets.append(
+            SentPacket(
+                number: self.nextNumber,
+                sentAt: now,
+                size: size,
+                isAckEliciting: isAckEliciting,
+                frames: frames
+            )
+        )
+        self.nextNumber += 1
+        if isAckEliciting {
+            self.bytesInFlight += size
+            self.elicitingInFlight += 1
+        }
+        while self.packets.count > Self.limit, let first = self.packets.first,
+            first.state != .inFlight || !first.isAckEliciting
+        {
+            self.packets.removeFirst()
+        }
+    }
+
+    // MARK: Acknowledgements
+
+    /// Marks a packet as acknowledged. Returns it as it was before; nil if it is unknown or was acknowledged before.
+    mutating func acknowledge(_ number: UInt64) -> SentPacket? {
+        guard let index = self.index(of: number) else { return nil }
+        let packet = self.packets[index]
+        guard packet.state != .acknowledged else { return nil }
+        if packet.isInFlight { self.leftFlight(packet) }
+        self.packets[index].state = .acknowledged
+        self.packets[index].frames = []
+        self.largestAcknowledged = max(self.largestAcknowledged ?? 0, number)
+        return packet
+    }
+
+    private mutating func leftFlight(_ packet: SentPacket) {
+        self.bytesInFlight -= packet.size
+        self.elicitingInFlight -= 1
+    }
+
+    /// Removes packets at the front that need no further handling: acknowledged ones, and lost ones after `lifetime`.
+    mutating func trim(lifetime: TimeAmount, at now: NIODeadline) {
+        while let first = self.packets.first {
+            switch first.state {
+            case .acknowledged: break
+            case .lost(let at) where at + lifetime <= now: break
+            case .inFlight where !first.isAckEliciting && first.number < self.largestAcknowledged ?? 0: break
+            case .lost, .inFlight: return
+            }
+            self.packets.removeFirst()
+        }
+    }
+
+    // MARK: Loss
+
+    /// Whether a packet was sent before the largest acknowledged one.
+    func isOvertaken(_ number: UInt64) -> Bool { self.largestAcknowledged.map { number < $0 } ?? false }
+
+    /// The oldest ack-eliciting packet in flight that was sent before the largest acknowledged one; nil if there is
+    /// none.
+    var oldestOvertaken: SentPacket? {
+        for packet in self.packets {
+            guard self.isOvertaken(packet.number) else { return nil }
+            if packet.isInFlight { return packet }
+        }
+        return nil
+    }
+
+    /// Declares a packet lost. Returns it; nil if it is not in flight.
+    ///
+    /// - Parameters:
+    ///   - number: The number of the packet.
+    ///   - isByTime: Whether the time threshold was exceeded.
+    ///   - now: The current time.
+    mutating func lose(_ number: UInt64, isByTime: Bool = false, at now: NIODeadline) -> SentPacket? {
+        guard let index = self.index(of: number), self.packets[index].state == .inFlight else { return nil }
+        self.packets[index].state = .lost(at: now)
+        self.packets[index].wasLostByTime = isByTime
+        guard self.packets[index].isAckEliciting else { return nil }
+        self.lostCount += 1
+        self.leftFlight(self.packets[index])
+        return self.packets[index]
+    }
+}

@@ -1,0 +1,246 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+
+/// The packets of a session: on which paths they travel, what becomes of lost ones, when keys are replaced, and whether
+/// the peer still answers. Streams belong to ``StreamSet``.
+struct SessionTransport: Sendable {
+    private let configuration: SessionConfiguration
+    private(set) var paths: PathSet
+    private var keys: KeySchedule
+    private var liveness: Liveness
+    /// Whether a packet of the peer was received. A client starts with true, because it has the exit's acceptance.
+    private var isConfirmed: Bool
+    private var sender: PacketSender
+
+    /// - Parameters:
+    ///   - role: The side of the session.
+    ///   - configuration: Limits and timeouts.
+    ///   - peer: The peer's parameters.
+    ///   - now: When the handshake completed.
+    init(
+        role: SessionStateMachine.Role,
+        configuration: SessionConfiguration,
+        peer: SessionParameters,
+        now: NIODeadline
+    ) {
+        self.configuration = configuration
+        self.paths = PathSet(configuration, peerTakes: peer.maximumPacket)
+        self.keys = KeySchedule(role: role, configuration: configuration, now: now)
+        self.liveness = Liveness(role: role, configuration: configuration, now: now)
+        self.isConfirmed = role == .client
+        self.sender = PacketSender(role: role, configuration: configuration)
+    }
+
+    // MARK: Paths
+
+    /// Adds a path, or updates it.
+    mutating func add(
+        _ path: PathID,
+        _ description: PathDescription,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        guard let index = self.paths.add(path, description) else { return }
+        // An exit sends no probe before it has received a packet from the client.
+        if self.isConfirmed { self.sender.sendProbe(on: index, &self.paths, &streams, &context) }
+        self.send(&streams, &context)
+    }
+
+    /// Stops using a path.
+    mutating func remove(_ path: PathID, _ streams: inout StreamSet, _ context: inout SessionContext) {
+        guard let frames = self.paths.remove(path, at: context.now.monotonic) else { return }
+        self.repeatLost(frames, &streams, &context)
+        self.send(&streams, &context)
+    }
+
+    mutating func setWritable(_ path: PathID, _ isWritable: Bool) {
+        guard let index = self.paths.index(of: path) else { return }
+        self.paths[index].isWritable = isWritable
+    }
+
+    /// Handles the relay's answer to a packet.
+    mutating func published(
+        _ token: MessageToken,
+        _ outcome: PublishOutcome,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        let now = context.now.monotonic
+        guard let index = self.paths.index(of: token.path) else { return }
+        self.repeatLost(self.paths.published(token.number, outcome, on: index, at: now), &streams, &context)
+        switch outcome {
+        case .accepted: return
+        case .rejected(.rateLimited): context.actions.append(.report(.backedOff))
+        case .rejected(.noSubscriber):
+            // The peer may have restarted. It is then subscribed under its own key, not under the session's key.
+            if !self.liveness.hasQuestion || streams.table.hasRequests { self.askSooner(at: now) }
+        case .rejected(.refused), .rejected(.unreachable), .lost: break
+        }
+        self.send(&streams, &context)
+    }
+
+    // MARK: Receiving
+
+    /// Records a packet of the peer. Throws if it must be ignored.
+    mutating func received(
+        _ packet: SessionPacket,
+        generation: Int,
+        path: PathID,
+        _ context: inout SessionContext
+    ) throws(PacketRejection) {
+        let now = context.now.monotonic
+        let index = try self.paths.received(packet.header, on: path, at: now)
+        self.liveness.heard(at: now)
+        if !self.isConfirmed {
+            self.isConfirmed = true
+            self.paths.probeNow(at: now)
+        }
+        self.paths[index].heard(at: now)
+        if let signal = self.keys.heard(generation, at: now) { context.actions.append(.signal(signal)) }
+        self.keys.opened(packet.size)
+    }
+
+    /// Records that stream data was received.
+    mutating func receivedData(at now: NIODeadline) { self.liveness.heardData(at: now) }
+
+    /// Schedules the acknowledgement of a packet, after its frames were handled.
+    mutating func scheduleAcknowledgement(of packet: SessionPacket, at now: NIODeadline) {
+        guard packet.isAckEliciting, let index = self.paths.index(of: packet.header.path) else { return }
+        self.paths[index].received.wantAcknowledgement(
+            within: self.configuration.acknowledgementDelay,
+            threshold: self.configuration.acknowledgementThreshold,
+            here: packet.frames.contains(.ping),
+            at: now
+        )
+        if packet.frames.contains(.immediateAcknowledgement) { self.paths[index].received.hurry(at: now) }
+    }
+
+    /// Handles an ACK frame.
+    mutating func received(
+        _ acknowledgement: SessionFrame.Acknowledgement,
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) throws(SessionViolation) {
+        guard let news = try self.paths.acknowledged(acknowledgement, at: context.now.monotonic) else { return }
+        for frame in news.arrived {
+            if case .identity = frame { context.control.identityWasAcknowledged() }
+            streams.acknowledged(frame, &context)
+        }
+        self.repeatLost(news.lost, &streams, &context)
+    }
+
+    /// Queues the frames of lost packets that are still needed, with current values.
+    private mutating func repeatLost(
+        _ frames: [SessionFrame],
+        _ streams: inout StreamSet,
+        _ context: inout SessionContext
+    ) {
+        for frame in frames {
+            switch frame {
+            case .keyUpdate(let generation, _): if self.keys.isNeeded(generation) { context.control.append(frame) }
+            case .newPath: context.control.append(frame)
+            default: streams.lost(frame, &context)
+            }
+        }
+    }
+
+    // MARK: Keys
+
+    /// Announces the key that the driver created for an update.
+    mutating func keyPrepared(_ generation: Int, _ key: PublicKey, _ context: inout SessionContext) {
+        if let frame = self.keys.prepared(generation, key) { context.control.append(frame) }
+    }
+
+    /// Handles KEY_UPDATE.
+    mutating func received(
+        _ generation: UInt64,
+        _ key: PublicKey,
+        _ context: inout SessionContext
+    )
+        throws(SessionViolation)
+    {
+        for signal in try self.keys.receive(generation, key, at: context.now.monotonic) {
+            context.actions.append(.signal(signal))
+        }
+    }
+
+    // MARK: Time
+
+    /// Asks sooner whether the exit has restarted, if no relay has it subscribed (client).
+    mutating func askSooner(at now: NIODeadline) {
+        if self.paths.reachability == .peerIsAbsent { self.liveness.askSooner(at: now) }
+    }
+
+    /// When ``timeout(_:_:)`` must be called.
+    func nextDeadline(_ streams: StreamSet, _ context: SessionContext) -> NIODeadline {
+        var earliest = self.liveness.peerDeadline
+        func consider(_ deadline: NIODeadline?) {
+            if let deadline, deadline < earliest { earliest = deadline }
+        }
+        consider(self.paths.lossDeadline)
+        consider(self.paths.acknowledgementDeadline)
+        consider(self.sender.nextDeadline(self.paths, streams, context))
+        if streams.table.liveCount > 0 { consider(self.liveness.keepAliveDeadline) }
+        consider(self.liveness.questionDeadline)
+        consider(self.keys.nextDeadline)
+        consider(streams.nextDeadline)
+        return earliest
+    }
+
+    /// Whether the peer has been silent for so long that the session ends.
+    func isPeerLost(at now: NIODeadline) -> Bool { self.liveness.peerDeadline <= now }
+
+    /// Performs what is due.
+    mutating func timeout(_ streams: inout StreamSet, _ context: inout SessionContext) {
+        let now = context.now.monotonic
+        for index in self.paths.indices {
+            if let due = self.paths[index].lossDeadline, due <= now {
+                self.repeatLost(self.paths[index].detectLosses(at: now), &streams, &context)
+            }
+            if let due = self.paths[index].probeDeadline, due <= now {
+                self.repeatLost(self.paths.probeTimedOut(index, at: now), &streams, &context)
+                self.sender.sendProbe(on: index, &self.paths, &streams, &context)
+            }
+        }
+        streams.timeout(self.paths.reachability, &context)
+        if streams.table.liveCount > 0, self.liveness.keepAliveDeadline <= now {
+            self.liveness.sentKeepAlive(at: now)
+            self.sender.sendKeepAlive(&self.paths, &streams, &context)
+        }
+        if let due = self.liveness.questionDeadline, due <= now {
+            // The interval stays short while a new stream waits.
+            self.liveness.asked(isUrgent: streams.table.hasRequests, at: now)
+            if self.paths.reachability != .noRelay { context.actions.append(.signal(.askPeer)) }
+        }
+        for signal in self.keys.advance(at: now) { context.actions.append(.signal(signal)) }
+        self.send(&streams, &context)
+    }
+
+    // MARK: Sending
+
+    /// Lets the driver add more before the next packet is sent. ``timeout(_:_:)`` sends it without delay.
+    mutating func sendLater(at now: NIODeadline) { self.sender.sendLater(at: now) }
+
+    /// Sends what waits, as far as the paths allow.
+    mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
+        self.sender.send(&self.paths, &streams, &context)
+        self.countSent(at: context.now.monotonic)
+    }
+
+    /// Tells the peer on all paths that the session ends.
+    mutating func sendClose(_ reason: StreamEnd?, _ context: inout SessionContext) {
+        self.sender.sendClose(reason, &self.paths, &context)
+        self.countSent(at: context.now.monotonic)
+    }
+
+    private mutating func countSent(at now: NIODeadline) {
+        let sent = self.sender.takeSent()
+        self.keys.sealed(sent.bytes)
+        if sent.isAckEliciting { self.liveness.sentEliciting(at: now) }
+    }
+}

@@ -1,0 +1,123 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+
+/// The order in which streams send. Streams that sent little in their last turn or have lost data go first; the others
+/// take turns.
+struct SendScheduler: Sendable {
+    private var eager: Deque<StreamID> = []
+    private var queued: Deque<StreamID> = []
+    /// Streams that wait for the session's send credit.
+    private var blocked: Deque<StreamID> = []
+    /// All streams that are in one of the queues.
+    private var members: Set<StreamID> = []
+    /// Number of stream bytes that wait to be sent, for the first time or again.
+    private(set) var waitingBytes = 0
+
+    /// A stream that sent fewer bytes than this in its last turn does not count as a bulk transfer.
+    private static let smallTurn = 4_096
+    /// Maximum number of streams among which a packet is divided. Each frame costs the receiver a system call.
+    private static let mostInTurn = 4
+    /// Minimum size of a turn in bytes.
+    private static let leastTurn = 1_024
+
+    /// Maximum number of bytes that count as a small message.
+    static let smallMessage = 4_096
+
+    /// Whether no stream can send.
+    var isEmpty: Bool { self.eager.isEmpty && self.queued.isEmpty }
+
+    /// Whether the next stream is eager and has only a small message to send.
+    func hasSmallMessage(_ streams: StreamTable) -> Bool {
+        guard let id = self.eager.first else { return false }
+        return streams[id].map { $0.send.waitingBytes <= Self.smallMessage } ?? true
+    }
+
+    // MARK: Order
+
+    /// Queues a stream that has something to send. Does nothing if the stream is already in a queue.
+    mutating func add(_ id: StreamID, _ streams: StreamTable) {
+        guard let lastTurn = streams[id]?.lastTurn, self.members.insert(id).inserted else { return }
+        if lastTurn < Self.smallTurn { self.eager.append(id) } else { self.queued.append(id) }
+    }
+
+    /// Queues all streams that wait for credit behind the others, because the session got some.
+    mutating func releaseBlocked() {
+        self.queued.append(contentsOf: self.blocked)
+        self.blocked = []
+    }
+
+    /// Removes and returns the stream whose turn it is.
+    private mutating func next(onlyEager: Bool) -> StreamID? {
+        guard let id = self.eager.popFirst() ?? (onlyEager ? nil : self.queued.popFirst()) else { return nil }
+        self.members.remove(id)
+        return id
+    }
+
+    // MARK: Bytes
+
+    /// Queues the bytes of a lost frame to be sent again. They need no session credit, so a blocked stream is queued, too.
+    mutating func lost(_ chunk: SendStream.Chunk, of id: StreamID, in streams: inout StreamTable) {
+        guard let before = streams[id]?.send.waitingBytes, streams[id]?.phase != .reset else { return }
+        streams[id]?.send.lost(chunk)
+        self.waitingBytes += (streams[id]?.send.waitingBytes ?? before) - before
+        if self.members.contains(id), let place = self.blocked.firstIndex(of: id) {
+            self.blocked.remove(at: place)
+            self.members.remove(id)
+        }
+        if self.members.insert(id).inserted { self.eager.append(id) }
+    }
+
+    /// Counts bytes that were given to a stream.
+    mutating func added(_ bytes: Int) { self.waitingBytes += bytes }
+
+    /// Counts bytes that a stream no longer sends.
+    mutating func dropped(_ bytes: Int) { self.waitingBytes -= bytes }
+
+    /// Writes STREAM frames of the streams whose turn it is into a packet.
+    ///
+    /// - Parameters:
+    ///   - packet: The packet.
+    ///   - size: Maximum size of the packet in bytes.
+    ///   - onlyEager: Whether only streams that send little may use the packet.
+    ///   - frames: Receives the frames.
+    ///   - streams: The streams.
+    ///   - credit: The send credit of the session.
+    ///   - context: The time. Receives the credit that the driver gets for each stream.
+    mutating func write(
+        into packet: inout ByteBuffer,
+        size: Int,
+        onlyEager: Bool,
+        _ frames: inout [SessionFrame],
+        _ streams: inout StreamTable,
+        _ credit: inout CreditLedger,
+        _ context: inout SessionContext
+    ) {
+        let competing = min(Self.mostInTurn, max(1, self.eager.count + self.queued.count))
+        let turn = max(Self.leastTurn, size / competing)
+        while packet.readableBytes + SessionFrame.streamOverhead + 1 < size {
+            guard let id = self.next(onlyEager: onlyEager) else { return }
+            let written = streams[id]?.write(
+                into: &packet,
+                size: size,
+                turn: turn,
+                &frames,
+                credit: &credit,
+                &context
+            )
+            guard let written else { continue }
+            self.waitingBytes -= written.bytes
+            if written.isBlocked {
+                self.members.insert(id)
+                self.blocked.append(id)
+            } else if written.hasMore {
+                self.members.insert(id)
+                self.queued.append(id)
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// A decrypted packet of the peer.
+struct SessionPacket: Sendable {
+    let header: SessionPacketHeader
+    let frames: [SessionFrame]
+    /// The length of the plaintext in bytes.
+    let size: Int
+
+    /// Decodes a packet. Throws why it is ignored.
+    init(_ plaintext: [UInt8], receiver: SessionStateMachine.Role) throws(PacketRejection) {
+        guard plaintext.count <= SessionConfiguration.largestPacket else { throw .malformed }
+        var buffer = ByteBuffer(bytes: plaintext)
+        do {
+            self.header = try SessionPacketHeader(&buffer, isFromExit: receiver == .client)
+            self.frames = try SessionFrame.decodeAll(buffer)
+        } catch {
+            throw error == .wrongDirection ? .reflected : .malformed
+        }
+        self.size = plaintext.count
+    }
+
+    /// Whether the peer must be sent an acknowledgement.
+    var isAckEliciting: Bool { self.frames.contains(where: \.isAckEliciting) }
+
+    /// Whether the packet has at most one ACK frame for each path. More are not allowed, because each may cover thousands
+    /// of packets.
+    var acknowledgesEachPathOnce: Bool {
+        var seen: UInt32 = 0
+        for case .acknowledgement(let acknowledgement) in self.frames {
+            // The decoder accepts at most 16 paths.
+            let bit = UInt32(1) << UInt32(acknowledgement.path.rawValue)
+            guard seen & bit == 0 else { return false }
+            seen |= bit
+        }
+        return true
+    }
+}
