@@ -1,0 +1,68 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+@Suite("Liveness of a session")
+struct LivenessTests {
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+    private let configuration = SessionConfiguration()
+
+    @Test("a peer is lost after a timeout without packets")
+    func peerTimeout() {
+        var liveness = Liveness(role: .exit, configuration: self.configuration, now: Self.start)
+        #expect(liveness.peerDeadline == Self.start + self.configuration.peerTimeout)
+        liveness.heard(at: Self.start + .seconds(5))
+        #expect(liveness.peerDeadline == Self.start + .seconds(5) + self.configuration.peerTimeout)
+    }
+
+    @Test("a client asks about an unanswered packet, at growing intervals, until the exit answers")
+    func questions() {
+        var liveness = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        #expect(liveness.questionDeadline == nil)
+        liveness.sentEliciting(at: Self.start)
+        var due = Self.start + self.configuration.suspicion
+        #expect(liveness.questionDeadline == due)
+        for factor in [2, 4, 8, 8] {
+            liveness.asked(isUrgent: false, at: due)
+            due = due + .nanoseconds(self.configuration.suspicion.nanoseconds * Int64(factor))
+            #expect(liveness.questionDeadline == due)
+        }
+        liveness.heard(at: due)
+        #expect(liveness.questionDeadline == nil)
+    }
+
+    @Test("an exit asks no questions")
+    func exit() {
+        var liveness = Liveness(role: .exit, configuration: self.configuration, now: Self.start)
+        liveness.sentEliciting(at: Self.start)
+        liveness.askSooner(at: Self.start)
+        #expect(liveness.questionDeadline == nil)
+    }
+
+    @Test("urgent questions are 800 ms apart")
+    func urgent() {
+        var liveness = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        liveness.askSooner(at: Self.start)
+        #expect(liveness.questionDeadline == Self.start)
+        liveness.asked(isUrgent: true, at: Self.start)
+        liveness.askSooner(at: Self.start + .milliseconds(100))
+        #expect(liveness.questionDeadline == Self.start + .milliseconds(800))
+    }
+
+    @Test("a client that only receives checks the exit sooner than the keep-alive interval")
+    func keepAlive() {
+        var client = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        #expect(client.keepAliveDeadline == Self.start + self.configuration.keepAlive)
+        client.heard(at: Self.start + .seconds(1))
+        client.heardData(at: Self.start + .seconds(1))
+        #expect(client.keepAliveDeadline == Self.start + .seconds(1) + self.configuration.suspicion)
+        client.sentKeepAlive(at: Self.start + .seconds(3))
+        #expect(client.keepAliveDeadline == Self.start + .seconds(3) + self.configuration.keepAlive)
+    }
+}

@@ -1,0 +1,172 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+/// The streams of a session, without packets and paths.
+@Suite("Streams of a session")
+struct StreamSetTests {
+    private static let first = StreamID(rawValue: 1)
+    private static let second = StreamID(rawValue: 2)
+    private static let request = StreamRequest(destination: "x.nostr", port: 80)
+    private let configuration: SessionConfiguration
+    private var streams: StreamSet
+    private var context: SessionContext
+
+    init() {
+        self.init(role: .client)
+    }
+
+    private init(role: SessionStateMachine.Role, sessionCredit: UInt64 = 1 << 20) {
+        var configuration = SessionConfiguration()
+        configuration.maximumStreams = 4
+        var peer = SessionParameters(configuration)
+        peer.maximumData = sessionCredit
+        self.configuration = configuration
+        self.streams = StreamSet(role: role, configuration: configuration, peer: peer)
+        self.context = SessionContext(
+            now: Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000),
+            control: ControlQueue(identity: nil, configuration)
+        )
+    }
+
+    private mutating func open(_ id: StreamID) {
+        _ = self.streams.open(id, Self.request, &self.context)
+        self.streams.received(opened: id, &self.context)
+    }
+
+    /// The frames of the next packet of `size` bytes.
+    private mutating func packet(size: Int, onlyEager: Bool = false) -> [SessionFrame] {
+        var packet = ByteBuffer()
+        var frames: [SessionFrame] = []
+        self.context.control.write(into: &packet, size: size, &frames, streams: self.streams)
+        self.streams.write(into: &packet, size: size, onlyEager: onlyEager, &frames, &self.context)
+        return frames
+    }
+
+    private static func bytes(_ frames: [SessionFrame], of id: StreamID) -> Int {
+        frames.reduce(0) {
+            if case .stream(id, _, let data, _) = $1 { $0 + data.readableBytes } else { $0 }
+        }
+    }
+
+    @Test("streams that are bulk transfers share packets, and a small message goes first")
+    func order() {
+        var test = Self(role: .client)
+        test.open(Self.first)
+        test.open(Self.second)
+        let big = ByteBuffer(repeating: 1, count: 100_000)
+        test.streams.send(Self.first, big, at: test.context.now.monotonic)
+        _ = test.packet(size: 10_000)
+        test.streams.send(Self.second, big, at: test.context.now.monotonic)
+        _ = test.packet(size: 10_000)
+        let shared = test.packet(size: 10_000)
+        #expect(Self.bytes(shared, of: Self.first) > 4_000)
+        #expect(Self.bytes(shared, of: Self.second) > 4_000)
+        #expect(!test.streams.scheduler.hasSmallMessage(test.streams.table))
+        test.open(StreamID(rawValue: 3))
+        test.streams.send(StreamID(rawValue: 3), ByteBuffer(string: "hello"), at: test.context.now.monotonic)
+        #expect(test.streams.scheduler.hasSmallMessage(test.streams.table))
+        let urgent = test.packet(size: 10_000, onlyEager: true)
+        #expect(Self.bytes(urgent, of: StreamID(rawValue: 3)) == 5)
+        #expect(Self.bytes(urgent, of: Self.first) == 0)
+    }
+
+    @Test("without session credit no new bytes are sent, but lost bytes are")
+    func sessionCredit() {
+        var test = Self(role: .client, sessionCredit: 1_000)
+        test.open(Self.first)
+        test.streams.send(Self.first, ByteBuffer(repeating: 1, count: 5_000), at: test.context.now.monotonic)
+        let sent = test.packet(size: 10_000)
+        #expect(Self.bytes(sent, of: Self.first) == 1_000)
+        #expect(Self.bytes(test.packet(size: 10_000), of: Self.first) == 0)
+        #expect(test.streams.scheduler.isEmpty)
+        for frame in sent { test.streams.lost(frame, &test.context) }
+        #expect(Self.bytes(test.packet(size: 10_000), of: Self.first) == 1_000)
+        test.streams.received(maximumData: 3_000)
+        #expect(Self.bytes(test.packet(size: 10_000), of: Self.first) == 2_000)
+    }
+
+    @Test("lost frames are sent again with current values, and only while they are needed")
+    func repeated() throws {
+        var test = Self(role: .client)
+        _ = test.streams.open(Self.first, Self.request, &test.context)
+        let opening = test.packet(size: 1_000)
+        #expect(opening == [.openStream(Self.first, Self.request)])
+        test.streams.lost(opening[0], &test.context)
+        #expect(test.packet(size: 1_000) == opening)
+        test.streams.received(opened: Self.first, &test.context)
+        test.streams.lost(opening[0], &test.context)
+        #expect(test.packet(size: 1_000) == [])
+        test.streams.reset(Self.first, .cancelled, by: .driver, &test.context)
+        let reset = test.packet(size: 1_000)
+        #expect(reset.count == 2)
+        for frame in reset { test.streams.lost(frame, &test.context) }
+        #expect(test.packet(size: 1_000) == reset)
+        test.streams.acknowledged(reset[0], &test.context)
+        test.streams.lost(reset[0], &test.context)
+        #expect(test.packet(size: 1_000) == [])
+    }
+
+    @Test("the answer to the reset of a stream that never arrived is repeated if it is lost")
+    func unopenedReset() throws {
+        var test = Self(role: .exit)
+        try test.streams.received(reset: Self.first, .cancelled, finalSize: 0, &test.context)
+        let answer = test.packet(size: 1_000)
+        #expect(answer == [.resetStream(Self.first, code: StreamEnd.cancelled.code, finalSize: 0)])
+        test.streams.lost(answer[0], &test.context)
+        #expect(test.packet(size: 1_000) == answer)
+        // A request that arrives later is ignored.
+        try test.streams.received(open: Self.first, Self.request, &test.context)
+        #expect(test.streams.table.isEmpty)
+    }
+
+    @Test("an exit takes data before the request, and refuses requests above the limit one by one")
+    func opening() throws {
+        var test = Self(role: .exit)
+        let data = ByteBuffer(string: "early")
+        try test.streams.received(Self.first, offset: 0, data, isFinal: false, &test.context)
+        #expect(test.context.actions.isEmpty)
+        for number in 1...5 {
+            try test.streams.received(open: StreamID(rawValue: UInt64(number)), Self.request, &test.context)
+        }
+        var incoming = 0
+        var delivered = 0
+        var reports = 0
+        for action in test.context.actions {
+            switch action {
+            case .incoming: incoming += 1
+            case .data(Self.first, data): delivered += 1
+            case .report(.tooManyStreams): reports += 1
+            default: break
+            }
+        }
+        #expect(incoming == 4)
+        #expect(delivered == 1)
+        #expect(reports == 1)
+    }
+
+    @Test("data beyond the session's or the stream's credit, or beyond the end, is a violation")
+    func violations() throws {
+        var test = Self(role: .exit)
+        let tooFar = UInt64(test.configuration.initialStreamWindow)
+        let byte = ByteBuffer(string: "x")
+        #expect(throws: SessionViolation.self) {
+            try test.streams.received(Self.first, offset: tooFar, byte, isFinal: false, &test.context)
+        }
+        try test.streams.received(Self.second, offset: 0, byte, isFinal: true, &test.context)
+        #expect(throws: SessionViolation.self) {
+            try test.streams.received(Self.second, offset: 1, byte, isFinal: false, &test.context)
+        }
+        var client = Self(role: .client)
+        #expect(throws: SessionViolation.self) {
+            try client.streams.received(Self.first, offset: 0, byte, isFinal: false, &client.context)
+        }
+    }
+}
