@@ -37,17 +37,17 @@ install: ## Install the program, manual, completions, unit files and examples be
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/nws-$$role.service; \
 	done
 
-test: ## Install what is missing and run all tests
+test: ## Install what is missing and run all tests, on one optimized build (.build-test)
 	@scripts/install-dependencies test
+	@scripts/test-build
 	@$(MAKE) --no-print-directory test-unit test-e2e
 
 test-unit: ## Unit, simulation and in-process tests
-	swift build $(SWIFT_FLAGS) --build-tests
-	swift test --skip-build
+	@scripts/test-build --run
 
-test-e2e: ## Real processes and other people's programs, on the release build
-	@scripts/build-release nws
-	@scripts/end-to-end
+test-e2e: ## Real processes and other people's programs
+	@scripts/test-build
+	@NWS_BINARY=$(CURDIR)/.build-test/release/nws scripts/end-to-end
 
 bench: deps ## Measure stages, relay and tunnel; writes benchmark.json
 	@scripts/bench
@@ -64,7 +64,7 @@ autobahn: ## Run the Autobahn suite on the WebSocket server and client (CASES=â€
 
 instructions: ## Count the instructions of each stage (callgrind) and compare them with their limits
 	@scripts/install-dependencies test
-	@scripts/build-release nws-bench
+	@scripts/test-build
 	@scripts/instructions
 
 abuse: release ## Floods and other attacks next to a download: their cost, and memory
@@ -77,11 +77,12 @@ soak: release ## Streams for a long time over failing relays, with kills and res
 	@scripts/install-dependencies test
 	@scripts/soak --minutes $${MINUTES:-30} $${SEED:+--seed $$SEED}
 
-lint: ## Check formatting
+lint: ## Check formatting, and that public declarations are documented
+	@scripts/check-api-docs
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 format: ## Format all sources
 	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 clean: ## Remove build products
-	rm -rf .build .build-fuzz .build-address .build-thread
+	rm -rf .build .build-test .build-fuzz .build-address .build-thread

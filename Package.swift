@@ -18,6 +18,12 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// Of programs that embed the library, which know only its module.
+let embeddingSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
 /// Of what is no part of the product: C calls need no marks.
 let toolSettings: [SwiftSetting] = [
     .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
@@ -251,8 +257,8 @@ let package = Package(
         ),
         .testTarget(
             name: "NostrTunnelTests",
-            dependencies: ["NostrTunnel", "NostrRelay", "TestSupport", nio("NIOPosix"), logging],
-            swiftSettings: settings
+            dependencies: ["NostrTunnel", "NostrRelay", "TestSupport", nio("NIOCore"), nio("NIOPosix"), logging],
+            swiftSettings: embeddingSettings
         ),
         .testTarget(
             name: "TunnelTests",

@@ -10,7 +10,7 @@ public import NIOSSL
 /// Limits and timers of connections to relays.
 public struct RelayClientConfiguration: Sendable {
     /// Limits and timers of the WebSocket connections.
-    public var webSocket = WebSocketConfiguration()
+    package var webSocket = WebSocketConfiguration()
     /// Trust for `wss://`; by default the system's roots, fully verified.
     public var tls = {
         var tls = TLSConfiguration.makeClientConfiguration()
@@ -40,6 +40,7 @@ public struct RelayClientConfiguration: Sendable {
     /// Maximum number of malformed messages per connection. Beyond it the relay is disconnected.
     public var maximumMalformedMessages = 100
 
+    /// Creates a configuration with the default values.
     public init() {
         // The JSON scanner rejects invalid UTF-8.
         self.webSocket.validatesUTF8 = false

@@ -9,7 +9,7 @@ import CByteKernels
 ///
 /// All tunneled data passes through this code. It uses AVX2 instructions if the CPU has them, and lookup tables for the
 /// rest of the input or on other CPUs. It avoids the input and output copies of a general-purpose library.
-public enum Base64 {
+package enum Base64 {
     /// The two characters for each 12-bit value, in memory order.
     private static let pairs: [UInt16] = (0..<4_096).map { value in
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
@@ -27,7 +27,7 @@ public enum Base64 {
     private static let padding = UInt8(ascii: "=")
 
     /// Encodes `bytes` as ASCII characters.
-    public static func encode(_ bytes: [UInt8]) -> [UInt8] {
+    package static func encode(_ bytes: [UInt8]) -> [UInt8] {
         let count = (bytes.count + 2) / 3 * 4
         return unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
             unsafe bytes.withUnsafeBufferPointer { input in
@@ -66,7 +66,7 @@ public enum Base64 {
     /// Decodes ASCII characters; nil unless they are valid, padded base64.
     ///
     /// Unused bits of the last group are ignored, as in the decoders of other implementations.
-    public static func decode(_ characters: [UInt8]) -> [UInt8]? {
+    package static func decode(_ characters: [UInt8]) -> [UInt8]? {
         let length = characters.count
         guard length.isMultiple(of: 4) else { return nil }
         guard length > 0 else { return [] }

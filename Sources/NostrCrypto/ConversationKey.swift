@@ -16,14 +16,14 @@ import Foundation
 ///
 /// Deriving it takes a Diffie-Hellman operation (about 31 µs), so keep one per peer. It stores the HMAC state after the
 /// key has been processed, which reduces the time to derive the keys of a message from about 5 µs to 1 µs.
-public struct ConversationKey: Sendable {
+package struct ConversationKey: Sendable {
     private let key: SymmetricKey
     private let keyedHMAC: HMAC<SHA256>
 
     /// Derives the key that `secretKey` shares with `publicKey`. Both peers derive the same key.
     ///
     /// - Throws: ``CryptoError/invalidPublicKey`` if `publicKey` is not on the curve.
-    public init(secretKey: SecretKey, publicKey: PublicKey) throws(CryptoError) {
+    package init(secretKey: SecretKey, publicKey: PublicKey) throws(CryptoError) {
         let shared = try secretKey.sharedX(with: publicKey)
         let extracted = HKDF<SHA256>.extract(
             inputKeyMaterial: SymmetricKey(data: shared.bytes),
@@ -80,7 +80,7 @@ public struct ConversationKey: Sendable {
     ///
     /// - Throws: ``NIP44Error/plaintextLength`` if `plaintext` is empty or longer than
     ///   ``NIP44/maximumPlaintextLength``.
-    public func seal(_ plaintext: [UInt8]) throws(NIP44Error) -> [UInt8] {
+    package func seal(_ plaintext: [UInt8]) throws(NIP44Error) -> [UInt8] {
         try self.seal(plaintext, nonce: .random())
     }
 
@@ -120,7 +120,7 @@ public struct ConversationKey: Sendable {
     /// Decrypts a payload given as base64 characters. The MAC is verified before the ciphertext is decrypted.
     ///
     /// - Throws: ``NIP44Error`` if the payload is malformed, was encrypted with another key or was modified.
-    public func open(_ payload: [UInt8]) throws(NIP44Error) -> [UInt8] {
+    package func open(_ payload: [UInt8]) throws(NIP44Error) -> [UInt8] {
         guard let first = payload.first, first != UInt8(ascii: "#") else { throw .unsupportedVersion }
         guard (NIP44.minimumPayloadLength...NIP44.maximumPayloadLength).contains(payload.count) else {
             throw .payloadLength
@@ -176,6 +176,6 @@ public struct ConversationKey: Sendable {
 }
 
 extension ConversationKey: CustomStringConvertible, CustomReflectable {
-    public var description: String { "<redacted>" }
-    public var customMirror: Mirror { Mirror(self, children: [:]) }
+    package var description: String { "<redacted>" }
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 }

@@ -4,11 +4,11 @@
 //
 
 /// Hexadecimal encoding of bytes. Nostr writes IDs, keys and signatures in lower-case hex (NIP-01).
-public enum Hex {
+package enum Hex {
     private static let digits: [UInt8] = Array("0123456789abcdef".utf8)
 
     /// Appends the lower-case hex digits of `bytes` to `output` as ASCII.
-    public static func encodeASCII(_ bytes: some Sequence<UInt8>, into output: inout [UInt8]) {
+    package static func encodeASCII(_ bytes: some Sequence<UInt8>, into output: inout [UInt8]) {
         for byte in bytes {
             output.append(Self.digits[Int(byte >> 4)])
             output.append(Self.digits[Int(byte & 15)])
@@ -16,7 +16,7 @@ public enum Hex {
     }
 
     /// Encodes `bytes` as lower-case hex digits.
-    public static func encode(_ bytes: some Collection<UInt8>) -> String {
+    package static func encode(_ bytes: some Collection<UInt8>) -> String {
         var output: [UInt8] = []
         output.reserveCapacity(bytes.count * 2)
         Self.encodeASCII(bytes, into: &output)
@@ -24,7 +24,7 @@ public enum Hex {
     }
 
     /// Decodes an even number of hex digits of either case; nil for anything else.
-    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+    package static func decode(_ text: some StringProtocol) -> [UInt8]? {
         let digits = Array(text.utf8)
         guard digits.count.isMultiple(of: 2) else { return nil }
         var output: [UInt8] = []

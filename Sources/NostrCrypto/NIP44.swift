@@ -4,27 +4,27 @@
 //
 
 /// Constants and length calculations of NIP-44, version 2.
-public enum NIP44 {
+package enum NIP44 {
     /// The version byte at the start of a payload.
     static let version: UInt8 = 2
     /// Bytes that a payload has in addition to the ciphertext: version byte, nonce and MAC.
     static let overhead = 1 + 32 + 32
     /// Minimum length of a payload in base64 characters. It holds up to 32 bytes of plaintext.
-    public static let minimumPayloadLength = 132
+    package static let minimumPayloadLength = 132
     /// Maximum length in bytes of a plaintext with the two-byte length prefix, which all implementations support.
-    public static let maximumShortPlaintextLength = 65_535
+    package static let maximumShortPlaintextLength = 65_535
     /// Maximum length in bytes of a plaintext that this module encrypts or decrypts.
     ///
     /// The extended length prefix of NIP-44 (June 2026) allows 4 GiB. The lower limit is above the message size of
     /// common relays and bounds the memory that a payload can allocate.
-    public static let maximumPlaintextLength = 1 << 20
+    package static let maximumPlaintextLength = 1 << 20
     /// Maximum length of a payload to decrypt, in base64 characters.
-    public static let maximumPayloadLength = (Self.overhead + 6 + Self.maximumPlaintextLength + 2) / 3 * 4
+    package static let maximumPayloadLength = (Self.overhead + 6 + Self.maximumPlaintextLength + 2) / 3 * 4
 
     /// The length in bytes to which a plaintext of `length` bytes is padded, without the length prefix.
     ///
     /// Up to 256 bytes it is a multiple of 32. Above, it is a multiple of an eighth of the next power of two.
-    public static func paddedLength(_ length: Int) -> Int {
+    package static func paddedLength(_ length: Int) -> Int {
         guard length > 32 else { return 32 }
         let nextPower = 1 << (Int.bitWidth - (length - 1).leadingZeroBitCount)
         let chunk = nextPower <= 256 ? 32 : nextPower / 8
@@ -37,7 +37,7 @@ public enum NIP44 {
     }
 
     /// The length, in base64 characters, of the payload for a plaintext of `length` bytes.
-    public static func payloadLength(plaintextLength length: Int) -> Int {
+    package static func payloadLength(plaintextLength length: Int) -> Int {
         (Self.overhead + Self.prefixLength(length) + Self.paddedLength(length) + 2) / 3 * 4
     }
 }

@@ -4,7 +4,7 @@
 //
 
 /// The reason why a NIP-44 payload could not be encrypted or decrypted.
-public enum NIP44Error: Error, Hashable, Sendable {
+package enum NIP44Error: Error, Hashable, Sendable {
     /// The plaintext is empty or longer than ``NIP44/maximumPlaintextLength``.
     case plaintextLength
     /// The payload is empty, starts with `#`, or has a version byte other than 2.

@@ -43,7 +43,7 @@ public struct PublicKey: Hashable, Sendable {
     }
 
     /// Whether `signature` is a valid signature of `message` by this key (BIP-340). Takes about 30 µs.
-    public func verify(_ signature: SchnorrSignature, of message: Bytes32) -> Bool {
+    package func verify(_ signature: SchnorrSignature, of message: Bytes32) -> Bool {
         guard var key = self.parsed() else { return false }
         let signature = signature.bytes
         let message = message.bytes

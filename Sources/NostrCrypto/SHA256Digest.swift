@@ -7,7 +7,7 @@ import Crypto
 
 extension Bytes32 {
     /// Computes the SHA-256 of `data`.
-    public static func sha256(of data: [UInt8]) -> Bytes32 {
+    package static func sha256(of data: [UInt8]) -> Bytes32 {
         Bytes32(digest: Crypto.SHA256.hash(data: data))
     }
 

@@ -6,24 +6,24 @@
 import Crypto
 
 /// An incremental SHA-256 computation over several pieces of data.
-public struct SHA256Hasher: Sendable {
+package struct SHA256Hasher: Sendable {
     private var hasher = SHA256()
 
     /// Creates a hasher without data.
-    public init() {}
+    package init() {}
 
     /// Adds `bytes` to the hashed data.
-    public mutating func update(_ bytes: RawSpan) {
+    package mutating func update(_ bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe self.hasher.update(bufferPointer: $0) }
     }
 
     /// Adds `bytes` to the hashed data.
-    public mutating func update(_ bytes: [UInt8]) {
+    package mutating func update(_ bytes: [UInt8]) {
         self.hasher.update(data: bytes)
     }
 
     /// The SHA-256 of all data added so far.
-    public func finalize() -> Bytes32 {
+    package func finalize() -> Bytes32 {
         Bytes32(digest: self.hasher.finalize())
     }
 }

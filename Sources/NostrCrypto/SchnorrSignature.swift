@@ -4,27 +4,27 @@
 //
 
 /// A Schnorr signature of 64 bytes (BIP-340).
-public struct SchnorrSignature: Hashable, Sendable {
+package struct SchnorrSignature: Hashable, Sendable {
     /// The first 32 bytes: the x coordinate of the nonce point.
-    public let r: Bytes32
+    package let r: Bytes32
     /// The last 32 bytes: the scalar.
-    public let s: Bytes32
+    package let s: Bytes32
 
     /// Creates a signature from its two halves.
-    public init(r: Bytes32, s: Bytes32) {
+    package init(r: Bytes32, s: Bytes32) {
         self.r = r
         self.s = s
     }
 
     /// Creates a signature from 64 bytes; nil for any other length.
-    public init?(_ bytes: [UInt8]) {
+    package init?(_ bytes: [UInt8]) {
         guard bytes.count == 64, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else { return nil }
         self.init(r: r, s: s)
     }
 
     /// The 64 bytes.
-    public var bytes: [UInt8] { self.r.bytes + self.s.bytes }
+    package var bytes: [UInt8] { self.r.bytes + self.s.bytes }
 
     /// The signature as 128 lower-case hex digits.
-    public var hex: String { Hex.encode(self.bytes) }
+    package var hex: String { Hex.encode(self.bytes) }
 }

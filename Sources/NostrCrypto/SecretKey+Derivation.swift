@@ -12,7 +12,7 @@ extension SecretKey {
     ///
     /// - Parameter purpose: A label for the purpose. Different labels give independent bytes.
     /// - Throws: ``CryptoError/operationFailed`` if the key cannot be read. This does not happen with valid keys.
-    public func derived(for purpose: String) throws(CryptoError) -> Bytes32 {
+    package func derived(for purpose: String) throws(CryptoError) -> Bytes32 {
         let secret = SymmetricKey(data: try self.exposeBytes().bytes)
         let key = HKDF<Crypto.SHA256>.deriveKey(
             inputKeyMaterial: secret,

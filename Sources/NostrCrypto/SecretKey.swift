@@ -74,7 +74,7 @@ public final class SecretKey: @unchecked Sendable {
     }
 
     /// Signs a 32-byte message with new auxiliary randomness (BIP-340). Takes about 17 µs.
-    public func sign(_ message: Bytes32) throws(CryptoError) -> SchnorrSignature {
+    package func sign(_ message: Bytes32) throws(CryptoError) -> SchnorrSignature {
         try self.sign(message, auxiliaryRandomness: .random())
     }
 
@@ -132,6 +132,7 @@ public final class SecretKey: @unchecked Sendable {
 extension SecretKey: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var description: String { "<redacted>" }
     public var debugDescription: String { "<redacted>" }
+    /// Shows no properties, so that a dump does not contain the key.
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 

@@ -14,11 +14,11 @@ import NostrCrypto
 ///
 /// Queries are answered from memory; the file is read only at start. Changes are written asynchronously, in order and
 /// in batches. While writing fails or falls behind, the relay rejects events that it would have to store.
-public final class EventArchive: Sendable {
+package final class EventArchive: Sendable {
     /// The file of an archive cannot be opened.
-    public struct OpeningError: Error, CustomStringConvertible {
+    package struct OpeningError: Error, CustomStringConvertible {
         /// An error message that names the file and the reason.
-        public let description: String
+        package let description: String
     }
 
     private struct State {

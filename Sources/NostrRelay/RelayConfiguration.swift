@@ -3,94 +3,94 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import HTTPTransport
-public import Nostr
+package import HTTPTransport
+package import Nostr
 
 /// The configuration of a relay: its addresses, limits, and the information that it publishes about itself.
-public struct RelayConfiguration: Sendable {
+package struct RelayConfiguration: Sendable {
     /// Host name or IP address to listen on.
-    public var host: String
+    package var host: String
     /// TCP port to listen on. 0 selects a free port.
-    public var port: Int
+    package var port: Int
     /// Name of the relay in its information document (NIP-11).
-    public var name = "nws relay"
+    package var name = "nws relay"
     /// Description of the relay in its information document (NIP-11).
-    public var summary = "A Nostr relay for tunnels"
+    package var summary = "A Nostr relay for tunnels"
     /// Limits on messages, connections and stored events.
-    public var limits = RelayLimits()
+    package var limits = RelayLimits()
     /// Certificate and key. Nil for `ws://`, for example behind a proxy that terminates TLS.
-    public var tls: ServerTLS?
+    package var tls: ServerTLS?
     /// The URL that clients use, if it differs from the listening address, for example behind a proxy.
     ///
     /// AUTH events must name its host and port (NIP-42). If nil, they must name those of the Host header field.
-    public var publicURL: RelayURL?
+    package var publicURL: RelayURL?
     /// Path of the SQLite file in which events are saved. If nil, events are kept only in memory.
-    public var storePath: String?
+    package var storePath: String?
     /// Proxies whose X-Forwarded-For header field is trusted. See ``HTTPServer/Configuration/trustedProxies``.
-    public var trustedProxies: [IPNetwork] = []
+    package var trustedProxies: [IPNetwork] = []
     /// Event kinds that the relay accepts; nil for all. ``tunnelKinds`` makes a relay that is only for tunnels.
-    public var acceptedKinds: Set<EventKind>?
+    package var acceptedKinds: Set<EventKind>?
 
     /// Creates a configuration with default values.
-    public init(host: String, port: Int) {
+    package init(host: String, port: Int) {
         self.host = host
         self.port = port
     }
 
     /// The event kinds that tunnels use: tunnel messages, exit announcements, certificates, relay lists and deletions.
-    public static let tunnelKinds: Set<EventKind> = [
+    package static let tunnelKinds: Set<EventKind> = [
         .tunnelMessage, .exitAnnouncement, .exitCertificate, .exitCertificateKey, .relayList, .deletion,
     ]
 }
 
 /// The limits of a relay. Limits that the information document has a field for are published there (NIP-11).
-public struct RelayLimits: Sendable {
+package struct RelayLimits: Sendable {
     /// Maximum size of a WebSocket message from a client, in bytes.
-    public var messageLength = 256 << 10
+    package var messageLength = 256 << 10
     /// Maximum size of the JSON of an event, in bytes.
-    public var eventLength = 128 << 10
+    package var eventLength = 128 << 10
     /// Maximum number of subscriptions per connection.
-    public var subscriptions = 200
+    package var subscriptions = 200
     /// Maximum number of filters in a REQ.
-    public var filters = 32
+    package var filters = 32
     /// Maximum number of stored events that a filter returns.
-    public var resultLimit = 500
+    package var resultLimit = 500
     /// Maximum sustained rate of events per connection, per second.
-    public var eventsPerSecond = 10_000
+    package var eventsPerSecond = 10_000
     /// Maximum number of events that a connection can send in a burst, after sending nothing for a while.
-    public var eventBurst = 20_000
+    package var eventBurst = 20_000
     /// Maximum sustained rate of filters in REQs per connection, per second.
     ///
     /// Bursts may be twice as large, and at least as large as one REQ with the maximum number of filters.
-    public var filtersPerSecond = 200
+    package var filtersPerSecond = 200
     /// Maximum number of values (ids, authors, kinds, tags) in all filters of a connection.
-    public var filterValues = 20_000
+    package var filterValues = 20_000
     /// Number of bytes that may wait to be sent to a client. A slower client is disconnected.
-    public var outboundBytes = 32 << 20
+    package var outboundBytes = 32 << 20
     /// Maximum number of connections.
-    public var connections = 10_000
+    package var connections = 10_000
     /// Maximum number of connections from one address that is not a loopback address.
-    public var connectionsPerAddress = 64
+    package var connectionsPerAddress = 64
     /// How far `created_at` may be in the future, in seconds.
-    public var createdAtUpperLimit = 900
+    package var createdAtUpperLimit = 900
     /// Maximum number of stored events. Beyond it the oldest are removed.
-    public var storedEvents = 20_000
+    package var storedEvents = 20_000
     /// Maximum memory of stored events in bytes: their JSON, plus an estimate for parsed tags. Beyond it the oldest are
     /// removed.
-    public var storedBytes = 64 << 20
+    package var storedBytes = 64 << 20
     /// Maximum number of deleted event ids and addresses that are remembered in order to reject these events (NIP-09).
     /// Beyond it the oldest are forgotten.
-    public var rememberedDeletions = 20_000
+    package var rememberedDeletions = 20_000
     /// Maximum difference between `created_at` of an AUTH event and the relay's clock, in seconds (NIP-42).
-    public var authenticationAge = 600
+    package var authenticationAge = 600
 
     /// Creates the default limits.
-    public init() {}
+    package init() {}
 }
 
 extension RelayConfiguration {
     /// The relay information document for this configuration (NIP-11).
-    public var information: RelayInformation {
+    package var information: RelayInformation {
         var information = RelayInformation()
         information.name = self.name
         information.description = self.summary

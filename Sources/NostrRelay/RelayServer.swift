@@ -4,9 +4,9 @@
 //
 
 import HTTPTransport
-public import Logging
+package import Logging
 import NIOConcurrencyHelpers
-public import NIOCore
+package import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Nostr
@@ -14,13 +14,13 @@ import Nostr
 /// A Nostr relay server.
 ///
 /// It serves clients over WebSocket (NIP-01) and its information document over HTTP (NIP-11) on the same port.
-public final class RelayServer: Sendable {
+package final class RelayServer: Sendable {
     private let server: HTTPServer
 
     /// The address that the relay listens on.
-    public let localAddress: SocketAddress
+    package let localAddress: SocketAddress
     /// The URL of the relay: the configured public URL, or else one with ``localAddress``.
-    public let url: String
+    package let url: String
 
     private let tls: ServerTLS?
     private let hub: RelayHub
@@ -62,7 +62,7 @@ public final class RelayServer: Sendable {
     /// `configuration` are ignored.
     ///
     /// - Returns: False, without any change, if TLS would have to be turned on or off, which requires a restart.
-    public func update(_ configuration: RelayConfiguration) -> Bool {
+    package func update(_ configuration: RelayConfiguration) -> Bool {
         guard (configuration.tls == nil) == (self.tls == nil) else { return false }
         if let renewed = configuration.tls { self.tls?.replace(with: renewed) }
         var configuration = configuration
@@ -90,7 +90,7 @@ public final class RelayServer: Sendable {
     ///   - logger: Logger of the relay.
     /// - Throws: An error of the system if the relay cannot listen on the address, ``EventArchive/OpeningError`` if the
     ///   event store cannot be opened, or an error of the database if it cannot be read.
-    public static func start(
+    package static func start(
         _ configuration: RelayConfiguration,
         on group: any EventLoopGroup,
         logger: Logger
@@ -205,14 +205,14 @@ public final class RelayServer: Sendable {
     }
 
     /// Number of open connections.
-    public var connectionCount: Int { self.server.connectionCount }
+    package var connectionCount: Int { self.server.connectionCount }
 
     /// Stops listening, and saves all pending events.
     ///
     /// Open connections are not closed. They end when their event loops shut down.
     ///
     /// - Throws: If the pending events cannot be saved.
-    public func stop() async throws {
+    package func stop() async throws {
         try await self.server.stopListening()
         try await self.archive?.close()
     }

@@ -4,9 +4,9 @@
 //
 
 import HTTPTransport
-public import Logging
+package import Logging
 import NIOConcurrencyHelpers
-public import NIOCore
+package import NIOCore
 import NIOHTTP1
 
 #if canImport(FoundationEssentials)
@@ -16,21 +16,21 @@ import Foundation
 #endif
 
 /// An HTTP server for a node's status page, Prometheus metrics and health checks.
-public final class AdminServer: Sendable {
+package final class AdminServer: Sendable {
     /// The address of the server and its access token.
-    public struct Configuration: Sendable {
+    package struct Configuration: Sendable {
         /// The host name or IP address to listen on.
-        public var host: String
+        package var host: String
         /// The port to listen on; 0 for any free port.
-        public var port: Int
+        package var port: Int
         /// The token that requests must carry, as a bearer token or as `?token=` in the URL.
         ///
         /// It is required if ``host`` is not a loopback address. `/healthz`, `/readyz` and the page's style sheet and
         /// script need no token.
-        public var token: String?
+        package var token: String?
 
         /// Creates a configuration.
-        public init(host: String, port: Int, token: String? = nil) {
+        package init(host: String, port: Int, token: String? = nil) {
             self.host = host
             self.port = port
             self.token = token
@@ -39,7 +39,7 @@ public final class AdminServer: Sendable {
         /// Whether ``token`` is missing although ``host`` is not a loopback address.
         ///
         /// - Throws: An error if the host name cannot be resolved.
-        public func lacksToken(on loop: any EventLoop) async throws -> Bool {
+        package func lacksToken(on loop: any EventLoop) async throws -> Bool {
             guard self.token == nil else { return false }
             let addresses = try await HostResolver.own.resolve(host: self.host, port: self.port, on: loop).get()
             return !addresses.allSatisfy { AddressClass($0) == .loopback }
@@ -47,7 +47,7 @@ public final class AdminServer: Sendable {
     }
 
     /// The server would listen on an address other than loopback, but has no token.
-    public struct TokenRequiredError: Error {}
+    package struct TokenRequiredError: Error {}
 
     /// How often the report is updated.
     private static let interval: Duration = .seconds(1)
@@ -59,7 +59,7 @@ public final class AdminServer: Sendable {
     private let state: SharedState
 
     /// The address that the server listens on.
-    public let localAddress: SocketAddress
+    package let localAddress: SocketAddress
 
     /// The state that the request handlers read.
     private final class SharedState: Sendable {
@@ -85,7 +85,7 @@ public final class AdminServer: Sendable {
     ///   - registry: The metrics to serve.
     /// - Throws: ``TokenRequiredError`` if the configuration lacks a token, or the error of resolving or binding the
     ///   address.
-    public static func start(
+    package static func start(
         _ configuration: Configuration,
         report: StatusReport,
         registry: PrometheusRegistry,
@@ -109,7 +109,7 @@ public final class AdminServer: Sendable {
     /// Updates the report every second until the task is cancelled.
     ///
     /// - Parameter collect: Fills in the parts of the report that depend on the role.
-    public func run(collect: @Sendable (inout StatusReport) async -> Void) async {
+    package func run(collect: @Sendable (inout StatusReport) async -> Void) async {
         repeat {
             let before = self.state.report.withLockedValue { $0 }
             var report = before
@@ -134,12 +134,12 @@ public final class AdminServer: Sendable {
     }
 
     /// Sets the proxy auto-configuration script to serve at `/proxy.pac`. With nil, the path is not found.
-    public func setProxyScript(_ script: String?) {
+    package func setProxyScript(_ script: String?) {
         self.state.proxyScript.withLockedValue { $0 = script }
     }
 
     /// Stops listening.
-    public func stop() async throws {
+    package func stop() async throws {
         try await self.server.stopListening()
     }
 

@@ -3,14 +3,14 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import CoreMetrics
+package import CoreMetrics
 import NIOConcurrencyHelpers
 import Synchronization
 
 /// A swift-metrics backend that exports counters and gauges in the text format of Prometheus.
 ///
 /// Updating a counter or gauge is a lock-free atomic operation. Creating metrics and reading all values takes a lock.
-public final class PrometheusRegistry: MetricsFactory, Sendable {
+package final class PrometheusRegistry: MetricsFactory, Sendable {
     /// The name and encoded labels of a time series.
     struct Key: Hashable, Comparable {
         let name: String
@@ -32,12 +32,12 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     private let state = NIOLockedValueBox(State())
 
     /// Creates a registry without metrics.
-    public init() {}
+    package init() {}
 
     // MARK: MetricsFactory
 
     /// Returns the counter with this name and these labels, and creates it if necessary.
-    public func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
+    package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
         return self.state.withLockedValue { state in
             if let counter = state.counters[key] { return counter }
@@ -48,7 +48,7 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     }
 
     /// Returns the gauge with this name and these labels, and creates it if necessary. It keeps only the last value.
-    public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
+    package func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
         let key = Key(name: label, labels: PrometheusText.labels(dimensions))
         return self.state.withLockedValue { state in
             if let gauge = state.gauges[key] { return gauge }
@@ -59,28 +59,28 @@ public final class PrometheusRegistry: MetricsFactory, Sendable {
     }
 
     /// Returns a timer that does nothing. Timers are not exported.
-    public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
+    package func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
         NOOPMetricsHandler.instance
     }
 
     /// Does nothing. Counters are kept until the process ends.
-    public func destroyCounter(_ handler: any CounterHandler) {}
+    package func destroyCounter(_ handler: any CounterHandler) {}
     /// Does nothing. Gauges are kept until the process ends.
-    public func destroyRecorder(_ handler: any RecorderHandler) {}
+    package func destroyRecorder(_ handler: any RecorderHandler) {}
     /// Does nothing.
-    public func destroyTimer(_ handler: any TimerHandler) {}
+    package func destroyTimer(_ handler: any TimerHandler) {}
 
     // MARK: Reading
 
     /// The sum of a counter over all label values.
-    public func total(_ name: String) -> Int64 {
+    package func total(_ name: String) -> Int64 {
         self.state.withLockedValue { state in
             state.counters.reduce(0) { $1.key.name == name ? $0 + $1.value.value : $0 }
         }
     }
 
     /// Encodes all metrics, and the samples `more`, as text for Prometheus, sorted by name.
-    public func text(and more: [PrometheusText.Sample] = []) -> String {
+    package func text(and more: [PrometheusText.Sample] = []) -> String {
         var samples = more
         self.state.withLockedValue { state in
             samples += state.counters.map {

@@ -4,26 +4,26 @@
 //
 
 /// An encoder for the text format of Prometheus, version 0.0.4.
-public enum PrometheusText {
+package enum PrometheusText {
     /// The HTTP content type of the format.
-    public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+    package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
     /// The type of a metric.
-    public enum Kind: String, Hashable, Sendable {
+    package enum Kind: String, Hashable, Sendable {
         /// A counter only increases; a gauge can take any value.
         case counter, gauge
     }
 
     /// A sample: the value of a metric for one set of labels.
-    public struct Sample: Hashable, Sendable {
+    package struct Sample: Hashable, Sendable {
         /// The name of the metric.
-        public let name: String
+        package let name: String
         /// The type of the metric.
-        public let kind: Kind
+        package let kind: Kind
         /// The encoded labels with braces; empty if there are none.
         let labels: String
         /// The value.
-        public let value: Double
+        package let value: Double
 
         init(_ name: String, kind: Kind, labels: String, value: Double) {
             self.name = name
@@ -35,7 +35,7 @@ public enum PrometheusText {
         /// Creates a sample.
         ///
         /// - Parameter dimensions: Names and values of the labels.
-        public init(_ name: String, kind: Kind = .gauge, _ dimensions: [(String, String)] = [], value: Double) {
+        package init(_ name: String, kind: Kind = .gauge, _ dimensions: [(String, String)] = [], value: Double) {
             self.init(name, kind: kind, labels: PrometheusText.labels(dimensions), value: value)
         }
     }

@@ -4,28 +4,28 @@
 //
 
 /// A snapshot of what a node is doing, for the status page, the terminal and the metrics.
-public struct StatusReport: Codable, Hashable, Sendable {
+package struct StatusReport: Codable, Hashable, Sendable {
     /// A relay that the node uses.
-    public struct Relay: Codable, Hashable, Sendable {
+    package struct Relay: Codable, Hashable, Sendable {
         /// The relay's URL.
-        public var url: String
+        package var url: String
         /// Whether the node is connected to the relay.
-        public var isUp: Bool
+        package var isUp: Bool
         /// The reason why the relay is not connected, if known.
-        public var error: String?
+        package var error: String?
         /// The lowest round-trip time of the sessions through the relay, in milliseconds.
-        public var roundTrip: Double?
+        package var roundTrip: Double?
         /// The fraction of sent packets that were lost, from 0 to 1.
-        public var loss: Double?
+        package var loss: Double?
         /// The number of sessions that use the relay.
-        public var sessions: Int
+        package var sessions: Int
         /// Bytes of messages sent and received since the connection was established.
-        public var bytes: Int64?
+        package var bytes: Int64?
         /// Bytes of messages sent and received in the last second.
-        public internal(set) var rate: Double?
+        package internal(set) var rate: Double?
 
         /// Creates a relay's part of a report.
-        public init(
+        package init(
             url: String,
             isUp: Bool,
             error: String?,
@@ -45,18 +45,18 @@ public struct StatusReport: Codable, Hashable, Sendable {
     }
 
     /// A session, or a peer that uses plain NIP-74.
-    public struct Session: Codable, Hashable, Sendable {
+    package struct Session: Codable, Hashable, Sendable {
         /// The peer's key. At an entry it is the exit's npub. At an exit it is the npub of the client's identity, or,
         /// without one, the client's key in hex.
-        public var peer: String
+        package var peer: String
         /// The protocol: `session`, or `nip74` for plain NIP-74.
-        public var `protocol`: String
+        package var `protocol`: String
         /// The number of open streams.
-        public var streams: Int
+        package var streams: Int
         /// The age of the session in seconds.
-        public var age: Int
+        package var age: Int
 
-        public init(peer: String, `protocol`: String, streams: Int, age: Int) {
+        package init(peer: String, `protocol`: String, streams: Int, age: Int) {
             self.peer = peer
             self.protocol = `protocol`
             self.streams = streams
@@ -65,52 +65,52 @@ public struct StatusReport: Codable, Hashable, Sendable {
     }
 
     /// A warning or an error that the node logged.
-    public struct Problem: Codable, Hashable, Sendable {
+    package struct Problem: Codable, Hashable, Sendable {
         /// The time in seconds since 1970.
-        public var time: Double
+        package var time: Double
         /// The message.
-        public var text: String
+        package var text: String
 
         /// Creates a problem's part of a report.
-        public init(time: Double, text: String) {
+        package init(time: Double, text: String) {
             self.time = time
             self.text = text
         }
     }
 
     /// The node's role, such as entry, exit or relay.
-    public var role: String
+    package var role: String
     /// The version of the program.
-    public var version: String
+    package var version: String
     /// The exit's `.nostr` name, or the address that an entry or relay listens on.
-    public var name: String
+    package var name: String
     /// When the process started, in seconds since 1970.
-    public var startedAt: Double
+    package var startedAt: Double
     /// Whether the node is ready to serve.
-    public var isReady: Bool
+    package var isReady: Bool
     /// The relays that an entry or exit uses.
-    public var relays: [Relay]
+    package var relays: [Relay]
     /// The sessions with the most streams, at most ``maximumSessions``.
-    public var sessions: [Session]
+    package var sessions: [Session]
     /// The number of sessions that ``sessions`` does not list.
-    public var moreSessions: Int
+    package var moreSessions: Int
     /// The number of open streams.
-    public var streams: Int
+    package var streams: Int
     /// The number of open client connections of a relay; nil for other roles.
-    public var connections: Int?
+    package var connections: Int?
     /// Bytes sent since the process started: stream data, or messages to clients of a relay.
-    public var sentBytes: Int64
+    package var sentBytes: Int64
     /// Bytes received since the process started: stream data, or messages from clients of a relay.
-    public var receivedBytes: Int64
+    package var receivedBytes: Int64
     /// Bytes sent per second in each of the last 300 seconds, oldest first.
-    public var sentRates: [Double]
+    package var sentRates: [Double]
     /// Bytes received per second in each of the last 300 seconds, oldest first.
-    public var receivedRates: [Double]
+    package var receivedRates: [Double]
     /// The most recent problems, oldest first.
-    public var problems: [Problem]
+    package var problems: [Problem]
 
     /// Creates the report of a node that is not ready and has no traffic.
-    public init(role: String, version: String, name: String, startedAt: Double) {
+    package init(role: String, version: String, name: String, startedAt: Double) {
         self.role = role
         self.version = version
         self.name = name
@@ -128,7 +128,7 @@ public struct StatusReport: Codable, Hashable, Sendable {
     }
 
     /// Maximum number of listed sessions.
-    public static let maximumSessions = 50
+    package static let maximumSessions = 50
 
     /// The report's values as metrics, which are served in addition to the registry's.
     var samples: [PrometheusText.Sample] {

@@ -7,29 +7,29 @@ import Foundation
 import Yams
 
 /// A YAML configuration file whose keys are names of settings.
-public struct ConfigurationFile {
+package struct ConfigurationFile {
     /// A setting in the file.
-    public struct Setting: Hashable, Sendable {
+    package struct Setting: Hashable, Sendable {
         /// The key.
-        public let name: String
+        package let name: String
         /// The values: one for a scalar, any number for a list or mapping. A mapping gives `key=value` for each entry.
-        public let values: [String]
+        package let values: [String]
         /// The line of the key, starting at 1; 0 if unknown.
-        public let line: Int
+        package let line: Int
     }
 
     /// Maximum length of a file in bytes.
-    public static let maximumLength = 1 << 20
+    package static let maximumLength = 1 << 20
 
     /// The path of the file.
-    public let path: String
+    package let path: String
     /// The settings in the order of the file.
-    public let settings: [Setting]
+    package let settings: [Setting]
 
     /// Reads and parses a file.
     ///
     /// - Throws: ``SettingsFileError`` if the file cannot be read, is too long or is invalid.
-    public init(path: String) throws {
+    package init(path: String) throws {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw SettingsFileError("cannot read \(path): check that the file exists and is readable")
         }
@@ -47,7 +47,7 @@ public struct ConfigurationFile {
     ///
     /// - Parameter path: The name of the file in errors.
     /// - Throws: ``SettingsFileError`` if the text is not YAML or not of this form.
-    public static func parse(_ text: String, path: String) throws -> [Setting] {
+    package static func parse(_ text: String, path: String) throws -> [Setting] {
         let root: Node?
         do {
             root = try Yams.compose(yaml: text)

@@ -12,21 +12,21 @@ import Foundation
 ///
 /// Several programs can share such a file. An invalid line is ignored and reported in ``problems``. If it concerns a
 /// variable of this program, it is an error.
-public struct EnvironmentFile {
+package struct EnvironmentFile {
     /// Maximum length of a file in bytes.
-    public static let maximumLength = 1 << 20
+    package static let maximumLength = 1 << 20
 
     /// The values by name. If a name occurs twice, the last value counts.
-    public let values: [String: String]
+    package let values: [String: String]
     /// For each ignored line, its position and what is wrong with it.
-    public let problems: [String]
+    package let problems: [String]
 
     /// Reads and parses a file. A directory counts as an empty file.
     ///
     /// - Parameter isOwn: Returns whether a name is that of a variable of this program.
     /// - Throws: ``SettingsFileError`` if the file cannot be read or is too long, or a line with a variable of this
     ///   program is invalid.
-    public init(path: String, isOwn: (String) -> Bool) throws {
+    package init(path: String, isOwn: (String) -> Bool) throws {
         if (try? URL(filePath: path).resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory == true {
             try self.init(parsing: "", name: path, isOwn: isOwn)
             return
@@ -46,7 +46,7 @@ public struct EnvironmentFile {
     ///   - name: The name of the file in errors and problems.
     ///   - isOwn: Returns whether a name is that of a variable of this program.
     /// - Throws: ``SettingsFileError`` if a line with a variable of this program is invalid.
-    public init(parsing text: String, name: String, isOwn: (String) -> Bool) throws {
+    package init(parsing text: String, name: String, isOwn: (String) -> Bool) throws {
         var values: [String: String] = [:]
         var problems: [String] = []
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map(String.init)

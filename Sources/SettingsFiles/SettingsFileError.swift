@@ -4,9 +4,9 @@
 //
 
 /// An error in a settings file. The message names the file and, where known, the line.
-public struct SettingsFileError: Error, CustomStringConvertible {
+package struct SettingsFileError: Error, CustomStringConvertible {
     /// The error message.
-    public let description: String
+    package let description: String
 
     init(_ description: String) { self.description = description }
 }

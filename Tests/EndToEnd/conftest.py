@@ -10,7 +10,7 @@ from sandbox import BINARY, Sandbox
 
 def pytest_sessionstart(session):
     if not BINARY.exists():
-        pytest.exit(f"there is no {BINARY}; build it with: swift build -c release --product nws", returncode=2)
+        pytest.exit(f"there is no {BINARY}; build it with: scripts/test-build", returncode=2)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from processes import Process
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-BINARY = Path(os.environ.get("NWS_BINARY") or REPOSITORY / ".build/release/nws").resolve()
+BINARY = Path(os.environ.get("NWS_BINARY") or REPOSITORY / ".build-test/release/nws").resolve()
 NSEC = "nsec1[a-z0-9]{58}"
 
 

@@ -10,8 +10,8 @@ import Testing
 
 @Suite("Fuzzing seeds")
 struct SeedTests {
-    /// Number of mutated inputs made from each seed.
-    private static let mutations = 200
+    /// Number of mutated inputs made from each seed: 200, or `NWS_FUZZ_MUTATIONS`.
+    private static let mutations = ProcessInfo.processInfo.environment["NWS_FUZZ_MUTATIONS"].flatMap { Int($0) } ?? 200
     /// Maximum length of a mutated input, in bytes.
     private static let longest = 4_096
 

@@ -4,6 +4,7 @@
 //
 
 import Foundation
+import NIOCore
 import NostrTunnel
 import Testing
 

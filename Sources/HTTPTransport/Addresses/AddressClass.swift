@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 #if canImport(Glibc)
 import Glibc
@@ -16,7 +16,7 @@ import Darwin
 /// The kind of network that an IP address belongs to.
 ///
 /// It decides whether to connect to an address that an untrusted party supplied.
-public enum AddressClass: Hashable, Sendable {
+package enum AddressClass: Hashable, Sendable {
     /// A public address on the internet.
     case global
     /// The local host: 127.0.0.0/8 and ::1.
@@ -38,7 +38,7 @@ public enum AddressClass: Hashable, Sendable {
     ///
     /// An IPv6 address that embeds an IPv4 address (IPv4-mapped, IPv4-compatible, 6to4, NAT64) gets the class of the
     /// IPv4 address. A Unix socket is ``reserved``.
-    public init(_ address: SocketAddress) {
+    package init(_ address: SocketAddress) {
         guard let text = address.ipAddress, let bytes = Self.bytes(of: text) else {
             self = .reserved
             return
@@ -113,13 +113,13 @@ public enum AddressClass: Hashable, Sendable {
 
 extension SocketAddress {
     /// The IP address in network byte order, 4 or 16 bytes. Nil for a Unix socket.
-    public var addressBytes: [UInt8]? { self.ipAddress.flatMap(AddressClass.bytes) }
+    package var addressBytes: [UInt8]? { self.ipAddress.flatMap(AddressClass.bytes) }
 
     /// Parses an IP address and returns its bytes in network byte order.
     ///
     /// An IPv4-mapped IPv6 address is returned as 4 bytes, so that both notations compare equal. An IPv6 zone is
     /// ignored. Returns nil if `text` is not an IP address.
-    public static func canonicalBytes(of text: String) -> [UInt8]? {
+    package static func canonicalBytes(of text: String) -> [UInt8]? {
         AddressClass.bytes(of: text).map(AddressClass.unmapped)
     }
 }

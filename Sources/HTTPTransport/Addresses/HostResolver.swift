@@ -4,7 +4,7 @@
 //
 
 import NIOConcurrencyHelpers
-public import NIOCore
+package import NIOCore
 import NIOPosix
 
 #if canImport(Glibc)
@@ -18,18 +18,18 @@ import Darwin
 /// Resolves a host name to socket addresses.
 ///
 /// It looks a name up once and returns all addresses, so that the caller connects to the addresses that it checked.
-public struct HostResolver: Sendable {
+package struct HostResolver: Sendable {
     /// Maximum number of addresses returned for one name. Further addresses are ignored.
-    public static let maximumAddresses = 16
+    package static let maximumAddresses = 16
 
     /// A name could not be resolved.
-    public struct ResolutionError: Error, Sendable, CustomStringConvertible {
+    package struct ResolutionError: Error, Sendable, CustomStringConvertible {
         /// The name that was looked up.
-        public let host: String
+        package let host: String
         /// Why the lookup failed, for error messages.
-        public let reason: String
+        package let reason: String
         /// An error message that names the host and the reason.
-        public var description: String { "cannot resolve \(self.host): \(self.reason)" }
+        package var description: String { "cannot resolve \(self.host): \(self.reason)" }
     }
 
     /// A thread pool for lookups, with a limit on concurrent lookups.
@@ -70,11 +70,11 @@ public struct HostResolver: Sendable {
     private let lane: Lane
 
     /// Resolves names that the user configured.
-    public static let own = HostResolver(lane: Self.ownLane)
+    package static let own = HostResolver(lane: Self.ownLane)
     /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
     ///
     /// At most 256 lookups are queued or running; further ones fail at once.
-    public static let others = HostResolver(lane: Self.othersLane)
+    package static let others = HostResolver(lane: Self.othersLane)
 
     private init(lane: Lane) {
         self.lane = lane
@@ -89,7 +89,7 @@ public struct HostResolver: Sendable {
     ///   - host: Name or IP address.
     ///   - port: Port of the returned addresses.
     ///   - eventLoop: Event loop of the returned future.
-    public func resolve(host: String, port: Int, on eventLoop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
+    package func resolve(host: String, port: Int, on eventLoop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
         if let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
         }

@@ -3,17 +3,17 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// An IPv4 or IPv6 network: an address prefix and its length in bits.
-public struct IPNetwork: Hashable, Sendable {
+package struct IPNetwork: Hashable, Sendable {
     private let prefix: [UInt8]
     private let length: Int
 
     /// Parses `ADDRESS/LENGTH`, or a single address. Returns nil if `text` is neither.
     ///
     /// Address bits after the prefix are ignored. An IPv4-mapped IPv6 network becomes an IPv4 network.
-    public init?(_ text: some StringProtocol) {
+    package init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), let address = try? SocketAddress(ipAddress: String(parts[0]), port: 0),
             let bytes = address.addressBytes
@@ -32,7 +32,7 @@ public struct IPNetwork: Hashable, Sendable {
     /// Whether the network contains no public internet address, judged by ``AddressClass``.
     ///
     /// False for every network with a prefix shorter than 7 bits.
-    public var isOffTheInternet: Bool {
+    package var isOffTheInternet: Bool {
         guard self.length >= Self.shortestPrefix, !self.isMostOfAnEmbedding else { return false }
         let ends = [UInt8(0), 0xff].map { filling in
             self.prefix.indices.map { index -> UInt8 in
@@ -58,7 +58,7 @@ public struct IPNetwork: Hashable, Sendable {
     /// Whether the network contains `address`.
     ///
     /// An IPv4-mapped IPv6 address is treated as IPv4. False for a Unix socket.
-    public func contains(_ address: SocketAddress) -> Bool {
+    package func contains(_ address: SocketAddress) -> Bool {
         guard let bytes = address.addressBytes.map(AddressClass.unmapped), bytes.count == self.prefix.count else {
             return false
         }

@@ -3,23 +3,23 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 import NIOHTTP1
 import NIOPosix
 
 /// A minimal HTTP/1.1 client for small documents, such as the information document of a relay (NIP-11).
 ///
 /// Each request uses a new connection. Redirects are not followed.
-public enum HTTPClient {
+package enum HTTPClient {
     /// Value of the User-Agent header field.
     static let userAgent = "nws"
     /// Maximum size of a response body in bytes.
-    public static let maximumBodyLength = 128 << 10
+    package static let maximumBodyLength = 128 << 10
     /// Timeout for a whole request, from connecting to the end of the body.
-    public static let timeout: TimeAmount = .seconds(10)
+    package static let timeout: TimeAmount = .seconds(10)
 
     /// Why a request failed.
-    public enum RequestError: Error, Sendable {
+    package enum RequestError: Error, Sendable {
         /// The server answered with this HTTP status instead of 200.
         case status(Int)
         /// The body is longer than ``HTTPClient/maximumBodyLength``.
@@ -37,7 +37,7 @@ public enum HTTPClient {
     ///   - accept: Value of the Accept header field.
     ///   - eventLoop: Event loop of the connection.
     /// - Returns: The response, if its status is 200. Fails with ``RequestError`` or with the error of the connection.
-    public static func get(
+    package static func get(
         _ target: WebSocketClient.Target,
         accept: String,
         on eventLoop: any EventLoop

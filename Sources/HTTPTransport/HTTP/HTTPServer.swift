@@ -3,77 +3,77 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import Logging
-public import NIOCore
+package import Logging
+package import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
 
 /// An HTTP/1.1 server that also accepts WebSocket upgrades on the same port.
-public final class HTTPServer: Sendable {
+package final class HTTPServer: Sendable {
     /// The listening address and the limits of a server.
-    public struct Configuration: Sendable {
+    package struct Configuration: Sendable {
         /// Host name or IP address to listen on.
-        public var host: String
+        package var host: String
         /// TCP port to listen on. 0 selects a free port.
-        public var port: Int
+        package var port: Int
         /// Certificate and key; nil for HTTP without TLS.
-        public var tls: ServerTLS?
+        package var tls: ServerTLS?
         /// Maximum number of concurrent connections. Further connections are closed immediately.
-        public var maximumConnections = 10_000
+        package var maximumConnections = 10_000
         /// Maximum number of concurrent connections from one address that is not a loopback address.
-        public var maximumConnectionsPerAddress = 64
+        package var maximumConnectionsPerAddress = 64
         /// Maximum number of concurrent connections from one loopback address, which all local users share.
-        public var maximumLoopbackConnections = 8_192
+        package var maximumLoopbackConnections = 8_192
         /// Proxies whose X-Forwarded-For header field is trusted.
         ///
         /// The limits per address do not apply to a trusted proxy itself. They apply to the client that it names in a
         /// WebSocket upgrade.
-        public var trustedProxies: [IPNetwork] = []
+        package var trustedProxies: [IPNetwork] = []
         /// Time allowed for a complete request, measured from the start of the connection or from the previous request.
         /// A slower connection is closed.
-        public var requestTimeout: TimeAmount = .seconds(15)
+        package var requestTimeout: TimeAmount = .seconds(15)
         /// Limits and timers of WebSocket connections.
-        public var webSocket = WebSocketConfiguration()
+        package var webSocket = WebSocketConfiguration()
         /// Maximum number of connections that the kernel queues until the server accepts them.
-        public var backlog: Int32 = 1_024
+        package var backlog: Int32 = 1_024
         /// Number of unsent bytes above which a connection is not writable. It is writable again below a quarter of
         /// this.
-        public var highWaterMark = 1 << 20
+        package var highWaterMark = 1 << 20
 
         /// Creates a configuration with default limits, without TLS.
-        public init(host: String, port: Int) {
+        package init(host: String, port: Int) {
             self.host = host
             self.port = port
         }
     }
 
     /// The callbacks for a WebSocket connection that the server accepts.
-    public struct WebSocketAcceptor: Sendable {
+    package struct WebSocketAcceptor: Sendable {
         /// Callbacks for messages and for the end of the connection.
-        public var events: WebSocket.Events
+        package var events: WebSocket.Events
         /// Called once, when the connection is open.
-        public var onOpen: @Sendable (WebSocket) -> Void
+        package var onOpen: @Sendable (WebSocket) -> Void
 
         /// Accepts an upgrade with these callbacks.
-        public init(events: WebSocket.Events, onOpen: @escaping @Sendable (WebSocket) -> Void) {
+        package init(events: WebSocket.Events, onOpen: @escaping @Sendable (WebSocket) -> Void) {
             self.events = events
             self.onOpen = onOpen
         }
     }
 
     /// Answers a request. Called on the event loop of the connection; it must not block.
-    public typealias Route = @Sendable (HTTPRequest) -> HTTPResponse
+    package typealias Route = @Sendable (HTTPRequest) -> HTTPResponse
     /// Accepts or rejects a WebSocket upgrade. Called on the event loop of the connection; it must not block.
     ///
     /// Return nil to close the connection without a response.
-    public typealias Upgrade = @Sendable (HTTPRequest, any Channel) -> WebSocketAcceptor?
+    package typealias Upgrade = @Sendable (HTTPRequest, any Channel) -> WebSocketAcceptor?
 
     private let channel: any Channel
     private let connections: ConnectionCounter
 
     /// The address that the server listens on.
-    public let localAddress: SocketAddress
+    package let localAddress: SocketAddress
 
     private init(channel: any Channel, connections: ConnectionCounter, localAddress: SocketAddress) {
         self.channel = channel
@@ -90,7 +90,7 @@ public final class HTTPServer: Sendable {
     ///   - route: Answers requests that are not WebSocket upgrades.
     ///   - upgrade: Accepts or rejects WebSocket upgrades.
     /// - Throws: An error of the system if the server cannot listen on the address.
-    public static func start(
+    package static func start(
         _ configuration: Configuration,
         on group: any EventLoopGroup,
         logger: Logger,
@@ -193,24 +193,24 @@ public final class HTTPServer: Sendable {
     }
 
     /// Number of open connections.
-    public var connectionCount: Int { self.connections.count }
+    package var connectionCount: Int { self.connections.count }
 
     /// Changes the connection limits. Open connections are not closed.
     ///
     /// - Parameters:
     ///   - maximumConnections: See ``Configuration/maximumConnections``.
     ///   - perAddress: See ``Configuration/maximumConnectionsPerAddress``.
-    public func update(maximumConnections: Int, perAddress: Int) {
+    package func update(maximumConnections: Int, perAddress: Int) {
         self.connections.update(maximumConnections: maximumConnections, perAddress: perAddress)
     }
 
     /// Stops listening. Open connections stay open.
-    public func stopListening() async throws {
+    package func stopListening() async throws {
         try await self.channel.close()
     }
 
     /// Waits until the listening socket is closed.
-    public func closed() async throws {
+    package func closed() async throws {
         try await self.channel.closeFuture.get()
     }
 }

@@ -7,7 +7,7 @@ import NIOConcurrencyHelpers
 package import NIOSSL
 
 /// The certificate and key of a TLS server. They can be replaced while the server is running.
-public final class ServerTLS: Sendable {
+package final class ServerTLS: Sendable {
     private let context: NIOLockedValueBox<NIOSSLContext>
 
     /// Reads a certificate chain and a private key from PEM files. The minimum TLS version is 1.2.
@@ -16,7 +16,7 @@ public final class ServerTLS: Sendable {
     ///   - certificateFile: The certificate chain, with the certificate of the server first.
     ///   - keyFile: The private key of the server's certificate.
     /// - Throws: If a file cannot be read, or if the key does not match the certificate.
-    public convenience init(certificateFile: String, keyFile: String) throws {
+    package convenience init(certificateFile: String, keyFile: String) throws {
         try self.init(
             chain: try NIOSSLCertificate.fromPEMFile(certificateFile),
             key: try NIOSSLPrivateKey(file: keyFile, format: .pem)
@@ -45,7 +45,7 @@ public final class ServerTLS: Sendable {
     }
 
     /// Uses the certificate and key of `other` for new connections. Open connections are not affected.
-    public func replace(with other: ServerTLS) {
+    package func replace(with other: ServerTLS) {
         let context = other.context.withLockedValue { $0 }
         self.context.withLockedValue { $0 = context }
     }

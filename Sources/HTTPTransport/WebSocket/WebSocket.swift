@@ -3,29 +3,29 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 import NIOWebSocket
 
 /// An open WebSocket connection, as client or server.
 ///
 /// Call every method on ``eventLoop``.
-public struct WebSocket: Sendable {
+package struct WebSocket: Sendable {
     /// Callbacks for a connection. They run on its event loop. None is called after ``onClose``.
-    public struct Events: Sendable {
+    package struct Events: Sendable {
         /// Called with each complete message. Text and binary messages are not distinguished, unless ``onBinary`` is
         /// set.
-        public var onMessage: @Sendable (ByteBuffer) -> Void
+        package var onMessage: @Sendable (ByteBuffer) -> Void
         /// Called with each complete binary message. If nil, binary messages go to ``onMessage``.
         package var onBinary: (@Sendable (ByteBuffer) -> Void)?
         /// Called after all messages of one read have been delivered.
         package var onBurstEnd: (@Sendable () -> Void)?
         /// Called with false when the send buffer is full, and with true when it has drained.
-        public var onWritabilityChange: @Sendable (Bool) -> Void
+        package var onWritabilityChange: @Sendable (Bool) -> Void
         /// Called once, when the connection has ended.
-        public var onClose: @Sendable (WebSocketCloseReason) -> Void
+        package var onClose: @Sendable (WebSocketCloseReason) -> Void
 
         /// Creates callbacks. ``onBinary`` and ``onBurstEnd`` are nil.
-        public init(
+        package init(
             onMessage: @escaping @Sendable (ByteBuffer) -> Void,
             onWritabilityChange: @escaping @Sendable (Bool) -> Void = { _ in },
             onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
@@ -79,16 +79,16 @@ public struct WebSocket: Sendable {
     }
 
     /// The event loop of the connection.
-    public var eventLoop: any EventLoop { self.channel.eventLoop }
+    package var eventLoop: any EventLoop { self.channel.eventLoop }
 
     /// The address of the TCP peer, or nil if it is not known.
-    public var remoteAddress: SocketAddress? { self.channel.remoteAddress }
+    package var remoteAddress: SocketAddress? { self.channel.remoteAddress }
 
     /// Whether the send buffer is below its high-water mark.
-    public var isWritable: Bool { self.channel.isWritable }
+    package var isWritable: Bool { self.channel.isWritable }
 
     /// Number of bytes that were written to the connection but not yet to the kernel.
-    public var bufferedBytes: Int {
+    package var bufferedBytes: Int {
         (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
@@ -99,7 +99,7 @@ public struct WebSocket: Sendable {
     /// - Parameters:
     ///   - parts: Buffers that together are UTF-8 text. This is not checked.
     ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
-    public func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
+    package func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
         self.handler.value.sendText(parts, promise: promise)
     }
 
@@ -108,7 +108,7 @@ public struct WebSocket: Sendable {
     /// - Parameters:
     ///   - text: UTF-8 text. This is not checked.
     ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
-    public func sendText(_ text: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
+    package func sendText(_ text: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
         self.handler.value.sendText([text], promise: promise)
     }
 
@@ -120,17 +120,17 @@ public struct WebSocket: Sendable {
     /// Starts the closing handshake with status 1001 (going away).
     ///
     /// The connection is closed after ``WebSocketConfiguration/closeTimeout`` if the peer does not answer.
-    public func close() {
+    package func close() {
         self.handler.value.close(code: .goingAway)
     }
 
     /// Starts the closing handshake with status 1008 (policy violation), because the peer exceeded a limit.
-    public func closeForPolicyViolation() {
+    package func closeForPolicyViolation() {
         self.handler.value.close(code: .policyViolation)
     }
 
     /// Closes the connection without a closing handshake. Buffered data is discarded.
-    public func abort() {
+    package func abort() {
         self.channel.close(promise: nil)
     }
 
@@ -138,7 +138,7 @@ public struct WebSocket: Sendable {
     ///
     /// Reading then pauses for four times the processing time of the read, at most 1 s. A client that floods the server
     /// with such input therefore cannot starve other connections on the event loop.
-    public func noteWaste() {
+    package func noteWaste() {
         self.handler.value.noteWaste()
     }
 }

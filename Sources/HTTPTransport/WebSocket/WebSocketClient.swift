@@ -3,33 +3,33 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 import NIOHTTP1
 import NIOPosix
-public import NIOSSL
+package import NIOSSL
 import NIOWebSocket
 
 /// Opens client WebSocket connections over TCP, with optional TLS and SOCKS5 proxy.
-public enum WebSocketClient {
+package enum WebSocketClient {
     /// The server to connect to and the resource to request.
-    public struct Target: Sendable {
+    package struct Target: Sendable {
         /// Addresses to connect to, tried in order. The caller has checked that connecting to them is allowed.
-        public var addresses: [SocketAddress]
+        package var addresses: [SocketAddress]
         /// Name or IP address of the server. Used for the SOCKS5 request, for certificate verification, and, if it is a
         /// name, for TLS server name indication (SNI).
-        public var host: String
+        package var host: String
         /// Value of the Host header field.
-        public var authority: String
+        package var authority: String
         /// Path and query of the request.
-        public var requestTarget: String
+        package var requestTarget: String
         /// SOCKS5 proxy, and the server port that it should connect to. ``addresses`` are then those of the proxy. Nil
         /// to connect directly.
-        public var proxy: (SOCKS5Proxy, port: Int)?
+        package var proxy: (SOCKS5Proxy, port: Int)?
         /// TLS settings; nil for a connection without TLS.
-        public var tls: NIOSSLContext?
+        package var tls: NIOSSLContext?
 
         /// Creates a target without a proxy.
-        public init(
+        package init(
             addresses: [SocketAddress],
             host: String,
             authority: String,
@@ -45,7 +45,7 @@ public enum WebSocketClient {
     }
 
     /// Why a connection could not be established.
-    public enum ConnectError: Error, Sendable, CustomStringConvertible {
+    package enum ConnectError: Error, Sendable, CustomStringConvertible {
         /// The server did not accept the WebSocket upgrade. The value is the HTTP status of its response.
         case refused(status: Int)
         /// The connection ended, failed or timed out during the handshake. The value describes what happened.
@@ -74,7 +74,7 @@ public enum WebSocketClient {
         }
 
         /// An error message.
-        public var description: String {
+        package var description: String {
             switch self {
             case .tls(let what): what
             case .refused(let status) where (200..<300).contains(status):
@@ -89,7 +89,7 @@ public enum WebSocketClient {
     /// Timeout for the TCP connection to one address.
     ///
     /// The connection and the handshakes of the proxy, TLS and WebSocket together time out after twice this.
-    public static let connectTimeout: TimeAmount = .seconds(10)
+    package static let connectTimeout: TimeAmount = .seconds(10)
 
     /// Connects to the first address of `target` that accepts a TCP connection, and performs the WebSocket handshake.
     ///
@@ -100,7 +100,7 @@ public enum WebSocketClient {
     ///   - events: Callbacks for the connection.
     /// - Returns: The open connection. Fails with ``ConnectError``, ``SOCKS5Proxy/Failure``, or the error of the last
     ///   TCP connection attempt.
-    public static func connect(
+    package static func connect(
         to target: Target,
         on eventLoop: any EventLoop,
         configuration: WebSocketConfiguration,

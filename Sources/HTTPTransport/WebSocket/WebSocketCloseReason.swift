@@ -4,7 +4,7 @@
 //
 
 /// Why a WebSocket connection ended.
-public enum WebSocketCloseReason: Error, Hashable, Sendable {
+package enum WebSocketCloseReason: Error, Hashable, Sendable {
     /// The peer sent a close frame.
     ///
     /// The code is nil if the frame has none. The reason has at most 123 bytes (RFC 6455, section 5.5).
@@ -23,7 +23,7 @@ public enum WebSocketCloseReason: Error, Hashable, Sendable {
 
 extension WebSocketCloseReason: CustomStringConvertible {
     /// The reason as text for log messages.
-    public var description: String {
+    package var description: String {
         switch self {
         case .closedByPeer(let code, let reason):
             "closed by the peer\(code.map { " (\($0)\(reason.isEmpty ? "" : " \(reason)"))" } ?? "")"

@@ -3,20 +3,20 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// Limits and timers of a WebSocket connection, for clients and servers.
-public struct WebSocketConfiguration: Sendable {
+package struct WebSocketConfiguration: Sendable {
     /// Maximum size of a received message in bytes, including all fragments. A longer message closes the connection
     /// with status 1009.
-    public var maximumMessageLength: Int = 1 << 20
+    package var maximumMessageLength: Int = 1 << 20
     /// Time between pings. If nothing at all is received between two pings, the connection is closed.
-    public var pingInterval: TimeAmount = .seconds(25)
+    package var pingInterval: TimeAmount = .seconds(25)
     /// How long to wait for the peer's close frame before closing the connection.
-    public var closeTimeout: TimeAmount = .seconds(2)
+    package var closeTimeout: TimeAmount = .seconds(2)
     /// Whether received text messages are checked for valid UTF-8 (RFC 6455, section 8.1). Turn it off only if the
     /// receiver checks this itself.
-    public var validatesUTF8 = true
+    package var validatesUTF8 = true
 
     /// Allocates read buffers of 1 to 256 KiB.
     ///
@@ -29,5 +29,5 @@ public struct WebSocketConfiguration: Sendable {
     )
 
     /// Creates a configuration with default values.
-    public init() {}
+    package init() {}
 }

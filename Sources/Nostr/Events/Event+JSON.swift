@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 import NostrCrypto
 
 /// The reason why a JSON text is not an event.
-public enum EventParsingError: Error, Hashable, Sendable {
+package enum EventParsingError: Error, Hashable, Sendable {
     /// The text is not valid JSON, or not a JSON object.
     case json(JSONError)
     /// The member with this name is missing.
@@ -17,7 +17,7 @@ public enum EventParsingError: Error, Hashable, Sendable {
 }
 
 extension EventParsingError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .json(let error): "\(error)"
         case .missing(let name): "event has no \"\(name)\" field"
@@ -28,10 +28,10 @@ extension EventParsingError: CustomStringConvertible {
 
 extension Event {
     /// Maximum number of tags of an event, and of fields of one tag. Events with more fail to parse.
-    public static let maximumTagCount = 2_000
+    package static let maximumTagCount = 2_000
 
     /// Writes the event as a JSON object.
-    public func write(into buffer: inout ByteBuffer) {
+    package func write(into buffer: inout ByteBuffer) {
         buffer.writeStaticString("{\"id\":\"")
         buffer.writeHex(self.id.bytes.bytes)
         buffer.writeStaticString("\",\"pubkey\":\"")
@@ -50,7 +50,7 @@ extension Event {
     }
 
     /// The event as a JSON object.
-    public var json: ByteBuffer {
+    package var json: ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(self.content.readableBytes + 512)
         self.write(into: &buffer)
@@ -60,7 +60,7 @@ extension Event {
     /// Parses an event from a JSON object. The ID and signature are not verified; see ``verify()``.
     ///
     /// - Throws: ``EventParsingError``, also if anything but white space follows the object.
-    public init(json: ByteBuffer) throws(EventParsingError) {
+    package init(json: ByteBuffer) throws(EventParsingError) {
         var scanner = JSONScanner(json)
         self = try Self.scan(&scanner)
         do {

@@ -3,31 +3,31 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
-public import NostrCrypto
+package import NIOCore
+package import NostrCrypto
 
 /// A signed Nostr event (NIP-01).
 ///
 /// A parsed event is well-formed but not verified. Call ``verify()`` to check its ID and signature before you rely on
 /// its author or content.
-public struct Event: Sendable {
+package struct Event: Sendable {
     /// The claimed SHA-256 of the canonical form.
-    public let id: EventID
+    package let id: EventID
     /// The claimed author.
-    public let pubkey: PublicKey
+    package let pubkey: PublicKey
     /// When the event was created, in seconds since 1970.
-    public let createdAt: Int64
+    package let createdAt: Int64
     /// The kind of the event.
-    public let kind: EventKind
+    package let kind: EventKind
     /// The tags in order.
-    public let tags: [Tag]
+    package let tags: [Tag]
     /// The content as UTF-8. For a parsed event it is a slice of the message unless the JSON string has escapes.
-    public let content: ByteBuffer
+    package let content: ByteBuffer
     /// The claimed signature of the author over the ID.
-    public let signature: SchnorrSignature
+    package let signature: SchnorrSignature
 
     /// Creates an event from its parts. Nothing is verified.
-    public init(
+    package init(
         id: EventID,
         pubkey: PublicKey,
         createdAt: Int64,
@@ -49,7 +49,7 @@ public struct Event: Sendable {
     ///
     /// - Parameter createdAt: The time of the event in seconds since 1970.
     /// - Throws: ``CryptoError`` if signing fails.
-    public static func signed(
+    package static func signed(
         by key: SecretKey,
         createdAt: Int64,
         kind: EventKind,
@@ -75,7 +75,7 @@ public struct Event: Sendable {
     }
 
     /// The reason why verification of an event failed.
-    public enum VerificationError: Error, Hashable, Sendable {
+    package enum VerificationError: Error, Hashable, Sendable {
         /// The ID is not the hash of the event.
         case idMismatch
         /// The signature does not match the author's key, or the author is not a valid public key.
@@ -83,7 +83,7 @@ public struct Event: Sendable {
     }
 
     /// Verifies the ID and the signature. Takes about 30 µs, and 0.5 µs per kilobyte of content.
-    public func verify() throws(VerificationError) {
+    package func verify() throws(VerificationError) {
         let hash = Self.hash(
             pubkey: self.pubkey,
             createdAt: self.createdAt,
@@ -98,18 +98,18 @@ public struct Event: Sendable {
     // MARK: Tags
 
     /// The value of the first tag called `name` that has a value; nil if there is none.
-    public func firstValue(of name: ByteString) -> ByteString? {
+    package func firstValue(of name: ByteString) -> ByteString? {
         self.tags.first { $0.name == name && $0.fields.count > 1 }?.value
     }
 
     /// The value of the `d` tag, which identifies an addressable event; empty if there is none.
-    public var identifier: ByteString { self.firstValue(of: "d") ?? "" }
+    package var identifier: ByteString { self.firstValue(of: "d") ?? "" }
 
     /// When the event expires (NIP-40), in seconds since 1970; nil without a valid `expiration` tag.
-    public var expiration: Int64? { self.firstValue(of: "expiration").flatMap { Int64($0.text) } }
+    package var expiration: Int64? { self.firstValue(of: "expiration").flatMap { Int64($0.text) } }
 
     /// Whether relays accept the event only from its author (NIP-70).
-    public var isProtected: Bool { self.tags.contains { $0.fields.count == 1 && $0.name == "-" } }
+    package var isProtected: Bool { self.tags.contains { $0.fields.count == 1 && $0.name == "-" } }
 
     // MARK: Canonical form
 

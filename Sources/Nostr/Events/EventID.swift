@@ -3,22 +3,22 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NostrCrypto
+package import NostrCrypto
 
 /// The ID of an event: the SHA-256 of its canonical form (NIP-01).
-public struct EventID: Hashable, Sendable {
+package struct EventID: Hashable, Sendable {
     /// The 32 bytes of the hash.
-    public let bytes: Bytes32
+    package let bytes: Bytes32
 
     /// Creates an ID from the 32 bytes of the hash.
-    public init(_ bytes: Bytes32) {
+    package init(_ bytes: Bytes32) {
         self.bytes = bytes
     }
 
     /// The ID as 64 lower-case hex digits.
-    public var hex: String { self.bytes.hex }
+    package var hex: String { self.bytes.hex }
 }
 
 extension EventID: CustomStringConvertible {
-    public var description: String { self.hex }
+    package var description: String { self.hex }
 }

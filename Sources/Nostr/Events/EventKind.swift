@@ -4,37 +4,37 @@
 //
 
 /// The kind number of an event (NIP-01). It determines the meaning of the event and how relays store it.
-public struct EventKind: RawRepresentable, Hashable, Sendable {
+package struct EventKind: RawRepresentable, Hashable, Sendable {
     /// The kind number.
-    public let rawValue: UInt16
+    package let rawValue: UInt16
 
     /// Creates a kind from its number.
-    public init(rawValue: UInt16) {
+    package init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
     /// Profile metadata (NIP-01).
-    public static let metadata = EventKind(rawValue: 0)
+    package static let metadata = EventKind(rawValue: 0)
     /// Contact list (NIP-02).
-    public static let contacts = EventKind(rawValue: 3)
+    package static let contacts = EventKind(rawValue: 3)
     /// Deletion request (NIP-09).
-    public static let deletion = EventKind(rawValue: 5)
+    package static let deletion = EventKind(rawValue: 5)
     /// Relay list (NIP-65).
-    public static let relayList = EventKind(rawValue: 10_002)
+    package static let relayList = EventKind(rawValue: 10_002)
     /// Authentication event that a client signs in response to an AUTH challenge (NIP-42).
-    public static let authentication = EventKind(rawValue: 22_242)
+    package static let authentication = EventKind(rawValue: 22_242)
     /// A TCP message (NIP-74).
-    public static let tunnelMessage = EventKind(rawValue: 28_333)
+    package static let tunnelMessage = EventKind(rawValue: 28_333)
     /// Announcement of a public exit (NIP-74).
-    public static let exitAnnouncement = EventKind(rawValue: 38_333)
+    package static let exitAnnouncement = EventKind(rawValue: 38_333)
     /// TLS certificate of an exit (NIP-74).
-    public static let exitCertificate = EventKind(rawValue: 38_334)
+    package static let exitCertificate = EventKind(rawValue: 38_334)
     /// Private key of an exit's certificate, encrypted to the exit itself. Only the reference implementation of NIP-74
     /// publishes it.
-    public static let exitCertificateKey = EventKind(rawValue: 38_335)
+    package static let exitCertificateKey = EventKind(rawValue: 38_335)
 
     /// Which events of a kind relays store.
-    public enum Retention: Hashable, Sendable {
+    package enum Retention: Hashable, Sendable {
         /// Relays store all events.
         case regular
         /// Relays store the newest event per author and kind.
@@ -46,7 +46,7 @@ public struct EventKind: RawRepresentable, Hashable, Sendable {
     }
 
     /// Which events of this kind relays store (NIP-01).
-    public var retention: Retention {
+    package var retention: Retention {
         switch self.rawValue {
         case 0, 3, 10_000..<20_000: .replaceable
         case 20_000..<30_000: .ephemeral
@@ -57,5 +57,5 @@ public struct EventKind: RawRepresentable, Hashable, Sendable {
 }
 
 extension EventKind: CustomStringConvertible {
-    public var description: String { String(self.rawValue) }
+    package var description: String { String(self.rawValue) }
 }

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 extension ByteBuffer {
     /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
@@ -12,7 +12,7 @@ extension ByteBuffer {
     /// become lower-case `\u00xx`. Everything else is written unchanged.
     ///
     /// - Parameter bytes: The string as UTF-8. It is not validated.
-    public mutating func writeJSONString(_ bytes: Span<UInt8>) {
+    package mutating func writeJSONString(_ bytes: Span<UInt8>) {
         self.writeInteger(UInt8(ascii: "\""))
         var start = 0
         while start < bytes.count {
@@ -31,12 +31,12 @@ extension ByteBuffer {
     /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
     ///
     /// - Parameter bytes: The string as UTF-8. It is not validated.
-    public mutating func writeJSONString(_ bytes: [UInt8]) {
+    package mutating func writeJSONString(_ bytes: [UInt8]) {
         self.writeJSONString(bytes.span)
     }
 
     /// Writes a quoted JSON string with the escapes that NIP-01 requires for event IDs.
-    public mutating func writeJSONString(_ string: String) {
+    package mutating func writeJSONString(_ string: String) {
         self.writeJSONString(Array(string.utf8).span)
     }
 
@@ -56,7 +56,7 @@ extension ByteBuffer {
     }
 
     /// Writes `bytes` as lower-case hex digits.
-    public mutating func writeHex(_ bytes: [UInt8]) {
+    package mutating func writeHex(_ bytes: [UInt8]) {
         let count = 2 * bytes.count
         unsafe self.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { output in
             for index in bytes.indices {
@@ -73,7 +73,7 @@ extension ByteBuffer {
     }
 
     /// Writes an integer in decimal.
-    public mutating func writeDecimal(_ value: some BinaryInteger) {
+    package mutating func writeDecimal(_ value: some BinaryInteger) {
         self.writeString(String(value))
     }
 }

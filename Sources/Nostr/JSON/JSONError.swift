@@ -4,9 +4,9 @@
 //
 
 /// A JSON parsing error with its position.
-public struct JSONError: Error, Hashable, Sendable {
+package struct JSONError: Error, Hashable, Sendable {
     /// The kind of error.
-    public enum Code: Hashable, Sendable {
+    package enum Code: Hashable, Sendable {
         /// The text ends where more was expected.
         case unexpectedEnd
         /// A byte is not allowed at this position (RFC 8259), such as a raw control character in a string; or the value
@@ -27,9 +27,9 @@ public struct JSONError: Error, Hashable, Sendable {
     }
 
     /// The kind of error.
-    public let code: Code
+    package let code: Code
     /// The position of the error: the offset in bytes from the start of the text.
-    public let offset: Int
+    package let offset: Int
 
     @inline(never)
     init(_ code: Code, at offset: Int) {
@@ -39,7 +39,7 @@ public struct JSONError: Error, Hashable, Sendable {
 }
 
 extension JSONError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         let what =
             switch self.code {
             case .unexpectedEnd: "unexpected end of text"

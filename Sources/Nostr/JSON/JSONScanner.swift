@@ -4,39 +4,39 @@
 //
 
 import CByteKernels
-public import NIOCore
+package import NIOCore
 
 /// A strict, forward-only scanner for a JSON text (RFC 8259).
 ///
 /// It is optimized for Nostr messages, which consist mainly of one long string: it scans strings many bytes at a time
 /// and copies bytes only on request. It rejects everything that the grammar does not allow, including trailing commas,
 /// raw control characters, lone surrogates and invalid UTF-8.
-public struct JSONScanner: Sendable {
+package struct JSONScanner: Sendable {
     /// Maximum nesting depth of arrays and objects.
-    public static let maximumDepth = 16
+    package static let maximumDepth = 16
 
     /// The text.
-    public let buffer: ByteBuffer
+    package let buffer: ByteBuffer
     /// The offset of the next byte from the buffer's reader index.
-    public private(set) var position = 0
+    package private(set) var position = 0
 
     /// Creates a scanner at the start of the readable bytes of `buffer`.
-    public init(_ buffer: ByteBuffer) {
+    package init(_ buffer: ByteBuffer) {
         self.buffer = buffer
     }
 
     /// A scanned string. Its bytes stay in the buffer; see ``bytes(of:)`` and ``slice(of:)``.
-    public struct RawString: Hashable, Sendable {
+    package struct RawString: Hashable, Sendable {
         /// The offsets of the bytes between the quotes.
-        public let range: Range<Int>
+        package let range: Range<Int>
         /// Whether the string contains escapes. If not, its raw bytes are its value.
-        public let hasEscapes: Bool
+        package let hasEscapes: Bool
     }
 
     // MARK: Tokens
 
     /// Skips white space and returns the next byte without consuming it.
-    public mutating func peek() throws(JSONError) -> UInt8 {
+    package mutating func peek() throws(JSONError) -> UInt8 {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
         while self.position < bytes.count {
@@ -49,20 +49,20 @@ public struct JSONScanner: Sendable {
     }
 
     /// Skips white space and consumes `byte`. Throws if another byte is next.
-    public mutating func expect(_ byte: UInt8) throws(JSONError) {
+    package mutating func expect(_ byte: UInt8) throws(JSONError) {
         guard try self.peek() == byte else { throw JSONError(.unexpectedByte, at: self.position) }
         self.position += 1
     }
 
     /// Skips white space and consumes `byte` if it is next. Returns whether it was.
-    public mutating func take(_ byte: UInt8) throws(JSONError) -> Bool {
+    package mutating func take(_ byte: UInt8) throws(JSONError) -> Bool {
         guard try self.peek() == byte else { return false }
         self.position += 1
         return true
     }
 
     /// Skips white space. Throws if anything else is left.
-    public mutating func expectEnd() throws(JSONError) {
+    package mutating func expectEnd() throws(JSONError) {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
         while self.position < bytes.count {
@@ -74,7 +74,7 @@ public struct JSONScanner: Sendable {
     }
 
     /// Consumes the byte that follows an element: a comma (returns true) or `close` (returns false).
-    public mutating func takeSeparator(or close: UInt8) throws(JSONError) -> Bool {
+    package mutating func takeSeparator(or close: UInt8) throws(JSONError) -> Bool {
         let byte = try self.peek()
         self.position += 1
         if byte == UInt8(ascii: ",") { return true }
@@ -85,7 +85,7 @@ public struct JSONScanner: Sendable {
     // MARK: Strings
 
     /// Scans a string and validates its escapes and UTF-8.
-    public mutating func scanString() throws(JSONError) -> RawString {
+    package mutating func scanString() throws(JSONError) -> RawString {
         try self.expect(UInt8(ascii: "\""))
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -122,7 +122,7 @@ public struct JSONScanner: Sendable {
     }
 
     /// A copy of the bytes of a scanned string, with escapes decoded.
-    public func bytes(of string: RawString) -> [UInt8] {
+    package func bytes(of string: RawString) -> [UInt8] {
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
         var output: [UInt8] = []
@@ -140,7 +140,7 @@ public struct JSONScanner: Sendable {
     }
 
     /// The value of a scanned string as a buffer: a slice of the text if it has no escapes, otherwise a decoded copy.
-    public func slice(of string: RawString) -> ByteBuffer {
+    package func slice(of string: RawString) -> ByteBuffer {
         if string.hasEscapes { return ByteBuffer(bytes: self.bytes(of: string)) }
         return self.slice(string.range)
     }
@@ -148,12 +148,12 @@ public struct JSONScanner: Sendable {
     /// A slice of the text.
     ///
     /// - Parameter range: Offsets as in ``RawString/range``.
-    public func slice(_ range: Range<Int>) -> ByteBuffer {
+    package func slice(_ range: Range<Int>) -> ByteBuffer {
         self.buffer.getSlice(at: self.buffer.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
     }
 
     /// Whether `string` equals `text` and is written without escapes.
-    public func matches(_ string: RawString, _ text: StaticString) -> Bool {
+    package func matches(_ string: RawString, _ text: StaticString) -> Bool {
         guard !string.hasEscapes, string.range.count == text.utf8CodeUnitCount else { return false }
         let bytes = self.buffer.readableBytesUInt8Span.extracting(string.range)
         var equal = true
@@ -166,7 +166,7 @@ public struct JSONScanner: Sendable {
     // MARK: Numbers, literals and values
 
     /// Scans a 64-bit integer. Throws if the number has a fraction or an exponent.
-    public mutating func scanInteger() throws(JSONError) -> Int64 {
+    package mutating func scanInteger() throws(JSONError) -> Int64 {
         _ = try self.peek()
         let buffer = self.buffer
         let bytes = buffer.readableBytesUInt8Span
@@ -241,7 +241,7 @@ public struct JSONScanner: Sendable {
     }
 
     /// Skips a value of any type after validating it.
-    public mutating func skipValue() throws(JSONError) {
+    package mutating func skipValue() throws(JSONError) {
         _ = try JSONValue.scan(&self, depth: 0)
     }
 

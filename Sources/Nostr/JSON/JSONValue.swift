@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// A JSON value as a tree, for small texts such as filters, relay information and NIP-74 messages.
 ///
 /// Strings are kept as bytes, because Swift compares strings by canonical equivalence and Nostr compares them by bytes.
-public enum JSONValue: Hashable, Sendable {
+package enum JSONValue: Hashable, Sendable {
     /// `null`.
     case null
     /// `true` or `false`.
@@ -25,17 +25,17 @@ public enum JSONValue: Hashable, Sendable {
     case object([Member])
 
     /// A member of an object.
-    public struct Member: Hashable, Sendable {
+    package struct Member: Hashable, Sendable {
         /// The key as UTF-8, with escapes decoded.
-        public let key: [UInt8]
+        package let key: [UInt8]
         /// The value.
-        public let value: JSONValue
+        package let value: JSONValue
     }
 
     /// Parses a JSON text.
     ///
     /// - Throws: ``JSONError``, also if anything but white space follows the value.
-    public static func parse(_ buffer: ByteBuffer) throws(JSONError) -> JSONValue {
+    package static func parse(_ buffer: ByteBuffer) throws(JSONError) -> JSONValue {
         var scanner = JSONScanner(buffer)
         let value = try Self.scan(&scanner, depth: 0)
         try scanner.expectEnd()
@@ -96,33 +96,33 @@ public enum JSONValue: Hashable, Sendable {
     }
 
     /// The value of the member `key`; nil if this is not an object or has no such member.
-    public subscript(key: String) -> JSONValue? {
+    package subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.key.elementsEqual(key.utf8) }?.value
     }
 
     /// The UTF-8 bytes if this is a string, otherwise nil.
-    public var stringBytes: [UInt8]? {
+    package var stringBytes: [UInt8]? {
         if case .string(let bytes) = self { bytes } else { nil }
     }
 
     /// The text if this is a string, otherwise nil.
-    public var text: String? {
+    package var text: String? {
         self.stringBytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// The value if this is an ``integer(_:)``, otherwise nil.
-    public var integer: Int64? {
+    package var integer: Int64? {
         if case .integer(let value) = self { value } else { nil }
     }
 
     /// The value if this is a ``bool(_:)``, otherwise nil.
-    public var bool: Bool? {
+    package var bool: Bool? {
         if case .bool(let value) = self { value } else { nil }
     }
 
     /// The elements if this is an array, otherwise nil.
-    public var elements: [JSONValue]? {
+    package var elements: [JSONValue]? {
         if case .array(let values) = self { values } else { nil }
     }
 }

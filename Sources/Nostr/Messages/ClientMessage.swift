@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// A message from a client to a relay (NIP-01, NIP-42).
-public enum ClientMessage: Sendable {
+package enum ClientMessage: Sendable {
     /// EVENT: publishes an event.
     case event(ReceivedEvent)
     /// REQ: subscribes to the events that match any of the filters.
@@ -19,7 +19,7 @@ public enum ClientMessage: Sendable {
     /// Parses a message.
     ///
     /// - Parameter maximumFilters: The maximum number of filters in a REQ. More are an error.
-    public static func parse(_ buffer: ByteBuffer, maximumFilters: Int) throws(MessageParsingError) -> ClientMessage {
+    package static func parse(_ buffer: ByteBuffer, maximumFilters: Int) throws(MessageParsingError) -> ClientMessage {
         var scanner = JSONScanner(buffer)
         do {
             try scanner.expect(UInt8(ascii: "["))
@@ -81,7 +81,7 @@ public enum ClientMessage: Sendable {
     }
 
     /// Encodes the message as JSON.
-    public func encoded() -> ByteBuffer {
+    package func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         switch self {
         case .event(let received):
@@ -107,7 +107,7 @@ public enum ClientMessage: Sendable {
     }
 
     /// Encodes an EVENT message that publishes `event`.
-    public static func encodeEvent(_ event: Event) -> ByteBuffer {
+    package static func encodeEvent(_ event: Event) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(event.content.readableBytes + 640)
         buffer.writeStaticString("[\"EVENT\",")

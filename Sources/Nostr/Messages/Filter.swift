@@ -3,33 +3,33 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
-public import NostrCrypto
+package import NIOCore
+package import NostrCrypto
 
 /// A filter that selects the events of a subscription (NIP-01).
 ///
 /// An event must meet every condition. Within a condition, one matching value is enough. A nil condition matches every
 /// event; an empty set matches none.
-public struct Filter: Hashable, Sendable {
+package struct Filter: Hashable, Sendable {
     /// The IDs to match.
-    public var ids: Set<EventID>?
+    package var ids: Set<EventID>?
     /// The authors to match.
-    public var authors: Set<PublicKey>?
+    package var authors: Set<PublicKey>?
     /// The kinds to match.
-    public var kinds: Set<EventKind>?
+    package var kinds: Set<EventKind>?
     /// Tag conditions by tag letter: the event must have a tag with that letter and one of the values.
-    public var tags: [UInt8: Set<ByteString>] = [:]
+    package var tags: [UInt8: Set<ByteString>] = [:]
     /// The earliest `created_at`, inclusive, in seconds since 1970.
-    public var since: Int64?
+    package var since: Int64?
     /// The latest `created_at`, inclusive, in seconds since 1970.
-    public var until: Int64?
+    package var until: Int64?
     /// Maximum number of stored events that the relay returns. It does not limit new events.
-    public var limit: Int?
+    package var limit: Int?
 
     /// Creates a filter.
     ///
     /// - Parameter recipients: Keys to match in `p` tags. An empty sequence adds no condition.
-    public init(
+    package init(
         ids: Set<EventID>? = nil,
         authors: Set<PublicKey>? = nil,
         kinds: Set<EventKind>? = nil,
@@ -50,13 +50,13 @@ public struct Filter: Hashable, Sendable {
 
     /// The number of values in all conditions, plus one for the filter itself. The relay limits the sum for all filters
     /// of a connection.
-    public var valueCount: Int {
+    package var valueCount: Int {
         1 + (self.ids?.count ?? 0) + (self.authors?.count ?? 0) + (self.kinds?.count ?? 0)
             + self.tags.values.reduce(0) { $0 + $1.count }
     }
 
     /// Whether `event` meets every condition. ``limit`` is ignored.
-    public func matches(_ event: Event) -> Bool {
+    package func matches(_ event: Event) -> Bool {
         if let ids, !ids.contains(event.id) { return false }
         if let authors, !authors.contains(event.pubkey) { return false }
         if let kinds, !kinds.contains(event.kind) { return false }
@@ -78,7 +78,7 @@ public struct Filter: Hashable, Sendable {
 }
 
 /// The reason why a JSON value is not a filter, or why a REQ has too many of them.
-public enum FilterParsingError: Error, Hashable, Sendable {
+package enum FilterParsingError: Error, Hashable, Sendable {
     /// The value is not a JSON object.
     case notAnObject
     /// The member with this name has the wrong type or form.
@@ -90,7 +90,7 @@ public enum FilterParsingError: Error, Hashable, Sendable {
 }
 
 extension FilterParsingError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .notAnObject: "filter is not a JSON object"
         case .invalid(let name): "filter has an invalid \"\(name)\" field"
@@ -102,10 +102,10 @@ extension FilterParsingError: CustomStringConvertible {
 
 extension Filter {
     /// Maximum number of values in all conditions of a filter.
-    public static let maximumValues = 2_000
+    package static let maximumValues = 2_000
 
     /// Creates a filter from a JSON object. Unknown members are ignored.
-    public init(_ value: JSONValue) throws(FilterParsingError) {
+    package init(_ value: JSONValue) throws(FilterParsingError) {
         guard case .object(let members) = value else { throw .notAnObject }
         self.init()
         var count = 0
@@ -165,7 +165,7 @@ extension Filter {
     }
 
     /// Writes the filter as a JSON object.
-    public func write(into buffer: inout ByteBuffer) {
+    package func write(into buffer: inout ByteBuffer) {
         buffer.writeStaticString("{")
         var isFirst = true
         func key(_ name: String) {

@@ -4,7 +4,7 @@
 //
 
 /// The reason why a WebSocket message is not a Nostr message.
-public enum MessageParsingError: Error, Hashable, Sendable {
+package enum MessageParsingError: Error, Hashable, Sendable {
     /// The message is not valid JSON, or not of the form that Nostr requires.
     case json(JSONError)
     /// The event in the message is invalid.
@@ -20,7 +20,7 @@ public enum MessageParsingError: Error, Hashable, Sendable {
 }
 
 extension MessageParsingError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .json(let error): "malformed message: \(error)"
         case .event(let error): "\(error)"

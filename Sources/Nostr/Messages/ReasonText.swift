@@ -4,9 +4,9 @@
 //
 
 /// The reason in an OK or CLOSED message: a machine-readable prefix, a colon, and a text for people (NIP-01).
-public struct ReasonText: Hashable, Sendable {
+package struct ReasonText: Hashable, Sendable {
     /// The standard machine-readable prefixes (NIP-01).
-    public enum Prefix: String, Hashable, Sendable, CaseIterable {
+    package enum Prefix: String, Hashable, Sendable, CaseIterable {
         /// The relay already has the event.
         case duplicate
         /// The event lacks proof of work (NIP-13).
@@ -28,23 +28,23 @@ public struct ReasonText: Hashable, Sendable {
     }
 
     /// The complete text as sent.
-    public let text: String
+    package let text: String
 
     /// Creates a reason from the complete text.
-    public init(_ text: String) {
+    package init(_ text: String) {
         self.text = text
     }
 
     /// Creates a reason from a standard prefix and a text for people.
-    public init(_ prefix: Prefix, _ words: String) {
+    package init(_ prefix: Prefix, _ words: String) {
         self.text = "\(prefix.rawValue): \(words)"
     }
 
     /// The empty reason.
-    public static let none = ReasonText("")
+    package static let none = ReasonText("")
 
     /// The standard prefix; nil if the text has none. A leading `ERROR: `, which strfry adds, is ignored.
-    public var prefix: Prefix? {
+    package var prefix: Prefix? {
         var rest = Substring(self.text)
         if rest.hasPrefix("ERROR: ") { rest = rest.dropFirst(7) }
         guard let colon = rest.firstIndex(of: ":") else { return nil }
@@ -53,5 +53,5 @@ public struct ReasonText: Hashable, Sendable {
 }
 
 extension ReasonText: CustomStringConvertible {
-    public var description: String { self.text }
+    package var description: String { self.text }
 }

@@ -3,19 +3,19 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// An event together with its original JSON.
 ///
 /// A relay forwards the original bytes and does not encode the event again.
-public struct ReceivedEvent: Sendable {
+package struct ReceivedEvent: Sendable {
     /// The parsed event. It is not verified.
-    public let event: Event
+    package let event: Event
     /// The JSON object of the event. For a received event it is a slice of the message.
-    public let json: ByteBuffer
+    package let json: ByteBuffer
 
     /// Creates a value from an event and its JSON.
-    public init(event: Event, json: ByteBuffer) {
+    package init(event: Event, json: ByteBuffer) {
         self.event = event
         self.json = json
     }

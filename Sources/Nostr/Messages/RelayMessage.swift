@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 import NostrCrypto
 
 /// A message from a relay to a client (NIP-01, NIP-42).
-public enum RelayMessage: Sendable {
+package enum RelayMessage: Sendable {
     /// EVENT: an event that matches a subscription.
     case event(SubscriptionID, ReceivedEvent)
     /// OK: the relay accepted or rejected a published event.
@@ -29,7 +29,7 @@ public enum RelayMessage: Sendable {
     /// Except in EVENT, everything after the expected elements is ignored, even if it is not valid JSON.
     ///
     /// - Throws: ``MessageParsingError``. An unknown message type is ``MessageParsingError/unknownType(_:)``.
-    public static func parse(_ buffer: ByteBuffer) throws(MessageParsingError) -> RelayMessage {
+    package static func parse(_ buffer: ByteBuffer) throws(MessageParsingError) -> RelayMessage {
         var scanner = JSONScanner(buffer)
         do {
             try scanner.expect(UInt8(ascii: "["))
@@ -97,7 +97,7 @@ public enum RelayMessage: Sendable {
     }
 
     /// Encodes the message as JSON.
-    public func encoded() -> ByteBuffer {
+    package func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         switch self {
         case .event(let id, let received):
@@ -127,7 +127,7 @@ public enum RelayMessage: Sendable {
     }
 
     /// Encodes an EVENT message that delivers the event with the JSON `json` to a subscription.
-    public static func encodeEvent(_ id: SubscriptionID, json: ByteBuffer) -> ByteBuffer {
+    package static func encodeEvent(_ id: SubscriptionID, json: ByteBuffer) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(json.readableBytes + id.bytes.bytes.count + 16)
         buffer.writeStaticString("[\"EVENT\",")

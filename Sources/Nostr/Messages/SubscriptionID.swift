@@ -4,15 +4,15 @@
 //
 
 /// The ID that a client chooses for a subscription (NIP-01).
-public struct SubscriptionID: Hashable, Sendable {
+package struct SubscriptionID: Hashable, Sendable {
     /// Maximum length in Unicode scalars.
-    public static let maximumLength = 64
+    package static let maximumLength = 64
 
     /// The ID.
-    public let bytes: ByteString
+    package let bytes: ByteString
 
     /// Creates an ID of 1 to ``maximumLength`` Unicode scalars; nil for any other length.
-    public init?(_ bytes: ByteString) {
+    package init?(_ bytes: ByteString) {
         guard !bytes.bytes.isEmpty, bytes.bytes.count <= Self.maximumLength * 4,
             bytes.text.unicodeScalars.count <= Self.maximumLength
         else { return nil }
@@ -26,5 +26,5 @@ public struct SubscriptionID: Hashable, Sendable {
 }
 
 extension SubscriptionID: CustomStringConvertible {
-    public var description: String { self.bytes.text }
+    package var description: String { self.bytes.text }
 }

@@ -4,11 +4,11 @@
 //
 
 /// Base32 with the extended hex alphabet (RFC 4648, section 7), in lower case and without padding. NIP-74 names use it.
-public enum Base32Hex {
+package enum Base32Hex {
     private static let alphabet: [UInt8] = Array("0123456789abcdefghijklmnopqrstuv".utf8)
 
     /// Encodes `bytes` in lower case.
-    public static func encode(_ bytes: some Collection<UInt8>) -> String {
+    package static func encode(_ bytes: some Collection<UInt8>) -> String {
         String(decoding: FiveBitGroups.encode(bytes).map { Self.alphabet[Int($0)] }, as: UTF8.self)
     }
 
@@ -16,7 +16,7 @@ public enum Base32Hex {
     ///
     /// Returns nil for other characters, for an impossible length and for nonzero unused bits. So apart from case, each
     /// value has exactly one encoding.
-    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+    package static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var groups: [UInt8] = []
         for character in text.utf8 {
             switch character {

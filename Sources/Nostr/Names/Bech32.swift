@@ -6,7 +6,7 @@
 /// Bech32 encoding (BIP-173) as used by NIP-19: without the limit of 90 characters, and without bech32m.
 public enum Bech32 {
     /// Maximum length of a string to decode, in characters (NIP-19).
-    public static let maximumLength = 5_000
+    package static let maximumLength = 5_000
 
     private static let alphabet: [UInt8] = Array("qpzry9x8gf2tvdw0s3jn54khce6mua7l".utf8)
 
@@ -46,7 +46,7 @@ public enum Bech32 {
     }
 
     /// Decodes `text` into its lower-case prefix and its bytes.
-    public static func decode(_ text: String) throws(DecodingError) -> (prefix: String, bytes: [UInt8]) {
+    package static func decode(_ text: String) throws(DecodingError) -> (prefix: String, bytes: [UInt8]) {
         let (prefix, groups) = try Self.decodeGroups(text)
         guard let bytes = FiveBitGroups.decode(groups) else { throw .invalidPadding }
         return (prefix, bytes)
@@ -55,7 +55,7 @@ public enum Bech32 {
     /// Encodes `bytes` with a prefix.
     ///
     /// - Parameter prefix: The human-readable part, in lower-case ASCII.
-    public static func encode(prefix: String, bytes: [UInt8]) -> String {
+    package static func encode(prefix: String, bytes: [UInt8]) -> String {
         let groups = FiveBitGroups.encode(bytes)
         let checksum = Self.polymod(Self.expand(prefix.utf8) + groups + [0, 0, 0, 0, 0, 0]) ^ 1
         let tail = (0..<6).map { UInt8(checksum >> UInt32(5 * (5 - $0)) & 31) }

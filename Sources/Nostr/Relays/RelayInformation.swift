@@ -3,76 +3,76 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// A relay's description of itself and its limits (NIP-11).
-public struct RelayInformation: Hashable, Sendable {
+package struct RelayInformation: Hashable, Sendable {
     /// The relay's name.
-    public var name: String?
+    package var name: String?
     /// A description of the relay as plain text.
-    public var description: String?
+    package var description: String?
     /// The relay's software, usually a URL.
-    public var software: String?
+    package var software: String?
     /// The version of the software.
-    public var version: String?
+    package var version: String?
     /// Numbers of the NIPs that the relay supports.
-    public var supportedNIPs: [Int] = []
+    package var supportedNIPs: [Int] = []
     /// The limits that the relay declares.
-    public var limitation = Limitation()
+    package var limitation = Limitation()
 
     /// Limits that a relay declares (`limitation` in NIP-11).
     ///
     /// A missing value does not mean that there is no limit. strfry, for example, does not declare its event size.
-    public struct Limitation: Hashable, Sendable {
+    package struct Limitation: Hashable, Sendable {
         /// Maximum length of a message in bytes, from `[` to `]`.
-        public var maximumMessageLength: Int?
+        package var maximumMessageLength: Int?
         /// Maximum number of open subscriptions per connection.
-        public var maximumSubscriptions: Int?
+        package var maximumSubscriptions: Int?
         /// Maximum number of filters in one REQ.
-        public var maximumFilters: Int?
+        package var maximumFilters: Int?
         /// Largest `limit` of a filter; the relay lowers larger ones to this value.
-        public var maximumLimit: Int?
+        package var maximumLimit: Int?
         /// Maximum length of a subscription ID in characters.
-        public var maximumSubscriptionIDLength: Int?
+        package var maximumSubscriptionIDLength: Int?
         /// Maximum number of tags of an event.
-        public var maximumEventTags: Int?
+        package var maximumEventTags: Int?
         /// Maximum length of an event's content in Unicode characters.
-        public var maximumContentLength: Int?
+        package var maximumContentLength: Int?
         /// Minimum number of leading zero bits of event IDs (NIP-13).
-        public var minimumProofOfWork: Int?
+        package var minimumProofOfWork: Int?
         /// Whether clients must authenticate (NIP-42) before any other request.
-        public var authenticationRequired: Bool?
+        package var authenticationRequired: Bool?
         /// Whether clients must pay before they can use the relay.
-        public var paymentRequired: Bool?
+        package var paymentRequired: Bool?
         /// Whether the relay accepts only events that meet some condition, such as certain kinds.
-        public var restrictedWrites: Bool?
+        package var restrictedWrites: Bool?
         /// How far in the past `created_at` may be, in seconds.
-        public var createdAtLowerLimit: Int?
+        package var createdAtLowerLimit: Int?
         /// How far in the future `created_at` may be, in seconds.
-        public var createdAtUpperLimit: Int?
+        package var createdAtUpperLimit: Int?
         /// The `limit` that the relay uses for filters without one.
-        public var defaultLimit: Int?
+        package var defaultLimit: Int?
         /// Maximum length of an event's JSON in bytes. Not part of NIP-11; the relay of this project declares it.
-        public var maximumEventLength: Int?
+        package var maximumEventLength: Int?
         /// Maximum events per second on one connection. Not part of NIP-11; the relay of this project declares it.
-        public var maximumEventsPerSecond: Int?
+        package var maximumEventsPerSecond: Int?
         /// Maximum bytes queued for a client that reads too slowly. Not part of NIP-11; the relay of this project
         /// declares it.
-        public var maximumOutboundBytes: Int?
+        package var maximumOutboundBytes: Int?
         /// Maximum connections from one IP address. Not part of NIP-11; the relay of this project declares it.
-        public var maximumConnectionsPerAddress: Int?
+        package var maximumConnectionsPerAddress: Int?
 
         /// Creates a value without limits.
-        public init() {}
+        package init() {}
     }
 
     /// Creates an empty document.
-    public init() {}
+    package init() {}
 
     /// Parses the document. Members that are missing or have the wrong type are nil or empty.
     ///
     /// - Throws: ``JSONError`` if the text is not JSON.
-    public init(json: ByteBuffer) throws(JSONError) {
+    package init(json: ByteBuffer) throws(JSONError) {
         let value = try JSONValue.parse(json)
         self.name = value["name"]?.text
         self.description = value["description"]?.text
@@ -106,7 +106,7 @@ public struct RelayInformation: Hashable, Sendable {
     }
 
     /// The document as JSON.
-    public var json: ByteBuffer {
+    package var json: ByteBuffer {
         var buffer = ByteBuffer()
         var isFirst = true
         func key(_ name: String) {

@@ -13,7 +13,7 @@ import Darwin
 #endif
 
 /// Why there is no connection to a relay.
-public enum RelayConnectionError: Error, Sendable {
+package enum RelayConnectionError: Error, Sendable {
     /// The policy allows none of the relay's addresses.
     case addressNotAllowed
     /// The node is shutting down.
@@ -32,7 +32,7 @@ public enum RelayConnectionError: Error, Sendable {
 }
 
 extension RelayConnectionError: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         switch self {
         case .addressNotAllowed:
             "the relay's address is loopback, private or reserved, which a name must not lead to"

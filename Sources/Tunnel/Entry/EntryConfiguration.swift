@@ -21,7 +21,7 @@ public struct EntryConfiguration: Sendable {
     /// Whether there is a proxy.
     public var servesProxy = true
     /// Ports that are forwarded to one target each.
-    public var forwards: [EntryService.Forward] = []
+    public var forwards: [LocalForward] = []
     /// Whether to listen on addresses that other machines can reach.
     public var allowsRemoteClients = false
     /// Relays for names that carry none. The entry stays connected to them.
@@ -87,5 +87,6 @@ public struct EntryConfiguration: Sendable {
     /// How long an exit's session and relays are kept after its last stream.
     public var lingering: TimeAmount = .seconds(60)
 
+    /// Creates a configuration with the default values.
     public init() {}
 }

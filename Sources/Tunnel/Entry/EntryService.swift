@@ -4,15 +4,15 @@
 //
 
 import HTTPTransport
-public import Logging
-public import NIOCore
+package import Logging
+package import NIOCore
 import NIOPosix
 import Nostr
-public import TunnelProtocol
+package import TunnelProtocol
 
 /// Opens streams to exits for local clients: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, ports that are
 /// forwarded to one target each, and code of this program.
-public final class EntryService: Sendable {
+package final class EntryService: Sendable {
     private let entry: NIOLoopBound<Entry>
     private let listeners: [any Channel]
     private let loop: any EventLoop
@@ -20,9 +20,9 @@ public final class EntryService: Sendable {
     private let logger: Logger
 
     /// The address of the proxy; nil if there is none.
-    public let proxyAddress: SocketAddress?
+    package let proxyAddress: SocketAddress?
     /// The addresses of the forwarded ports, in their order.
-    public let forwardAddresses: [SocketAddress]
+    package let forwardAddresses: [SocketAddress]
 
     private init(
         entry: NIOLoopBound<Entry>,
@@ -45,7 +45,7 @@ public final class EntryService: Sendable {
     /// Starts an entry on `loop`.
     ///
     /// - Throws: An `IOError` if a port cannot be listened on, ``NotLoopbackError``, or an error of the file of pins.
-    public static func start(
+    package static func start(
         _ configuration: EntryConfiguration,
         on loop: any EventLoop,
         logger: Logger
@@ -182,13 +182,13 @@ public final class EntryService: Sendable {
     }
 
     /// The entry's relays, exits and streams.
-    public func status() async throws -> TunnelStatus {
+    package func status() async throws -> TunnelStatus {
         let core = self.entry
         return try await self.loop.submit { core.value.status }.get()
     }
 
     /// Applies the parts of a configuration that can change while streams run: relays and exits.
-    public func update(_ configuration: EntryConfiguration) async throws {
+    package func update(_ configuration: EntryConfiguration) async throws {
         let core = self.entry
         try await self.loop.submit { core.value.update(configuration) }.get()
     }
@@ -196,7 +196,7 @@ public final class EntryService: Sendable {
     /// Connects two descriptors, such as the ends of pipes, with a stream to `target`. Returns when the stream has ended.
     ///
     /// - Throws: ``StreamFailure`` if the stream cannot be opened, or ends with an error.
-    public func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
+    package func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
         let core = self.entry
         let logger = self.logger
         let ended = self.loop.makePromise(of: Void.self)
@@ -233,7 +233,7 @@ public final class EntryService: Sendable {
     /// Opens a stream for code of this program. Returns when the exit has connected its target.
     ///
     /// - Throws: ``StreamFailure`` if it cannot be opened.
-    public func open(_ target: TargetAddress) async throws -> TunnelStream {
+    package func open(_ target: TargetAddress) async throws -> TunnelStream {
         let core = self.entry
         let logger = self.logger
         let result = self.loop.makePromise(of: TunnelStream.self)
@@ -253,7 +253,7 @@ public final class EntryService: Sendable {
     /// connected.
     ///
     /// - Throws: ``StreamFailure`` if it cannot be opened.
-    public func probe(_ target: TargetAddress) async throws -> TimeAmount {
+    package func probe(_ target: TargetAddress) async throws -> TimeAmount {
         let core = self.entry
         let logger = self.logger
         let result = self.loop.makePromise(of: TimeAmount.self)
@@ -272,7 +272,7 @@ public final class EntryService: Sendable {
     }
 
     /// Stops listening, lets streams continue for up to `patience`, then tells the exits and closes everything.
-    public func stop(patience: TimeAmount = .zero) async throws {
+    package func stop(patience: TimeAmount = .zero) async throws {
         for listener in self.listeners { try? await listener.close() }
         let core = self.entry
         let connections = self.connections

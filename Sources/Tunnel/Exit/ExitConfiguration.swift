@@ -77,6 +77,12 @@ public struct ExitConfiguration: Sendable {
     /// How long a client of plain NIP-74 is remembered after its last stream.
     public var lingering: TimeAmount = .seconds(60)
 
+    /// Creates a configuration with default limits.
+    ///
+    /// - Parameters:
+    ///   - secretKey: The exit's secret key. Its name contains the public key.
+    ///   - relays: The relays to listen on.
+    ///   - services: The services by port.
     public init(secretKey: SecretKey, relays: [RelayURL], services: ExitServices) {
         self.secretKey = secretKey
         self.relays = relays

@@ -3,16 +3,16 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import Logging
+package import Logging
 import NIOConcurrencyHelpers
-public import NIOCore
+package import NIOCore
 import Nostr
 import NostrClient
 import NostrCrypto
-public import TunnelProtocol
+package import TunnelProtocol
 
 /// Makes services reachable through relays.
-public final class ExitService: Sendable {
+package final class ExitService: Sendable {
     private let exit: NIOLoopBound<Exit>
     private let loop: any EventLoop
     private let firstRelay: EventLoopFuture<Void>
@@ -23,7 +23,7 @@ public final class ExitService: Sendable {
     private let currentName: NIOLockedValueBox<NostrName>
 
     /// The name by which clients reach the exit. It changes with the relays.
-    public var name: NostrName { self.currentName.withLockedValue { $0 } }
+    package var name: NostrName { self.currentName.withLockedValue { $0 } }
 
     private init(exit: NIOLoopBound<Exit>, loop: any EventLoop, firstRelay: EventLoopFuture<Void>, name: NostrName) {
         self.exit = exit
@@ -35,7 +35,7 @@ public final class ExitService: Sendable {
     /// Starts an exit on `loop`. Returns before a relay is connected; ``ready()`` waits for that.
     ///
     /// - Throws: If a state file cannot be used, or TLS is configured for a service in the program's code.
-    public static func start(
+    package static func start(
         _ configuration: ExitConfiguration,
         on loop: any EventLoop,
         logger: Logger
@@ -50,18 +50,18 @@ public final class ExitService: Sendable {
     }
 
     /// Waits until a relay accepted the exit's subscription.
-    public func ready() async throws {
+    package func ready() async throws {
         try await self.firstRelay.get()
     }
 
     /// The exit's relays, clients and streams.
-    public func status() async throws -> TunnelStatus {
+    package func status() async throws -> TunnelStatus {
         let exit = self.exit
         return try await self.loop.submit { exit.value.status }.get()
     }
 
     /// Applies the parts of a configuration that can change while streams run: services, access, rules, limits and relays.
-    public func update(_ configuration: ExitConfiguration) async throws {
+    package func update(_ configuration: ExitConfiguration) async throws {
         let exit = self.exit
         try await self.loop.submit { exit.value.update(configuration) }.get()
         self.currentName.withLockedValue { $0 = configuration.name }
@@ -70,7 +70,7 @@ public final class ExitService: Sendable {
     /// Ends all streams, tells the clients, and disconnects from the relays.
     ///
     /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
-    public func stop(patience: TimeAmount = .zero) async throws {
+    package func stop(patience: TimeAmount = .zero) async throws {
         let exit = self.exit
         try await self.loop.flatSubmit { exit.value.drain(patience: patience) }.get()
         let done = self.loop.makePromise(of: Void.self)

@@ -34,11 +34,17 @@ public struct ExitServices: Hashable, Sendable {
     /// Ports for which the exit terminates TLS.
     public var tlsPorts: Set<UInt16> = []
 
+    /// Creates services by port.
+    ///
+    /// - Parameters:
+    ///   - byPort: Each port's backend.
+    ///   - fallback: The backend of all other ports; nil to refuse them.
     public init(_ byPort: [UInt16: Backend] = [:], fallback: Backend? = nil) {
         self.byPort = byPort
         self.fallback = fallback
     }
 
+    /// Whether every port is refused.
     public var isEmpty: Bool { self.byPort.isEmpty && self.fallback == nil }
 
     /// Whether the exit terminates TLS for a port.

@@ -11,6 +11,7 @@ public final class LocalService: Sendable {
 
     let handler: Handler
 
+    /// Creates a service from the function that serves each stream.
     public init(_ handler: @escaping Handler) {
         self.handler = handler
     }

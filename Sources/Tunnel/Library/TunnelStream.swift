@@ -77,6 +77,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         self.loop = loop
     }
 
+    /// Iterates over the data that arrives. Only one iterator of a stream may exist.
     public struct AsyncIterator: AsyncIteratorProtocol {
         private var iterator: Producer.AsyncIterator
         /// Keeps the stream while it is iterated.

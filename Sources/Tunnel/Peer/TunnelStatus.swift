@@ -13,6 +13,7 @@ import TunnelProtocol
 public struct TunnelStatus: Sendable {
     /// A relay in use.
     public struct Relay: Sendable {
+        /// The relay's URL.
         public let url: RelayURL
         /// Whether it is connected.
         public let isUp: Bool
@@ -20,7 +21,9 @@ public struct TunnelStatus: Sendable {
         public let error: String?
         /// Shortest round trip of a session through it, in milliseconds; nil if none was measured.
         public fileprivate(set) var roundTrip: Double?
+        /// Session packets that were sent through it.
         public fileprivate(set) var sentPackets: UInt64 = 0
+        /// Sent packets that were declared lost.
         public fileprivate(set) var lostPackets: UInt64 = 0
         /// Sessions that use it.
         public fileprivate(set) var sessions = 0
@@ -32,7 +35,9 @@ public struct TunnelStatus: Sendable {
     public struct Peer: Sendable {
         /// An npub: the exit's, or the client's identity. The client's key in hex if it has no identity.
         public let name: String
+        /// Whether it is a session.
         public let isSession: Bool
+        /// Streams that have not ended.
         public let streams: Int
         /// Seconds since it began.
         public let age: Int
@@ -40,7 +45,9 @@ public struct TunnelStatus: Sendable {
 
     /// Whether an exit is subscribed on a relay, or an entry listens.
     public internal(set) var isReady = false
+    /// The relays in use.
     public private(set) var relays: [Relay] = []
+    /// The sessions and peers.
     public internal(set) var peers: [Peer] = []
     /// Streams that have not ended.
     public internal(set) var streams = 0

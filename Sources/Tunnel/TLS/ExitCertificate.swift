@@ -5,16 +5,16 @@
 
 import Crypto
 import NIOCore
-public import Nostr
-public import NostrCrypto
+package import Nostr
+package import NostrCrypto
 import SwiftASN1
-public import TunnelProtocol
+package import TunnelProtocol
 import X509
 
 #if canImport(FoundationEssentials)
-public import FoundationEssentials
+package import FoundationEssentials
 #else
-public import Foundation
+package import Foundation
 #endif
 
 /// The certificate authority of an exit, and a server certificate that it signs. Both are valid only for names of the
@@ -23,9 +23,9 @@ public import Foundation
 /// The keys of the authority and of the server are derived from the exit's key, so nothing is stored, and clients that
 /// trust the authority still do so after a restart. Name constraints limit the authority to names of the exit (RFC
 /// 5280, section 4.2.1.10). Trusting it therefore gives the exit no power over other sites.
-public struct ExitCertificate: Sendable {
+package struct ExitCertificate: Sendable {
     /// The authority's certificate in PEM, for clients to trust.
-    public let authority: String
+    package let authority: String
     /// The server certificate in PEM, signed by the authority.
     let server: String
     /// The server's private key in PEM.
@@ -45,7 +45,7 @@ public struct ExitCertificate: Sendable {
     ///   - name: The name that clients connect to.
     ///   - now: The current time.
     /// - Throws: ``CryptoError`` if a key cannot be derived, or an error of the X.509 library.
-    public init(key: SecretKey, name: NostrName, now: Date) throws {
+    package init(key: SecretKey, name: NostrName, now: Date) throws {
         let authorityKey = try Self.key(key, purpose: "tls-authority/1")
         let serverKey = try Self.key(key, purpose: "tls-server/1")
         let subject = try DistinguishedName { CommonName(key.publicKey.npub) }
@@ -122,7 +122,7 @@ public struct ExitCertificate: Sendable {
     // MARK: On relays
 
     /// Creates the event that publishes the authority's certificate (kind 38334).
-    public func event(by key: SecretKey, createdAt: Int64) throws -> Event {
+    package func event(by key: SecretKey, createdAt: Int64) throws -> Event {
         try Event.signed(
             by: key,
             createdAt: createdAt,
@@ -133,7 +133,7 @@ public struct ExitCertificate: Sendable {
     }
 
     /// The reason why a published certificate was rejected.
-    public enum VerificationError: Error, Hashable, Sendable, CustomStringConvertible {
+    package enum VerificationError: Error, Hashable, Sendable, CustomStringConvertible {
         /// The event's ID or signature is invalid.
         case notSigned
         /// The event has another author or another kind.
@@ -145,7 +145,7 @@ public struct ExitCertificate: Sendable {
         /// The certificate has expired or is not valid yet.
         case expired
 
-        public var description: String {
+        package var description: String {
             switch self {
             case .notSigned: "the event's ID or signature is invalid"
             case .otherAuthor: "the event is not a certificate event of this exit"
@@ -165,7 +165,7 @@ public struct ExitCertificate: Sendable {
     /// - Returns: The certificate in PEM.
     /// - Throws: ``VerificationError`` if the exit did not publish the event, or if the certificate is invalid or not
     ///   limited to names of the exit.
-    public static func verified(_ event: Event, of exit: PublicKey, now: Date) throws(VerificationError) -> String {
+    package static func verified(_ event: Event, of exit: PublicKey, now: Date) throws(VerificationError) -> String {
         guard event.kind == .exitCertificate, event.pubkey == exit else { throw .otherAuthor }
         do {
             try event.verify()

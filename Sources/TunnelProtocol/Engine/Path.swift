@@ -3,31 +3,31 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// Identifies a path to a peer: one relay that both sides use. In a session, both sides use the numbers that the exit
 /// assigns.
-public struct PathID: Hashable, Sendable {
+package struct PathID: Hashable, Sendable {
     /// The number of the path.
-    public let rawValue: Int
+    package let rawValue: Int
 
     /// Creates an identifier from a path number.
-    public init(rawValue: Int) {
+    package init(rawValue: Int) {
         self.rawValue = rawValue
     }
 }
 
 /// A path's relay and its limits.
-public struct PathDescription: Hashable, Sendable {
+package struct PathDescription: Hashable, Sendable {
     /// The relay's URL as it appears in messages.
-    public var relay: String
+    package var relay: String
     /// Maximum plaintext length in bytes whose event the relay is expected to accept.
-    public var maximumPlaintext: Int
+    package var maximumPlaintext: Int
     /// Maximum plaintext length in bytes that a session may probe for. It follows from the limits that the relay
     /// declares (NIP-11), which may not all apply to events.
-    public var largestPlaintext: Int
+    package var largestPlaintext: Int
     /// How far in the future `created_at` may be, in seconds (NIP-11). Nil if the relay does not declare a limit.
-    public var createdAtUpperLimit: Int?
+    package var createdAtUpperLimit: Int?
 
     /// Creates a description.
     ///
@@ -36,7 +36,7 @@ public struct PathDescription: Hashable, Sendable {
     ///   - maximumPlaintext: Maximum plaintext length in bytes that the relay is expected to accept.
     ///   - largestPlaintext: Maximum plaintext length to probe for; nil for `maximumPlaintext`.
     ///   - createdAtUpperLimit: The relay's limit for future dates in seconds; nil if unknown.
-    public init(relay: String, maximumPlaintext: Int, largestPlaintext: Int? = nil, createdAtUpperLimit: Int?) {
+    package init(relay: String, maximumPlaintext: Int, largestPlaintext: Int? = nil, createdAtUpperLimit: Int?) {
         self.relay = relay
         self.maximumPlaintext = maximumPlaintext
         self.largestPlaintext = largestPlaintext ?? maximumPlaintext
@@ -45,13 +45,13 @@ public struct PathDescription: Hashable, Sendable {
 }
 
 /// Measurements of a path.
-public struct PathStatus: Hashable, Sendable {
+package struct PathStatus: Hashable, Sendable {
     /// The path.
-    public let path: PathID
+    package let path: PathID
     /// The smoothed round-trip time. Nil before the first measurement.
-    public let roundTrip: TimeAmount?
+    package let roundTrip: TimeAmount?
     /// Number of packets sent.
-    public let sent: UInt64
+    package let sent: UInt64
     /// Number of packets that were declared lost. Some of them may have arrived later.
-    public let lost: UInt64
+    package let lost: UInt64
 }

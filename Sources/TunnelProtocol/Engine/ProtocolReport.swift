@@ -4,7 +4,7 @@
 //
 
 /// An event that an engine reports to be counted: dropped input, or a notable decision.
-public enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
+package enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
     /// A message that is not valid in the protocol.
     case malformedMessage = "malformed_message"
     /// A message of an unknown type.

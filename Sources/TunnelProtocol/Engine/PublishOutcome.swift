@@ -4,18 +4,18 @@
 //
 
 /// Identifies a message that an engine asked its driver to publish.
-public struct MessageToken: Hashable, Sendable {
+package struct MessageToken: Hashable, Sendable {
     /// A number that is unique within the engine.
-    public let rawValue: UInt64
+    package let rawValue: UInt64
 
     /// Creates a token from its number.
-    public init(rawValue: UInt64) {
+    package init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 }
 
 /// The result of publishing a message.
-public enum PublishOutcome: Hashable, Sendable {
+package enum PublishOutcome: Hashable, Sendable {
     /// The relay of this path accepted the message, or did not answer.
     case accepted(PathID)
     /// All relays rejected the message. The value is the reason that the last relay gave.
@@ -25,7 +25,7 @@ public enum PublishOutcome: Hashable, Sendable {
 }
 
 /// Why a relay did not accept a message.
-public enum PublishRejection: Hashable, Sendable {
+package enum PublishRejection: Hashable, Sendable {
     /// The relay limits the rate or requires authentication first. The message may be sent again later.
     case rateLimited
     /// No client of the relay is subscribed to the receiver's key (`mute:`).

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// A protocol engine that carries streams between two keys over relays: a session, or plain NIP-74.
 ///
@@ -14,7 +14,7 @@ public import NIOCore
 /// Flow control is based on credit. The engine grants credit to send with ``StreamAction/credit(_:_:)``. The driver
 /// stops reading from its socket when the credit is used up; it may exceed the credit by one read. The driver reports
 /// with ``consumed(_:_:at:)`` how many delivered bytes it has passed on. The engine limits how many more it delivers.
-public protocol StreamEngine: SendableMetatype {
+package protocol StreamEngine: SendableMetatype {
     /// Additional actions that only this engine has.
     associatedtype Signal: Sendable
 
@@ -81,7 +81,7 @@ public protocol StreamEngine: SendableMetatype {
 }
 
 /// An action that an engine asks its driver to perform.
-public enum StreamAction<Signal: Sendable>: Sendable {
+package enum StreamAction<Signal: Sendable>: Sendable {
     /// Encrypt, sign and publish one event on each of the paths. The message counts as accepted when the first relay
     /// accepts it, and as rejected when all relays have rejected it.
     case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID])

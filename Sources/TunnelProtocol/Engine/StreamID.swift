@@ -4,16 +4,16 @@
 //
 
 /// Identifies a stream within one engine.
-public struct StreamID: Hashable, Sendable {
+package struct StreamID: Hashable, Sendable {
     /// The number of the stream. In a session it is the stream ID of the frames.
-    public let rawValue: UInt64
+    package let rawValue: UInt64
 
     /// Creates an identifier from a stream number.
-    public init(rawValue: UInt64) {
+    package init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 }
 
 extension StreamID: CustomStringConvertible {
-    public var description: String { String(self.rawValue) }
+    package var description: String { String(self.rawValue) }
 }

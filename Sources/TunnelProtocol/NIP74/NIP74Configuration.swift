@@ -86,5 +86,6 @@ public struct NIP74Configuration: Sendable {
     /// The closing message. A reference entry closes the stream whose key receives a message that is not JSON.
     public static let plainCloseMessage = Array("close".utf8)
 
+    /// Creates a configuration with the default values.
     public init() {}
 }

@@ -8,9 +8,9 @@ import Nostr
 import NostrCrypto
 
 /// A NIP-74 message, including the extensions of this project (docs/PROTOCOL.md).
-public struct NIP74Message: Hashable, Sendable {
+package struct NIP74Message: Hashable, Sendable {
     /// The type of a message.
-    public enum Kind: Hashable, Sendable {
+    package enum Kind: Hashable, Sendable {
         /// CONNECT: opens a stream. It may contain the first data.
         case connect
         /// CONNECTR: asks the exit to open a stream by connecting to the entry.
@@ -27,7 +27,7 @@ public struct NIP74Message: Hashable, Sendable {
     }
 
     /// The form of the data in a message.
-    public enum Payload: Hashable, Sendable {
+    package enum Payload: Hashable, Sendable {
         /// The data was base64. The value holds the decoded bytes.
         case bytes([UInt8])
         /// The data is plain text, as in the NIP's example. Data that is not valid base64 also has this form.
@@ -35,20 +35,20 @@ public struct NIP74Message: Hashable, Sendable {
     }
 
     /// Identifies the stream: a UUID in lower case.
-    public var key: String
+    package var key: String
     /// The type of the message.
-    public var kind: Kind
+    package var kind: Kind
     /// The data; nil if the message has none.
-    public var payload: Payload?
+    package var payload: Payload?
     /// From entry to exit, the name of the exit; from exit to entry, the client's nprofile.
-    public var destination: String
+    package var destination: String
     /// The address that the exit should connect to, as `HOST:PORT` (CONNECTR).
-    public var entryPublicAddress: String?
+    package var entryPublicAddress: String?
     /// The session that the entry offers (CONNECT and OFFER). Extension of this project.
-    public var terms: SessionOffer.Terms?
+    package var terms: SessionOffer.Terms?
 
     /// Creates a message.
-    public init(
+    package init(
         key: String,
         kind: Kind,
         payload: Payload? = nil,
@@ -63,7 +63,7 @@ public struct NIP74Message: Hashable, Sendable {
     }
 
     /// Creates a CONNECTR that asks an exit to connect to `address`, which has the form `HOST:PORT`.
-    public static func connectReverse(key: String, destination: String, address: String) -> NIP74Message {
+    package static func connectReverse(key: String, destination: String, address: String) -> NIP74Message {
         var message = NIP74Message(key: key, kind: .connectReverse, destination: destination)
         message.entryPublicAddress = address
         return message
@@ -78,7 +78,7 @@ public struct NIP74Message: Hashable, Sendable {
     static let maximumDestinationLength = Bech32.maximumLength
 
     /// Decodes a plaintext. Returns nil if it is not a valid message.
-    public init?(plaintext: [UInt8]) {
+    package init?(plaintext: [UInt8]) {
         guard let value = try? JSONValue.parse(ByteBuffer(bytes: plaintext)),
             let key = value["key"]?.text, (1...Self.maximumKeyLength).contains(key.utf8.count),
             let type = value["type"]?.text
@@ -98,7 +98,7 @@ public struct NIP74Message: Hashable, Sendable {
 
     /// Encodes the plaintext. The members have the same order as in the reference implementation; empty ones are
     /// omitted.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"key\":")
         buffer.writeJSONString(self.key)

@@ -4,7 +4,7 @@
 //
 
 /// Additional actions of the plain NIP-74 engine.
-public enum NIP74Signal: Sendable {
+package enum NIP74Signal: Sendable {
     /// A client offers a session (exit). Accept the offer, or wait until the client sends plain data.
     case offered(SessionOffer)
     /// An entry asks the exit to connect to it (CONNECTR).
@@ -14,11 +14,11 @@ public enum NIP74Signal: Sendable {
 }
 
 /// A client's request that the exit open a connection to the entry and use it for a stream (CONNECTR).
-public struct ReverseRequest: Hashable, Sendable {
+package struct ReverseRequest: Hashable, Sendable {
     /// The destination of the stream, as in CONNECT.
-    public var destination: String
+    package var destination: String
     /// Identifies the request, as for a CONNECT.
-    public var connect: StreamRequest.Connect
+    package var connect: StreamRequest.Connect
     /// The entry's address as `HOST:PORT`, exactly as the entry sent it.
-    public var address: String
+    package var address: String
 }

@@ -9,7 +9,7 @@ import Nostr
 import NostrCrypto
 
 extension NIP74StateMachine {
-    public mutating func receive(
+    package mutating func receive(
         _ plaintext: [UInt8],
         createdAt: Int64,
         generation: Int,

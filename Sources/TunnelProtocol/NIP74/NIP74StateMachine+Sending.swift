@@ -99,7 +99,7 @@ extension NIP74StateMachine {
 
     // MARK: Outcomes
 
-    public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
+    package mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
         guard let id = self.tokenOwners.removeValue(forKey: token), let stream = self.streams[id] else { return }
         if case .connecting(token) = stream.phase {
             self.connectPublished(id, outcome, at: now)
@@ -238,7 +238,7 @@ extension NIP74StateMachine {
         return stream.startedAt + (stream.mayFallBack ? first : only)
     }
 
-    public mutating func timeout(at now: Moment) {
+    package mutating func timeout(at now: Moment) {
         // Timers that are scheduled in this call fire in the next call, even if they are already due.
         var due: [TimerKey] = []
         while let key = self.timers.popDue(now.monotonic) { due.append(key) }

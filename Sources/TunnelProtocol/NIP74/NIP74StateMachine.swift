@@ -4,9 +4,9 @@
 //
 
 import DequeModule
-public import NIOCore
+package import NIOCore
 import Nostr
-public import NostrCrypto
+package import NostrCrypto
 
 /// The state machine for plain NIP-74 as the reference implements it. It also offers sessions, and falls back to plain
 /// NIP-74 if no session is accepted.
@@ -17,12 +17,12 @@ public import NostrCrypto
 ///
 /// NIP-74 has no sequence numbers, so a stream uses one relay. If that relay is lost, bytes may be lost too, so the
 /// stream is reset instead of continued with a gap.
-public struct NIP74StateMachine: StreamEngine {
-    public typealias Signal = NIP74Signal
-    public static let recognizesRepeatedMessages = false
+package struct NIP74StateMachine: StreamEngine {
+    package typealias Signal = NIP74Signal
+    package static let recognizesRepeatedMessages = false
 
     /// The side of the tunnel.
-    public enum Role: Sendable {
+    package enum Role: Sendable {
         /// Opens streams. Every message contains the name, because the reference's exit cannot parse a message without
         /// it.
         case entry(name: String)
@@ -84,7 +84,7 @@ public struct NIP74StateMachine: StreamEngine {
     var newestPeerDate: Int64 = 0
 
     /// - Parameter generator: The random number generator for the UUIDs of new streams.
-    public init(
+    package init(
         role: Role,
         configuration: NIP74Configuration = NIP74Configuration(),
         generator: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
@@ -96,15 +96,15 @@ public struct NIP74StateMachine: StreamEngine {
 
     // MARK: State
 
-    public var streamCount: Int { self.streams.count }
+    package var streamCount: Int { self.streams.count }
 
-    public var isIdle: Bool {
+    package var isIdle: Bool {
         self.streams.isEmpty && self.orphans.isEmpty && self.tokenOwners.isEmpty && self.offers.isEmpty
     }
 
-    public var nextDeadline: NIODeadline? { self.timers.nextDeadline }
+    package var nextDeadline: NIODeadline? { self.timers.nextDeadline }
 
-    public mutating func nextAction() -> StreamAction<NIP74Signal>? { self.actions.popFirst() }
+    package mutating func nextAction() -> StreamAction<NIP74Signal>? { self.actions.popFirst() }
 
     var isEntry: Bool {
         switch self.role {
@@ -124,7 +124,7 @@ public struct NIP74StateMachine: StreamEngine {
     }
 
     /// A UUID of version 4, lower case (RFC 9562).
-    public static func makeKey(using generator: inout some RandomNumberGenerator) -> String {
+    package static func makeKey(using generator: inout some RandomNumberGenerator) -> String {
         let high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
         let low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
         let bytes = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - $0 * 8)) }
@@ -135,7 +135,7 @@ public struct NIP74StateMachine: StreamEngine {
 
     // MARK: Paths
 
-    public mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
+    package mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
         let destination =
             switch self.role {
             case .entry(let name): name
@@ -148,7 +148,7 @@ public struct NIP74StateMachine: StreamEngine {
         )
     }
 
-    public mutating func removePath(_ path: PathID, at now: Moment) {
+    package mutating func removePath(_ path: PathID, at now: Moment) {
         guard self.paths.removeValue(forKey: path) != nil else { return }
         for (id, stream) in self.streams where stream.path == path {
             // The outcome of a CONNECT in flight decides. Before the exit answers, a stream without data in flight
@@ -162,7 +162,7 @@ public struct NIP74StateMachine: StreamEngine {
         }
     }
 
-    public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
+    package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         guard self.paths[path] != nil else { return }
         self.paths[path]?.isWritable = isWritable
         guard isWritable else { return }
@@ -177,7 +177,7 @@ public struct NIP74StateMachine: StreamEngine {
     ///
     /// - Parameter paths: The paths on which the exit may be subscribed, best first. Paths that were not added are
     /// ignored.
-    public mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
+    package mutating func open(_ id: StreamID, _ request: StreamRequest, paths: [PathID], at now: Moment) {
         self.open(id, key: self.makeKey(), offer: nil, paths: paths, at: now)
     }
 
@@ -185,7 +185,7 @@ public struct NIP74StateMachine: StreamEngine {
     ///
     /// ``offerSettled(_:at:)`` removes the stream when the session has started. If the offer allows a fallback, data
     /// from the exit or no answer turns the stream into a plain stream.
-    public mutating func open(_ id: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {
+    package mutating func open(_ id: StreamID, offering offer: OutgoingOffer, paths: [PathID], at now: Moment) {
         self.open(id, key: offer.key, offer: offer, paths: paths, at: now)
     }
 
@@ -224,14 +224,14 @@ public struct NIP74StateMachine: StreamEngine {
     }
 
     /// Removes the plain stream of an offer whose session has started.
-    public mutating func offerSettled(_ key: String, at now: Moment) {
+    package mutating func offerSettled(_ key: String, at now: Moment) {
         self.offers[key] = nil
         if let id = self.streamsByKey[key] { self.forget(id) }
         self.remember(key)
         self.acceptedKeys.insert(key)
     }
 
-    public mutating func close(_ reason: StreamEnd?, at now: Moment) {
+    package mutating func close(_ reason: StreamEnd?, at now: Moment) {
         for id in self.streams.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
             self.end(id, reason ?? .shuttingDown, tellPeer: true, at: now)
         }
@@ -274,7 +274,7 @@ public struct NIP74StateMachine: StreamEngine {
         self.schedule(id, at: now)
     }
 
-    public mutating func connected(_ id: StreamID, at now: Moment) {
+    package mutating func connected(_ id: StreamID, at now: Moment) {
         guard self.streams[id]?.phase == .dialling else { return }
         self.streams[id]?.phase = .open
         self.streams[id]?.phaseDeadline = nil
@@ -284,26 +284,26 @@ public struct NIP74StateMachine: StreamEngine {
         self.schedule(id, at: now)
     }
 
-    public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
+    package mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
         guard let stream = self.streams[id], !stream.isFinished, data.readableBytes > 0 else { return }
         self.streams[id]?.sendQueue.append(data)
         self.streams[id]?.sendQueueBytes += data.readableBytes
         self.pump(id, at: now)
     }
 
-    public mutating func finish(_ id: StreamID, at now: Moment) {
+    package mutating func finish(_ id: StreamID, at now: Moment) {
         guard let stream = self.streams[id], !stream.isFinished else { return }
         self.streams[id]?.isFinished = true
         self.checkEnd(id, at: now)
     }
 
-    public mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+    package mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard self.streams[id] != nil else { return }
         self.sendEnd(id, reason, at: now)
         self.forget(id)
     }
 
-    public mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+    package mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         // NIP-74 has no error message, and an entry cannot signal the end of a stream. Only an exit has something left
         // to send: its data and the closing message.
@@ -314,7 +314,7 @@ public struct NIP74StateMachine: StreamEngine {
         self.finish(id, at: now)
     }
 
-    public mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
+    package mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
         guard let stream = self.streams[id] else { return }
         self.streams[id]?.unconsumed = max(0, stream.unconsumed - bytes)
     }

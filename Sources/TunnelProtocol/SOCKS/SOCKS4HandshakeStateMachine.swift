@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// The server side of a SOCKS4 or SOCKS4a handshake.
 ///
 /// The handshake is a single request. In SOCKS4a, the address 0.0.0.x (x is not 0) announces a domain name. The state
 /// machine performs no I/O. Bytes that follow the request are kept until ``takeLeftover()`` is called.
-public struct SOCKS4HandshakeStateMachine: Sendable {
+package struct SOCKS4HandshakeStateMachine: Sendable {
     /// Maximum length of the user ID and of the domain name in bytes.
     private static let maximumTextLength = 255
 
@@ -21,26 +21,26 @@ public struct SOCKS4HandshakeStateMachine: Sendable {
     ///
     /// - Parameter requiresCredentials: Whether the proxy requires credentials. All requests then fail, because SOCKS4
     ///   has no passwords.
-    public init(requiresCredentials: Bool = false) {
+    package init(requiresCredentials: Bool = false) {
         self.requiresCredentials = requiresCredentials
     }
 
     /// Removes and returns the bytes that followed the request.
-    public mutating func takeLeftover() -> ByteBuffer {
+    package mutating func takeLeftover() -> ByteBuffer {
         let rest = self.buffer
         self.buffer = ByteBuffer()
         return rest
     }
 
     /// Encodes the reply to a request. SOCKS4 has only two replies: granted (0x5a) and rejected (0x5b).
-    public static func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
+    package static func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
         [0, reply == .succeeded ? 0x5a : 0x5b, 0, 0, 0, 0, 0, 0]
     }
 
     private static let rejected = encoded(.generalFailure)
 
     /// Processes bytes from the client.
-    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
+    package mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         guard !self.isDone else { return .wait }
         var peek = self.buffer

@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// The server side of a SOCKS5 handshake: method selection, authentication and request (RFC 1928, RFC 1929).
 ///
 /// The state machine performs no I/O. It accepts input in pieces of any size. Bytes that follow the request are kept
 /// until ``takeLeftover()`` is called.
-public struct SOCKS5HandshakeStateMachine: Sendable {
+package struct SOCKS5HandshakeStateMachine: Sendable {
     private enum State: Hashable {
         /// Waiting for the version and the authentication methods.
         case greeting
@@ -30,12 +30,12 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
     ///
     /// - Parameter credentials: The credentials that clients must present. If nil, all clients are accepted, with any
     ///   credentials or none.
-    public init(credentials: ProxyCredentials? = nil) {
+    package init(credentials: ProxyCredentials? = nil) {
         self.required = credentials
     }
 
     /// Removes and returns the bytes that followed the request.
-    public mutating func takeLeftover() -> ByteBuffer {
+    package mutating func takeLeftover() -> ByteBuffer {
         let rest = self.buffer
         self.buffer = ByteBuffer()
         return rest
@@ -45,7 +45,7 @@ public struct SOCKS5HandshakeStateMachine: Sendable {
     ///
     /// After ``SOCKSHandshakeAction/reply(_:)``, call this method again with an empty buffer, because the client may
     /// have sent more.
-    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
+    package mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         self.buffer.writeImmutableBuffer(bytes)
         switch self.state {
         case .greeting: return self.readGreeting()

@@ -4,7 +4,7 @@
 //
 
 /// A reply code of a SOCKS5 server (RFC 1928, section 6).
-public enum SOCKS5Reply: UInt8, Hashable, Sendable {
+package enum SOCKS5Reply: UInt8, Hashable, Sendable {
     /// The connection is established.
     case succeeded = 0
     /// General failure.
@@ -26,10 +26,10 @@ public enum SOCKS5Reply: UInt8, Hashable, Sendable {
 
     /// The bytes of the reply. The bound address is 0.0.0.0:0, because the exit's address has no meaning for the
     /// client.
-    public var encoded: [UInt8] { [5, self.rawValue, 0, 1, 0, 0, 0, 0, 0, 0] }
+    package var encoded: [UInt8] { [5, self.rawValue, 0, 1, 0, 0, 0, 0, 0, 0] }
 
     /// Creates the reply that best describes why a stream was not opened.
-    public init(_ end: StreamEnd) {
+    package init(_ end: StreamEnd) {
         switch end {
         case .refused: self = .connectionRefused
         case .unreachable, .noRelay, .relayLost, .relayRefused, .exitSilent, .sessionRequired, .peerLost:

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NIOCore
+package import NIOCore
 
 /// A SOCKS handshake, version 4 or 5. The first byte that a client sends selects the version.
-public enum SOCKSHandshake: Sendable {
+package enum SOCKSHandshake: Sendable {
     /// SOCKS4 or SOCKS4a.
     case version4(SOCKS4HandshakeStateMachine)
     /// SOCKS5.
@@ -18,7 +18,7 @@ public enum SOCKSHandshake: Sendable {
     ///   - firstByte: The first byte that the client sent. Any value other than 4 selects SOCKS5, which rejects unknown
     ///     versions.
     ///   - credentials: The credentials that clients must present; nil to accept all clients.
-    public init(firstByte: UInt8, credentials: ProxyCredentials?) {
+    package init(firstByte: UInt8, credentials: ProxyCredentials?) {
         self =
             firstByte == 4
             ? .version4(SOCKS4HandshakeStateMachine(requiresCredentials: credentials != nil))
@@ -29,7 +29,7 @@ public enum SOCKSHandshake: Sendable {
     ///
     /// After ``SOCKSHandshakeAction/reply(_:)``, call this method again with an empty buffer, because the client may
     /// have sent more.
-    public mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
+    package mutating func receive(_ bytes: ByteBuffer) -> SOCKSHandshakeAction {
         switch self {
         case .version4(var machine):
             defer { self = .version4(machine) }
@@ -41,7 +41,7 @@ public enum SOCKSHandshake: Sendable {
     }
 
     /// Removes and returns the bytes that followed the request.
-    public mutating func takeLeftover() -> ByteBuffer {
+    package mutating func takeLeftover() -> ByteBuffer {
         switch self {
         case .version4(var machine):
             defer { self = .version4(machine) }
@@ -53,7 +53,7 @@ public enum SOCKSHandshake: Sendable {
     }
 
     /// Encodes a reply in the version of the handshake.
-    public func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
+    package func encoded(_ reply: SOCKS5Reply) -> [UInt8] {
         switch self {
         case .version4: SOCKS4HandshakeStateMachine.encoded(reply)
         case .version5: reply.encoded

@@ -4,7 +4,7 @@
 //
 
 /// What the caller must do after a handshake has processed bytes.
-public enum SOCKSHandshakeAction: Hashable, Sendable {
+package enum SOCKSHandshakeAction: Hashable, Sendable {
     /// Wait for more bytes.
     case wait
     /// Send these bytes to the client and continue.
@@ -17,7 +17,7 @@ public enum SOCKSHandshakeAction: Hashable, Sendable {
 }
 
 /// The reason why a SOCKS handshake failed.
-public enum ProxyHandshakeFailure: String, Error, Hashable, Sendable, CaseIterable {
+package enum ProxyHandshakeFailure: String, Error, Hashable, Sendable, CaseIterable {
     /// The first byte is not a SOCKS version.
     case notSOCKS = "not_socks"
     /// The client uses SOCKS4 where only SOCKS5 is accepted.

@@ -7,24 +7,24 @@ import NIOCore
 
 /// Parameters that each endpoint declares when a session begins, like the transport parameters of QUIC (RFC 9000,
 /// section 18).
-public struct SessionParameters: Hashable, Sendable {
+package struct SessionParameters: Hashable, Sendable {
     /// Initial limit, in bytes, for the data of all streams together that the sender of the parameters accepts.
-    public var maximumData: UInt64
+    package var maximumData: UInt64
     /// Initial limit, in bytes, for the data of each stream.
-    public var maximumStreamData: UInt64
+    package var maximumStreamData: UInt64
     /// Maximum number of streams that the peer may have open at the same time.
-    public var maximumStreams: UInt64
+    package var maximumStreams: UInt64
     /// Maximum packet size in plaintext bytes that the sender of the parameters accepts.
-    public var maximumPacket: UInt64 = Self.assumedPacket
+    package var maximumPacket: UInt64 = Self.assumedPacket
     /// The packet size that is assumed if the peer does not declare one.
     private static let assumedPacket = UInt64(SessionConfiguration.basePacket)
     /// Number of bytes of early data that the exit accepted. They are the beginning of stream 1.
-    public var earlyBytes: UInt64 = 0
+    package var earlyBytes: UInt64 = 0
     /// Whether the exit requires the client's identity. A client sends its identity only to exits that require it.
-    public var wantsIdentity = false
+    package var wantsIdentity = false
 
     /// Creates the parameters that correspond to a configuration.
-    public init(_ configuration: SessionConfiguration) {
+    package init(_ configuration: SessionConfiguration) {
         self.maximumData = UInt64(configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
@@ -51,7 +51,7 @@ public struct SessionParameters: Hashable, Sendable {
     }
 
     /// The encoded parameters. See docs/PROTOCOL.md for the identifiers.
-    public var encoded: [UInt8] {
+    package var encoded: [UInt8] {
         var buffer = ByteBuffer()
         self.encode(into: &buffer)
         return Array(buffer.readableBytesView)
@@ -62,7 +62,7 @@ public struct SessionParameters: Hashable, Sendable {
     ///
     /// Returns nil if the bytes are truncated, or if the packet size is less than
     /// ``SessionConfiguration/minimumPacket``.
-    public init?(encoded: [UInt8]) {
+    package init?(encoded: [UInt8]) {
         var buffer = ByteBuffer(bytes: encoded)
         // Collect the values first: optimized builds lost properties that were assigned in the loop (Swift 6.3.1).
         var values: [UInt64: UInt64] = [:]

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NostrCrypto
+package import NostrCrypto
 
 /// Additional actions of a session. The driver holds the secret keys.
-public enum SessionSignal: Hashable, Sendable {
+package enum SessionSignal: Hashable, Sendable {
     /// Create a key of this generation, subscribe to it, and call ``SessionStateMachine/keyPrepared(_:_:at:)``.
     case makeKey(generation: Int)
     /// Store the peer's key of this generation. From now on, decrypt messages that use the keys of this generation.

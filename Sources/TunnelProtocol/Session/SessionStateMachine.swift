@@ -4,8 +4,8 @@
 //
 
 import DequeModule
-public import NIOCore
-public import NostrCrypto
+package import NIOCore
+package import NostrCrypto
 
 /// A session: many streams over several relays. No relay has to keep order, deliver every packet or stay connected
 /// (docs/PROTOCOL.md).
@@ -16,12 +16,12 @@ public import NostrCrypto
 ///
 /// This type receives all inputs and passes each to the part that handles it: ``StreamSet`` or ``SessionTransport``.
 /// Code that iterates over paths and streams uses a fixed order, so that a simulation with a seed is reproducible.
-public struct SessionStateMachine: StreamEngine {
-    public typealias Signal = SessionSignal
-    public static let recognizesRepeatedMessages = true
+package struct SessionStateMachine: StreamEngine {
+    package typealias Signal = SessionSignal
+    package static let recognizesRepeatedMessages = true
 
     /// The side of the session.
-    public enum Role: Hashable, Sendable {
+    package enum Role: Hashable, Sendable {
         /// Opens streams.
         case client
         /// Connects to targets.
@@ -37,7 +37,7 @@ public struct SessionStateMachine: StreamEngine {
     private var clientIdentity: ClientIdentity?
 
     /// Whether the session has ended.
-    public private(set) var isOver = false
+    package private(set) var isOver = false
 
     /// - Parameters:
     ///   - role: The side of the session.
@@ -45,7 +45,7 @@ public struct SessionStateMachine: StreamEngine {
     ///   - peer: The peer's parameters from the handshake.
     ///   - identity: The client's identity, if the exit requires one (client).
     ///   - now: When the handshake completed.
-    public init(
+    package init(
         role: Role,
         configuration: SessionConfiguration,
         peer: SessionParameters,
@@ -61,24 +61,24 @@ public struct SessionStateMachine: StreamEngine {
 
     // MARK: State
 
-    public var streamCount: Int { self.streams.table.liveCount }
-    public var isIdle: Bool { self.streams.table.isEmpty }
+    package var streamCount: Int { self.streams.table.liveCount }
+    package var isIdle: Bool { self.streams.table.isEmpty }
 
     /// Whether every connected relay reported that the peer is not subscribed. False if no relay is connected.
-    public var isDeserted: Bool { self.transport.paths.reachability == .peerIsAbsent }
+    package var isDeserted: Bool { self.transport.paths.reachability == .peerIsAbsent }
     /// Measurements of the active paths.
-    public var pathStatus: [PathStatus] { self.transport.paths.status }
+    package var pathStatus: [PathStatus] { self.transport.paths.status }
     /// Whether the peer's limit allows another stream. A stream that is opened above the limit ends immediately.
-    public var hasRoomForStream: Bool { self.streams.table.hasRoom }
+    package var hasRoomForStream: Bool { self.streams.table.hasRoom }
     /// Memory in bytes that received data uses: buffered data with its overhead, and delivered bytes not yet consumed.
-    public var heldBytes: Int { self.streams.table.heldBytes }
+    package var heldBytes: Int { self.streams.table.heldBytes }
 
-    public mutating func nextAction() -> StreamAction<SessionSignal>? { self.context.actions.popFirst() }
+    package mutating func nextAction() -> StreamAction<SessionSignal>? { self.context.actions.popFirst() }
 
     // MARK: Streams
 
     /// Opens a stream (client). The result is ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
-    public mutating func open(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
+    package mutating func open(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
         guard !self.isOver else {
             self.context.actions.append(.ended(id, .peerLost))
             return
@@ -95,10 +95,10 @@ public struct SessionStateMachine: StreamEngine {
     }
 
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
-    public mutating func assumeSent(_ id: StreamID, _ bytes: Int) { self.streams.assumeSent(id, bytes) }
+    package mutating func assumeSent(_ id: StreamID, _ bytes: Int) { self.streams.assumeSent(id, bytes) }
 
     /// Handles the first request and data, which came with the client's offer (exit).
-    public mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {
+    package mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {
         guard self.role == .exit, self.streams.table.isUnused,
             data.readableBytes <= self.configuration.initialStreamWindow
         else { return }
@@ -110,42 +110,42 @@ public struct SessionStateMachine: StreamEngine {
         }
     }
 
-    public mutating func connected(_ id: StreamID, at now: Moment) {
+    package mutating func connected(_ id: StreamID, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.connected(id, &self.context)
         self.send()
     }
 
-    public mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
+    package mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.send(id, data, at: now.monotonic)
         self.send()
     }
 
-    public mutating func finish(_ id: StreamID, at now: Moment) {
+    package mutating func finish(_ id: StreamID, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.finish(id)
         self.send()
     }
 
-    public mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+    package mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.reset(id, reason, by: .driver, &self.context)
         self.send()
     }
 
-    public mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
+    package mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.resetAfterDelivery(id, reason, &self.context)
         self.send()
     }
 
-    public mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
+    package mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.consumed(id, bytes, rtt: self.transport.paths.shortestRTT, &self.context)
@@ -154,40 +154,40 @@ public struct SessionStateMachine: StreamEngine {
 
     // MARK: Paths
 
-    public mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
+    package mutating func addPath(_ path: PathID, _ description: PathDescription, at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         self.transport.add(path, description, &self.streams, &self.context)
     }
 
-    public mutating func removePath(_ path: PathID, at now: Moment) {
+    package mutating func removePath(_ path: PathID, at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         self.transport.remove(path, &self.streams, &self.context)
     }
 
     /// Announces another relay to the client. The exit must already be subscribed there.
-    public mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
+    package mutating func offerPath(_ offer: SessionPathOffer, at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         self.context.control.append(.newPath(offer))
         self.send()
     }
 
-    public mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
+    package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         self.context.now = now
         self.transport.setWritable(path, isWritable)
         if isWritable { self.send() }
     }
 
-    public mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
+    package mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         self.transport.published(token, outcome, &self.streams, &self.context)
     }
 
     /// Passes the key that ``SessionSignal/makeKey(generation:)`` asked for.
-    public mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {
+    package mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {
         self.context.now = now
         self.transport.keyPrepared(generation, key, &self.context)
         self.send()
@@ -195,7 +195,7 @@ public struct SessionStateMachine: StreamEngine {
 
     // MARK: Receiving
 
-    public mutating func receive(
+    package mutating func receive(
         _ plaintext: [UInt8],
         createdAt: Int64,
         generation: Int,
@@ -269,11 +269,11 @@ public struct SessionStateMachine: StreamEngine {
 
     // MARK: Time
 
-    public var nextDeadline: NIODeadline? {
+    package var nextDeadline: NIODeadline? {
         self.isOver ? nil : self.transport.nextDeadline(self.streams, self.context)
     }
 
-    public mutating func timeout(at now: Moment) {
+    package mutating func timeout(at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         if self.transport.isPeerLost(at: now.monotonic) {
@@ -290,7 +290,7 @@ public struct SessionStateMachine: StreamEngine {
     // MARK: End
 
     /// Ends the session and tells the peer.
-    public mutating func close(_ reason: StreamEnd?, at now: Moment) {
+    package mutating func close(_ reason: StreamEnd?, at now: Moment) {
         guard !self.isOver else { return }
         self.context.now = now
         self.transport.sendClose(reason, &self.context)

@@ -57,7 +57,7 @@ struct ForwardCommand: RoleCommand {
             let here = try HostAndPort(self.pairs[index], source: "listening address")
             let target = try TargetAddress(self.pairs[index + 1], source: self.pairs[index + 1])
             try Self.check(target, configuration)
-            return EntryService.Forward(host: here.host, port: here.port, target: target)
+            return LocalForward(host: here.host, port: here.port, target: target)
         }
         return configuration
     }

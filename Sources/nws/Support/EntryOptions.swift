@@ -102,7 +102,7 @@ struct EntryOptions: ParsableArguments {
             )
         } catch let error as ExitPins.DamagedFile {
             throw CommandError.configuration("\(error)")
-        } catch let error as EntryService.NotLoopbackError {
+        } catch let error as NotLoopbackError {
             throw CommandError.configuration(
                 "\(error) and use your identity; listen on a loopback address, or add --allow-remote-clients\(configuration.servesProxy ? " and set a password with --credentials-file" : "")"
             )

@@ -7,9 +7,9 @@ import NIOCore
 import TunnelProtocol
 
 /// The script by which a browser sends `.nostr` names, and nothing else, through the entry.
-public enum ProxyAutoConfiguration {
+package enum ProxyAutoConfiguration {
     /// - Parameter proxy: `HOST:PORT` of the entry, as the browser reaches it.
-    public static func script(proxy: String) -> String {
+    package static func script(proxy: String) -> String {
         """
         // .nostr names use the entry at \(proxy); everything else connects directly.
         function FindProxyForURL(url, host) {

@@ -30,6 +30,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
         /// Describes the owner of the key.
         public var comment: String
 
+        /// Creates a grant; by default, for all services and without an end.
         public init(services: Set<UInt16>? = nil, expires: Int64? = nil, comment: String = "") {
             self.services = services
             self.expires = expires
@@ -41,6 +42,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
     public struct ParsingError: Error, Hashable, Sendable, CustomStringConvertible {
         /// Number of the line, from 1.
         public let line: Int
+        /// What is wrong with it.
         public let reason: String
 
         public var description: String { "line \(self.line): \(self.reason)" }
@@ -49,8 +51,10 @@ public struct AuthorizedKeys: Hashable, Sendable {
     /// Most keys in a list.
     public static let maximumCount = 100_000
 
+    /// What each key may do.
     public private(set) var grants: [PublicKey: Grant] = [:]
 
+    /// Creates an empty list, which refuses all keys.
     public init() {}
 
     /// Grants these keys everything.

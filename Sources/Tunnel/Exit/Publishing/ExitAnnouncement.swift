@@ -4,26 +4,26 @@
 //
 
 import NIOCore
-public import Nostr
-public import NostrCrypto
-public import TunnelProtocol
+package import Nostr
+package import NostrCrypto
+package import TunnelProtocol
 
 /// The announcement of a public exit on its relays (kind 38333).
-public struct ExitAnnouncement: Hashable, Sendable {
+package struct ExitAnnouncement: Hashable, Sendable {
     /// Seconds until an announcement expires, and time after which it is renewed.
     static let lifetime: Int64 = 600
     static let renewal: TimeAmount = .seconds(240)
     /// Most relays in an announcement.
     private static let maximumRelays = 8
 
-    public let publicKey: PublicKey
-    public let relays: [RelayURL]
+    package let publicKey: PublicKey
+    package let relays: [RelayURL]
     /// Seconds since 1970.
-    public let createdAt: Int64
-    public let expiration: Int64
+    package let createdAt: Int64
+    package let expiration: Int64
 
     /// The exit's name.
-    public var name: NostrName { NostrName(publicKey: self.publicKey, relays: self.relays) }
+    package var name: NostrName { NostrName(publicKey: self.publicKey, relays: self.relays) }
 
     /// Makes a signed announcement.
     static func event(by key: SecretKey, relays: [RelayURL], createdAt: Int64) throws -> Event {
@@ -54,7 +54,7 @@ public struct ExitAnnouncement: Hashable, Sendable {
     /// - Parameters:
     ///   - relay: Where the event was found. An exit that names no relays is reached there.
     ///   - now: Seconds since 1970.
-    public init?(_ event: Event, foundOn relay: RelayURL?, now: Int64) {
+    package init?(_ event: Event, foundOn relay: RelayURL?, now: Int64) {
         guard event.kind == .exitAnnouncement, let text = event.firstValue(of: "expiration")?.text,
             let expiration = Int64(text), expiration > now, event.createdAt <= now + 900
         else { return nil }

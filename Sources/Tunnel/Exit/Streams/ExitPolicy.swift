@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import HTTPTransport
+package import HTTPTransport
 public import NIOCore
 
 /// The rules of a public exit: the destinations to which clients may connect.
@@ -12,17 +12,19 @@ public import NIOCore
 public struct ExitPolicy: Hashable, Sendable {
     /// `allow` or `deny`, with conditions that must all hold.
     public struct Rule: Hashable, Sendable {
-        public var allows: Bool
+        package var allows: Bool
         /// A host name, an IP address, `*.DOMAIN` for all subdomains, or `*`. Compared with the host in the request.
-        public var host: String?
-        public var network: IPNetwork?
-        public var ports: [ClosedRange<UInt16>] = []
+        package var host: String?
+        package var network: IPNetwork?
+        package var ports: [ClosedRange<UInt16>] = []
 
         private enum Condition: String {
             case host, cidr, port
         }
 
         /// Parses `allow|deny [host PATTERN] [cidr NETWORK] [port PORT[-PORT][,…]]`.
+        ///
+        /// - Throws: ``RuleError``, which names the part that is wrong.
         public init(_ text: String) throws(RuleError) {
             var words = text.split { $0.isWhitespace }.map { $0.lowercased() }[...]
             var seen: Set<String> = []
@@ -107,6 +109,7 @@ public struct ExitPolicy: Hashable, Sendable {
 
     /// The error for an invalid rule.
     public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
+        /// What is wrong, for the author of the rule.
         public let description: String
     }
 
@@ -114,12 +117,14 @@ public struct ExitPolicy: Hashable, Sendable {
     public struct Limits: Hashable, Sendable {
         /// Maximum number of streams of one client. A client is its proven identity, or else its session.
         public var streamsPerClient = 128
+        /// Maximum number of new streams per second of one client.
         public var connectsPerSecondPerClient = 32
-        /// 0 for no limit.
+        /// Maximum number of bytes per second of one client, both directions together; 0 for no limit.
         public var bytesPerSecondPerClient = 0
-        /// 0 for no limit.
+        /// Maximum number of bytes per second of all clients, both directions together; 0 for no limit.
         public var bytesPerSecond = 0
 
+        /// Creates the default limits.
         public init() {}
     }
 
@@ -128,10 +133,14 @@ public struct ExitPolicy: Hashable, Sendable {
         22, 80, 110, 143, 443, 465, 587, 853, 993, 995, 5222, 5223, 6667, 6697, 8080, 8333, 8443, 9418, 9735, 11371,
     ]
 
+    /// The rules, in the order in which they are tried.
     public var rules: [Rule]
+    /// The ports that are allowed where no rule matches.
     public var ports: Set<UInt16>
+    /// The limits on clients.
     public var limits: Limits
 
+    /// Creates a policy. Without rules it allows internet addresses at the default ports.
     public init(rules: [Rule] = [], ports: Set<UInt16> = Self.defaultPorts, limits: Limits = Limits()) {
         self.rules = rules
         self.ports = ports

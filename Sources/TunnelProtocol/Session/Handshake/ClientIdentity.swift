@@ -3,20 +3,20 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NostrCrypto
+package import NostrCrypto
 
 /// A client's identity: its long-term public key and the signature of that key over the session.
 ///
 /// The client sends it only inside the session, so relays do not learn it. The signature is bound to this session and
 /// exit, so the exit cannot use it to impersonate the client.
-public struct ClientIdentity: Hashable, Sendable {
+package struct ClientIdentity: Hashable, Sendable {
     /// The client's long-term public key.
-    public let publicKey: PublicKey
+    package let publicKey: PublicKey
     /// The signature. It is not verified until ``isProven(exit:client:fresh:acceptanceHashes:)`` is called.
-    public let signature: SchnorrSignature
+    package let signature: SchnorrSignature
 
     /// Creates an identity from its parts.
-    public init(publicKey: PublicKey, signature: SchnorrSignature) {
+    package init(publicKey: PublicKey, signature: SchnorrSignature) {
         self.publicKey = publicKey
         self.signature = signature
     }
@@ -30,7 +30,7 @@ public struct ClientIdentity: Hashable, Sendable {
     ///   - fresh: The exit's session key.
     ///   - acceptance: The body of an acceptance that the client received.
     /// - Throws: ``CryptoError`` if signing fails, which does not happen with a valid key.
-    public init(
+    package init(
         _ key: SecretKey,
         exit: PublicKey,
         client: PublicKey,
@@ -47,7 +47,7 @@ public struct ClientIdentity: Hashable, Sendable {
     }
 
     /// Returns whether the signature is valid for this session and one of the acceptances that the exit sent.
-    public func isProven(exit: PublicKey, client: PublicKey, fresh: PublicKey, acceptanceHashes: Set<Bytes32>) -> Bool {
+    package func isProven(exit: PublicKey, client: PublicKey, fresh: PublicKey, acceptanceHashes: Set<Bytes32>) -> Bool {
         acceptanceHashes.contains { hash in
             self.publicKey.verify(
                 self.signature,

@@ -4,16 +4,16 @@
 //
 
 /// A session that an entry offers in a CONNECT.
-public struct OutgoingOffer: Hashable, Sendable {
+package struct OutgoingOffer: Hashable, Sendable {
     /// The UUID of the CONNECT.
-    public var key: String
+    package var key: String
     /// The terms of the session.
-    public var terms: SessionOffer.Terms
+    package var terms: SessionOffer.Terms
     /// Whether the entry continues with plain NIP-74 if the exit does not accept the offer.
-    public var mayFallBack: Bool
+    package var mayFallBack: Bool
 
     /// Creates an offer.
-    public init(key: String, terms: SessionOffer.Terms, mayFallBack: Bool) {
+    package init(key: String, terms: SessionOffer.Terms, mayFallBack: Bool) {
         self.key = key
         self.terms = terms
         self.mayFallBack = mayFallBack

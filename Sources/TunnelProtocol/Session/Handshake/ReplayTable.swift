@@ -3,15 +3,15 @@
 // SPDX-License-Identifier: MIT
 //
 
-public import NostrCrypto
+package import NostrCrypto
 
 /// The CONNECTs that an exit has served, kept for as long as their dates allow them to be replayed.
 ///
 /// A full table rejects new entries and removes no entry that is still valid. Otherwise an attacker could make room for
 /// a replay by filling the table.
-public struct ReplayTable: Sendable {
+package struct ReplayTable: Sendable {
     /// Identifies a CONNECT: a hash of its author and its UUID. An event that was signed again has the same entry.
-    public typealias Entry = Bytes32
+    package typealias Entry = Bytes32
 
     /// How long entries are kept beyond the accepted window, in seconds, in case the clock is set back.
     private static let margin: Int64 = 60
@@ -23,28 +23,28 @@ public struct ReplayTable: Sendable {
     /// Creates an empty table.
     ///
     /// - Parameter capacity: Maximum number of entries.
-    public init(capacity: Int = 65_536) {
+    package init(capacity: Int = 65_536) {
         self.capacity = capacity
     }
 
     /// Number of entries, including expired ones that were not removed yet.
-    public var count: Int { self.expirations.count }
+    package var count: Int { self.expirations.count }
     /// Whether the number of entries has reached the capacity.
-    public var isFull: Bool { self.expirations.count >= self.capacity }
+    package var isFull: Bool { self.expirations.count >= self.capacity }
 
     /// Computes the entry of a CONNECT from its author and UUID.
-    public static func entry(client: PublicKey, key: String) -> Entry {
+    package static func entry(client: PublicKey, key: String) -> Entry {
         Bytes32.sha256(of: client.bytes.bytes + Array(key.utf8))
     }
 
     /// When the entry of a CONNECT with this date can be removed, in seconds since 1970. By then, the exit has rejected
     /// the CONNECT because of its date for at least ``margin`` seconds.
-    public static func expiration(createdAt: Int64, now: Int64) -> Int64 {
+    package static func expiration(createdAt: Int64, now: Int64) -> Int64 {
         max(createdAt, now) - NIP74Configuration.connectWindow.lowerBound + Self.margin
     }
 
     /// Inserts an entry. Returns false if the table already contains it or is full.
-    public mutating func insert(_ entry: Entry, expiration: Int64, now: Int64) -> Bool {
+    package mutating func insert(_ entry: Entry, expiration: Int64, now: Int64) -> Bool {
         if self.nextSweep <= now || self.expirations.count >= self.capacity { self.sweep(now: now) }
         guard self.expirations[entry] == nil, self.expirations.count < self.capacity else { return false }
         self.expirations[entry] = expiration
@@ -52,7 +52,7 @@ public struct ReplayTable: Sendable {
     }
 
     /// The entries that have not expired.
-    public func entries(now: Int64) -> [(entry: Entry, expiration: Int64)] {
+    package func entries(now: Int64) -> [(entry: Entry, expiration: Int64)] {
         self.expirations.filter { $0.value > now }.map { ($0.key, $0.value) }
     }
 

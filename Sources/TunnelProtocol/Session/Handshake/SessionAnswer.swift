@@ -4,22 +4,22 @@
 //
 
 import NIOCore
-public import NostrCrypto
+package import NostrCrypto
 
 /// An exit's answer to a session offer: the first plaintext between the session keys of exit and client.
 ///
 /// The body is followed by a BIP-340 signature of the exit's long-term key, which authenticates the exit's session key.
-public enum SessionAnswer: Hashable, Sendable {
+package enum SessionAnswer: Hashable, Sendable {
     /// The exit accepts the offer.
     case accepted(SessionAcceptance)
     /// The exit rejects the offer, or does not know the session.
     case refused(SessionRefusal)
 
     /// Length of the signature after the body, in bytes.
-    public static let signatureLength = 64
+    package static let signatureLength = 64
 
     /// Decodes a body. Returns nil if it is malformed.
-    public init?(body: [UInt8]) {
+    package init?(body: [UInt8]) {
         var buffer = ByteBuffer(bytes: body)
         guard let byte = buffer.readInteger(as: UInt8.self), let prefix = try? SessionPrefix(byte: byte),
             prefix.isFromExit
@@ -39,7 +39,7 @@ public enum SessionAnswer: Hashable, Sendable {
     }
 
     /// The UUID of the CONNECT or OFFER that is answered.
-    public var key: String {
+    package var key: String {
         switch self {
         case .accepted(let acceptance): acceptance.key
         case .refused(let refusal): refusal.key
@@ -47,7 +47,7 @@ public enum SessionAnswer: Hashable, Sendable {
     }
 
     /// The encoded body, without the signature.
-    public var body: [UInt8] {
+    package var body: [UInt8] {
         var buffer = ByteBuffer()
         switch self {
         case .accepted(let acceptance):
@@ -62,13 +62,13 @@ public enum SessionAnswer: Hashable, Sendable {
     }
 
     /// Returns whether a plaintext between session keys starts like an answer, and not like a packet.
-    public static func isAnswer(_ plaintext: [UInt8]) -> Bool {
+    package static func isAnswer(_ plaintext: [UInt8]) -> Bool {
         guard let byte = plaintext.first, let prefix = try? SessionPrefix(byte: byte) else { return false }
         return prefix.kind != .packet && prefix.isFromExit
     }
 
     /// Returns whether a plaintext starts like a packet that the client sent.
-    public static func isClientsPacket(_ plaintext: [UInt8]) -> Bool {
+    package static func isClientsPacket(_ plaintext: [UInt8]) -> Bool {
         guard let byte = plaintext.first, let prefix = try? SessionPrefix(byte: byte) else { return false }
         return prefix.kind == .packet && !prefix.isFromExit
     }
@@ -81,7 +81,7 @@ public enum SessionAnswer: Hashable, Sendable {
     ///   - fresh: The exit's session key, which is the author of the event.
     ///   - offerHash: SHA-256 of the plaintext that is answered.
     ///   - body: The body of the answer.
-    public static func signedHash(
+    package static func signedHash(
         exit: PublicKey,
         client: PublicKey,
         fresh: PublicKey,
@@ -104,7 +104,7 @@ extension SessionAnswer {
     ///   - client: The client's key of the session.
     ///   - fresh: The exit's session key, which is the author of the event.
     ///   - offerHashes: SHA-256 of each offer that the client sent.
-    public static func verified(
+    package static func verified(
         _ plaintext: [UInt8],
         exit: PublicKey,
         client: PublicKey,
@@ -125,22 +125,22 @@ extension SessionAnswer {
 }
 
 /// An exit's acceptance of a session offer.
-public struct SessionAcceptance: Hashable, Sendable {
+package struct SessionAcceptance: Hashable, Sendable {
     /// The UUID of the CONNECT or OFFER.
-    public var key: String
+    package var key: String
     /// The path on which the exit sends this acceptance.
-    public var path: PathID
+    package var path: PathID
     /// The limits that the exit declares.
-    public var parameters: SessionParameters
+    package var parameters: SessionParameters
     /// The URLs of the exit's relays. The index of a relay is the number of its path. An empty string means that the
     /// number is not in use.
-    public var relays: [String]
+    package var relays: [String]
 
     /// Maximum length of a URL in bytes.
     static let maximumURLLength = 512
 
     /// Creates an acceptance. At most ``SessionConfiguration/maximumPaths`` relays are encoded.
-    public init(key: String, path: PathID, parameters: SessionParameters, relays: [String]) {
+    package init(key: String, path: PathID, parameters: SessionParameters, relays: [String]) {
         self.key = key
         self.path = path
         self.parameters = parameters
@@ -178,14 +178,14 @@ public struct SessionAcceptance: Hashable, Sendable {
 }
 
 /// An exit's rejection: it does not accept the offer, or it does not know the session that the client asked for.
-public struct SessionRefusal: Hashable, Sendable {
+package struct SessionRefusal: Hashable, Sendable {
     /// The UUID of the CONNECT or OFFER.
-    public var key: String
+    package var key: String
     /// The reason of the rejection.
-    public var reason: StreamEnd
+    package var reason: StreamEnd
 
     /// Creates a rejection.
-    public init(key: String, reason: StreamEnd) {
+    package init(key: String, reason: StreamEnd) {
         self.key = key
         self.reason = reason
     }

@@ -5,26 +5,26 @@
 
 import NIOCore
 import Nostr
-public import NostrCrypto
+package import NostrCrypto
 
 /// A session offer that an exit received in a CONNECT, or in an OFFER that repeats it.
-public struct SessionOffer: Hashable, Sendable {
+package struct SessionOffer: Hashable, Sendable {
     /// The terms of a session: the member `nws` of CONNECT and OFFER. It is encrypted to the exit's long-term key and
     /// has no forward secrecy, so it contains no more than necessary. Other implementations ignore it.
-    public struct Terms: Hashable, Sendable {
+    package struct Terms: Hashable, Sendable {
         /// The versions of the session protocol that the client supports.
-        public var versions: [Int64]
+        package var versions: [Int64]
         /// 16 random bytes in hexadecimal. All repetitions of an offer contain the same value.
-        public var nonce: String
+        package var nonce: String
         /// The limits that the client declares.
-        public var parameters: SessionParameters
+        package var parameters: SessionParameters
         /// The exit's session key, to ask whether the exit still has that session. Nil to offer a new session.
-        public var session: PublicKey?
+        package var session: PublicKey?
         /// The first data of a stream. It can be replayed and has no forward secrecy.
-        public var earlyData: EarlyData?
+        package var earlyData: EarlyData?
 
         /// Creates terms.
-        public init(
+        package init(
             versions: [Int64] = [SessionConfiguration.version],
             nonce: String,
             parameters: SessionParameters,
@@ -40,36 +40,36 @@ public struct SessionOffer: Hashable, Sendable {
     }
 
     /// Data that a client sends together with the offer of a session.
-    public struct EarlyData: Hashable, Sendable {
+    package struct EarlyData: Hashable, Sendable {
         /// The port of the exit's service.
-        public var port: UInt16
+        package var port: UInt16
         /// The data.
-        public var bytes: [UInt8]
+        package var bytes: [UInt8]
 
         /// Maximum length of early data in bytes.
-        public static let maximumLength = 4_096
+        package static let maximumLength = 4_096
 
         /// Creates early data.
-        public init(port: UInt16, bytes: [UInt8]) {
+        package init(port: UInt16, bytes: [UInt8]) {
             self.port = port
             self.bytes = bytes
         }
     }
 
     /// The UUID of the CONNECT.
-    public let key: String
+    package let key: String
     /// The terms that the client offers.
-    public let terms: Terms
+    package let terms: Terms
     /// SHA-256 of the plaintext that contained the offer. The exit signs it.
-    public let plaintextHash: Bytes32
+    package let plaintextHash: Bytes32
     /// The date of the event, in seconds since 1970.
-    public let createdAt: Int64
+    package let createdAt: Int64
     /// The path on which the offer arrived.
-    public let path: PathID
+    package let path: PathID
 
     /// Encodes an offer as CONNECT, or as OFFER if it is a repetition. The reference implementation would connect again
     /// for each CONNECT.
-    public static func plaintext(
+    package static func plaintext(
         _ terms: Terms,
         key: String,
         destination: String,

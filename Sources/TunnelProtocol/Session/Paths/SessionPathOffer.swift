@@ -4,14 +4,14 @@
 //
 
 /// A relay that an exit adds to an established session (NEW_PATH).
-public struct SessionPathOffer: Hashable, Sendable {
+package struct SessionPathOffer: Hashable, Sendable {
     /// The number of the path, assigned by the exit.
-    public var path: PathID
+    package var path: PathID
     /// The URL by which clients reach the relay.
-    public var relay: String
+    package var relay: String
 
     /// Creates an offer.
-    public init(path: PathID, relay: String) {
+    package init(path: PathID, relay: String) {
         self.path = path
         self.relay = relay
     }

@@ -1,0 +1,55 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+public import Nostr
+public import NostrClient
+public import NostrCrypto
+public import Tunnel
+public import TunnelProtocol
+
+// The types of the API that other modules define, so that a program needs to import only this one.
+
+/// A secret key of Nostr.
+public typealias SecretKey = NostrCrypto.SecretKey
+/// A public key of Nostr.
+public typealias PublicKey = NostrCrypto.PublicKey
+/// The 32 bytes of a key.
+public typealias Bytes32 = NostrCrypto.Bytes32
+/// The URL of a relay.
+public typealias RelayURL = Nostr.RelayURL
+/// A name made of a public key and relays.
+public typealias NostrName = TunnelProtocol.NostrName
+/// The destination of a stream.
+public typealias TargetAddress = TunnelProtocol.TargetAddress
+/// Why a stream ended.
+public typealias StreamEnd = TunnelProtocol.StreamEnd
+/// The limits and timeouts of sessions.
+public typealias SessionConfiguration = TunnelProtocol.SessionConfiguration
+/// The limits and timeouts of plain NIP-74.
+public typealias NIP74Configuration = TunnelProtocol.NIP74Configuration
+/// The limits and timers of connections to relays.
+public typealias RelayClientConfiguration = NostrClient.RelayClientConfiguration
+/// The configuration of a client.
+public typealias EntryConfiguration = Tunnel.EntryConfiguration
+/// A local port that a client forwards.
+public typealias LocalForward = Tunnel.LocalForward
+/// The configuration of a host.
+public typealias ExitConfiguration = Tunnel.ExitConfiguration
+/// The services of a host.
+public typealias ExitServices = Tunnel.ExitServices
+/// The rules of a public exit.
+public typealias ExitPolicy = Tunnel.ExitPolicy
+/// The keys that have access to a host.
+public typealias AuthorizedKeys = Tunnel.AuthorizedKeys
+/// A service that a function of the program provides.
+public typealias LocalService = Tunnel.LocalService
+/// Whether sessions, plain NIP-74 or both are used.
+public typealias ProtocolChoice = Tunnel.ProtocolChoice
+/// An open stream.
+public typealias TunnelStream = Tunnel.TunnelStream
+/// Why a stream could not be opened, or failed.
+public typealias StreamFailure = Tunnel.StreamFailure
+/// The relays, sessions and streams of a client or host.
+public typealias TunnelStatus = Tunnel.TunnelStatus
