@@ -5,7 +5,6 @@
 import contextlib
 import platform
 import signal
-import time
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -21,18 +20,25 @@ def stored(relay, kind=1):
         return [event["id"] for event in raw.subscribe("all", {"kinds": [kind]})]
 
 
+def written(store, *events):
+    """Whether the files of a running relay's store contain the ids of the events. The relay locks the database."""
+    files = [path.read_bytes() for path in (store, store.with_name(store.name + "-wal")) if path.exists()]
+    return all(any(bytes.fromhex(event["id"]) in data for data in files) for event in events)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_forgets_nothing(sandbox, number):
     keys = sandbox.keys()
     kept, gone = signed(keys, 1, "kept"), signed(keys, 1, "gone")
     old, new = (signed(keys, 10002, tags=[["r", f"wss://{n}.example"]], created_at=1_700_000_000 + n) for n in (1, 2))
+    deletion = signed(keys, 5, tags=[["e", gone["id"]]])
     relay = sandbox.relay("--store", "events.sqlite")
     with RelayConnection(relay.url) as raw:
-        for event in (kept, gone, old, new, signed(keys, 5, tags=[["e", gone["id"]]])):
+        for event in (kept, gone, old, new, deletion):
             raw.accepts(event)
     if number == signal.SIGKILL:
         # Events are written to the store with a short delay.
-        time.sleep(1)
+        eventually(lambda: written(sandbox.folder / "events.sqlite", kept, new, deletion))
     relay.process.send(number)
     relay.process.wait()
     relay = sandbox.relay("--store", "events.sqlite")
