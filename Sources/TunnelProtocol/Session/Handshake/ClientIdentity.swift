@@ -47,7 +47,8 @@ package struct ClientIdentity: Hashable, Sendable {
     }
 
     /// Returns whether the signature is valid for this session and one of the acceptances that the exit sent.
-    package func isProven(exit: PublicKey, client: PublicKey, fresh: PublicKey, acceptanceHashes: Set<Bytes32>) -> Bool {
+    package func isProven(exit: PublicKey, client: PublicKey, fresh: PublicKey, acceptanceHashes: Set<Bytes32>) -> Bool
+    {
         acceptanceHashes.contains { hash in
             self.publicKey.verify(
                 self.signature,
