@@ -3,6 +3,7 @@
 
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
+PROGRAM ?= .build/release/nws
 
 .PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly
 
@@ -26,11 +27,11 @@ install: ## Install the program, manual, completions, unit files and examples be
 	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/nws/examples $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	install -s -m 0755 .build/release/nws $(DESTDIR)$(PREFIX)/bin/nws
-	.build/release/nws manual > $(DESTDIR)$(PREFIX)/share/man/man1/nws.1
-	.build/release/nws --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
-	.build/release/nws --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
-	.build/release/nws --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nws.fish
+	install -s -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/nws
+	$(PROGRAM) manual > $(DESTDIR)$(PREFIX)/share/man/man1/nws.1
+	$(PROGRAM) --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
+	$(PROGRAM) --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
+	$(PROGRAM) --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nws.fish
 	for role in exit entry relay; do \
 	  install -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
 	  sed -e 's,/usr/local/bin,$(PREFIX)/bin,' -e 's,/usr/share/doc,$(PREFIX)/share/doc,' packaging/systemd/nws-$$role.service \

@@ -23,10 +23,6 @@ final class RelayClientSession {
     private let clock: RelayClock
     private let outbox: RelayOutbox
     private let logger: Logger
-    /// Host and port that AUTH events must name: those of the relay's public URL, or else the Host header field of the
-    /// client's upgrade request.
-    private let host: String
-    private let challenge: String
 
     private struct Subscription {
         let token: RelayHub.Index.Token
@@ -41,14 +37,11 @@ final class RelayClientSession {
     private var subscriptions: [SubscriptionID: Subscription] = [:]
     /// Number of values in the filters of all subscriptions.
     private var filterValues = 0
-    private var authenticated: Set<PublicKey> = []
+    private var authentication: ClientAuthentication
     private var eventBucket: TokenBucket
     private var requestBucket: TokenBucket
     private var noticeBucket: TokenBucket
     private var isClosed = false
-
-    /// Maximum number of public keys that one connection can authenticate.
-    static let maximumAuthenticatedKeys = 64
 
     init(
         configuration: RelayConfiguration,
@@ -68,9 +61,12 @@ final class RelayClientSession {
         self.metrics = metrics
         self.clock = clock
         self.outbox = outbox
-        self.host = host
         self.logger = logger
-        self.challenge = String(Bytes32.random().hex.prefix(32))
+        self.authentication = ClientAuthentication(
+            challenge: String(Bytes32.random().hex.prefix(32)),
+            host: host,
+            maximumAge: configuration.limits.authenticationAge
+        )
         let now = clock.monotonic()
         let limits = configuration.limits
         self.eventBucket = TokenBucket(perSecond: limits.eventsPerSecond, burst: limits.eventBurst, now: now)
@@ -85,7 +81,7 @@ final class RelayClientSession {
     /// Starts the session: sends the AUTH challenge. Call when the connection is open.
     func open() {
         self.metrics.connections.increment()
-        self.send(.challenge(self.challenge))
+        self.send(.challenge(self.authentication.challenge))
     }
 
     /// Ends the session: publishes pending events and removes all subscriptions. Call when the connection has ended.
@@ -218,7 +214,7 @@ final class RelayClientSession {
         if let expiration = event.expiration, expiration <= now {
             return (.expired, ReasonText(.invalid, "event has expired"))
         }
-        if event.isProtected, !self.authenticated.contains(event.pubkey) {
+        if event.isProtected, !self.authentication.contains(event.pubkey) {
             return (.protected, ReasonText(.authRequired, "only the author may publish a protected event"))
         }
         return nil
@@ -287,39 +283,18 @@ final class RelayClientSession {
     // MARK: AUTH (NIP-42)
 
     private func authenticate(_ event: Event) {
-        func fail(_ words: String) {
-            self.metrics.rejected(.invalidAuthentication)
-            self.send(.ok(event.id, accepted: false, ReasonText(.invalid, words)))
-        }
         guard self.eventBucket.take(at: self.clock.monotonic()) else {
             self.send(.ok(event.id, accepted: false, ReasonText(.rateLimited, "too many events")))
             return
         }
-        guard event.kind == .authentication else { return fail("an AUTH event must have kind 22242") }
-        guard event.firstValue(of: "challenge")?.text == self.challenge else {
-            return fail("the challenge tag does not match the challenge of this connection")
+        do {
+            try self.authentication.add(event, at: self.clock.secondsSince1970())
+        } catch {
+            self.metrics.rejected(.invalidAuthentication)
+            self.send(.ok(event.id, accepted: false, ReasonText(.invalid, error.reason)))
+            return
         }
-        let age = abs(self.clock.secondsSince1970() - event.createdAt)
-        let maximumAge = self.configuration.limits.authenticationAge
-        guard age <= Int64(maximumAge) else {
-            return fail("created_at differs by more than \(maximumAge) seconds from the relay's clock")
-        }
-        guard let relay = event.firstValue(of: "relay"), self.isThisRelay(relay.text) else {
-            return fail("the relay tag does not name this relay")
-        }
-        guard (try? event.verify()) != nil else { return fail("id or signature does not verify") }
-        guard self.authenticated.count < Self.maximumAuthenticatedKeys else {
-            return fail("at most \(Self.maximumAuthenticatedKeys) keys per connection")
-        }
-        self.authenticated.insert(event.pubkey)
         self.metrics.authentications.increment()
         self.send(.ok(event.id, accepted: true, .none))
-    }
-
-    /// Whether a URL names this relay. Only host and port are compared.
-    private func isThisRelay(_ url: String) -> Bool {
-        guard let relay = try? RelayURL(url), let own = try? RelayURL((relay.isSecure ? "wss://" : "ws://") + self.host)
-        else { return false }
-        return relay.host == own.host && relay.port == own.port
     }
 }

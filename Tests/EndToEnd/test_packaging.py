@@ -73,7 +73,9 @@ def test_an_exit_without_relays_is_not_ready(sandbox):
 def test_install(sandbox):
     root = sandbox.folder / "root"
     subprocess.run(
-        ["make", "-C", REPOSITORY, "install", f"DESTDIR={root}", "PREFIX=/usr"], check=True, capture_output=True
+        ["make", "-C", REPOSITORY, "install", f"PROGRAM={BINARY}", f"DESTDIR={root}", "PREFIX=/usr"],
+        check=True,
+        capture_output=True,
     )
     assert (root / "usr/bin/nws").stat().st_mode & 0o777 == 0o755
     manual = (root / "usr/share/man/man1/nws.1").read_text()

@@ -163,4 +163,31 @@ struct SessionHostilityTests {
         #expect(!session.ends[1].isOver)
         #expect(session.ends[1].context.control.count <= 1_024 + 8 * 1_024)
     }
+
+    @Test("an ended session does nothing, whatever it is told")
+    func afterTheEnd() {
+        let session = SimulatedSession(seed: 9, weather: [.init()])
+        session.run(for: .seconds(1))
+        for end in 0...1 {
+            session.ends[end].close(nil, at: session.moment)
+            while session.ends[end].nextAction() != nil {}
+            let id = StreamID(rawValue: 1)
+            session.ends[end].receiveEarly(
+                StreamRequest(destination: "x.nostr", port: 80),
+                ByteBuffer(),
+                at: session.moment
+            )
+            session.ends[end].removePath(Self.path, at: session.moment)
+            session.connect(end, Self.path)
+            session.ends[end].setWritable(Self.path, true, at: session.moment)
+            session.ends[end].connected(id, at: session.moment)
+            session.ends[end].send(id, ByteBuffer(string: "x"), at: session.moment)
+            session.ends[end].finish(id, at: session.moment)
+            session.ends[end].reset(id, .cancelled, at: session.moment)
+            session.ends[end].consumed(id, 1, at: session.moment)
+            session.ends[end].timeout(at: session.moment)
+            #expect(session.ends[end].nextAction() == nil)
+            #expect(session.ends[end].nextDeadline == nil)
+        }
+    }
 }

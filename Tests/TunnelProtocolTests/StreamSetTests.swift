@@ -131,7 +131,7 @@ struct StreamSetTests {
     func opening() throws {
         var test = Self(role: .exit)
         let data = ByteBuffer(string: "early")
-        try test.streams.received(Self.first, offset: 0, data, isFinal: false, &test.context)
+        _ = try test.streams.received(Self.first, offset: 0, data, isFinal: false, &test.context)
         #expect(test.context.actions.isEmpty)
         for number in 1...5 {
             try test.streams.received(open: StreamID(rawValue: UInt64(number)), Self.request, &test.context)
@@ -160,7 +160,7 @@ struct StreamSetTests {
         #expect(throws: SessionViolation.self) {
             try test.streams.received(Self.first, offset: tooFar, byte, isFinal: false, &test.context)
         }
-        try test.streams.received(Self.second, offset: 0, byte, isFinal: true, &test.context)
+        _ = try test.streams.received(Self.second, offset: 0, byte, isFinal: true, &test.context)
         #expect(throws: SessionViolation.self) {
             try test.streams.received(Self.second, offset: 1, byte, isFinal: false, &test.context)
         }
@@ -168,5 +168,26 @@ struct StreamSetTests {
         #expect(throws: SessionViolation.self) {
             try client.streams.received(Self.first, offset: 0, byte, isFinal: false, &client.context)
         }
+    }
+
+    @Test("data after the end is dropped and not counted as waiting")
+    func dataAfterEnd() {
+        var test = Self(role: .client)
+        test.open(Self.first)
+        test.streams.finish(Self.first)
+        test.streams.send(Self.first, ByteBuffer(string: "late"), at: test.context.now.monotonic)
+        #expect(test.streams.scheduler.waitingBytes == 0)
+    }
+
+    @Test("a stream that is reset while it waits for credit leaves the queue")
+    func resetWhileBlocked() {
+        var test = Self(role: .client, sessionCredit: 10)
+        test.open(Self.first)
+        test.streams.send(Self.first, ByteBuffer(repeating: 1, count: 100), at: test.context.now.monotonic)
+        _ = test.packet(size: 1_000)
+        test.streams.reset(Self.first, .cancelled, by: .driver, &test.context)
+        #expect(test.streams.scheduler.waitingBytes == 0)
+        test.streams.received(maximumData: 1_000)
+        #expect(test.streams.scheduler.isEmpty)
     }
 }

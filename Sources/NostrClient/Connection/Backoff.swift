@@ -10,9 +10,10 @@ import NIOCore
 struct Backoff: Sendable {
     /// Longest wait after the first failure.
     static let first: TimeAmount = .milliseconds(250)
-    /// Longest wait during the first two minutes: open streams continue as soon as the relay is back.
+    /// Longest wait during the first ``patience`` failures. It is short, because open streams continue only when the
+    /// relay is connected again.
     static let mostAtFirst: TimeAmount = .seconds(3)
-    /// Failures after which the waits become longer: about two minutes of them.
+    /// Number of consecutive failures after which the limit is ``most``.
     static let patience = 60
     /// Longest wait.
     static let most: TimeAmount = .seconds(30)
@@ -21,7 +22,9 @@ struct Backoff: Sendable {
 
     private var failures = 0
 
-    /// The wait after another failure: between half and all of 250 ms, 500 ms, 1 s, 2 s, 3 s; of 30 s after two minutes.
+    /// Records a failure. Returns the time to wait, a random time between half of the limit and the limit.
+    ///
+    /// The limit doubles from ``first`` to ``mostAtFirst``. After ``patience`` failures it is ``most``.
     mutating func next(using generator: inout some RandomNumberGenerator) -> TimeAmount {
         let most = self.failures < Self.patience ? Self.mostAtFirst : Self.most
         let ceiling = min(most.nanoseconds, Self.first.nanoseconds << Int64(min(self.failures, 10)))
@@ -29,7 +32,7 @@ struct Backoff: Sendable {
         return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
     }
 
-    /// A connection ended after `duration`.
+    /// Records that a connection ended after `duration`.
     mutating func connectionHeld(for duration: TimeAmount) {
         if duration >= Self.resetAfter { self.failures = 0 }
     }

@@ -6,18 +6,20 @@
 import NIOCore
 import Nostr
 
-/// Questions for stored events that a relay has not answered yet. Lives on its event loop.
+/// Queries for stored events that a relay has not answered yet. Lives on the event loop of the connection.
 final class RelayQueries {
-    /// Called with the events that came, and whether the relay said that these are all (EOSE).
+    /// Called with the received events, and whether they are complete: the relay sent EOSE, and none was dropped.
     typealias Completion = (_ events: [ReceivedEvent], _ isComplete: Bool) -> Void
 
     private struct Query {
         let completion: Completion
         let timer: Scheduled<Void>
         var events: [ReceivedEvent] = []
+        /// Whether events were dropped because there were too many.
+        var isTruncated = false
     }
 
-    /// Most events kept of one answer.
+    /// Maximum number of events stored per query.
     private static let maximumEvents = 100
 
     private let loop: any EventLoop
@@ -28,10 +30,10 @@ final class RelayQueries {
         self.loop = loop
     }
 
-    /// Enters a question. Returns the id for its REQ.
+    /// Adds a query. Returns the subscription ID for its REQ message.
     ///
     /// - Parameters:
-    ///   - timeout: After this, `completion` gets what came so far.
+    ///   - timeout: After this time, `completion` is called with the events received so far.
     ///   - onTimeout: Called with the id when that happens, so that the subscription can be closed.
     func add(
         timeout: TimeAmount,
@@ -51,23 +53,27 @@ final class RelayQueries {
         return id
     }
 
-    /// Takes an event. False if it belongs to no question.
+    /// Stores an event. Returns false if it belongs to no query.
     func receive(_ event: ReceivedEvent, for id: SubscriptionID) -> Bool {
         guard let count = self.queries[id]?.events.count else { return false }
-        if count < Self.maximumEvents { self.queries[id]?.events.append(event) }
+        if count < Self.maximumEvents {
+            self.queries[id]?.events.append(event)
+        } else {
+            self.queries[id]?.isTruncated = true
+        }
         return true
     }
 
-    /// Ends a question. False if there is none with this id.
+    /// Ends a query. Returns false if there is none with this ID.
     @discardableResult
     func finish(_ id: SubscriptionID, isComplete: Bool) -> Bool {
         guard let query = self.queries.removeValue(forKey: id) else { return false }
         query.timer.cancel()
-        query.completion(query.events, isComplete)
+        query.completion(query.events, isComplete && !query.isTruncated)
         return true
     }
 
-    /// The connection ended.
+    /// Ends all queries, because the connection ended.
     func failAll() {
         for id in Array(self.queries.keys) { self.finish(id, isComplete: false) }
     }

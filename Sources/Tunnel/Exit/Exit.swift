@@ -33,6 +33,7 @@ final class Exit {
     private let relayWatch: RelayWatch
     private var drain: Drain?
     private var sweep: Scheduled<Void>?
+
     /// - Parameter firstRelay: Succeeds when a relay accepted the exit's subscription.
     /// - Throws: ``ExitServices/TLSOfCodeError``, or if the replay journal cannot be used.
     init(

@@ -16,9 +16,6 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Maximum time between the end of the service's data and the end of the client's, with TLS.
     private static let tlsEndTimeout: TimeAmount = .seconds(30)
 
-    /// Early pieces smaller than this are joined, up to a length.
-    private static let smallPiece = 4_096
-    private static let joinedLength = 64 << 10
     /// For a socket to take bytes that were received before an error, and for its peer to acknowledge any of them.
     private static let flushTimeout: TimeAmount = .seconds(10)
 
@@ -36,7 +33,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private var isThrottled = false
     private var isReading = false
     /// Bytes that came before the socket was connected.
-    private var early: [ByteBuffer] = []
+    private var early = JoinedBuffers()
     private var tlsEnd: Scheduled<Void>?
     /// The stream ended with an error.
     private var abortsWhenFlushed = false
@@ -79,9 +76,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
 
     private func becameActive() {
         guard !self.halfClose.isStreamOver else { return self.abort() }
-        let early = self.early
-        self.early = []
-        for data in early { self.write(data) }
+        for data in self.early.removeAll() { self.write(data) }
         self.closeIfFlushed()
         self.read()
     }
@@ -153,7 +148,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         case .ignored, .complete: break
         case .finish: self.carrier.finish(self.id)
         case .broken:
-            self.early = []
+            _ = self.early.removeAll()
             switch self.side {
             case .client: self.carrier.reset(self.id, self.side.breakReason)
             // Deliver what the service sent before, such as an error response, and then reset the stream.
@@ -167,8 +162,8 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private func waitForClient(_ context: ChannelHandlerContext) {
         self.halfClose.discardOutput()
         guard !self.halfClose.isStreamOver else { return }
-        let dropped = self.writes.discardGathered() + self.early.reduce(0) { $0 + $1.readableBytes }
-        self.early = []
+        let early = self.early.removeAll().reduce(0) { $0 + $1.readableBytes }
+        let dropped = self.writes.discardGathered() + early
         if dropped > 0 { self.carrier.consumed(self.id, dropped) }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         self.tlsEnd = context.eventLoop.scheduleTask(in: Self.tlsEndTimeout) { bound.value.fail(.cancelled) }
@@ -189,10 +184,10 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.abort()
     }
 
-    /// Resets the stream, because there is no socket.
+    /// Resets the stream with `reason` and reports its end.
     func fail(_ reason: StreamEnd) {
         guard self.halfClose.streamEnded() else { return }
-        self.early = []
+        _ = self.early.removeAll()
         self.carrier.reset(self.id, reason)
         self.onEnd(reason, self.sent, self.received)
     }
@@ -210,17 +205,6 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
             self.write(data)
         } else if self.halfClose.isOutputClosed {
             self.carrier.consumed(self.id, data.readableBytes)
-        } else {
-            self.keepEarly(data)
-        }
-    }
-
-    /// Joins small pieces, because a buffer for each would take more memory than its bytes.
-    private func keepEarly(_ data: ByteBuffer) {
-        if let last = self.early.indices.last, data.readableBytes < Self.smallPiece,
-            self.early[last].readableBytes < Self.joinedLength
-        {
-            self.early[last].writeImmutableBuffer(data)
         } else {
             self.early.append(data)
         }

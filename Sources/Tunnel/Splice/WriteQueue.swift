@@ -5,8 +5,8 @@
 
 import NIOCore
 
-/// Bytes on their way to a socket: gathers small pieces while the socket is busy, because a system call for each would cost
-/// more than its bytes. It performs no I/O.
+/// A queue of writes to a socket. It combines small buffers while a write is pending, to reduce the number of system calls.
+/// It performs no I/O.
 struct WriteQueue {
     /// Pieces smaller than this are gathered.
     private static let smallPiece = 4_096

@@ -31,7 +31,7 @@ public struct NIP74Configuration: Sendable {
     /// Streams of one peer at once.
     public var streams = 1_024
     /// Bytes of messages that are kept because they arrived before their CONNECT.
-    public var orphanBytes = 1 << 20
+    public var earlyMessageBytes = 1 << 20
     /// Offers of one client that wait for an answer.
     public var offers = 16
     /// Ended streams that are remembered, so that their late messages are dropped.
@@ -75,7 +75,7 @@ public struct NIP74Configuration: Sendable {
     /// How long a stream to the reference may be silent after its local side finished.
     public var plainLinger: TimeAmount = .seconds(30)
     /// How long messages are kept that arrived before their CONNECT.
-    public var orphanTimeout: TimeAmount = .seconds(2)
+    public var earlyMessageTimeout: TimeAmount = .seconds(2)
     /// Accepted dates of a CONNECT, in seconds from now. They limit how long a relay can replay it.
     public static let connectWindow: ClosedRange<Int64> = -120...900
     /// First and longest wait before messages are repeated that a relay rejected as rate-limited.

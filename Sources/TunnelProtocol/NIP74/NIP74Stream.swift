@@ -5,6 +5,7 @@
 
 import DequeModule
 import NIOCore
+import NostrCrypto
 
 /// A stream of plain NIP-74.
 struct NIP74Stream {
@@ -142,4 +143,110 @@ struct NIP74Stream {
 
     /// Whether the relay accepted everything that was sent.
     var isFlushed: Bool { self.sendQueue.isEmpty && self.inFlight.isEmpty }
+
+    /// What follows from the relay's answers.
+    enum Settlement {
+        case none
+        /// Rejected messages are sent again later.
+        case backedOff
+        /// A message cannot be sent again, because a later one was accepted, or because it was rejected too often.
+        case refused
+    }
+
+    /// Removes accepted messages. If the oldest was rejected and no message is pending, puts all back into the queue.
+    mutating func settle(_ configuration: NIP74Configuration, at now: NIODeadline) -> Settlement {
+        while let first = self.inFlight.first, first.status == .accepted {
+            self.inFlight.removeFirst()
+            self.inFlightBytes -= first.data.readableBytes
+            self.backOffs = 0
+        }
+        guard self.inFlight.first?.status == .rejected, self.inFlight.allSatisfy({ $0.status != .pending }) else {
+            return .none
+        }
+        let laterWasTaken = self.inFlight.contains { $0.status == .accepted }
+        guard !laterWasTaken, self.backOffs < NIP74Configuration.maximumBackOffs else { return .refused }
+        let (first, most) = configuration.backOff
+        let wait = TimeAmount.nanoseconds(min(most.nanoseconds, first.nanoseconds << Int64(self.backOffs)))
+        self.backOffs += 1
+        self.notBefore = now + wait
+        self.requeueInFlight()
+        return .backedOff
+    }
+
+    // MARK: Receiving
+
+    /// What a message brought.
+    enum Received {
+        case nothing
+        case data([UInt8])
+        case failed(StreamEnd)
+    }
+
+    /// Handles a message of the peer. At most `limit` bytes may wait for the driver.
+    mutating func receive(_ message: NIP74Message, limit: Int) -> Received {
+        guard !self.dropsInput else { return .nothing }
+        // Data after the closing message means that the reported end was premature.
+        guard !self.peerIsFinished else { return .failed(.protocolViolation) }
+        if message.kind == .data { self.peerSaysData = true }
+        let bytes: [UInt8]
+        switch message.payload {
+        case nil:
+            return .nothing
+        case .bytes(let decoded) where self.isText && message.kind != .socks5Response:
+            // On a stream in text form, this is text that is also valid base64.
+            bytes = Array(Base64.encode(decoded))
+        case .bytes(let decoded):
+            bytes = decoded
+        case .text(let text):
+            guard message.kind != .socks5Response else { return .failed(.protocolViolation) }
+            self.isText = true
+            bytes = text
+        }
+        guard !bytes.isEmpty else { return .nothing }
+        self.unconsumed += bytes.count
+        return self.unconsumed <= limit ? .data(bytes) : .failed(.readerTooSlow)
+    }
+
+    // MARK: Deadlines
+
+    /// When a relay first accepted data that the exit has not answered yet; nil at an exit.
+    func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.hasHeard ? self.firstAccepted : nil }
+
+    /// When the stream ends unless something happens.
+    func idleDeadline(_ configuration: NIP74Configuration, isEntry: Bool) -> NIODeadline {
+        let last = max(self.lastHeard, self.lastActivity)
+        if let accepted = self.unansweredSince(isEntry: isEntry) {
+            return min(accepted + configuration.answerTimeout, last + configuration.idleTimeout)
+        }
+        // The reference's exit does not signal the end of its data. After the local side has finished, the stream
+        // waits only for data in flight.
+        return last + (self.isFinished ? configuration.plainLinger : configuration.idleTimeout)
+    }
+
+    /// When the exit must have answered the offer.
+    func offerDeadline(_ configuration: NIP74Configuration) -> NIODeadline {
+        let (first, only) = configuration.offerPatience
+        return self.startedAt + (self.mayFallBack ? first : only)
+    }
+
+    /// When the stream must be looked at next.
+    func nextDeadline(
+        _ configuration: NIP74Configuration,
+        isEntry: Bool,
+        isPathWritable: Bool,
+        at now: NIODeadline
+    ) -> NIODeadline {
+        var earliest = self.idleDeadline(configuration, isEntry: isEntry)
+        for deadline in [self.phaseDeadline, self.plainCloseDue, self.connectDue] {
+            if let deadline { earliest = min(earliest, deadline) }
+        }
+        // A path that is not writable needs no deadline: sending goes on when it becomes writable.
+        guard !self.sendQueue.isEmpty, isPathWritable else { return earliest }
+        if self.notBefore > now { earliest = min(earliest, self.notBefore) }
+        if self.isAtCeiling, self.inFlight.isEmpty {
+            let delivered = self.lastMovement + configuration.deliveryHorizon
+            if delivered > now { earliest = min(earliest, delivered) }
+        }
+        return earliest
+    }
 }

@@ -26,3 +26,9 @@ public struct ProxyCredentials: Hashable, Sendable {
         return difference(self.user, other.user) | difference(self.password, other.password) == 0
     }
 }
+
+extension ProxyCredentials: CustomStringConvertible, CustomReflectable {
+    public var description: String { "<redacted>" }
+    /// Shows no properties, so that a dump does not contain the password.
+    public var customMirror: Mirror { Mirror(self, children: [:]) }
+}

@@ -244,15 +244,3 @@ struct PacketSender: Sendable {
         )
     }
 }
-
-extension MessageToken {
-    /// Encodes the path and number of a packet.
-    fileprivate init(path: PathID, number: UInt64) {
-        self.init(rawValue: UInt64(path.rawValue) << 56 | number & (1 << 56 - 1))
-    }
-
-    /// The path of the packet.
-    var path: PathID { PathID(rawValue: Int(self.rawValue >> 56)) }
-    /// The number of the packet.
-    var number: UInt64 { self.rawValue & (1 << 56 - 1) }
-}

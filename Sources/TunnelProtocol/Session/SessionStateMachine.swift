@@ -99,14 +99,14 @@ package struct SessionStateMachine: StreamEngine {
 
     /// Handles the first request and data, which came with the client's offer (exit).
     package mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {
-        guard self.role == .exit, self.streams.table.isUnused,
+        guard !self.isOver, self.role == .exit, self.streams.table.isUnused,
             data.readableBytes <= self.configuration.initialStreamWindow
         else { return }
         self.context.now = now
         let first = StreamID(rawValue: 1)
         self.checked { machine throws(SessionViolation) in
             try machine.streams.received(open: first, request, &machine.context)
-            try machine.streams.received(first, offset: 0, data, isFinal: false, &machine.context)
+            _ = try machine.streams.received(first, offset: 0, data, isFinal: false, &machine.context)
         }
     }
 
@@ -231,8 +231,9 @@ package struct SessionStateMachine: StreamEngine {
         case .stopSending(let id, let code):
             self.streams.reset(id, StreamEnd(code: code), by: .peer, &self.context)
         case .stream(let id, let offset, let data, let isFinal):
-            try self.streams.received(id, offset: offset, data, isFinal: isFinal, &self.context)
-            self.transport.receivedData(at: self.context.now.monotonic)
+            if try self.streams.received(id, offset: offset, data, isFinal: isFinal, &self.context) {
+                self.transport.receivedData(at: self.context.now.monotonic)
+            }
         case .maximumData(let limit): self.streams.received(maximumData: limit)
         case .maximumStreamData(let id, let limit): self.streams.received(maximumStreamData: limit, of: id)
         case .connectionClose(let code, _): self.end(code == 0 ? nil : StreamEnd(code: code))

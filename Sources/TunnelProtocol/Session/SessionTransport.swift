@@ -6,8 +6,8 @@
 import NIOCore
 import NostrCrypto
 
-/// The packets of a session: on which paths they travel, what becomes of lost ones, when keys are replaced, and whether
-/// the peer still answers. Streams belong to ``StreamSet``.
+/// Sends and receives the packets of a session: selects paths, repeats what was lost, schedules key updates, and detects
+/// that the peer is lost. Streams belong to ``StreamSet``.
 struct SessionTransport: Sendable {
     private let configuration: SessionConfiguration
     private(set) var paths: PathSet
@@ -47,7 +47,7 @@ struct SessionTransport: Sendable {
     ) {
         guard let index = self.paths.add(path, description) else { return }
         // An exit sends no probe before it has received a packet from the client.
-        if self.isConfirmed { self.sender.sendProbe(on: index, &self.paths, &streams, &context) }
+        if self.isConfirmed { self.sendProbe(on: index, &streams, &context) }
         self.send(&streams, &context)
     }
 
@@ -171,7 +171,7 @@ struct SessionTransport: Sendable {
 
     // MARK: Time
 
-    /// Asks sooner whether the exit has restarted, if no relay has it subscribed (client).
+    /// If every connected relay reports that the exit is not subscribed, asks it sooner whether it has restarted (client).
     mutating func askSooner(at now: NIODeadline) {
         if self.paths.reachability == .peerIsAbsent { self.liveness.askSooner(at: now) }
     }
@@ -204,13 +204,14 @@ struct SessionTransport: Sendable {
             }
             if let due = self.paths[index].probeDeadline, due <= now {
                 self.repeatLost(self.paths.probeTimedOut(index, at: now), &streams, &context)
-                self.sender.sendProbe(on: index, &self.paths, &streams, &context)
+                self.sendProbe(on: index, &streams, &context)
             }
         }
         streams.timeout(self.paths.reachability, &context)
         if streams.table.liveCount > 0, self.liveness.keepAliveDeadline <= now {
             self.liveness.sentKeepAlive(at: now)
             self.sender.sendKeepAlive(&self.paths, &streams, &context)
+            self.countSent(at: now)
         }
         if let due = self.liveness.questionDeadline, due <= now {
             // The interval stays short while a new stream waits.
@@ -225,6 +226,11 @@ struct SessionTransport: Sendable {
 
     /// Lets the driver add more before the next packet is sent. ``timeout(_:_:)`` sends it without delay.
     mutating func sendLater(at now: NIODeadline) { self.sender.sendLater(at: now) }
+
+    private mutating func sendProbe(on index: Int, _ streams: inout StreamSet, _ context: inout SessionContext) {
+        self.sender.sendProbe(on: index, &self.paths, &streams, &context)
+        self.countSent(at: context.now.monotonic)
+    }
 
     /// Sends what waits, as far as the paths allow.
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {

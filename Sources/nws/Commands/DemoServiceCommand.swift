@@ -6,10 +6,10 @@
 import ArgumentParser
 import HTTPTransport
 import Logging
-import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import ServiceLifecycle
 
 /// `nws demo-service`: the HTTP service of `make demo`.
 struct DemoServiceCommand: AsyncParsableCommand {
@@ -30,29 +30,32 @@ struct DemoServiceCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingErrors {
             let address = try HostAndPort(self.listen, source: "--listen")
-            let listen = self.listen
             let logger = self.common.logger("nws.demo-service")
-            let server = NIOLockedValueBox<HTTPServer?>(nil)
-            try await ProcessSetup.runUntilSignal {
-                let started: HTTPServer
-                do {
-                    started = try await HTTPServer.start(
-                        HTTPServer.Configuration(host: address.host, port: address.port),
-                        on: MultiThreadedEventLoopGroup.singleton,
-                        logger: logger,
-                        route: Self.answer,
-                        upgrade: { _, _ in nil }
-                    )
-                } catch {
-                    throw ProcessSetup.bindError(error, address: listen)
-                }
-                server.withLockedValue { $0 = started }
-                Console.line(
-                    "service: http://\(started.localAddress.ipAddress ?? ""):\(started.localAddress.port ?? 0)"
-                )
-            } stop: {
-                try await server.withLockedValue { $0 }?.stopListening()
-            }
+            let listen = self.listen
+            try await runServices(
+                [
+                    ClosureService {
+                        let server: HTTPServer
+                        do {
+                            server = try await HTTPServer.start(
+                                HTTPServer.Configuration(host: address.host, port: address.port),
+                                on: MultiThreadedEventLoopGroup.singleton,
+                                logger: logger,
+                                route: Self.answer,
+                                upgrade: { _, _ in nil }
+                            )
+                        } catch {
+                            throw ProcessSetup.bindError(error, address: listen)
+                        }
+                        Console.line(
+                            "service: http://\(server.localAddress.ipAddress ?? ""):\(server.localAddress.port ?? 0)"
+                        )
+                        try await gracefulShutdown()
+                        try await server.stopListening()
+                    }
+                ],
+                patience: .zero
+            )
         }
     }
 

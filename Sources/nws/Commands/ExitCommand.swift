@@ -217,6 +217,8 @@ struct ExitCommand: RoleCommand {
         Console.line("nprofile: \(name.nprofile)")
     }
 
+    static func proxyScript(_ running: ExitService) -> String? { nil }
+
     static func name(of running: ExitService) -> String { running.name.encoded }
 
     static func report(_ running: ExitService, into report: inout StatusReport) async {

@@ -96,6 +96,8 @@ struct ForwardCommand: RoleCommand {
         }
     }
 
+    static func proxyScript(_ running: EntryService) -> String? { nil }
+
     static func name(of running: EntryService) -> String {
         running.forwardAddresses.map(\.shown).joined(separator: ", ")
     }

@@ -228,6 +228,8 @@ struct RelayCommand: RoleCommand {
         Console.line("relay: \(server.url)")
     }
 
+    static func proxyScript(_ running: RelayServer) -> String? { nil }
+
     static func name(of running: RelayServer) -> String { running.url }
 
     static func report(_ running: RelayServer, into report: inout StatusReport) async {

@@ -111,7 +111,7 @@ struct SentPackets: Sendable {
     ///   - number: The number of the packet.
     ///   - isByTime: Whether the time threshold was exceeded.
     ///   - now: The current time.
-    mutating func lose(_ number: UInt64, isByTime: Bool = false, at now: NIODeadline) -> SentPacket? {
+    mutating func lose(_ number: UInt64, isByTime: Bool, at now: NIODeadline) -> SentPacket? {
         guard let index = self.index(of: number), self.packets[index].state == .inFlight else { return nil }
         self.packets[index].state = .lost(at: now)
         self.packets[index].wasLostByTime = isByTime

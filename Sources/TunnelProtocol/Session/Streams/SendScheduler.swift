@@ -45,6 +45,14 @@ struct SendScheduler: Sendable {
         if lastTurn < Self.smallTurn { self.eager.append(id) } else { self.queued.append(id) }
     }
 
+    /// Removes a stream that has ended, whether or not it is queued.
+    mutating func remove(_ id: StreamID) {
+        guard self.members.remove(id) != nil else { return }
+        self.eager.removeAll { $0 == id }
+        self.queued.removeAll { $0 == id }
+        self.blocked.removeAll { $0 == id }
+    }
+
     /// Queues all streams that wait for credit behind the others, because the session got some.
     mutating func releaseBlocked() {
         self.queued.append(contentsOf: self.blocked)

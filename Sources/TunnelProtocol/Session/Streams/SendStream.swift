@@ -63,10 +63,12 @@ struct SendStream: Sendable {
     /// Whether the end was not sent yet and no unsent bytes precede it.
     var hasUnsentEnd: Bool { self.isFinished && !self.finalWasSent && self.unsentBytes == 0 }
 
-    mutating func append(_ data: ByteBuffer) {
-        guard data.readableBytes > 0, !self.isFinished else { return }
+    /// Queues bytes. Returns false if there are none or the stream is finished.
+    mutating func append(_ data: ByteBuffer) -> Bool {
+        guard data.readableBytes > 0, !self.isFinished else { return false }
         self.unsentBytes += data.readableBytes
         self.unsent.append(data)
+        return true
     }
 
     mutating func finish() { self.isFinished = true }
@@ -141,11 +143,13 @@ struct SendStream: Sendable {
         return Chunk(offset: offset, data: data, isFinal: isFinal)
     }
 
-    /// Records that the first `count` bytes of the stream reached the peer outside of session packets.
-    mutating func assumeSent(_ count: Int) {
-        guard self.sentOffset == 0, self.unsentBytes == 0, count > 0 else { return }
+    /// Records that the first `count` bytes of the stream reached the peer outside of session packets. Returns false if that
+    /// cannot be, because bytes were sent already or the peer allows fewer.
+    mutating func assumeSent(_ count: Int) -> Bool {
+        guard self.sentOffset == 0, self.unsentBytes == 0, count > 0, UInt64(count) <= self.limit else { return false }
         self.sentOffset = UInt64(count)
         self.acknowledged.insert(0..<UInt64(count))
+        return true
     }
 
     // MARK: Acknowledgements and losses

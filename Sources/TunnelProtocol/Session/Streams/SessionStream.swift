@@ -66,7 +66,7 @@ struct SessionStream: Sendable {
     struct Turn {
         /// By how many bytes ``SendStream/waitingBytes`` decreased.
         var bytes = 0
-        /// Whether the session's credit, and nothing else, keeps the stream from sending more.
+        /// Whether only the session's flow control keeps the stream from sending more.
         var isBlocked = false
         /// Whether the stream has more to send.
         var hasMore = false

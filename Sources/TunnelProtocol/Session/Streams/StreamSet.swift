@@ -49,9 +49,7 @@ struct StreamSet: Sendable {
 
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
     mutating func assumeSent(_ id: StreamID, _ bytes: Int) {
-        guard let stream = self.table[id], bytes > 0, UInt64(bytes) <= stream.send.limit else { return }
-        self.table[id]?.send.assumeSent(bytes)
-        self.credit.sent(bytes)
+        if self.table[id]?.send.assumeSent(bytes) == true { self.credit.sent(bytes) }
     }
 
     /// Handles OPEN_STREAM (exit).
@@ -64,7 +62,7 @@ struct StreamSet: Sendable {
         guard try self.table.ensure(id, at: context.now.monotonic), self.isRequested(id) else { return }
         guard self.table.join(id) else {
             context.actions.append(.report(.tooManyStreams))
-            self.reset(id, .tooManyStreams, by: .driver, &context)
+            self.reset(id, .tooManyStreams, by: .session, &context)
             return
         }
         self.table[id]?.phase = .dialling
@@ -104,8 +102,7 @@ struct StreamSet: Sendable {
 
     /// Queues bytes to be sent.
     mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: NIODeadline) {
-        guard let phase = self.table[id]?.phase, phase != .reset, data.readableBytes > 0 else { return }
-        self.table[id]?.send.append(data)
+        guard self.isUsable(id), self.table[id]?.send.append(data) == true else { return }
         self.table[id]?.lastActivity = now
         self.scheduler.added(data.readableBytes)
         self.scheduler.add(id, self.table)
@@ -186,17 +183,17 @@ struct StreamSet: Sendable {
 
     // MARK: Receiving
 
-    /// Handles STREAM.
+    /// Handles STREAM. Returns false if the stream has ended.
     mutating func received(
         _ id: StreamID,
         offset: UInt64,
         _ data: ByteBuffer,
         isFinal: Bool,
         _ context: inout SessionContext
-    ) throws(SessionViolation) {
+    ) throws(SessionViolation) -> Bool {
         guard try self.table.ensure(id, at: context.now.monotonic),
             let grown = try self.table[id]?.insert(data, at: offset, isFinal: isFinal)
-        else { return }
+        else { return false }
         try self.credit.received(grown)
         self.table[id]?.lastActivity = context.now.monotonic
         // Data may arrive before STREAM_OPENED.
@@ -207,6 +204,7 @@ struct StreamSet: Sendable {
         case .requested, nil: break
         }
         self.removeIfOver(id, &context)
+        return true
     }
 
     /// Handles RESET_STREAM.
@@ -265,6 +263,7 @@ struct StreamSet: Sendable {
     ) {
         guard let stream = self.table[id], stream.phase != .reset else { return }
         self.scheduler.dropped(stream.send.waitingBytes)
+        self.scheduler.remove(id)
         self.credit.consumed(self.table[id]?.reset() ?? 0)
         context.control.append(.resetStream(id, code: reason.code, finalSize: stream.send.sentOffset))
         if resetter != .peer, stream.receive.finalSize == nil {
@@ -284,6 +283,7 @@ struct StreamSet: Sendable {
         self.credit.consumed(stream.receive.consumeAll())
         self.credit.returnGrowth(stream.receive.window - self.configuration.initialStreamWindow)
         self.scheduler.dropped(stream.send.waitingBytes)
+        self.scheduler.remove(id)
     }
 
     /// Ends the streams that were idle for too long, and the requests that the exit has not answered.

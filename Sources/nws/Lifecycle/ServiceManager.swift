@@ -27,7 +27,9 @@ struct ServiceManager {
         // A leading @ denotes the abstract namespace (unix(7)).
         self.address = path.hasPrefix("@") ? [0] + path.utf8.dropFirst() : Array(path.utf8)
         let isOurs = environment["WATCHDOG_PID"].map { Int32($0) == getpid() } ?? true
-        let interval = environment["WATCHDOG_USEC"].flatMap { Int64($0) }.map { Duration.microseconds($0) }
+        let interval = environment["WATCHDOG_USEC"].flatMap { Int64($0) }.flatMap {
+            $0 > 0 ? Duration.microseconds($0) : nil
+        }
         self.watchdogInterval = isOurs ? interval : nil
     }
 

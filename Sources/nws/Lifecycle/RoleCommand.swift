@@ -1,0 +1,101 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Logging
+import NIOCore
+import Observability
+import ServiceLifecycle
+import UnixSignals
+
+/// A command that runs until it receives a signal.
+///
+/// It reloads its configuration on SIGHUP, and when its configuration file or a watched file changes.
+protocol RoleCommand: AsyncParsableCommand, Sendable {
+    associatedtype Configuration: Sendable
+    associatedtype Running: Sendable
+
+    var common: CommonOptions { get }
+    var admin: AdminOptions { get }
+    /// How long open streams may continue after a signal to stop, in seconds.
+    var shutdownTimeout: Int { get }
+
+    /// The title of the status page: the exit's name or the listening address.
+    static func name(of running: Running) -> String
+    /// Adds the data of the role to the report.
+    static func report(_ running: Running, into report: inout StatusReport) async
+    /// The proxy auto-configuration (PAC) script; nil if the role is not a proxy.
+    static func proxyScript(_ running: Running) -> String?
+    /// Validates the options and reads the files that they name.
+    func makeConfiguration(_ settings: Settings, logger: Logger) throws -> Configuration
+    /// Files that are reloaded when they change, besides the configuration file.
+    func watchedFiles(_ configuration: Configuration) -> [String]
+    /// Starts the role. It must call `running` before it waits for anything, so that a signal can stop the role.
+    func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
+    /// Applies the reloadable options of `configuration`.
+    static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
+    /// Stops the role.
+    ///
+    /// - Parameter patience: How long open streams may continue.
+    static func stop(_ running: Running, patience: TimeAmount, logger: Logger) async throws
+}
+
+extension RoleCommand {
+    func run() async throws {
+        try await reportingErrors {
+            ProcessSetup.raiseFileLimit()
+            let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
+            let patience = self.shutdownTimeout
+            guard (0...600).contains(patience) else {
+                throw CommandError.configuration("--shutdown-timeout: must be between 0 and 600 seconds")
+            }
+            for variable in LayeredArguments.lastUnknown {
+                logger.warning("unknown variable \(variable)", metadata: ["variable": "\(variable)"])
+            }
+            let settings = try Settings()
+            for problem in settings.problems {
+                logger.warning("ignored an invalid line of the .env file", metadata: ["line": "\(problem)"])
+            }
+            let configuration = try self.makeConfiguration(settings, logger: logger)
+            let pages = try await self.admin.configuration()
+            if self.common.checkConfig {
+                Console.line("configuration: ok")
+                return
+            }
+            let hangups = await UnixSignalsSequence(trapping: .sighup)
+            let role = StartedRole<Running>()
+            var services: [any Service] = [UnusedMemory()]
+            if let heartbeat = Heartbeat(ServiceManager()) { services.append(heartbeat) }
+            // Bind the admin server first, so that the role does not announce itself if that fails.
+            if let pages { services.append(try await self.adminService(pages, role, logger: logger)) }
+            services.append(RoleService(self, configuration, role: role, patience: patience, logger: logger))
+            // Stops first: a role that is stopping is not reloaded.
+            services.append(
+                ReloadService<Self>(hangups, files: self.files(configuration), role: role, logger: logger)
+            )
+            try await runServices(services, patience: .seconds(patience))
+        }
+    }
+
+    private func adminService(
+        _ pages: AdminServer.Configuration,
+        _ role: StartedRole<Running>,
+        logger: Logger
+    ) async throws -> AdminService<Self> {
+        let report = StatusReport(
+            role: Self.configuration.commandName ?? "",
+            version: Version.text,
+            name: "",
+            startedAt: ProcessMetrics.startedAt
+        )
+        let server = try await AdminOptions.start(pages, report: report, logger: logger)
+        return AdminService(server, role: role, logger: logger)
+    }
+
+    /// The files that are watched for changes.
+    func files(_ configuration: Configuration) -> [String] {
+        [LayeredArguments.lastFile].compactMap { $0 } + self.watchedFiles(configuration)
+    }
+}

@@ -1,0 +1,79 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import NIOCore
+import ServiceLifecycle
+
+/// Starts a role, and stops it when the process shuts down.
+struct RoleService<Command: RoleCommand>: Service {
+    private let command: Command
+    private let configuration: Command.Configuration
+    private let role: StartedRole<Command.Running>
+    private let patience: Int
+    private let logger: Logger
+
+    private enum Event: Hashable {
+        case started
+        case shutdown
+    }
+
+    /// - Parameters:
+    ///   - command: Starts and stops the role.
+    ///   - configuration: The configuration with which it starts.
+    ///   - role: Receives the running role.
+    ///   - patience: How long open streams may continue, in seconds.
+    ///   - logger: The logger of the role.
+    init(
+        _ command: Command,
+        _ configuration: Command.Configuration,
+        role: StartedRole<Command.Running>,
+        patience: Int,
+        logger: Logger
+    ) {
+        self.command = command
+        self.configuration = configuration
+        self.role = role
+        self.patience = patience
+        self.logger = logger
+    }
+
+    /// Runs the role until the process shuts down.
+    ///
+    /// - Throws: The error of starting or stopping the role.
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Event.self) { group in
+            group.addTask {
+                try await self.command.start(self.configuration, logger: self.logger) { self.role.set($0) }
+                if !Task.isShuttingDownGracefully { ServiceManager()?.ready() }
+                return .started
+            }
+            group.addTask {
+                try await gracefulShutdown()
+                return .shutdown
+            }
+            for try await event in group where event == .shutdown { break }
+            ServiceManager()?.stopping()
+            // The role may still be starting. Stopping it lets the first task return.
+            let wasStarted = try await self.stop()
+            group.cancelAll()
+            // The first task may fail now because its role was stopped.
+            while await group.nextResult() != nil {}
+            if !wasStarted { _ = try await self.stop() }
+        }
+    }
+
+    /// Stops the role. Returns false if it has not started.
+    private func stop() async throws -> Bool {
+        guard let running = self.role.current else { return false }
+        self.logger.info("stopping; waiting up to \(self.patience) s for open streams")
+        do {
+            try await Command.stop(running, patience: .seconds(Int64(self.patience)), logger: self.logger)
+        } catch {
+            throw CommandError.failure("shutdown failed: \(error)")
+        }
+        return true
+    }
+}

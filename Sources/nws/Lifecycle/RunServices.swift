@@ -1,0 +1,62 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// Maximum time from the end of the streams to the end of the process.
+private let farewell: Duration = .seconds(4)
+
+/// Runs services until SIGINT or SIGTERM, then stops them in reverse order. A second signal ends the process immediately.
+///
+/// If a service fails, the others are stopped, too.
+///
+/// - Parameters:
+///   - services: The services.
+///   - patience: How long open streams may continue after the first signal. If the services have not stopped a few
+///     seconds later, the process ends.
+/// - Throws: The error of the first service that fails.
+func runServices(_ services: [any Service], patience: Duration) async throws {
+    // Trapped before anything starts, so that no signal is missed.
+    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+    let group = ServiceGroup(
+        configuration: ServiceGroupConfiguration(
+            services: services.map {
+                ServiceGroupConfiguration.ServiceConfiguration(
+                    service: $0,
+                    successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup,
+                    // Not the description of the value, which may contain secrets.
+                    serviceName: "\(type(of: $0))"
+                )
+            },
+            // Discards the group's debug messages.
+            logger: Logger(label: "nws.services") { _ in SwiftLogNoOpLogHandler() }
+        )
+    )
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+        tasks.addTask { await handle(signals, of: group, patience: patience) }
+        try await group.run()
+        tasks.cancelAll()
+    }
+}
+
+/// Stops the group at the first signal, and ends the process at the second or if the group does not stop in time.
+private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, patience: Duration) async {
+    await withDiscardingTaskGroup { tasks in
+        var isStopping = false
+        for await _ in signals {
+            if isStopping { endProcess(1) }
+            isStopping = true
+            await group.triggerGracefulShutdown()
+            tasks.addTask {
+                // `sleep` throws if everything stopped in time.
+                if (try? await Task.sleep(for: patience + farewell)) != nil { endProcess(0) }
+            }
+        }
+        tasks.cancelAll()
+    }
+}
