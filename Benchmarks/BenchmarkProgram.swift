@@ -26,7 +26,7 @@ struct BenchmarkProgram: ParsableCommand {
     @Option(help: "Path of the nws program to measure.")
     var program = ".build/release/nws"
 
-    @Option(help: "Number of measurements of each figure; the median is reported.")
+    @Option(help: "Number of measurements of bulk, stream and relay rates; the median is reported.")
     var readings = 3
 
     @Option(help: "File to which the figures are also written, as JSON.")

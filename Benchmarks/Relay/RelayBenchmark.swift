@@ -14,7 +14,9 @@ struct RelayBenchmark {
     let port: UInt16
     let isOurs: Bool
 
-    /// Returns WebSocket frames with `count` signed events for `reader`, a public key in hex.
+    /// Returns `count` WebSocket frames. Each contains an EVENT message with a signed event.
+    ///
+    /// - Parameter reader: The public key of the recipient in hex.
     func events(_ count: Int, contentLength: Int, to reader: String) throws -> [[UInt8]] {
         let key = SecretKey.generate()
         let tags = [Tag("p", ByteString(reader))]
@@ -31,7 +33,7 @@ struct RelayBenchmark {
         }
     }
 
-    /// Returns a connection that subscribes to the events for `reader`.
+    /// Returns a connection that is subscribed to the events for `reader`.
     func subscriber(_ reader: String) throws -> RawWebSocket {
         let socket = try RawWebSocket(port: self.port)
         try socket.send(text: "[\"REQ\",\"s\",{\"kinds\":[28333],\"#p\":[\"\(reader)\"],\"limit\":0}]")
@@ -51,7 +53,7 @@ struct RelayBenchmark {
         let writing = zip(publishers, events).map { socket, frames in
             Worker { for frame in frames { try socket.send(frame) } }
         }
-        // Read the OK answers as well; otherwise the relay would have to buffer them.
+        // Read the OK messages as well; otherwise the relay would have to buffer them.
         let answers = zip(publishers, events).map { socket, frames in
             Worker { for _ in frames { try socket.wait(for: ["[\"OK\""]) } }
         }
@@ -69,15 +71,16 @@ struct RelayBenchmark {
         var subscribers = 1
     }
 
-    /// What a relay delivers per second.
+    /// The number of events and bytes that a relay delivers per second.
     private struct Rate {
         let events: Double
         let bytes: Double
     }
 
-    /// Measures all relays in turns, so that other load on the machine affects them equally.
+    /// Measures all relays alternately, so that other load on the machine affects them equally.
     ///
-    /// A relay of another project that fails is left out from then on. A failure of the nws relay is thrown.
+    /// If a measurement of another project's relay fails, that relay is not measured again. If one of the nws relay
+    /// fails, the error is thrown.
     static func run(_ relays: [RelayBenchmark], readings: Int, report: Report) throws {
         let loads = [
             Load(name: "one to one, 55 KB events", contentLength: 54_700, count: 2_000),
@@ -111,12 +114,14 @@ struct RelayBenchmark {
                 )
             }
         }
-        // Other relays may allow fewer subscriptions.
+        // Measure this only for the nws relay, because other relays may allow fewer subscriptions.
         guard let ours = relays.first(where: \.isOurs) else { return }
         try ours.manySubscriptions(readings, report)
     }
 
-    /// Measures each of the relays `readings` times, in turns; returns the values of each relay.
+    /// Runs `measure` for each relay, and repeats this `readings` times. Returns the values of each relay.
+    ///
+    /// Relays of other projects are removed from `relays` if they fail.
     private static func inTurns<Value>(
         _ relays: inout [RelayBenchmark],
         _ readings: Int,
@@ -151,7 +156,7 @@ struct RelayBenchmark {
         return Rate(events: events, bytes: events * Double(frames[0][0].count))
     }
 
-    /// Returns the milliseconds from sending an event to receiving it, for 500 events one after the other.
+    /// Returns the time from sending an event to receiving it, in milliseconds, for 500 events sent one at a time.
     private func latency(contentLength: Int) throws -> [Double] {
         let reader = SecretKey.generate().publicKey.hex
         let subscriber = try self.subscriber(reader)

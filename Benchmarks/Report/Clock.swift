@@ -5,17 +5,19 @@
 
 import Foundation
 
-/// Returns the seconds of a monotonic clock.
+/// Returns the time of the monotonic clock, in seconds.
 func seconds() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
-/// Returns the microseconds that one call of `body` takes, as the mean of each reading of about 40 ms.
+/// Measures the duration of one call of `body`, in microseconds.
+///
+/// - Returns: One value per reading. It is the mean of the calls that were made in about 40 ms.
 func microseconds(readings: Int = 7, _ body: () throws -> Void) rethrows -> [Double] {
     var calls = 1
-    // Find out how many calls fill a reading; this also warms up caches.
+    // Determine the number of calls per reading. This also warms up the caches.
     while true {
         let start = seconds()
         for _ in 0..<calls { try body() }
@@ -35,6 +37,6 @@ func microseconds(readings: Int = 7, _ body: () throws -> Void) rethrows -> [Dou
     return values
 }
 
-/// Prevents the optimiser from removing the computation of `value`.
+/// Prevents the optimizer from removing the computation of `value`.
 @inline(never)
 func keep<Value>(_ value: Value) {}

@@ -5,7 +5,7 @@
 
 import Foundation
 
-/// Writes a line to standard output without buffering, also if that is a file.
+/// Writes a line to standard output without buffering, even if standard output is a file.
 func say(_ line: String) {
     FileHandle.standardOutput.write(Data((line + "\n").utf8))
 }

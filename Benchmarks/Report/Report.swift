@@ -14,7 +14,7 @@ final class Report {
         let value: Distribution
         /// The name of the figure with which this one is compared.
         let reference: String?
-        /// The speed relative to the reference; 1 is as fast.
+        /// The speed divided by that of the reference; 1 means that both are equally fast.
         let ratio: Double?
     }
 

@@ -8,10 +8,11 @@ import NIOConcurrencyHelpers
 
 /// The service behind the exit.
 ///
-/// The first byte of a connection selects what it does:
+/// The first byte that a client sends selects what the service does. `d` and `u` are followed by a length: 8 bytes,
+/// little-endian.
 /// - `e` echoes all data.
-/// - `d` sends as many bytes as the following 8 bytes say (little-endian).
-/// - `u` receives as many bytes as the following 8 bytes say, then answers `k`.
+/// - `d` sends that many bytes, and closes the connection.
+/// - `u` receives that many bytes, sends `k`, and closes the connection.
 /// - `i` keeps the connection open and idle.
 final class Backend: Sendable {
     let port: UInt16

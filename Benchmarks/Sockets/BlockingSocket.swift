@@ -7,7 +7,7 @@ import Foundation
 
 /// A blocking TCP connection that is used by one thread.
 ///
-/// Blocking calls keep the load generator cheaper than the nodes that it measures.
+/// Blocking calls use little processor time, which leaves more of it for the measured processes.
 final class BlockingSocket: @unchecked Sendable {
     struct Failure: Error, CustomStringConvertible {
         let what: String

@@ -11,12 +11,12 @@ final class RawWebSocket: @unchecked Sendable {
     private var buffer = [UInt8](repeating: 0, count: 1 << 20)
     private var start = 0
     private var end = 0
-    /// First halves of the ids of received events; ids are hashes, so half of one identifies an event.
+    /// The first 32 hex digits of the ID of each received event. An ID is a hash, so half of it identifies the event.
     private var seen: Set<ArraySlice<UInt8>> = []
 
     init(port: UInt16) throws {
         self.socket = try BlockingSocket(port: port)
-        // Without a timeout, an event that the relay lost would be waited for forever.
+        // Without a timeout, the benchmark would wait forever for an event that the relay lost.
         var patience = timeval(tv_sec: 15, tv_usec: 0)
         setsockopt(
             self.socket.descriptor,
@@ -57,7 +57,7 @@ final class RawWebSocket: @unchecked Sendable {
 
     /// Returns the next text message.
     ///
-    /// Release it before the next call; otherwise that call copies the whole buffer.
+    /// Release the returned slice before the next call; otherwise that call copies the whole buffer.
     func receive() throws -> ArraySlice<UInt8> {
         while true {
             try self.fill(2)
@@ -120,7 +120,8 @@ final class RawWebSocket: @unchecked Sendable {
         while self.seen.count < goal {
             let message = try self.receive()
             guard message.starts(with: event) else { continue }
-            // The order of members differs between relays and the content may be long, so look at both ends.
+            // Relays write the members of an event in different orders. The content can be long, so search only the
+            // beginning and the end of the message.
             guard let id = Self.idPrefix(in: message.prefix(512)) ?? Self.idPrefix(in: message.suffix(512)) else {
                 throw BlockingSocket.Failure(what: "received an event without an id")
             }

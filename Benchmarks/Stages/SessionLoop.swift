@@ -6,7 +6,7 @@
 import NIOCore
 import TunnelProtocol
 
-/// Measures the session state machine alone: two ends that pass packets to each other directly.
+/// Measures the session state machine alone: a client and an exit that pass packets to each other directly.
 struct SessionLoop {
     /// Number of streams that share the bytes.
     let streams: Int

@@ -13,7 +13,7 @@ import TunnelProtocol
 /// One step in the processing of an event, with the same input in every run.
 struct Stage {
     let name: String
-    /// The time of the primitives that the stage needs, with which it is compared; nil for no comparison.
+    /// The time that the primitives of this stage take, for comparison. Nil if the stage is not compared.
     let primitives: KeyPath<StageBenchmark.Roofline, Double>?
     let run: () throws -> Void
 
@@ -30,7 +30,8 @@ struct Stage {
         let message: ByteBuffer
         let large: Group
         let small: Group
-        /// Both ends of a session without encryption or a relay. The table covers more numbers of streams.
+        /// Both ends of a session, without encryption and without a relay, for `--stage`. ``StageBenchmark`` measures
+        /// them with more numbers of streams.
         let session: [Stage]
     }
 

@@ -9,18 +9,18 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// Measures each stage of event processing alone, and compares it with the sum of the primitives that it needs.
+/// Measures each stage of event processing alone, and compares it with the total time of the primitives that it uses.
 struct StageBenchmark {
     let report: Report
 
-    /// The microseconds that the fastest known primitives need for one packet, for each task.
+    /// The time in microseconds that the fastest known primitives take for one packet, for each task.
     struct Roofline {
         let seal: Double
         let send: Double
         let relay: Double
         let receive: Double
 
-        /// Returns the bytes per second that `cores` cores could carry if they ran nothing but the primitives.
+        /// Returns the bytes per second that `cores` cores could transfer if they executed only the primitives.
         func rate(of payload: Int, cores: Double) -> Double {
             Double(payload) / (self.send + self.relay + self.receive) * 1e6 * cores
         }
@@ -98,7 +98,8 @@ struct StageBenchmark {
             seal: chacha + hmac + encode,
             send: chacha + hmac + encode + hash + sign,
             relay: scan + hash + verify,
-            // Includes verification, which NIP-01 asks of readers. The receiver of a session packet skips it.
+            // Includes hashing and signature verification, as a Nostr client normally needs them. The receiver of a
+            // session packet skips them.
             receive: scan + hash + verify + decode + hmac + chacha
         )
     }

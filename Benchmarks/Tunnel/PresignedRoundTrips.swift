@@ -5,10 +5,10 @@
 
 import NostrCrypto
 
-/// Measures round trips through the relay without the cost of making and reading events.
+/// Measures round trips through the relay without the cost of creating and parsing events.
 ///
-/// Two clients of the relay answer each other with events that are signed in advance. An event is about as large as the
-/// packet of a 64-byte echo.
+/// Two clients of the relay exchange events that are signed in advance. An event is about as large as the one that
+/// carries a 64-byte echo.
 struct PresignedRoundTrips {
     private static let contentLength = 300
 

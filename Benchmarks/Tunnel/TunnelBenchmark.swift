@@ -117,10 +117,10 @@ final class TunnelBenchmark {
     // MARK: Figures
 
     func run() throws {
-        // Warm up: open the session and its window.
+        // Warm up: start the session, and let its congestion window grow.
         try Self.download(try self.open(), 20_000_000)
-        // Measure idle streams first: bulk transfers leave memory behind that idle streams would reuse, and other
-        // sessions would claim their share of the exit's streams.
+        // Measure idle streams first. Bulk transfers leave free memory that idle streams would reuse. If there were
+        // several sessions, the exit would limit each to a share of its streams, which is less than this test needs.
         try self.idle()
         try self.bulk()
         try self.latency()
@@ -141,7 +141,7 @@ final class TunnelBenchmark {
             for _ in 0..<self.readings {
                 let part = total / streams / (up && down ? 2 : 1)
                 let sockets = try (0..<(streams * (up && down ? 2 : 1))).map { _ in try self.open() }
-                // The cost of opening streams is a figure of its own, so start here.
+                // The cost of opening streams is measured separately, so start the measurement here.
                 let before = self.nodes.map(\.processorTime)
                 let start = seconds()
                 let workers = sockets.enumerated().map { index, socket in
@@ -189,7 +189,7 @@ final class TunnelBenchmark {
         try socket.write([UInt8(ascii: "e")])
         let presigned = try PresignedRoundTrips(port: self.relayPort)
         var (echoes, roundTrips, above): ([Double], [Double], [Double]) = ([], [], [])
-        // Measure both in turns, so that other load on the machine affects them equally.
+        // Measure both alternately, so that other load on the machine affects them equally.
         for _ in 0..<10 {
             let (echo, roundTrip) = (try self.echoes(socket, 200), try presigned.measure(200))
             echoes += echo
@@ -241,9 +241,9 @@ final class TunnelBenchmark {
         self.report.add("new sessions, each with its own relay connection, \(atOnce) at once", "sessions/s", [rate])
     }
 
-    /// Returns the streams per second of `atOnce` clients that each open one stream after the other.
+    /// Returns the number of streams per second that `atOnce` concurrent clients open, each one stream at a time.
     ///
-    /// - Parameter isolation: Returns the SOCKS user name of a stream; each name has a session of its own.
+    /// - Parameter isolation: Returns the SOCKS user name of a stream. Each name has its own session.
     private func rate(
         of count: Int,
         atOnce: Int,
@@ -308,7 +308,8 @@ final class TunnelBenchmark {
         try self.waitUntilClosed()
     }
 
-    /// Waits until no process is busy, because streams take a while to end and count against their session until then.
+    /// Waits until no process is busy. Closed streams take a while to end, and count towards the limit of their session
+    /// until then.
     private func waitUntilClosed() throws {
         let deadline = seconds() + 30
         var quiet = 0
@@ -324,7 +325,7 @@ final class TunnelBenchmark {
         }
     }
 
-    /// Measures the memory of idle sessions. Call it on fresh nodes, because sessions would reuse freed memory.
+    /// Measures the memory of idle sessions. Use newly started processes, because sessions would reuse freed memory.
     func idleSessions() throws {
         try self.open().abort()
         try self.waitUntilClosed()

@@ -7,7 +7,7 @@ import NIOCore
 import NIOEmbedded
 
 extension EmbeddedChannel {
-    /// Runs a connection from start to end: connects, reads `input` in pieces, waits two minutes, and closes.
+    /// Simulates a connection: connects, reads `input` in pieces, advances the clock by two minutes, and closes.
     ///
     /// The last byte of `input` is the size of the pieces.
     func live(on input: [UInt8]) {

@@ -100,8 +100,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
 
     /// A peer that has the key can send any padding; only correct padding may decrypt.
     ///
-    /// The input is used in two ways: as a padded plaintext, and as the description of one with a 6-byte length prefix,
-    /// which does not fit into an input: 4 bytes of length and 1 byte that says by how much the padding is off.
+    /// The input is used in two ways. First, all of it is the padded plaintext. Second, its first 5 bytes describe a
+    /// padded plaintext with the 6-byte length prefix, which would be too long for an input: 4 bytes are the length,
+    /// and the fifth is the (signed) difference from the correct padded length.
     private static func hostilePadding(_ input: [UInt8], _ conversation: ConversationKey) {
         if let first = input.first, input.count >= 2 {
             let length = Int(first) << 8 | Int(input[1])
@@ -160,7 +161,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         }
     }
 
-    /// Parses a proxy's answer byte by byte; the handshake must consume all bytes that it is given.
+    /// Parses a proxy's replies byte by byte. A completed handshake must have consumed all bytes that it received.
     private static func socksClient(_ input: [UInt8]) {
         for isolation in ["", "lane"] {
             var handshake = SOCKS5ClientHandshake(host: "relay.example", port: 443, isolation: isolation)

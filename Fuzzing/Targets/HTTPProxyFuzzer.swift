@@ -9,9 +9,10 @@ import NIOHTTP1
 import Tunnel
 import TunnelProtocol
 
-/// Fuzzes a client's connection to the HTTP proxy, and compares what its services receive with another parser.
+/// Fuzzes a client's connection to the HTTP proxy, and parses the data that the proxy forwards with SwiftNIO's HTTP
+/// parser.
 enum HTTPProxyFuzzer {
-    /// What went over one stream.
+    /// The bytes that the proxy sent on one stream, and the number of requests in them.
     private struct Stream {
         var bytes = ByteBuffer()
         var requests = 0
@@ -46,7 +47,7 @@ enum HTTPProxyFuzzer {
         Self.check(stream)
     }
 
-    /// Answers a request that was passed on. Returns whether there was one.
+    /// Answers the forwarded request, if the proxy is waiting for a response. Returns whether it was.
     private static func answer(_ machine: inout HTTPProxyStateMachine) -> Bool {
         guard !machine.wantsInput else { return false }
         let response = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -54,7 +55,8 @@ enum HTTPProxyFuzzer {
         return true
     }
 
-    /// The service must see the requests that the proxy saw, and no other, smuggled one.
+    /// The service must not find more requests than the proxy forwarded (request smuggling), and none with proxy
+    /// fields or without exactly one Host field.
     private static func check(_ stream: Stream?) {
         guard let stream else { return }
         let heads = Self.heads(stream.bytes)
@@ -67,7 +69,7 @@ enum HTTPProxyFuzzer {
         }
     }
 
-    /// The heads of requests, up to the first error.
+    /// Returns the heads of the requests in `bytes`, up to the first parser error.
     private static func heads(_ bytes: ByteBuffer) -> [HTTPRequestHead] {
         let channel = EmbeddedChannel(
             handler: ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes))

@@ -8,25 +8,26 @@ import NIOEmbedded
 import NIOHTTP1
 import TunnelProtocol
 
-/// Fuzzes the responses that pass the HTTP proxy, and compares where they end with another parser.
+/// Fuzzes the responses that the HTTP proxy forwards, and compares where they end with the result of SwiftNIO's HTTP
+/// parser.
 enum HTTPResponseFuzzer {
     static func run(_ input: [UInt8]) {
         let size = max(1, Int(input.last ?? 1))
         for method in [HTTPMethod.GET, .HEAD] {
-            var framer = HTTPResponseFramer(isHead: method == .HEAD, allowsSwitch: false)
+            var framer = HTTPResponseFramer(isHead: method == .HEAD, allowsUpgrade: false)
             var end = 0
             for start in stride(from: 0, to: input.count, by: size) where !framer.isComplete {
                 end += framer.receive(ByteBuffer(bytes: input[start..<min(start + size, input.count)]))
             }
-            precondition(!framer.isSwitched)
+            precondition(!framer.isUpgraded)
             guard framer.isComplete else { continue }
-            // A client that sees another end takes the rest for the next response.
+            // A client that finds a different end would parse the remaining bytes as the next response.
             let isEnd = Self.isWhole(ByteBuffer(bytes: input[..<end]), method)
             precondition(isEnd != false, "\(method) does not end at \(end)")
         }
     }
 
-    /// Whether the bytes are one response and nothing more; nil if the parser does not take them.
+    /// Returns whether the bytes are exactly one response; nil if SwiftNIO's parser rejects them.
     private static func isWhole(_ bytes: ByteBuffer, _ method: HTTPMethod) -> Bool? {
         let channel = EmbeddedChannel()
         defer { _ = try? channel.finish(acceptAlreadyClosed: true) }

@@ -6,7 +6,7 @@
 import NIOCore
 import TunnelProtocol
 
-/// Fuzzes the session state machine with packets that no correct peer would send.
+/// Fuzzes the session state machine with packets that contain arbitrary frames.
 enum SessionFuzzer {
     /// Returns a state machine with small limits and two paths.
     static func machine(_ role: SessionStateMachine.Role) -> SessionStateMachine {
@@ -32,7 +32,7 @@ enum SessionFuzzer {
         return machine
     }
 
-    /// Handles the input as the frames of packets with a valid header.
+    /// Passes the input to the state machine as the frames of packets with a valid header.
     static func frames(_ input: [UInt8]) {
         Self.codec(input)
         for role in [SessionStateMachine.Role.client, .exit] {
@@ -53,7 +53,7 @@ enum SessionFuzzer {
         }
     }
 
-    /// Frames that decode must survive a round trip and must not exceed their maximum length.
+    /// Decoded frames must not exceed their maximum length when encoded, and must be equal when decoded again.
     private static func codec(_ input: [UInt8]) {
         guard let frames = try? SessionFrame.decodeAll(ByteBuffer(bytes: input)) else { return }
         for frame in frames {
@@ -67,13 +67,13 @@ enum SessionFuzzer {
             case .newPath(let offer): text = offer.relay
             default: text = ""
             }
-            // Invalid UTF-8 is repaired when it is decoded, and may grow beyond the length that is encoded.
+            // Decoding replaces invalid UTF-8. The text can then be longer than the maximum that is encoded.
             guard text.utf8.count <= SessionFrame.maximumTextLength else { continue }
             precondition((try? SessionFrame.decodeAll(buffer)) == [frame])
         }
     }
 
-    /// Closes the session, after which no stream may be left.
+    /// Closes the session, and checks that no stream is left.
     static func finish(_ machine: inout SessionStateMachine, _ now: Moment) {
         while machine.nextAction() != nil {}
         machine.close(nil, at: now)

@@ -7,13 +7,14 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// Fuzzes a whole session: packets with any key and number, calls of the driver, path changes, and time.
+/// Fuzzes a whole session with a sequence of operations: packets with any key and packet number, calls of the driver,
+/// path changes, and the passage of time.
 struct SessionLifeFuzzer {
-    /// The rest of the input, which decides what happens next.
+    /// The rest of the input, which selects the next operations.
     private var bytes: ArraySlice<UInt8>
     private let isExit: Bool
     /// Whether a new key is reported as prepared immediately, while the session's actions are still being performed.
-    private let hearsAtOnce: Bool
+    private let preparesKeysImmediately: Bool
     private var machine: SessionStateMachine
     private var nanoseconds: UInt64 = 1_000_000
     private var tokens: [(token: MessageToken, path: PathID)] = []
@@ -29,13 +30,13 @@ struct SessionLifeFuzzer {
 
     /// The generations of keys, as a driver keeps track of them.
     private struct Keys {
-        /// Requested by the session, but not prepared yet.
+        /// The generation that the session has requested and that is not prepared yet.
         var wanted: Int?
-        /// Prepared on this side.
+        /// Generations whose key is prepared on this side.
         var prepared: Set<Int> = []
-        /// Paired with the peer's key; packets of these generations can be decrypted.
+        /// Generations that are paired with the peer's key. Their packets can be decrypted.
         var paired: Set<Int> = [0]
-        /// Used to encrypt.
+        /// The generation that is used to encrypt.
         var sealing = 0
     }
 
@@ -43,7 +44,7 @@ struct SessionLifeFuzzer {
         self.bytes = input[...]
         let first = self.bytes.popFirst() ?? 0
         self.isExit = first & 1 == 1
-        self.hearsAtOnce = first & 2 == 2
+        self.preparesKeysImmediately = first & 2 == 2
         self.machine = SessionFuzzer.machine(self.isExit ? .exit : .client)
     }
 
@@ -62,7 +63,8 @@ struct SessionLifeFuzzer {
             self.step()
             while let action = self.machine.nextAction() { self.obey(action) }
             precondition(self.machine.streamCount <= 8)
-            // Out-of-order data costs up to 128 bytes besides its own length, and takes at least 4 bytes of a packet.
+            // Each piece of out-of-order data uses up to 128 bytes of memory in addition to its length, and occupies at
+            // least 4 bytes of a packet.
             precondition(self.machine.heldBytes <= 8 * 4_096 + 16_384 + 128 * (self.given / 4))
             _ = self.machine.nextDeadline
         }
@@ -178,9 +180,9 @@ struct SessionLifeFuzzer {
         }
     }
 
-    /// The driver refuses streams to this port at once.
+    /// The driver rejects streams to this port immediately.
     private static let refusedPort: UInt16 = 7
-    /// The driver treats keys with this first byte as not on the curve.
+    /// The driver treats keys with this first byte as invalid, as if they were not on the curve.
     private static let notOnCurve: UInt8 = 0xff
 
     private mutating func obey(_ signal: SessionSignal) {
@@ -191,7 +193,7 @@ struct SessionLifeFuzzer {
                 "requested another new key too early"
             )
             self.keys.wanted = generation
-            if self.hearsAtOnce { self.prepareKey() }
+            if self.preparesKeysImmediately { self.prepareKey() }
         case .pair(let generation, let peer):
             precondition(
                 self.keys.wanted == generation || self.keys.prepared.contains(generation),

@@ -42,7 +42,7 @@ enum UpgradeFuzzer {
                 events: Self.events,
                 promise: promise
             )
-            // A promise must be completed: fail it when the connection closes, in case the handshake did not.
+            // A promise must be completed. If the handshake did not complete it, fail it when the connection closes.
             channel.closeFuture.whenComplete { _ in
                 promise.fail(ChannelError.eof)
             }

@@ -14,7 +14,8 @@ package struct EventDeduplicator: Sendable {
     private var newer: Set<EventID> = []
     private var older: Set<EventID> = []
 
-    /// - Parameter capacity: Ids of one generation. Between this number and twice as many are remembered.
+    /// - Parameter capacity: Maximum number of ids in one generation. At least the last `capacity` ids are remembered,
+    ///   and at most twice as many.
     package init(capacity: Int = 65_536) {
         self.capacity = capacity
     }

@@ -8,21 +8,21 @@ package import NIOCore
 package import Nostr
 import NostrCrypto
 
-/// Asks relays for stored events, once.
+/// Queries several relays for stored events.
 package enum EventFetcher {
-    /// What the relays answered.
+    /// The combined answer of the relays.
     package struct Answer: Sendable {
-        /// Events with valid signatures, the newest first, each once.
+        /// Events with valid ids and signatures, newest first and without duplicates.
         package var events: [Event] = []
-        /// Relays that answered completely, or with at least one event.
+        /// Relays that sent EOSE or at least one event.
         package var answered: [RelayURL] = []
-        /// Relays that could not be reached, or did not answer.
+        /// Relays that could not be reached, or sent neither EOSE nor an event.
         package var unreachable: [RelayURL] = []
-        /// Why, where that is known.
+        /// The reasons for relays in ``unreachable``, if known.
         package var reasons: [RelayURL: String] = [:]
     }
 
-    /// Asks all relays at once. Returns when all have answered, or after `timeout`.
+    /// Queries all relays in parallel. Returns when each relay has answered or failed, or after `timeout`.
     package static func fetch(
         _ filter: Filter,
         from relays: [RelayURL],
@@ -40,7 +40,8 @@ package enum EventFetcher {
         return try await promise.futureResult.get()
     }
 
-    /// One fetch, on its event loop. Its pool's callbacks keep it alive until it has finished.
+    /// A running query of all relays. It is used on its event loop. The callbacks of its connections keep it alive
+    /// until it has finished.
     private final class Fetch: RelayConnectionDelegate {
         private let filter: Filter
         private let relays: [RelayURL]
@@ -91,7 +92,8 @@ package enum EventFetcher {
         }
 
         func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
-            // A relay that cannot be reached now is not waited for. A question that was asked is settled by its query.
+            // Do not wait for a relay that cannot be reached now. If the query was sent, its completion settles the
+            // relay.
             guard case .disconnected(let reason) = state, !self.asked.contains(relay.url) else { return }
             self.settle(relay.url, nil, reason)
         }

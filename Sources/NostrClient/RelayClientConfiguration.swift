@@ -11,7 +11,8 @@ public import NIOSSL
 public struct RelayClientConfiguration: Sendable {
     /// Limits and timers of the WebSocket connections.
     package var webSocket = WebSocketConfiguration()
-    /// Trust for `wss://`; by default the system's roots, fully verified.
+    /// TLS settings for `wss://` relays. By default the certificate and host name are verified with the system's
+    /// trusted roots, and the minimum version is TLS 1.2.
     public var tls = {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
@@ -21,23 +22,24 @@ public struct RelayClientConfiguration: Sendable {
     public var proxy: SOCKS5Proxy?
     /// How long to wait for EOSE before a subscription is used without it. Some relays never send EOSE.
     public var subscriptionPatience: TimeAmount = .milliseconds(500)
-    /// Time without CLOSED or NOTICE after which a subscription counts as accepted.
+    /// Time after which a subscription counts as accepted, if the relay has not rejected it with CLOSED or NOTICE.
     public var subscriptionAcceptance: TimeAmount = .seconds(1)
     /// How long a relay may take to answer EVENT with OK.
     public var publishTimeout: TimeAmount = .seconds(10)
-    /// How long the send buffer may stay full before the connection is aborted and made again.
+    /// How long the send buffer may stay full before the connection is aborted. The client then reconnects.
     public var stallTimeout: TimeAmount = .seconds(20)
     /// How long to wait for the information document (NIP-11) before the connection is used without it.
     public var informationPatience: TimeAmount = .seconds(1)
     /// Maximum number of unanswered events per connection. Further events are rejected as `rate-limited:`.
     public var maximumPendingPublishes = 4_096
-    /// Maximum number of REQs per second and connection; the burst is twice as many. Keys that come faster share a REQ.
+    /// Maximum sustained rate of REQ messages per connection, per second. Bursts may be twice as large. Keys that are
+    /// added at a higher rate share a REQ.
     public var requestsPerSecond = 40
     /// Maximum number of keys in one filter. More keys are divided into several filters.
     public var recipientsPerFilter = 200
     /// Maximum age of missed events that are requested after a reconnect.
     public var catchUp: TimeAmount = .seconds(300)
-    /// Maximum number of malformed messages per connection. Beyond it the relay is disconnected.
+    /// Maximum number of malformed messages per connection. Beyond it the connection is closed.
     public var maximumMalformedMessages = 100
 
     /// Creates a configuration with the default values.

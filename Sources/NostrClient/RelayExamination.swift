@@ -8,27 +8,30 @@ package import NIOCore
 package import Nostr
 import NostrCrypto
 
-/// Tests whether a relay carries tunnels: sends itself a small and a large message and waits for both.
+/// Tests whether a relay can carry tunnels. The test publishes a small and then a large message to its own key, and
+/// waits until the relay delivers them.
 package enum RelayExamination {
-    /// What the test found.
+    /// The result of the test.
     package struct Finding: Sendable {
         package let url: RelayURL
         package fileprivate(set) var information = RelayInformation()
-        /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
+        /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
         package fileprivate(set) var clockOffset: Int64?
-        /// Why there is no connection; nil if there was one.
+        /// Why the relay could not be reached or did not answer, or why the connection ended during the test; nil
+        /// otherwise.
         package fileprivate(set) var connectionError: String?
-        /// Milliseconds from sending a small message to receiving it; nil if it did not come back.
+        /// Milliseconds from sending the small message to receiving it; nil if it was not received.
         package fileprivate(set) var roundTrip: Double?
-        /// Whether a message as large as a session's packets before path discovery came back.
+        /// Whether the large message was received. It is as large as a session's packets before larger ones were probed
+        /// (RFC 8899).
         package fileprivate(set) var carriesFullPackets = false
         /// Why the relay rejected a message.
         package fileprivate(set) var refusal: ReasonText?
     }
 
-    /// Longest time for each step.
+    /// Timeout for each step of the test.
     private static let patience: TimeAmount = .seconds(8)
-    /// Plaintext bytes of the small message, and of a session's packets before path discovery (RFC 8899).
+    /// Plaintext bytes of the small and of the large message. The large one has the base packet size of sessions.
     private static let plaintextLengths = (small: 32, full: 40_960)
 
     /// Examines one relay.
@@ -91,7 +94,7 @@ package enum RelayExamination {
         func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
             guard case .disconnected(let reason) = state else { return }
             self.finding.connectionError = reason
-            // A relay that cannot be reached now is not waited for.
+            // Do not wait for a relay that cannot be reached now.
             if self.small == nil { self.finish() }
         }
 

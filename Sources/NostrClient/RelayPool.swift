@@ -11,7 +11,8 @@ package import NostrCrypto
 
 /// Identifies a group of connections. Relays must not be able to link connections of different lanes to each other.
 ///
-/// Connections are shared within a lane and never between lanes. At a SOCKS proxy each lane has credentials of its own.
+/// Connections are shared within a lane and never between lanes. A SOCKS proxy receives different credentials for each
+/// lane.
 package struct RelayLane: Hashable, Sendable {
     fileprivate let identifier: Bytes32
 
@@ -26,8 +27,9 @@ package struct RelayLane: Hashable, Sendable {
     }
 }
 
-/// The relays of a node: one connection for each relay and lane, shared by everything that uses it. Lives on its event
-/// loop.
+/// The relay connections of a node. There is one connection for each relay and lane, and all users share it.
+///
+/// All methods must be called on its event loop.
 package final class RelayPool {
     private struct Key: Hashable {
         let url: RelayURL
@@ -40,7 +42,7 @@ package final class RelayPool {
         var closing: Scheduled<Void>?
     }
 
-    /// Most connections of a pool, those to relays that names carry included.
+    /// Maximum number of connections of a pool, including those to relays in `.nostr` names.
     package static let maximumConnections = 256
     /// How long the system's trusted roots are used before they are read again.
     private static let rootsValidity: TimeAmount = .hours(1)
@@ -51,7 +53,7 @@ package final class RelayPool {
     private let logger: Logger
     private weak var delegate: (any RelayConnectionDelegate)?
     private let informationCache: RelayInformationCache?
-    /// Makes proxy credentials that say nothing about the lane.
+    /// Hashed together with a lane's identifier to get its proxy credentials, which therefore do not reveal the lane.
     private let secret = Bytes32.random()
     private var entries: [Key: Entry] = [:]
     private var tls: (context: NIOSSLContext, since: NIODeadline)?
@@ -59,7 +61,7 @@ package final class RelayPool {
 
     /// - Parameters:
     ///   - lingering: How long a connection without users stays open.
-    ///   - delegate: Learns when relays connect and disconnect. Not retained.
+    ///   - delegate: Receives changes of the connections. Not retained.
     package init(
         configuration: RelayClientConfiguration,
         lingering: TimeAmount,
@@ -72,11 +74,12 @@ package final class RelayPool {
         self.loop = loop
         self.logger = logger
         self.delegate = delegate
-        // Behind a proxy a relay must not recognize this node by the document that it got.
+        // Behind a proxy, a relay must not be able to link connections by a document that they share.
         self.informationCache = configuration.proxy == nil ? RelayInformationCache() : nil
     }
 
-    /// The connection to a relay, made and started if there is none. Give it back with ``release(_:)``.
+    /// Returns the connection to a relay. Creates and starts it if there is none. Call ``release(_:)`` when it is no
+    /// longer needed.
     ///
     /// - Parameter authenticationKey: Signs answers to AUTH challenges; used only for a new connection.
     /// - Returns: Nil if there are ``maximumConnections`` in use, TLS cannot be set up, or the pool is stopped.
@@ -142,7 +145,8 @@ package final class RelayPool {
         }
     }
 
-    /// Connections that can still be made. Those without users make room.
+    /// Number of connections that can still be created. Connections without users do not count, because they are closed
+    /// when the limit is reached.
     package var room: Int { Self.maximumConnections - self.entries.values.count { $0.users > 0 } }
 
     /// Whether there is a connection to a relay.
@@ -154,7 +158,7 @@ package final class RelayPool {
 
     package func connections(in lane: RelayLane) -> [RelayConnection] { self.connections.filter { $0.lane == lane } }
 
-    /// Ends one use of a connection. It closes some time after its last use ended.
+    /// Ends one use of a connection. After the last use has ended, the connection stays open for the lingering time.
     package func release(_ connection: RelayConnection) {
         let key = Key(url: connection.url, lane: connection.lane)
         guard var entry = self.entries[key], entry.connection === connection else { return }
@@ -168,7 +172,7 @@ package final class RelayPool {
         self.entries[key] = entry
     }
 
-    /// Closes all connections. The pool makes no new ones.
+    /// Closes all connections. The pool creates no new ones afterwards.
     package func stop() {
         self.isStopped = true
         let entries = self.entries

@@ -44,7 +44,8 @@ public final class SecretKey: @unchecked Sendable {
     }
 
     deinit {
-        // `secureZero` is not inlined, so the optimizer cannot remove its writes because the memory is freed next.
+        // `secureZero` is not inlined. Otherwise the optimizer could remove its writes, because the memory is freed
+        // directly afterwards.
         unsafe withExtendedLifetime(self.keypair) { pointer in
             let bytes = unsafe UnsafeMutableRawBufferPointer(
                 start: pointer,

@@ -6,23 +6,23 @@
 import Nostr
 import NostrCrypto
 
-/// The keys that a client of a relay has authenticated (NIP-42). Pure.
+/// The public keys that one client of a relay has authenticated (NIP-42). It performs no I/O and has no clock.
 struct ClientAuthentication {
     /// The challenge of this connection.
     let challenge: String
     /// Host and port that AUTH events must name: those of the relay's public URL, or else the Host header field of the
     /// client's upgrade request.
     private let host: String
-    /// Maximum difference in seconds between the date of an AUTH event and the relay's clock.
+    /// Maximum difference between `created_at` of an AUTH event and the relay's clock, in seconds.
     private let maximumAge: Int
     private var keys: Set<PublicKey> = []
 
     /// Maximum number of public keys that one connection can authenticate.
     static let maximumKeys = 64
 
-    /// Why an AUTH event is refused.
+    /// An AUTH event was rejected.
     struct Refusal: Error, Hashable, Sendable {
-        /// For the client.
+        /// Why it was rejected, as text for the OK message.
         let reason: String
     }
 
@@ -45,7 +45,7 @@ struct ClientAuthentication {
         guard event.firstValue(of: "challenge")?.text == self.challenge else {
             throw Refusal(reason: "the challenge tag does not match the challenge of this connection")
         }
-        // The date is the client's, so the difference may be too large for an integer.
+        // The client chooses `created_at`, so the difference may overflow.
         let (age, isOverflow) = now.subtractingReportingOverflow(event.createdAt)
         guard !isOverflow, age.magnitude <= UInt64(self.maximumAge) else {
             throw Refusal(reason: "created_at differs by more than \(self.maximumAge) seconds from the relay's clock")

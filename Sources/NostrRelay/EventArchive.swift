@@ -37,10 +37,10 @@ package final class EventArchive: Sendable {
 
     /// Milliseconds to wait for another process that has locked the file.
     private static let busyTimeout: CInt = 2_000
-    /// Of the tables, in `user_version`.
+    /// Version of the database schema. It is stored in the `user_version` of the file.
     private static let schemaVersion = 1
 
-    /// Writes one batch after another.
+    /// Serial queue on which batches are written.
     private let queue = DispatchQueue(label: "nws.event-archive")
     private let database: NIOLockedValueBox<SQLiteDatabase>
     private let logger: Logger
@@ -63,7 +63,7 @@ package final class EventArchive: Sendable {
     }
 
     private static func prepare(_ database: SQLiteDatabase) throws(SQLiteDatabase.Failure) {
-        // Two relays must not share a file: each would not know the events that the other one writes.
+        // Two relays must not share a file, because neither would know the events that the other one writes.
         try database.execute("PRAGMA locking_mode = EXCLUSIVE")
         // A crash of the program loses no committed transaction. A crash of the machine may lose the most recent ones.
         try database.execute("PRAGMA synchronous = NORMAL")

@@ -18,7 +18,7 @@ final class RelayClientSession {
     private let configuration: RelayConfiguration
     private let hub: RelayHub
     private let loop: any EventLoop
-    private let team: VerificationTeam
+    private let team: ParallelVerifier
     private let metrics: RelayMetrics
     private let clock: RelayClock
     private let outbox: RelayOutbox
@@ -30,7 +30,7 @@ final class RelayClientSession {
     }
 
     /// Events that passed all other checks and wait for verification. There are fewer than
-    /// ``VerificationTeam/mostAtOnce``.
+    /// ``ParallelVerifier/maximumBatchSize``.
     private var arrived: [ReceivedEvent] = []
     /// Whether the last batch contained an event with a wrong id or signature.
     private var hasForged = false
@@ -47,7 +47,7 @@ final class RelayClientSession {
         configuration: RelayConfiguration,
         hub: RelayHub,
         loop: any EventLoop,
-        team: VerificationTeam,
+        team: ParallelVerifier,
         metrics: RelayMetrics,
         clock: RelayClock,
         outbox: RelayOutbox,
@@ -163,7 +163,7 @@ final class RelayClientSession {
             return
         }
         self.arrived.append(received)
-        if self.arrived.count >= VerificationTeam.mostAtOnce { self.flush() }
+        if self.arrived.count >= ParallelVerifier.maximumBatchSize { self.flush() }
     }
 
     private func reject(_ received: ReceivedEvent, _ rejection: RelayMetrics.Rejection, _ reason: ReasonText) {

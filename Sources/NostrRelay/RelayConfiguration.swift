@@ -28,7 +28,7 @@ package struct RelayConfiguration: Sendable {
     package var storePath: String?
     /// Proxies whose X-Forwarded-For header field is trusted. See ``HTTPServer/Configuration/trustedProxies``.
     package var trustedProxies: [IPNetwork] = []
-    /// Event kinds that the relay accepts; nil for all. ``tunnelKinds`` makes a relay that is only for tunnels.
+    /// Event kinds that the relay accepts; nil for all. Use ``tunnelKinds`` for a relay that only serves tunnels.
     package var acceptedKinds: Set<EventKind>?
 
     /// Creates a configuration with default values.
@@ -65,7 +65,7 @@ package struct RelayLimits: Sendable {
     package var filtersPerSecond = 200
     /// Maximum number of values (ids, authors, kinds, tags) in all filters of a connection.
     package var filterValues = 20_000
-    /// Number of bytes that may wait to be sent to a client. A slower client is disconnected.
+    /// Maximum number of bytes that wait to be sent to a client. Beyond it the client is disconnected.
     package var outboundBytes = 32 << 20
     /// Maximum number of connections.
     package var connections = 10_000

@@ -24,10 +24,9 @@ final class RelayHub: Sendable {
 
     /// The result of publishing an event.
     enum Outcome {
-        /// An ephemeral event was sent to this many subscriptions. Also returned, with 0, for a discarded event of a
-        /// guest.
+        /// An ephemeral event was sent to this many subscriptions. It is not stored.
         case handedOn(subscribers: Int)
-        /// The event was stored, or rejected by the store for this reason.
+        /// The result of inserting an event that is not ephemeral into the store.
         case kept(EventStore.Insertion)
         /// The event was rejected because the archive cannot save it now.
         case notKept
@@ -94,9 +93,9 @@ final class RelayHub: Sendable {
     /// Adds a subscription, and sends its stored events and EOSE to `outbox`. Live events follow.
     ///
     /// - Parameters:
-    ///   - id: The client's name for the subscription.
+    ///   - id: The subscription ID that the client chose.
     ///   - filters: Events that match any of these are sent.
-    ///   - outbox: The client.
+    ///   - outbox: The outgoing messages of the client.
     ///   - now: The current time in seconds since 1970.
     /// - Returns: A token for ``unsubscribe(_:)``.
     func subscribe(_ id: SubscriptionID, _ filters: [Filter], outbox: RelayOutbox, now: Int64) -> Index.Token {

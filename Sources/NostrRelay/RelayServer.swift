@@ -52,7 +52,7 @@ package final class RelayServer: Sendable {
         self.url = configuration.publicURL?.text ?? own
     }
 
-    /// The configuration that new connections have.
+    /// The configuration for new connections.
     var configuration: RelayConfiguration { self.settings.configuration.withLockedValue { $0 } }
 
     /// Applies a new configuration without a restart.
@@ -103,7 +103,7 @@ package final class RelayServer: Sendable {
             logger.info("event store opened", metadata: ["events": "\(count)"])
         }
         let settings = Settings(configuration)
-        let team = VerificationTeam(group)
+        let team = ParallelVerifier(group)
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
         http.tls = configuration.tls
         http.maximumConnections = configuration.limits.connections
@@ -137,7 +137,7 @@ package final class RelayServer: Sendable {
         _ channel: any Channel,
         _ configuration: RelayConfiguration,
         hub: RelayHub,
-        team: VerificationTeam,
+        team: ParallelVerifier,
         metrics: RelayMetrics,
         logger: Logger
     ) -> HTTPServer.WebSocketAcceptor? {

@@ -5,10 +5,11 @@
 
 import CSQLite
 
-/// A connection to an SQLite file. It may be used on any thread, but not on two at once: its owner holds it in a lock.
+/// A connection to an SQLite file. It may be used on any thread, but only on one at a time. The owner must protect it
+/// with a lock.
 @safe
 final class SQLiteDatabase: @unchecked Sendable {
-    /// What SQLite reports.
+    /// An error that SQLite reported.
     struct Failure: Error, CustomStringConvertible {
         /// The primary result code.
         let code: CInt
@@ -18,7 +19,7 @@ final class SQLiteDatabase: @unchecked Sendable {
         var isBusy: Bool { self.code == SQLITE_BUSY }
     }
 
-    /// A value of a statement's parameter.
+    /// The value of a parameter of a statement.
     enum Value {
         case integer(Int64)
         case blob([UInt8])
@@ -46,7 +47,7 @@ final class SQLiteDatabase: @unchecked Sendable {
 
     deinit { self.close() }
 
-    /// Closes the file. Statements fail from then on.
+    /// Closes the file. Later statements fail.
     func close() {
         while let (_, statement) = unsafe self.statements.popFirst() { unsafe sqlite3_finalize(statement) }
         unsafe sqlite3_close_v2(self.handle)
@@ -67,9 +68,9 @@ final class SQLiteDatabase: @unchecked Sendable {
         try unsafe self.check(sqlite3_exec(self.handle, sql, nil, nil, nil))
     }
 
-    /// Runs a statement, which is prepared once.
+    /// Runs a statement. It is prepared on its first use and then kept.
     ///
-    /// - Parameter values: Those of the parameters, in their order.
+    /// - Parameter values: The values of the parameters, in order.
     func run(_ sql: String, _ values: [Value] = []) throws(Failure) {
         let statement = try unsafe self.prepared(sql)
         defer { unsafe sqlite3_reset(statement) }
@@ -95,7 +96,7 @@ final class SQLiteDatabase: @unchecked Sendable {
         try self.check(code)
     }
 
-    /// The first column of each row, as bytes.
+    /// Runs a query, and calls `body` with the first column of each row, as bytes.
     func blobs(_ sql: String, _ body: ([UInt8]) -> Void) throws(Failure) {
         let statement = try unsafe self.prepared(sql)
         defer { unsafe sqlite3_reset(statement) }
@@ -109,14 +110,14 @@ final class SQLiteDatabase: @unchecked Sendable {
         try self.check(code)
     }
 
-    /// Runs statements of which either all take effect, or none.
+    /// Runs `body` in a transaction: either all of its statements take effect, or none.
     func transaction(_ body: () throws(Failure) -> Void) throws(Failure) {
         try self.execute("BEGIN IMMEDIATE")
         do {
             try body()
             try self.execute("COMMIT")
         } catch {
-            // Some errors have rolled back already.
+            // After some errors SQLite has already rolled back the transaction, and then ROLLBACK fails.
             try? self.execute("ROLLBACK")
             throw error
         }

@@ -57,8 +57,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// Calls `body` once for each subscription that has a filter that matches `event`.
     func forEachMatch(_ event: Event, _ body: (Subscriber) -> Void) {
-        // A subscription may be indexed under several keys of the event. Duplicates are checked from the second key
-        // with subscriptions on, which is rarely needed.
+        // A subscription may be indexed under several keys of the event, but must be visited only once. Duplicates are
+        // possible only from the second key that has subscriptions.
         var seen: Set<Token> = []
         var isFirstHit = true
         func visit(_ key: Key) {

@@ -36,7 +36,8 @@ public final class TunnelClient: Sendable {
     ) async throws -> TunnelClient {
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
-        // The program may be a server that gets names from its users.
+        // The program may be a server that accepts names from its users. Relays in these names must not give access to
+        // the server's private network.
         configuration.allowsLocalRelays = false
         configuration.relays = try relays.map { try RelayURL($0) }
         configure(&configuration)
@@ -44,7 +45,7 @@ public final class TunnelClient: Sendable {
         return TunnelClient(service: try await EntryService.start(configuration, on: loop, logger: logger))
     }
 
-    /// Opens a stream. Returns when the exit has connected the service.
+    /// Opens a stream. Returns when the exit has connected to the service.
     ///
     /// - Parameters:
     ///   - name: The exit's `.nostr` name, npub or nprofile.

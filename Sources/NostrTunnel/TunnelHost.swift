@@ -11,7 +11,7 @@ public import NostrCrypto
 public import Tunnel
 public import TunnelProtocol
 
-/// A host that serves streams under a name made of its public key and its relays.
+/// A host that serves the streams of clients. Its name consists of its public key and its relays.
 public final class TunnelHost: Sendable {
     private let service: ExitService
 
@@ -22,8 +22,8 @@ public final class TunnelHost: Sendable {
     /// The name by which clients reach the host. It can also be encoded as an nprofile.
     public var name: NostrName { self.service.name }
 
-    /// Starts a host. Returns when at least one relay has accepted its subscription, and waits for that until the task
-    /// is cancelled.
+    /// Starts a host. Returns when at least one relay has accepted its subscription. There is no timeout: cancel the
+    /// task to stop waiting.
     ///
     /// - Parameters:
     ///   - key: The host's secret key. Store it to keep the name, which contains the public key.
@@ -52,7 +52,7 @@ public final class TunnelHost: Sendable {
             try await withTaskCancellationHandler {
                 try await service.ready()
             } onCancel: {
-                // Stopping the service lets `ready()` throw.
+                // Stopping the service makes `ready()` throw.
                 Task { try? await service.stop() }
             }
         } catch {

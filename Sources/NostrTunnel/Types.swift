@@ -19,11 +19,11 @@ public typealias PublicKey = NostrCrypto.PublicKey
 public typealias Bytes32 = NostrCrypto.Bytes32
 /// The URL of a relay.
 public typealias RelayURL = Nostr.RelayURL
-/// A name made of a public key and relays.
+/// A name that consists of a public key and relays.
 public typealias NostrName = TunnelProtocol.NostrName
 /// The destination of a stream.
 public typealias TargetAddress = TunnelProtocol.TargetAddress
-/// Why a stream ended.
+/// The reason why a stream ended.
 public typealias StreamEnd = TunnelProtocol.StreamEnd
 /// The limits and timeouts of sessions.
 public typealias SessionConfiguration = TunnelProtocol.SessionConfiguration
@@ -43,13 +43,13 @@ public typealias ExitServices = Tunnel.ExitServices
 public typealias ExitPolicy = Tunnel.ExitPolicy
 /// The keys that have access to a host.
 public typealias AuthorizedKeys = Tunnel.AuthorizedKeys
-/// A service that a function of the program provides.
+/// A service that is implemented by a function of the program.
 public typealias LocalService = Tunnel.LocalService
-/// Whether sessions, plain NIP-74 or both are used.
+/// The choice between sessions, plain NIP-74, or both.
 public typealias ProtocolChoice = Tunnel.ProtocolChoice
 /// An open stream.
 public typealias TunnelStream = Tunnel.TunnelStream
-/// Why a stream could not be opened, or failed.
+/// The error for a stream that could not be opened, or that failed.
 public typealias StreamFailure = Tunnel.StreamFailure
 /// The relays, sessions and streams of a client or host.
 public typealias TunnelStatus = Tunnel.TunnelStatus

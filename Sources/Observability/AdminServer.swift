@@ -51,7 +51,7 @@ package final class AdminServer: Sendable {
 
     /// How often the report is updated.
     private static let interval: Duration = .seconds(1)
-    /// How many values the history of rates keeps.
+    /// Maximum number of values in each history of rates.
     private static let samples = 300
 
     private let server: HTTPServer
@@ -122,7 +122,8 @@ package final class AdminServer: Sendable {
                 let relay = report.relays[index]
                 guard let bytes = relay.bytes, let last = before.relays.first(where: { $0.url == relay.url })?.bytes
                 else { continue }
-                // The count starts at 0 again after a reconnect.
+                // The count includes reconnects, but is lower if an unused connection was removed. Assume that it
+                // restarted at 0.
                 report.relays[index].rate = Double(bytes >= last ? bytes - last : bytes)
             }
             report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]

@@ -10,7 +10,7 @@ enum MetricHelp {
         "nws_process_start_time_seconds": "Start time of the process in seconds since 1970.",
         "nws_client_connects_total": "Established connections to relays.",
         "nws_client_disconnects_total": "Ended connections to relays.",
-        "nws_client_events_misdirected_total": "Events that a relay delivered without a subscription for them.",
+        "nws_client_events_misdirected_total": "Events from relays that are not tunnel messages for a subscriber.",
         "nws_client_events_published_total": "Events sent to relays.",
         "nws_client_events_received_total": "Events received from relays.",
         "nws_client_messages_malformed_total": "Malformed relay messages.",

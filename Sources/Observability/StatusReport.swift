@@ -19,7 +19,8 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var loss: Double?
         /// The number of sessions that use the relay.
         package var sessions: Int
-        /// Bytes of messages sent and received since the connection was established.
+        /// Bytes of messages sent and received by the connections to the relay, across reconnects. Unused connections
+        /// are removed, which lowers the value.
         package var bytes: Int64?
         /// Bytes of messages sent and received in the last second.
         package internal(set) var rate: Double?

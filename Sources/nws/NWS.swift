@@ -21,8 +21,8 @@ struct NWS: AsyncParsableCommand {
             Options can also be set by environment variables (--max-streams: NWS_MAX_STREAMS; list items are \
             separated by ;), by a .env file in the working directory, and, for commands with --config, by a YAML file \
             (max-streams: 100). The command line has the highest priority, followed by the environment, the .env file \
-            and the YAML file. A running role reads them again when the YAML file changes and on SIGHUP, and takes \
-            the options that are marked as reloadable without a restart.
+            and the YAML file. A running exit, entry, forward or relay reads them again when the YAML file changes \
+            and on SIGHUP. Changes to options that are marked as reloadable are applied without a restart.
             """,
         version: Version.text,
         subcommands: [

@@ -83,11 +83,11 @@ struct RelaySubscriptionTests {
         let (first, _) = try #require(Self.request(subscription.advance()))
         #expect(subscription.settle(first, .rejected(ReasonText("rate-limited: x"))) == [.retryLater])
         #expect(subscription.advance().isEmpty)
-        subscription.mayAskAgain()
+        subscription.allowRetry()
         let (second, _) = try #require(Self.request(subscription.advance()))
         let reason = ReasonText("ERROR: auth-required: who are you?")
         #expect(subscription.settle(second, .rejected(reason)) == [.authenticate])
-        subscription.mayAskAgain()
+        subscription.allowRetry()
         let third = subscription.advance()
         #expect(Self.request(third) != nil)
     }
@@ -197,7 +197,7 @@ struct RelaySubscriptionTests {
                 wanted.remove(key)
             case 65..<90: relay.answer()
             case 90..<95: relay.refuse("rate-limited: slow down")
-            case 95..<98: relay.subscription.mayAskAgain()
+            case 95..<98: relay.subscription.allowRetry()
             default:
                 relay.open = [:]
                 relay.unanswered = nil
@@ -210,7 +210,7 @@ struct RelaySubscriptionTests {
             #expect(keys.allSatisfy { !relay.subscription.isReady($0) || heard.contains($0.hex) }, "seed \(seed)")
             #expect(relay.open.count <= RelaySubscription.maximumParts + 1, "seed \(seed)")
         }
-        relay.subscription.mayAskAgain()
+        relay.subscription.allowRetry()
         relay.settle()
         #expect(wanted.allSatisfy { relay.subscription.isReady($0) }, "seed \(seed)")
         let heard = relay.open.values.reduce(0) { $0 + $1.count }
@@ -244,7 +244,7 @@ struct RelaySubscriptionTests {
         relay.subscription.add(self.bob)
         relay.refuse("rate-limited: slow down")
         #expect(old.allSatisfy { relay.subscription.isReady($0) })
-        relay.subscription.mayAskAgain()
+        relay.subscription.allowRetry()
         relay.settle()
         #expect((old + [self.alice, self.bob]).allSatisfy { relay.subscription.isReady($0) })
     }
@@ -259,7 +259,7 @@ struct RelaySubscriptionTests {
         #expect(subscription.awaited == first)
         #expect(subscription.settle(first, .rejected(ReasonText("auth-required: who are you?"))) == [.authenticate])
         #expect(!subscription.isReady(self.alice))
-        subscription.mayAskAgain()
+        subscription.allowRetry()
         let (second, _) = try #require(Self.request(subscription.advance()))
         _ = subscription.settle(second, .accepted)
         // If the relay closes an accepted subscription, a reconnect is needed.
@@ -294,9 +294,9 @@ struct RelayClientPartsTests {
         #expect(waits.allSatisfy { $0 <= .seconds(30) && $0 >= .milliseconds(125) })
         #expect(waits.prefix(Backoff.patience).allSatisfy { $0 <= .seconds(3) })
         #expect(waits[79] >= .seconds(15))
-        backoff.connectionHeld(for: .seconds(4))
+        backoff.connectionEnded(after: .seconds(4))
         #expect(backoff.next(using: &generator) >= .seconds(15))
-        backoff.connectionHeld(for: .seconds(5))
+        backoff.connectionEnded(after: .seconds(5))
         waits = [backoff.next(using: &generator)]
         #expect(waits[0] <= .milliseconds(250))
     }

@@ -209,7 +209,7 @@ struct EmbeddingTests {
         let finished = try await client.connect(to: host.name.encoded, port: 1)
         try await finished.finish()
         let failure = await #expect(throws: StreamFailure.self) { try await finished.write("more".utf8) }
-        #expect(failure?.reason == "finish() was called before")
+        #expect(failure?.reason == "write() was called after finish()")
 
         let stuck = try await client.connect(to: host.name.encoded, port: 2)
         let writing = Task {

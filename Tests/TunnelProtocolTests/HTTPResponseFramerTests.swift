@@ -14,19 +14,19 @@ struct HTTPResponseFramerTests {
     private enum End: Equatable {
         /// After this many bytes.
         case at(Int)
-        case switched
+        case upgraded
         /// The framer knows no end.
         case unknown
     }
 
-    private static func end(of text: String, isHead: Bool = false, allowsSwitch: Bool = false, size: Int) -> End {
-        var framer = HTTPResponseFramer(isHead: isHead, allowsSwitch: allowsSwitch)
+    private static func end(of text: String, isHead: Bool = false, allowsUpgrade: Bool = false, size: Int) -> End {
+        var framer = HTTPResponseFramer(isHead: isHead, allowsUpgrade: allowsUpgrade)
         let bytes = Array(text.utf8)
         var end = 0
         for start in stride(from: 0, to: bytes.count, by: size) where !framer.isComplete {
             end += framer.receive(ByteBuffer(bytes: bytes[start..<min(start + size, bytes.count)]))
         }
-        if framer.isSwitched { return .switched }
+        if framer.isUpgraded { return .upgraded }
         return framer.isComplete ? .at(end) : .unknown
     }
 
@@ -83,9 +83,9 @@ struct HTTPResponseFramerTests {
     }
 
     @Test("after 101, which the request allowed, every byte belongs to the other protocol")
-    func switched() {
+    func upgraded() {
         let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
-        #expect(Self.end(of: response, allowsSwitch: true, size: 5) == .switched)
+        #expect(Self.end(of: response, allowsUpgrade: true, size: 5) == .upgraded)
     }
 
     @Test("a head that is larger than the limit has no known end")

@@ -148,10 +148,10 @@ struct HTTPProxyStateMachineTests {
 
     @Test("a request after a response whose end is in doubt closes the connection, so that the client repeats it")
     func doubtfulResponse() {
-        let doubtful = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+        let uncertainEnd = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
         var client = Client()
         client.send(Self.get("/1"))
-        #expect(client.serve(doubtful) == doubtful)
+        #expect(client.serve(uncertainEnd) == uncertainEnd)
         #expect(client.machine.wantsInput)
         client.send("\r\n\r\n")
         #expect(client.events.isEmpty)
@@ -187,9 +187,9 @@ struct HTTPProxyStateMachineTests {
         var client = Client()
         client.send(Self.get("/", "a", Self.upgrade))
         #expect(client.streams[0].sent.hasSuffix("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"))
-        #expect(!client.machine.isSwitched)
+        #expect(!client.machine.isUpgraded)
         #expect(client.serve("HTTP/1.1 101 Switching Protocols\r\n\r\nframe") != "")
-        #expect(client.machine.isSwitched)
+        #expect(client.machine.isUpgraded)
         client.send("bytes")
         #expect(client.events == ["leave bytes"])
     }
@@ -209,7 +209,7 @@ struct HTTPProxyStateMachineTests {
         var client = Client()
         client.send(Self.get("/1") + Self.get("/2", "b"))
         _ = client.serve("HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        #expect(!client.machine.isSwitched)
+        #expect(!client.machine.isUpgraded)
         #expect(client.streams.count == 1)
     }
 

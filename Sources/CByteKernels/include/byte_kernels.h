@@ -14,18 +14,18 @@
 // The caller processes the rest. The functions accept any length and do not access memory outside the given buffers.
 
 /// Encodes whole groups of three bytes as base64 (RFC 4648, section 4).
-/// Returns the number of bytes of `input` that were encoded, a multiple of three. Four thirds of it were written.
-/// `output` must have room for the encoding of the whole input.
+/// Returns the number of bytes of `input` that were encoded, a multiple of three. The number of characters written is
+/// 4/3 of it. `output` must have room for the encoding of the whole input.
 size_t nws_base64_encode(const uint8_t *input, size_t count, uint8_t *output);
 
 /// Decodes whole groups of four base64 characters without padding.
-/// Returns the number of characters that were decoded, a multiple of four. Three quarters of it were written, and bytes
-/// after them may have been overwritten. Decoding stops before a block of characters that contains an invalid one.
+/// Returns the number of characters that were decoded, a multiple of four. The number of bytes written is 3/4 of it;
+/// bytes after them may have been overwritten. Decoding stops before a block that contains an invalid character.
 /// `output` must have room for 3/4 of `count` bytes.
 size_t nws_base64_decode(const uint8_t *input, size_t count, uint8_t *output);
 
 /// Returns the length of a prefix of `input` without bytes that need special handling in a JSON string: quotes,
-/// backslashes, control characters and non-ASCII bytes. The byte after the prefix may be an ordinary one, too.
+/// backslashes, control characters and non-ASCII bytes. The byte after the prefix does not always need it.
 size_t nws_json_plain_prefix(const uint8_t *input, size_t count);
 
 #endif

@@ -15,7 +15,7 @@ import Darwin
 
 /// The kind of network that an IP address belongs to.
 ///
-/// It decides whether to connect to an address that an untrusted party supplied.
+/// Callers use it to decide whether to connect to an address that an untrusted party supplied.
 package enum AddressClass: Hashable, Sendable {
     /// A public address on the internet.
     case global

@@ -17,7 +17,8 @@ import Darwin
 
 /// Resolves a host name to socket addresses.
 ///
-/// It looks a name up once and returns all addresses, so that the caller connects to the addresses that it checked.
+/// It returns the addresses of one lookup, so that the caller can check them and connect to the same ones. A second
+/// lookup could return other addresses.
 package struct HostResolver: Sendable {
     /// Maximum number of addresses returned for one name. Further addresses are ignored.
     package static let maximumAddresses = 16
@@ -54,8 +55,8 @@ package struct HostResolver: Sendable {
         func leave() { self.underWay.withLockedValue { $0 -= 1 } }
     }
 
-    /// For names from untrusted parties. Their name servers may be slow on purpose, so these lookups use separate
-    /// threads.
+    /// The thread pool for names from untrusted parties. Their name servers may be slow on purpose, so these lookups
+    /// use separate threads.
     private static let othersLane: Lane = {
         let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOthers)
         threadPool.start()

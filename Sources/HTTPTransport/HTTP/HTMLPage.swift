@@ -5,7 +5,7 @@
 
 /// Generates self-contained HTML pages with a light and a dark color scheme.
 package enum HTMLPage {
-    /// Maximum number of characters of an escaped text. The rest is cut off.
+    /// Maximum number of characters of a text, before it is escaped. The rest is cut off.
     private static let maximumText = 2_000
 
     /// Escapes text for use in HTML, as element content or in a double-quoted attribute.

@@ -58,7 +58,8 @@ enum HTTPDate {
         unsafe parts.tm_min = numbers[3]
         unsafe parts.tm_sec = numbers[4]
         let seconds = unsafe Int64(timegm(&parts))
-        // `timegm` normalizes dates that do not exist, such as 31 February. Those do not survive a round trip.
+        // `timegm` normalizes dates that do not exist, such as 31 February. Formatting the result then gives another
+        // date.
         return Self.text(of: seconds) == text ? seconds : nil
     }
 }

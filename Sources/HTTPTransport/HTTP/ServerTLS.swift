@@ -23,7 +23,7 @@ package final class ServerTLS: Sendable {
         )
     }
 
-    /// Takes a certificate chain and a private key as PEM text.
+    /// Reads a certificate chain and a private key from PEM text. The minimum TLS version is 1.2.
     ///
     /// - Parameters:
     ///   - certificates: The certificate chain, with the certificate of the server first.

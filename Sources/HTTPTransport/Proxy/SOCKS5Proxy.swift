@@ -13,8 +13,8 @@ public struct SOCKS5Proxy: Hashable, Sendable {
     public var port: Int
     /// Isolation key: connections with different keys should not be linkable to each other.
     ///
-    /// It is sent as user name and as password (RFC 1929), cut to 255 bytes. Tor uses separate circuits for different
-    /// values. If the key is empty, or the proxy does not ask for a password, nothing is sent.
+    /// It is sent as user name and as password (RFC 1929), truncated to 255 bytes. Tor uses separate circuits for
+    /// different values. If the key is empty, or the proxy does not require a password, nothing is sent.
     public var isolation = ""
 
     /// Creates a proxy without an isolation key.

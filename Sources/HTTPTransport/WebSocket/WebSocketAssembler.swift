@@ -6,12 +6,11 @@
 import NIOCore
 import NIOWebSocket
 
-/// Checks the frames of one direction of a connection, and joins them to messages (RFC 6455, sections 5 and 7.4).
-/// It performs no I/O.
+/// Checks received frames and joins them into messages (RFC 6455, sections 5 and 7.4). It performs no I/O.
 struct WebSocketAssembler {
-    /// What a frame means.
+    /// The result of a received frame.
     enum Output {
-        /// A fragment, or a pong.
+        /// There is nothing to do: the frame is a pong, or a fragment of an incomplete message.
         case nothing
         case text(ByteBuffer)
         case binary(ByteBuffer)
@@ -19,7 +18,7 @@ struct WebSocketAssembler {
         case close(WebSocketErrorCode?, WebSocketCloseReason)
     }
 
-    /// Why the connection has to be closed.
+    /// Why the connection must be closed.
     struct Violation: Error {
         let code: WebSocketErrorCode
         let reason: WebSocketCloseReason
@@ -42,8 +41,8 @@ struct WebSocketAssembler {
     private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
 
     /// - Parameters:
-    ///   - isServer: Whether frames come from a client, and must be masked.
-    ///   - maximumLength: Of a message, in bytes.
+    ///   - isServer: Whether this side is the server. Received frames must then be masked; otherwise they must not be.
+    ///   - maximumLength: Maximum length of a message in bytes.
     ///   - validatesUTF8: Whether text must be valid UTF-8.
     init(isServer: Bool, maximumLength: Int, validatesUTF8: Bool) {
         self.isServer = isServer

@@ -174,7 +174,8 @@ package enum WebSocketClient {
         return promise.futureResult
     }
 
-    /// Adds the handlers that send the upgrade request and wait for the response. They run above TLS.
+    /// Adds the handlers that send the upgrade request and wait for the response. If TLS is used, add its handler
+    /// first.
     package static func addHandlers(
         to channel: any Channel,
         target: Target,

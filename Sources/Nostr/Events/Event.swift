@@ -138,7 +138,7 @@ package struct Event: Sendable {
         var hasher = SHA256Hasher()
         let bytes = content.readableBytesUInt8Span
         if JSONScanner.nextSpecialByte(bytes, from: 0) == bytes.count {
-            // The content needs no escapes, as base64 does not. Hash it without copying it.
+            // The content needs no escapes (base64 never does), so hash it without copying it.
             head.writeStaticString("\"")
             hasher.update(head.readableBytesSpan)
             hasher.update(content.readableBytesSpan)

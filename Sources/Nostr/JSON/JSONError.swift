@@ -20,7 +20,7 @@ package struct JSONError: Error, Hashable, Sendable {
         case invalidInteger
         /// Arrays and objects are nested deeper than ``JSONScanner/maximumDepth``.
         case tooDeep
-        /// A key occurs twice in an object. It is an error because parsers disagree about which value counts.
+        /// A key occurs twice in an object. It is an error because parsers disagree about which value applies.
         case duplicateKey
         /// Something follows the value.
         case trailingBytes

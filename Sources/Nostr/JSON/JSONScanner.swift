@@ -278,7 +278,7 @@ package struct JSONScanner: Sendable {
         return index
     }
 
-    /// The length in bytes from which on a call of the vectorized C function pays off.
+    /// Minimum number of bytes for which calling the vectorized C function is worthwhile.
     private static let longString = 128
 
     /// Validates the escape at `index` and returns the index after it. A surrogate pair counts as one escape.

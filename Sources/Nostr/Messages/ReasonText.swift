@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The reason in an OK or CLOSED message: a machine-readable prefix, a colon, and a text for people (NIP-01).
+/// The reason in an OK or CLOSED message: a machine-readable prefix, a colon, and a human-readable message (NIP-01).
 package struct ReasonText: Hashable, Sendable {
     /// The standard machine-readable prefixes (NIP-01).
     package enum Prefix: String, Hashable, Sendable, CaseIterable {
@@ -13,7 +13,7 @@ package struct ReasonText: Hashable, Sendable {
         case pow
         /// The author or the content is blocked.
         case blocked
-        /// The client sends too much.
+        /// The client exceeds a rate limit.
         case rateLimited = "rate-limited"
         /// The message is malformed or violates a rule of the relay.
         case invalid
@@ -35,7 +35,7 @@ package struct ReasonText: Hashable, Sendable {
         self.text = text
     }
 
-    /// Creates a reason from a standard prefix and a text for people.
+    /// Creates a reason from a standard prefix and a human-readable message.
     package init(_ prefix: Prefix, _ words: String) {
         self.text = "\(prefix.rawValue): \(words)"
     }

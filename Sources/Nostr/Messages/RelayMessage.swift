@@ -16,7 +16,7 @@ package enum RelayMessage: Sendable {
     case endOfStoredEvents(SubscriptionID)
     /// CLOSED: the relay rejected or ended a subscription.
     case closed(SubscriptionID, ReasonText)
-    /// NOTICE: a message for people.
+    /// NOTICE: a human-readable message.
     case notice(String)
     /// AUTH: a challenge to sign (NIP-42).
     case challenge(String)

@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// A relay's description of itself and its limits (NIP-11).
+/// The information document of a relay (NIP-11): its description and its limits.
 package struct RelayInformation: Hashable, Sendable {
     /// The relay's name.
     package var name: String?
@@ -22,7 +22,8 @@ package struct RelayInformation: Hashable, Sendable {
 
     /// Limits that a relay declares (`limitation` in NIP-11).
     ///
-    /// A missing value does not mean that there is no limit. strfry, for example, does not declare its event size.
+    /// A missing value does not mean that there is no limit. strfry, for example, does not declare its maximum event
+    /// size.
     package struct Limitation: Hashable, Sendable {
         /// Maximum length of a message in bytes, from `[` to `]`.
         package var maximumMessageLength: Int?

@@ -30,7 +30,8 @@ public struct RelayURL: Hashable, Sendable {
         case tooLong
         /// The URL contains a space, a backslash, a control character or a non-ASCII character.
         case invalidCharacter
-        /// The scheme is not ws, wss, http or https; or it is missing and the host contains no dot.
+        /// The scheme is not ws, wss, http or https. Or it is missing, and the host contains no dot and is not
+        /// `localhost`.
         case unsupportedScheme
         /// The host is missing or malformed.
         case invalidHost

@@ -5,17 +5,17 @@
 
 import NIOCore
 
-/// The wait before the next attempt to connect: doubled after each failure, with jitter, up to a limit. Pure: randomness
-/// is an argument.
+/// The wait before the next attempt to connect. It doubles after each failure, up to a limit, and is randomized. The
+/// caller passes the random number generator.
 struct Backoff: Sendable {
-    /// Longest wait after the first failure.
+    /// Maximum wait after the first failure.
     static let first: TimeAmount = .milliseconds(250)
-    /// Longest wait during the first ``patience`` failures. It is short, because open streams continue only when the
+    /// Maximum wait during the first ``patience`` failures. It is short, because open streams continue only when the
     /// relay is connected again.
-    static let mostAtFirst: TimeAmount = .seconds(3)
+    static let earlyLimit: TimeAmount = .seconds(3)
     /// Number of consecutive failures after which the limit is ``most``.
     static let patience = 60
-    /// Longest wait.
+    /// Maximum wait after more failures.
     static let most: TimeAmount = .seconds(30)
     /// A connection that lasted this long resets the count of failures.
     static let resetAfter: TimeAmount = .seconds(5)
@@ -24,16 +24,16 @@ struct Backoff: Sendable {
 
     /// Records a failure. Returns the time to wait, a random time between half of the limit and the limit.
     ///
-    /// The limit doubles from ``first`` to ``mostAtFirst``. After ``patience`` failures it is ``most``.
+    /// The limit doubles from ``first`` to ``earlyLimit``. After ``patience`` failures it is ``most``.
     mutating func next(using generator: inout some RandomNumberGenerator) -> TimeAmount {
-        let most = self.failures < Self.patience ? Self.mostAtFirst : Self.most
+        let most = self.failures < Self.patience ? Self.earlyLimit : Self.most
         let ceiling = min(most.nanoseconds, Self.first.nanoseconds << Int64(min(self.failures, 10)))
         self.failures += 1
         return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
     }
 
     /// Records that a connection ended after `duration`.
-    mutating func connectionHeld(for duration: TimeAmount) {
+    mutating func connectionEnded(after duration: TimeAmount) {
         if duration >= Self.resetAfter { self.failures = 0 }
     }
 }

@@ -6,20 +6,21 @@
 import HTTPTransport
 public import NIOCore
 
-/// Which addresses of a relay or entry this node may connect to.
+/// Which addresses a node may connect to, for a relay or for an entry that requests a reverse connection (CONNECTR).
 ///
-/// A relay that the user configured may have any address. A relay that someone else named (in a name, a list) must not
-/// make this node connect to what only this node can reach.
+/// A relay that the user configured may have any address. A host that someone else supplied, for example in a `.nostr`
+/// name or a relay list, is restricted, because this node may reach addresses that others cannot.
 public enum DialPolicy: Hashable, Sendable {
-    /// The user configured the relay.
+    /// The user configured the host. Every address is allowed.
     case configured
-    /// Someone else named it. Loopback and private addresses are allowed, because this node serves only its own host.
+    /// Someone else supplied the host. Public, loopback and private addresses are allowed. Use it for a node that
+    /// serves only its own host, or if the user allows local addresses.
     case namedByOthersAllowingLocal
-    /// Someone else named it. Only addresses of the internet are allowed.
+    /// Someone else supplied the host. Only public internet addresses are allowed.
     case namedByOthers
 
-    /// Whether to connect to `address`. Link-local (cloud metadata), multicast and reserved addresses are allowed only for
-    /// a relay that the user configured.
+    /// Whether to connect to `address`. Link-local addresses, cloud metadata services, and multicast and reserved
+    /// addresses are allowed only for hosts that the user configured.
     public func allows(_ address: SocketAddress) -> Bool {
         switch (self, AddressClass(address)) {
         case (.configured, _), (_, .global): true

@@ -7,9 +7,11 @@ import CoreMetrics
 import NIOCore
 package import Nostr
 
-/// The answer to a published event.
+/// The result of publishing an event.
 package enum PublishResult: Hashable, Sendable {
+    /// The relay accepted the event, or has it already.
     case accepted
+    /// The relay or this client rejected the event, or no client is subscribed to it (`mute:`).
     case rejected(ReasonText)
     /// There is no connection to the relay.
     case unreachable
@@ -19,7 +21,7 @@ package enum PublishResult: Hashable, Sendable {
     case unanswered
 }
 
-/// Events that were sent to a relay and are not answered yet. Lives on its event loop.
+/// Published events that the relay has not answered with OK yet. All methods must be called on its event loop.
 final class PendingPublications {
     private struct Publication {
         let completion: (PublishResult) -> Void
@@ -33,7 +35,7 @@ final class PendingPublications {
     private var publications: [EventID: Publication] = [:]
 
     /// - Parameters:
-    ///   - limit: Most events that wait for an answer.
+    ///   - limit: Maximum number of events that wait for an answer.
     ///   - timeout: How long the relay may take to answer.
     init(limit: Int, timeout: TimeAmount, loop: any EventLoop, metrics: RelayClientMetrics) {
         self.limit = limit
@@ -42,8 +44,8 @@ final class PendingPublications {
         self.metrics = metrics
     }
 
-    /// Waits for the answer to an event. False if the event is already waiting, or too many are; then `completion` is not
-    /// called.
+    /// Registers an event that waits for its OK message. Returns false if the event is already registered or the limit
+    /// is reached. `completion` is then not called.
     func add(_ id: EventID, completion: @escaping (PublishResult) -> Void) -> Bool {
         guard self.publications[id] == nil, self.publications.count < self.limit else { return false }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -58,7 +60,8 @@ final class PendingPublications {
 
     func contains(_ id: EventID) -> Bool { self.publications[id] != nil }
 
-    /// The relay answered an event with OK. Returns what the publisher learns.
+    /// Handles an OK message. Returns the result, which is also passed to the completion of the event, if it is
+    /// registered.
     func receiveOK(_ id: EventID, _ isAccepted: Bool, _ reason: ReasonText) -> PublishResult {
         // A duplicate is already stored. `mute:` means that no client is subscribed; some relays send it with OK true.
         let isStored = reason.prefix != .mute && (isAccepted || reason.prefix == .duplicate)
@@ -71,7 +74,7 @@ final class PendingPublications {
         return result
     }
 
-    /// The connection ended.
+    /// Completes all events as ``PublishResult/lost``, because the connection ended.
     func failAll() {
         let publications = self.publications
         self.publications = [:]

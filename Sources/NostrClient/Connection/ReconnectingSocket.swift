@@ -9,15 +9,16 @@ import Nostr
 
 /// Receives what happens on a ``ReconnectingSocket``.
 protocol ReconnectingSocketDelegate: AnyObject {
-    /// Messages can be sent.
+    /// The connection is open. Messages can be sent now.
     func socketDidOpen()
     func socketDidReceive(_ message: ByteBuffer)
     func socketDidChangeWritability(_ isWritable: Bool)
-    /// The connection ended, or could not be made. Another one follows after a pause.
+    /// The connection ended, or could not be established. The socket reconnects after a pause.
     ///
     /// - Parameters:
     ///   - wasOpen: Whether messages could be sent before.
-    ///   - isNews: False if the last attempt failed, too.
+    ///   - isNews: Whether the connection was open, or this is the first failure. False if the previous attempt failed,
+    ///     too.
     func socketDidClose(_ reason: String, wasOpen: Bool, isNews: Bool)
 }
 
@@ -53,14 +54,15 @@ final class ReconnectingSocket {
     private var openWaiters: [UInt64: (Bool) -> Void] = [:]
     private var lastWaiter: UInt64 = 0
 
-    /// The relay's information document (NIP-11); default values if it was not received.
+    /// The relay's information document (NIP-11). It has default values if it was not received.
     private(set) var information = RelayInformation()
-    /// Why the last attempt failed; nil while connected.
+    /// Why the last connection ended or could not be established. Nil while the connection is open.
     private(set) var lastError: String?
     /// Bytes of the messages sent and received, across reconnects.
     private(set) var carriedBytes: Int64 = 0
 
-    /// - Parameter informationCache: Nil if each connection has to ask the relay itself.
+    /// - Parameter informationCache: A cache of information documents. If nil, each connection requests the document
+    ///   from the relay.
     init(
         _ target: RelaySocket.Target,
         configuration: RelayClientConfiguration,
@@ -83,7 +85,7 @@ final class ReconnectingSocket {
     /// Whether the send buffer has room.
     var isWritable: Bool { if case .open(let socket) = self.state { socket.isWritable } else { false } }
 
-    /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
+    /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
     var clockOffset: Int64? {
         switch self.state {
         case .connecting(let socket), .open(let socket): socket.clockOffset ?? self.lastClockOffset
@@ -130,10 +132,10 @@ final class ReconnectingSocket {
         socket.connect()
     }
 
-    /// Closes the connection; the next one follows.
+    /// Closes the connection if it is open. A new one is established after a pause.
     func reconnect() { if case .open(let socket) = self.state { socket.close() } }
 
-    /// Closes the connection of a relay that does not keep to the protocol; the next one follows.
+    /// Closes the connection because the relay violates the protocol. A new one is established after a pause.
     func closeForPolicyViolation() {
         switch self.state {
         case .connecting(let socket), .open(let socket): socket.closeForPolicyViolation()
@@ -176,9 +178,9 @@ extension ReconnectingSocket: RelaySocketDelegate {
         let isNews = wasOpen || self.lastError == nil
         self.lastClockOffset = socket.clockOffset ?? self.lastClockOffset
         self.lastError = reason
-        // Another relay may answer under this name next time.
+        // The next connection may reach another server, which has other limits.
         self.informationCache?.forget(self.target.url)
-        self.backoff.connectionHeld(for: socket.openedAt.map { NIODeadline.now() - $0 } ?? .zero)
+        self.backoff.connectionEnded(after: socket.openedAt.map { NIODeadline.now() - $0 } ?? .zero)
         let wait = self.backoff.next(using: &self.generator)
         self.logger.debug(
             wasOpen ? "relay disconnected" : "relay not reachable",

@@ -9,10 +9,10 @@ import NostrCrypto
 
 /// Decides when to answer a relay's AUTH challenge (NIP-42). Each challenge is answered once.
 ///
-/// It performs no I/O: the caller signs and sends the AUTH events.
+/// It performs no I/O. The caller sends the AUTH events.
 struct RelayAuthentication {
     private enum State {
-        /// No challenge was answered.
+        /// The current challenge, if there is one, was not answered.
         case idle
         /// The AUTH event with this id was sent.
         case pending(EventID)
@@ -25,13 +25,13 @@ struct RelayAuthentication {
     enum Step: Equatable {
         /// Sign this challenge and call ``sent(_:)``.
         case answer(challenge: String)
-        /// An answer was sent and is not decided yet.
+        /// An answer was sent, and the relay has not accepted or rejected it yet.
         case wait
         /// There is no challenge, or the relay has already decided about this key.
         case unavailable
     }
 
-    /// What an OK message means to authentication.
+    /// The meaning of an OK message for authentication.
     enum Verdict: Equatable {
         /// The OK belongs to another event.
         case unrelated
@@ -42,7 +42,7 @@ struct RelayAuthentication {
     private var challenge: String?
     private var state = State.idle
 
-    /// The relay sent AUTH. False if the challenge is the one that is already known.
+    /// Records the challenge of an AUTH message. Returns false if it is the current challenge.
     mutating func receive(challenge: String) -> Bool {
         guard challenge != self.challenge else { return false }
         self.challenge = challenge
@@ -59,18 +59,20 @@ struct RelayAuthentication {
         }
     }
 
-    /// What ``answer(to:by:at:)`` returns.
+    /// The result of ``answer(to:by:at:)``.
     enum Answer {
-        /// Send this message.
+        /// Send this AUTH message.
         case send(ByteBuffer)
+        /// See ``Step/wait``.
         case wait
+        /// See ``Step/unavailable``.
         case unavailable
     }
 
-    /// Signs the answer to the challenge, unless it was answered.
+    /// Signs an AUTH event for the current challenge, unless the challenge was answered before.
     ///
     /// - Parameters:
-    ///   - url: The relay, as the event names it.
+    ///   - url: The URL of the relay, for the `relay` tag.
     ///   - now: Seconds since 1970.
     mutating func answer(to url: RelayURL, by key: SecretKey, at now: Int64) -> Answer {
         switch self.nextStep {
@@ -91,10 +93,10 @@ struct RelayAuthentication {
         }
     }
 
-    /// The AUTH event was sent.
+    /// Records that the AUTH event with this id was sent.
     mutating func sent(_ id: EventID) { self.state = .pending(id) }
 
-    /// The relay answered an event with OK.
+    /// Handles an OK message.
     mutating func receiveOK(_ id: EventID, isAccepted: Bool) -> Verdict {
         guard case .pending(id) = self.state else { return .unrelated }
         self.state = isAccepted ? .authenticated : .rejected

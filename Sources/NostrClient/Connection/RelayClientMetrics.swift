@@ -11,7 +11,7 @@ struct RelayClientMetrics: Sendable {
     let disconnects = Counter(label: "nws_client_disconnects_total")
     let published = Counter(label: "nws_client_events_published_total")
     let received = Counter(label: "nws_client_events_received_total")
-    /// Events of another kind than 28333, without a valid `p` tag, or for a key that is not subscribed to.
+    /// Events of another kind than 28333, without a valid `p` tag, or for a key without a subscriber.
     let misdirected = Counter(label: "nws_client_events_misdirected_total")
     let notices = Counter(label: "nws_client_notices_total")
     let malformed = Counter(label: "nws_client_messages_malformed_total")

@@ -10,8 +10,10 @@ import NIOSSL
 package import Nostr
 package import NostrCrypto
 
-/// A relay that is used until ``stop()``: subscribes to messages, publishes events and asks for stored ones. After a
-/// reconnect it restores its subscriptions, and it answers AUTH challenges (NIP-42).
+/// A client of one relay. It subscribes to messages, publishes events and queries stored events.
+///
+/// It stays connected until ``stop()``: after a connection ends, it reconnects and restores its subscriptions. It
+/// answers AUTH challenges (NIP-42).
 ///
 /// All methods must be called on its event loop.
 package final class RelayConnection {
@@ -33,16 +35,18 @@ package final class RelayConnection {
     private let queries: RelayQueries
     private let subscriptions: RecipientSubscriptions
 
-    /// The relay's information document (NIP-11); default values if it was not received.
+    /// The relay's information document (NIP-11). It has default values if it was not received.
     package var information: RelayInformation { self.socket.information }
-    /// Why the last attempt failed; nil while connected.
+    /// Why the last connection ended or could not be established. Nil while the connection is open.
     package var lastError: String? { self.socket.lastError }
     /// Bytes of the messages sent and received since this object was created, across reconnects.
     package var carriedBytes: Int64 { self.socket.carriedBytes }
 
     /// - Parameters:
-    ///   - informationCache: Nil if each connection has to ask the relay itself.
-    ///   - authenticationKey: A throwaway key, unless the relay admits only keys that it knows.
+    ///   - informationCache: A cache of information documents. If nil, each connection requests the document from the
+    ///     relay.
+    ///   - authenticationKey: The key that signs the answers to AUTH challenges. Use a random key, unless the relay
+    ///     admits only certain keys.
     init(
         _ target: RelaySocket.Target,
         lane: RelayLane,
@@ -92,10 +96,10 @@ package final class RelayConnection {
     /// Whether the send buffer has room.
     package var isWritable: Bool { self.socket.isWritable }
 
-    /// Whether the last attempt to connect failed.
+    /// Whether there is no connection, because the last one ended or could not be established.
     package var isUnreachable: Bool { !self.isOpen && self.lastError != nil }
 
-    /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
+    /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
     package var clockOffset: Int64? { self.socket.clockOffset }
 
     /// Connects, and reconnects until ``stop()``.
@@ -112,7 +116,7 @@ package final class RelayConnection {
         self.socket.whenOpen(within: patience, body)
     }
 
-    /// Fails everything that waits for a response of the relay.
+    /// Fails all publications and queries, and resets authentication and subscriptions.
     private func failPending() {
         self.authentication.connectionClosed()
         self.subscriptions.connectionClosed()
@@ -122,8 +126,8 @@ package final class RelayConnection {
 
     // MARK: Subscribing
 
-    /// Subscribes to messages for `key`, now and after each reconnect. A key that is subscribed to already changes its
-    /// subscriber.
+    /// Subscribes to messages for `key`, now and after each reconnect. If the key is already subscribed to, its
+    /// subscriber is replaced.
     ///
     /// - Parameters:
     ///   - subscriber: Gets the messages. Not retained. Nil to keep the subscription ready for a later subscriber.
@@ -148,10 +152,10 @@ package final class RelayConnection {
 
     // MARK: Querying
 
-    /// Asks for stored events once.
+    /// Queries stored events once.
     ///
-    /// - Parameter completion: Called once with the events, which are not verified, and whether they are complete: the
-    ///   relay sent EOSE before a CLOSED message, the end of the connection or the timeout.
+    /// - Parameter completion: Called once with at most 100 events, which are not verified, and whether they are
+    ///   complete. They are complete if the relay answered with EOSE in time, and with no more than 100 events.
     package func query(
         _ filter: Filter,
         timeout: TimeAmount,
@@ -172,7 +176,7 @@ package final class RelayConnection {
 
     // MARK: Publishing
 
-    /// Sends an event; `completion` gets the answer, once.
+    /// Publishes an event. `completion` is called once with the result.
     ///
     /// - Parameter message: The encoded EVENT message of the event with this id.
     package func publish(_ id: EventID, _ message: ByteBuffer, completion: @escaping (PublishResult) -> Void) {
@@ -200,7 +204,7 @@ package final class RelayConnection {
         guard self.publications.contains(id) else { return }
         var reason = reason
         if !isAccepted, reason.prefix == .authRequired, !self.authenticate() {
-            // The relay knows the key, or rejected it: another attempt changes nothing.
+            // Authentication cannot help: there is no challenge, or the relay has already accepted or rejected the key.
             reason = ReasonText(.restricted, reason.text)
         }
         let result = self.publications.receiveOK(id, isAccepted, reason)
@@ -211,7 +215,8 @@ package final class RelayConnection {
 
     // MARK: Authenticating
 
-    /// Whether the relay requires authentication, by its information document or by closing a subscription.
+    /// Whether the relay requires authentication, according to its information document or to the reason for which it
+    /// closed a subscription.
     private var requiresAuthentication: Bool {
         self.information.limitation.authenticationRequired == true || self.subscriptions.requiresAuthentication
     }
@@ -246,7 +251,7 @@ package final class RelayConnection {
         }
     }
 
-    /// Hands a tunnel message to the subscriber of its recipient.
+    /// Passes a tunnel message to the subscriber of its recipient.
     private func deliver(_ event: Event) {
         guard event.kind == .tunnelMessage, let value = event.firstValue(of: "p"), value.bytes.count == 64,
             let bytes = Bytes32(lowercaseHex: value.bytes.span)
@@ -256,7 +261,7 @@ package final class RelayConnection {
         }
         let key = PublicKey(unchecked: bytes)
         guard let subscriber = self.subscriptions.subscriber(of: key) else {
-            // The key was just unsubscribed, or it is a spare key to which an unknown author sent a message.
+            // The key was just unsubscribed, or is subscribed to for later use and has no subscriber yet.
             self.metrics.misdirected.increment()
             return
         }
@@ -277,7 +282,7 @@ extension RelayConnection: ReconnectingSocketDelegate {
             maximumSubscriptions: self.information.limitation.maximumSubscriptions
         )
         self.delegate?.relay(self, didChange: .connected)
-        // The challenge may have come before the information document.
+        // The challenge may have arrived before the information document.
         if self.requiresAuthentication { _ = self.authenticate() }
         self.subscriptions.advance()
     }
@@ -316,7 +321,8 @@ extension RelayConnection: ReconnectingSocketDelegate {
 extension RelayConnection: RecipientSubscriptionsDelegate {
     func send(_ message: ByteBuffer) { self.socket.send(message) }
 
-    /// Answers the challenge, unless it was answered. False if there is none, or the relay rejected this key.
+    /// Answers the AUTH challenge, unless an answer was sent. Returns false if the connection is not open, if there is
+    /// no challenge, or if the relay has already accepted or rejected the key.
     func authenticate() -> Bool {
         guard self.isOpen else { return false }
         switch self.authentication.answer(to: self.url, by: self.authenticationKey, at: UnixTime.now) {

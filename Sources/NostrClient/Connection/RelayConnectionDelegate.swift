@@ -13,9 +13,9 @@ extension RelayConnection {
     package enum Transition {
         /// Messages can be sent.
         case connected
-        /// The relay accepted a subscription. Reported at least once per connection that has subscriptions.
+        /// The relay accepted a subscription. This may be reported several times per connection.
         case subscribed
-        /// The connection ended, or could not be made. Failures of later attempts are not reported.
+        /// The connection ended, or could not be established. Repeated failures to connect are reported once.
         case disconnected(reason: String)
     }
 }

@@ -19,7 +19,7 @@ package enum RelayConnectionError: Error, Sendable {
     /// The node is shutting down.
     case stopped
 
-    /// The text of an error, in the system's words where it is a system error.
+    /// The text of an error for messages. For an error of the system it is the text of `strerror`.
     static func text(of error: any Error) -> String {
         switch error {
         case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
@@ -35,7 +35,7 @@ extension RelayConnectionError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .addressNotAllowed:
-            "the relay's address is loopback, private or reserved, which a name must not lead to"
+            "the relay's address is not public; only relays that you configure may have such an address"
         case .stopped: "the node is shutting down"
         }
     }

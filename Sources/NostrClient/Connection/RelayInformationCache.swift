@@ -19,7 +19,7 @@ final class RelayInformationCache {
 
     struct Known {
         let information: RelayInformation
-        /// Seconds by which the relay's clock is ahead of this machine's; nil if it does not tell the time.
+        /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
         let clockOffset: Int64?
         fileprivate let at: NIODeadline
     }

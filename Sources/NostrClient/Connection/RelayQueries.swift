@@ -6,7 +6,7 @@
 import NIOCore
 import Nostr
 
-/// Queries for stored events that a relay has not answered yet. Lives on the event loop of the connection.
+/// Queries for stored events that a relay has not answered yet. All methods must be called on its event loop.
 final class RelayQueries {
     /// Called with the received events, and whether they are complete: the relay sent EOSE, and none was dropped.
     typealias Completion = (_ events: [ReceivedEvent], _ isComplete: Bool) -> Void

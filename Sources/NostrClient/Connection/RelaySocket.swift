@@ -13,24 +13,26 @@ import Nostr
 protocol RelaySocketDelegate: AnyObject {
     /// The WebSocket is open, and the relay's information document has arrived or is no longer awaited.
     func relaySocketDidOpen(_ socket: RelaySocket)
-    /// A message of the relay. Some relays send their AUTH challenge before the socket counts as open.
+    /// Called for each message of the relay. Some relays send their AUTH challenge before ``relaySocketDidOpen(_:)`` is
+    /// called.
     func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer)
     func relaySocket(_ socket: RelaySocket, didChangeWritability isWritable: Bool)
-    /// The connection could not be made, or ended. Called once.
+    /// The connection ended, or could not be established. Called once.
     func relaySocket(_ socket: RelaySocket, didClose reason: String)
 }
 
-/// One connection to a relay, from resolving its host name to its end.
+/// A single connection to a relay, from resolving its host name to its end.
 ///
-/// It connects once. ``ReconnectingSocket`` makes the next one. Lives on its event loop.
+/// It connects once. ``ReconnectingSocket`` creates another one to reconnect. All methods must be called on its event
+/// loop.
 final class RelaySocket {
     /// What to connect to, and how.
     struct Target {
         let url: RelayURL
         let policy: DialPolicy
-        /// For `wss://`.
+        /// TLS settings for `wss://`; nil for `ws://`.
         let tls: NIOSSLContext?
-        /// Proxy credentials that keep this connection apart from others.
+        /// Isolation key for the proxy. See ``SOCKS5Proxy/isolation``.
         let isolation: String
     }
 
@@ -47,14 +49,15 @@ final class RelaySocket {
     private let logger: Logger
     private weak var delegate: (any RelaySocketDelegate)?
     private var state = State.connecting
-    /// Aborts a connection whose send buffer stays full.
+    /// Timer that aborts the connection if its send buffer stays full.
     private var stall: Scheduled<Void>?
 
     /// When the socket opened; nil before.
     private(set) var openedAt: NIODeadline?
-    /// What the relay says about itself (NIP-11); nil if it did not answer in time.
+    /// The information document of the relay (NIP-11). Nil if it was not received in time.
     private(set) var information: RelayInformation?
-    /// Seconds by which the relay's clock is ahead of this machine's; nil if the relay does not tell the time.
+    /// Seconds by which the relay's clock is ahead of this machine's, by the Date header field of the information
+    /// document. Nil if unknown.
     private(set) var clockOffset: Int64?
 
     init(
@@ -75,7 +78,8 @@ final class RelaySocket {
 
     // MARK: Connecting
 
-    /// Resolves, connects, upgrades, and asks for the information document beside the upgrade. Call once.
+    /// Resolves the host name, connects, and upgrades to WebSocket. Unless the information document is cached, requests
+    /// it at the same time over another connection. Call once.
     func connect() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.addresses().flatMap { bound.value.open($0) }.whenComplete { bound.value.connected($0) }
@@ -138,8 +142,10 @@ final class RelaySocket {
         }
     }
 
-    /// Asks for the information document (NIP-11). Its limits must be known before the first message, so the answer is
-    /// awaited for a short time. A relay without a document is used without one.
+    /// Requests the information document (NIP-11). The connection waits for it for a short time, because its limits
+    /// must be known before the first message.
+    ///
+    /// The future succeeds with nil if no valid document is received in time.
     private func requestInformation(_ target: WebSocketClient.Target) -> EventLoopFuture<RelayInformation?> {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let answer = self.loop.makePromise(of: RelayInformation?.self)
@@ -154,8 +160,10 @@ final class RelaySocket {
         return answer.futureResult
     }
 
-    /// A document that is too late for this connection serves the next one. A relay that requires authentication is asked
-    /// by every connection: a REQ that is sent before its challenge would be refused.
+    /// Stores the document for later connections, even if it is too late for this one.
+    ///
+    /// The document of a relay that requires authentication is not stored. Requesting it again delays the first REQ
+    /// until the AUTH challenge has usually arrived. A REQ that is sent before it would be rejected.
     private func learned(_ information: RelayInformation?, clockOffset: Int64?) {
         if case .closed = self.state { return }
         if let clockOffset { self.clockOffset = clockOffset }
@@ -201,8 +209,8 @@ final class RelaySocket {
         self.delegate?.relaySocket(self, didChangeWritability: isWritable)
     }
 
-    /// Aborts the connection if the send buffer stays full: relays reject events that have waited too long. They are
-    /// created again for the next connection.
+    /// Aborts the connection if the send buffer stays full for ``RelayClientConfiguration/stallTimeout``. Relays may
+    /// reject the buffered events as too old. After the abort, their content is sent again in new events.
     private func abortIfStalled() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.stall = self.loop.scheduleTask(in: self.configuration.stallTimeout) {
@@ -214,17 +222,17 @@ final class RelaySocket {
 
     // MARK: Closing
 
-    /// Starts the closing handshake. The delegate learns of the end.
+    /// Starts the closing handshake. The delegate is called when the connection has ended.
     func close() {
         if case .open(let socket) = self.state { socket.close() }
     }
 
-    /// Closes because the relay exceeded a limit.
+    /// Closes the connection with status 1008 (policy violation), because the relay exceeded a limit.
     func closeForPolicyViolation() {
         if case .open(let socket) = self.state { socket.closeForPolicyViolation() }
     }
 
-    /// Closes without telling the delegate.
+    /// Closes the connection without calling the delegate.
     func abandon() {
         self.delegate = nil
         let state = self.state

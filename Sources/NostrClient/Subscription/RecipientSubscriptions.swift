@@ -12,7 +12,8 @@ import NostrCrypto
 /// Sends the messages of ``RecipientSubscriptions``, and receives the results.
 protocol RecipientSubscriptionsDelegate: AnyObject {
     func send(_ message: ByteBuffer)
-    /// Answers the relay's challenge. False if there is none, or the relay has rejected this key.
+    /// Answers the relay's AUTH challenge. Returns false if there is none, or if the relay has already accepted or
+    /// rejected the key.
     func authenticate() -> Bool
     /// The relay closed an active subscription, so events may be lost. Reconnect to request them.
     func reconnect()
@@ -22,16 +23,18 @@ protocol RecipientSubscriptionsDelegate: AnyObject {
     func subscriptionWasAccepted()
 }
 
-/// Drives a ``RelaySubscription``: its timers, the rate of its requests, and who subscribed to which key. Lives on the
-/// connection's event loop.
+/// The subscriptions of a connection, with the subscriber of each key. It sends the messages of a
+/// ``RelaySubscription``, runs its timers, and limits the rate of its requests.
+///
+/// All methods must be called on the event loop of the connection.
 final class RecipientSubscriptions {
     private struct Recipient {
         weak var subscriber: (any RelaySubscriber)?
-        /// Whether the subscriber was told on the present connection.
-        var isTold = false
+        /// Whether the subscription is active on the current connection, and this was reported to the subscriber.
+        var isNotified = false
     }
 
-    /// How long changes are gathered when requests exceed their rate.
+    /// Delay of a REQ that exceeds the rate limit. Changes in this time are sent together.
     private static let gathering: TimeAmount = .milliseconds(25)
 
     private let configuration: RelayClientConfiguration
@@ -43,7 +46,7 @@ final class RecipientSubscriptions {
     private var recipients: [PublicKey: Recipient] = [:]
     private var requests: TokenBucket
     private var timers: [Scheduled<Void>] = []
-    /// A REQ waits for the rate of requests.
+    /// Timer that sends a REQ delayed by the rate limit.
     private var delayedRequest: Scheduled<Void>?
     private var rejectionsInARow = 0
 
@@ -65,7 +68,7 @@ final class RecipientSubscriptions {
     func add(_ key: PublicKey, _ subscriber: (any RelaySubscriber)?, catchesUp: Bool) -> Bool {
         self.subscription.add(key, catchesUp: catchesUp)
         let isReady = self.subscription.isReady(key)
-        self.recipients[key] = Recipient(subscriber: subscriber, isTold: isReady)
+        self.recipients[key] = Recipient(subscriber: subscriber, isNotified: isReady)
         if !isReady { self.advance() }
         return isReady
     }
@@ -76,7 +79,7 @@ final class RecipientSubscriptions {
         self.advance()
     }
 
-    /// Whether any subscriber has added the key.
+    /// Whether the key was added and not removed since.
     func contains(_ key: PublicKey) -> Bool { self.recipients[key] != nil }
 
     func subscriber(of key: PublicKey) -> (any RelaySubscriber)? { self.recipients[key]?.subscriber }
@@ -104,8 +107,9 @@ final class RecipientSubscriptions {
     // MARK: Connection
 
     /// - Parameters:
-    ///   - since: Seconds since 1970 from which events were missed; nil on the first connection.
-    ///   - maximumSubscriptions: How many subscriptions the relay says it takes.
+    ///   - since: The time from which events were missed, in seconds since 1970; nil on the first connection.
+    ///   - maximumSubscriptions: The maximum number of subscriptions that the relay declares (NIP-11); nil if it
+    ///     declares none.
     func connectionOpened(since: Int64?, maximumSubscriptions: Int?) {
         self.subscription.connectionOpened(since: since, subscriptions: maximumSubscriptions)
         self.rejectionsInARow = 0
@@ -116,19 +120,19 @@ final class RecipientSubscriptions {
         self.cancelTimers()
         self.delayedRequest?.cancel()
         self.delayedRequest = nil
-        for key in self.recipients.keys { self.recipients[key]?.isTold = false }
+        for key in self.recipients.keys { self.recipients[key]?.isNotified = false }
     }
 
     /// The relay accepted the authentication. Requests the rejected keys again.
     func authenticated() {
-        self.subscription.mayAskAgain()
+        self.subscription.allowRetry()
         self.advance()
     }
 
     /// Sends the next REQ if there is one and the rate of requests allows it.
     func advance() {
         guard self.delayedRequest == nil else { return }
-        guard !self.subscription.mustAsk || self.requests.take(at: .now()) else {
+        guard !self.subscription.hasRequestToSend || self.requests.take(at: .now()) else {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.delayedRequest = self.loop.scheduleTask(in: Self.gathering) {
                 bound.value.delayedRequest = nil
@@ -141,7 +145,7 @@ final class RecipientSubscriptions {
 
     // MARK: Messages of the relay
 
-    /// An event came for a subscription, or EOSE.
+    /// Records that the relay accepted a subscription: it sent an event or EOSE, or did not reject it in time.
     func receiveAnswer(_ id: SubscriptionID) {
         self.settle(id, .accepted)
         self.delegate?.subscriptionWasAccepted()
@@ -152,18 +156,18 @@ final class RecipientSubscriptions {
         self.settle(id, .rejected(reason))
     }
 
-    /// strfry answers a REQ beyond its limit with a NOTICE and nothing else.
+    /// Handles a NOTICE. The relay strfry rejects a REQ beyond its limit with a NOTICE, without CLOSED.
     func receiveNotice(_ reason: ReasonText) {
         guard let id = self.subscription.awaited, reason.text.contains("REQ") else { return }
         self.settle(id, .rejected(reason))
     }
 
     private func settle(_ id: SubscriptionID, _ acceptance: RelaySubscription.Acceptance) {
-        // The timers of a rejected REQ say nothing about the next one.
+        // Otherwise the timers would report the rejected subscription as accepted.
         if case .rejected = acceptance, self.subscription.isPending(id) { self.cancelTimers() }
         let actions = self.subscription.settle(id, acceptance)
         if self.rejectionsInARow > 0, self.isAccepted { self.rejectionsInARow = 0 }
-        // Every event of a subscription passes here.
+        // This method is called for every event, so it should return early.
         guard !actions.isEmpty else { return }
         self.perform(actions)
         self.advance()
@@ -178,8 +182,8 @@ final class RecipientSubscriptions {
             case .close(let id):
                 self.delegate?.send(ClientMessage.close(id).encoded())
             case .ready(let keys):
-                for key in keys where self.recipients[key]?.isTold == false {
-                    self.recipients[key]?.isTold = true
+                for key in keys where self.recipients[key]?.isNotified == false {
+                    self.recipients[key]?.isNotified = true
                     self.delegate?.didSubscribe(key, for: self.recipients[key]?.subscriber)
                 }
             case .authenticate:
@@ -201,13 +205,14 @@ final class RecipientSubscriptions {
         self.rejectionsInARow += 1
         self.timers.append(
             self.loop.scheduleTask(in: min(Backoff.most, pause)) {
-                bound.value.subscription.mayAskAgain()
+                bound.value.subscription.allowRetry()
                 bound.value.advance()
             }
         )
     }
 
-    /// Some relays never send EOSE: silence counts as an answer after a while.
+    /// Starts the timers for a relay that does not answer a REQ. Some relays never send EOSE, so after a while the
+    /// subscription is used, and then counts as accepted.
     private func armTimers(_ id: SubscriptionID) {
         self.cancelTimers()
         let bound = NIOLoopBound(self, eventLoop: self.loop)

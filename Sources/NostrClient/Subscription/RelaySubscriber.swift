@@ -6,16 +6,16 @@
 package import Nostr
 package import NostrCrypto
 
-/// Receives the tunnel messages that a relay delivers for the keys that it subscribed to.
+/// Receives tunnel messages from relays, for the keys for which it is the subscriber.
 ///
 /// All methods are called on the relay connection's event loop.
 package protocol RelaySubscriber: AnyObject {
     /// An event of kind 28333 whose `p` tag names `key`. Its id and signature are not verified.
     func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey)
-    /// The subscription for `key` became active after ``RelayConnection/subscribe(_:to:catchesUp:)`` returned, or again
-    /// after a reconnect.
+    /// The subscription for `key` became active. Called after ``RelayConnection/subscribe(_:to:catchesUp:)`` returned
+    /// false, and again after each reconnect.
     func relay(_ relay: RelayConnection, didSubscribe key: PublicKey)
-    /// The connection ended. The relay reconnects and subscribes again by itself.
+    /// The connection ended. ``RelayConnection`` reconnects and subscribes again without further calls.
     func relayDidDisconnect(_ relay: RelayConnection)
     /// The send buffer ran full (false) or drained (true).
     func relay(_ relay: RelayConnection, didChangeWritability isWritable: Bool)

@@ -9,19 +9,19 @@ import NostrCrypto
 /// Decides which REQ and CLOSE messages keep a client subscribed to tunnel messages for a changing set of keys. It
 /// performs no I/O.
 ///
-/// New keys get a new REQ. It replaces older ones that are not much larger, so that thousands of keys are neither sent
-/// again with each change nor spread over many subscriptions. A replaced subscription is closed only when the new one
-/// is active, so that no event is missed. Changes during a pending REQ are sent together after it.
+/// New keys are sent in a new REQ. It replaces older subscriptions that are not much larger, so that thousands of keys
+/// are neither sent again with each change nor spread over many subscriptions. A replaced subscription is closed only
+/// when the new one is active, so that no event is missed. Changes during a pending REQ are sent together after it.
 struct RelaySubscription: Sendable {
-    /// What the driver has to do.
+    /// What the caller must do.
     enum Action: Hashable {
         case request(SubscriptionID, [Filter])
         case close(SubscriptionID)
         /// Messages for these keys are delivered from now on.
         case ready(Set<PublicKey>)
-        /// The relay rejected the subscription: call ``mayAskAgain()`` after a pause.
+        /// The relay rejected the subscription: call ``allowRetry()`` after a pause.
         case retryLater
-        /// Answer the relay's challenge, then call ``mayAskAgain()``.
+        /// Answer the relay's challenge, then call ``allowRetry()``.
         case authenticate
         /// The relay closed an active subscription, so events may be lost: reconnect and catch up.
         case reconnect
@@ -31,11 +31,11 @@ struct RelaySubscription: Sendable {
     enum Acceptance: Hashable {
         /// No answer yet.
         case unknown
-        /// No answer for long enough to use the subscription.
+        /// The relay did not answer in time, and the subscription is used without an answer.
         case assumed
-        /// EOSE or an event came, or no rejection within the time a relay takes to send one.
+        /// The relay sent EOSE or an event, or did not reject the REQ in time.
         case accepted
-        /// CLOSED came, or a NOTICE in its place.
+        /// The relay sent CLOSED, or a NOTICE instead of it.
         case rejected(ReasonText)
     }
 
@@ -49,7 +49,8 @@ struct RelaySubscription: Sendable {
     static let maximumParts = 4
     /// ``maximumParts``, or less if the relay declares a lower limit.
     private var partLimit = Self.maximumParts
-    /// A REQ without the removed keys is sent when they outnumber the wanted ones by more than this.
+    /// Number of removed keys in active subscriptions, beyond the number of wanted keys, that is tolerated. Above it a
+    /// new REQ without the removed keys replaces all subscriptions.
     private static let tolerableExcess = 8
 
     private let recipientsPerFilter: Int
@@ -57,7 +58,7 @@ struct RelaySubscription: Sendable {
     private(set) var wanted: Set<PublicKey> = []
     /// Wanted keys that no REQ names.
     private var missing: Set<PublicKey> = []
-    /// Wanted keys whose messages are caught up on after a reconnect.
+    /// Wanted keys for which missed messages are requested after a reconnect.
     private var catchingUp: Set<PublicKey> = []
     /// Active subscriptions, newest last. No key is in two of them.
     private var parts: [Part] = []
@@ -66,9 +67,9 @@ struct RelaySubscription: Sendable {
     /// Subscriptions to close when ``next`` is active.
     private var replaced: [SubscriptionID] = []
     private var isOpen = false
-    /// No REQ is sent until ``mayAskAgain()``.
+    /// No REQ is sent until ``allowRetry()``.
     private var isWaiting = false
-    /// Why the relay rejected the newest REQ, until it is asked again.
+    /// Why the relay last rejected a REQ. Meaningful only while ``isWaiting`` is true.
     private var rejection: ReasonText?
     private var since: Int64?
     private var counter = 0
@@ -100,7 +101,7 @@ struct RelaySubscription: Sendable {
     func isPending(_ id: SubscriptionID) -> Bool { self.next?.id == id }
 
     /// Whether ``advance()`` has a REQ to send.
-    var mustAsk: Bool {
+    var hasRequestToSend: Bool {
         guard self.isOpen, !self.isWaiting, self.next == nil, !self.wanted.isEmpty else { return false }
         return !self.missing.isEmpty || self.excess > self.wanted.count + Self.tolerableExcess
     }
@@ -112,7 +113,7 @@ struct RelaySubscription: Sendable {
 
     // MARK: Inputs
 
-    /// - Parameter catchesUp: Whether messages that were missed while disconnected are asked for.
+    /// - Parameter catchesUp: Whether to request messages that were missed while disconnected.
     mutating func add(_ key: PublicKey, catchesUp: Bool = true) {
         if self.wanted.insert(key).inserted, !self.isRequested(key) { self.missing.insert(key) }
         if catchesUp { self.catchingUp.insert(key) }
@@ -125,8 +126,9 @@ struct RelaySubscription: Sendable {
     }
 
     /// - Parameters:
-    ///   - since: Seconds since 1970 from which events were missed; nil if none were.
-    ///   - subscriptions: The relay's stated limit. One is left for queries, and one for the pending REQ.
+    ///   - since: The time from which events were missed, in seconds since 1970; nil if none were.
+    ///   - subscriptions: The maximum number of subscriptions that the relay declares; nil if it declares none. One is
+    ///     reserved for queries, and one for the pending REQ.
     mutating func connectionOpened(since: Int64?, subscriptions: Int? = nil) {
         self.connectionClosed()
         self.partLimit = max(1, min(Self.maximumParts, (subscriptions ?? .max) &- 2))
@@ -143,17 +145,18 @@ struct RelaySubscription: Sendable {
         self.replaced = []
     }
 
-    /// Requests rejected keys again. Call after the pause, or after the relay has authenticated this client.
-    mutating func mayAskAgain() { self.isWaiting = false }
+    /// Lets ``advance()`` request the rejected keys again. Call after the pause, or after the relay has authenticated
+    /// this client.
+    mutating func allowRetry() { self.isWaiting = false }
 
-    /// The messages to send now.
+    /// Returns the messages to send now.
     mutating func advance() -> [Action] {
         if self.isOpen, self.wanted.isEmpty, self.next == nil {
             let parts = self.parts
             self.parts = []
             return parts.map { .close($0.id) }
         }
-        guard self.mustAsk else { return [] }
+        guard self.hasRequestToSend else { return [] }
         self.counter += 1
         guard let id = SubscriptionID(ByteString("nws\(self.counter)")) else { return [] }
         let (recipients, replaced) = self.nextRecipients()
@@ -163,8 +166,10 @@ struct RelaySubscription: Sendable {
         return [.request(id, self.filters(for: recipients))]
     }
 
-    /// The keys of the next REQ, and the subscriptions that it replaces: the newest ones, as long as they are not much
-    /// larger, or exceed the limit.
+    /// Returns the keys of the next REQ, and the subscriptions that it replaces.
+    ///
+    /// It replaces the newest subscriptions, as long as each has at most twice as many keys as the REQ, or the limit on
+    /// subscriptions is reached. If too many removed keys are subscribed to, it replaces all subscriptions.
     private func nextRecipients() -> (Set<PublicKey>, replaced: [SubscriptionID]) {
         guard self.excess <= self.wanted.count + Self.tolerableExcess else {
             return (self.wanted, self.parts.map(\.id))
@@ -180,7 +185,7 @@ struct RelaySubscription: Sendable {
         return (recipients, replaced)
     }
 
-    /// The relay answered a REQ, or left it unanswered for long enough. Call ``advance()`` afterwards.
+    /// Records that the relay answered a REQ, or did not answer it in time. Call ``advance()`` afterwards.
     mutating func settle(_ id: SubscriptionID, _ acceptance: Acceptance) -> [Action] {
         if var next, next.id == id {
             if case .rejected(let reason) = acceptance {
@@ -200,14 +205,14 @@ struct RelaySubscription: Sendable {
             self.since = nil
             return [.ready(next.recipients)] + replaced.map { .close($0) }
         }
-        // The newest first: most events belong to it.
+        // Search the newest part first, because most events belong to it.
         guard let index = self.parts.lastIndex(where: { $0.id == id }), self.parts[index].acceptance != acceptance
         else {
             return []
         }
         if case .rejected(let reason) = acceptance {
             guard self.parts[index].acceptance == .assumed else { return [.reconnect] }
-            // The rejection came late.
+            // The rejection arrived after the subscription was assumed to be active.
             return self.rejected(self.parts.remove(at: index), reason)
         }
         if acceptance == .accepted { self.parts[index].acceptance = .accepted }
@@ -222,8 +227,10 @@ struct RelaySubscription: Sendable {
         return reason.prefix == .authRequired ? [.authenticate] : [.retryLater]
     }
 
-    /// A filter for live events, because some relays keep ephemeral events for a while and would replay them; after a
-    /// reconnect another filter for what was missed. `since` in the live filter would drop events of clocks that lag.
+    /// Returns the filters of a REQ: one for live events and, after a reconnect, one for missed events.
+    ///
+    /// The filter for live events has `limit: 0`, because some relays store ephemeral events for a while and would send
+    /// them again. It has no `since`, which would exclude events from clients whose clocks are behind.
     private func filters(for recipients: Set<PublicKey>) -> [Filter] {
         let sorted = recipients.sorted { $0.bytes < $1.bytes }
         return stride(from: 0, to: sorted.count, by: self.recipientsPerFilter).flatMap { start -> [Filter] in

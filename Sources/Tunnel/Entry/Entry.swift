@@ -11,9 +11,10 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// An entry on its event loop: wires relays, exit peers and proxy clients together, and takes new configurations.
+/// The state of an entry on its event loop. Connects relays, exit peers and proxy clients, and applies new
+/// configurations.
 ///
-/// ``EntryService`` is its `Sendable` front.
+/// ``EntryService`` is its thread-safe interface.
 final class Entry {
     private static let rememberedNames = 64
     private static let maximumReverseConnections = 1_024
@@ -21,14 +22,14 @@ final class Entry {
     private let context: EntryContext
     private var peers: PeerTable!
     private var exits: ExitSelector!
-    /// Decoded names. Clients ask for the same few again and again.
+    /// A cache of decoded names, because clients request the same names repeatedly.
     private var names: [String: NostrName] = [:]
     private var drain: Drain?
     private var isStopped = false
     private var sweep: Scheduled<Void>?
     /// Holds the pool's delegate, which the pool does not retain.
     private let relayLog: RelayLog
-    /// Connections of exits that were asked to connect (CONNECTR).
+    /// Incoming connections of exits that were requested to connect (CONNECTR).
     let reverseConnections = ConnectionSet(
         limit: Entry.maximumReverseConnections,
         limitOfAddress: Entry.maximumReverseConnections / 4
@@ -39,7 +40,7 @@ final class Entry {
     var metrics: TunnelMetrics { self.context.metrics }
     var logger: Logger { self.context.logger }
 
-    /// - Throws: If the file of pins cannot be read.
+    /// - Throws: If the file of pinned exits cannot be read.
     init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
         let allowsLocal = configuration.allowsLocalRelays ?? listensOnLoopback
         self.relayLog = RelayLog(logger: logger)
@@ -86,7 +87,7 @@ final class Entry {
         }
     }
 
-    /// What the handlers of the proxy's clients share.
+    /// The state that the handlers of proxy clients share.
     var proxyContext: ProxyContext {
         ProxyContext(
             opener: self,
@@ -100,7 +101,7 @@ final class Entry {
 
     // MARK: Reloading
 
-    /// Takes what can change while streams run: relays and exits.
+    /// Applies the settings that can change while streams are open: relays and exits.
     func update(_ configuration: EntryConfiguration) {
         let before = self.configuration.relays
         self.context.configuration.relays = configuration.relays
@@ -144,8 +145,8 @@ final class Entry {
 
     // MARK: Ending
 
-    /// Refuses requests from now on, also those that wait. The future succeeds when no stream is left, or after
-    /// `patience`.
+    /// Refuses new requests and fails waiting requests. The future succeeds when no stream is open or the timeout
+    /// `patience` expires.
     func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
         let drain = Drain(patience: patience, on: self.loop)
         self.drain = drain
@@ -159,7 +160,7 @@ final class Entry {
         if let drain, self.streamCount == 0 { drain.finish() }
     }
 
-    /// Ends all streams and closes the relays.
+    /// Ends all streams and disconnects from the relays.
     func stop() {
         self.isStopped = true
         self.sweep?.cancel()
@@ -173,7 +174,7 @@ final class Entry {
 
     // MARK: Reverse connections
 
-    /// A connection came that names a stream. Nil if no stream waits under that name.
+    /// Returns the endpoint for an incoming connection with the UUID `key`. Nil if no stream waits for it.
     func reverseConnected(_ key: String, _ stream: ReverseStream) -> (any StreamEndpoint)? {
         guard let opening = self.context.reverse.take(key, for: stream) else {
             self.metrics.rejected(.unknownReverseStream)
@@ -196,7 +197,7 @@ extension Entry: StreamOpener {
             guard !relays.isEmpty else { throw EntryError.noRelays }
             let peer = try self.peers.peer(
                 ExitAddress(publicKey: name.publicKey, relays: relays, isolation: opening.request.isolation),
-                // What an exit announces must not make this node connect to what only this node can reach.
+                // An announcement must not make this node connect to addresses that only this node can reach.
                 policy: named.isEmpty ? .configured : isAnnounced ? .namedByOthers : self.context.namedPolicy
             )
             peer.open(opening)
@@ -205,7 +206,7 @@ extension Entry: StreamOpener {
         }
     }
 
-    /// The exit of a request, and whether it announced itself.
+    /// Returns the exit for a request, and whether it was found by its announcement.
     private func exit(for opening: StreamOpening) throws(EntryError) -> (NostrName, isAnnounced: Bool) {
         if case .domain(let domain) = opening.request.target.host, NostrName.looksLikeName(domain) {
             do throws(NostrName.DecodingError) {

@@ -11,78 +11,80 @@ public import TunnelProtocol
 
 /// The settings of an entry.
 public struct EntryConfiguration: Sendable {
-    /// Port of the reference implementation.
+    /// The default port, which is also that of the reference implementation.
     public static let defaultPort = 8882
 
     /// Host name or address on which the proxy listens.
     public var host = "127.0.0.1"
-    /// Port on which the proxy listens; 0 for a free one.
+    /// Port on which the proxy listens; 0 for any free port.
     public var port = Self.defaultPort
-    /// Whether there is a proxy.
+    /// Whether the entry runs a proxy.
     public var servesProxy = true
-    /// Ports that are forwarded to one target each.
+    /// Local ports, each of which is forwarded to one target.
     public var forwards: [LocalForward] = []
     /// Whether to listen on addresses that other machines can reach.
     public var allowsRemoteClients = false
-    /// Relays for names that carry none. The entry stays connected to them.
+    /// Relays for names that contain none. The entry stays connected to them.
     public var relays: [RelayURL] = []
-    /// What clients of the proxy must present; nil if it is open to everyone.
+    /// The credentials that clients of the proxy must send; nil if the proxy requires none.
     public var credentials: ProxyCredentials?
-    /// Whether relays that names carry may have loopback and private addresses; nil to allow it if the entry listens only on
+    /// Whether relays in names may have loopback and private addresses; nil to allow them if the entry listens only on
     /// loopback.
     public var allowsLocalRelays: Bool?
-    /// Connections to relays.
+    /// Settings of the connections to relays.
     public var relayClient = RelayClientConfiguration()
-    /// Plain NIP-74.
+    /// Settings of plain NIP-74.
     public var nip74 = NIP74Configuration()
-    /// Sessions.
+    /// Settings of sessions.
     public var session = SessionConfiguration()
-    /// Address at which exits that speak plain NIP-74 can connect to this entry (CONNECTR), which listens on the port on
-    /// every address of the machine; nil if exits answer by relays.
+    /// The address at which exits can connect to this entry for plain NIP-74 streams (CONNECTR); nil to use only
+    /// relays. The entry listens on its port on every address of the machine.
     public var publicAddress: TargetAddress?
-    /// Which protocols are spoken with exits.
+    /// The protocols that are used with exits.
     public var protocolChoice = ProtocolChoice.auto
-    /// Whether streams are reported as open before the exit confirms it, which saves round trips; a failure is a reset then.
-    /// The first bytes go with the offer to exits that are known to speak sessions.
+    /// Whether a stream is reported as open before the exit confirms it, which saves round trips. If opening then
+    /// fails, the stream is reset. To exits that are known to support sessions, the first bytes are sent together with
+    /// the offer.
     public var isOptimistic = false
-    /// How long to wait for a client's first bytes, so that they go with the request.
+    /// How long to wait for a client's first bytes, so that they can be sent together with the request.
     public static let earlyDataPatience: TimeAmount = .milliseconds(25)
-    /// File that remembers the exits that speak sessions; nil to remember them in memory.
+    /// The file for the exits that are known to support sessions; nil to keep them only in memory.
     public var pinsFile: String?
-    /// Signs answers to AUTH challenges (NIP-42) of the configured relays, if they admit only known keys; nil for throwaway
-    /// keys. It should not be the identity of the entry's user.
+    /// The key that authenticates the entry to the configured relays (NIP-42), for relays that accept only known keys;
+    /// nil for temporary keys. It should not be the identity of the entry's user.
     public var relayAuthenticationKey: SecretKey?
-    /// Exits by which targets on the internet are reached.
+    /// The exits for targets on the internet.
     public var exits: [NostrName] = []
     /// Whether exits that announce themselves on the configured relays are used for targets on the internet.
     public var usesPublicExits = false
-    /// Identifies the user to exits that require an identity. Relays do not learn it.
+    /// The secret key that identifies the user to exits that require an identity. Relays cannot see this identity.
     public var identity: SecretKey?
-    /// Describes a remedy in logs and on pages.
+    /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
-    /// How long it is remembered that an exit speaks only NIP-74.
+    /// How long plain NIP-74 is used with an exit that answered with it, until a session is offered again.
     public var plainMemory: TimeAmount = .minutes(10)
 
-    /// Most events per second of unknown keys that are decrypted as answers to an offer; twice as many at once.
+    /// Maximum number of events per second from unknown keys that are decrypted as answers to an offer. Bursts may be
+    /// twice as large.
     static let answersPerSecond = 500
 
-    /// Most relays of one name that are used. The exit may add as many.
+    /// Maximum number of relays of a name that are used. The exit may add the same number of relays.
     public static let maximumRelaysPerName = 8
-    /// Most connections of clients at once.
+    /// Maximum number of client connections.
     public var maximumConnections = 4_096
-    /// Most exits at once.
+    /// Maximum number of exits in use.
     public var maximumExits = 256
-    /// For a client to send its request.
+    /// Timeout for a client to send its request.
     public var handshakeTimeout: TimeAmount = .seconds(10)
-    /// For a relay of the name to connect and subscribe.
+    /// How long a request waits for a relay of the name to be connected and subscribed.
     public var relayTimeout: TimeAmount = .seconds(10)
-    /// After this time a request fails if all relays of the name are unreachable. Also for a relay of the exit's list to
-    /// connect.
+    /// How long a request waits if all relays of the name are unreachable. It is also the timeout for connecting to
+    /// relays that are queried for an exit's relay list, and to the relays in this list.
     public var relayPatience: TimeAmount = .seconds(2)
-    /// How long the first request to an exit waits for its slower relays. The request goes to all relays that are ready,
-    /// because it is not known by which the exit can be reached.
+    /// How long the first request to an exit waits for slower relays. The request is sent to all relays that are ready,
+    /// because it is not known on which of them the exit listens.
     public var relayGathering: TimeAmount = .seconds(1)
-    /// For a relay to answer with the relay list of an exit (NIP-65).
+    /// Timeout for a query for the relay list of an exit (NIP-65), or for announcements.
     public var relayListTimeout: TimeAmount = .seconds(3)
     /// How long an exit's session and relays are kept after its last stream.
     public var lingering: TimeAmount = .seconds(60)

@@ -10,26 +10,26 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// What all exit peers of an entry share. Lives on the entry's event loop.
+/// The state that all exit peers of an entry share. It must be used on the entry's event loop.
 final class EntryContext {
-    /// The relays and exits change with ``Entry/update(_:)``.
+    /// ``Entry/update(_:)`` changes the relays and exits.
     var configuration: EntryConfiguration
     let loop: any EventLoop
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
-    /// Connections of requests that ask for no isolation.
+    /// The lane for requests without isolation.
     let lane: RelayLane
     let keys: KeyReserve
     let memory: ExitMemory
     let verifier: EventVerifier
     let reverse: ReverseRequests
-    /// Which relays that names carry are connected to.
+    /// The policy for relays in names.
     let namedPolicy: DialPolicy
     private var rejectingRelays: Set<RelayURL> = []
 
     private static let spareKeys = 4
-    /// Not while the request that used a key is being served.
+    /// The refill is delayed, so that it does not delay the request that used the key.
     private static let refillDelay: TimeAmount = .milliseconds(200)
 
     init(
@@ -66,12 +66,13 @@ final class EntryContext {
         self.reverse = ReverseRequests(loop: loop)
     }
 
-    /// The connection to a relay in a lane.
+    /// Returns the connection to a relay in a lane. Nil if the pool cannot provide one.
     ///
-    /// - Parameter policy: Applies unless the user configured the relay.
+    /// - Parameter policy: Applies only to relays that the user did not configure.
     func use(_ url: RelayURL, in lane: RelayLane, policy: DialPolicy) -> RelayConnection? {
         let isConfigured = self.configuration.relays.contains(url)
-        // A relay that only others named does not learn a lasting key, even if it asks for authentication.
+        // Use a temporary key with relays that the user did not configure. They could otherwise recognize the entry by
+        // its key.
         let key = isConfigured ? self.configuration.relayAuthenticationKey : nil
         let relay = self.pool.use(
             url,
@@ -83,7 +84,7 @@ final class EntryContext {
         return relay
     }
 
-    /// Warns, once for each relay, that it carries no sessions.
+    /// Logs a warning, once for each relay, that the relay cannot be used for sessions.
     func warnOfRejection(by relay: RelayConnection) {
         guard self.rejectingRelays.count < RelayPool.maximumConnections,
             self.rejectingRelays.insert(relay.url).inserted
@@ -96,13 +97,13 @@ final class EntryContext {
         )
     }
 
-    /// A UUID for a stream or a question.
+    /// Creates a UUID for a stream or for a query to an exit.
     static func makeUUID() -> String {
         var generator = SystemRandomNumberGenerator()
         return NIP74StateMachine.makeKey(using: &generator)
     }
 
-    /// The terms of an offer, or of a question about the session of a key.
+    /// Creates the terms of an offer, or of a query whether the exit still knows the session with the key `session`.
     func makeTerms(session: PublicKey? = nil) -> SessionOffer.Terms {
         SessionOffer.Terms(
             nonce: Hex.encode(Bytes32.random().bytes.prefix(16)),

@@ -7,27 +7,27 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// Why an entry could not ask an exit for a stream.
+/// The reason why an entry could not open a stream through an exit.
 enum EntryError: Error {
     /// The name is malformed.
     case invalidName(NostrName.DecodingError)
-    /// The target is on the internet, and no exit is configured for that.
+    /// The target is on the internet, and no exit is configured for such targets.
     case clearnet
-    /// The name carries no relays, and the entry has none configured.
+    /// The name contains no relays, and the entry has none configured.
     case noRelays
     /// No public exit is known.
     case noPublicExit
-    /// No relay of the name could be reached in time; the reason of each.
+    /// No relay of the name was reachable in time. Contains the reason for each relay.
     case relaysUnreachable([String])
     /// The exit did not accept the offer of a session, or could not be reached.
     case offerFailed(StreamEnd, exit: PublicKey, isPinned: Bool)
-    /// All exits that the limit allows are in use.
+    /// The limit on exits in use is reached.
     case tooManyExits
-    /// The exit's limit of streams for this entry is reached.
+    /// The exit's limit on streams of this entry is reached.
     case tooManyStreams
     case shuttingDown
 
-    /// Where it failed.
+    /// The part of the route that failed.
     var hop: StreamEnd.Hop {
         switch self {
         case .invalidName: .name
@@ -51,7 +51,7 @@ enum EntryError: Error {
 }
 
 extension EntryError {
-    /// What the entry's operator can do.
+    /// The remedy for the entry's operator. Nil if there is none.
     var remedy: Remedy? {
         switch self {
         case .clearnet: .exit
@@ -69,7 +69,7 @@ extension EntryError: CustomStringConvertible {
         case .clearnet:
             "not a .nostr name, npub or nprofile; this entry has no exit for targets on the internet"
         case .noPublicExit: "no public exit is known; none has announced itself on the configured relays"
-        case .noRelays: "the name carries no relays, and this entry has no relays configured"
+        case .noRelays: "the name contains no relays, and this entry has no relays configured"
         case .relaysUnreachable(let reasons): "no relay of the name is reachable: \(reasons.joined(separator: "; "))"
         case .offerFailed(.sessionRequired, _, isPinned: true):
             "the exit does not answer: it may be offline, or a relay may drop its answers. It has used sessions before, so it "

@@ -10,8 +10,8 @@ import NIOPosix
 import Nostr
 package import TunnelProtocol
 
-/// Opens streams to exits for local clients: a proxy that speaks SOCKS5, SOCKS4a and HTTP on one port, ports that are
-/// forwarded to one target each, and code of this program.
+/// Opens streams to exits for local clients. The clients use a proxy that supports SOCKS5, SOCKS4a and HTTP on one
+/// port, local ports that are forwarded to one target each, or the methods of this class.
 package final class EntryService: Sendable {
     private let entry: NIOLoopBound<Entry>
     private let listeners: [any Channel]
@@ -21,7 +21,7 @@ package final class EntryService: Sendable {
 
     /// The address of the proxy; nil if there is none.
     package let proxyAddress: SocketAddress?
-    /// The addresses of the forwarded ports, in their order.
+    /// The addresses of the forwarded ports, in the order of the configuration.
     package let forwardAddresses: [SocketAddress]
 
     private init(
@@ -44,7 +44,8 @@ package final class EntryService: Sendable {
 
     /// Starts an entry on `loop`.
     ///
-    /// - Throws: An `IOError` if a port cannot be listened on, ``NotLoopbackError``, or an error of the file of pins.
+    /// - Throws: An `IOError` if a port cannot be bound, ``NotLoopbackError``, or an error if the file of pinned exits
+    ///   cannot be read.
     package static func start(
         _ configuration: EntryConfiguration,
         on loop: any EventLoop,
@@ -70,7 +71,7 @@ package final class EntryService: Sendable {
                 loop: loop,
                 logger: logger
             )
-            // Before a client can connect.
+            // Start before a client can connect.
             core.start()
             return (
                 NIOLoopBound(core, eventLoop: loop),
@@ -144,8 +145,8 @@ package final class EntryService: Sendable {
             .get()
     }
 
-    /// Listens for exits that were asked to connect (CONNECTR), on every address as the reference implementation does.
-    /// Anyone can connect there, so the limit of connections is not shared with the clients of the proxy.
+    /// Listens for connections of exits (CONNECTR), on every address as the reference implementation does. Anyone can
+    /// connect to this port, so its limit on connections is separate from the limit on clients of the proxy.
     private static func bindReverse(
         _ port: Int,
         _ entry: NIOLoopBound<Entry>,
@@ -173,7 +174,7 @@ package final class EntryService: Sendable {
                     try channel.pipeline.syncOperations.addHandler(stream)
                 }
             }
-        // Both address families; IPv4 alone where the system has no IPv6.
+        // Listen on both address families, or only on IPv4 if the system does not support IPv6.
         do {
             return try await bootstrap.bind(host: "::", port: port).get()
         } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
@@ -193,7 +194,8 @@ package final class EntryService: Sendable {
         try await self.loop.submit { core.value.update(configuration) }.get()
     }
 
-    /// Connects two descriptors, such as the ends of pipes, with a stream to `target`. Returns when the stream has ended.
+    /// Connects two file descriptors, such as the ends of pipes, to a stream to `target`. Returns when the stream has
+    /// ended.
     ///
     /// - Throws: ``StreamFailure`` if the stream cannot be opened, or ends with an error.
     package func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
@@ -220,7 +222,8 @@ package final class EntryService: Sendable {
             try await ended.futureResult.get()
             return
         }
-        // The stream can end before the output has taken all of its bytes. The channel closes when it has.
+        // The stream may end before all of its bytes are written to the output. The channel closes when they are
+        // written.
         do {
             try await ended.futureResult.get()
         } catch {
@@ -230,7 +233,7 @@ package final class EntryService: Sendable {
         try await channel.closeFuture.get()
     }
 
-    /// Opens a stream for code of this program. Returns when the exit has connected its target.
+    /// Opens a stream for the program's own code. Returns when the exit has connected to its target.
     ///
     /// - Throws: ``StreamFailure`` if it cannot be opened.
     package func open(_ target: TargetAddress) async throws -> TunnelStream {
@@ -271,7 +274,8 @@ package final class EntryService: Sendable {
         return try await result.futureResult.get()
     }
 
-    /// Stops listening, lets streams continue for up to `patience`, then tells the exits and closes everything.
+    /// Stops listening, lets streams continue for up to `patience`, and then notifies the exits and closes all
+    /// connections.
     package func stop(patience: TimeAmount = .zero) async throws {
         for listener in self.listeners { try? await listener.close() }
         let core = self.entry
@@ -281,7 +285,8 @@ package final class EntryService: Sendable {
             core.value.stop()
             connections.value.closeAll()
         }.get()
-        // Writes are flushed at the end of the loop's turn. The process may end when this returns.
+        // Wait for the end of the event loop's turn, which flushes writes, because the process may exit after this
+        // method returns.
         try await self.loop.submit {}.get()
     }
 }

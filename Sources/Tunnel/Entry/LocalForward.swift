@@ -9,9 +9,9 @@ public import TunnelProtocol
 public struct LocalForward: Hashable, Sendable {
     /// The local address to listen on, for example `127.0.0.1`.
     public var host: String
-    /// The local port; 0 for a free one.
+    /// The local port; 0 for any free port.
     public var port: Int
-    /// Where the connections go.
+    /// The target of the connections.
     public var target: TargetAddress
 
     /// Creates a forward of `host` and `port` to `target`.

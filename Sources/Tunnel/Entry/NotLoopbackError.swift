@@ -3,9 +3,10 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The entry would listen on an address that other machines can reach, without being configured to do so.
+/// The entry is configured to listen on an address that other machines can reach, but
+/// ``EntryConfiguration/allowsRemoteClients`` is false.
 public struct NotLoopbackError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The address that was configured.
+    /// The configured address.
     public let address: String
     public var description: String { "other machines can connect to \(self.address)" }
 }

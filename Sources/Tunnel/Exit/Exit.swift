@@ -17,9 +17,10 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// An exit on its event loop: wires relays, clients, sessions and services together, and takes new configurations.
+/// The state of an exit on its event loop. Connects relays, clients, sessions and services, and applies new
+/// configurations.
 ///
-/// ``ExitService`` is its `Sendable` front.
+/// ``ExitService`` is its thread-safe interface.
 final class Exit {
     private let context: ExitContext
     private let clients: PlainClients
@@ -34,7 +35,7 @@ final class Exit {
     private var drain: Drain?
     private var sweep: Scheduled<Void>?
 
-    /// - Parameter firstRelay: Succeeds when a relay accepted the exit's subscription.
+    /// - Parameter firstRelay: Succeeds when the first relay has accepted the exit's subscription.
     /// - Throws: ``ExitServices/TLSOfCodeError``, or if the replay journal cannot be used.
     init(
         configuration: ExitConfiguration,
@@ -72,7 +73,8 @@ final class Exit {
         self.sessions?.delegate = self
     }
 
-    /// Makes the certificate of the exit's name. Its authority, which clients keep, depends only on the exit's key.
+    /// Creates the certificate for the exit's name. The key of its certificate authority, which clients trust, depends
+    /// only on the exit's key.
     private func makeCertificate() throws {
         let configuration = self.context.configuration
         let certificate = try ExitCertificate(key: configuration.secretKey, name: configuration.name, now: Date())
@@ -120,17 +122,17 @@ final class Exit {
 
     // MARK: Reloading
 
-    /// Takes what can change while streams run: services, access, rules, limits and relays.
+    /// Applies the settings that can change while streams are open: services, access, rules, limits and relays.
     func update(_ configuration: ExitConfiguration) {
         let before = self.context.configuration
         var services = configuration.services
-        // Certificates are made at the start.
+        // The TLS ports cannot change, because TLS is set up at the start.
         services.tlsPorts = before.services.tlsPorts
         self.context.configuration.services = services
         self.context.configuration.access = configuration.access
         self.context.configuration.maximumSessions = configuration.maximumSessions
         self.context.configuration.handshakesPerSecond = configuration.handshakesPerSecond
-        // For new sessions.
+        // Applies to new sessions.
         self.context.configuration.session.maximumStreams = configuration.session.maximumStreams
         if before.policy != nil, configuration.policy != nil {
             self.context.configuration.policy = configuration.policy
@@ -141,7 +143,7 @@ final class Exit {
             self.useRelays(of: configuration)
         }
         if before.access == nil, configuration.access != nil {
-            // Clients that came before the list were not asked for their identity.
+            // Clients that connected before there was a list of keys were not asked for their identity.
             self.clients.closeAll(.notAllowed)
             self.sessions?.closeAll(.notAllowed)
             self.reverse.closeAll()
@@ -158,7 +160,7 @@ final class Exit {
                 try self.makeCertificate()
             } catch {
                 self.context.logger.warning(
-                    "cannot make a certificate of the new name",
+                    "cannot create a certificate for the new name",
                     metadata: ["error": "\(error)"]
                 )
             }
@@ -170,7 +172,7 @@ final class Exit {
 
     // MARK: Ending
 
-    /// Refuses new streams from now on. The future succeeds when no stream is left, or after `patience`.
+    /// Refuses new streams from now on. The future succeeds when no stream is open or the timeout `patience` expires.
     func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
         self.publisher.stop()
         let drain = Drain(patience: patience, on: self.context.loop)
@@ -187,7 +189,7 @@ final class Exit {
         if let drain, self.connector.streamCount == 0 { drain.finish() }
     }
 
-    /// Ends all streams and tells the clients. Call ``disconnect(after:promise:)`` afterwards.
+    /// Ends all streams and notifies the clients. Call ``disconnect(after:promise:)`` afterwards.
     func stop() {
         self.sweep?.cancel()
         self.sessions?.stop()
@@ -196,7 +198,7 @@ final class Exit {
         self.relayWatch.stop()
     }
 
-    /// Closes the relays when the last messages had time to be sent.
+    /// Disconnects from the relays after `delay`, so that the last messages can be sent.
     func disconnect(after delay: TimeAmount, promise: EventLoopPromise<Void>) {
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         _ = self.context.loop.scheduleTask(in: delay) {
@@ -267,7 +269,7 @@ extension Exit: SessionsDelegate {
     ) -> StreamDecision {
         guard self.drain == nil else { return .refused(.shuttingDown) }
         guard session.mayOpen(Admission.permission(for: request, self.context.configuration)) else {
-            // The same answer whether there is such a service or not.
+            // The answer does not reveal whether the service exists.
             self.context.metrics.streamsForbidden.increment()
             self.context.logLimited(
                 .info,

@@ -11,70 +11,76 @@ public import TunnelProtocol
 
 /// The settings of an exit.
 public struct ExitConfiguration: Sendable {
-    /// The exit's long-term key, from which its name is made.
+    /// The exit's long-term secret key. The exit's name contains the public key.
     public var secretKey: SecretKey
     /// The relays to connect to. Sessions use up to 16 of them.
     public var relays: [RelayURL]
-    /// URLs by which clients reach relays that the exit reaches by other URLs.
+    /// URLs by which clients reach relays, by the URLs that the exit itself uses. Only for relays whose URLs differ.
     public var advertisedRelays: [RelayURL: RelayURL] = [:]
     /// The services by port.
     public var services: ExitServices
-    /// The keys that may use the exit; nil for everyone. With a list only sessions are served, because plain NIP-74 proves
-    /// no identity.
+    /// The keys that may use the exit; nil to allow everyone. With a list of keys the exit serves only sessions,
+    /// because plain NIP-74 does not authenticate clients.
     public var access: AuthorizedKeys?
     /// The rules of a public exit; nil for an exit that connects only to its own services.
     public var policy: ExitPolicy?
     /// Whether a public exit announces itself on its relays.
     public var announces = true
-    /// Which addresses of entries to connect to when they ask for it (CONNECTR); nil for none. Such streams are not
-    /// encrypted.
+    /// The addresses to which the exit connects if an entry requests it (CONNECTR); nil for none. These connections are
+    /// not encrypted.
     public var reverseConnections: DialPolicy?
     /// Whether the exit's relays are published as its relay list (NIP-65).
     public var publishesRelays = false
-    /// File that remembers which relay lists the exit wrote; nil to remember them in memory.
+    /// The file for the IDs of the relay lists that the exit has published; nil to keep them only in memory.
     public var relayListFile: String?
-    /// Connections to relays.
+    /// Settings of the connections to relays.
     public var relayClient = RelayClientConfiguration()
-    /// Plain NIP-74.
+    /// Settings of plain NIP-74.
     public var nip74 = NIP74Configuration()
-    /// Sessions.
+    /// Settings of sessions.
     public var session = SessionConfiguration()
-    /// Which protocols are served.
+    /// The protocols that the exit serves.
     public var protocolChoice = ProtocolChoice.auto
-    /// Signs answers to AUTH challenges (NIP-42) on the connections of sessions, for relays that admit only known keys; nil
-    /// for throwaway keys. The connections of the long-term key always authenticate with that key.
+    /// The key that authenticates the connections of sessions to relays (NIP-42), for relays that accept only known
+    /// keys; nil for temporary keys. The connections of the long-term key always authenticate with that key.
     public var relayAuthenticationKey: SecretKey?
-    /// Whether the first bytes of a stream may come with the offer of a session. They have no forward secrecy: whoever gets
-    /// the exit's key can read them. They are passed on once.
+    /// Whether the exit accepts early data: the first bytes of a stream, sent together with the offer of a session.
+    /// Early data has no forward secrecy: anyone who obtains the exit's key can decrypt it. It is delivered at most
+    /// once.
     public var takesEarlyData = false
-    /// File that remembers which requests of plain NIP-74 were served; nil to forget them with a restart.
+    /// The file for served requests, so that plain NIP-74 requests and early data cannot be replayed after a restart;
+    /// nil to keep them only in memory.
     public var replayFile: String?
-    /// Describes a remedy in logs and on pages.
+    /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
 
-    /// Most sessions at once.
+    /// Maximum number of sessions.
     public var maximumSessions = 1_024
-    /// Most received bytes of all sessions together that services have not taken. Beyond it the session that holds most is
-    /// ended.
+    /// Maximum memory in bytes for received data of all sessions that is not yet written to services. Beyond it, the
+    /// sessions that use the most are ended.
     public var maximumHeldBytes = 1 << 30
-    /// How long a session must be without streams before another may replace it.
+    /// If the maximum number of sessions is reached, a new session replaces one that has been idle for at least this
+    /// time.
     public var idleSessionAge: TimeAmount = .seconds(2)
-    /// Most offers at once that wait for the client's first packet. Beyond it the oldest is forgotten.
+    /// Maximum number of accepted offers that wait for the client's first packet. Beyond it, the oldest offer is
+    /// discarded.
     public var maximumOffers = 256
-    /// Most messages per second of unknown keys on each relay, and offers per second; twice as many at once. Others are
-    /// dropped.
+    /// Maximum number of messages per second from unknown keys on each relay, and of session offers per second on all
+    /// relays. Bursts may be twice as large. Further messages are dropped.
     public var handshakesPerSecond = 300
-    /// Most client keys of plain NIP-74 at once. The reference implementation uses one for each stream.
+    /// Maximum number of client keys of plain NIP-74. The reference implementation uses one key for each stream.
     public var maximumPeers = 4_096
-    /// Most streams of all sessions at once. Above half of it each session has a share.
+    /// Maximum number of streams of all sessions together. If more than half of them are in use, each session is
+    /// limited to its share.
     public var maximumStreams = 16_384
-    /// Most streams of plain NIP-74 at once.
+    /// Maximum number of streams of plain NIP-74.
     public var maximumPlainStreams = 4_096
-    /// Age from which a stream whose client has sent nothing is ended when room is needed.
+    /// Minimum age at which a plain NIP-74 stream whose client has sent no data may be ended to make room for another
+    /// one.
     public var silentStreamAge: TimeAmount = .seconds(2)
-    /// For a service to accept a connection.
+    /// Timeout for connecting to one address of a service or target.
     public var dialTimeout: TimeAmount = .seconds(10)
-    /// How long a client of plain NIP-74 is remembered after its last stream.
+    /// How long a client of plain NIP-74, and an unused connection to a relay, is kept.
     public var lingering: TimeAmount = .seconds(60)
 
     /// Creates a configuration with default limits.
@@ -97,6 +103,6 @@ public struct ExitConfiguration: Sendable {
         NostrName(publicKey: self.secretKey.publicKey, relays: self.advertisedRelaysInOrder)
     }
 
-    /// The relays as clients reach them.
+    /// The URLs by which clients reach the relays.
     var advertisedRelaysInOrder: [RelayURL] { self.relays.map { self.advertised($0) } }
 }

@@ -9,7 +9,7 @@ import NIOCore
 import NostrClient
 import NostrCrypto
 
-/// What the parts of an exit share. Lives on the exit's event loop.
+/// The state that the parts of an exit share. It must be used on the exit's event loop.
 final class ExitContext {
     /// Changes with ``Exit/update(_:)``.
     var configuration: ExitConfiguration
@@ -17,7 +17,7 @@ final class ExitContext {
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
-    /// Log lines that clients can cause.
+    /// Limits the rate of log messages that clients can cause.
     private var logLines = TokenBucket(perSecond: 5, now: .now())
 
     init(
@@ -37,7 +37,7 @@ final class ExitContext {
     /// The exit's long-term key.
     var key: PublicKey { self.configuration.secretKey.publicKey }
 
-    /// Logs something that clients can cause any number of times, at a limited rate.
+    /// Logs a message that clients can cause any number of times, at a limited rate.
     func logLimited(_ level: Logger.Level, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
         if self.logLines.take(at: .now()) { self.logger.log(level: level, message, metadata: metadata()) }
     }

@@ -17,7 +17,7 @@ package final class ExitService: Sendable {
     private let loop: any EventLoop
     private let firstRelay: EventLoopFuture<Void>
 
-    /// How long the last messages may take to be sent when stopping.
+    /// How long to wait before disconnecting, so that the last messages can be sent.
     private static let farewell: TimeAmount = .milliseconds(300)
 
     private let currentName: NIOLockedValueBox<NostrName>
@@ -49,7 +49,7 @@ package final class ExitService: Sendable {
         return ExitService(exit: exit, loop: loop, firstRelay: firstRelay.futureResult, name: configuration.name)
     }
 
-    /// Waits until a relay accepted the exit's subscription.
+    /// Waits until the first relay has accepted the exit's subscription.
     package func ready() async throws {
         try await self.firstRelay.get()
     }
@@ -67,7 +67,7 @@ package final class ExitService: Sendable {
         self.currentName.withLockedValue { $0 = configuration.name }
     }
 
-    /// Ends all streams, tells the clients, and disconnects from the relays.
+    /// Ends all streams, notifies the clients, and disconnects from the relays.
     ///
     /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
     package func stop(patience: TimeAmount = .zero) async throws {

@@ -5,13 +5,13 @@
 
 import TunnelProtocol
 
-/// Where a service behind an exit listens.
+/// The address of a service behind an exit.
 public enum Backend: Hashable, Sendable {
-    /// Name or address and port.
+    /// A host name or IP address, and a port.
     case tcp(host: String, port: Int)
-    /// Path of a Unix socket.
+    /// The path of a Unix domain socket.
     case unix(path: String)
-    /// Code of this program.
+    /// A service in the program's own code.
     case local(LocalService)
 }
 
@@ -25,7 +25,7 @@ extension Backend: CustomStringConvertible {
     }
 }
 
-/// The services of an exit by the port that clients ask for.
+/// The services of an exit, by the port that clients request.
 public struct ExitServices: Hashable, Sendable {
     /// Each port's backend.
     public var byPort: [UInt16: Backend]
@@ -68,7 +68,7 @@ public struct ExitServices: Hashable, Sendable {
 }
 
 extension ExitServices: CustomStringConvertible {
-    /// In the form of the option: `22=127.0.0.1:22 *=127.0.0.1:8080`.
+    /// The services in the format of the command-line option: `22=127.0.0.1:22 *=127.0.0.1:8080`.
     public var description: String {
         let services = self.byPort.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         return (services + (self.fallback.map { ["*=\($0)"] } ?? [])).joined(separator: " ")
@@ -76,7 +76,7 @@ extension ExitServices: CustomStringConvertible {
 }
 
 extension ExitServices {
-    /// A service in the program's code gets its bytes without TLS.
+    /// The error for TLS on a port whose service is in the program's own code.
     struct TLSOfCodeError: Error, CustomStringConvertible {
         let port: UInt16
         var description: String {

@@ -9,33 +9,33 @@ import NostrClient
 
 /// Receives the changes of the relays by which clients reach an exit.
 protocol RelayWatchDelegate: AnyObject {
-    /// A relay accepted the exit's subscription.
+    /// A relay has accepted the exit's subscription.
     func relayIsSubscribed(_ relay: RelayConnection)
     func relayIsDisconnected(_ relay: RelayConnection)
     /// The relays of the exit's long-term key; nil while the exit shuts down.
     var watchedRelays: [RelayConnection]? { get }
 }
 
-/// Watches the relays of an exit's long-term key: logs their changes, warns if none can be reached, and reports the first
-/// that accepted the subscription.
+/// Watches the relays of an exit's long-term key. It logs their changes, warns if no relay is reachable, and reports
+/// the first relay that has accepted the subscription.
 final class RelayWatch: RelayConnectionDelegate {
     private let lane: RelayLane
     private let logger: Logger
-    /// Succeeds when a relay accepted the exit's subscription.
+    /// Succeeds when the first relay has accepted the exit's subscription.
     private let firstRelay: EventLoopPromise<Void>
     private var hasRelay = false
-    /// It was reported that no relay can be reached.
+    /// Whether the warning that no relay is reachable was logged.
     private var isUnreachable = false
     weak var delegate: (any RelayWatchDelegate)?
 
-    /// - Parameter lane: The connections of the long-term key. Those of sessions come and go with them.
+    /// - Parameter lane: The connections of the long-term key. Connections of other lanes are ignored.
     init(lane: RelayLane, firstRelay: EventLoopPromise<Void>, logger: Logger) {
         self.lane = lane
         self.firstRelay = firstRelay
         self.logger = logger
     }
 
-    /// No relay will be used any more.
+    /// Fails the future of the first relay, because the exit is stopped.
     func stop() { if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) } }
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
@@ -58,14 +58,14 @@ final class RelayWatch: RelayConnectionDelegate {
         }
     }
 
-    /// Warns, once, that no client can reach the exit.
+    /// Logs a warning if no relay is reachable. The warning is not repeated until a relay has connected.
     private func warnIfUnreachable() {
         guard !self.isUnreachable, let relays = self.delegate?.watchedRelays, relays.allSatisfy(\.isUnreachable) else {
             return
         }
         self.isUnreachable = true
         self.logger.warning(
-            "no relay can be reached, so no client can reach this exit",
+            "no relay is reachable, so no client can reach this exit",
             metadata: ["relays": "\(relays.map { "\($0.url): \($0.lastError ?? "")" }.joined(separator: "; "))"]
         )
     }

@@ -3,10 +3,11 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// A service in the program's own code. Each stream that a client opens runs in a task.
+/// A service that is implemented in the program's own code. Each stream that a client opens is served in its own task.
 public final class LocalService: Sendable {
-    /// Serves one stream. When it returns, the sending direction is finished; when it throws, the stream is reset. Its task
-    /// is cancelled when the stream ends with an error, and counts against the limit of streams until it returns.
+    /// Serves one stream. When the function returns, the sending direction is finished. When it throws, the stream is
+    /// reset. The task is cancelled if the stream ends with an error. The stream counts towards the limit on streams
+    /// until the function has returned.
     public typealias Handler = @Sendable (TunnelStream) async throws -> Void
 
     let handler: Handler
@@ -16,7 +17,7 @@ public final class LocalService: Sendable {
         self.handler = handler
     }
 
-    /// Runs the handler in a task. `onReturn` is called when it returned.
+    /// Runs the handler in a task. `onReturn` is called after the handler has returned or thrown an error.
     func serve(_ stream: TunnelStream, onReturn: @escaping @Sendable () -> Void) -> Task<Void, Never> {
         Task {
             do {

@@ -7,25 +7,25 @@ import DequeModule
 import NIOCore
 import TunnelProtocol
 
-/// Joins a stream with asynchronous code. Lives on its event loop.
+/// Connects a stream to asynchronous code. All methods must be called on the event loop of the stream.
 final class StreamBridge: StreamEndpoint, EvictableStream {
     private let carrier: any StreamCarrier
     private let id: StreamID
     private let onEnd: StreamEndHandler
     private let loop: any EventLoop
 
-    /// Takes the received bytes. The stream's window limits what waits there.
+    /// Buffers the received bytes until they are read. The receive window of the stream limits their number.
     var source: TunnelStream.Producer.Source?
-    /// Bytes that were yielded and are not reported as consumed.
+    /// Number of bytes that were yielded but not yet reported as consumed.
     private var unconsumed = 0
     private var credit = 0
-    /// Writers that wait for credit, by number.
+    /// Writers that wait for credit, with their numbers.
     private var writers: Deque<(number: UInt64, promise: EventLoopPromise<Void>)> = []
     private var lastWriter: UInt64 = 0
     private var isFinished = false
     private var peerIsFinished = false
     private var end: StreamEnd??
-    /// Called when the stream ended with an error.
+    /// Called when the stream has ended with an error.
     var onBroken: () -> Void = {}
     let startedAt = NIODeadline.now()
     var isSilent: Bool { self.received == 0 }
@@ -52,7 +52,8 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
 
     // MARK: Code to stream
 
-    /// Sends bytes. The future succeeds when more may be sent. The number identifies the writer in ``cancelWriter(_:)``.
+    /// Sends bytes. The future succeeds when more bytes may be sent. The number identifies the writer in
+    /// ``cancelWriter(_:)``.
     func write(_ data: ByteBuffer) -> (number: UInt64, room: EventLoopFuture<Void>) {
         self.lastWriter += 1
         return (self.lastWriter, self.send(data, self.lastWriter))
@@ -64,7 +65,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
             return self.loop.makeFailedFuture(Self.failure(reason))
         }
         guard !self.isFinished else {
-            return self.loop.makeFailedFuture(StreamFailure(hop: .stream, reason: "finish() was called before"))
+            return self.loop.makeFailedFuture(StreamFailure(hop: .stream, reason: "write() was called after finish()"))
         }
         guard data.readableBytes > 0 else { return self.loop.makeSucceededVoidFuture() }
         self.credit -= data.readableBytes
@@ -76,7 +77,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         return promise.futureResult
     }
 
-    /// The task of a waiting writer was cancelled.
+    /// Fails the future of a waiting writer, because its task was cancelled.
     func cancelWriter(_ number: UInt64) {
         guard let index = self.writers.firstIndex(where: { $0.number == number }) else { return }
         self.writers.remove(at: index).promise.fail(CancellationError())
@@ -106,14 +107,15 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         self.unconsumed = 0
     }
 
-    /// The reader is gone. What comes is dropped, so that it does not use up the window.
+    /// Called when the reader has stopped. Further bytes are dropped and reported as consumed, so that they do not fill
+    /// the receive window.
     func readerIsGone() {
         guard !self.peerIsFinished else { return }
         self.source = nil
         self.readerWantsMore()
     }
 
-    /// The last reference to the stream is gone.
+    /// Called when the last reference to the stream was released.
     func ownerIsGone() {
         if !self.isFinished { self.reset() }
     }
@@ -136,7 +138,7 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         self.unconsumed += data.readableBytes
         switch self.source?.yield(data) {
         case .produceMore?: self.readerWantsMore()
-        // The reader asks for more with readerWantsMore().
+        // The reader calls readerWantsMore() when it needs more bytes.
         case .stopProducing?: break
         case .dropped?, nil: self.readerWantsMore()
         }

@@ -8,10 +8,13 @@ import TunnelProtocol
 
 /// One stream of a tunnel, for asynchronous code.
 ///
-/// The stream is an asynchronous sequence of what the other side sends, for one reader; ``write(_:)-(ByteBuffer)`` sends. A
-/// slow reader slows the writer down, in both directions. The sequence ends when the other side sends no more. It throws a
-/// ``StreamFailure`` when the stream ended with an error; what was read until then is incomplete. Bytes that come after the
-/// reader stopped are dropped. A stream that is released before ``finish()`` is reset.
+/// The stream is an asynchronous sequence of the bytes that the other side sends. It supports only one reader.
+/// ``write(_:)-(ByteBuffer)`` sends bytes. Flow control applies in both directions: a slow reader slows down the
+/// writer.
+///
+/// The sequence ends when the other side has finished sending. It throws a ``StreamFailure`` if the stream ended with
+/// an error; the bytes that were read before are then incomplete. If the reader stops, further bytes are dropped. If
+/// the stream is released before ``finish()`` is called, it is reset.
 public struct TunnelStream: AsyncSequence, Sendable {
     public typealias Element = ByteBuffer
 
@@ -19,7 +22,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         ByteBuffer, any Error, NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark, Reader
     >
 
-    /// Tells the stream when its reader wants more, or is gone.
+    /// Notifies the stream when its reader needs more bytes or has stopped.
     final class Reader: NIOAsyncSequenceProducerDelegate, Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
@@ -40,7 +43,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// Resets the stream when its last reference is gone.
+    /// Resets the stream when its last reference is released, unless it is finished.
     fileprivate final class Hold: Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
@@ -77,10 +80,10 @@ public struct TunnelStream: AsyncSequence, Sendable {
         self.loop = loop
     }
 
-    /// Iterates over the data that arrives. Only one iterator of a stream may exist.
+    /// Iterates over the received bytes. A stream supports only one iterator.
     public struct AsyncIterator: AsyncIteratorProtocol {
         private var iterator: Producer.AsyncIterator
-        /// Keeps the stream while it is iterated.
+        /// Keeps the stream open while the iterator exists.
         private let hold: Hold
 
         fileprivate init(_ iterator: Producer.AsyncIterator, _ hold: Hold) {
@@ -95,10 +98,10 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// Makes the iterator. Call it once.
+    /// Creates the iterator. Call this method only once.
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.sequence.makeAsyncIterator(), self.hold) }
 
-    /// Sends bytes. Returns when more may be sent.
+    /// Sends bytes. Returns when more bytes may be sent.
     ///
     /// - Throws: ``StreamFailure`` if the stream has ended or ``finish()`` was called; `CancellationError` if the task is
     ///   cancelled while it waits. The bytes are sent in that case too.
@@ -117,7 +120,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    /// Sends bytes. Returns when more may be sent. See ``write(_:)-(ByteBuffer)``.
+    /// Sends bytes. Returns when more bytes may be sent. See ``write(_:)-(ByteBuffer)``.
     public func write(_ bytes: some Sequence<UInt8> & Sendable) async throws {
         try await self.write(ByteBuffer(bytes: bytes))
     }
@@ -128,7 +131,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         try await self.loop.submit { bridge.value.finish() }.get()
     }
 
-    /// Ends both directions at once. Bytes in transit may be lost.
+    /// Ends both directions immediately. Bytes in transit may be lost.
     public func reset() async throws {
         let bridge = self.bridge
         try await self.loop.submit { bridge.value.reset() }.get()

@@ -6,7 +6,8 @@
 import NIOCore
 import TunnelProtocol
 
-/// Holds the place of an endpoint that is gone while the engine delivers what it sent.
+/// A placeholder for the endpoint of a stream that is reset after delivery. It ignores everything while the engine
+/// delivers the bytes that were already sent.
 final class AbandonedEndpoint: StreamEndpoint {
     func opened() {}
     func credit(_ bytes: Int) {}

@@ -5,7 +5,8 @@
 
 import NIOCore
 
-/// The open connections of clients or peers that do not use a relay, limited in total and per remote address.
+/// The open connections with local clients, or with peers that connect without a relay. Their number is limited in
+/// total and per remote address.
 ///
 /// All methods must be called on the event loop of the connections.
 final class ConnectionSet {
@@ -15,13 +16,13 @@ final class ConnectionSet {
     /// Number of connections per address. There are never more entries than channels.
     private var byAddress: [String: Int] = [:]
 
-    /// - Parameter limitOfAddress: Most connections with one remote address.
+    /// - Parameter limitOfAddress: Maximum number of connections with one remote address.
     init(limit: Int, limitOfAddress: Int = .max) {
         self.limit = limit
         self.limitOfAddress = limitOfAddress
     }
 
-    /// Adds a channel until it closes; false if there are too many.
+    /// Adds a channel, and removes it when it closes. Returns false if a limit is reached.
     func add(_ channel: any Channel) -> Bool {
         let address = channel.remoteAddress?.ipAddress ?? ""
         guard self.channels.count < self.limit, self.byAddress[address, default: 0] < self.limitOfAddress else {

@@ -7,9 +7,9 @@ import Logging
 import Nostr
 import NostrClient
 
-/// Verifies events of authors that this node does not know, and handles each of them once.
+/// Verifies the IDs and signatures of events, and rejects repeated events.
 ///
-/// An id is remembered only after its signature was verified. Packets of a session do not pass here, see
+/// An event ID is stored only after the signature was verified. Packets of a session are not verified here, see
 /// ``SessionDriver``.
 final class EventVerifier {
     private var seen = EventDeduplicator()
@@ -21,10 +21,10 @@ final class EventVerifier {
         self.logger = logger
     }
 
-    /// Whether the event was admitted before. Several relays deliver the same event.
+    /// Returns whether the event was admitted before. Several relays may deliver the same event.
     func hasAdmitted(_ event: Event) -> Bool { self.seen.contains(event.id) }
 
-    /// Whether the event is new and its id and signature are valid.
+    /// Returns whether the event is new and its ID and signature are valid. Counts other events as rejected.
     func admit(_ event: Event) -> Bool {
         guard !self.seen.contains(event.id) else {
             self.metrics.rejected(.duplicate)
@@ -34,7 +34,7 @@ final class EventVerifier {
         return self.seen.insert(event.id)
     }
 
-    /// Whether the event's id and signature are valid.
+    /// Returns whether the event's ID and signature are valid. Counts other events as rejected.
     func verify(_ event: Event) -> Bool {
         do {
             try event.verify()

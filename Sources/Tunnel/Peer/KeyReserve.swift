@@ -7,7 +7,7 @@ import NIOCore
 import NostrClient
 import NostrCrypto
 
-/// Short-lived keys that are made and subscribed to ahead of their use, so that a new session does not wait for a
+/// Temporary keys that are generated and subscribed to in advance, so that a new session does not wait for a
 /// subscription.
 final class KeyReserve {
     private let size: Int
@@ -20,10 +20,11 @@ final class KeyReserve {
     private var refill: Scheduled<Void>?
 
     /// - Parameters:
-    ///   - size: Keys after a refill.
-    ///   - least: Keys at which new ones are made.
-    ///   - delay: Time from a use to the refill, which must not delay the request that used the key.
-    ///   - lane: On whose connections the keys are subscribed to.
+    ///   - size: Number of keys after a refill.
+    ///   - least: The reserve is refilled when it has at most this number of keys.
+    ///   - delay: Time between the use of a key and the refill, so that the refill does not delay the request that used
+    ///     the key.
+    ///   - lane: The keys are subscribed to on the connections of this lane.
     init(
         size: Int,
         least: Int,
@@ -40,27 +41,28 @@ final class KeyReserve {
         self.loop = loop
     }
 
-    /// Makes keys up to the reserve's size.
+    /// Generates keys up to the size of the reserve, if it has at most `least` keys.
     func fill() {
         guard self.keys.count <= self.least else { return }
         while self.keys.count < self.size { self.keys.append(.generate()) }
         for relay in self.pool.connections(in: self.lane) { self.subscribe(on: relay) }
     }
 
-    /// Subscribes the keys on a relay of the lane that is used from now on.
+    /// Subscribes to the keys on a newly used relay, if it belongs to the lane.
     func subscribe(on relay: RelayConnection) {
         guard relay.lane == self.lane else { return }
         for key in self.keys { _ = relay.subscribe(key.publicKey, to: nil, catchesUp: false) }
     }
 
-    /// Removes the keys from a relay that is not used any more.
+    /// Unsubscribes the keys from a relay that is no longer used.
     func unsubscribe(from relay: RelayConnection) {
         for key in self.keys { relay.unsubscribe(key.publicKey) }
     }
 
-    /// Takes a key out of the reserve, or makes one if it is empty.
+    /// Removes and returns a key of the reserve. Generates a key if the reserve is empty.
     ///
-    /// - Parameter isUsed: Tells which relays of the lane the key will be used on. It is unsubscribed from the others.
+    /// - Parameter isUsed: Returns whether the key will be used on a relay of the lane. The key is unsubscribed from
+    ///   the other relays.
     func take(isUsed: (RelayConnection) -> Bool) -> SecretKey {
         self.refillLater()
         guard let key = self.keys.popLast() else { return .generate() }

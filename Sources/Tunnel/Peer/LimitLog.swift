@@ -7,9 +7,9 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// Logs that a limit was reached: at once, and then at most every ten seconds with a count.
+/// Logs when a limit is reached: the first time immediately, then at most every ten seconds, with the number of times.
 final class LimitLog: Sendable {
-    /// A limit, as the log names it.
+    /// A limit. The raw value is its name in the log.
     enum Limit: String, CaseIterable {
         case streams
         case streamsOfClient = "streams of one client"

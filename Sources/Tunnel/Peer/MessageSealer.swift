@@ -19,10 +19,10 @@ struct SealedMessage {
     }
 }
 
-/// Seals and opens the messages between this node and one peer.
+/// Encrypts and signs messages to one peer (sealing), and decrypts messages from this peer (opening).
 ///
-/// Holds one pair of keys for plain NIP-74, and for a session one of each generation that is not erased. Keys that are
-/// dropped here are overwritten (``SecretKey``).
+/// It holds one pair of keys for plain NIP-74. For a session, it holds one pair for each generation that is not erased.
+/// The memory of removed keys is overwritten (``SecretKey``).
 struct MessageSealer {
     private struct Pair {
         let own: SecretKey
@@ -39,26 +39,26 @@ struct MessageSealer {
     /// A decrypted message.
     struct Message {
         let plaintext: [UInt8]
-        /// Generation of the keys that it was sealed with.
+        /// Generation of the keys with which the message was encrypted.
         let generation: Int
         /// Date of the event, in seconds since 1970.
         let createdAt: Int64
     }
 
-    /// Why an event was not opened.
+    /// The reason why an event was not decrypted.
     enum OpeningError: Error {
-        /// It is not between these keys.
+        /// The author and the recipient do not match a pair of keys.
         case wrongAuthor
-        /// Its payload is malformed, or its authentication code is wrong.
+        /// The payload is malformed, or its authentication code is wrong.
         case undecryptable(NIP44Error)
     }
 
-    /// The pair that seals.
+    /// The pair for encryption.
     private var current: Pair
     private var generation = 0
-    /// The pairs that open, by generation.
+    /// The pairs for decryption, by generation.
     private var pairs: [Int: Pair]
-    /// Own keys whose counterpart is not known yet.
+    /// Own keys for which the peer's key is not known yet, by generation.
     private var prepared: [Int: SecretKey] = [:]
 
     /// - Throws: If the peer's key is not on the curve.
@@ -71,14 +71,14 @@ struct MessageSealer {
     // MARK: Messages
 
     private func pair(recipient: PublicKey, author: PublicKey) -> (generation: Int, pair: Pair)? {
-        // There are two at most.
+        // There are at most two pairs.
         for (generation, pair) in self.pairs where pair.peer == author && pair.own.publicKey == recipient {
             return (generation, pair)
         }
         return nil
     }
 
-    /// Whether a message between these keys can be opened.
+    /// Returns whether a message from `author` to `recipient` can be decrypted.
     func opens(recipient: PublicKey, author: PublicKey) -> Bool {
         self.pair(recipient: recipient, author: author) != nil
     }
@@ -108,14 +108,14 @@ struct MessageSealer {
 
     // MARK: Keys
 
-    /// Own key of the pair that seals.
+    /// The own key of the pair for encryption.
     var own: SecretKey { self.current.own }
-    /// The peer's key of the pair that seals.
+    /// The peer's key of the pair for encryption.
     var peer: PublicKey { self.current.peer }
     /// Own keys of all generations.
     var ownKeys: [PublicKey] { self.pairs.values.map(\.own.publicKey) + self.prepared.values.map(\.publicKey) }
 
-    /// Makes an own key of a generation.
+    /// Generates an own key for a generation. Returns its public key.
     mutating func prepare(_ generation: Int) -> PublicKey {
         let key = SecretKey.generate()
         self.prepared[generation] = key
@@ -128,14 +128,14 @@ struct MessageSealer {
         self.pairs[generation] = try Pair(own: own, peer: peer)
     }
 
-    /// Seals with the keys of a complete generation from now on.
+    /// Encrypts with the keys of a complete generation from now on.
     mutating func use(_ generation: Int) {
         guard let pair = self.pairs[generation] else { return }
         self.generation = generation
         self.current = pair
     }
 
-    /// Erases a generation other than the current one. Returns its own key.
+    /// Erases a generation other than the current one. Returns the own public key of that generation.
     mutating func erase(_ generation: Int) -> PublicKey? {
         guard generation != self.generation else { return nil }
         return self.pairs.removeValue(forKey: generation)?.own.publicKey

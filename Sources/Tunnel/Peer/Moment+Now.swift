@@ -13,7 +13,7 @@ import Foundation
 #endif
 
 extension Moment {
-    /// What both clocks say.
+    /// The current time of both clocks.
     static var now: Moment {
         Moment(monotonic: .now(), seconds: Int64(Date().timeIntervalSince1970))
     }

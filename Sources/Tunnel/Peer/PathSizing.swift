@@ -8,10 +8,11 @@ import NostrCrypto
 import TunnelProtocol
 
 extension PathDescription {
-    /// Bytes of an event's JSON beside its content: the members with one `p` tag, and the EVENT around it.
+    /// Space in bytes that an EVENT message needs in addition to the event's content: the other members, with one `p`
+    /// tag, and the array around the event.
     private static let eventOverhead = 512
 
-    /// What an engine needs to know about a relay.
+    /// Describes a relay to an engine.
     init(url: RelayURL, information: RelayInformation) {
         let limitation = information.limitation
         let stated = [limitation.maximumMessageLength, limitation.maximumEventLength].compactMap { $0 }.min()
@@ -27,7 +28,7 @@ extension PathDescription {
         )
     }
 
-    /// The largest padded length whose payload fits, or `most`.
+    /// Returns the largest padded length, up to `most`, whose payload fits into `room` bytes.
     private static func largestPlaintext(payload room: Int, most: Int) -> Int {
         var best = 32
         var length = 32

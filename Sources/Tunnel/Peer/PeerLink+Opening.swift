@@ -8,13 +8,13 @@ import Nostr
 import NostrClient
 import TunnelProtocol
 
-/// A link that speaks plain NIP-74.
+/// A link that uses plain NIP-74.
 typealias PlainLink = PeerLink<NIP74StateMachine>
 /// A link of a session.
 typealias SessionLink = PeerLink<SessionStateMachine>
 
 extension PeerLink where Engine == NIP74StateMachine {
-    /// Opens a stream through the first of `paths` that accepts it.
+    /// Opens a stream. Uses the path whose relay first accepts the request.
     func open(_ request: StreamRequest, paths: [PathID], endpoint: any AttachableEndpoint) {
         let id = self.makeStream(endpoint)
         endpoint.attach(to: self, as: id, earlyBytes: 0)
@@ -30,9 +30,9 @@ extension PeerLink where Engine == NIP74StateMachine {
 }
 
 extension PeerLink where Engine == SessionStateMachine {
-    /// Opens a stream. False, and nothing is opened, if the peer's limit of streams is reached.
+    /// Opens a stream. Returns false without opening it if the peer's limit on streams is reached.
     ///
-    /// - Parameter earlyBytes: How many of its first bytes the peer already has.
+    /// - Parameter earlyBytes: Number of the stream's first bytes that the peer has already received.
     func open(_ request: StreamRequest, earlyBytes: Int, endpoint: any AttachableEndpoint) -> Bool {
         guard self.engine.hasRoomForStream else { return false }
         let id = self.makeStream(endpoint)
@@ -46,11 +46,11 @@ extension PeerLink where Engine == SessionStateMachine {
 }
 
 extension PublishOutcome {
-    /// What a relay's answer means to an engine.
+    /// Converts the result of a publication to an outcome for an engine.
     init(_ result: PublishResult, path: PathID) {
         self =
             switch result {
-            // Some relays never answer.
+            // Some relays never send OK.
             case .accepted, .unanswered: .accepted(path)
             case .rejected(let reason):
                 switch reason.prefix {
@@ -66,7 +66,7 @@ extension PublishOutcome {
 }
 
 extension PublishResult {
-    /// Whether the relay accepts events only of keys that it knows.
+    /// Whether the rejection indicates that the relay accepts only events of authors that it knows.
     var rejectsUnknownAuthors: Bool {
         guard case .rejected(let reason) = self else { return false }
         return reason.prefix == .restricted || reason.prefix == .blocked

@@ -11,34 +11,34 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// What becomes of a stream that the peer opens.
+/// The decision about a stream that the peer opens.
 enum StreamDecision {
     case accepted(any StreamEndpoint)
     case refused(StreamEnd)
 }
 
-/// Decides for a ``PeerLink`` what the link cannot know.
+/// The owner of a ``PeerLink``. Decides about incoming streams and handles signals of the engine.
 protocol PeerLinkDelegate<Engine>: AnyObject {
     associatedtype Engine: StreamEngine
 
     /// The peer opens a stream (exit).
     func link(_ link: PeerLink<Engine>, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
-    /// The engine reports or asks for something that only it has.
+    /// The engine has emitted a signal.
     func link(_ link: PeerLink<Engine>, didReceive signal: Engine.Signal)
-    /// A relay rejects events of keys that it does not know.
+    /// A relay rejects events of authors that it does not know.
     func link(_ link: PeerLink<Engine>, wasRejectedBy relay: RelayConnection)
     /// The last stream ended.
     func linkDidBecomeIdle(_ link: PeerLink<Engine>)
 }
 
-/// One peer: drives the engine that speaks with it, seals and publishes what the engine sends, and delivers bytes to the
-/// endpoints of the streams.
+/// The connection to one peer. Drives the protocol engine, encrypts and publishes its messages, and delivers received
+/// bytes to the endpoints of the streams.
 ///
-/// Lives on one event loop together with the relay connections and the sockets of its streams, so that what the engine
-/// says in one order happens in that order.
+/// It runs on the same event loop as the relay connections and the sockets of its streams, so that the actions of the
+/// engine are performed in their order.
 final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     let startedAt = NIODeadline.now()
-    /// The peer's first key, which names the link in logs.
+    /// The peer's first key. It identifies the link in log messages.
     let peer: PublicKey
     private(set) var sealer: MessageSealer
     private(set) var engine: Engine
@@ -56,7 +56,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private var receivedBytes = 0
     private var performedActions: UInt64 = 0
     private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
-    /// Since when there is no stream; nil while there is one.
+    /// The time since which there is no stream. Nil while there is one.
     private(set) var idleSince: NIODeadline? = .now()
 
     /// Minimum delay of the next timer after one that caused no action.
@@ -92,12 +92,12 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Whether the peer has sent bytes of a stream.
     var hasReceivedData: Bool { self.receivedBytes > 0 }
     var streamCount: Int { self.engine.streamCount }
-    /// Whether the link can be dropped without losing anything.
+    /// Whether the link has no streams and no pending work, so that it can be discarded.
     var isIdle: Bool { self.engine.isIdle }
 
     // MARK: Engine
 
-    /// Gives an input to the engine and performs what it answers.
+    /// Passes an input to the engine and performs the resulting actions.
     func update<Result>(_ input: (inout Engine, Moment) -> Result) -> Result {
         let result = input(&self.engine, .now)
         self.drain()
@@ -111,7 +111,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         try change(&self.sealer)
     }
 
-    /// Takes a decrypted message.
+    /// Passes a decrypted message to the engine.
     func receive(_ message: MessageSealer.Message, path: PathID) {
         self.update {
             $0.receive(
@@ -124,7 +124,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         }
     }
 
-    /// Decrypts an event; nil, and counted, if that fails.
+    /// Decrypts an event. If that fails, counts the event as rejected and returns nil.
     func open(_ event: Event, recipient: PublicKey) -> MessageSealer.Message? {
         do throws(MessageSealer.OpeningError) {
             return try self.sealer.open(event, recipient: recipient)
@@ -141,7 +141,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     // MARK: Paths
 
-    /// A relay can be used as a path, or reconnected.
+    /// Adds a relay as a path, or updates the path after the relay has reconnected.
     func addPath(_ path: PathID, _ relay: RelayConnection) {
         self.relays[path] = relay
         self.update { $0.addPath(path, PathDescription(url: relay.url, information: relay.information), at: $1) }
@@ -160,7 +160,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     // MARK: Streams
 
-    /// Enters a new stream. The endpoint is attached before the engine can report anything about it.
+    /// Registers the endpoint of a new stream and returns the stream's ID. Call this method before the engine opens the
+    /// stream, so that all of its actions reach the endpoint.
     func makeStream(_ endpoint: any StreamEndpoint) -> StreamID {
         self.lastStream += 1
         let id = StreamID(rawValue: self.lastStream)
@@ -208,7 +209,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     // MARK: End
 
-    /// Ends every stream and tells the peer.
+    /// Ends all streams and notifies the peer.
     ///
     /// - Parameter reason: Nil if no error occurred.
     func close(_ reason: StreamEnd?) {
@@ -216,7 +217,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.abandon()
     }
 
-    /// Stops without telling the peer.
+    /// Stops without notifying the peer.
     func abandon() {
         self.isClosed = true
         self.timer?.task.cancel()
@@ -233,7 +234,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     // MARK: Actions
 
-    /// Performs the engine's actions. Inputs that come meanwhile are served by the same run.
+    /// Performs the engine's actions. If an action leads to another input, the outermost call also performs the actions
+    /// of that input.
     private func drain() {
         guard !self.isDraining else { return }
         self.isDraining = true
@@ -288,14 +290,15 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         }
     }
 
-    /// Sends one event by every path. Reports the first acceptance, or the last failure.
+    /// Publishes one event on every path. Reports the first acceptance, or the last failure if no relay accepts the
+    /// event.
     private func publish(_ token: MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID]) {
         let message: SealedMessage
         do {
             message = try self.sealer.seal(plaintext, createdAt: createdAt)
         } catch {
-            // Sealing fails only for lengths that no engine uses.
-            self.logger.error("cannot seal a message", metadata: ["error": "\(error)"])
+            // Encryption fails only for lengths that no engine uses.
+            self.logger.error("cannot encrypt a message", metadata: ["error": "\(error)"])
             self.engine.published(token, .rejected(.refused), at: .now)
             return
         }

@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// Which protocols are spoken with peers.
+/// The protocols that are used with peers.
 public enum ProtocolChoice: String, Sendable, CaseIterable {
-    /// Sessions, and plain NIP-74 with peers that do not speak sessions.
+    /// Sessions, and plain NIP-74 with peers that do not support sessions.
     case auto
     /// Only sessions.
     case session
-    /// Only plain NIP-74, as the reference implementation speaks it.
+    /// Only plain NIP-74, as in the reference implementation.
     case nip74
 }

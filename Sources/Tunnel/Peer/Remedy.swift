@@ -6,14 +6,15 @@
 import Nostr
 package import NostrCrypto
 
-/// What the operator of a node can do about a problem.
+/// An action that the operator of a node can take to solve a problem.
 ///
-/// By default it is described in terms of the configuration. A program with options of its own sets
-/// ``EntryConfiguration/remedyText`` and ``ExitConfiguration/remedyText``, so that logs and pages name those options.
+/// By default, its description refers to the configuration. A program with command-line options sets
+/// ``EntryConfiguration/remedyText`` and ``ExitConfiguration/remedyText``, so that log messages and pages refer to
+/// those options.
 package enum Remedy: Hashable, Sendable {
     /// Configure an exit for targets on the internet (entry).
     case exit
-    /// Configure relays for names that carry none (entry).
+    /// Configure relays for names that contain none (entry).
     case relays
     /// Configure an identity (entry).
     case identity
@@ -22,13 +23,13 @@ package enum Remedy: Hashable, Sendable {
     /// Remove the pin of an exit that was replaced by a program without sessions (entry).
     case removePin(PublicKey)
 
-    /// In terms of the configuration.
+    /// A description that refers to the configuration.
     package var description: String {
         switch self {
         case .exit: "configure an exit for targets on the internet"
         case .relays: "configure relays that the exit uses"
         case .identity: "configure an identity, and ask the exit's operator to authorize its npub"
-        case .relayAuthenticationKey: "configure a relay authentication key that the relay admits"
+        case .relayAuthenticationKey: "configure a relay authentication key that the relay accepts"
         case .removePin(let exit):
             "if the exit was replaced by a program without sessions, remove the pin of \(exit.npub)"
         }

@@ -10,34 +10,34 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Decides for a ``SessionDriver`` what differs between entry and exit.
+/// The owner of a ``SessionDriver``. Implements what differs between entry and exit.
 protocol SessionDriverDelegate: AnyObject {
     /// The client opens a stream (exit).
     func session(_ session: SessionDriver, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
-    /// A message that was sealed with the session's keys. Returns whether it is a packet for the engine.
+    /// A message that is encrypted with the session's keys was received. Returns whether it is a packet for the engine.
     func session(
         _ session: SessionDriver,
         shouldReceive message: MessageSealer.Message,
         on relay: RelayConnection
     ) -> Bool
-    /// An event for one of the session's keys from an author that is not the peer.
+    /// An event for one of the session's keys was received from an author other than the peer.
     func session(
         _ session: SessionDriver,
         didReceiveFromStranger event: Event,
         for key: PublicKey,
         on relay: RelayConnection
     )
-    /// A signal other than those about keys, which the driver handles itself.
+    /// The engine has emitted a signal. The driver itself handles the signals about keys.
     func session(_ session: SessionDriver, didReceive signal: SessionSignal)
-    /// A key of the session is subscribed to on a relay.
+    /// The subscription to a key of the session is active on a relay.
     func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection)
-    /// A relay rejects events of keys that it does not know.
+    /// A relay rejects events of authors that it does not know.
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection)
     /// The last stream ended.
     func sessionDidBecomeIdle(_ session: SessionDriver)
 }
 
-/// Drives one session at either end: its link, its keys of each generation, and the relays that are its paths.
+/// Manages one session at the entry or at the exit: its link, the keys of each generation, and the relays of its paths.
 ///
 /// Owned by an ``OutgoingSession`` or an ``IncomingSession``.
 final class SessionDriver {
@@ -47,7 +47,7 @@ final class SessionDriver {
     private let logger: Logger
     weak var delegate: (any SessionDriverDelegate)?
 
-    /// The relays that are subscribed to, by path number.
+    /// The relays on which the session's keys are subscribed to, by path number.
     private var relays: [PathID: RelayConnection] = [:]
     private var barriers: [PublicKey: SubscriptionBarrier] = [:]
 
@@ -61,7 +61,8 @@ final class SessionDriver {
 
     // MARK: Relays
 
-    /// Uses a relay as a path: subscribes the session's keys there, and adds the path when that is done.
+    /// Uses a relay as a path: subscribes to the session's keys on it, and adds the path when the subscription is
+    /// active.
     func addRelay(_ relay: RelayConnection, as path: PathID) {
         self.relays[path] = relay
         for key in self.link.sealer.ownKeys { self.subscribe(key, on: relay) }
@@ -84,7 +85,7 @@ final class SessionDriver {
     }
 
     private func subscribe(_ key: PublicKey, on relay: RelayConnection) {
-        // Packets that were missed are retransmitted, so they are not asked for.
+        // Do not request missed packets from the relay, because the peer retransmits them.
         if relay.subscribe(key, to: self, catchesUp: false) { self.relay(relay, didSubscribe: key) }
     }
 
@@ -108,7 +109,7 @@ final class SessionDriver {
 
     // MARK: End
 
-    /// Unsubscribes all keys and stops without telling the peer. Call ``PeerLink/close(_:)`` before to tell it.
+    /// Unsubscribes all keys and stops without notifying the peer. To notify it, call ``PeerLink/close(_:)`` first.
     func stop() {
         for key in self.link.sealer.ownKeys {
             for relay in self.relays.values { relay.unsubscribe(key) }
@@ -121,8 +122,8 @@ final class SessionDriver {
 
 extension SessionDriver: RelaySubscriber {
     func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
-        // The signature is not verified: only the peer has the keys that seal a packet, packets are numbered, and nothing
-        // else of the event is used. Relays verify the signature.
+        // The signature is not verified. NIP-44 authenticates the content with the keys of the session, packet numbers
+        // prevent replays, and no other part of the event is used. Relays verify signatures.
         guard self.link.sealer.opens(recipient: key, author: event.pubkey) else {
             self.delegate?.session(self, didReceiveFromStranger: event, for: key, on: relay)
             return
@@ -130,7 +131,7 @@ extension SessionDriver: RelaySubscriber {
         guard let message = self.link.open(event, recipient: key),
             self.delegate?.session(self, shouldReceive: message, on: relay) == true
         else { return }
-        // The engine rejects a packet that came by a relay without a number.
+        // The engine rejects a packet from a relay that has no path number.
         self.link.receive(message, path: self.path(of: relay) ?? PathID(rawValue: -1))
     }
 

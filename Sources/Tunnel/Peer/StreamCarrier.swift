@@ -6,26 +6,28 @@
 import NIOCore
 import TunnelProtocol
 
-/// What carries a stream to the peer: a ``PeerLink`` over relays, or a connection of its own (``ReverseStream``).
+/// The transport of a stream: a ``PeerLink``, which uses relays, or a separate connection (``ReverseStream``).
 protocol StreamCarrier: AnyObject {
-    /// Sends bytes, within the credit.
+    /// Sends bytes. The caller must stay within the credit, except for one read.
     func send(_ id: StreamID, _ data: ByteBuffer)
-    /// No more bytes will be sent.
+    /// Finishes the sending direction of the stream.
     func finish(_ id: StreamID)
-    /// Ends the stream from this side. Its endpoint is not called any more.
+    /// Resets the stream. Its endpoint is not called any more.
     func reset(_ id: StreamID, _ reason: StreamEnd)
-    /// Delivers the bytes that were sent, then ends the stream from this side. Its endpoint is not called any more.
+    /// Delivers the bytes that were sent, and then resets the stream. Its endpoint is not called any more.
     func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd)
-    /// Bytes that were delivered were passed on.
+    /// Reports that the endpoint has consumed received bytes, so that the peer may send more.
     func consumed(_ id: StreamID, _ bytes: Int)
-    /// The stream's target is connected (exit).
+    /// Reports that the target of the stream is connected (exit).
     func connected(_ id: StreamID)
-    /// Another endpoint receives what the peer sends from now on.
+    /// Replaces the endpoint of the stream. The new endpoint receives all further data.
     func replaceEndpoint(of id: StreamID, with endpoint: any StreamEndpoint)
 }
 
-/// A stream endpoint that is told which stream it is the end of.
+/// A stream endpoint that is attached to its stream after it was created.
 protocol AttachableEndpoint: StreamEndpoint {
-    /// - Parameter earlyBytes: How many of the client's first bytes the peer already has.
+    /// Attaches the endpoint to a stream.
+    ///
+    /// - Parameter earlyBytes: Number of the client's first bytes that the peer has already received.
     func attach(to carrier: any StreamCarrier, as id: StreamID, earlyBytes: Int)
 }

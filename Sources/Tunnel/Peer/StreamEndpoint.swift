@@ -6,18 +6,18 @@
 package import NIOCore
 package import TunnelProtocol
 
-/// This side's end of a stream, usually a socket. Receives what the peer sends.
+/// The local end of a stream, usually a socket. Receives the data of the peer.
 ///
-/// Called on the event loop of what carries the stream. Nothing is called after ``ended(_:)``.
+/// The methods are called on the event loop of the stream's carrier. No method is called after ``ended(_:)``.
 package protocol StreamEndpoint: AnyObject {
     /// The stream is open (entry).
     func opened()
     /// More bytes may be sent.
     func credit(_ bytes: Int)
-    /// Bytes of the peer. Report them as consumed when they were passed on.
+    /// The peer has sent bytes. Report them to the carrier as consumed when they were processed.
     func receive(_ data: ByteBuffer)
-    /// The peer sends no more.
+    /// The peer has finished sending.
     func finished()
-    /// The stream ended in both directions. Nil if everything was transferred.
+    /// The stream has ended in both directions. The reason is nil if all data was transferred.
     func ended(_ reason: StreamEnd?)
 }

@@ -6,8 +6,8 @@
 import NIOCore
 import NostrClient
 
-/// Waits until a key is subscribed to on all relays that are connected. After a time-out, one relay is enough: what the
-/// others miss is sent again.
+/// Waits until a key is subscribed to on all connected relays. After a timeout, one relay is sufficient, because
+/// packets that are lost on the other relays are retransmitted.
 final class SubscriptionBarrier {
     private static let timeout: TimeAmount = .seconds(2)
 
@@ -27,7 +27,7 @@ final class SubscriptionBarrier {
         }
     }
 
-    /// The subscription is in force on a relay.
+    /// Records that the subscription is active on a relay.
     func arrived(_ relay: RelayConnection) {
         self.missing.remove(ObjectIdentifier(relay))
         self.hasArrived = true

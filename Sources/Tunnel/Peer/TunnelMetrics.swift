@@ -16,7 +16,7 @@ struct TunnelMetrics: Sendable {
     let sessionsOpened = Counter(label: "nws_tunnel_sessions_opened_total")
     let sessionsRefused = Counter(label: "nws_tunnel_sessions_refused_total")
 
-    /// Why an event was dropped.
+    /// The reason why an event was dropped.
     enum Rejection: String, CaseIterable {
         case wrongAuthor = "wrong_author"
         case duplicate

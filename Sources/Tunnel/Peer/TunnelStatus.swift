@@ -17,44 +17,45 @@ public struct TunnelStatus: Sendable {
         public let url: RelayURL
         /// Whether it is connected.
         public let isUp: Bool
-        /// Why it is not connected.
+        /// The reason why it is not connected.
         public let error: String?
-        /// Shortest round trip of a session through it, in milliseconds; nil if none was measured.
+        /// The shortest round-trip time of a session through the relay, in milliseconds; nil if none was measured.
         public fileprivate(set) var roundTrip: Double?
-        /// Session packets that were sent through it.
+        /// Number of session packets that were sent through the relay.
         public fileprivate(set) var sentPackets: UInt64 = 0
-        /// Sent packets that were declared lost.
+        /// Number of sent packets that were declared lost.
         public fileprivate(set) var lostPackets: UInt64 = 0
-        /// Sessions that use it.
+        /// Number of sessions that use the relay.
         public fileprivate(set) var sessions = 0
-        /// Bytes of messages in both directions since the connection is in use.
+        /// Number of message bytes that were sent to and received from the relay while it has been in use.
         public fileprivate(set) var bytes: Int64 = 0
     }
 
-    /// A session, or a peer that speaks plain NIP-74.
+    /// A session, or a peer that uses plain NIP-74.
     public struct Peer: Sendable {
-        /// An npub: the exit's, or the client's identity. The client's key in hex if it has no identity.
+        /// The npub of the exit or of the client's proven identity. If the client has proven no identity, its key in
+        /// hex.
         public let name: String
         /// Whether it is a session.
         public let isSession: Bool
-        /// Streams that have not ended.
+        /// Number of streams that have not ended.
         public let streams: Int
         /// Seconds since it began.
         public let age: Int
     }
 
-    /// Whether an exit is subscribed on a relay, or an entry listens.
+    /// For an exit, whether a relay has accepted its subscription. For an entry, whether it is not stopped.
     public internal(set) var isReady = false
     /// The relays in use.
     public private(set) var relays: [Relay] = []
     /// The sessions and peers.
     public internal(set) var peers: [Peer] = []
-    /// Streams that have not ended.
+    /// Number of streams that have not ended.
     public internal(set) var streams = 0
 
     init() {}
 
-    /// Adds a relay, unless it is there: the connections of several lanes are one relay.
+    /// Adds a relay, unless it is already in the list. Connections of several lanes to one relay count as one.
     mutating func add(_ relay: RelayConnection) {
         guard !self.relays.contains(where: { $0.url == relay.url }) else { return }
         self.relays.append(Relay(url: relay.url, isUp: relay.isOpen, error: relay.lastError))
@@ -70,7 +71,7 @@ public struct TunnelStatus: Sendable {
         self.relays[index].roundTrip = min(self.relays[index].roundTrip ?? roundTrip, roundTrip)
     }
 
-    /// Adds the bytes that a connection carried to its relay.
+    /// Adds the number of bytes of a connection to its relay.
     mutating func add(_ bytes: Int64, of url: RelayURL) {
         guard let index = self.relays.firstIndex(where: { $0.url == url }) else { return }
         self.relays[index].bytes += bytes

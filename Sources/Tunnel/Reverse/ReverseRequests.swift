@@ -6,11 +6,11 @@
 import NIOCore
 import TunnelProtocol
 
-/// Streams for which an exit was asked to connect to this entry (CONNECTR), by their UUIDs.
+/// The streams for which this entry requested that an exit connect to it (CONNECTR), by UUID.
 final class ReverseRequests {
-    /// Most streams that wait at once.
+    /// Maximum number of streams that wait for a connection.
     private static let maximumCount = 1_024
-    /// For an exit to read the request and connect.
+    /// How long to wait for the exit to connect.
     private static let timeout: TimeAmount = .seconds(5)
 
     private struct Request {
@@ -20,21 +20,21 @@ final class ReverseRequests {
 
     private let loop: any EventLoop
     private var requests: [String: Request] = [:]
-    /// Streams that connections of exits carry.
+    /// Number of streams that use a connection of an exit.
     private var connected = 0
-    /// Called when a stream of such a connection ended.
+    /// Called when the connection of such a stream has closed.
     var onEnd: () -> Void = {}
 
-    /// Streams that have not ended.
+    /// Number of streams that have not ended.
     var streamCount: Int { self.requests.count + self.connected }
 
     init(loop: any EventLoop) {
         self.loop = loop
     }
 
-    /// Waits for a connection that names `key`. False if too many streams wait.
+    /// Waits for a connection with the UUID `key`. Returns false if the maximum number of streams is already waiting.
     ///
-    /// - Parameter onTimeout: Called if no connection comes in time.
+    /// - Parameter onTimeout: Called if the connection does not arrive in time.
     func expect(_ key: String, _ opening: StreamOpening, onTimeout: @escaping () -> Void) -> Bool {
         guard self.requests.count < Self.maximumCount else { return false }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -47,7 +47,8 @@ final class ReverseRequests {
         return true
     }
 
-    /// An exit connected for a stream. Each stream is given out once.
+    /// Attaches a waiting stream to the connection that an exit has opened for it, and returns the stream. Returns nil
+    /// if no stream waits for this UUID.
     func take(_ key: String, for stream: ReverseStream) -> StreamOpening? {
         guard let request = self.requests.removeValue(forKey: key) else { return nil }
         request.timer.cancel()
@@ -60,7 +61,7 @@ final class ReverseRequests {
         return request.opening
     }
 
-    /// The client of a waiting stream is gone.
+    /// Stops waiting for a connection, because the client has closed its own connection.
     func cancel(_ opening: StreamOpening) {
         for (key, request) in self.requests where request.opening === opening {
             request.timer.cancel()

@@ -6,28 +6,31 @@
 import NIOCore
 import TunnelProtocol
 
-/// A connection from an exit to an entry that carries one stream (CONNECTR), as the reference implementation has it.
+/// A connection from an exit to an entry that carries one stream (CONNECTR), compatible with the reference
+/// implementation.
 ///
-/// The exit writes the 36 characters of the stream's UUID, the entry answers with one byte, and the rest are the stream's
-/// bytes. Only an exit that knows the UUID is accepted. Nothing is encrypted.
+/// The exit sends the 36 characters of the stream's UUID, and the entry answers with one byte. All further bytes belong
+/// to the stream. The entry accepts only an exit that knows the UUID. The connection is not encrypted.
 final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     enum Role {
-        /// Connected to the entry, and names the stream. The closure is called when the entry has accepted it.
+        /// The exit opens the connection and sends the UUID `key`. `onReady` is called when the entry has accepted the
+        /// connection.
         case exit(key: String, onReady: (ReverseStream) -> Void)
-        /// Accepted the connection, and finds the endpoint of the stream that it names.
+        /// The entry accepts the connection. `endpoint` returns the endpoint of the stream with the received UUID, or
+        /// nil to close the connection.
         case entry(endpoint: (String, ReverseStream) -> (any StreamEndpoint)?)
     }
 
-    /// The id of the only stream.
+    /// The ID of the only stream.
     static let stream = StreamID(rawValue: 1)
     private static let keyLength = 36
     private static let acceptance: UInt8 = 1
-    /// Most bytes that wait in either direction.
+    /// Maximum number of buffered bytes in each direction. A single read may exceed it.
     private static let buffer = 256 << 10
-    /// For the greeting of the other side.
+    /// How long to wait for the greeting of the other side.
     private static let greetingTimeout: TimeAmount = .seconds(10)
 
     private let role: Role
@@ -45,10 +48,10 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
     private var unconsumed = 0
     private var isReading = false
     private var pendingWrites = 0
-    /// The endpoint broke off; the connection closes when everything is written.
+    /// Whether the endpoint has reset the stream. The connection then closes when all bytes are written.
     private var closesWhenFlushed = false
 
-    /// - Parameter idleTimeout: Without a byte in either direction for this long, the stream ends.
+    /// - Parameter idleTimeout: How long no data may be transferred in either direction before the stream ends.
     init(_ role: Role, idleTimeout: TimeAmount) {
         self.role = role
         self.idleTimeout = idleTimeout
@@ -111,7 +114,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
             endpoint.opened()
             self.endpoint?.credit(Self.buffer)
         }
-        // The stream's first bytes may come in the same segment.
+        // The first bytes of the stream may be in the same read.
         let rest = self.greeting
         self.greeting = ByteBuffer()
         if rest.readableBytes > 0 { self.deliver(rest) }
@@ -185,7 +188,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
 
     // MARK: Stream
 
-    /// Sets the endpoint that the stream is joined with.
+    /// Sets the endpoint of the stream.
     func setEndpoint(_ endpoint: any StreamEndpoint) { self.endpoint = endpoint }
 
     func replaceEndpoint(of id: StreamID, with endpoint: any StreamEndpoint) {
@@ -235,7 +238,7 @@ final class ReverseStream: ChannelInboundHandler, StreamCarrier {
 
     private func closeAfterReset() {
         guard self.closesWhenFlushed, self.pendingWrites == 0 else { return }
-        // Closing, unlike an abort, lets the kernel send what it has queued.
+        // Unlike an abort, a close lets the kernel send the bytes that it has queued.
         self.context?.close(promise: nil)
     }
 

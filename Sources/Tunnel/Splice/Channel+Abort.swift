@@ -23,17 +23,18 @@ extension Channel {
         self.close(promise: nil)
     }
 
-    /// Aborts when the peer has acknowledged everything that was written: a reset drops what the kernel still holds.
+    /// Aborts when the peer has acknowledged all written bytes. An earlier reset would drop bytes that the kernel still
+    /// holds.
     ///
-    /// - Parameter patience: For the peer to acknowledge anything; after that, the rest is dropped.
+    /// - Parameter patience: Maximum time without progress. The remaining bytes are then dropped.
     func abortWhenAcknowledged(patience: TimeAmount) {
         self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.abort() }
     }
 
-    /// Closes when the peer has acknowledged everything that was written: a socket that is closed while it has unread bytes
-    /// is reset.
+    /// Closes when the peer has acknowledged all written bytes. If a socket is closed while it has unread input, the
+    /// kernel resets the connection, and unsent bytes are lost.
     ///
-    /// - Parameter patience: For the peer to acknowledge anything; after that, the rest is dropped.
+    /// - Parameter patience: Maximum time without progress. The remaining bytes are then dropped.
     func closeWhenAcknowledged(patience: TimeAmount) {
         self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.close(promise: nil) }
     }
@@ -56,10 +57,11 @@ extension Channel {
         }
     }
 
-    /// How often the kernel is asked what the peer has acknowledged. It has no event for this.
+    /// Interval at which the kernel is polled for acknowledgements. It has no event for them.
     private static var acknowledgementInterval: TimeAmount { .milliseconds(20) }
 
-    /// A measure of what was written and not acknowledged: 0 if everything was. Nil for what is not a TCP socket.
+    /// A measure of the written data that is not acknowledged; 0 if all of it is acknowledged. Nil if the channel is
+    /// not a TCP socket.
     private func sendQueueLength() -> EventLoopFuture<UInt64>? {
         guard let socket = self as? any SocketOptionProvider, self.remoteAddress?.ipAddress != nil else { return nil }
         #if os(Linux)
@@ -76,15 +78,16 @@ extension Channel {
 }
 
 #if os(Linux)
-/// The beginning of Linux's `struct tcp_info` (`linux/tcp.h`), of which glibc declares less.
+/// The beginning of Linux's `struct tcp_info` (`linux/tcp.h`). The declaration in glibc does not contain all of these
+/// fields.
 private struct TCPInfo {
     private var options: (UInt64, UInt64, UInt64)
-    /// `tcpi_unacked`, at 24.
+    /// `tcpi_unacked`, at offset 24.
     var unacknowledgedSegments: UInt32
     private var other: UInt32
     private var metrics: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
     private var counters: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
-    /// `tcpi_notsent_bytes`, at 144.
+    /// `tcpi_notsent_bytes`, at offset 144.
     var unsentBytes: UInt32
 }
 #endif

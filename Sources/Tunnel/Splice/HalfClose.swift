@@ -10,7 +10,7 @@
 struct HalfClose {
     private enum Output {
         case open
-        /// The peer sends no more. The socket's output closes when everything is written.
+        /// The peer has finished sending. The socket's output closes when all bytes are written.
         case finishing
         case closed
     }
@@ -37,11 +37,11 @@ struct HalfClose {
     }
 
     private var output = Output.open
-    /// The socket sends no more.
+    /// Whether the socket's input has ended.
     private(set) var isInputClosed = false
-    /// The stream has ended in both directions.
+    /// Whether the stream has ended in both directions.
     private(set) var isStreamOver = false
-    /// The stream ended without an error: the socket closes when everything is written.
+    /// Whether the stream ended without an error. The socket then closes when all bytes are written.
     private var closesWhenFlushed = false
 
     var isOutputClosed: Bool { self.output == .closed }
@@ -53,26 +53,26 @@ struct HalfClose {
         return !self.isStreamOver
     }
 
-    /// The peer sends no more.
+    /// Records that the peer has finished sending.
     mutating func peerFinished() {
         if self.output == .open { self.output = .finishing }
     }
 
-    /// The stream ended. True if it was not over before.
+    /// Records the end of the stream. Returns false if it had ended before.
     mutating func streamEnded() -> Bool {
         guard !self.isStreamOver else { return false }
         self.isStreamOver = true
         return true
     }
 
-    /// The stream ended without an error. True if it was not over before.
+    /// Records the end of the stream without an error. Returns false if it had ended before.
     mutating func streamCompleted() -> Bool {
         guard self.streamEnded() else { return false }
         self.closesWhenFlushed = true
         return true
     }
 
-    /// Nothing is queued for the socket.
+    /// Records that no bytes are queued for the socket. Returns what to do with the socket.
     mutating func flushed() -> Action {
         if self.closesWhenFlushed { return .close }
         guard self.output == .finishing else { return .none }
@@ -83,9 +83,9 @@ struct HalfClose {
     /// Records that the socket accepts no more data. This is not an error.
     mutating func discardOutput() { self.output = .closed }
 
-    /// The socket closed.
+    /// Records that the socket has closed. Returns what to do with the stream.
     ///
-    /// - Parameter isError: It was reset, or failed.
+    /// - Parameter isError: Whether the socket was reset or failed.
     mutating func socketClosed(isError: Bool) -> SocketEnd {
         guard !self.isStreamOver else { return .ignored }
         guard !isError, self.output == .closed else {

@@ -5,13 +5,14 @@
 
 import NIOCore
 
-/// Bytes that wait, in order. Small pieces are joined, because a buffer for each would take more memory than its bytes.
+/// An ordered queue of buffers. It merges small buffers, because a separate buffer for a few bytes would use more
+/// memory than its content.
 struct JoinedBuffers {
     private var buffers: [ByteBuffer] = []
 
-    /// Pieces smaller than this number of bytes are joined.
+    /// Buffers smaller than this number of bytes are merged into the previous one.
     private static let smallPiece = 4_096
-    /// Pieces are joined up to this number of bytes.
+    /// No bytes are added to a buffer that has reached this number of bytes.
     private static let joinedLength = 64 << 10
 
     var isEmpty: Bool { self.buffers.isEmpty }
@@ -26,7 +27,7 @@ struct JoinedBuffers {
         }
     }
 
-    /// Removes and returns all bytes.
+    /// Removes and returns all buffers.
     mutating func removeAll() -> [ByteBuffer] {
         defer { self.buffers = [] }
         return self.buffers

@@ -5,13 +5,13 @@
 
 import TunnelProtocol
 
-/// Called when a stream ended: why (nil if everything was transferred), and the bytes that were sent to the peer and
-/// received from it.
+/// Called when a stream has ended, with the reason (nil if all data was transferred) and the numbers of bytes that were
+/// sent to the peer and received from it.
 typealias StreamEndHandler = (_ reason: StreamEnd?, _ sent: Int, _ received: Int) -> Void
 
-/// Answers the client when the stream fails.
+/// Sends an error response to the client when the stream fails.
 protocol SpliceFailureHandler: AnyObject {
-    /// The stream ended with an error. Returns whether the connection is handled; if not, it is reset when everything that
-    /// the peer sent was delivered.
+    /// The stream ended with an error. Returns whether this object has handled the connection. If not, the connection
+    /// is reset after all bytes from the peer were delivered.
     func splice(_ splice: SpliceHandler, didFail reason: StreamEnd) -> Bool
 }

@@ -6,9 +6,10 @@
 import NIOCore
 import TunnelProtocol
 
-/// Joins a socket and a stream in both directions, with half-close and without unlimited buffers.
+/// Transfers data between a socket and a stream in both directions, with half-close and bounded buffers.
 ///
-/// Reads from the socket only while the stream has credit, and reports bytes as consumed when the socket took them.
+/// It reads from the socket only while the stream has credit. It reports bytes as consumed when they are written to the
+/// socket.
 final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, StreamEndpoint, EvictableStream {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -16,7 +17,8 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Maximum time between the end of the service's data and the end of the client's, with TLS.
     private static let tlsEndTimeout: TimeAmount = .seconds(30)
 
-    /// For a socket to take bytes that were received before an error, and for its peer to acknowledge any of them.
+    /// Maximum time without progress while the bytes that were received before an error are written to the socket, and
+    /// while its peer acknowledges them.
     private static let flushTimeout: TimeAmount = .seconds(10)
 
     let startedAt = NIODeadline.now()
@@ -32,18 +34,18 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     private var credit = 0
     private var isThrottled = false
     private var isReading = false
-    /// Bytes that came before the socket was connected.
+    /// Bytes that were received before the socket was connected.
     private var early = JoinedBuffers()
     private var tlsEnd: Scheduled<Void>?
-    /// The stream ended with an error.
+    /// Whether the stream ended with an error. The connection is then aborted when all bytes are written.
     private var abortsWhenFlushed = false
     weak var failureHandler: (any SpliceFailureHandler)?
     private var sent = 0
     private var received = 0
-    /// Bytes that the socket took, or refused.
+    /// Number of bytes whose write has completed or failed.
     private var written = 0
 
-    /// - Parameter throttles: Limit the bytes per second in both directions together.
+    /// - Parameter throttles: Limits on the bytes per second of both directions together.
     init(
         carrier: any StreamCarrier,
         id: StreamID,
@@ -81,7 +83,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.read()
     }
 
-    /// Takes bytes that were read before this handler was added.
+    /// Sends bytes that were read from the socket before this handler was added.
     func unread(_ data: ByteBuffer, inputIsClosed: Bool) {
         if data.readableBytes > 0 {
             self.credit -= data.readableBytes
@@ -116,7 +118,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.carrier.send(self.id, data)
     }
 
-    /// How long to wait before more bytes may pass.
+    /// Counts bytes. Returns how long to wait before more bytes may be transferred.
     private func throttle(_ bytes: Int) -> TimeAmount {
         self.throttles.reduce(.zero) { max($0, $1.take(bytes)) }
     }
@@ -158,7 +160,8 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         }
     }
 
-    /// The service and TLS have ended. What the client still sends is dropped until it ends its side.
+    /// Called when the service and TLS have closed the connection. Data of the client is dropped until it ends its
+    /// side.
     private func waitForClient(_ context: ChannelHandlerContext) {
         self.halfClose.discardOutput()
         guard !self.halfClose.isStreamOver else { return }
@@ -174,7 +177,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Whether the stream has ended.
     var isOver: Bool { self.halfClose.isStreamOver }
 
-    /// Whether the socket took everything that the peer sent.
+    /// Whether all bytes from the peer are written to the socket.
     var isFlushed: Bool { self.writes.isEmpty && self.early.isEmpty }
 
     var isSilent: Bool { self.received == 0 }
@@ -234,7 +237,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         }
     }
 
-    /// Reports bytes as consumed, now or when the throttle allows it.
+    /// Reports bytes as consumed, immediately or when the throttles allow it.
     private func consume(_ count: Int) {
         let wait = self.throttle(count)
         guard wait > .zero, let context = self.context else { return self.carrier.consumed(self.id, count) }
@@ -258,14 +261,14 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         self.abortWhenFlushed()
     }
 
-    /// Aborts the connection when the socket took what the peer sent before the error.
+    /// Aborts the connection when the bytes that the peer sent before the error are written.
     private func abortWhenFlushed() {
         self.abortsWhenFlushed = true
         self.closeIfFlushed()
         self.abortUnlessWritten(more: self.written)
     }
 
-    /// Aborts if the socket takes no more than it has taken.
+    /// Aborts after the timeout if the number of written bytes is still `written`.
     private func abortUnlessWritten(more written: Int) {
         guard self.abortsWhenFlushed, let context = self.context else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -278,7 +281,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
 
     private func abort() { self.context?.channel.abort() }
 
-    /// Ends the stream when the peer has what was sent, and leaves the connection to another handler.
+    /// Ends the stream after the sent bytes were delivered to the peer. The connection stays open for another handler.
     func detach() {
         guard self.halfClose.streamEnded() else { return }
         self.carrier.resetAfterDelivery(self.id, .cancelled)
@@ -287,7 +290,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
 
     private func closeIfFlushed() {
         guard self.isFlushed, let context = self.context else { return }
-        // A socket that is not connected yet closes its output when it is.
+        // If the socket is not connected yet, its output is closed after it is connected.
         guard context.channel.isActive || self.halfClose.isStreamOver else { return }
         if self.abortsWhenFlushed {
             self.abortsWhenFlushed = false

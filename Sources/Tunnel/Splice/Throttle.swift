@@ -5,7 +5,7 @@
 
 import NIOCore
 
-/// Limits the bytes per second of one or more streams. After each piece, the caller waits for the returned time.
+/// Limits the bytes per second of one or more streams. After each transfer, the caller waits for the returned time.
 final class Throttle {
     private let bytesPerSecond: Double
     private var paidUntil: NIODeadline
@@ -18,7 +18,7 @@ final class Throttle {
         self.paidUntil = .now()
     }
 
-    /// Counts bytes. Returns how long to wait before the next.
+    /// Counts transferred bytes. Returns how long to wait before the next transfer.
     func take(_ bytes: Int, at now: NIODeadline = .now()) -> TimeAmount {
         let cost = TimeAmount.nanoseconds(Int64(Double(bytes) / self.bytesPerSecond * 1_000_000_000))
         self.paidUntil = max(self.paidUntil, now - Self.burst) + cost

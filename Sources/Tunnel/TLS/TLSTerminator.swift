@@ -48,8 +48,8 @@ struct TLSTerminator: Sendable {
                 .channelOption(.maxMessagesPerRead, value: 1)
         }
         return bootstrap().withConnectedSocket(outer).flatMap { splice in
-            // If the connection to the service fails, the splice must get an error. The TLS handler would close in
-            // order.
+            // If the connection to the service fails, report an error to the splice. Otherwise, the TLS handler would
+            // close the connection normally.
             inside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
             inside.value.endsInOrder = true
             outside.value.onFailure = { splice.pipeline.fireErrorCaught(ChannelError.ioOnClosedChannel) }
@@ -83,7 +83,7 @@ final class GlueHandler: ChannelInboundHandler {
     /// Whether the channel may become inactive without a preceding end of input. TLS does this in normal operation.
     var endsInOrder = false
     private var inputIsClosed = false
-    /// Called if the channel fails instead of ending in order.
+    /// Called if the channel fails instead of closing normally.
     var onFailure: (() -> Void)?
 
     static func pair(on loop: any EventLoop) -> (NIOLoopBound<GlueHandler>, NIOLoopBound<GlueHandler>) {

@@ -17,7 +17,7 @@ package enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
     case staleConnect = "stale_connect"
     /// A stream or an offer that exceeds a limit.
     case tooManyStreams = "too_many_streams"
-    /// A CONNECTR that the exit does not serve.
+    /// A CONNECTR for an exit that does not accept reverse connections.
     case reverseConnect = "reverse_connect"
     /// A message that only the other role may receive.
     case wrongDirection = "wrong_direction"
@@ -37,6 +37,6 @@ package enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
     case protocolViolation = "protocol_violation"
     /// A CONNECT that was served before, or that cannot be recorded in the replay table.
     case replayedConnect = "replayed_connect"
-    /// Plain data for a stream whose session has begun.
+    /// Plain NIP-74 data for a stream that continues in a session.
     case afterAcceptance = "after_acceptance"
 }

@@ -13,12 +13,13 @@ package import NIOCore
 ///
 /// Flow control is based on credit. The engine grants credit to send with ``StreamAction/credit(_:_:)``. The driver
 /// stops reading from its socket when the credit is used up; it may exceed the credit by one read. The driver reports
-/// with ``consumed(_:_:at:)`` how many delivered bytes it has passed on. The engine limits how many more it delivers.
+/// consumed bytes with ``consumed(_:_:at:)``. The engine limits how many bytes are delivered and not yet consumed.
 package protocol StreamEngine: SendableMetatype {
     /// Additional actions that only this engine has.
     associatedtype Signal: Sendable
 
-    /// Whether the engine itself detects repeated messages. If it does not, the driver must deliver each event ID once.
+    /// Whether the engine itself detects repeated messages. If it does not, the driver must not pass an event to it
+    /// more than once.
     static var recognizesRepeatedMessages: Bool { get }
 
     // MARK: Streams
@@ -34,7 +35,7 @@ package protocol StreamEngine: SendableMetatype {
     /// Delivers the bytes that were passed to ``send(_:_:at:)``, then ends both directions of the stream and emits
     /// ``StreamAction/ended(_:_:)``. Data that the peer sends meanwhile is dropped.
     mutating func resetAfterDelivery(_ stream: StreamID, _ reason: StreamEnd, at now: Moment)
-    /// Reports that the driver has passed on delivered bytes.
+    /// Reports that the driver has consumed delivered bytes, for example by writing them to its socket.
     mutating func consumed(_ stream: StreamID, _ bytes: Int, at now: Moment)
 
     // MARK: Messages
@@ -60,15 +61,15 @@ package protocol StreamEngine: SendableMetatype {
     /// Reports that the send buffer of a path became full, or can take more data again.
     mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment)
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Ends all streams and tells the peer, if the protocol has a message for that.
+    /// Ends all streams, and notifies the peer if the protocol has a message for that.
     ///
     /// - Parameters:
-    ///   - reason: The error; nil if there is none.
+    ///   - reason: The error that causes the end; nil if the engine is closed without an error.
     ///   - now: The current time.
     mutating func close(_ reason: StreamEnd?, at now: Moment)
-    /// Performs what is due. Call this method when ``nextDeadline`` has passed.
+    /// Processes the timers that have expired. Call this method when ``nextDeadline`` has passed.
     mutating func timeout(at now: Moment)
     /// When to call ``timeout(at:)``. Nil if no timer is set.
     var nextDeadline: NIODeadline? { get }

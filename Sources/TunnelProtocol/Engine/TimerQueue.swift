@@ -6,10 +6,10 @@
 import HeapModule
 import NIOCore
 
-/// A priority queue of deadlines, identified by key.
+/// A priority queue of deadlines, each identified by a key.
 ///
-/// A key may have several entries. When a key comes up, the caller checks the current state of its object. So a
-/// deadline can be postponed without changing the queue: the key comes up at the old deadline and is scheduled again.
+/// To postpone a deadline, the caller leaves the queue unchanged. ``popDue(_:)`` then returns the key at the old
+/// deadline. The caller checks the state of the key's object, and schedules the key again if nothing is due yet.
 struct TimerQueue<Key: Hashable & Sendable>: Sendable {
     private struct Entry: Comparable, Sendable {
         let deadline: NIODeadline
@@ -20,12 +20,12 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
     }
 
     private var heap = Heap<Entry>()
-    /// The earliest deadline of each key. A key is not inserted again for a later deadline.
+    /// The earliest deadline of each key. Later deadlines of the key are not inserted into the heap.
     private var earliest: [Key: NIODeadline] = [:]
 
     var nextDeadline: NIODeadline? { self.heap.min?.deadline }
 
-    /// Ensures that `key` comes up at `deadline` or earlier.
+    /// Ensures that ``popDue(_:)`` returns `key` at `deadline` or earlier.
     mutating func schedule(_ key: Key, at deadline: NIODeadline) {
         if let known = self.earliest[key], known <= deadline { return }
         self.earliest[key] = deadline
@@ -35,7 +35,7 @@ struct TimerQueue<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// Removes and returns the next key that is due; nil if none is.
+    /// Removes and returns the next key whose deadline has passed; nil if there is none.
     mutating func popDue(_ now: NIODeadline) -> Key? {
         while let first = self.heap.min, first.deadline <= now {
             self.heap.removeMin()

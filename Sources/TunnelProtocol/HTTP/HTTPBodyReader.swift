@@ -5,19 +5,20 @@
 
 package import NIOCore
 
-/// Finds the end of the body of an HTTP/1 message, which passes unchanged (RFC 9112, sections 6 and 7).
-/// It performs no I/O.
+/// Finds the end of an HTTP/1 message body (RFC 9112, sections 6 and 7).
+///
+/// The proxy forwards the body unchanged, so the reader only counts its bytes. It performs no I/O.
 package struct HTTPBodyReader {
     private enum State: Equatable {
         case fixed(UInt64)
-        /// In the line that tells the length of a chunk.
+        /// In a chunk size. The values are the size so far and the number of its digits.
         case chunkSize(UInt64, digits: Int)
-        /// In a chunk extension.
+        /// In a chunk extension. The value is the chunk size.
         case chunkExtension(UInt64)
-        /// After the CR of the line that tells the length of a chunk.
+        /// After the CR that follows a chunk size or its extensions. The value is the chunk size.
         case chunkLineFeed(UInt64)
         case chunkData(UInt64)
-        /// After the bytes of a chunk.
+        /// After the data of a chunk, before CR LF.
         case chunkReturn
         case chunkEnd
         case trailer
@@ -27,9 +28,9 @@ package struct HTTPBodyReader {
         case complete
     }
 
-    /// Most bytes of the chunk extensions and the trailer of a body.
+    /// Maximum total length in bytes of the chunk extensions and the trailer fields of a body.
     package static let maximumExtensions = 64 << 10
-    /// Hexadecimal digits of the largest chunk.
+    /// Maximum number of hexadecimal digits of a chunk size.
     private static let maximumDigits = 15
 
     private var state: State
@@ -47,7 +48,9 @@ package struct HTTPBodyReader {
 
     package var isComplete: Bool { self.state == .complete }
 
-    /// Returns how many of the bytes belong to the body.
+    /// Returns how many bytes at the start of `bytes` belong to the body.
+    ///
+    /// - Throws: ``HTTPHead/Malformed/chunk`` if the chunked coding is invalid or exceeds a limit.
     package mutating func read(_ bytes: ByteBuffer) throws(HTTPHead.Malformed) -> Int {
         let view = bytes.readableBytesView
         var index = view.startIndex
@@ -73,7 +76,7 @@ package struct HTTPBodyReader {
         return index - view.startIndex
     }
 
-    /// The state after a byte of the chunked coding that is not content.
+    /// Returns the state after `byte`, which is part of the chunked coding and not of the chunk data.
     private mutating func state(after byte: UInt8) throws(HTTPHead.Malformed) -> State {
         let (carriageReturn, lineFeed) = (UInt8(ascii: "\r"), UInt8(ascii: "\n"))
         switch (self.state, byte) {

@@ -3,32 +3,34 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The start line and the fields of an HTTP/1 message (RFC 9112, sections 2 to 5).
+/// The start line and the header fields of an HTTP/1 message (RFC 9112, sections 2 to 5).
 package struct HTTPHead: Equatable {
-    /// One field, as it was received.
+    /// A header field as it was received.
     package struct Field: Equatable {
-        /// The name in the case that its sender chose. ASCII.
+        /// The name in ASCII, with upper and lower case as received.
         package let name: String
-        /// The value without the white space around it. Not always UTF-8.
+        /// The value without leading and trailing white space. It may be invalid UTF-8.
         package let value: [UInt8]
 
-        /// The value as text. Bytes that are not UTF-8 are replaced.
+        /// The value as text. Invalid UTF-8 is replaced with U+FFFD.
         package var text: String { String(decoding: self.value, as: UTF8.self) }
     }
 
-    /// Why bytes are not a message that can be passed on.
+    /// The reason why bytes are not a message that the proxy can forward.
     package enum Malformed: Error, Equatable {
         case startLine
         case field
-        /// A line ends with LF alone.
+        /// A line ends with LF instead of CR LF.
         case lineEnding
-        /// Larger than ``HTTPHeadReader/maximumLength``, or more fields than ``HTTPHeadReader/maximumFields``.
+        /// The head is longer than ``HTTPHeadReader/maximumLength``, or has more fields than
+        /// ``HTTPHeadReader/maximumFields``.
         case tooLarge
-        /// The fields that tell the length of the body contradict each other, or are not numbers.
+        /// The length of the body is invalid or ambiguous. `Content-Length` is repeated or not a number of at
+        /// most 18 digits, or `Transfer-Encoding` is combined with `Content-Length` or HTTP/1.0.
         case framing
-        /// A transfer coding other than `chunked`.
+        /// `Transfer-Encoding` is not `chunked`.
         case transferCoding
-        /// The body does not follow the chunked coding.
+        /// The chunked coding of the body is invalid, or exceeds a limit of ``HTTPBodyReader``.
         case chunk
     }
 
@@ -41,12 +43,12 @@ package struct HTTPHead: Equatable {
         self.fields = fields
     }
 
-    /// The fields of a name, in any case.
+    /// Returns the fields with this name. Pass it in lower case; the case of the received names is ignored.
     package func fields(named name: String) -> [Field] {
         self.fields.filter { $0.name.lowercased() == name }
     }
 
-    /// The members of a list-based field in lower case (RFC 9110, section 5.6.1).
+    /// Returns the members of a list-based field in lower case (RFC 9110, section 5.6.1). Pass the name in lower case.
     package func list(_ name: String) -> [String] {
         self.fields(named: name).flatMap { field in
             field.text.lowercased().split(separator: ",").compactMap { member in
@@ -57,9 +59,10 @@ package struct HTTPHead: Equatable {
         }
     }
 
-    /// How the body is delimited; nil if no field tells.
+    /// Returns how the body is delimited; nil if there is neither `Content-Length` nor `Transfer-Encoding`.
     ///
-    /// Whatever two implementations might read in different ways is an error: that is how requests are smuggled.
+    /// Anything that two implementations could interpret differently is an error, because it would allow request
+    /// smuggling (RFC 9112, section 11.2).
     ///
     /// - Parameter allowsChunked: False for HTTP/1.0, which has no transfer codings.
     package func bodyLength(allowsChunked: Bool) throws(Malformed) -> HTTPBodyLength? {
@@ -82,6 +85,6 @@ package struct HTTPHead: Equatable {
 package enum HTTPBodyLength: Equatable {
     case fixed(UInt64)
     case chunked
-    /// Until the connection ends.
+    /// The body continues until the connection closes.
     case untilClose
 }

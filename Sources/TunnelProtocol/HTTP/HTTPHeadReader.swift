@@ -7,12 +7,12 @@ package import NIOCore
 
 /// Reads the head of an HTTP/1 message from the bytes of a connection. It performs no I/O.
 ///
-/// Stricter than the standard allows: lines end with CR LF, and fields are not folded. A lenient reader would take for one
-/// message what the next program takes for two.
+/// It accepts less than RFC 9112 permits: lines must end with CR LF, and fields must not be folded. A more lenient
+/// reader could find one message where the next program finds two.
 package struct HTTPHeadReader {
-    /// Most bytes of a head.
+    /// Maximum length of a head in bytes.
     package static let maximumLength = 128 << 10
-    /// Most fields of a head.
+    /// Maximum number of fields of a head.
     package static let maximumFields = 256
 
     private var line: [UInt8] = []
@@ -22,7 +22,7 @@ package struct HTTPHeadReader {
 
     package init() {}
 
-    /// Whether a part of a head was read. Empty lines before it do not count.
+    /// Whether part of a head has been read. Empty lines before the head do not count.
     package var hasBegun: Bool { self.startLine != nil || self.line.contains { !HTTPHeadReader.isLineEnd($0) } }
 
     package static func isLineEnd(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "\r") || byte == UInt8(ascii: "\n") }
@@ -65,7 +65,7 @@ package struct HTTPHeadReader {
 }
 
 extension HTTPHead.Field {
-    /// Characters of a token (RFC 9110, section 5.6.2).
+    /// The characters that a token may contain (RFC 9110, section 5.6.2).
     private static let token = Set(
         "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8
     )
@@ -74,7 +74,9 @@ extension HTTPHead.Field {
         !bytes.isEmpty && bytes.allSatisfy(Self.token.contains)
     }
 
-    /// - Parameter line: Without its line ending.
+    /// Parses a field line. Returns nil if it is malformed.
+    ///
+    /// - Parameter line: The line without its line ending.
     package init?(line: ArraySlice<UInt8>) {
         guard let colon = line.firstIndex(of: UInt8(ascii: ":")), Self.isToken(line[..<colon]) else { return nil }
         let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x09 }

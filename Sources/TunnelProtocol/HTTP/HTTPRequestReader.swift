@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// Reads the requests of a connection one after another, and keeps what follows. It performs no I/O.
+/// Reads the HTTP requests of a connection one at a time, and buffers the bytes after them. It performs no I/O.
 package struct HTTPRequestReader {
     private var unread = ByteBuffer()
     private var head = HTTPHeadReader()
@@ -13,26 +13,28 @@ package struct HTTPRequestReader {
 
     package init() {}
 
-    /// Whether bytes came that are not a part of a request that was read. Empty lines do not count.
+    /// Whether bytes were received that have not been returned yet, including an incomplete head. Empty lines do not
+    /// count.
     package var hasUnread: Bool {
         self.head.hasBegun || self.unread.readableBytesView.contains { !HTTPHeadReader.isLineEnd($0) }
     }
 
-    /// Whether the body of the last request was read to its end.
+    /// Whether the whole body of the current request has been returned. True if the request has no body.
     package var isBodyComplete: Bool { self.body?.isComplete ?? true }
 
     package mutating func append(_ bytes: ByteBuffer) {
         if self.unread.readableBytes == 0 { self.unread = bytes } else { self.unread.writeImmutableBuffer(bytes) }
     }
 
-    /// Returns the head of the next request; nil if it is not complete. The body of the last one must be.
+    /// Returns the head of the next request; nil if it is incomplete. The body of the previous request must have been
+    /// read completely.
     package mutating func readHead() throws(HTTPHead.Malformed) -> HTTPHead? {
         try self.head.read(&self.unread)
     }
 
-    /// Begins the body of the request whose head was read.
+    /// Starts reading the body of the request whose head was returned last.
     ///
-    /// - Parameter length: Nil if there is no body.
+    /// - Parameter length: How the body is delimited; nil if the request has no body.
     package mutating func beginBody(_ length: HTTPBodyLength?) {
         self.body = length.map { HTTPBodyReader($0) }
     }
@@ -45,7 +47,7 @@ package struct HTTPRequestReader {
         return self.unread.readSlice(length: count)
     }
 
-    /// Takes everything that follows: it is not HTTP.
+    /// Removes and returns the bytes that have not been read. After CONNECT or an upgrade, they are not HTTP.
     package mutating func takeUnread() -> ByteBuffer {
         defer { self.unread = ByteBuffer() }
         return self.unread

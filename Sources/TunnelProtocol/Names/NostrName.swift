@@ -6,7 +6,7 @@
 public import Nostr
 public import NostrCrypto
 
-/// The name of an exit: its public key and the relays that it listens on (NIP-74).
+/// The name of an exit: its public key and the relays through which it can be reached (NIP-74).
 ///
 /// The text form is `<base32hex relay URL>[.<base32hex relay URL>…].<base32hex key>.nostr`. Decoding checks only the
 /// syntax. The caller decides which relays it may connect to.

@@ -7,8 +7,8 @@ package import NIOCore
 
 /// The server side of a SOCKS4 or SOCKS4a handshake.
 ///
-/// The handshake is a single request. In SOCKS4a, the address 0.0.0.x (x is not 0) announces a domain name. The state
-/// machine performs no I/O. Bytes that follow the request are kept until ``takeLeftover()`` is called.
+/// The handshake is a single request. In SOCKS4a, the address 0.0.0.x (x is not 0) means that a domain name follows.
+/// The state machine performs no I/O. Bytes that follow the request are kept until ``takeLeftover()`` is called.
 package struct SOCKS4HandshakeStateMachine: Sendable {
     /// Maximum length of the user ID and of the domain name in bytes.
     private static let maximumTextLength = 255

@@ -68,7 +68,8 @@ package struct SOCKS5HandshakeStateMachine: Sendable {
             return .wait
         }
         self.buffer = peek
-        // If credentials are optional, they are still read from clients that offer them, because they isolate streams.
+        // If credentials are optional, clients that offer them still send them: streams with different credentials are
+        // isolated from each other.
         if self.required == nil, methods.contains(0), !methods.contains(2) {
             self.state = .request
             return .reply([5, 0])

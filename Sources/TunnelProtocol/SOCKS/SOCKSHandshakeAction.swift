@@ -9,8 +9,8 @@ package enum SOCKSHandshakeAction: Hashable, Sendable {
     case wait
     /// Send these bytes to the client and continue.
     case reply([UInt8])
-    /// Connect to this target. The value also holds the credentials that the client sent, if any. Answer with
-    /// ``SOCKSHandshake/encoded(_:)``.
+    /// Connect to this target, then send a reply that is encoded with ``SOCKSHandshake/encoded(_:)``. The value also
+    /// contains the credentials that the client sent, if any.
     case connect(TargetAddress, ProxyCredentials?)
     /// Send these bytes, if there are any, and close the connection.
     case fail([UInt8], ProxyHandshakeFailure)

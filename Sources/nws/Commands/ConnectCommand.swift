@@ -61,7 +61,7 @@ struct ConnectCommand: AsyncParsableCommand {
             do {
                 try await service.connect(target, input: pipes.input, output: pipes.output)
                 let mishap = await pipes.finish()
-                try await service.stop(patience: Self.farewell)
+                try await service.stop(patience: Self.closeTimeout)
                 if let mishap { throw mishap }
             } catch let failure as StreamFailure {
                 if isEnding.withLockedValue({ $0 }) { await watcher.value }
@@ -77,5 +77,5 @@ struct ConnectCommand: AsyncParsableCommand {
     }
 
     /// Time for the last acknowledgements to be sent.
-    private static let farewell: TimeAmount = .seconds(2)
+    private static let closeTimeout: TimeAmount = .seconds(2)
 }

@@ -39,7 +39,7 @@ struct DoctorCommand: AsyncParsableCommand {
         case bad = "FAIL"
     }
 
-    /// Limit of open files below which a warning is given.
+    /// A limit on open files below this value causes a warning.
     private static let fewDescriptors: UInt = 4_096
 
     func run() async throws {

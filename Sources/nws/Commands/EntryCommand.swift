@@ -82,9 +82,9 @@ struct EntryCommand: RoleCommand {
     ) async throws {
         let service = try await self.entry.start(configuration, logger: logger)
         running(service)
-        let shown = service.proxyAddress?.shown ?? ""
+        let hostAndPort = service.proxyAddress?.hostAndPort ?? ""
         if configuration.allowsRemoteClients {
-            logger.warning("other machines can use this entry", metadata: ["listen": "\(shown)"])
+            logger.warning("other machines can use this entry", metadata: ["listen": "\(hostAndPort)"])
         }
         if let address = configuration.publicAddress {
             logger.notice(
@@ -92,8 +92,8 @@ struct EntryCommand: RoleCommand {
                 metadata: ["address": "\(address)", "listen": "0.0.0.0:\(address.port)"]
             )
         }
-        logger.info("entry started", metadata: ["socks": "\(shown)", "relays": "\(configuration.relays.count)"])
-        Console.line("socks: \(shown)")
+        logger.info("entry started", metadata: ["socks": "\(hostAndPort)", "relays": "\(configuration.relays.count)"])
+        Console.line("socks: \(hostAndPort)")
     }
 
     private func publicAddress(_ settings: Settings) throws -> TargetAddress? {
@@ -104,10 +104,10 @@ struct EntryCommand: RoleCommand {
         return try TargetAddress(text, source: "\(source): \(text)", expected: "HOST:PORT")
     }
 
-    static func name(of running: EntryService) -> String { running.proxyAddress?.shown ?? "" }
+    static func name(of running: EntryService) -> String { running.proxyAddress?.hostAndPort ?? "" }
 
     static func proxyScript(_ running: EntryService) -> String? {
-        running.proxyAddress.map { ProxyAutoConfiguration.script(proxy: $0.shown) }
+        running.proxyAddress.map { ProxyAutoConfiguration.script(proxy: $0.hostAndPort) }
     }
 
     private static func credentials(_ path: String) throws -> ProxyCredentials {

@@ -187,7 +187,7 @@ struct ExitCommand: RoleCommand {
         running: @Sendable (ExitService) -> Void
     ) async throws {
         try self.keyFile(Settings())?.lock()
-        // Two exits with the same key would both answer each request.
+        // Two exits with the same key would both answer every request.
         try KeyFile.lock(configuration.secretKey.publicKey)
         let service = try await ExitService.start(
             configuration,
@@ -239,13 +239,13 @@ struct ExitCommand: RoleCommand {
         logger.info("exit stopped")
     }
 
-    /// The URLs that are published to clients, by the relays that the exit uses.
+    /// Returns the URL to publish (`--advertise`) for each relay that has one, by the URL that the exit uses.
     private func advertised(_ relays: [RelayURL]) throws -> [RelayURL: RelayURL] {
         var advertised: [RelayURL: RelayURL] = [:]
         for text in self.advertise {
             let own: RelayURL
             let address: RelayURL
-            // A URL can also contain =.
+            // A URL can contain `=` itself, so split where a URL with the scheme ws or wss follows.
             if let split = text.firstRange(of: "=ws"), let first = try? RelayURL(String(text[..<split.lowerBound])) {
                 own = first
                 address = try Settings.relay(

@@ -68,8 +68,8 @@ struct ExitsCommand: AsyncParsableCommand {
                 else { return nil }
                 return exit
             }
-            for start in stride(from: 0, to: exits.count, by: Self.measuredAtOnce) {
-                let some = exits[start..<min(start + Self.measuredAtOnce, exits.count)]
+            for start in stride(from: 0, to: exits.count, by: Self.maximumConcurrentMeasurements) {
+                let some = exits[start..<min(start + Self.maximumConcurrentMeasurements, exits.count)]
                 let distances = self.measure ? try await self.distances(of: some, logger: logger) : [:]
                 for exit in some {
                     let distance = distances[exit.publicKey].map { ", \($0)" } ?? ""
@@ -82,8 +82,9 @@ struct ExitsCommand: AsyncParsableCommand {
         }
     }
 
-    /// Maximum number of exits that are measured concurrently. Exits that do not answer would delay the others.
-    private static let measuredAtOnce = 8
+    /// Maximum number of exits that are measured at the same time. Measuring one at a time would be slow, because exits
+    /// that do not answer time out.
+    private static let maximumConcurrentMeasurements = 8
 
     private func distances(
         of exits: ArraySlice<ExitAnnouncement>,

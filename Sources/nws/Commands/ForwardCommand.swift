@@ -92,13 +92,13 @@ struct ForwardCommand: RoleCommand {
         let service = try await self.entry.start(configuration, logger: logger)
         running(service)
         for (forward, address) in zip(configuration.forwards, service.forwardAddresses) {
-            Console.line("forward: \(address.shown) \(forward.target)")
+            Console.line("forward: \(address.hostAndPort) \(forward.target)")
         }
     }
 
     static func proxyScript(_ running: EntryService) -> String? { nil }
 
     static func name(of running: EntryService) -> String {
-        running.forwardAddresses.map(\.shown).joined(separator: ", ")
+        running.forwardAddresses.map(\.hostAndPort).joined(separator: ", ")
     }
 }

@@ -5,7 +5,7 @@
 
 import ArgumentParser
 
-/// `nws manual`: the manual page, from the program's own description of its commands.
+/// `nws manual`: prints the manual page, which is generated from the declarations of the commands.
 struct ManualCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "manual",

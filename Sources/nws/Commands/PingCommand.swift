@@ -63,7 +63,7 @@ struct PingCommand: AsyncParsableCommand {
                         "open: \(Self.milliseconds(time))\(number == 1 ? " (including connection setup)" : "")"
                     )
                 } catch let failure as StreamFailure where failure.hop == .name || failure.hop == .entry {
-                    // The name or this machine's configuration is wrong, so that further attempts would also fail.
+                    // The name or the configuration of this machine is wrong, so further attempts would fail, too.
                     throw CommandError.failure("\(failure)")
                 } catch let failure as StreamFailure {
                     Console.line(Console.printable("failed: \(failure)"))
@@ -74,12 +74,12 @@ struct PingCommand: AsyncParsableCommand {
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
             if let peer = status.peers.first {
                 Console.line(
-                    "speaks: \(peer.isSession ? "session" : "nip74, which does not confirm that the exit accepted the stream")"
+                    "protocol: \(peer.isSession ? "session" : "nip74, which does not confirm that the exit accepted the stream")"
                 )
             }
             if !times.isEmpty {
                 let sorted = times.sorted()
-                let word = status.peers.first?.isSession == false ? "asked for" : "opened"
+                let word = status.peers.first?.isSession == false ? "requested" : "opened"
                 Console.line(
                     "\(word): \(times.count) of \(self.count), min \(Self.milliseconds(sorted[0])), median \(Self.milliseconds(sorted[sorted.count / 2])), max \(Self.milliseconds(sorted[sorted.count - 1]))"
                 )

@@ -61,7 +61,7 @@ struct StatusCommand: AsyncParsableCommand {
         }
     }
 
-    /// Whether the numbers are in the range that can be displayed. The server may be any program.
+    /// Whether the numbers can be displayed. The response may be from any program, so they can have any value.
     private static func isPlausible(_ report: StatusReport) -> Bool {
         let times = [report.startedAt] + report.problems.map(\.time)
         return times.allSatisfy { (0..<1e11).contains($0) } && (0...Int(Int32.max)).contains(report.moreSessions)

@@ -20,9 +20,9 @@ struct LayeredArguments {
     let added: [String: [String]]
     /// Path of the configuration file, if any.
     let file: String?
-    /// Options that the command takes without a restart.
+    /// Options of the command whose changes are applied without a restart.
     let reloadable: Set<String>
-    /// Variables with the prefix `NWS_` that are not options.
+    /// Variables with the prefix `NWS_` that do not correspond to an option.
     let unknownVariables: [String]
     /// Number of arguments that select the command.
     private let depth: Int
@@ -89,7 +89,7 @@ struct LayeredArguments {
 
     private static let fileVariable = OptionCatalog.variable("config")
 
-    /// The file that `--config` or its variable names.
+    /// The path of the configuration file, from `--config` or its variable; nil if neither is set.
     private static func file(_ own: [String], _ environment: [String: String]) -> String? {
         for (index, argument) in own.enumerated() {
             if argument == "--" { break }
@@ -141,7 +141,7 @@ struct LayeredArguments {
         let sources = Self.last.withLockedValue { $0?.sources } ?? [:]
         for (name, source) in sources {
             guard let found = message.range(of: "--\(name)") else { continue }
-            // Not the beginning of another option's name.
+            // Skip a match that is only the beginning of another option's name.
             if let next = message[found.upperBound...].first, next == "-" || next.isLetter { continue }
             return "\(message) (set by \(source))"
         }

@@ -30,7 +30,7 @@ struct OptionCatalog {
         var name: String? { self.names?.first { $0.kind == "long" }?.name }
         var isFlag: Bool { self.kind == "flag" }
 
-        /// Whether a role takes a changed value without a restart.
+        /// Whether a changed value is applied without a restart.
         var isReloadable: Bool { self.abstract?.hasSuffix(ArgumentHelp.reloadableMark) ?? false }
 
         /// The environment variable that sets it.
@@ -54,7 +54,7 @@ struct OptionCatalog {
             }
         }
 
-        /// Names of the options that a role takes without a restart.
+        /// Names of the options whose changes are applied without a restart.
         var reloadable: Set<String> { Set(self.settings.filter(\.isReloadable).compactMap(\.name)) }
 
         func option(_ name: String) -> Option? { self.settings.first { $0.name == name } }
@@ -76,7 +76,7 @@ struct OptionCatalog {
         self.root = try JSONDecoder().decode(Tool.self, from: Data(Self.description().utf8)).command
     }
 
-    /// The commands and options as JSON: what ArgumentParser answers to its own option for that.
+    /// The commands and options as JSON, as ArgumentParser prints them for `--experimental-dump-help`.
     private static func description() -> String {
         do {
             _ = try NWS.parseAsRoot(["--experimental-dump-help"])
@@ -114,10 +114,11 @@ struct OptionCatalog {
 }
 
 extension ArgumentHelp {
-    /// The end of the description of an option that a role takes without a restart. The catalog finds these options by it.
+    /// The end of the help text of each option whose changes are applied without a restart. The catalog identifies
+    /// these options by it.
     static let reloadableMark = "Reloadable."
 
-    /// Describes an option that a role takes without a restart.
+    /// Creates the help of an option whose changes are applied without a restart.
     static func reloadable(_ abstract: String, valueName: String? = nil) -> ArgumentHelp {
         ArgumentHelp("\(abstract) \(Self.reloadableMark)", valueName: valueName)
     }

@@ -28,8 +28,8 @@ struct AdminService<Command: RoleCommand>: Service {
         await cancelWhenGracefulShutdown {
             guard let running = await self.role.wait() else { return }
             self.server.setProxyScript(Command.proxyScript(running))
-            self.logger.info("status page at http://\(self.server.localAddress.shown)/")
-            Console.line("admin: http://\(self.server.localAddress.shown)/")
+            self.logger.info("status page at http://\(self.server.localAddress.hostAndPort)/")
+            Console.line("admin: http://\(self.server.localAddress.hostAndPort)/")
             await self.server.run { report in
                 report.name = Command.name(of: running)
                 await Command.report(running, into: &report)

@@ -8,7 +8,7 @@ import ServiceLifecycle
 import UnixSignals
 
 /// Maximum time from the end of the streams to the end of the process.
-private let farewell: Duration = .seconds(4)
+private let stopTimeout: Duration = .seconds(4)
 
 /// Runs services until SIGINT or SIGTERM, then stops them in reverse order. A second signal ends the process immediately.
 ///
@@ -54,7 +54,7 @@ private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, pati
             await group.triggerGracefulShutdown()
             tasks.addTask {
                 // `sleep` throws if everything stopped in time.
-                if (try? await Task.sleep(for: patience + farewell)) != nil { endProcess(0) }
+                if (try? await Task.sleep(for: patience + stopTimeout)) != nil { endProcess(0) }
             }
         }
         tasks.cancelAll()

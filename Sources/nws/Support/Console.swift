@@ -41,7 +41,7 @@ enum Console {
             if written > 0 {
                 bytes = bytes.dropFirst(written)
             } else if errno != EINTR {
-                // The reader has closed the pipe, and the error cannot be reported anywhere.
+                // The reader has probably closed the pipe. There is no other place to report the error.
                 return
             }
         }

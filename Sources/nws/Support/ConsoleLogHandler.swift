@@ -63,7 +63,7 @@ struct ConsoleLogHandler: LogHandler {
 }
 
 extension Logger {
-    /// A logger to standard error.
+    /// Creates a logger that writes to standard error.
     static func console(_ label: String, _ level: Logger.Level, format: ConsoleLogHandler.Format = .text) -> Logger {
         var logger = Logger(label: label) { _ in ConsoleLogHandler(format: format) }
         logger.logLevel = level

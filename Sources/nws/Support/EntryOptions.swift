@@ -92,7 +92,7 @@ struct EntryOptions: ParsableArguments {
         return configuration
     }
 
-    /// Starts an entry, and translates its errors into those of the command line.
+    /// Starts an entry. Its errors are converted to ``CommandError``.
     func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
         do {
             return try await EntryService.start(
@@ -131,7 +131,7 @@ extension EntryOptions {
 
 extension SocketAddress {
     /// The address as `HOST:PORT`, with brackets around IPv6 addresses.
-    var shown: String {
+    var hostAndPort: String {
         TargetAddress.text(host: self.ipAddress ?? "", port: self.port ?? 0)
     }
 }

@@ -86,10 +86,12 @@ struct KeyFile {
         try Self.lock(descriptor, "key file \(self.path)")
     }
 
-    /// Locks a key, from any source, with a file in the state folder.
+    /// Locks a key until the process ends, so that a second exit with the same key does not start.
+    ///
+    /// The lock is a file in the state folder, so it also works for a key that is not from a key file.
     static func lock(_ key: PublicKey) throws {
         let folder = Self.stateFolder()
-        // Without a state folder there is no lock. A warning has been logged.
+        // If the state folder cannot be created, the key is not locked. A warning has been logged.
         guard (try? Self.makeFolder(folder)) != nil else { return }
         let descriptor = unsafe open("\(folder)/exit-\(key.hex.prefix(16)).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return }

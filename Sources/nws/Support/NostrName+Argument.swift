@@ -6,7 +6,7 @@
 import TunnelProtocol
 
 extension NostrName {
-    /// Reads a name, npub or nprofile from the command line.
+    /// Parses a name, npub or nprofile from the command line.
     init(argument: String) throws {
         do {
             try self.init(argument)
@@ -17,7 +17,7 @@ extension NostrName {
 }
 
 extension TargetAddress {
-    /// Reads `NAME:PORT`.
+    /// Parses `NAME:PORT`.
     ///
     /// - Parameter expected: A description of the expected format, for error messages.
     init(

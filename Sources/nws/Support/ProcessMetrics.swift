@@ -8,7 +8,7 @@ import Foundation
 import NIOConcurrencyHelpers
 import Observability
 
-/// The metrics of the process and its recent problems.
+/// The metrics of the process, and its most recent warnings and errors.
 enum ProcessMetrics {
     static let registry = PrometheusRegistry()
     static let startedAt = Date().timeIntervalSince1970

@@ -10,7 +10,7 @@ enum SecretFile {
     /// Maximum size of the file in bytes.
     private static let maximumLength = 4_096
 
-    /// The system's message for an error of Foundation, which is shorter than Foundation's own.
+    /// Returns a short message for a Foundation error: that of the underlying system error, if it is known.
     static func reason(_ error: any Error) -> String {
         let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
         if let posix = error as? POSIXError { return unsafe String(cString: strerror(posix.code.rawValue)) }

@@ -6,7 +6,7 @@
 import ArgumentParser
 import Tunnel
 
-/// Options that name the services of an exit.
+/// Options that specify the services of an exit.
 struct ServiceOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
@@ -45,7 +45,7 @@ struct ServiceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("With --port: the service, as HOST[:PORT] or http://HOST[:PORT].", valueName: "target"))
     var target: String?
 
-    /// The services of the options, or of `BACKEND_HOST`.
+    /// Returns the services that the options specify. Without `--backend`, `BACKEND_HOST` is used.
     func services(_ settings: Settings) throws -> ExitServices {
         var services = try settings.services(self.service, backend: self.backend)
         services.tlsPorts = Set(self.tls)

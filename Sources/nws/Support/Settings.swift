@@ -71,11 +71,11 @@ struct Settings {
         return try Self.backend(text, source: source)
     }
 
-    /// `HOST:PORT`, or `unix:PATH`.
+    /// Parses `HOST:PORT` or `unix:PATH`.
     static func backend(_ text: String, source: String) throws -> Backend {
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst("unix:".count))
-            // The size of sun_path in a socket address, including a terminating zero.
+            // `sun_path` of a Unix socket address has 108 bytes on Linux, including the terminating zero.
             guard path.hasPrefix("/"), path.utf8.count < 108 else {
                 throw CommandError.configuration(
                     "\(source): \(text): needs unix: and an absolute path of at most 107 bytes"
@@ -88,7 +88,7 @@ struct Settings {
         return .tcp(host: address.host, port: address.port)
     }
 
-    /// `PORT=BACKEND` of each `--service`, and the backend for all other ports.
+    /// Returns the services of all `--service` options (`PORT=BACKEND`), and the one for all other ports.
     func services(_ options: [String], backend: String?) throws -> ExitServices {
         var services = ExitServices(fallback: try self.backend(backend))
         for option in options {
@@ -106,7 +106,7 @@ struct Settings {
         return services
     }
 
-    /// A variable that is true or false; false if it is not set.
+    /// Returns the value of a Boolean variable; false if it is not set.
     func flag(_ name: String) throws -> Bool {
         guard let value = self[name] else { return false }
         switch value.lowercased() {

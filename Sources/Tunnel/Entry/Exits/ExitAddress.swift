@@ -6,8 +6,8 @@
 import Nostr
 import NostrCrypto
 
-/// What decides whether two requests share a session: the exit, the relays by which it is reached, and the isolation that
-/// the client asked for.
+/// The key by which requests share a session: the exit, the relays by which it is reached, and the isolation of the
+/// request.
 struct ExitAddress: Hashable {
     let publicKey: PublicKey
     let relays: [RelayURL]

@@ -7,18 +7,19 @@ import NIOCore
 import NostrCrypto
 import TunnelProtocol
 
-/// The exits by which an entry reaches the internet: those that its user named, or those that announced themselves.
-/// It performs no I/O.
+/// The exits for targets on the internet: those that the user configured, or else those that announced themselves. It
+/// performs no I/O.
 struct ExitDirectory {
-    /// Most announcements that are remembered.
+    /// Maximum number of stored announcements.
     private static let maximumAnnouncements = 1_000
-    /// How long an exit that failed is used only if no other is left.
+    /// How long an exit that failed is used only if there is no other.
     private static let failureCooldown: TimeAmount = .seconds(60)
 
     var named: [NostrName]
     private var announced: [PublicKey: ExitAnnouncement] = [:]
     private var failedUntil: [PublicKey: NIODeadline] = [:]
-    /// Round trips in milliseconds, nil if none was measured, and when that was tried.
+    /// The round-trip times in milliseconds and the times of their measurements. Nil if a measurement was started but
+    /// has no result.
     private var measured: [PublicKey: (milliseconds: Double?, at: NIODeadline)] = [:]
     /// How long a measurement is used.
     private static let measurementLifetime: TimeAmount = .minutes(10)
@@ -27,7 +28,7 @@ struct ExitDirectory {
         self.named = named
     }
 
-    /// Enters an announcement. One that is older than the known one of the same exit is ignored.
+    /// Stores an announcement. It is ignored if it is not newer than the stored announcement of the same exit.
     mutating func insert(_ announcement: ExitAnnouncement, now: Int64) {
         self.announced = self.announced.filter { $0.value.expiration > now }
         if let known = self.announced[announcement.publicKey], known.createdAt >= announcement.createdAt { return }
@@ -39,13 +40,14 @@ struct ExitDirectory {
         self.announced[announcement.publicKey] = announcement
     }
 
-    /// An exit did not work.
+    /// Records that an exit has failed.
     mutating func noteFailure(of exit: PublicKey, at now: NIODeadline) {
         self.failedUntil = self.failedUntil.filter { $0.value > now }
         self.failedUntil[exit] = now + Self.failureCooldown
     }
 
-    /// Announced exits to measure next: those without a recent measurement. They count as tried from now on.
+    /// Returns up to `count` announced exits without a recent measurement, and records that their measurement was
+    /// started.
     mutating func takeUnmeasured(_ count: Int, at now: NIODeadline) -> [NostrName] {
         guard self.named.isEmpty else { return [] }
         self.measured = self.measured.filter {
@@ -57,7 +59,7 @@ struct ExitDirectory {
         return next.map(\.name)
     }
 
-    /// Enters a measured round trip.
+    /// Stores a measured round-trip time.
     mutating func noteRoundTrip(of exit: PublicKey, milliseconds: Double, at now: NIODeadline) {
         guard self.announced[exit] != nil else { return }
         self.measured[exit] = (milliseconds, now)
@@ -65,15 +67,17 @@ struct ExitDirectory {
 
     func roundTrip(of exit: PublicKey) -> Double? { self.measured[exit]?.milliseconds }
 
-    /// Whether the user named the exits.
+    /// Whether the user configured the exits.
     var isNamed: Bool { !self.named.isEmpty }
 
-    /// The exit to use: one that did not fail recently, with the lowest cost. If the user named exits, only those are used.
+    /// Returns the exit with the lowest cost that has not failed recently. If all have failed, returns the one with the
+    /// lowest cost. If the user configured exits, only those are considered.
     ///
     /// - Parameters:
-    ///   - tried: Exits to leave out.
-    ///   - seconds: Since 1970. Announcements that expired before are left out.
-    ///   - cost: Milliseconds that rate the path to an exit.
+    ///   - tried: Exits to exclude.
+    ///   - now: The current time of the monotonic clock.
+    ///   - seconds: The current time in seconds since 1970. Expired announcements are ignored.
+    ///   - cost: Returns the cost of using an exit, in milliseconds.
     func choose(
         excluding tried: Set<PublicKey>,
         at now: NIODeadline,
@@ -85,7 +89,8 @@ struct ExitDirectory {
             ? self.announced.values.filter { $0.expiration > seconds }.map(\.name) : self.named
         let ranked = candidates.filter { !tried.contains($0.publicKey) }.map { name in
             let hasFailed = (self.failedUntil[name.publicKey] ?? now) > now
-            // Swift's hash values differ between processes, so no key can be made that every entry prefers.
+            // The hash decides between equal costs. Swift's hash values differ between processes, so no one can create
+            // a key that all entries prefer.
             return (rank: (hasFailed ? 1 : 0, cost(name.publicKey), name.publicKey.hashValue), name: name)
         }
         return ranked.min { $0.rank < $1.rank }?.name

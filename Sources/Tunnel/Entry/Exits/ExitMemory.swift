@@ -8,14 +8,14 @@ import NIOCore
 import Nostr
 import NostrCrypto
 
-/// What an entry remembers about the protocols of exits.
+/// Stores which protocol each exit is known to support.
 final class ExitMemory {
-    /// Most exits remembered as speaking only plain NIP-74.
+    /// Maximum number of exits for which the use of plain NIP-74 is stored.
     private static let maximumPlainExits = 1_024
 
     private let pins: ExitPins
     private let choice: ProtocolChoice
-    /// How long it is remembered that an exit speaks only plain NIP-74.
+    /// How long plain NIP-74 is used with an exit that answered with it, until a session is offered again.
     private let plainMemory: TimeAmount
     private let logger: Logger
     private var plainUntil: [PublicKey: NIODeadline] = [:]
@@ -30,13 +30,13 @@ final class ExitMemory {
     /// Whether the exit is known to support sessions. Such an exit is never downgraded to plain NIP-74.
     func isPinned(_ exit: PublicKey) -> Bool { self.pins.contains(exit) }
 
-    /// The protocol with which to start with an exit.
+    /// Returns the protocol to start with.
     func opening(with exit: PublicKey) -> Negotiation.Opening {
         switch self.choice {
         case .nip74:
             if self.isPinned(exit) {
                 self.logger.warning(
-                    "exit speaks sessions, but this entry is configured to speak plain NIP-74",
+                    "exit supports sessions, but this entry is configured to use only plain NIP-74",
                     metadata: ["exit": "\(exit.npub)"]
                 )
             }
@@ -49,12 +49,12 @@ final class ExitMemory {
         }
     }
 
-    /// Whether plain NIP-74 was spoken long enough that a session should be offered again.
+    /// Returns whether plain NIP-74 has been used for so long that a session should be offered again.
     func shouldOfferAgain(plainSince since: NIODeadline) -> Bool {
         self.choice != .nip74 && since + self.plainMemory <= .now()
     }
 
-    /// The exit answered in plain NIP-74.
+    /// Records that the exit answered in plain NIP-74.
     func spokePlain(_ exit: PublicKey) {
         guard self.choice == .auto, !self.isPinned(exit) else { return }
         if self.plainUntil.count >= Self.maximumPlainExits {
@@ -64,15 +64,15 @@ final class ExitMemory {
         self.plainUntil[exit] = .now() + self.plainMemory
     }
 
-    /// The exit accepted a session.
+    /// Records that the exit accepted a session.
     func spokeSession(_ exit: PublicKey) {
         self.plainUntil[exit] = nil
         do {
             if try !self.pins.insert(exit) {
-                self.logger.warning("too many exits to remember that this one speaks sessions")
+                self.logger.warning("the list of pinned exits is full, so this exit is not pinned")
             }
         } catch {
-            self.logger.warning("cannot remember that the exit speaks sessions", metadata: ["error": "\(error)"])
+            self.logger.warning("cannot pin the exit, which supports sessions", metadata: ["error": "\(error)"])
         }
     }
 }

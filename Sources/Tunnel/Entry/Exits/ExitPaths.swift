@@ -7,13 +7,13 @@ import Nostr
 import NostrClient
 import TunnelProtocol
 
-/// The relays by which an entry reaches one exit, numbered in the order in which the entry learned of them.
+/// The relays by which an entry reaches one exit, numbered in the order in which they were added.
 struct ExitPaths {
     private struct Entry {
         let relay: RelayConnection
-        /// Answers of the exit are delivered there.
+        /// Whether the relay delivers the messages of the exit.
         var isReady = false
-        /// The exit's published list (NIP-65) names it.
+        /// Whether the exit's relay list (NIP-65) contains the relay.
         var isListed = false
     }
 
@@ -40,7 +40,8 @@ struct ExitPaths {
         self.entries[index].isListed = true
     }
 
-    /// Ready paths with their relays: those that the exit lists first, then in the order of the name.
+    /// The ready paths with their relays. Relays in the exit's relay list are first, followed by the others in the
+    /// order of their numbers.
     var ready: [(path: PathID, relay: RelayConnection)] {
         let ready = self.entries.indices.filter { self.entries[$0].isReady }
         let ordered = ready.filter { self.entries[$0].isListed } + ready.filter { !self.entries[$0].isListed }
@@ -50,13 +51,13 @@ struct ExitPaths {
     var hasListed: Bool { self.entries.contains(where: \.isListed) }
     var hasReadyListed: Bool { self.entries.contains { $0.isListed && $0.isReady } }
 
-    /// Whether a relay may still become ready: it is connecting, and has not failed.
+    /// Whether a relay is still connecting and has not failed.
     var isConnecting: Bool { self.entries.contains { !$0.isReady && $0.relay.lastError == nil } }
 
     /// Whether every relay failed.
     var isUnreachable: Bool { self.entries.allSatisfy(\.relay.isUnreachable) }
 
-    /// Why each relay cannot be used.
+    /// The reason why each relay cannot be used.
     var problems: [String] {
         self.relays.map { relay in
             let reason = relay.lastError ?? (relay.isOpen ? "no answer to the subscription" : "connecting")

@@ -12,41 +12,42 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Learns of changes of an ``ExitPeer`` that concern the table of peers.
+/// Is notified of changes of an ``ExitPeer`` that affect the table of peers.
 protocol ExitPeerDelegate: AnyObject {
-    /// New requests need another peer. This one lives as long as its streams.
+    /// New requests must use another peer. This peer stays open until its streams have ended.
     func exitPeerDidRetire(_ peer: ExitPeer)
-    /// The peer ended and released its relays.
+    /// The peer was closed and has released its relays.
     func exitPeerDidClose(_ peer: ExitPeer)
     /// The last stream ended.
     func exitPeerDidBecomeIdle(_ peer: ExitPeer)
 }
 
-/// One exit, reached by one set of relays under one isolation (entry): connects to the relays, offers a session, and opens
-/// streams in the session or in plain NIP-74.
+/// An exit that is reached by one set of relays with one isolation (entry). Connects to the relays, offers a session,
+/// and opens streams in the session or in plain NIP-74.
 final class ExitPeer {
     let address: ExitAddress
     let startedAt = NIODeadline.now()
     private let context: EntryContext
     weak var delegate: (any ExitPeerDelegate)?
 
-    /// Used by the offer, by plain NIP-74, and by the first generation of a session. Erased here once the session has it.
+    /// The client's key for the offer, for plain NIP-74, and for the first generation of a session. Set to nil when a
+    /// session takes it over.
     private var ownKey: SecretKey?
     private let relays: ExitRelays
     private var queue = OpenQueue()
     private var negotiation: Negotiation
     private var plain: PlainExit?
-    /// The offer that an answer may belong to. It is kept after a fallback, because a late answer tells that the exit
-    /// speaks sessions.
+    /// The offer that an answer may belong to. It is kept after a fallback, because a late acceptance shows that the
+    /// exit supports sessions.
     private var offering: SessionOffering?
     private var session: OutgoingSession?
-    /// How many of the first opening's bytes the exit took with the offer.
+    /// Number of bytes of the first opening that the exit accepted with the offer.
     private var earlyBytes = 0
-    /// A session begins although no stream waits, to measure the exit.
+    /// Whether to begin a session without a waiting stream, to measure the exit.
     private var isMeasured = false
     private var isClosed = false
 
-    /// - Parameter policy: For the relays of the address.
+    /// - Parameter policy: The policy for the relays of the address.
     init(_ address: ExitAddress, policy: DialPolicy, context: EntryContext) {
         self.address = address
         self.context = context
@@ -70,18 +71,18 @@ final class ExitPeer {
 
     // MARK: Status
 
-    /// The link that carries the streams; nil while there is none.
+    /// The state of the link that carries the streams. Nil if there is no link.
     private var streamCounts: (count: Int, isIdle: Bool, idleSince: NIODeadline?)? {
         if let link = self.session?.link { return (link.streamCount, link.isIdle, link.idleSince) }
         return self.plain.map { ($0.link.streamCount, $0.link.isIdle, $0.link.idleSince) }
     }
 
     var streamCount: Int { self.streamCounts?.count ?? 0 }
-    /// Whether there is a link, and not only relays that connect.
+    /// Whether there is a link. If not, the peer has only relay connections.
     var isActive: Bool { self.streamCounts != nil }
     var isSession: Bool { self.session != nil }
 
-    /// Since when there is no stream and no request; nil while there is one.
+    /// The time since which there is no stream and no waiting request. Nil while there is one.
     var idleSince: NIODeadline? {
         guard self.queue.isEmpty else { return nil }
         guard let streams = self.streamCounts else { return self.startedAt }
@@ -96,14 +97,14 @@ final class ExitPeer {
         }
     }
 
-    /// Milliseconds of the fastest path's round trip; nil if none was measured.
+    /// The shortest round-trip time of a path in milliseconds. Nil if none was measured.
     var roundTrip: Double? {
         self.session?.link.engine.pathStatus.compactMap(\.roundTrip).min().map { Double($0.nanoseconds) / 1_000_000 }
     }
 
     var connections: [RelayConnection] { self.relays.all }
 
-    /// Whether a session should be offered again, because plain NIP-74 has been spoken for long enough.
+    /// Whether a session should be offered again, because plain NIP-74 has been used for long enough.
     var isOutdated: Bool {
         guard case .plain(let since) = self.negotiation.phase else { return false }
         return self.context.memory.shouldOfferAgain(plainSince: since)
@@ -111,7 +112,7 @@ final class ExitPeer {
 
     // MARK: Requests
 
-    /// Opens a stream as soon as the exit can be asked.
+    /// Opens a stream as soon as a relay is ready and the protocol is negotiated.
     func open(_ opening: StreamOpening) {
         let number = self.queue.append(opening)
         self.serve()
@@ -125,31 +126,32 @@ final class ExitPeer {
         }
     }
 
-    /// Begins a session although no stream waits.
+    /// Begins a session without a waiting stream, to measure the exit.
     func measure() {
         self.isMeasured = true
         self.serve()
     }
 
-    /// The client of a waiting request is gone. A request whose CONNECT was sent with an offer stays: it is the exit's first
-    /// stream, and ends as soon as it is attached.
+    /// Removes a waiting request, because its client has closed the connection. After an offer was sent, the request
+    /// stays in the queue, because the first request uses the stream of the offer's CONNECT. It then ends when it is
+    /// attached to a stream.
     func cancel(_ opening: StreamOpening) {
         if case .gathering = self.negotiation.phase { self.queue.remove(opening) }
     }
 
     private func giveUp(_ number: UInt64, onlyIfUnreachable: Bool) {
         switch self.negotiation.phase {
-        // The offer has its own time-out.
+        // The offer has its own timeout.
         case .offering: return
         case .gathering: break
-        // The exit was reached before: a relay that restarts is waited for.
+        // The exit was reachable before, so wait for the relays to reconnect.
         case .plain, .session: if onlyIfUnreachable { return }
         }
         if onlyIfUnreachable, !self.relays.isUnreachable { return }
         self.queue.remove(number)?.fail(.relaysUnreachable(self.relays.problems))
     }
 
-    /// Fails all requests that wait.
+    /// Fails all waiting requests.
     func failWaiting(_ error: EntryError) {
         for opening in self.queue.removeAll() { opening.fail(error) }
     }
@@ -177,7 +179,7 @@ final class ExitPeer {
     private func openWaiting() {
         for opening in self.queue.removeAll() {
             if let session {
-                // Only the first request's bytes can have gone with the offer.
+                // Only the bytes of the first request can have been sent with the offer.
                 let early = min(self.earlyBytes, opening.earlyData.count)
                 self.earlyBytes = 0
                 session.open(opening, opening.streamRequest, earlyBytes: early)
@@ -211,7 +213,7 @@ final class ExitPeer {
         self.isMeasured = false
         guard let ownKey else { return }
         var terms = self.context.makeTerms()
-        // Early data has no forward secrecy. It is sent only to exits that are known to speak sessions.
+        // Early data has no forward secrecy. It is sent only to exits that are known to support sessions.
         if !mayFallBack, self.context.configuration.isOptimistic, self.context.memory.isPinned(self.address.publicKey) {
             terms.earlyData = self.queue.first?.earlyDataOfOffer
         }
@@ -279,12 +281,12 @@ final class ExitPeer {
         self.serve()
     }
 
-    /// The exit speaks sessions, but was slow to answer. The next request begins one.
+    /// The exit supports sessions, but its acceptance arrived after the fallback. The next request uses a session.
     private func acceptedLate() {
         self.offering = nil
         self.context.memory.spokeSession(self.address.publicKey)
         self.context.logger.info(
-            "exit accepts a session after all; new requests use one",
+            "exit accepted the session after the fallback; new requests use a session",
             metadata: ["exit": "\(self.address.publicKey.npub)"]
         )
         self.delegate?.exitPeerDidRetire(self)
@@ -292,7 +294,7 @@ final class ExitPeer {
 
     // MARK: End
 
-    /// Fails what waits, and ends the peer. The next request begins again.
+    /// Fails all waiting requests and closes the peer. The next request creates a new peer.
     private func fail(_ reason: StreamEnd) {
         let waiting = self.queue.removeAll()
         let isPinned = self.context.memory.isPinned(self.address.publicKey)
@@ -302,7 +304,7 @@ final class ExitPeer {
         }
     }
 
-    /// Ends all streams, tells the exit, and releases the relays.
+    /// Ends all streams, notifies the exit, and releases the relays.
     func close(_ reason: StreamEnd?) {
         self.session?.close(reason)
         self.plain?.link.close(reason)
@@ -355,19 +357,20 @@ extension ExitPeer: ExitRelaysDelegate {
 
 extension ExitPeer: SessionOfferingDelegate {
     func offeringDidFallBack(_ offering: SessionOffering) {
-        // Another peer of the same exit may have got a session meanwhile.
+        // Another peer of the same exit may have established a session meanwhile.
         guard !self.context.memory.isPinned(self.address.publicKey) else { return self.fail(.sessionRequired) }
         self.negotiation.fellBack(at: .now())
-        // No one waits for an exit that was only measured.
+        // Warn only if requests are waiting, and not if the exit was only measured.
         self.context.logger.log(
             level: self.queue.isEmpty ? .debug : .warning,
-            "exit does not answer the offer of a session; speaking plain NIP-74 with it",
+            "exit does not answer the offer of a session; using plain NIP-74 with it",
             metadata: ["exit": "\(self.address.publicKey.npub)"]
         )
-        // The CONNECT was that of the first request.
+        // The stream of the offer's CONNECT belongs to the first request.
         if let first = self.queue.removeFirst() { offering.handOver(to: first) } else { offering.discardStream() }
         self.serve()
-        // Silence does not prove much: the exit may be down or overloaded. Until it speaks, each new request offers again.
+        // A missing answer does not prove that the exit lacks sessions: it may be offline or overloaded. Each new
+        // request offers a session again until the exit sends data.
         if self.plain?.link.hasReceivedData == false { self.delegate?.exitPeerDidRetire(self) }
     }
 

@@ -8,10 +8,10 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// A question to an exit's long-term key: whether the exit still has a session. An exit that restarted answers that it does
-/// not; an exit that has it answers with packets.
+/// A query to an exit's long-term key whether the exit still knows a session. An exit that does not know the session
+/// rejects the query. An exit that knows it does not answer the query, but sends packets of the session.
 struct ExitQuestion {
-    /// Identifies the question in its answer.
+    /// Identifies the query in its answer.
     let key: String
     let own: SecretKey
     private let plaintext: [UInt8]
@@ -27,13 +27,13 @@ struct ExitQuestion {
         )
     }
 
-    /// The question as an event for the exit.
+    /// Returns the query as an event for the exit.
     func sealed(for exit: PublicKey) -> SealedMessage? {
         guard let sealer = try? MessageSealer(own: self.own, peer: exit) else { return nil }
         return try? sealer.seal(self.plaintext, createdAt: Moment.now.seconds)
     }
 
-    /// The exit's signed answer in an event. Nil if it is not.
+    /// Returns the exit's signed answer in an event. Nil if the event is not a valid answer to this query.
     func answer(in event: Event, of exit: PublicKey) -> SessionAnswer? {
         guard let conversation = try? ConversationKey(secretKey: self.own, publicKey: event.pubkey),
             let plaintext = try? conversation.open(Array(event.content.readableBytesView)),

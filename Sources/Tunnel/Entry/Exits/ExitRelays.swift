@@ -8,41 +8,40 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Receives what happens on the relays of an exit.
+/// Receives the events of an exit's relays.
 protocol ExitRelaysDelegate: AnyObject {
-    /// A message for the client's key. Its id and signature are not verified.
+    /// A message for the client's key was received. Its ID and signature are not verified.
     func exitRelays(_ relays: ExitRelays, didReceive event: Event, for key: PublicKey, on relay: RelayConnection)
-    /// A relay delivers what the exit sends, from now on.
+    /// A relay delivers the messages of the exit from now on.
     func exitRelays(_ relays: ExitRelays, didBecomeReady path: PathID, on relay: RelayConnection)
-    /// A relay lost its connection.
+    /// The connection to a relay has ended.
     func exitRelays(_ relays: ExitRelays, didLose path: PathID)
-    /// The send buffer of a relay ran full (false) or drained (true).
+    /// The send buffer of a relay became full (false) or has room again (true).
     func exitRelays(_ relays: ExitRelays, didChangeWritabilityOf path: PathID, to isWritable: Bool)
-    /// The exit's published list arrived, or a relay has none.
+    /// The query for the exit's relay list on a relay has ended, with or without a list.
     func exitRelaysDidReceiveList(_ relays: ExitRelays)
 }
 
-/// The relays by which an entry reaches one exit: those of its name, and those of the list that it publishes (NIP-65).
-/// They are subscribed to the client's key.
+/// The relays by which an entry reaches one exit: those in its name, those in its relay list (NIP-65), and those that
+/// it adds to a session. The client's key is subscribed to on all of them.
 final class ExitRelays {
-    /// Most relays of a name, its list and a session together.
+    /// Maximum number of relays of a name, the relay list and a session together.
     private static let maximumRelays = 2 * EntryConfiguration.maximumRelaysPerName
 
     private let address: ExitAddress
     private let clientKey: PublicKey
     private let lane: RelayLane
-    /// For relays that the exit names later.
+    /// The policy for relays that the exit adds later.
     private let laterPolicy: DialPolicy
     private let context: EntryContext
     weak var delegate: (any ExitRelaysDelegate)?
     private var paths = ExitPaths()
     private var list: RelayListQuery?
     private var isReleased = false
-    /// Whether relays are asked for messages that were missed. Sessions retransmit what was lost; plain NIP-74 has to fetch
-    /// it.
+    /// Whether missed messages are requested from relays. Sessions retransmit lost packets, but plain NIP-74 does not.
     var catchesUp = true
 
-    /// - Parameter policy: For the relays of the address.
+    /// - Parameter policy: The policy for the relays of the address.
     init(
         of address: ExitAddress,
         policy: DialPolicy,
@@ -58,18 +57,18 @@ final class ExitRelays {
     }
 
     var all: [RelayConnection] { self.paths.relays }
-    /// Ready paths with their relays, best first.
+    /// The ready paths with their relays, in order of preference.
     var ready: [(path: PathID, relay: RelayConnection)] { self.paths.ready }
     /// Whether every relay failed.
     var isUnreachable: Bool { self.paths.isUnreachable }
-    /// Why each relay cannot be used.
+    /// The reason why each relay cannot be used.
     var problems: [String] { self.paths.problems }
-    /// Whether the exit published a list of relays.
+    /// Whether a relay of the exit's relay list is in use.
     var hasList: Bool { self.paths.hasListed }
 
-    /// What the relays mean to a negotiation.
+    /// The state of the relays for a negotiation.
     ///
-    /// - Parameter isNeeded: A stream waits, or the exit is to be measured.
+    /// - Parameter isNeeded: Whether a stream waits or the exit is to be measured.
     func situation(isNeeded: Bool) -> Negotiation.Situation {
         Negotiation.Situation(
             isNeeded: isNeeded,
@@ -80,7 +79,7 @@ final class ExitRelays {
         )
     }
 
-    /// Connects to the relays of the address. Those that the user configured are asked for the exit's list.
+    /// Connects to the relays of the address. If the user configured them, they are queried for the exit's relay list.
     func start(policy: DialPolicy) {
         for url in self.address.relays { self.use(url, policy: policy) }
         guard policy == .configured else { return }
@@ -93,10 +92,11 @@ final class ExitRelays {
         query.ask(self.paths.relays)
     }
 
-    /// The connection to a relay that the exit names; nil if there are too many.
+    /// Returns the connection to a relay that the exit adds. Nil if there are too many relays or the pool cannot
+    /// provide a connection.
     func useLater(_ url: RelayURL) -> RelayConnection? {
         guard self.paths.count < Self.maximumRelays else { return self.paths.relay(url) }
-        // What the exit names is trusted as little as what a name carries.
+        // Relays that the exit adds are trusted no more than relays in a name.
         return self.use(url, policy: self.laterPolicy)
     }
 
@@ -117,7 +117,7 @@ final class ExitRelays {
         self.delegate?.exitRelaysDidReceiveList(self)
     }
 
-    /// Unsubscribes, and gives the connections back.
+    /// Unsubscribes and releases the connections.
     func release() {
         self.isReleased = true
         for relay in self.paths.relays {
@@ -149,6 +149,6 @@ extension ExitRelays: RelaySubscriber {
         self.delegate?.exitRelays(self, didChangeWritabilityOf: path, to: isWritable)
     }
 
-    /// The path of a relay; nil if it is not one of these.
+    /// The path of a relay. Nil if the relay is not in use for this exit.
     func path(of relay: RelayConnection) -> PathID? { self.paths.path(of: relay) }
 }

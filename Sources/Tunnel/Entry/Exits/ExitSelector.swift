@@ -13,11 +13,11 @@ import TunnelProtocol
 final class ExitSelector {
     /// Time between queries for announcements.
     private static let discoveryInterval: TimeAmount = .seconds(60)
-    /// Milliseconds that rate an exit without a measurement.
+    /// The cost in milliseconds of an exit without a measurement.
     private static let unknownCost = 150.0
-    /// Milliseconds that each open stream adds: a session with many streams is no better than a slower one with few.
+    /// The cost in milliseconds of each open stream. It distributes streams over several exits.
     private static let costOfStream = 2.0
-    /// Exits that are measured after each query.
+    /// Number of exits that are measured after each query.
     private static let exitsToMeasure = 3
 
     private let context: EntryContext
@@ -38,17 +38,17 @@ final class ExitSelector {
         self.timer = nil
     }
 
-    /// Exits that the user names; with any, announced ones are not used.
+    /// Sets the exits that the user configured. If there are any, announced exits are not used.
     func setNamed(_ names: [NostrName]) { self.directory.named = names }
 
-    /// Whether the user named the exits.
+    /// Whether the user configured the exits.
     var isNamed: Bool { self.directory.isNamed }
 
     func noteFailure(of exit: PublicKey) { self.directory.noteFailure(of: exit, at: .now()) }
 
     // MARK: Choosing
 
-    /// The exit for a target on the internet; nil if none is known.
+    /// Returns the exit for a target on the internet. Nil if there is none that was not tried.
     func choose(for request: ProxyRequest) -> NostrName? {
         var trips: [PublicKey: Double] = [:]
         var streams: [PublicKey: Int] = [:]
@@ -65,7 +65,7 @@ final class ExitSelector {
         }
     }
 
-    /// A peer is about to be forgotten, and its measurement with it.
+    /// Stores the measurement of a peer that is about to be removed.
     func willForget(_ peer: ExitPeer) {
         guard self.context.configuration.usesPublicExits, let trip = peer.roundTrip else { return }
         self.directory.noteRoundTrip(of: peer.address.publicKey, milliseconds: trip, at: .now())
@@ -73,7 +73,7 @@ final class ExitSelector {
 
     // MARK: Discovering
 
-    /// Asks a configured relay for announcements.
+    /// Queries a configured relay for announcements.
     func discover(on relay: RelayConnection) {
         guard self.context.configuration.usesPublicExits, relay.lane == self.context.lane,
             self.context.configuration.relays.contains(relay.url)
@@ -94,7 +94,7 @@ final class ExitSelector {
         self.measure()
     }
 
-    /// Begins sessions with a few exits that were not measured, so that the first request does not go to any exit.
+    /// Begins sessions with a few exits that were not measured, so that the first request can use a fast exit.
     private func measure() {
         guard self.timer != nil else { return }
         for name in self.directory.takeUnmeasured(Self.exitsToMeasure, at: .now()) {

@@ -18,7 +18,7 @@ struct Negotiation {
     }
 
     enum Phase: Hashable {
-        /// No relay is ready, or more relays are waited for.
+        /// The entry waits for relays.
         case gathering
         /// A session was offered.
         case offering
@@ -26,17 +26,17 @@ struct Negotiation {
         case session
     }
 
-    /// What the decision depends on.
+    /// The conditions on which the decision depends.
     struct Situation {
-        /// A stream waits, or the exit is to be measured.
+        /// Whether a stream waits or the exit is to be measured.
         var isNeeded: Bool
-        /// At least one relay is ready.
+        /// Whether at least one relay is ready.
         var hasReadyRelay: Bool
-        /// Another relay may become ready soon.
+        /// Whether another relay may become ready soon.
         var isConnecting: Bool
-        /// The exit's relay list was asked for and has not arrived.
+        /// Whether a query for the exit's relay list is pending.
         var isAwaitingList: Bool
-        /// The exit lists relays, and none of them is ready.
+        /// Whether the exit has a relay list and none of its relays is ready.
         var lacksListedRelay: Bool
     }
 
@@ -53,8 +53,8 @@ struct Negotiation {
     private let gatheringDeadline: NIODeadline
     private var listedDeadline: NIODeadline?
 
-    /// - Parameter gatheringDeadline: Until then relays that are still connecting are waited for, because it is not known
-    ///   by which the exit can be reached.
+    /// - Parameter gatheringDeadline: Time until which the entry waits for connecting relays, because it is not known
+    ///   on which relays the exit listens.
     init(_ opening: Opening, gatheringDeadline: NIODeadline) {
         self.opening = opening
         self.gatheringDeadline = gatheringDeadline
@@ -81,9 +81,9 @@ struct Negotiation {
         }
     }
 
-    /// The exit did not answer the offer.
+    /// Records that the exit did not answer the offer.
     mutating func fellBack(at now: NIODeadline) { self.phase = .plain(since: now) }
 
-    /// The exit accepted the offer.
+    /// Records that the exit accepted the offer.
     mutating func accepted() { self.phase = .session }
 }

@@ -10,14 +10,15 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Gives an ``OutgoingSession`` the relays of its exit, and learns of its end.
+/// The owner of an ``OutgoingSession``. Provides the connections to the exit's relays, and is notified when the session
+/// ends.
 protocol OutgoingSessionDelegate: AnyObject {
-    /// The connection to a relay that the exit names. Nil if it may not be used.
+    /// Returns the connection to a relay that the exit uses. Nil if the relay may not be used.
     func session(_ session: OutgoingSession, needsRelay url: RelayURL) -> RelayConnection?
-    /// Ask the exit with ``OutgoingSession/askExit(on:)`` whether it still has the session.
+    /// The exit does not answer. Ask it with ``OutgoingSession/askExit(on:)`` whether it still knows the session.
     func sessionIsUnanswered(_ session: OutgoingSession)
     func sessionDidBecomeIdle(_ session: OutgoingSession)
-    /// The session ended. Nil if no error occurred.
+    /// The session has ended. The reason is nil if no error occurred.
     func session(_ session: OutgoingSession, didClose reason: StreamEnd?)
 }
 
@@ -29,12 +30,12 @@ final class OutgoingSession {
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
     private var question: ExitQuestion?
-    /// Questions during the present silence of the exit.
+    /// Number of queries to the exit since it stopped answering.
     private var questions = 0
     private var lastQuestion: NIODeadline?
     private var lastWarning: NIODeadline?
 
-    /// A silence of the exit is over when no question was needed for this long.
+    /// The count of queries is reset if no query was needed for this long.
     private static let silence: TimeAmount = .seconds(40)
     private static let warningInterval: TimeAmount = .minutes(1)
 
@@ -112,15 +113,16 @@ final class OutgoingSession {
 
     // MARK: Relays
 
-    /// Numbers the relays as the acceptance does, and uses them.
+    /// Uses the exit's relays with the path numbers of the acceptance.
     ///
     /// - Parameters:
-    ///   - arrival: The relay by which the acceptance came.
-    ///   - known: The exit's relays as this entry knows them.
+    ///   - arrival: The relay that delivered the acceptance.
+    ///   - known: The exit's relays that this entry already uses.
     func useRelays(of acceptance: SessionAcceptance, arrivedBy arrival: RelayConnection, known: [RelayConnection]) {
         let urls = acceptance.relays.map { try? RelayURL($0) }
-        // The exit may know a relay by another URL than this entry. The answer then tells which relay it is; but a copy of
-        // the answer that another relay made tells nothing, so URLs that both sides know go first.
+        // The exit may use another URL for a relay than this entry. The path number in the acceptance then belongs to
+        // the relay that delivered it. A relay can however deliver a copy of an acceptance that was sent on another
+        // relay, so URLs that both sides use take precedence.
         let named = urls.indices.contains(acceptance.path.rawValue) ? urls[acceptance.path.rawValue] : nil
         if !urls.contains(arrival.url), !known.contains(where: { $0.url == named }) {
             self.use(arrival, as: acceptance.path)
@@ -139,7 +141,7 @@ final class OutgoingSession {
         self.driver.addRelay(relay, as: path)
     }
 
-    /// An event for the session's first key that came by a relay without a number.
+    /// Processes an event for the session's first key from a relay without a path number.
     func receive(_ event: Event, for key: PublicKey, on relay: RelayConnection) {
         self.driver.relay(relay, didReceive: event, for: key)
     }
@@ -147,9 +149,9 @@ final class OutgoingSession {
     /// The URL of a path's relay.
     func url(of path: PathID) -> RelayURL? { self.driver.relay(of: path)?.url }
 
-    // MARK: Questions
+    // MARK: Queries
 
-    /// Asks the exit's long-term key whether it still has the session.
+    /// Asks the exit's long-term key whether the exit still knows the session.
     func askExit(on relays: [RelayConnection]) {
         let question = ExitQuestion(
             own: self.link.sealer.own,
@@ -158,7 +160,7 @@ final class OutgoingSession {
         )
         self.question = question
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
-        // Its secret key is not kept longer than an answer may take.
+        // Do not keep the secret key in the query longer than an answer may take.
         _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerTimeout) {
             if bound.value.question?.key == question.key { bound.value.question = nil }
         }
@@ -204,7 +206,8 @@ extension OutgoingSession: SessionDriverDelegate {
         on relay: RelayConnection
     ) -> Bool {
         guard SessionAnswer.isAnswer(message.plaintext) else { return true }
-        // The acceptance again, perhaps by another relay. The session's keys prove that it is the exit's.
+        // The exit repeated its acceptance, possibly on another relay. The keys of the session authenticate the
+        // message.
         let body = Array(message.plaintext.dropLast(SessionAnswer.signatureLength))
         if case .accepted(let acceptance)? = SessionAnswer(body: body), self.driver.path(of: relay) == nil,
             self.driver.relay(of: acceptance.path) == nil
@@ -229,7 +232,7 @@ extension OutgoingSession: SessionDriverDelegate {
             return
         }
         guard case .refused(let refusal) = answer else { return }
-        self.context.logger.info("exit does not know the session any more", metadata: ["exit": "\(self.exit.npub)"])
+        self.context.logger.info("exit no longer knows the session", metadata: ["exit": "\(self.exit.npub)"])
         self.link.close(refusal.reason)
     }
 
@@ -243,7 +246,7 @@ extension OutgoingSession: SessionDriverDelegate {
             self.use(relay, as: offer.path)
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
-        // The driver handles keys, and only exits receive identities.
+        // The driver handles the signals about keys. Only exits receive identities.
         case .makeKey, .pair, .sealUnder, .eraseKey, .identified: break
         }
     }

@@ -7,15 +7,15 @@ import NIOCore
 import NostrClient
 import TunnelProtocol
 
-/// The exits that an entry talks to: finds them by address, limits their number, and ends those that are not used.
+/// The exits that an entry uses. Finds them by address, limits their number, and closes those that are idle.
 final class PeerTable {
     private let context: EntryContext
     private var peers: [ExitAddress: ExitPeer] = [:]
-    /// Peers that get no new requests.
+    /// Peers that are not used for new requests.
     private var retired: [ExitPeer] = []
-    /// Called when the last stream of a peer ended.
+    /// Called when the last stream of a peer has ended.
     private let onIdle: () -> Void
-    /// Called before a peer is forgotten.
+    /// Called before a peer is removed.
     private let onClose: (ExitPeer) -> Void
 
     init(context: EntryContext, onIdle: @escaping () -> Void, onClose: @escaping (ExitPeer) -> Void) {
@@ -30,14 +30,14 @@ final class PeerTable {
 
     func contains(_ address: ExitAddress) -> Bool { self.peers[address] != nil }
 
-    /// The peer of an address, made if there is none.
+    /// Returns the peer of an address. Creates it if there is none.
     ///
-    /// - Parameter policy: For the relays of the address.
+    /// - Parameter policy: The policy for the relays of the address.
     /// - Throws: ``EntryError/tooManyExits`` if all peers are in use.
     func peer(_ address: ExitAddress, policy: DialPolicy) throws(EntryError) -> ExitPeer {
         if let peer = self.peers[address] {
             guard peer.isOutdated else { return peer }
-            // Running streams stay where they are.
+            // Open streams stay with the old peer.
             self.exitPeerDidRetire(peer)
         }
         self.makeRoom(for: address)
@@ -49,7 +49,7 @@ final class PeerTable {
         return peer
     }
 
-    /// Ends unused peers, the longest unused first, until another peer and its relays have room.
+    /// Closes idle peers, the longest idle first, until there is room for another peer and its relays.
     private func makeRoom(for address: ExitAddress) {
         let lane =
             address.isolation.isEmpty ? self.context.lane : RelayLane(isolation: address.isolation)
@@ -61,19 +61,19 @@ final class PeerTable {
         }
     }
 
-    /// Ends peers that were not used for `idleTime`.
+    /// Closes peers that have been idle for `idleTime`.
     func sweep(unusedFor idleTime: TimeAmount) {
         for peer in self.all {
             if let since = peer.idleSince, since + idleTime <= .now() { peer.close(nil) }
         }
     }
 
-    /// Fails requests that wait.
+    /// Fails all waiting requests.
     func failWaiting(_ error: EntryError) {
         for peer in self.all { peer.failWaiting(error) }
     }
 
-    /// Ends everything.
+    /// Closes all peers.
     func close(_ reason: StreamEnd) {
         for peer in self.all { peer.close(reason) }
     }

@@ -9,13 +9,14 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Learns what an exit does in plain NIP-74.
+/// Is notified of changes of a ``PlainExit``.
 protocol PlainExitDelegate: AnyObject {
     /// The last stream ended.
     func plainExitDidBecomeIdle(_ exit: PlainExit)
 }
 
-/// A link to an exit in plain NIP-74. It offers a session, and carries the streams if the exit does not accept.
+/// A link to an exit in plain NIP-74. It is used to offer a session, and carries the streams if the exit does not
+/// accept the offer.
 final class PlainExit {
     let link: PlainLink
     private let exit: PublicKey
@@ -23,7 +24,7 @@ final class PlainExit {
     private let context: EntryContext
     weak var delegate: (any PlainExitDelegate)?
     private var seen = EventDeduplicator(capacity: 8_192)
-    /// The exit was asked to connect to this entry (CONNECTR), and did not.
+    /// Whether the exit did not connect to this entry when it was requested to (CONNECTR).
     private var ignoresReverse = false
 
     /// Nil if the exit's key is not on the curve.
@@ -48,7 +49,7 @@ final class PlainExit {
         link.delegate = self
     }
 
-    /// Takes an event whose author is the exit.
+    /// Processes an event whose author is the exit.
     func receive(_ event: Event, for key: PublicKey, path: PathID) {
         guard !self.seen.contains(event.id) else { return self.context.metrics.rejected(.duplicate) }
         guard self.context.verifier.verify(event), self.seen.insert(event.id),
@@ -61,13 +62,13 @@ final class PlainExit {
 
     /// Opens a stream.
     ///
-    /// - Parameter paths: Those on which the exit may listen, best first.
+    /// - Parameter paths: The paths on which the exit may listen, in order of preference.
     func open(_ opening: StreamOpening, _ request: StreamRequest, paths: [(path: PathID, relay: RelayConnection)]) {
         if self.openReverse(opening, request, paths) { return }
         self.link.open(request, paths: paths.map(\.path), endpoint: opening)
     }
 
-    /// Asks the exit to connect to this entry (CONNECTR). False if it shall not.
+    /// Requests that the exit connect to this entry (CONNECTR). Returns false if the stream must use relays instead.
     private func openReverse(
         _ opening: StreamOpening,
         _ request: StreamRequest,
@@ -89,7 +90,8 @@ final class PlainExit {
         return true
     }
 
-    /// The exit did not connect: it is not allowed to, or cannot reach this entry. Relays carry its streams.
+    /// The exit did not connect: it is not configured to, or cannot reach this entry. Its streams use relays from now
+    /// on.
     private func reverseTimedOut(
         _ opening: StreamOpening,
         _ request: StreamRequest,
@@ -98,7 +100,7 @@ final class PlainExit {
         if !self.ignoresReverse {
             self.ignoresReverse = true
             self.context.logger.info(
-                "exit does not connect to the public address of this entry; relays carry its streams",
+                "exit does not connect to the public address of this entry; using relays instead",
                 metadata: ["exit": "\(self.exit.npub)"]
             )
         }
@@ -114,7 +116,7 @@ extension PlainExit: PeerLinkDelegate {
     func link(_ link: PlainLink, didReceive signal: NIP74Signal) {
         switch signal {
         case .exitSpoke: self.context.memory.spokePlain(self.exit)
-        // Only exits receive these.
+        // Only exits receive these signals.
         case .offered, .reverse: break
         }
     }

@@ -8,7 +8,7 @@ import Nostr
 import NostrClient
 import NostrCrypto
 
-/// Asks relays for the relay list of an exit (NIP-65), for names that carry no relays.
+/// Queries relays for the relay list of an exit (NIP-65), for names that contain no relays.
 final class RelayListQuery {
     private let exit: PublicKey
     private let connectTimeout: TimeAmount
@@ -16,14 +16,14 @@ final class RelayListQuery {
     private let onAnswer: ([RelayURL]) -> Void
     private var pending = 0
 
-    /// Whether an answer may still come.
+    /// Whether an answer is pending.
     var isPending: Bool { self.pending > 0 }
 
     /// - Parameters:
-    ///   - connectTimeout: For a relay to connect.
-    ///   - answerTimeout: For a relay to answer.
-    ///   - onAnswer: Called for each relay that was asked, with the relays where the exit reads; empty if the relay has no
-    ///     list.
+    ///   - connectTimeout: Timeout for connecting to a relay.
+    ///   - answerTimeout: Timeout for the answer of a relay.
+    ///   - onAnswer: Called once for each queried relay, with the relays from which the exit reads. Empty if the relay
+    ///     has no list or does not answer.
     init(
         of exit: PublicKey,
         connectTimeout: TimeAmount,
@@ -37,7 +37,7 @@ final class RelayListQuery {
     }
 
     func ask(_ relays: [RelayConnection]) {
-        // A relay whose last attempt failed would only delay the answer.
+        // A relay whose last connection attempt failed would only delay the result.
         for relay in relays where !relay.isUnreachable {
             self.pending += 1
             relay.whenOpen(within: self.connectTimeout) { isOpen in

@@ -10,23 +10,23 @@ import Nostr
 import NostrCrypto
 import TunnelProtocol
 
-/// Learns what became of a ``SessionOffering``.
+/// Receives the result of a ``SessionOffering``.
 protocol SessionOfferingDelegate: AnyObject {
-    /// The exit did not accept in time, or sent plain data: the offer's stream is an open stream of plain NIP-74.
+    /// The exit did not accept in time, or sent plain data. The offer's stream is now an open stream of plain NIP-74.
     func offeringDidFallBack(_ offering: SessionOffering)
-    /// The exit could not be reached, or answers only in plain NIP-74, which is not allowed with it.
+    /// The exit was not reachable, or it did not accept a session and plain NIP-74 is not allowed with it.
     func offering(_ offering: SessionOffering, didFail reason: StreamEnd)
 }
 
-/// A session that was offered to an exit, and the stream of the CONNECT that offers it.
+/// The offer of a session to an exit, and the stream of the CONNECT that contains the offer.
 final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
     private let exit: PublicKey
     private let ownKey: SecretKey
-    /// Of the plaintexts that the exit may have received: CONNECT and OFFER.
+    /// The hashes of the plaintexts that the exit may have received: CONNECT and OFFER.
     private let hashes: [Bytes32]
     weak var delegate: (any SessionOfferingDelegate)?
-    /// Answers of unknown authors that are decrypted; each costs a Diffie-Hellman.
+    /// Limits the rate at which answers of unknown authors are decrypted. Each needs a Diffie-Hellman key agreement.
     private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
@@ -46,7 +46,8 @@ final class SessionOffering: AttachableEndpoint {
         }
     }
 
-    /// Takes an event that may be the exit's answer. Returns nil for everything else, which is counted.
+    /// Processes an event that may be the exit's answer. Returns the answer. For any other event, counts it as rejected
+    /// and returns nil.
     func receive(_ event: Event, context: EntryContext) -> (answer: SessionAnswer, body: [UInt8])? {
         guard context.verifier.admit(event) else { return nil }
         guard self.answers.take(at: .now()) else {
@@ -61,7 +62,7 @@ final class SessionOffering: AttachableEndpoint {
         return answer
     }
 
-    /// Reads an event as the exit's signed answer to this offer. Nil if it is not.
+    /// Decrypts and verifies the exit's signed answer to this offer. Nil if the event is not a valid answer.
     private func answer(in event: Event) -> (answer: SessionAnswer, body: [UInt8])? {
         guard let conversation = try? ConversationKey(secretKey: self.ownKey, publicKey: event.pubkey),
             let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
@@ -76,14 +77,14 @@ final class SessionOffering: AttachableEndpoint {
         return verified
     }
 
-    /// How many bytes of the offer's early data the exit took: all or none.
+    /// Returns the number of bytes of early data that the exit accepted: all or none.
     func earlyBytes(taken acceptance: SessionAcceptance) -> Int {
         guard let early = self.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count)
         else { return 0 }
         return early.bytes.count
     }
 
-    /// Gives the offer's stream to a client, after the offer fell back.
+    /// Passes the offer's stream to the opening of a client, after a fallback.
     func handOver(to opening: StreamOpening) {
         guard let (carrier, id) = self.stream else { return }
         carrier.replaceEndpoint(of: id, with: opening)
@@ -91,7 +92,7 @@ final class SessionOffering: AttachableEndpoint {
         opening.opened()
     }
 
-    /// Ends the offer's stream, for which there is no client.
+    /// Resets the offer's stream, because no client needs it.
     func discardStream() { self.stream.map { $0.carrier.reset($0.id, .connectionReset) } }
 
     // MARK: Stream
@@ -99,7 +100,7 @@ final class SessionOffering: AttachableEndpoint {
     func attach(to carrier: any StreamCarrier, as id: StreamID, earlyBytes: Int) { self.stream = (carrier, id) }
     func opened() { self.delegate?.offeringDidFallBack(self) }
     func ended(_ reason: StreamEnd?) { self.delegate?.offering(self, didFail: reason ?? .exitSilent) }
-    // Until the offer falls back, the stream carries nothing.
+    // The stream carries no data before a fallback.
     func credit(_ bytes: Int) {}
     func receive(_ data: ByteBuffer) {}
     func finished() {}

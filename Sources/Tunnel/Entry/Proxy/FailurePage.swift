@@ -51,12 +51,12 @@ enum FailurePage {
 }
 
 extension ProxyFailure {
-    /// A headline for people.
+    /// The headline of the page.
     var title: String {
         if case .ended(.notAllowed) = self { return "The exit does not allow this" }
         return switch self.hop {
         case .name: "Not a valid name"
-        case .relay: "No relay can be reached"
+        case .relay: "No relay is reachable"
         case .exit: "The exit does not answer"
         case .backend: "The service does not answer"
         case .stream: "The connection was interrupted"
@@ -64,7 +64,7 @@ extension ProxyFailure {
         }
     }
 
-    /// What a person can try, likeliest first.
+    /// Suggestions for the user, the most likely first.
     fileprivate func advice(_ remedyText: (Remedy) -> String) -> [String] {
         switch (self, self.hop) {
         case (.notAsked(.clearnet), _):
@@ -81,7 +81,7 @@ extension ProxyFailure {
         case (.ended(.notAllowed), _):
             [
                 "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",
-                "If the exit admits only known keys, \(remedyText(.identity)).",
+                "If the exit accepts only known keys, \(remedyText(.identity)).",
             ]
         case (.ended(.clockSkew), _), (.notAsked(.offerFailed(.clockSkew, _, _)), _):
             ["Correct the clocks of both machines. They differ by minutes."]

@@ -7,7 +7,8 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-/// A connection whose target is configured: opens the stream at once, and leaves the connection to a splice.
+/// Handles a connection with a fixed target. It opens the stream immediately. When the stream is open, a splice
+/// replaces this handler.
 final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -99,7 +100,7 @@ extension ForwardHandler: StreamOpeningDelegate {
     func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
         self.opening = nil
         self.onEnd(.failure(StreamFailure(hop: failure.hop, reason: failure.text)))
-        // The client's connection was accepted, so an error must not look like its end.
+        // The client's connection was accepted. Reset it, so that the error does not look like the end of the data.
         self.context?.channel.abort()
     }
 }

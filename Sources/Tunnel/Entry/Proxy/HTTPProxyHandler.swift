@@ -8,22 +8,24 @@ import NIOCore
 import NIOHTTP1
 import TunnelProtocol
 
-/// One client of the HTTP proxy: CONNECT, or requests in absolute form (RFC 9110, section 9.3.6; RFC 9112, section 3.2.2).
+/// Handles one client of the HTTP proxy: CONNECT, or requests in absolute form (RFC 9110, section 9.3.6; RFC 9112,
+/// section 3.2.2).
 ///
-/// Stands between the client's socket and the splice of the stream, and does what ``HTTPProxyStateMachine`` says.
+/// It is between the client's socket and the splice of the stream, and performs the actions of
+/// ``HTTPProxyStateMachine``.
 final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// For the next request on a kept connection.
+    /// Timeout for the next request on a persistent connection.
     private static let keepAliveTimeout: TimeAmount = .minutes(5)
-    /// For the answers to the requests of a client that sends no more.
+    /// Timeout for the remaining responses after the client has finished sending.
     private static let lastAnswersTimeout: TimeAmount = .minutes(1)
-    /// For the client to close after everything was written.
+    /// How long the client may take to close the connection after all bytes were written.
     private static let closeTimeout: TimeAmount = .seconds(5)
-    /// For the client to acknowledge anything of what was written.
+    /// Maximum time without progress while the client acknowledges written bytes.
     private static let acknowledgementTimeout: TimeAmount = .seconds(10)
 
     private let proxy: ProxyContext
@@ -34,7 +36,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var opening: StreamOpening?
     private var splice: SpliceHandler?
     private var target: TargetAddress?
-    /// The splice wants to read, and another request may not be read yet.
+    /// Whether a read of the splice is delayed until more input can be processed.
     private var isReadHeld = false
 
     init(proxy: ProxyContext) {
@@ -62,12 +64,12 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func timedOut(_ timeout: TimeAmount) {
-        // A client that pauses in a response is not idle.
+        // A client that has not read its whole response is not idle.
         if let splice, !splice.isFlushed { return self.close(in: timeout) }
         self.context?.channel.closeWhenAcknowledged(patience: Self.acknowledgementTimeout)
     }
 
-    /// Ends the output when everything was written, and closes when the client has had time to do so.
+    /// Closes the output when all bytes are written. Closes the connection if the client does not close it in time.
     private func endOutput(_ context: ChannelHandlerContext, after last: ByteBuffer = ByteBuffer()) {
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let channel = context.channel
@@ -185,19 +187,19 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         var bytes = Self.unwrapOutboundIn(data)
         let count = self.machine.receiveFromService(bytes)
-        // Dropped bytes count as delivered, so that the service can go on sending.
+        // Dropped bytes count as delivered, so that the service can continue to send.
         context.write(Self.wrapOutboundOut(bytes.readSlice(length: count) ?? ByteBuffer()), promise: promise)
-        guard self.machine.isIdle || self.machine.isSwitched else { return }
+        guard self.machine.isIdle || self.machine.isUpgraded else { return }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        // Not at once: the splice is writing.
+        // In a later turn of the event loop, because the splice is writing.
         context.eventLoop.execute { bound.value.endExchange() }
     }
 
-    /// The response has passed, or the service agreed to another protocol.
+    /// Called after a complete response, or after the service has switched to another protocol.
     private func endExchange() {
         guard let context = self.context else { return }
         self.advance()
-        guard self.machine.isSwitched else { return }
+        guard self.machine.isUpgraded else { return }
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 
@@ -239,7 +241,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
         self.endOutput(context, after: response.encoded(hasBody: hasBody))
     }
 
-    /// The stream failed. Returns whether the client got an answer.
+    /// Handles the failure of the stream. Returns false if the connection must be reset.
     private func fail(_ failure: ProxyFailure, _ target: TargetAddress) -> Bool {
         guard let context = self.context else { return false }
         switch self.machine.streamFailed() {

@@ -11,7 +11,7 @@ package import TunnelProtocol
 
 /// A request to the HTTP proxy.
 package struct HTTPProxyRequest {
-    /// Why a request cannot be served.
+    /// The reason why a request cannot be served.
     package enum Failure: Error {
         case malformed(HTTPHead.Malformed)
         /// A version other than HTTP/1.
@@ -27,12 +27,12 @@ package struct HTTPProxyRequest {
 
     /// A request that is forwarded in origin form.
     package struct Plain {
-        /// Request line and fields.
+        /// The request line and header fields.
         package let head: ByteBuffer
         /// Nil if the request has no body.
         package let bodyLength: HTTPBodyLength?
         package let isHead: Bool
-        /// Whether the request asks for another protocol (RFC 9110, section 7.8).
+        /// Whether the request asks for a protocol upgrade (RFC 9110, section 7.8).
         package let isUpgrade: Bool
     }
 
@@ -79,7 +79,7 @@ package struct HTTPProxyRequest {
         guard let (host, target) = Self.target(authority, defaultPort: 80) else { throw .target }
         self.target = target
         let path = rest[end...].prefix { $0 != UInt8(ascii: "#") }
-        // A path that is empty means all of the service in OPTIONS (RFC 9112, section 3.2.4).
+        // An OPTIONS request with an empty path is for the whole server (RFC 9112, section 3.2.4).
         let root = method == "OPTIONS" && path.isEmpty ? "*" : path.first == UInt8(ascii: "/") ? "" : "/"
         do {
             let isOld = minor == UInt8(ascii: "0")
@@ -96,7 +96,7 @@ package struct HTTPProxyRequest {
         }
     }
 
-    /// Reads `host:port` or `[v6 address]:port`. Returns the host as it was written, and the target.
+    /// Parses `host:port` or `[v6 address]:port`. Returns the host as it was written, and the target.
     private static func target(_ bytes: ArraySlice<UInt8>, defaultPort: UInt16?) -> (String, TargetAddress)? {
         guard let text = String(validating: bytes, as: UTF8.self)?[...] else { return nil }
         var host = text
@@ -130,7 +130,7 @@ package struct HTTPProxyRequest {
         )
     }
 
-    /// Fields that concern only one connection (RFC 9110, section 7.6.1), and those that are written anew.
+    /// Fields that apply to only one connection (RFC 9110, section 7.6.1), and fields that the proxy writes itself.
     private static let dropped: Set<String> = [
         "connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "upgrade", "host",
         "content-length",
@@ -145,7 +145,8 @@ package struct HTTPProxyRequest {
         isHead: Bool
     ) -> Plain {
         let connection = Set(head.list("connection") + head.list("proxy-connection"))
-        // HTTP/2 over TCP in plain text is obsolete (RFC 9113, section 3.1), and a protocol cannot change within a body.
+        // Upgrades to HTTP/2 over cleartext TCP are obsolete (RFC 9113, section 3.1). A request with a body is not
+        // upgraded.
         let upgrades =
             connection.contains("upgrade") && bodyLength ?? .fixed(0) == .fixed(0)
             ? head.fields(named: "upgrade").map(\.text).filter { !$0.isEmpty && $0.lowercased() != "h2c" } : []
@@ -192,14 +193,14 @@ extension HTTPProxyRequest.Failure {
         case .malformed(.tooLarge):
             "The header fields are too large: at most \(HTTPHeadReader.maximumLength >> 10) KiB in \(HTTPHeadReader.maximumFields) fields."
         case .malformed(.framing):
-            "The length of the body is not clear: Content-Length is not a number, occurs twice or with Transfer-Encoding, or an HTTP/1.0 request has Transfer-Encoding."
-        case .malformed(.transferCoding): "Transfer-Encoding is not chunked; this proxy knows no other coding."
+            "The length of the body is ambiguous: Content-Length is not a number, occurs twice or with Transfer-Encoding, or an HTTP/1.0 request has Transfer-Encoding."
+        case .malformed(.transferCoding): "Transfer-Encoding is not chunked; this proxy supports no other coding."
         case .malformed(.chunk): "The body does not follow the chunked transfer coding."
-        case .version: "This proxy speaks HTTP/1.1 and HTTP/1.0 only."
+        case .version: "This proxy supports only HTTP/1.1 and HTTP/1.0."
         case .ownPath: "Not found."
         case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
-        case .target: "The request names no host and port to connect to."
-        case .truncated: "The connection ended before the header fields of the request did."
+        case .target: "The request contains no valid host and port to connect to."
+        case .truncated: "The connection ended before the end of the request's header fields."
         }
     }
 }

@@ -6,65 +6,69 @@
 package import NIOCore
 package import TunnelProtocol
 
-/// The HTTP proxy's side of one client's connection: which request goes to which stream, and when. It performs no I/O.
+/// The state of one client connection of the HTTP proxy. Decides which stream each request uses, and when it is sent.
+/// It performs no I/O.
 ///
-/// Requests are served one at a time: the next is read when the response is complete, and uses the same stream if it has
-/// the same target and credentials. Bodies and responses pass unchanged. After CONNECT, or when a service agreed to another
-/// protocol, everything passes unchanged.
+/// Requests are served one at a time. The next request is read when the response is complete. It uses the same stream
+/// if it has the same target and credentials. Bodies and responses are forwarded unchanged. After CONNECT, or when a
+/// service has switched to another protocol, all bytes are forwarded unchanged.
 package struct HTTPProxyStateMachine {
     private enum State {
         /// Between requests.
         case idle
         /// The stream of a request is being opened.
         case opening(HTTPProxyRequest)
-        /// A request and its response are passing.
+        /// A request and its response are being forwarded.
         case exchanging(HTTPExchange)
-        /// The client and the service speak another protocol.
-        case switched
-        /// The client gets nothing more. What it sends is dropped until it closes.
+        /// All bytes are forwarded unchanged: after CONNECT, or after a protocol upgrade.
+        case upgraded
+        /// No further data is forwarded to the client. Its own data is dropped until it closes the connection.
         case closing
     }
 
-    /// What to do next.
+    /// The next action of the handler.
     package enum Action {
-        /// Open a stream for the request, in place of the last one.
+        /// Open a stream for the request. It replaces the previous stream.
         case open(HTTPProxyRequest)
         /// Send bytes on the stream.
         case send(ByteBuffer)
-        /// Tell the service that the client sends no more.
+        /// Tell the service that the client has finished sending.
         case endInput
-        /// Leave the connection to the stream. The bytes are the client's, and were not passed.
+        /// Forward bytes of the client that were not forwarded before, and the end of its input. The stream then uses
+        /// the connection directly.
         case leave(ByteBuffer, isInputClosed: Bool)
-        /// Answer in place of a service, and close.
+        /// Send a response of the proxy itself, and close the connection.
         case respond(Answer, hasBody: Bool)
-        /// Close when everything was written.
+        /// Close the connection when all bytes are written.
         case close
         /// Reset the connection.
         case abort
     }
 
-    /// What the proxy itself says.
+    /// A response of the proxy itself.
     package enum Answer {
         case ownPage(path: String, host: String?)
         case rejected(HTTPProxyRequest.Failure)
         case wrongCredentials
     }
 
-    /// What an open stream is for.
+    /// What to do with a stream that was opened.
     package enum Opened {
-        /// Tell the client that it is open, and pass the client's bytes that were read.
+        /// Tell the client that the stream is open, and forward the bytes of the client that were already read.
         case tunnel(ByteBuffer, isInputClosed: Bool)
         /// Send the head of a request.
         case request(ByteBuffer)
     }
 
-    /// What the client gets when its stream fails.
+    /// The response to the client when its stream fails.
     package enum StreamFailureResponse: Equatable {
-        /// A page that names the failure.
+        /// A page that describes the failure.
         case page(hasBody: Bool)
-        /// Close the connection. The client sends a request that was not answered again (RFC 9112, section 9.3.1).
+        /// Close the connection. The client may retry the request, because it was not answered (RFC 9112, section
+        /// 9.3.1).
         case close
-        /// A reset, after what the service sent: the end would look like the end of a response.
+        /// Reset the connection after the bytes of the service were delivered. A normal close would look like the end
+        /// of the response.
         case reset
     }
 
@@ -75,11 +79,11 @@ package struct HTTPProxyStateMachine {
     private var served: HTTPProxyRequest?
     private var isInputClosed = false
     private var isOutputClosed = false
-    /// The service sent bytes after the end of a response, or the client sent another request although the end of the
-    /// response is unknown.
+    /// Whether the service sent bytes after the end of a response, or the client sent another request although the end
+    /// of the response is unknown.
     private var hasSurplus = false
 
-    /// - Parameter credentials: What clients must present; nil if the proxy is open.
+    /// - Parameter credentials: The credentials that clients must send; nil if the proxy requires none.
     package init(credentials: ProxyCredentials?) {
         self.credentials = credentials
     }
@@ -87,39 +91,40 @@ package struct HTTPProxyStateMachine {
     /// Whether another request may begin.
     package var isIdle: Bool { if case .idle = self.state { true } else { false } }
 
-    /// Whether more bytes of the client are of use now.
+    /// Whether more bytes of the client can be processed now.
     package var wantsInput: Bool {
         switch self.state {
-        case .idle, .switched, .closing: true
-        // If the end of the response is unknown, another request means that the client has found it.
-        case .exchanging(let exchange): !exchange.isRequestComplete || exchange.response.isDoubtful
+        case .idle, .upgraded, .closing: true
+        // If the end of the response is unknown, another request shows that the client has found the end.
+        case .exchanging(let exchange): !exchange.isRequestComplete || exchange.response.hasUncertainEnd
         case .opening: false
         }
     }
 
-    /// Whether the client sends no more, and waits for the answers to several requests, or is gone.
+    /// Whether the client has finished sending while another request is unread. The client waits for several responses,
+    /// or has disconnected.
     package var isWaitingAtEnd: Bool { self.isInputClosed && !self.isIdle && self.reader.hasUnread }
 
-    /// Whether bytes pass unchanged in both directions.
-    package var isSwitched: Bool { if case .switched = self.state { true } else { false } }
+    /// Whether bytes are forwarded unchanged in both directions.
+    package var isUpgraded: Bool { if case .upgraded = self.state { true } else { false } }
 
     // MARK: Client
 
     package mutating func receive(_ bytes: ByteBuffer) {
         if case .closing = self.state { return }
         self.reader.append(bytes)
-        guard case .exchanging(let exchange) = self.state, exchange.isRequestComplete, exchange.response.isDoubtful
+        guard case .exchanging(let exchange) = self.state, exchange.isRequestComplete, exchange.response.hasUncertainEnd
         else {
             return
         }
-        // Empty lines between requests are dropped, so that any number of them takes no memory.
+        // Drop empty lines between requests, so that they do not use memory.
         if self.reader.hasUnread { self.hasSurplus = true } else { _ = self.reader.takeUnread() }
     }
 
-    /// The client sends no more.
+    /// Records that the client has finished sending.
     package mutating func inputClosed() { self.isInputClosed = true }
 
-    /// Returns what to do next; nil if nothing can be done before something else happens.
+    /// Returns the next action. Nil if there is none until the next input.
     package mutating func next() -> Action? {
         do {
             switch self.state {
@@ -132,7 +137,7 @@ package struct HTTPProxyStateMachine {
                 self.setExchange(exchange)
                 if let bytes { return .send(bytes) }
                 if exchange.isRequestComplete { return self.next() }
-            case .switched:
+            case .upgraded:
                 return self.leave()
             case .exchanging where self.hasSurplus:
                 return self.close(.close)
@@ -148,18 +153,18 @@ package struct HTTPProxyStateMachine {
     private mutating func nextAtEndOfInput() -> Action? {
         guard self.isInputClosed else { return nil }
         switch self.state {
-        case .exchanging(let exchange) where self.reader.hasUnread && !exchange.response.isDoubtful: return nil
+        case .exchanging(let exchange) where self.reader.hasUnread && !exchange.response.hasUncertainEnd: return nil
         case .idle where self.reader.hasUnread: return self.reject(.truncated)
         case .idle where self.served == nil: return self.close(.close)
         case .closing where self.served == nil: return nil
         case .idle, .exchanging, .closing:
             self.isInputClosed = false
             return .endInput
-        case .opening, .switched: return nil
+        case .opening, .upgraded: return nil
         }
     }
 
-    /// The last action: the stream is not needed any more.
+    /// Enters the state `closing` and returns the last action. The stream is no longer needed.
     private mutating func close(_ action: Action) -> Action {
         self.state = .closing
         self.served = nil
@@ -208,11 +213,12 @@ package struct HTTPProxyStateMachine {
 
     // MARK: Service
 
-    /// The stream of the request is open; nil if no request waits for one.
+    /// Records that the stream of the request is open. Returns what to do with it. Nil if no request waits for a
+    /// stream.
     package mutating func opened() -> Opened? {
         guard case .opening(let request) = self.state else { return nil }
         guard let plain = request.plain else {
-            self.state = .switched
+            self.state = .upgraded
             return .tunnel(self.reader.takeUnread(), isInputClosed: self.isInputClosed)
         }
         self.served = request
@@ -220,7 +226,7 @@ package struct HTTPProxyStateMachine {
         return .request(plain.head)
     }
 
-    /// The service sent bytes. Returns how many of them the client gets.
+    /// Processes bytes of the service. Returns how many of them are forwarded to the client.
     package mutating func receiveFromService(_ bytes: ByteBuffer) -> Int {
         switch self.state {
         case .exchanging(var exchange):
@@ -229,41 +235,41 @@ package struct HTTPProxyStateMachine {
             if count < bytes.readableBytes { self.hasSurplus = true }
             return count
         case .idle:
-            // These bytes must not be taken for the response to the next request.
+            // These bytes must not be mistaken for the response to the next request.
             self.hasSurplus = true
             return 0
-        case .switched: return bytes.readableBytes
+        case .upgraded: return bytes.readableBytes
         case .opening, .closing: return 0
         }
     }
 
-    /// The service sends no more, and the client was told.
+    /// Records that the service has finished sending and the output to the client is closed.
     package mutating func outputClosed() {
         self.isOutputClosed = true
         switch self.state {
         case .idle: self.state = .closing
         case .exchanging(let exchange): self.setExchange(exchange)
-        case .opening, .switched, .closing: break
+        case .opening, .upgraded, .closing: break
         }
     }
 
-    /// The stream failed, or could not be opened.
+    /// Records that the stream failed or could not be opened. Returns the response to the client.
     package mutating func streamFailed() -> StreamFailureResponse {
         let state = self.state
-        if !self.isSwitched { _ = self.close(.close) }
+        if !self.isUpgraded { _ = self.close(.close) }
         switch state {
         case .opening(let request): return .page(hasBody: request.allowsResponseBody)
         case .exchanging(let exchange) where !exchange.response.hasBegun:
-            // The service may have closed the kept connection at the same time.
+            // The service may have closed the persistent connection while the request was sent.
             return exchange.isFirst ? .page(hasBody: !exchange.isHead) : .close
         case .idle, .closing: return .close
-        case .exchanging, .switched: return .reset
+        case .exchanging, .upgraded: return .reset
         }
     }
 
     private mutating func setExchange(_ exchange: HTTPExchange) {
-        if exchange.isSwitched {
-            self.state = .switched
+        if exchange.isUpgraded {
+            self.state = .upgraded
         } else if exchange.isRequestComplete, self.isOutputClosed {
             self.state = .closing
         } else {
@@ -272,24 +278,24 @@ package struct HTTPProxyStateMachine {
     }
 }
 
-/// A request that was passed to its service, and the response, as far as both have passed.
+/// A request and its response, and how far both were forwarded.
 private struct HTTPExchange {
     let isHead: Bool
-    /// Whether it is the first of its stream.
+    /// Whether it is the first request of its stream.
     let isFirst: Bool
-    /// Whether the whole request was passed.
+    /// Whether the whole request was forwarded.
     var isRequestComplete = false
     var response: HTTPResponseFramer
 
     init(_ plain: HTTPProxyRequest.Plain, isFirst: Bool) {
         self.isHead = plain.isHead
         self.isFirst = isFirst
-        self.response = HTTPResponseFramer(isHead: plain.isHead, allowsSwitch: plain.isUpgrade)
+        self.response = HTTPResponseFramer(isHead: plain.isHead, allowsUpgrade: plain.isUpgrade)
     }
 
-    /// Whether the connection is free for another request.
+    /// Whether the connection can be used for another request.
     var isComplete: Bool { self.isRequestComplete && self.response.isComplete }
 
-    /// Whether the client and the service speak another protocol from now on.
-    var isSwitched: Bool { self.isRequestComplete && self.response.isSwitched }
+    /// Whether the client and the service use another protocol from now on.
+    var isUpgraded: Bool { self.isRequestComplete && self.response.isUpgraded }
 }

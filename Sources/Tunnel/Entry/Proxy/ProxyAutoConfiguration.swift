@@ -6,7 +6,8 @@
 import NIOCore
 import TunnelProtocol
 
-/// The script by which a browser sends `.nostr` names, and nothing else, through the entry.
+/// The proxy auto-configuration script (PAC), with which a browser uses the entry only for `.nostr` names, npubs and
+/// nprofiles.
 package enum ProxyAutoConfiguration {
     /// - Parameter proxy: `HOST:PORT` of the entry, as the browser reaches it.
     package static func script(proxy: String) -> String {
@@ -22,8 +23,8 @@ package enum ProxyAutoConfiguration {
         """
     }
 
-    /// The address under which the client of a request sees this server: its Host field, if that is nothing but an
-    /// address, else where the connection came in.
+    /// The address by which the client of a request reaches this server: the Host field if it contains only an address,
+    /// or else the local address of the connection.
     static func address(_ host: String?, _ local: SocketAddress?) -> String {
         let allowed = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")
         if let host, !host.isEmpty, host.utf8.count <= 255, host.allSatisfy(allowed.contains) { return host }

@@ -7,12 +7,12 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-/// What the handlers of a proxy's clients share.
+/// The state that the handlers of proxy clients share.
 struct ProxyContext {
     let opener: any StreamOpener
-    /// For a client to send its request.
+    /// Timeout for a client to send its request.
     let handshakeTimeout: TimeAmount
-    /// What clients must present; nil if the proxy is open.
+    /// The credentials that clients must send; nil if the proxy requires none.
     let credentials: ProxyCredentials?
     /// Whether SOCKS clients are told that their stream is open before the exit confirms it.
     let isOptimistic: Bool

@@ -7,7 +7,8 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-/// Tells SOCKS from HTTP by a connection's first byte, and leaves the connection to the handler of that protocol.
+/// Distinguishes SOCKS from HTTP by the first byte of a connection. The handler of the detected protocol replaces this
+/// handler.
 final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
 
@@ -62,7 +63,7 @@ final class ProxyProtocolDetector: ChannelInboundHandler, RemovableChannelHandle
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The client closed its side without a request.
+        // The client finished sending without a request.
         if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
     }
 }

@@ -22,17 +22,17 @@ struct ProxyResponse {
         self.body = body
     }
 
-    /// A page with one sentence.
+    /// A page with a message.
     init(_ status: HTTPResponseStatus, text: String) {
         self.init(status, FailurePage.html(status: status, text: text))
     }
 
-    /// The page of a request whose stream cannot be had.
+    /// The page for a request whose stream failed or could not be opened.
     init(_ failure: ProxyFailure, target: TargetAddress, remedyText: (Remedy) -> String) {
         self.init(failure.httpStatus, FailurePage.html(failure, target: target, remedyText: remedyText))
     }
 
-    /// A page of the proxy: the script for browsers, or what this is.
+    /// A page of the proxy: the proxy auto-configuration script, or a description of the proxy.
     ///
     /// - Parameter address: `HOST:PORT` of the proxy, as the client reaches it.
     init(ownPath path: String, address: String) {
@@ -53,7 +53,7 @@ struct ProxyResponse {
 
     /// The bytes of the response.
     ///
-    /// - Parameter hasBody: False in answer to HEAD.
+    /// - Parameter hasBody: False for the response to HEAD.
     func encoded(hasBody: Bool) -> ByteBuffer {
         let fields =
             self.fields + [

@@ -7,7 +7,8 @@ import Logging
 import NIOCore
 import TunnelProtocol
 
-/// One SOCKS client: reads the handshake and the request, opens the stream, and leaves the connection to a splice.
+/// Handles one SOCKS client (RFC 1928, or SOCKS4a): reads the handshake and the request, and opens the stream. When the
+/// stream is open, a splice replaces this handler.
 final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -15,11 +16,11 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     private enum State {
         /// Reading the handshake.
         case handshake
-        /// The client was told that the stream is open, and its first bytes are waited for (optimistic).
+        /// The client was told that the stream is open, and the handler waits for its first bytes (optimistic).
         case gathering(ProxyRequest)
         /// The stream is being opened.
         case opening(StreamOpening)
-        /// The splice has the connection, or it is closed.
+        /// A splice has replaced this handler, or the connection is closed.
         case done
     }
 
@@ -28,13 +29,13 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var state = State.handshake
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
-    /// The client was told that the stream is open (optimistic).
+    /// Whether the client was told that the stream is open before the exit confirmed it (optimistic).
     private var hasReplied = false
-    /// What the client sent after its request.
+    /// Bytes that the client sent after its request.
     private var earlyData = ByteBuffer()
     private var inputIsClosed = false
 
-    /// - Parameter firstByte: The client's first byte, which tells the version.
+    /// - Parameter firstByte: The client's first byte, which contains the SOCKS version.
     init(firstByte: UInt8, proxy: ProxyContext) {
         self.proxy = proxy
         self.handshake = SOCKSHandshake(firstByte: firstByte, credentials: proxy.credentials)
@@ -65,7 +66,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
             self.open(request)
             return
         case .opening:
-            // NIO reads to the end when the client half-closes. What it sent belongs to the stream.
+            // When the client half-closes its connection, NIO reads the remaining input. It belongs to the stream.
             self.earlyData.writeImmutableBuffer(bytes)
             return
         case .handshake:
@@ -89,7 +90,8 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    /// Tells the client that the stream is open, and waits a moment for its first bytes.
+    /// Tells the client that the stream is open, and waits up to ``EntryConfiguration/earlyDataPatience`` for its first
+    /// bytes.
     private func gather(_ request: ProxyRequest, _ context: ChannelHandlerContext) {
         self.timer?.cancel()
         self.hasReplied = true
@@ -108,7 +110,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        // While the stream opens, what the client sends stays in the kernel.
+        // While the stream is being opened, further data of the client stays in the kernel.
         if case .handshake = self.state { context.read() }
         context.fireChannelReadComplete()
     }
@@ -169,7 +171,8 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let context = self.context else { return }
         let channel = context.channel
         guard !self.hasReplied else {
-            // The client was told that the stream is open, so an error must not look like its end.
+            // The client was told that the stream is open. Reset the connection, so that the error does not look like
+            // the end of the data.
             channel.abort()
             return
         }
@@ -190,7 +193,7 @@ extension SOCKSHandler: StreamOpeningDelegate {
         if !self.hasReplied { self.write(self.handshake.encoded(.succeeded)) }
         var leftover = self.handshake.takeLeftover()
         leftover.writeBuffer(&self.earlyData)
-        // The exit has the bytes that went with the offer.
+        // The exit has received the bytes that were sent with the offer.
         leftover.moveReaderIndex(forwardBy: min(opening.earlyBytes, leftover.readableBytes))
         opening.join(context, leftover: leftover, inputIsClosed: self.inputIsClosed)
         context.pipeline.syncOperations.removeHandler(self, promise: nil)

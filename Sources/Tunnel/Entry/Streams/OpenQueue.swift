@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The streams that wait until an exit can be asked for them, in the order of the requests.
+/// The streams that wait until they can be requested from an exit, in the order of the requests.
 struct OpenQueue {
     private var openings: [(number: UInt64, opening: StreamOpening)] = []
     private var lastNumber: UInt64 = 0

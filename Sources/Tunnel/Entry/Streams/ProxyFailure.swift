@@ -5,14 +5,14 @@
 
 import TunnelProtocol
 
-/// Why a client of the entry does not get its stream.
+/// The reason why a stream for a client of the entry failed.
 enum ProxyFailure {
-    /// The exit was not asked.
+    /// The entry could not open the stream through an exit.
     case notAsked(EntryError)
-    /// The exit, a relay or the service refused, or did not answer.
+    /// The stream was requested from the exit and ended with an error.
     case ended(StreamEnd)
 
-    /// Where it failed.
+    /// The part of the route that failed.
     var hop: StreamEnd.Hop {
         switch self {
         case .notAsked(let error): error.hop
@@ -32,20 +32,21 @@ enum ProxyFailure {
         switch self {
         // The exit is shutting down; another exit may succeed.
         case .ended(.shuttingDown): true
-        // A policy denial is final.
+        // A policy denial is not a failure of the exit.
         case .ended(.notAllowed): false
         case .notAsked, .ended: self.hop == .relay || self.hop == .exit
         }
     }
 
-    /// Whether another exit may succeed. An address that one exit refuses is refused by all; a name may not be.
+    /// Returns whether another exit may succeed. An IP address that one exit does not allow is not tried with other
+    /// exits. A host name is tried, because other exits may have other rules for it or resolve it to other addresses.
     func isWorthAnotherExit(for target: TargetAddress) -> Bool {
         guard case .ended(.notAllowed) = self else { return self.isTheExits }
         if case .domain = target.host { return true }
         return false
     }
 
-    /// What the entry's operator can do; nil if nothing can be done at the entry.
+    /// The remedy for the entry's operator. Nil if there is none.
     var remedy: Remedy? {
         switch self {
         case .notAsked(let error): error.remedy

@@ -6,16 +6,17 @@
 import NostrCrypto
 import TunnelProtocol
 
-/// Where a client of the entry wants to connect, and which requests it may share a session with.
+/// The target that a client of the entry requests, and its isolation from other requests.
 struct ProxyRequest: Hashable {
     let target: TargetAddress
-    /// Requests that differ in this share neither a session nor a connection to a relay. Empty for requests that do not
-    /// ask for isolation.
+    /// Requests with different values share neither a session nor a relay connection. Empty for requests without
+    /// isolation.
     let isolation: [UInt8]
     /// Exits that were tried for a target on the internet.
     var triedExits: Set<PublicKey> = []
 
-    /// - Parameter credentials: What the client gave to the proxy. Different credentials isolate.
+    /// - Parameter credentials: The credentials that the client sent to the proxy. Requests with different credentials
+    ///   are isolated from each other.
     init(_ target: TargetAddress, credentials: ProxyCredentials?) {
         self.target = target
         guard let credentials else {

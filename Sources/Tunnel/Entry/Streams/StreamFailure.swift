@@ -5,7 +5,7 @@
 
 public import TunnelProtocol
 
-/// Why a stream could not be opened, or ended with an error.
+/// The error for a stream that could not be opened, or that ended with an error.
 public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     /// The part of the route that failed.
     public let hop: StreamEnd.Hop

@@ -11,48 +11,49 @@ import TunnelProtocol
 /// Opens streams for the clients of an entry.
 protocol StreamOpener: AnyObject {
     var loop: any EventLoop { get }
-    /// Asks an exit for the stream. The opening is attached when it was asked, or fails.
+    /// Requests the stream from an exit. The opening is attached to the stream when it was requested, or fails.
     func open(_ opening: StreamOpening)
-    /// The client of an opening that is not attached yet is gone.
+    /// Cancels an opening that is not attached yet, because its client has closed the connection.
     func cancel(_ opening: StreamOpening)
-    /// An exit for targets on the internet did not work.
+    /// Records that an exit for targets on the internet has failed.
     func exitFailed(_ exit: PublicKey)
-    /// Whether there is an exit that was not tried for this request.
+    /// Returns whether there is an exit that was not tried for this request.
     func hasAnotherExit(for request: ProxyRequest) -> Bool
-    /// Describes a remedy to the entry's operator.
+    /// Returns the description of a remedy for the entry's operator.
     func text(of remedy: Remedy) -> String
 }
 
 /// Receives the result of a ``StreamOpening``.
 protocol StreamOpeningDelegate: AnyObject {
-    /// The exit connected its target. Take the stream with ``StreamOpening/join(_:leftover:inputIsClosed:)`` or
+    /// The exit has connected to the target. Take the stream with ``StreamOpening/join(_:leftover:inputIsClosed:)`` or
     /// ``StreamOpening/makeStream()``.
     func openingDidSucceed(_ opening: StreamOpening)
     /// The stream could not be opened. Called once, instead of ``openingDidSucceed(_:)``.
     func opening(_ opening: StreamOpening, didFail failure: ProxyFailure)
 }
 
-/// A stream that a client asked for, from the request until its final endpoint takes over.
+/// A stream that a client requested, from the request until its final endpoint takes over.
 ///
-/// Tries another exit where that can help, keeps what the peer sends meanwhile, and hands it to the endpoint.
+/// It tries another exit if that may succeed. It buffers the data that the peer sends meanwhile, and passes the data to
+/// the final endpoint.
 final class StreamOpening: AttachableEndpoint {
     private enum State {
-        /// Not asked, or asked and not attached yet.
+        /// The opening is not attached to a stream.
         case waiting
-        /// Carried, and not taken by its final endpoint.
+        /// The opening is attached to a stream, and the final endpoint has not taken over.
         case attached(any StreamCarrier, StreamID)
-        /// The final endpoint has the stream.
+        /// The final endpoint has taken over the stream.
         case handedOver(any StreamEndpoint)
         case over
     }
 
-    /// Most exits that are tried for one request.
+    /// Maximum number of exits that are tried for one request.
     private static let maximumExits = 3
 
     private(set) var request: ProxyRequest
-    /// The client's first bytes, which may go with an offer.
+    /// The client's first bytes, which may be sent together with an offer.
     let earlyData: [UInt8]
-    /// How many of ``earlyData`` the exit has.
+    /// Number of bytes of ``earlyData`` that the exit has received.
     private(set) var earlyBytes = 0
     /// The exit that was chosen for a target on the internet.
     private var exit: PublicKey?
@@ -64,14 +65,14 @@ final class StreamOpening: AttachableEndpoint {
 
     private var state = State.waiting
     private var hasRetriedSession = false
-    /// What the peer sent before the final endpoint was there.
+    /// Credit, data and end of data that were received before the final endpoint took over.
     private var credit = 0
     private var received: [ByteBuffer] = []
     private var isFinished = false
 
     /// - Parameters:
     ///   - delegate: Not retained.
-    ///   - onEnd: Called once when a stream that was opened has ended; nil if everything was transferred.
+    ///   - onEnd: Called once when an opened stream has ended. The reason is nil if all data was transferred.
     init(
         _ request: ProxyRequest,
         earlyData: [UInt8] = [],
@@ -88,15 +89,15 @@ final class StreamOpening: AttachableEndpoint {
         self.onEnd = onEnd
     }
 
-    // MARK: Asking
+    // MARK: Requesting
 
     func start() { self.opener.open(self) }
 
     /// The request as it is sent to the exit.
     var streamRequest: StreamRequest { self.request.streamRequest }
 
-    /// The client's first bytes, if an offer can carry them. Nil for a target on the internet: an offer names only a port, and
-    /// the exit may have its own service at that port.
+    /// The client's first bytes, if they can be sent with an offer. Nil for a target on the internet: an offer contains
+    /// only a port, so the exit would deliver the bytes to its own service at that port.
     var earlyDataOfOffer: SessionOffer.EarlyData? {
         guard !self.earlyData.isEmpty, !self.request.isClearnet,
             self.earlyData.count <= SessionOffer.EarlyData.maximumLength
@@ -104,7 +105,7 @@ final class StreamOpening: AttachableEndpoint {
         return SessionOffer.EarlyData(port: self.request.target.port, bytes: self.earlyData)
     }
 
-    /// The entry chose an exit for a target on the internet.
+    /// Records the exit that the entry has chosen for a target on the internet.
     func chose(_ exit: PublicKey) { self.exit = exit }
 
     func attach(to carrier: any StreamCarrier, as id: StreamID, earlyBytes: Int) {
@@ -113,7 +114,7 @@ final class StreamOpening: AttachableEndpoint {
         self.earlyBytes = earlyBytes
     }
 
-    /// The exit could not be asked.
+    /// Fails the opening, because the stream could not be requested from an exit.
     func fail(_ error: EntryError) { self.fail(.notAsked(error)) }
 
     private func fail(_ failure: ProxyFailure) {
@@ -146,13 +147,13 @@ final class StreamOpening: AttachableEndpoint {
     private func startAgain() {
         self.state = .waiting
         let bound = NIOLoopBound(self, eventLoop: self.opener.loop)
-        // Not at once: the old session must be forgotten first.
+        // In a later turn of the event loop, because the old session must be removed first.
         self.opener.loop.execute {
             if case .waiting = bound.value.state { bound.value.start() }
         }
     }
 
-    /// The client is gone.
+    /// Ends the opening, because its client has closed the connection or does not need the stream.
     func abandon() {
         let state = self.state
         self.state = .over
@@ -166,12 +167,13 @@ final class StreamOpening: AttachableEndpoint {
 
     // MARK: Handing over
 
-    /// Adds a splice behind the handlers of the client's connection, which joins the socket and the stream from now on.
+    /// Adds a splice to the end of the client's pipeline. It transfers data between the socket and the stream from now
+    /// on.
     ///
     /// - Parameters:
-    ///   - leftover: Bytes of the stream that were read before.
-    ///   - inputIsClosed: Whether the client sends no more.
-    /// - Returns: Nil if the stream has ended already; the connection is closed then.
+    ///   - leftover: Bytes of the client that were already read from the socket.
+    ///   - inputIsClosed: Whether the client has finished sending.
+    /// - Returns: Nil if the stream has already ended. The connection is then closed.
     @discardableResult
     func join(_ context: ChannelHandlerContext, leftover: ByteBuffer, inputIsClosed: Bool) -> SpliceHandler? {
         guard case .attached(let carrier, let id) = self.state else {
@@ -192,7 +194,7 @@ final class StreamOpening: AttachableEndpoint {
         return splice
     }
 
-    /// Hands the stream to code of this program; nil if it has ended already.
+    /// Returns the stream for the program's own code. Nil if the stream has already ended.
     func makeStream() -> TunnelStream? {
         guard case .attached(let carrier, let id) = self.state else { return nil }
         let loop = self.opener.loop
@@ -212,7 +214,7 @@ final class StreamOpening: AttachableEndpoint {
         if self.isFinished { endpoint.finished() }
     }
 
-    /// Logs the stream's end.
+    /// Returns a handler that logs the end of the stream and calls `onEnd`.
     private func endHandler() -> StreamEndHandler {
         let logger = self.logger
         let startedAt = self.startedAt
@@ -254,7 +256,7 @@ final class StreamOpening: AttachableEndpoint {
     func ended(_ reason: StreamEnd?) {
         if case .handedOver(let endpoint) = self.state { return endpoint.ended(reason) }
         if reason == .unknownSession, !self.hasRetriedSession, case .attached = self.state {
-            // The exit restarted, and this request did not reach it: a new session can carry it.
+            // The exit has restarted and did not receive this request, so try again with a new session.
             self.hasRetriedSession = true
             self.startAgain()
             return

@@ -6,10 +6,10 @@
 import Logging
 import TunnelProtocol
 
-/// Opens a stream for code of this program, and keeps the opening until it is decided.
+/// Opens a stream for the program's own code, and retains the opening until it succeeds or fails.
 final class StreamPromise: StreamOpeningDelegate {
     private let completion: (Result<StreamOpening, StreamFailure>) -> Void
-    /// Keeps this object, which the opening does not retain.
+    /// Retains this object, because the opening does not retain its delegate.
     private var cycle: StreamPromise?
     private var opening: StreamOpening?
 
@@ -17,7 +17,8 @@ final class StreamPromise: StreamOpeningDelegate {
         self.completion = completion
     }
 
-    /// - Parameter completion: Called once, with the opening when the exit has connected its target.
+    /// - Parameter completion: Called once: with the opening when the exit has connected to its target, or with the
+    ///   error.
     static func open(
         _ target: TargetAddress,
         opener: any StreamOpener,

@@ -11,12 +11,12 @@ import TunnelProtocol
 /// Limits the rate of messages from unknown clients, and decides which client may open which stream.
 struct Admission {
     private var messagesPerSecond: Int
-    /// By relay, so that a flood through one relay does not lock out the clients of the others.
+    /// By relay, so that a flood on one relay does not affect the clients of other relays.
     private var messages: [PathID: TokenBucket] = [:]
     private var offers: TokenBucket
 
-    /// - Parameter messagesPerSecond: Messages of unknown keys on each relay, and offers on all relays; twice as many at
-    ///   once.
+    /// - Parameter messagesPerSecond: Maximum number of messages per second from unknown keys on each relay, and of
+    ///   offers on all relays. Bursts may be twice as large.
     init(messagesPerSecond: Int, now: NIODeadline) {
         self.messagesPerSecond = messagesPerSecond
         self.offers = TokenBucket(perSecond: messagesPerSecond, now: now)
@@ -27,28 +27,30 @@ struct Admission {
         self = Admission(messagesPerSecond: messagesPerSecond, now: now)
     }
 
-    /// Whether to verify one more message of an unknown key.
+    /// Returns whether another message from an unknown key may be verified.
     mutating func admitMessage(on path: PathID, at now: NIODeadline) -> Bool {
         self.messages[path, default: TokenBucket(perSecond: self.messagesPerSecond, now: now)].take(at: now)
     }
 
-    /// Whether to answer one more offer, or question about a session. Each costs signatures, also from known keys.
+    /// Returns whether another offer, or query about a session, may be answered. The limit includes known keys, because
+    /// each answer needs signatures.
     mutating func admitOffer(at now: NIODeadline) -> Bool { self.offers.take(at: now) }
 
     // MARK: Permissions
 
-    /// Whether plain NIP-74 is served. It proves no identity, so an exit with a list of keys serves only sessions.
+    /// Whether plain NIP-74 is served. It does not authenticate clients, so an exit with a list of keys serves only
+    /// sessions.
     static func servesPlain(_ configuration: ExitConfiguration) -> Bool {
         configuration.protocolChoice != .session && configuration.access == nil
     }
 
-    /// What a stream needs a permission for: the port of a service. Nil for a target on the internet and for no port, for
-    /// which a permission for certain services is not enough.
+    /// The service port for which a stream needs a permission. Nil for a target on the internet, and for a request
+    /// without a port: a permission that is limited to certain services is then not sufficient.
     static func permission(for request: StreamRequest, _ configuration: ExitConfiguration) -> UInt16? {
         configuration.policy != nil && ClearnetTarget(request) != nil ? nil : request.port
     }
 
-    /// Whether a client may still use everything that it has used.
+    /// Returns whether a client still has permission for everything that it has used.
     static func mayContinue(
         _ identity: PublicKey?,
         usedPorts: Set<UInt16?>,

@@ -21,7 +21,7 @@ import Foundation
 /// services="22,80",expires="2027-01-31" npub1… a guest
 /// ```
 public struct AuthorizedKeys: Hashable, Sendable {
-    /// What one key may do.
+    /// The permissions of one key.
     public struct Grant: Hashable, Sendable {
         /// Ports of the services that the key may use; nil for all.
         public var services: Set<UInt16>?
@@ -30,7 +30,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
         /// Describes the owner of the key.
         public var comment: String
 
-        /// Creates a grant; by default, for all services and without an end.
+        /// Creates a grant. By default, it is for all services and does not expire.
         public init(services: Set<UInt16>? = nil, expires: Int64? = nil, comment: String = "") {
             self.services = services
             self.expires = expires
@@ -38,26 +38,26 @@ public struct AuthorizedKeys: Hashable, Sendable {
         }
     }
 
-    /// An invalid line.
+    /// The error for an invalid line.
     public struct ParsingError: Error, Hashable, Sendable, CustomStringConvertible {
-        /// Number of the line, from 1.
+        /// The line number, starting at 1.
         public let line: Int
-        /// What is wrong with it.
+        /// A description of the error.
         public let reason: String
 
         public var description: String { "line \(self.line): \(self.reason)" }
     }
 
-    /// Most keys in a list.
+    /// Maximum number of keys in a list.
     public static let maximumCount = 100_000
 
-    /// What each key may do.
+    /// The permissions of each key.
     public private(set) var grants: [PublicKey: Grant] = [:]
 
     /// Creates an empty list, which refuses all keys.
     public init() {}
 
-    /// Grants these keys everything.
+    /// Creates a list that gives the keys access to all services.
     public init(_ keys: [PublicKey]) {
         for key in keys { self.allow(key) }
     }
@@ -80,7 +80,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
         }
     }
 
-    /// Adds a key, unless it is in the list.
+    /// Adds a key, unless it is already in the list.
     public mutating func allow(_ key: PublicKey, _ grant: Grant = Grant()) {
         if self.grants[key] == nil { self.grants[key] = grant }
     }
@@ -90,10 +90,10 @@ public struct AuthorizedKeys: Hashable, Sendable {
         self.grants.merge(other.grants) { old, _ in old }
     }
 
-    /// Whether a client may use the service at a port.
+    /// Returns whether a client may use the service at a port.
     ///
     /// - Parameters:
-    ///   - key: The client's proven identity; nil if it proved none.
+    ///   - key: The client's proven identity; nil if it has proven none.
     ///   - port: Nil for everything that is not a service of the exit.
     ///   - now: Seconds since 1970.
     public func allows(_ key: PublicKey?, port: UInt16?, at now: Int64) -> Bool {
@@ -102,7 +102,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
         return port.map(services.contains) ?? false
     }
 
-    /// Whether a key has a grant that has not expired.
+    /// Returns whether a key has a grant that has not expired.
     public func contains(_ key: PublicKey, at now: Int64) -> Bool {
         self.grants[key].map { grant in grant.expires.map { now < $0 } ?? true } ?? false
     }
@@ -181,13 +181,14 @@ public struct AuthorizedKeys: Hashable, Sendable {
                 }
                 grant.expires = date
             default:
-                // A restriction that is not understood must not be ignored.
+                // An unknown restriction must not be ignored.
                 throw Failure(text: "unknown option \(pair[0]); the options are services and expires")
             }
         }
     }
 
-    /// Parses a day (its beginning in UTC) or a time, as ISO 8601. Nil if it is neither, or does not exist.
+    /// Parses an ISO 8601 date (the start of the day in UTC) or time. Returns seconds since 1970. Nil if the text is
+    /// invalid or the date does not exist.
     public static func date(_ text: String) -> Int64? {
         let full = text.contains("T") ? text : text + "T00:00:00Z"
         let style = Date.ISO8601FormatStyle()

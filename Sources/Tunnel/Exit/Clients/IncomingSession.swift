@@ -17,16 +17,16 @@ struct OfferID: Hashable {
     let key: String
 }
 
-/// Serves the streams of an ``IncomingSession``, and learns of its beginning and end.
+/// The owner of an ``IncomingSession``. Serves its streams, and is notified when it begins and ends.
 protocol IncomingSessionDelegate: AnyObject {
     func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
     /// The exit's relays.
     func relays(of session: IncomingSession) -> NumberedRelays
-    /// The client's first packet came. Returns whether the session may begin; if not, it was forgotten.
+    /// The client's first packet has arrived. Returns whether the session may begin. If not, the session was discarded.
     func sessionShouldBegin(_ session: IncomingSession) -> Bool
-    /// The session ended. Nil if no error occurred.
+    /// The session has ended. The reason is nil if no error occurred.
     func session(_ session: IncomingSession, didClose reason: StreamEnd?)
-    /// A relay rejects events of keys that it does not know.
+    /// A relay rejects events of authors that it does not know.
     func session(_ session: IncomingSession, wasRejectedBy relay: RelayConnection)
 }
 
@@ -40,24 +40,24 @@ final class IncomingSession {
 
     /// The exit's first key of the session.
     private let firstKey: PublicKey
-    /// Bytes of the offer's early data that were taken.
+    /// Number of bytes of early data that were accepted with the offer.
     private let earlyBytes: Int
-    /// The client's first packet came, so the client has the acceptance.
+    /// Whether the client's first packet has arrived. The client has then received the acceptance.
     private(set) var isEstablished = false
-    /// The proven identity of the client.
+    /// The proven identity of the client; nil if it has proven none.
     private(set) var identity: PublicKey?
-    /// What the client has opened: ports of services, and nil for everything else.
+    /// The service ports to which the client has opened streams. Nil stands for all other targets.
     private(set) var usedPorts: Set<UInt16?> = []
 
     private var acceptedAt = NIODeadline.now()
     /// The offers to answer on each path when the relay has accepted the subscription of the session's key.
     private var unanswered: [PathID: SessionOffer] = [:]
-    /// SHA-256 of the bodies of the acceptances, of which a client signs one.
+    /// The SHA-256 hashes of the bodies of the acceptances. The client signs one of them to prove its identity.
     private var acceptanceHashes: Set<Bytes32> = []
     private var repetitions = 0
     private var repetition: Scheduled<Void>?
 
-    /// Repetitions of an acceptance by time. Each repetition of the offer brings another.
+    /// Maximum number of times that a timer repeats an acceptance. Repeated offers are answered in addition.
     private static let maximumRepetitions = 3
 
     var link: SessionLink { self.driver.link }
@@ -105,7 +105,7 @@ final class IncomingSession {
     /// Stops using a relay.
     func removeRelay(_ path: PathID) { self.driver.removeRelay(path) }
 
-    /// Tells the client of a relay that was added.
+    /// Tells the client about an additional relay, if the session is established.
     func announceRelay(_ offer: SessionPathOffer) {
         if self.isEstablished { self.link.update { $0.offerPath(offer, at: $1) } }
     }
@@ -115,14 +115,15 @@ final class IncomingSession {
 
     // MARK: Accepting
 
-    /// Accepts the offer on every relay, because the client learns from each acceptance which of the exit's relays it came
-    /// by.
+    /// Accepts the offer on every relay. Each acceptance contains the path number of its relay, so that the client can
+    /// assign the exit's path numbers to its relays.
     ///
-    /// - Parameter repeats: Whether to repeat the acceptance by time until the client's first packet comes.
+    /// - Parameter repeats: Whether a timer repeats the acceptance until the client's first packet arrives.
     func accept(_ offer: SessionOffer, repeats: Bool) {
         self.acceptedAt = .now()
         for (path, relay) in self.delegate?.relays(of: self).all ?? [] {
-            // The client's first packet must not come before the relay knows its recipient.
+            // Send the acceptance only after the relay knows the session's key, so that the client's first packet is
+            // delivered.
             if relay.hasRequested(self.firstKey) {
                 self.sendAcceptance(of: offer, on: path, relay)
             } else {
@@ -132,7 +133,7 @@ final class IncomingSession {
         if repeats { self.repeatLater(offer) }
     }
 
-    /// Whether a repetition of the offer is answered: once for each interval, however often it comes.
+    /// Whether a repeated offer may be answered now. At most one is answered per interval.
     var mayAcceptAgain: Bool {
         let interval = TimeAmount.nanoseconds(self.context.configuration.session.offerRepetition.nanoseconds / 2)
         return !self.isEstablished && self.acceptedAt + interval <= .now()
@@ -216,7 +217,8 @@ extension IncomingSession: SessionDriverDelegate {
         shouldReceive message: MessageSealer.Message,
         on relay: RelayConnection
     ) -> Bool {
-        // NIP-44 derives the same key in both directions: a message of this exit that a relay sends back opens, too.
+        // NIP-44 uses the same key in both directions, so a message of this exit that a relay sends back can be
+        // decrypted.
         guard SessionAnswer.isClientsPacket(message.plaintext) else {
             self.context.metrics.reported(.reflected)
             return false
@@ -242,7 +244,7 @@ extension IncomingSession: SessionDriverDelegate {
         switch signal {
         case .identified(let identity): self.identify(identity)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
-        // The driver handles keys, and only clients receive the others.
+        // The driver handles the signals about keys. Only clients receive the other signals.
         case .makeKey, .pair, .sealUnder, .eraseKey, .pathOffered, .askPeer: break
         }
     }
@@ -262,7 +264,7 @@ extension IncomingSession: SessionDriverDelegate {
 }
 
 extension SessionAnswer {
-    /// Signs the answer with the exit's key, seals it for the client, and publishes it.
+    /// Signs the answer with the exit's key, encrypts it for the client, and publishes it.
     func publish(
         by exit: SecretKey,
         to offerHash: Bytes32,

@@ -7,13 +7,13 @@ import Nostr
 import NostrClient
 import TunnelProtocol
 
-/// The relays of an exit with their path numbers. The number of a removed relay is used again only when there is no other,
-/// because running sessions know the removed relay by it.
+/// The relays of an exit with their path numbers. The number of a removed relay is reused only if no unused number is
+/// left, because running sessions use it for the removed relay.
 struct NumberedRelays {
     private let limit: Int
     private var slots: [RelayConnection?] = []
 
-    /// - Parameter limit: Most numbers.
+    /// - Parameter limit: Maximum number of path numbers.
     init(limit: Int = .max) {
         self.limit = limit
     }
@@ -23,7 +23,7 @@ struct NumberedRelays {
         self.slots.enumerated().compactMap { index, relay in relay.map { (PathID(rawValue: index), $0) } }
     }
 
-    /// The relay of each number; nil where there is none any more.
+    /// The relay of each path number. Nil if the relay was removed.
     var byNumber: [RelayConnection?] { self.slots }
 
     func contains(_ url: RelayURL) -> Bool { self.slots.contains { $0?.url == url } }
@@ -36,7 +36,7 @@ struct NumberedRelays {
         self.slots.firstIndex { $0 === relay }.map { PathID(rawValue: $0) }
     }
 
-    /// Adds a relay. Nil if all numbers are in use.
+    /// Adds a relay. Returns its path number, or nil if all numbers are in use.
     mutating func add(_ relay: RelayConnection) -> PathID? {
         if self.slots.count < self.limit {
             self.slots.append(relay)
@@ -47,7 +47,7 @@ struct NumberedRelays {
         return PathID(rawValue: free)
     }
 
-    /// Removes a relay. Returns its number.
+    /// Removes a relay. Returns its path number.
     mutating func remove(_ relay: RelayConnection) -> PathID? {
         guard let path = self.path(of: relay) else { return nil }
         self.slots[path.rawValue] = nil

@@ -8,7 +8,7 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// A client that speaks plain NIP-74 or offers a session with it (exit).
+/// A client that uses plain NIP-74, or offers a session with it (exit).
 final class PlainClient {
     let link: PlainLink
     private var seen = EventDeduplicator(capacity: 8_192)
@@ -19,7 +19,8 @@ final class PlainClient {
 
     var key: PublicKey { self.link.peer }
 
-    /// Takes a verified event. Each event counts once here, whatever other clients make the exit remember.
+    /// Processes a verified event. Each client has its own list of received events, so that other clients cannot
+    /// displace its entries and make the exit process an event twice.
     func receive(_ event: Event, for key: PublicKey, path: PathID, metrics: TunnelMetrics) {
         guard self.seen.insert(event.id) else { return metrics.rejected(.duplicate) }
         guard let message = self.link.open(event, recipient: key) else { return }

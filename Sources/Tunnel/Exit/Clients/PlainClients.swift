@@ -9,7 +9,7 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Serves what the clients of plain NIP-74 ask for.
+/// Serves the requests of plain NIP-74 clients.
 protocol PlainClientsDelegate: AnyObject {
     func plainClients(
         _ clients: PlainClients,
@@ -17,13 +17,13 @@ protocol PlainClientsDelegate: AnyObject {
         as id: StreamID,
         on link: PlainLink
     ) -> StreamDecision
-    /// A client offers a session, or asks whether the exit still has one.
+    /// A client offers a session, or asks whether the exit still knows one.
     func plainClients(_ clients: PlainClients, didReceive offer: SessionOffer, from client: PublicKey)
-    /// A client asks the exit to connect to it (CONNECTR).
+    /// A client requests that the exit connect to it (CONNECTR).
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink)
 }
 
-/// The messages for an exit's long-term key: plain NIP-74, and the offers of sessions.
+/// Processes the messages for an exit's long-term key: plain NIP-74, and the offers of sessions.
 final class PlainClients {
     /// A client that is kept only for its offers.
     private struct Offering {
@@ -32,7 +32,7 @@ final class PlainClients {
     }
 
     private let context: ExitContext
-    /// Connections of the long-term key, apart from all others.
+    /// The connections of the long-term key, which are separate from all others.
     private let lane: RelayLane
     private let verifier: EventVerifier
     private var admission: Admission
@@ -43,7 +43,7 @@ final class PlainClients {
     private var lastSweep = NIODeadline.now()
     weak var delegate: (any PlainClientsDelegate)?
 
-    /// Shortest time between sweeps because the limit of clients is reached.
+    /// Minimum interval between sweeps that are triggered by the limit on clients.
     private static let sweepInterval: TimeAmount = .seconds(1)
 
     /// - Parameter lane: The connections of the exit's long-term key.
@@ -58,7 +58,7 @@ final class PlainClients {
 
     var connections: [RelayConnection] { self.relays.all.map(\.relay) }
 
-    /// Connects to these relays, and disconnects from others.
+    /// Connects to these relays, and disconnects from all others.
     func use(_ urls: [RelayURL]) {
         for relay in self.connections where !urls.contains(relay.url) { self.remove(relay) }
         for url in urls where !self.relays.contains(url) { self.add(url) }
@@ -124,7 +124,8 @@ final class PlainClients {
         return PlainClient(link)
     }
 
-    /// Keeps a client as long as there is something to remember: its streams here, an offer with its session.
+    /// Stores a client that is not idle. A client without streams is stored together with its waiting offers, if it has
+    /// any.
     private func keep(_ client: PlainClient) {
         guard self.clients[client.key] !== client, !client.link.isIdle else { return }
         if client.link.streamCount == 0, self.offering[client.key] != nil {
@@ -144,7 +145,7 @@ final class PlainClients {
         if self.offering[client.key]?.client === client { self.offering[client.key]?.client = nil }
     }
 
-    /// Forgets clients that had no stream for `idleTime`.
+    /// Removes clients that have had no stream for `idleTime`.
     func sweep(unusedFor idleTime: TimeAmount) {
         self.lastSweep = .now()
         for (key, client) in self.clients {
@@ -156,27 +157,27 @@ final class PlainClients {
 
     // MARK: Offers
 
-    /// An offer of a client waits for its first packet.
+    /// Records that an offer of a client waits for the client's first packet.
     func offerBegan(of client: PublicKey) { self.offering[client, default: Offering()].offers += 1 }
 
-    /// An offer does not wait any more. A client that was kept only for its offers is forgotten with the last one.
+    /// Records that an offer no longer waits. A client that was kept only for its offers is removed with the last one.
     func offerEnded(of client: PublicKey) {
         guard let offers = self.offering[client]?.offers else { return }
         self.offering[client]?.offers = offers - 1
         if offers == 1 { self.offering.removeValue(forKey: client)?.client?.link.abandon() }
     }
 
-    /// The session of an offer has begun.
+    /// Records that the session of an offer has begun.
     func offerSettled(_ key: String, of client: PublicKey) {
         self.clients[client]?.link.update { $0.offerSettled(key, at: $1) }
     }
 
     // MARK: Life
 
-    /// Takes the rate of a new configuration.
+    /// Applies the rate limit of a new configuration.
     func updateRate() { self.admission.setRate(self.context.configuration.handshakesPerSecond, now: .now()) }
 
-    /// Ends all streams and forgets all clients.
+    /// Ends all streams and removes all clients.
     func closeAll(_ reason: StreamEnd) {
         let links = self.links
         self.clients = [:]
@@ -188,7 +189,8 @@ final class PlainClients {
 extension PlainClients: RelaySubscriber {
     func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
         guard let path = self.relays.path(of: relay) else { return }
-        // NIP-44 derives the same key in both directions: an event of this exit that a relay sends back would open.
+        // NIP-44 uses the same key in both directions, so an event of this exit that a relay sends back could be
+        // decrypted.
         guard event.pubkey != key else { return self.context.metrics.rejected(.wrongAuthor) }
         let known = self.client(event.pubkey)
         // Apply the rate limit before the expensive signature check of an unknown author.
@@ -227,7 +229,7 @@ extension PlainClients: PeerLinkDelegate {
             }
             self.delegate?.plainClients(self, didReceive: offer, from: link.peer)
         case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
-        // Only entries receive it.
+        // Only entries receive this signal.
         case .exitSpoke: break
         }
     }

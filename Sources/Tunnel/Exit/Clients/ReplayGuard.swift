@@ -7,7 +7,8 @@ import Logging
 import NostrCrypto
 import TunnelProtocol
 
-/// Decides whether a CONNECT of plain NIP-74 may be served: never twice, and not where only sessions are served.
+/// Decides whether a plain NIP-74 CONNECT may be served. It is served at most once, and not if the exit serves only
+/// sessions.
 final class ReplayGuard {
     private let context: ExitContext
     private let journal: ReplayJournal
@@ -18,7 +19,7 @@ final class ReplayGuard {
         self.journal = try ReplayJournal(path: context.configuration.replayFile, now: Moment.now.seconds)
     }
 
-    /// Why a CONNECT is refused; nil if it is served.
+    /// Returns the reason why a CONNECT is refused. Nil if it may be served.
     func refusal(of connect: StreamRequest.Connect, from client: PublicKey) -> StreamEnd? {
         guard Admission.servesPlain(self.context.configuration) else {
             self.context.logLimited(
@@ -31,7 +32,7 @@ final class ReplayGuard {
         guard !self.admitOnce(connect.key, connect.createdAt, of: client) else { return nil }
         self.context.metrics.reported(.replayedConnect)
         if self.journal.isFull {
-            self.context.logLimited(.error, "too many plain NIP-74 requests to remember; new ones are refused", [:])
+            self.context.logLimited(.error, "the replay table is full, so new plain NIP-74 requests are refused", [:])
         } else if self.journal.hasFailed {
             self.context.logLimited(
                 .error,
@@ -42,7 +43,7 @@ final class ReplayGuard {
         return .replayed
     }
 
-    /// Enters a request in the journal. False if it is there, or cannot be remembered.
+    /// Records a request in the journal. Returns false if it was recorded before or cannot be recorded.
     func admitOnce(_ key: String, _ createdAt: Int64, of client: PublicKey) -> Bool {
         self.journal.admit(client: client, key: key, createdAt: createdAt, now: Moment.now.seconds)
     }

@@ -11,7 +11,7 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Serves the streams of an exit's sessions, and keeps the plain link of each offer until the session begins.
+/// The owner of ``Sessions``. Serves their streams, and keeps the plain link of each offer until the session begins.
 protocol SessionsDelegate: AnyObject {
     func sessions(
         _ sessions: Sessions,
@@ -19,21 +19,22 @@ protocol SessionsDelegate: AnyObject {
         as id: StreamID,
         in session: IncomingSession
     ) -> StreamDecision
-    /// Remembers an offer with early data, so that it is not passed on twice. False if it was seen before.
+    /// Records an offer with early data, so that the data is delivered at most once. Returns false if the offer was
+    /// recorded before or cannot be recorded.
     func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool
     /// An offer waits for the client's first packet.
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID)
-    /// An offer does not wait any more: its session began, or it was forgotten.
+    /// An offer no longer waits: its session has begun, or the offer was discarded.
     func sessions(_ sessions: Sessions, offerEnded offer: OfferID, hasBegun: Bool)
 }
 
 /// The sessions of an exit, and the offers that wait for the client's first packet.
 ///
-/// Their connections to the relays are apart from those of the long-term key.
+/// They do not share relay connections with the long-term key.
 final class Sessions {
-    /// Keys made ahead, and the number at which new ones are made.
+    /// Number of keys that are generated in advance, and the number at which the reserve is refilled.
     private static let spareKeys = (most: 8, least: 3)
-    /// Not while an offer waits for its answer.
+    /// The refill is delayed, so that it does not delay the answer to an offer.
     private static let refillDelay: TimeAmount = .milliseconds(50)
     private static let memoryCheckInterval: TimeAmount = .seconds(1)
 
@@ -42,7 +43,7 @@ final class Sessions {
     private let keys: KeyReserve
     private var relays = NumberedRelays(limit: SessionConfiguration.maximumPaths)
     private var sessions: [OfferID: IncomingSession] = [:]
-    /// Offers of which the client's first packet has not come, oldest first.
+    /// Offers that wait for the client's first packet, oldest first.
     private var waiting: [IncomingSession] = []
     private var rejectingRelays: Set<RelayURL> = []
     private var memoryCheck: Scheduled<Void>?
@@ -70,7 +71,7 @@ final class Sessions {
 
     private var established: [IncomingSession] { self.sessions.values.filter(\.isEstablished) }
 
-    /// Sessions that have begun.
+    /// Number of sessions that have begun.
     var count: Int { self.sessions.count - self.waiting.count }
 
     /// Adds the sessions to a status.
@@ -85,7 +86,7 @@ final class Sessions {
 
     // MARK: Relays
 
-    /// Connects to these relays, and disconnects from others. Running sessions continue on those that stay.
+    /// Connects to these relays, and disconnects from all others. Running sessions continue on the remaining relays.
     func use(_ urls: [RelayURL]) {
         for (path, relay) in self.relays.all where !urls.contains(relay.url) {
             for session in self.sessions.values { session.removeRelay(path) }
@@ -106,7 +107,7 @@ final class Sessions {
         guard let relay else { return }
         guard let path = self.relays.add(relay) else {
             self.context.logger.warning(
-                "sessions use at most \(SessionConfiguration.maximumPaths) relays, and not this one",
+                "sessions use at most \(SessionConfiguration.maximumPaths) relays; they do not use this relay",
                 metadata: ["relay.url": "\(url)"]
             )
             return self.context.pool.release(relay)
@@ -121,7 +122,7 @@ final class Sessions {
 
     // MARK: Offers
 
-    /// A client offers a session, or asks whether the exit still has one.
+    /// Processes the offer of a session, or the query whether the exit still knows a session.
     func receive(_ offer: SessionOffer, from client: PublicKey) {
         if let key = offer.terms.session { return self.answerQuestion(offer, about: key, of: client) }
         let id = OfferID(client: client, key: offer.key)
@@ -134,7 +135,8 @@ final class Sessions {
             return self.refuse(offer, client, .tooManySessions)
         }
         if self.waiting.count >= self.context.configuration.maximumOffers, let oldest = self.waiting.first {
-            // An honest client answers within a round trip; one that fills the list does not.
+            // Discard the oldest offer. An honest client answers within a round trip, unlike a client that floods the
+            // exit with offers.
             self.forget(oldest)
         }
         let early = self.earlyData(of: offer)
@@ -153,7 +155,8 @@ final class Sessions {
         if !exists { self.refuse(offer, client, .unknownSession) }
     }
 
-    /// Early data, if this exit takes it. With a list of keys it does not, because the client is not identified yet.
+    /// Returns the early data of an offer, if this exit accepts it. An exit with a list of keys does not, because the
+    /// client has not proven its identity yet.
     private func earlyData(of offer: SessionOffer) -> SessionOffer.EarlyData? {
         guard self.context.configuration.takesEarlyData, self.context.configuration.access == nil else { return nil }
         return offer.terms.earlyData
@@ -186,12 +189,12 @@ final class Sessions {
         }
     }
 
-    /// Under a flood of offers, acceptances are not repeated by time.
+    /// Whether timers repeat acceptances. They do not during a flood of offers.
     private var mayRepeat: Bool { self.waiting.count < self.context.configuration.maximumOffers / 2 }
 
     private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
         self.context.metrics.refusedSession(reason)
-        // With a key for this answer alone.
+        // Use a new key for this answer only.
         guard let sealer = try? MessageSealer(own: .generate(), peer: client) else { return }
         SessionAnswer.refused(SessionRefusal(key: offer.key, reason: reason)).publish(
             by: self.context.configuration.secretKey,
@@ -201,15 +204,15 @@ final class Sessions {
         )
     }
 
-    /// The client did not receive the acceptance and speaks plain NIP-74.
+    /// Discards an offer, because the client continues with plain NIP-74.
     func offerBecamePlain(_ id: OfferID) {
         if let session = self.sessions[id], !session.isEstablished { self.forget(session) }
     }
 
     // MARK: Limits
 
-    /// Makes room for a session: ends the oldest one whose client no relay knows any more, or else the one that has been
-    /// idle for longest.
+    /// Makes room for a session. Ends the oldest session whose client is not subscribed on any connected relay. If
+    /// there is none, ends the session that has been idle for longest, if it has been idle for long enough.
     private func evictIdle() {
         let deserted = self.established.filter(\.link.engine.isDeserted)
         if let oldest = deserted.min(by: { $0.startedAt < $1.startedAt }) { return oldest.close(.peerLost) }
@@ -230,7 +233,7 @@ final class Sessions {
         }
     }
 
-    /// Ends the sessions that hold most while all together hold too much.
+    /// Ends the sessions that use the most memory for received data until the total is within the limit.
     private func limitMemory() {
         var holders = self.established.map { ($0, bytes: $0.link.engine.heldBytes) }.sorted { $0.bytes < $1.bytes }
         var total = holders.reduce(0) { $0 + $1.bytes }
@@ -246,14 +249,14 @@ final class Sessions {
 
     // MARK: Permissions
 
-    /// Ends the sessions of clients that lost a permission that they use.
+    /// Ends the sessions of clients that no longer have a permission that they use.
     func enforceAccess() {
         guard let access = self.context.configuration.access else { return }
         let now = Moment.now.seconds
         for session in self.established
         where !Admission.mayContinue(session.identity, usedPorts: session.usedPorts, access: access, at: now) {
             self.context.logger.info(
-                "session ended: the client is not allowed any more",
+                "session ended: the client no longer has access",
                 metadata: ["peer": "\(session.offer.client)"]
             )
             session.close(.notAllowed)
@@ -262,7 +265,7 @@ final class Sessions {
 
     // MARK: End
 
-    /// Ends all sessions and forgets all offers.
+    /// Ends all sessions and discards all offers.
     func closeAll(_ reason: StreamEnd) {
         for session in Array(self.sessions.values) {
             session.close(reason)

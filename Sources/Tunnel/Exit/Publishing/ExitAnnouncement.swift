@@ -10,10 +10,10 @@ package import TunnelProtocol
 
 /// The announcement of a public exit on its relays (kind 38333).
 package struct ExitAnnouncement: Hashable, Sendable {
-    /// Seconds until an announcement expires, and time after which it is renewed.
+    /// Time in seconds until an announcement expires, and the interval at which it is renewed.
     static let lifetime: Int64 = 600
     static let renewal: TimeAmount = .seconds(240)
-    /// Most relays in an announcement.
+    /// Maximum number of relays in an announcement.
     private static let maximumRelays = 8
 
     package let publicKey: PublicKey
@@ -25,7 +25,7 @@ package struct ExitAnnouncement: Hashable, Sendable {
     /// The exit's name.
     package var name: NostrName { NostrName(publicKey: self.publicKey, relays: self.relays) }
 
-    /// Makes a signed announcement.
+    /// Creates a signed announcement.
     static func event(by key: SecretKey, relays: [RelayURL], createdAt: Int64) throws -> Event {
         try Event.signed(
             by: key,
@@ -37,7 +37,7 @@ package struct ExitAnnouncement: Hashable, Sendable {
         )
     }
 
-    /// Makes the signed deletion of an announcement (NIP-09).
+    /// Creates the signed deletion of an announcement (NIP-09).
     static func withdrawal(by key: SecretKey, createdAt: Int64) throws -> Event {
         let address = "\(EventKind.exitAnnouncement.rawValue):\(key.publicKey.hex):"
         return try Event.signed(
@@ -49,10 +49,11 @@ package struct ExitAnnouncement: Hashable, Sendable {
         )
     }
 
-    /// Reads a verified event. Nil if it is not an announcement, or has expired.
+    /// Parses a verified event. Nil if it is not an announcement, has expired, or is dated more than 15 minutes in the
+    /// future.
     ///
     /// - Parameters:
-    ///   - relay: Where the event was found. An exit that names no relays is reached there.
+    ///   - relay: The relay on which the event was found. It is used if the announcement contains no relays.
     ///   - now: Seconds since 1970.
     package init?(_ event: Event, foundOn relay: RelayURL?, now: Int64) {
         guard event.kind == .exitAnnouncement, let text = event.firstValue(of: "expiration")?.text,
@@ -60,7 +61,7 @@ package struct ExitAnnouncement: Hashable, Sendable {
         else { return nil }
         self.publicKey = event.pubkey
         self.createdAt = event.createdAt
-        // A longer lifetime than an exit of this program asks for is shortened.
+        // Limit the lifetime to twice the lifetime that this program uses.
         self.expiration = min(expiration, event.createdAt + 2 * Self.lifetime)
         guard self.expiration > now else { return nil }
         let named = event.tags.filter { $0.name == "relay" }.prefix(Self.maximumRelays)

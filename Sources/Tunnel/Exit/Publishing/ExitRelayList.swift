@@ -9,19 +9,19 @@ import Nostr
 import NostrClient
 import NostrCrypto
 
-/// Publishes the exit's relays as its relay list (NIP-65), so that clients find the exit by its npub. A list that someone
-/// else wrote with the same key is never replaced.
+/// Publishes the exit's relays as its relay list (NIP-65), so that clients can find the exit by its npub. It does not
+/// replace a list that another program has published with the same key.
 final class ExitRelayList {
-    /// The list that a relay has.
+    /// The list that was found on a relay.
     private enum Found {
         case nothing
         case own(EventID)
         case foreign
     }
 
-    /// For a relay to answer which list it has.
+    /// Timeout for the query for the list on a relay.
     private static let patience: TimeAmount = .seconds(3)
-    /// How long relays that have not answered delay the publication on the others.
+    /// How long to wait for the answers of all relays before the list is published on those that have answered.
     private static let gathering: TimeAmount = .seconds(5)
 
     private let key: SecretKey
@@ -40,8 +40,8 @@ final class ExitRelayList {
 
     /// - Parameters:
     ///   - relays: The exit's relays.
-    ///   - advertised: The same relays, as clients reach them.
-    ///   - file: Remembers which lists this exit wrote.
+    ///   - advertised: The URLs by which clients reach these relays.
+    ///   - file: The file for the IDs of the lists that this exit has published; nil to keep them only in memory.
     ///   - publish: Publishes an event on a relay.
     init(
         key: SecretKey,
@@ -63,7 +63,7 @@ final class ExitRelayList {
         _ = loop.scheduleTask(in: Self.gathering) { bound.value.gather() }
     }
 
-    /// Takes other relays.
+    /// Changes the relays.
     func update(relays: [RelayURL], advertised: [RelayURL]) {
         guard self.advertised != advertised || self.relays != relays else { return }
         self.relays = relays
@@ -71,11 +71,11 @@ final class ExitRelayList {
         self.connections = self.connections.filter { relays.contains($0.key) }
         self.found = [:]
         self.event = nil
-        // Someone else may have written a list meanwhile, so each relay is asked again.
+        // Another program may have published a list meanwhile, so query each relay again.
         for connection in self.connections.values where connection.isOpen { self.relayIsUp(connection) }
     }
 
-    /// A relay connected: asks which list it has.
+    /// Queries a connected relay for the exit's list.
     func relayIsUp(_ connection: RelayConnection) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let url = connection.url
@@ -86,7 +86,7 @@ final class ExitRelayList {
             isWhole in
             let newest = events.map(\.event).filter { $0.kind == .relayList && $0.pubkey == own }
                 .filter { (try? $0.verify()) != nil }.max { $0.createdAt < $1.createdAt }
-            // A relay that does not answer gets no list.
+            // Do not publish a list on a relay that does not answer.
             guard isWhole || newest != nil else { return }
             bound.value.received(newest, from: url)
         }
@@ -120,7 +120,8 @@ final class ExitRelayList {
             "another program published a relay list (NIP-65) with the exit's key; it is not replaced, and clients that know only the npub use it",
             metadata: ["relay.url": "\(url)"]
         )
-        // The relay answered late: what was published meanwhile must not replace that list.
+        // The relay answered after this exit had published its own list. Delete that list, because it would replace the
+        // list of the other program.
         guard let event, let deletion = try? self.deletion(of: event) else { return }
         for connection in self.connections.values { self.publish(deletion, connection) }
     }
@@ -134,7 +135,8 @@ final class ExitRelayList {
         self.publish(event, connection)
     }
 
-    /// The list to publish. It is remembered as this exit's before a relay gets it.
+    /// Returns the list to publish. Its ID is stored before the list is published, so that the exit recognizes its own
+    /// list later.
     private func currentEvent() -> Event? {
         if let event { return event }
         do {
@@ -150,7 +152,7 @@ final class ExitRelayList {
             return event
         } catch {
             self.logger.warning(
-                "cannot remember the relay list, so none is published",
+                "cannot store the ID of the relay list, so the list is not published",
                 metadata: ["error": "\(error)"]
             )
             self.isForeign = true

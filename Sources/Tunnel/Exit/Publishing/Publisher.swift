@@ -10,13 +10,13 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Publishes what an exit says about itself on its relays: its announcement, its relay list and its certificate.
+/// Publishes the announcement, the relay list and the certificate of an exit on its relays.
 final class Publisher {
     private let context: ExitContext
     private let clients: PlainClients
     private var certificate: ExitCertificate?
     private var relayList: ExitRelayList?
-    /// Relays that got everything on their present connection.
+    /// Relays on whose current connection the events were published.
     private var published: Set<ObjectIdentifier> = []
     private var renewal: Scheduled<Void>?
 
@@ -47,10 +47,11 @@ final class Publisher {
         )
     }
 
-    /// The certificate of the exit's services, which clients find on its relays (kind 38334).
+    /// Sets the certificate of the exit's services. It is published on the relays (kind 38334), so that clients can
+    /// find it.
     func setCertificate(_ certificate: ExitCertificate?) { self.certificate = certificate }
 
-    /// The exit uses other relays, or other addresses of them.
+    /// Publishes the changed relays. Call this method after the relays or their advertised URLs have changed.
     func relaysChanged() {
         let configuration = self.context.configuration
         self.relayList?.update(relays: configuration.relays, advertised: configuration.advertisedRelaysInOrder)
@@ -59,8 +60,8 @@ final class Publisher {
 
     // MARK: Relays
 
-    /// A relay accepted the exit's subscription. Publishes again on each connection, because a relay that restarted may
-    /// have lost the events.
+    /// Called when a relay has accepted the exit's subscription. The events are published again on each connection,
+    /// because a relay that restarted may have lost them.
     func relayIsSubscribed(_ relay: RelayConnection) {
         guard self.published.insert(ObjectIdentifier(relay)).inserted else { return }
         self.publishCertificate(on: relay)

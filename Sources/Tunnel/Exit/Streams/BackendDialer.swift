@@ -17,7 +17,7 @@ import Musl
 import Darwin
 #endif
 
-/// Connects to services, to targets on the internet, and to entries that ask for it.
+/// Connects to services, to targets on the internet, and to entries that request it (CONNECTR).
 struct BackendDialer {
     let timeout: TimeAmount
     let loop: any EventLoop
@@ -34,7 +34,7 @@ struct BackendDialer {
         case .tcp(let host, let port): addresses = HostResolver.own.resolve(host: host, port: port, on: loop)
         case .unix(let path):
             addresses = loop.submit { [try SocketAddress(unixDomainSocketPath: path)] }
-        // Code of this program is not connected to.
+        // A service in the program's own code has no address.
         case .local: addresses = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
         }
         return addresses.flatMap { self.connect(to: $0, tls: tls, splice: splice) }
@@ -61,7 +61,7 @@ struct BackendDialer {
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
         let timeout = self.timeout
-        // For all addresses together. The client waits at most 30 s.
+        // The deadline applies to all addresses together, because the client waits at most 30 s.
         let deadline = NIODeadline.now() + timeout + timeout
         @Sendable func connect(_ address: SocketAddress) -> EventLoopFuture<any Channel> {
             let bootstrap = ClientBootstrap(group: loop)
@@ -81,7 +81,7 @@ struct BackendDialer {
         return attempt
     }
 
-    /// Connects to an entry that asked for it. A client chose the address, so only what `policy` allows is connected to.
+    /// Connects to an entry that requested it (CONNECTR). The client chose the address, so `policy` must allow it.
     func connectToEntry(
         host: String,
         port: Int,
@@ -115,12 +115,12 @@ struct BackendDialer {
         }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
     }
 
-    /// The policy forbids all addresses of a target.
+    /// The error for a target that the policy does not allow.
     struct PolicyError: Error, CustomStringConvertible {
         var description: String { "the exit's rules do not allow the address" }
     }
 
-    /// Why an attempt failed, for the log.
+    /// The reason why an attempt failed, for the log.
     static func reason(_ error: any Error) -> String {
         switch error {
         case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
@@ -129,10 +129,10 @@ struct BackendDialer {
         }
     }
 
-    /// Why an attempt failed, for the client.
+    /// The reason why an attempt failed, for the client.
     static func end(for error: any Error) -> StreamEnd {
         switch error {
-        // A missing Unix socket is a service that does not run.
+        // A missing Unix domain socket means that the service is not running.
         case let error as IOError where [ECONNREFUSED, ENOENT].contains(error.errnoCode): .refused
         case let error as IOError where error.errnoCode == ETIMEDOUT: .timedOut
         case ChannelError.connectTimeout: .timedOut

@@ -5,7 +5,7 @@
 
 import TunnelProtocol
 
-/// A target on the internet that a client asks a public exit for.
+/// A target on the internet that a client requests from a public exit.
 struct ClearnetTarget: Hashable, CustomStringConvertible {
     let host: String
     let port: UInt16

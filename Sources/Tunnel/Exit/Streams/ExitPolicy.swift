@@ -86,7 +86,7 @@ public struct ExitPolicy: Hashable, Sendable {
             return self.ports.isEmpty || self.ports.contains { $0.contains(port) }
         }
 
-        /// Whether it matches whatever address the host has; nil if that depends on the address.
+        /// Returns whether the rule matches regardless of the host's address. Nil if the result depends on the address.
         func matches(host: String, port: UInt16) -> Bool? {
             if let pattern = self.host, !Self.matches(host, pattern) { return false }
             guard self.ports.isEmpty || self.ports.contains(where: { $0.contains(port) }) else { return false }
@@ -109,7 +109,7 @@ public struct ExitPolicy: Hashable, Sendable {
 
     /// The error for an invalid rule.
     public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
-        /// What is wrong, for the author of the rule.
+        /// A description of the error for the author of the rule.
         public let description: String
     }
 
@@ -128,7 +128,8 @@ public struct ExitPolicy: Hashable, Sendable {
         public init() {}
     }
 
-    /// Web, mail by its users, chat, and ssh.
+    /// The ports of SSH, HTTP, mail clients, DNS over TLS, chat (XMPP and IRC), Git, OpenPGP key servers, Bitcoin and
+    /// Lightning.
     public static let defaultPorts: Set<UInt16> = [
         22, 80, 110, 143, 443, 465, 587, 853, 993, 995, 5222, 5223, 6667, 6697, 8080, 8333, 8443, 9418, 9735, 11371,
     ]
@@ -147,7 +148,7 @@ public struct ExitPolicy: Hashable, Sendable {
         self.limits = limits
     }
 
-    /// Whether the rules deny a host whatever its addresses are, so that the exit need not resolve its name.
+    /// Returns whether the rules deny a host regardless of its addresses. The exit then does not resolve its name.
     public func forbids(host: String, port: UInt16) -> Bool {
         for rule in self.rules {
             switch rule.matches(host: host, port: port) {
@@ -159,10 +160,10 @@ public struct ExitPolicy: Hashable, Sendable {
         return !self.ports.contains(port)
     }
 
-    /// Whether the exit may connect to an address of a host.
+    /// Returns whether the exit may connect to an address of a host.
     ///
-    /// Other addresses than those of the internet need a rule whose network contains no internet addresses. A rule for
-    /// 0.0.0.0/0 does not allow them.
+    /// An address that is not a public internet address is allowed only by a rule whose network contains no public
+    /// internet addresses. A rule for 0.0.0.0/0 is therefore not sufficient.
     public func allows(host: String, address: SocketAddress, port: UInt16) -> Bool {
         let isGlobal = AddressClass(address) == .global
         for rule in self.rules where rule.matches(host: host, address: address, port: port) {

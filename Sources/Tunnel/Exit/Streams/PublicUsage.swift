@@ -18,13 +18,13 @@ struct PublicUsage {
         var lastUsed: NIODeadline
     }
 
-    /// Time after which a client without streams is forgotten.
+    /// Time after which a client without streams is removed.
     private static let memory: TimeAmount = .seconds(60)
 
-    /// Maximum number of remembered clients. Beyond it, streams of new clients are refused.
+    /// Maximum number of stored clients. Beyond it, streams of new clients are refused.
     private static let maximumClients = 16_384
 
-    /// A changed rate per client applies to a known client only after it was forgotten.
+    /// A changed rate limit applies to a known client only after the client was removed.
     var limits: ExitPolicy.Limits {
         didSet {
             guard self.limits.bytesPerSecond != oldValue.bytesPerSecond else { return }
@@ -67,8 +67,8 @@ struct PublicUsage {
         self.clients[key]?.lastUsed = now
     }
 
-    /// Forgets clients without streams after ``memory``. Until then their rates are kept, so that reconnecting does not
-    /// reset them.
+    /// Removes clients that have had no stream for ``memory``. Their rate limits are kept until then, so that
+    /// reconnecting does not reset them.
     mutating func sweep(at now: NIODeadline) {
         self.clients = self.clients.filter { $0.value.streams > 0 || $0.value.lastUsed + Self.memory > now }
     }

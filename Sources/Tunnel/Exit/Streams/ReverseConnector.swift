@@ -7,7 +7,7 @@ import CoreMetrics
 import NIOCore
 import TunnelProtocol
 
-/// Connects to entries that asked for it (CONNECTR), and serves the stream of each connection.
+/// Connects to entries that request it (CONNECTR), and serves the stream of each connection.
 final class ReverseConnector {
     private let context: ExitContext
     private let connector: StreamConnector
@@ -19,7 +19,7 @@ final class ReverseConnector {
         self.connections = ConnectionSet(limit: context.configuration.maximumPlainStreams)
     }
 
-    /// Connects to an entry. Call only for requests that are admitted.
+    /// Connects to an entry. The caller must have checked that the request may be served.
     func connect(_ address: (host: String, port: UInt16), for request: ReverseRequest, of client: StreamClient) {
         guard let policy = self.context.configuration.reverseConnections else { return }
         self.connector.connectToEntry(

@@ -5,16 +5,16 @@
 
 import NostrCrypto
 
-/// The client that asked for a stream.
+/// The client that requested a stream.
 struct StreamClient {
     let peer: PublicKey
-    /// Its proven identity.
+    /// The client's proven identity; nil if it has proven none.
     let identity: PublicKey?
-    /// Whether it speaks plain NIP-74.
+    /// Whether it uses plain NIP-74.
     let isPlain: Bool
-    /// Streams that its session has.
+    /// Number of streams of its session.
     let sessionStreams: Int
-    /// Sessions that share the limit of streams.
+    /// Number of sessions that share the limit on streams.
     let sessions: Int
 
     /// The key whose limits apply.

@@ -10,14 +10,14 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Receives the ends of an exit's streams.
+/// Is notified when a stream of an exit has ended.
 protocol StreamConnectorDelegate: AnyObject {
     func streamDidEnd()
 }
 
 /// Connects streams to services and to targets on the internet, within the exit's rules and limits.
 final class StreamConnector {
-    /// What a stream is connected to.
+    /// The target of a stream.
     private enum Target: CustomStringConvertible {
         case service(Backend, tls: TLSTerminator?)
         case clearnet(ClearnetTarget, ExitPolicy)
@@ -41,9 +41,9 @@ final class StreamConnector {
 
     private let context: ExitContext
     private let dialer: BackendDialer
-    /// Ends TLS for the ports that are configured for it.
+    /// Terminates TLS for the ports that are configured for it.
     var tls: TLSTerminator?
-    /// Streams of plain NIP-74, which anyone can open with one message, have a limit apart from those of sessions.
+    /// Plain NIP-74 streams have a separate limit, because anyone can open one with a single message.
     private var plainStreams: StreamQuota
     private var sessionStreams: StreamQuota
     private var usage: PublicUsage
@@ -57,17 +57,17 @@ final class StreamConnector {
         self.usage = PublicUsage(context.configuration.policy?.limits ?? ExitPolicy.Limits())
     }
 
-    /// Streams that have not ended.
+    /// Number of streams that have not ended.
     var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
 
-    /// Takes the limits of a new configuration.
+    /// Applies the limits of a new configuration.
     func updateLimits() { self.usage.limits = self.context.configuration.policy?.limits ?? ExitPolicy.Limits() }
 
     func sweep() { self.usage.sweep(at: .now()) }
 
     // MARK: Connecting
 
-    /// Connects a stream that its client may have.
+    /// Connects a stream to its target. The caller must have checked that the client may open the stream.
     func connect(
         _ request: StreamRequest,
         of client: StreamClient,
@@ -85,7 +85,7 @@ final class StreamConnector {
         return decision
     }
 
-    /// Nil, and a log line, if the exit has no service at the port.
+    /// Returns the target of a request. Logs a message and returns nil if the exit has no service at the port.
     private func target(of request: StreamRequest, _ client: StreamClient) -> Target? {
         let configuration = self.context.configuration
         if let policy = configuration.policy, let target = ClearnetTarget(request) { return .clearnet(target, policy) }
@@ -109,7 +109,7 @@ final class StreamConnector {
     ) -> StreamDecision {
         guard self.hasRoom(for: client) else {
             self.context.metrics.reported(.tooManyStreams)
-            self.context.logger.debug("stream refused: too many", metadata: ["peer": "\(client.peer)"])
+            self.context.logger.debug("stream refused: too many streams", metadata: ["peer": "\(client.peer)"])
             return .refused(.tooManyStreams)
         }
         let number = self.withQuota(of: client) { $0.begin() }
@@ -144,7 +144,8 @@ final class StreamConnector {
         let bound = NIOLoopBound(self, eventLoop: loop)
         let boundCarrier = NIOLoopBound(carrier, eventLoop: loop)
         let boundSplice = NIOLoopBound(splice, eventLoop: loop)
-        // Not at once: an attempt may fail at once, and the link must know the endpoint by then.
+        // Connect in a later turn of the event loop: an attempt may fail immediately, and the link must know the
+        // endpoint before that.
         loop.flatSubmit { bound.value.dial(target, boundSplice) }.whenComplete { result in
             let connector = bound.value
             connector.withQuota(of: client) { $0.attemptEnded() }
@@ -183,7 +184,7 @@ final class StreamConnector {
         }
     }
 
-    /// Gives a stream to code of this program.
+    /// Passes a stream to a service in the program's own code.
     private func serve(
         _ service: LocalService,
         _ carrier: any StreamCarrier,
@@ -201,18 +202,20 @@ final class StreamConnector {
         }
         bridge.onBroken = { task.cancel() }
         let boundCarrier = NIOLoopBound(carrier, eventLoop: loop)
-        // Not at once: the link must know the endpoint by then.
+        // In a later turn of the event loop, because the link must know the endpoint first.
         loop.execute { boundCarrier.value.connected(id) }
         return bridge
     }
 
     // MARK: Reverse connections
 
-    /// Connects to an entry that asked for it (CONNECTR), and counts that as a stream until the connection closes.
+    /// Connects to an entry that requested it (CONNECTR). The connection counts as a stream until the entry has
+    /// accepted it.
     ///
     /// - Parameters:
-    ///   - connections: Limits these connections.
-    ///   - onReady: Called when the entry has accepted the connection. The stream counts by itself from then on.
+    ///   - connections: The set that limits the number of these connections.
+    ///   - onReady: Called when the entry has accepted the connection. The stream that it carries is counted from then
+    ///     on.
     func connectToEntry(
         _ address: (host: String, port: UInt16),
         policy: DialPolicy,

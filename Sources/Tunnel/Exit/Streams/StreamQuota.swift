@@ -15,14 +15,14 @@ protocol EvictableStream: AnyObject {
     func evict()
 }
 
-/// Limits the streams of one kind at an exit.
+/// Limits the number of streams of one kind at an exit.
 struct StreamQuota {
     private let limit: Int
-    /// Connection attempts. One may outlive its stream.
+    /// Number of connection attempts. An attempt may last longer than its stream.
     private var attempts = 0
     private var open: [UInt64: any EvictableStream] = [:]
     private var starting: Set<UInt64> = []
-    /// Numbers by age, those of ended streams included until they are reached.
+    /// Stream numbers, oldest first. The numbers of ended streams are removed later.
     private var order: Deque<UInt64> = []
     private var nextNumber: UInt64 = 0
 
@@ -33,7 +33,8 @@ struct StreamQuota {
     var count: Int { self.open.count + self.starting.count }
     var isFull: Bool { max(self.count, self.attempts) >= self.limit }
 
-    /// Counts a stream. Call ``enter(_:_:)`` at once, and ``end(_:)`` at its end.
+    /// Counts a new stream and returns its number. Call ``enter(_:_:)`` when its endpoint exists, and ``end(_:)`` when
+    /// it has ended.
     mutating func begin() -> UInt64 {
         self.nextNumber += 1
         self.starting.insert(self.nextNumber)
@@ -55,22 +56,22 @@ struct StreamQuota {
         self.open[number] = nil
     }
 
-    /// Counts an attempt to connect a target. Call ``attemptEnded()`` once.
+    /// Counts an attempt to connect to a target. Call ``attemptEnded()`` once when it has ended.
     mutating func attemptBegan() { self.attempts += 1 }
 
     mutating func attemptEnded() { self.attempts -= 1 }
 
-    /// Whether a session that has `own` streams gets one more. Above half of the limit each session has a share, so that one
-    /// session with many streams does not lock out the others.
+    /// Returns whether a session with `own` streams may open another one. If at least half of the limit is in use, each
+    /// session is limited to its share, so that one session cannot exhaust the limit.
     func hasRoom(beside own: Int, of sessions: Int) -> Bool {
         guard !self.isFull else { return false }
         return self.count < self.limit / 2 || own <= max(4, self.limit / max(1, sessions))
     }
 
-    /// Removes the oldest stream whose client has sent nothing, so that a client cannot lock out others by opening streams
-    /// and sending nothing. The caller evicts it.
+    /// Removes and returns the oldest stream whose client has sent no data, if the stream is older than `age`. The
+    /// caller evicts it. Clients therefore cannot exhaust the limit with streams on which they send no data.
     mutating func takeSilent(olderThan age: TimeAmount) -> (any EvictableStream)? {
-        // While there are that many attempts, the end of a stream makes no room.
+        // If the attempts alone reach the limit, the end of a stream does not make room.
         guard self.attempts < self.limit else { return nil }
         while let number = self.order.first {
             guard let stream = self.open[number], stream.isSilent else {

@@ -12,13 +12,14 @@ import Nostr
 /// The loop of the connection verifies events too, and then waits only for those that other loops have started. A busy
 /// loop joins late and finds nothing left to do. The number of threads that verify events never exceeds the number of
 /// event loops.
-final class VerificationTeam: Sendable {
+final class ParallelVerifier: Sendable {
     private let loops: [any EventLoop]
 
     /// Maximum number of events in a batch. It limits how long a helping loop delays its own connections.
-    static let mostAtOnce = 16
-    /// Minimum number of events that are shared. For fewer, waking other loops costs more than it saves.
-    private static let fewestShared = 8
+    static let maximumBatchSize = 16
+    /// Minimum size of a batch that is shared with other loops. For a smaller one, waking other loops costs more than
+    /// it saves.
+    private static let minimumSharedBatchSize = 8
 
     init(_ group: any EventLoopGroup) {
         self.loops = Array(group.makeIterator())
@@ -37,7 +38,7 @@ final class VerificationTeam: Sendable {
         on loop: any EventLoop,
         alone: Bool = false
     ) -> [Event.VerificationError?] {
-        guard events.count >= Self.fewestShared, self.loops.count > 1, !alone else {
+        guard events.count >= Self.minimumSharedBatchSize, self.loops.count > 1, !alone else {
             return events.map { Batch.verify($0) }
         }
         let batch = Batch(events)

@@ -65,7 +65,7 @@ struct VerificationTeamTests {
     @Test("each loop gets the results for its own events, in order", arguments: [1, 2, 4])
     func verdicts(threads: Int) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let team = VerificationTeam(group)
+        let team = ParallelVerifier(group)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             for (seed, loop) in group.makeIterator().enumerated() {
                 tasks.addTask {
@@ -85,9 +85,9 @@ struct VerificationTeamTests {
     @Test("verification does not wait for a busy loop", .timeLimit(.minutes(5)))
     func busy() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
-        let team = VerificationTeam(group)
+        let team = ParallelVerifier(group)
         var random = SeededGenerator(seed: 9)
-        let (events, wanted) = try Self.events(VerificationTeam.mostAtOnce, &random)
+        let (events, wanted) = try Self.events(ParallelVerifier.maximumBatchSize, &random)
         let loops = Array(group.makeIterator())
         let release = ConditionLock(value: false)
         let blocked = loops[1].submit {
