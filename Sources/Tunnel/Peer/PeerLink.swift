@@ -11,26 +11,6 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// The decision about a stream that the peer opens.
-enum StreamDecision {
-    case accepted(any StreamEndpoint)
-    case refused(StreamEnd)
-}
-
-/// The owner of a ``PeerLink``. Decides about incoming streams and handles signals of the engine.
-protocol PeerLinkDelegate<Engine>: AnyObject {
-    associatedtype Engine: StreamEngine
-
-    /// The peer opens a stream (exit).
-    func link(_ link: PeerLink<Engine>, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
-    /// The engine has emitted a signal.
-    func link(_ link: PeerLink<Engine>, didReceive signal: Engine.Signal)
-    /// A relay rejects events of authors that it does not know.
-    func link(_ link: PeerLink<Engine>, wasRejectedBy relay: RelayConnection)
-    /// The last stream ended.
-    func linkDidBecomeIdle(_ link: PeerLink<Engine>)
-}
-
 /// The connection to one peer. Drives the protocol engine, encrypts and publishes its messages, and delivers received
 /// bytes to the endpoints of the streams.
 ///

@@ -12,16 +12,6 @@ import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
-/// Is notified of changes of an ``ExitPeer`` that affect the table of peers.
-protocol ExitPeerDelegate: AnyObject {
-    /// New requests must use another peer. This peer stays open until its streams have ended.
-    func exitPeerDidRetire(_ peer: ExitPeer)
-    /// The peer was closed and has released its relays.
-    func exitPeerDidClose(_ peer: ExitPeer)
-    /// The last stream ended.
-    func exitPeerDidBecomeIdle(_ peer: ExitPeer)
-}
-
 /// An exit that is reached by one set of relays with one isolation (entry). Connects to the relays, offers a session,
 /// and opens streams in the session or in plain NIP-74.
 final class ExitPeer {

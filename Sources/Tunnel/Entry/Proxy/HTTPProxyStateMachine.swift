@@ -19,7 +19,7 @@ package struct HTTPProxyStateMachine {
         /// The stream of a request is being opened.
         case opening(HTTPProxyRequest)
         /// A request and its response are being forwarded.
-        case exchanging(HTTPExchange)
+        case exchanging(ProxiedExchange)
         /// All bytes are forwarded unchanged: after CONNECT, or after a protocol upgrade.
         case upgraded
         /// No further data is forwarded to the client. Its own data is dropped until it closes the connection.
@@ -195,7 +195,7 @@ package struct HTTPProxyStateMachine {
         }
         self.reader.beginBody(request.plain?.bodyLength)
         if let plain = request.plain, let served, served.sharesStream(with: request) {
-            self.setExchange(HTTPExchange(plain, isFirst: false))
+            self.setExchange(ProxiedExchange(plain, isFirst: false))
             return .send(plain.head)
         }
         self.served = nil
@@ -222,7 +222,7 @@ package struct HTTPProxyStateMachine {
             return .tunnel(self.reader.takeUnread(), isInputClosed: self.isInputClosed)
         }
         self.served = request
-        self.setExchange(HTTPExchange(plain, isFirst: true))
+        self.setExchange(ProxiedExchange(plain, isFirst: true))
         return .request(plain.head)
     }
 
@@ -267,7 +267,7 @@ package struct HTTPProxyStateMachine {
         }
     }
 
-    private mutating func setExchange(_ exchange: HTTPExchange) {
+    private mutating func setExchange(_ exchange: ProxiedExchange) {
         if exchange.isUpgraded {
             self.state = .upgraded
         } else if exchange.isRequestComplete, self.isOutputClosed {
@@ -276,26 +276,4 @@ package struct HTTPProxyStateMachine {
             self.state = exchange.isComplete ? .idle : .exchanging(exchange)
         }
     }
-}
-
-/// A request and its response, and how far both were forwarded.
-private struct HTTPExchange {
-    let isHead: Bool
-    /// Whether it is the first request of its stream.
-    let isFirst: Bool
-    /// Whether the whole request was forwarded.
-    var isRequestComplete = false
-    var response: HTTPResponseFramer
-
-    init(_ plain: HTTPProxyRequest.Plain, isFirst: Bool) {
-        self.isHead = plain.isHead
-        self.isFirst = isFirst
-        self.response = HTTPResponseFramer(isHead: plain.isHead, allowsUpgrade: plain.isUpgrade)
-    }
-
-    /// Whether the connection can be used for another request.
-    var isComplete: Bool { self.isRequestComplete && self.response.isComplete }
-
-    /// Whether the client and the service use another protocol from now on.
-    var isUpgraded: Bool { self.isRequestComplete && self.response.isUpgraded }
 }

@@ -1,0 +1,24 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NostrCrypto
+import TunnelProtocol
+
+/// The owner of ``Sessions``. Serves their streams, and keeps the plain link of each offer until the session begins.
+protocol SessionsDelegate: AnyObject {
+    func sessions(
+        _ sessions: Sessions,
+        isAskedFor request: StreamRequest,
+        as id: StreamID,
+        in session: IncomingSession
+    ) -> StreamDecision
+    /// Records an offer with early data, so that the data is delivered at most once. Returns false if the offer was
+    /// recorded before or cannot be recorded.
+    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool
+    /// An offer waits for the client's first packet.
+    func sessions(_ sessions: Sessions, offerBegan offer: OfferID)
+    /// An offer no longer waits: its session has begun, or the offer was discarded.
+    func sessions(_ sessions: Sessions, offerEnded offer: OfferID, hasBegun: Bool)
+}
