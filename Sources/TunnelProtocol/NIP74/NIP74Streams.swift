@@ -231,7 +231,8 @@ struct NIP74Streams {
 
     /// Ends a stream at the request of the driver, and sends the closing message if this is an exit.
     mutating func reset(_ id: StreamID, _ reason: StreamEnd, _ context: inout NIP74Context) {
-        if let stream = self.table[id], !self.isEntry, reason != .replayed {
+        // After the loss of the stream's relay bytes may be missing. The closing message would look like a normal end.
+        if let stream = self.table[id], !self.isEntry, reason != .replayed, reason != .relayLost {
             let candidates = [stream.path] + self.paths(without: [stream.path])
             if let path = candidates.first(where: self.hasPath) { self.publishClose(of: stream, on: path, &context) }
         }

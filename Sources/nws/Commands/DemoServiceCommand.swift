@@ -32,6 +32,10 @@ struct DemoServiceCommand: AsyncParsableCommand {
             let address = try HostAndPort(self.listen, source: "--listen")
             let logger = self.common.logger("nws.demo-service")
             let listen = self.listen
+            if self.common.checkConfig {
+                Console.line("configuration: ok")
+                return
+            }
             try await runServices(
                 [
                     ClosureService {

@@ -12,6 +12,8 @@ struct ConfigurationChanges {
     private var added: [String: [String]]
     private var isBusy = false
     private var isForcedLater = false
+    /// Whether the last reload failed. The reason may be a file that is not watched yet.
+    private var hasFailed = false
 
     init(files: [String]) {
         self.files = files
@@ -19,10 +21,9 @@ struct ConfigurationChanges {
         self.added = LayeredArguments.lastAdded
     }
 
-    /// Begins a reload if one is due. Returns whether it did. An invalid configuration is therefore read only once, until
-    /// it changes again.
+    /// Begins a reload if one is due: a file has changed, or the last reload failed. Returns whether it did.
     ///
-    /// Only one reload runs at a time. Call ``endReload()`` when it has finished.
+    /// Only one reload runs at a time. Call ``endReload(hasFailed:)`` when it has finished.
     ///
     /// - Parameter isForced: Whether to reload although no file has changed. If a reload is running, another one follows it.
     mutating func beginReload(isForced: Bool) -> Bool {
@@ -31,14 +32,17 @@ struct ConfigurationChanges {
             return false
         }
         let stamps = Self.stamps(self.files)
-        guard isForced || self.isForcedLater || stamps != self.stamps else { return false }
+        guard isForced || self.isForcedLater || self.hasFailed || stamps != self.stamps else { return false }
         self.stamps = stamps
         self.isForcedLater = false
         self.isBusy = true
         return true
     }
 
-    mutating func endReload() { self.isBusy = false }
+    mutating func endReload(hasFailed: Bool) {
+        self.isBusy = false
+        self.hasFailed = hasFailed
+    }
 
     /// Records the configuration that was applied.
     ///

@@ -14,6 +14,8 @@ actor ReloadService<Command: RoleCommand>: Service {
     private var changes: ConfigurationChanges
     private let role: StartedRole<Command.Running>
     private let logger: Logger
+    /// Why the last reload failed; nil if it did not.
+    private var failure: String?
 
     /// Interval at which files are checked for changes.
     private static var interval: Duration { .seconds(1) }
@@ -47,7 +49,11 @@ actor ReloadService<Command: RoleCommand>: Service {
 
     private func reload(isForced: Bool) async {
         guard let running = self.role.current, self.changes.beginReload(isForced: isForced) else { return }
-        defer { self.changes.endReload() }
+        var failure: String?
+        defer {
+            self.failure = failure
+            self.changes.endReload(hasFailed: failure != nil)
+        }
         let layered: LayeredArguments
         let command: Command
         let configuration: Command.Configuration
@@ -59,10 +65,13 @@ actor ReloadService<Command: RoleCommand>: Service {
             }
             try await Command.reload(running, configuration, logger: self.logger)
         } catch {
-            let reason = (error as? CommandError)?.message ?? Command.message(for: error)
+            let reason = LayeredArguments.explaining((error as? CommandError)?.message ?? Command.message(for: error))
+            failure = reason
+            // A reload that failed is repeated every second. The same reason is logged once.
+            guard isForced || reason != self.failure else { return }
             self.logger.error(
                 "cannot load the configuration; keeping the previous configuration",
-                metadata: ["reason": "\(LayeredArguments.explaining(reason))"]
+                metadata: ["reason": "\(reason)"]
             )
             return
         }

@@ -45,6 +45,8 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
 extension RoleCommand {
     func run() async throws {
         try await reportingErrors {
+            // Trapped first, because SIGHUP ends a process that does not handle it.
+            let hangups = await UnixSignalsSequence(trapping: .sighup)
             ProcessSetup.raiseFileLimit()
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
             let patience = self.shutdownTimeout
@@ -64,7 +66,6 @@ extension RoleCommand {
                 Console.line("configuration: ok")
                 return
             }
-            let hangups = await UnixSignalsSequence(trapping: .sighup)
             let role = StartedRole<Running>()
             var services: [any Service] = [UnusedMemory()]
             if let heartbeat = Heartbeat(ServiceManager()) { services.append(heartbeat) }

@@ -56,10 +56,12 @@ struct ServiceManager {
         unsafe withUnsafeMutableBytes(of: &name.sun_path) { unsafe $0.copyBytes(from: self.address) }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + self.address.count)
         let bytes = Array(text.utf8)
+        // A service manager that does not read must not block the process.
+        let flags = CInt(MSG_DONTWAIT)
         // A failure is ignored: the process works without the service manager.
         _ = unsafe withUnsafePointer(to: &name) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe sendto(descriptor, bytes, bytes.count, 0, $0, length)
+                unsafe sendto(descriptor, bytes, bytes.count, flags, $0, length)
             }
         }
     }
