@@ -108,6 +108,19 @@ def test_services_change_without_a_restart(sandbox, echoing):
         assert reply_to(entry.address, exit_node.name, 23) == SUCCEEDED
 
 
+def test_a_reload_that_failed_is_repeated_until_the_missing_file_is_there(sandbox, echoing):
+    relay = sandbox.relay()
+    file = sandbox.folder / "exit.yaml"
+    file.write_text("log-level: info\n")
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--config", str(file)))
+    allowed = sandbox.folder / "allowed.txt"
+    file.write_text(f"allow: [{allowed}]\n")
+    exit_node.process.wait_for_log("keeping the previous configuration")
+    allowed.write_text("")
+    exit_node.process.wait_for_log("configuration reloaded")
+    assert exit_node.process.stderr.count("keeping the previous configuration") == 1
+
+
 def test_sighup_reloads(sandbox, echoing):
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address)

@@ -24,7 +24,7 @@ struct KeyScheduleTests {
     }
 
     private static func schedule(_ role: SessionStateMachine.Role) -> KeySchedule {
-        KeySchedule(role: role, configuration: Self.configuration, now: Self.start)
+        KeySchedule(role: role, configuration: SharedSessionConfiguration(Self.configuration), now: Self.start)
     }
 
     @Test("a client starts an update when its keys are old, and completes it with the exit's key")

@@ -15,7 +15,11 @@ struct LivenessTests {
 
     @Test("a peer is lost after a timeout without packets")
     func peerTimeout() {
-        var liveness = Liveness(role: .exit, configuration: self.configuration, now: Self.start)
+        var liveness = Liveness(
+            role: .exit,
+            configuration: SharedSessionConfiguration(self.configuration),
+            now: Self.start
+        )
         #expect(liveness.peerDeadline == Self.start + self.configuration.peerTimeout)
         liveness.heard(at: Self.start + .seconds(5))
         #expect(liveness.peerDeadline == Self.start + .seconds(5) + self.configuration.peerTimeout)
@@ -23,7 +27,11 @@ struct LivenessTests {
 
     @Test("a client asks about an unanswered packet, at growing intervals, until the exit answers")
     func questions() {
-        var liveness = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        var liveness = Liveness(
+            role: .client,
+            configuration: SharedSessionConfiguration(self.configuration),
+            now: Self.start
+        )
         #expect(liveness.questionDeadline == nil)
         liveness.sentEliciting(at: Self.start)
         var due = Self.start + self.configuration.suspicion
@@ -39,7 +47,11 @@ struct LivenessTests {
 
     @Test("an exit asks no questions")
     func exit() {
-        var liveness = Liveness(role: .exit, configuration: self.configuration, now: Self.start)
+        var liveness = Liveness(
+            role: .exit,
+            configuration: SharedSessionConfiguration(self.configuration),
+            now: Self.start
+        )
         liveness.sentEliciting(at: Self.start)
         liveness.askSooner(at: Self.start)
         #expect(liveness.questionDeadline == nil)
@@ -47,7 +59,11 @@ struct LivenessTests {
 
     @Test("urgent questions are 800 ms apart")
     func urgent() {
-        var liveness = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        var liveness = Liveness(
+            role: .client,
+            configuration: SharedSessionConfiguration(self.configuration),
+            now: Self.start
+        )
         liveness.askSooner(at: Self.start)
         #expect(liveness.questionDeadline == Self.start)
         liveness.asked(isUrgent: true, at: Self.start)
@@ -57,7 +73,11 @@ struct LivenessTests {
 
     @Test("a client that only receives checks the exit sooner than the keep-alive interval")
     func keepAlive() {
-        var client = Liveness(role: .client, configuration: self.configuration, now: Self.start)
+        var client = Liveness(
+            role: .client,
+            configuration: SharedSessionConfiguration(self.configuration),
+            now: Self.start
+        )
         #expect(client.keepAliveDeadline == Self.start + self.configuration.keepAlive)
         client.heard(at: Self.start + .seconds(1))
         client.heardData(at: Self.start + .seconds(1))

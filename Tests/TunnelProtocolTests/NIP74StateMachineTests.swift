@@ -67,6 +67,26 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[id]?.ended == .some(.relayLost))
     }
 
+    @Test("an exit that loses a stream's relay does not close the stream, which would look complete, on another one")
+    func exitLosesRelay() throws {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        tunnel.sendAll([1, 2, 3], on: id, fromEntry: true)
+        #expect(tunnel.exit.streamCount == 1)
+        let other = PathDescription(
+            relay: "ws://other.example",
+            maximumPlaintext: NIP74Configuration.maximumPlaintext,
+            createdAtUpperLimit: nil
+        )
+        tunnel.exit.addPath(PathID(rawValue: 1), other, at: tunnel.moment)
+        let before = tunnel.published.count
+        tunnel.exit.removePath(SimulatedTunnel.path, at: tunnel.moment)
+        tunnel.settle()
+        #expect(tunnel.exit.streamCount == 0)
+        #expect(tunnel.published.count == before)
+        #expect(tunnel.entryStreams[id]?.finished == false)
+    }
+
     @Test("opening a stream fails if there is no relay or if the exit does not answer")
     func noRelay() {
         var tunnel = SimulatedTunnel()

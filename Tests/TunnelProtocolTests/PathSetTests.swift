@@ -25,7 +25,7 @@ struct PathSetTests {
     }
 
     private static func paths(_ count: Int) -> PathSet {
-        var paths = PathSet(SessionConfiguration(), peerTakes: 40_960)
+        var paths = PathSet(SharedSessionConfiguration(SessionConfiguration()), peerTakes: 40_960)
         for number in 0..<count {
             _ = paths.add(PathID(rawValue: number), Self.description("ws://\(number)"))
         }

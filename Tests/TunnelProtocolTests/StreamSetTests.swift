@@ -29,7 +29,7 @@ struct StreamSetTests {
         var peer = SessionParameters(configuration)
         peer.maximumData = sessionCredit
         self.configuration = configuration
-        self.streams = StreamSet(role: role, configuration: configuration, peer: peer)
+        self.streams = StreamSet(role: role, configuration: SharedSessionConfiguration(configuration), peer: peer)
         self.context = SessionContext(
             now: Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000),
             control: ControlQueue(identity: nil, configuration)

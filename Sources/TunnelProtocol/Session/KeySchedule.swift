@@ -22,7 +22,8 @@ struct KeySchedule: Sendable {
     }
 
     private let isExit: Bool
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     /// The generation of the key that seals sent packets.
     private var generation = 0
     private var startedAt: NIODeadline
@@ -32,9 +33,9 @@ struct KeySchedule: Sendable {
     /// The previous generation, and when its keys are erased.
     private var overlap: (generation: Int, until: NIODeadline)?
 
-    init(role: SessionStateMachine.Role, configuration: SessionConfiguration, now: NIODeadline) {
+    init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, now: NIODeadline) {
         self.isExit = role == .exit
-        self.configuration = configuration
+        self.shared = configuration
         self.startedAt = now
     }
 

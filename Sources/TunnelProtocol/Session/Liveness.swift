@@ -9,7 +9,8 @@ import NIOCore
 /// peer counts as lost.
 struct Liveness: Sendable {
     private let isExit: Bool
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     private var lastHeard: NIODeadline
     private var lastKeepAlive: NIODeadline
     /// When stream data was last received.
@@ -23,9 +24,9 @@ struct Liveness: Sendable {
     /// Time between ``SessionSignal/askPeer`` signals while a new stream waits for the exit.
     private static let urgentInterval: TimeAmount = .milliseconds(800)
 
-    init(role: SessionStateMachine.Role, configuration: SessionConfiguration, now: NIODeadline) {
+    init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, now: NIODeadline) {
         self.isExit = role == .exit
-        self.configuration = configuration
+        self.shared = configuration
         self.lastHeard = now
         self.lastKeepAlive = now
     }

@@ -8,7 +8,8 @@ import NIOCore
 /// Builds packets: decides when one is sent, on which path, and what it carries.
 struct PacketSender: Sendable {
     private let isExit: Bool
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     /// When the current wait for sending started, or nil if nothing waits.
     private var waitingSince: NIODeadline?
     /// Whether ``send(_:_:_:)`` must be called again without delay, because it sent as many packets as it may.
@@ -45,9 +46,9 @@ struct PacketSender: Sendable {
     /// Maximum size in bytes of a packet that is sent although the congestion window is full.
     private static let urgentPacket = SendScheduler.smallMessage
 
-    init(role: SessionStateMachine.Role, configuration: SessionConfiguration) {
+    init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration) {
         self.isExit = role == .exit
-        self.configuration = configuration
+        self.shared = configuration
     }
 
     mutating func takeSent() -> Sent {

@@ -29,7 +29,8 @@ package struct SessionStateMachine: StreamEngine {
     }
 
     private let role: Role
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     private(set) var transport: SessionTransport
     private(set) var streams: StreamSet
     private(set) var context: SessionContext
@@ -53,9 +54,10 @@ package struct SessionStateMachine: StreamEngine {
         now: Moment
     ) {
         self.role = role
-        self.configuration = configuration
-        self.transport = SessionTransport(role: role, configuration: configuration, peer: peer, now: now.monotonic)
-        self.streams = StreamSet(role: role, configuration: configuration, peer: peer)
+        let shared = SharedSessionConfiguration(configuration)
+        self.shared = shared
+        self.transport = SessionTransport(role: role, configuration: shared, peer: peer, now: now.monotonic)
+        self.streams = StreamSet(role: role, configuration: shared, peer: peer)
         self.context = SessionContext(now: now, control: ControlQueue(identity: identity, configuration))
     }
 

@@ -9,7 +9,8 @@ import NostrCrypto
 /// Sends and receives the packets of a session: selects paths, repeats what was lost, schedules key updates, and detects
 /// that the peer is lost. Streams belong to ``StreamSet``.
 struct SessionTransport: Sendable {
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     private(set) var paths: PathSet
     private var keys: KeySchedule
     private var liveness: Liveness
@@ -24,11 +25,11 @@ struct SessionTransport: Sendable {
     ///   - now: When the handshake completed.
     init(
         role: SessionStateMachine.Role,
-        configuration: SessionConfiguration,
+        configuration: SharedSessionConfiguration,
         peer: SessionParameters,
         now: NIODeadline
     ) {
-        self.configuration = configuration
+        self.shared = configuration
         self.paths = PathSet(configuration, peerTakes: peer.maximumPacket)
         self.keys = KeySchedule(role: role, configuration: configuration, now: now)
         self.liveness = Liveness(role: role, configuration: configuration, now: now)

@@ -9,7 +9,8 @@ import NIOCore
 ///
 /// Paths are addressed by their position, in ascending order of their identifiers.
 struct PathSet: Sendable {
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     /// Maximum packet size in bytes that the peer accepts.
     private let peerTakes: UInt64
     private var paths: [SessionPath] = []
@@ -20,8 +21,8 @@ struct PathSet: Sendable {
     /// Maximum number of bytes in flight above the congestion window, for small messages.
     private static let urgentBytes = 64 << 10
 
-    init(_ configuration: SessionConfiguration, peerTakes: UInt64) {
-        self.configuration = configuration
+    init(_ configuration: SharedSessionConfiguration, peerTakes: UInt64) {
+        self.shared = configuration
         self.peerTakes = peerTakes
     }
 

@@ -9,17 +9,18 @@ import NIOCore
 /// The streams of a session: how they open, send, receive and end, and the credit that they share.
 struct StreamSet: Sendable {
     private let isExit: Bool
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     private(set) var table: StreamTable
     private(set) var scheduler = SendScheduler()
     private(set) var credit: CreditLedger
     private var timers = TimerQueue<StreamID>()
 
-    init(role: SessionStateMachine.Role, configuration: SessionConfiguration, peer: SessionParameters) {
+    init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, peer: SessionParameters) {
         self.isExit = role == .exit
-        self.configuration = configuration
+        self.shared = configuration
         self.table = StreamTable(role: role, configuration: configuration, peer: peer)
-        self.credit = CreditLedger(sendLimit: peer.maximumData, configuration)
+        self.credit = CreditLedger(sendLimit: peer.maximumData, configuration.value)
     }
 
     /// Whether the stream exists and was not reset.

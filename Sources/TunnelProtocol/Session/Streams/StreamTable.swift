@@ -8,7 +8,8 @@ import NIOCore
 /// The streams of a session that exist, with their limits, and the identifiers of those that have ended.
 struct StreamTable: Sendable {
     private let isExit: Bool
-    private let configuration: SessionConfiguration
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     private let peer: SessionParameters
     private var streams: [StreamID: SessionStream] = [:]
     /// Streams that have ended. Late frames do not open them again (exit).
@@ -18,9 +19,9 @@ struct StreamTable: Sendable {
     /// Number of streams that the driver uses. Only these count against the limit.
     private(set) var liveCount = 0
 
-    init(role: SessionStateMachine.Role, configuration: SessionConfiguration, peer: SessionParameters) {
+    init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, peer: SessionParameters) {
         self.isExit = role == .exit
-        self.configuration = configuration
+        self.shared = configuration
         self.peer = peer
     }
 
