@@ -266,7 +266,7 @@ let package = Package(
             dependencies: [
                 "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
                 "TestSupport",
-                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), logging, metrics,
+                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOEmbedded"), nio("NIOPosix"), logging, metrics,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: settings

@@ -96,7 +96,7 @@ struct Stage {
 
         let canonical = Self.canonical(event)
         let packet = Self.packet(plaintext)
-        let frames = try SessionFrame.decodeAll(packet)
+        let frames = try SessionFrameDecoder.decode(packet)
 
         let large = Group(
             title: "Stages, one packet of 40,960 bytes",
@@ -119,7 +119,7 @@ struct Stage {
                     for frame in frames { frame.encode(into: &buffer) }
                     keep(buffer)
                 },
-                Stage("frames, decode") { keep(try SessionFrame.decodeAll(packet)) },
+                Stage("frames, decode") { keep(try SessionFrameDecoder.decode(packet)) },
                 // The relay does not run this for deliveries: it shares one buffer of the event between subscribers.
                 Stage("encode EVENT for a client (JSON)") {
                     keep(RelayMessage.encodeEvent(subscription, json: event.json))

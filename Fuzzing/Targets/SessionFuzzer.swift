@@ -55,7 +55,7 @@ enum SessionFuzzer {
 
     /// Decoded frames must not exceed their maximum length when encoded, and must be equal when decoded again.
     private static func codec(_ input: [UInt8]) {
-        guard let frames = try? SessionFrame.decodeAll(ByteBuffer(bytes: input)) else { return }
+        guard let frames = try? SessionFrameDecoder.decode(ByteBuffer(bytes: input)) else { return }
         for frame in frames {
             var buffer = ByteBuffer()
             frame.encode(into: &buffer)
@@ -69,7 +69,7 @@ enum SessionFuzzer {
             }
             // Decoding replaces invalid UTF-8. The text can then be longer than the maximum that is encoded.
             guard text.utf8.count <= SessionFrame.maximumTextLength else { continue }
-            precondition((try? SessionFrame.decodeAll(buffer)) == [frame])
+            precondition((try? SessionFrameDecoder.decode(buffer)) == [frame])
         }
     }
 

@@ -33,7 +33,7 @@ package final class EventArchive: Sendable {
     /// Maximum number of changes that wait to be written. Beyond it the relay rejects events.
     static let maximumPending = 10_000
     /// Time until a failed write is retried.
-    private static let retryInterval: Duration = .seconds(2)
+    private static let retryInterval: DispatchTimeInterval = .seconds(2)
 
     /// Milliseconds to wait for another process that has locked the file.
     private static let busyTimeout: CInt = 2_000
@@ -161,10 +161,7 @@ package final class EventArchive: Sendable {
                 metadata: ["error": "\(error)"]
             )
         }
-        Task {
-            try? await Task.sleep(for: Self.retryInterval)
-            self.write()
-        }
+        self.queue.asyncAfter(deadline: .now() + Self.retryInterval) { self.write() }
     }
 
     private static func write(

@@ -25,27 +25,27 @@ struct LivenessTests {
         #expect(liveness.peerDeadline == Self.start + .seconds(5) + self.configuration.peerTimeout)
     }
 
-    @Test("a client asks about an unanswered packet, at growing intervals, until the exit answers")
-    func questions() {
+    @Test("a client queries the exit about an unanswered packet, at growing intervals, until the exit answers")
+    func queries() {
         var liveness = Liveness(
             role: .client,
             configuration: SharedSessionConfiguration(self.configuration),
             now: Self.start
         )
-        #expect(liveness.questionDeadline == nil)
+        #expect(liveness.queryDeadline == nil)
         liveness.sentEliciting(at: Self.start)
         var due = Self.start + self.configuration.suspicion
-        #expect(liveness.questionDeadline == due)
+        #expect(liveness.queryDeadline == due)
         for factor in [2, 4, 8, 8] {
-            liveness.asked(isUrgent: false, at: due)
+            liveness.sentQuery(isUrgent: false, at: due)
             due = due + .nanoseconds(self.configuration.suspicion.nanoseconds * Int64(factor))
-            #expect(liveness.questionDeadline == due)
+            #expect(liveness.queryDeadline == due)
         }
         liveness.heard(at: due)
-        #expect(liveness.questionDeadline == nil)
+        #expect(liveness.queryDeadline == nil)
     }
 
-    @Test("an exit asks no questions")
+    @Test("an exit sends no queries")
     func exit() {
         var liveness = Liveness(
             role: .exit,
@@ -53,22 +53,22 @@ struct LivenessTests {
             now: Self.start
         )
         liveness.sentEliciting(at: Self.start)
-        liveness.askSooner(at: Self.start)
-        #expect(liveness.questionDeadline == nil)
+        liveness.querySooner(at: Self.start)
+        #expect(liveness.queryDeadline == nil)
     }
 
-    @Test("urgent questions are 800 ms apart")
+    @Test("urgent queries are 800 ms apart")
     func urgent() {
         var liveness = Liveness(
             role: .client,
             configuration: SharedSessionConfiguration(self.configuration),
             now: Self.start
         )
-        liveness.askSooner(at: Self.start)
-        #expect(liveness.questionDeadline == Self.start)
-        liveness.asked(isUrgent: true, at: Self.start)
-        liveness.askSooner(at: Self.start + .milliseconds(100))
-        #expect(liveness.questionDeadline == Self.start + .milliseconds(800))
+        liveness.querySooner(at: Self.start)
+        #expect(liveness.queryDeadline == Self.start)
+        liveness.sentQuery(isUrgent: true, at: Self.start)
+        liveness.querySooner(at: Self.start + .milliseconds(100))
+        #expect(liveness.queryDeadline == Self.start + .milliseconds(800))
     }
 
     @Test("a client that only receives checks the exit sooner than the keep-alive interval")

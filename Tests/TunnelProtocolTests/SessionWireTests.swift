@@ -43,14 +43,14 @@ struct SessionWireTests {
     func roundTrip() throws {
         var buffer = Self.encoded
         buffer.writeBytes([0, 0, 0])
-        #expect(try SessionFrame.decodeAll(buffer) == Self.frames)
+        #expect(try SessionFrameDecoder.decode(buffer) == Self.frames)
     }
 
     @Test("decoding truncated frames fails or returns fewer frames, and never traps")
     func truncated() {
         let whole = Array(Self.encoded.readableBytesView)
         for length in 0..<whole.count {
-            let frames = try? SessionFrame.decodeAll(ByteBuffer(bytes: whole.prefix(length)))
+            let frames = try? SessionFrameDecoder.decode(ByteBuffer(bytes: whole.prefix(length)))
             #expect((frames?.count ?? 0) < Self.frames.count)
         }
     }
@@ -64,7 +64,7 @@ struct SessionWireTests {
             for _ in 0..<Int.random(in: 1...8, using: &generator) {
                 bytes[Int.random(in: 0..<bytes.count, using: &generator)] = .random(in: 0...255, using: &generator)
             }
-            _ = try? SessionFrame.decodeAll(ByteBuffer(bytes: bytes))
+            _ = try? SessionFrameDecoder.decode(ByteBuffer(bytes: bytes))
             _ = SessionAnswer(body: bytes)
             _ = SessionParameters(encoded: bytes)
         }
@@ -85,7 +85,7 @@ struct SessionWireTests {
             [0x40, 0x40, 1, 0x80, 1, 0, 0, 0], [0x3f],
         ]
         for input in inputs {
-            #expect(throws: SessionDecodingError.self) { try SessionFrame.decodeAll(ByteBuffer(bytes: input)) }
+            #expect(throws: SessionDecodingError.self) { try SessionFrameDecoder.decode(ByteBuffer(bytes: input)) }
         }
     }
 

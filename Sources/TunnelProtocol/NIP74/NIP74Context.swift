@@ -5,7 +5,7 @@
 
 import DequeModule
 
-/// The time of an input, and what the parts of a ``NIP74StateMachine`` want done because of it.
+/// The time of an input to a ``NIP74StateMachine``, and the actions and timers that result from it.
 struct NIP74Context {
     /// What is due at some time.
     enum Timer: Hashable, Sendable {

@@ -160,6 +160,7 @@ struct KeySchedule: Sendable {
         return .sealUnder(generation: generation)
     }
 
+    /// Ends the update. Packets under `generation` are accepted for some more time.
     private mutating func retire(_ generation: Int, at now: NIODeadline) {
         self.update = nil
         self.overlap = (generation, now + self.configuration.keyOverlap)

@@ -17,9 +17,9 @@ struct Liveness: Sendable {
     private var lastData: NIODeadline?
     /// Since when this side waits for any packet from the peer, or nil if it does not wait.
     private var unansweredSince: NIODeadline?
-    private var nextQuestion: NIODeadline?
-    private var lastQuestion: NIODeadline?
-    private var questions = 0
+    private var nextQuery: NIODeadline?
+    private var lastQuery: NIODeadline?
+    private var queries = 0
 
     /// Time between ``SessionSignal/askPeer`` signals while a new stream waits for the exit.
     private static let urgentInterval: TimeAmount = .milliseconds(800)
@@ -37,8 +37,8 @@ struct Liveness: Sendable {
     mutating func heard(at now: NIODeadline) {
         self.lastHeard = now
         self.unansweredSince = nil
-        self.nextQuestion = nil
-        self.questions = 0
+        self.nextQuery = nil
+        self.queries = 0
     }
 
     /// Records that stream data was received.
@@ -65,33 +65,33 @@ struct Liveness: Sendable {
 
     mutating func sentKeepAlive(at now: NIODeadline) { self.lastKeepAlive = now }
 
-    // MARK: Questions
+    // MARK: Queries
 
     /// When the client asks whether the exit has restarted; nil for an exit, and while nothing is unanswered.
-    var questionDeadline: NIODeadline? {
+    var queryDeadline: NIODeadline? {
         guard !self.isExit, let unansweredSince else { return nil }
-        return self.nextQuestion ?? unansweredSince + self.configuration.suspicion
+        return self.nextQuery ?? unansweredSince + self.configuration.suspicion
     }
 
-    /// Whether a question has been scheduled since the last packet of the peer.
-    var hasQuestion: Bool { self.nextQuestion != nil }
+    /// Whether a query was scheduled after the last packet of the peer.
+    var hasQuery: Bool { self.nextQuery != nil }
 
-    /// Asks sooner, because no relay has the exit subscribed. It may have restarted or reconnected since.
-    mutating func askSooner(at now: NIODeadline) {
+    /// Schedules the next query sooner, because no relay has the exit subscribed. The exit may have restarted.
+    mutating func querySooner(at now: NIODeadline) {
         guard !self.isExit else { return }
-        let soon = self.lastQuestion.map { max(now, $0 + Self.urgentInterval) } ?? now
-        self.nextQuestion = min(self.nextQuestion ?? soon, soon)
+        let soon = self.lastQuery.map { max(now, $0 + Self.urgentInterval) } ?? now
+        self.nextQuery = min(self.nextQuery ?? soon, soon)
         if self.unansweredSince == nil { self.unansweredSince = now }
     }
 
-    /// Records that the question was asked. The interval doubles, unless a new stream waits for the exit.
-    mutating func asked(isUrgent: Bool, at now: NIODeadline) {
-        self.questions += 1
+    /// Records that the query was sent. The interval doubles, unless a new stream waits for the exit.
+    mutating func sentQuery(isUrgent: Bool, at now: NIODeadline) {
+        self.queries += 1
         let wait =
             isUrgent
             ? Self.urgentInterval
-            : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.questions, 3)))
-        self.nextQuestion = now + wait
-        self.lastQuestion = now
+            : .nanoseconds(self.configuration.suspicion.nanoseconds << Int64(min(self.queries, 3)))
+        self.nextQuery = now + wait
+        self.lastQuery = now
     }
 }

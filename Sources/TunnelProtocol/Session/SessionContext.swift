@@ -5,7 +5,7 @@
 
 import DequeModule
 
-/// The time of an input to a session, and what the parts of the session want done because of it.
+/// The time of an input to a session, and the actions and control frames that result from it.
 struct SessionContext: Sendable {
     /// The time of the current input.
     var now: Moment

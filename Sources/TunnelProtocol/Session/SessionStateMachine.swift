@@ -87,7 +87,7 @@ package struct SessionStateMachine: StreamEngine {
         }
         self.context.now = now
         guard self.streams.open(id, request, &self.context) else { return }
-        self.transport.askSooner(at: now.monotonic)
+        self.transport.querySooner(at: now.monotonic)
         if self.configuration.opensAtOnce {
             // The request is not sent yet, so that the driver can add the first bytes to the same packet.
             self.transport.sendLater(at: now.monotonic)

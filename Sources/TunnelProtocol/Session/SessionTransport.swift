@@ -79,7 +79,7 @@ struct SessionTransport: Sendable {
         case .rejected(.rateLimited): context.actions.append(.report(.backedOff))
         case .rejected(.noSubscriber):
             // The peer may have restarted. It is then subscribed under its own key, not under the session's key.
-            if !self.liveness.hasQuestion || streams.table.hasRequests { self.askSooner(at: now) }
+            if !self.liveness.hasQuery || streams.table.hasRequests { self.querySooner(at: now) }
         case .rejected(.refused), .rejected(.unreachable), .lost: break
         }
         self.send(&streams, &context)
@@ -162,9 +162,7 @@ struct SessionTransport: Sendable {
         _ generation: UInt64,
         _ key: PublicKey,
         _ context: inout SessionContext
-    )
-        throws(SessionViolation)
-    {
+    ) throws(SessionViolation) {
         for signal in try self.keys.receive(generation, key, at: context.now.monotonic) {
             context.actions.append(.signal(signal))
         }
@@ -173,8 +171,8 @@ struct SessionTransport: Sendable {
     // MARK: Time
 
     /// If every connected relay reports that the exit is not subscribed, asks it sooner whether it has restarted (client).
-    mutating func askSooner(at now: NIODeadline) {
-        if self.paths.reachability == .peerIsAbsent { self.liveness.askSooner(at: now) }
+    mutating func querySooner(at now: NIODeadline) {
+        if self.paths.reachability == .peerIsAbsent { self.liveness.querySooner(at: now) }
     }
 
     /// When ``timeout(_:_:)`` must be called.
@@ -187,7 +185,7 @@ struct SessionTransport: Sendable {
         consider(self.paths.acknowledgementDeadline)
         consider(self.sender.nextDeadline(self.paths, streams, context))
         if streams.table.liveCount > 0 { consider(self.liveness.keepAliveDeadline) }
-        consider(self.liveness.questionDeadline)
+        consider(self.liveness.queryDeadline)
         consider(self.keys.nextDeadline)
         consider(streams.nextDeadline)
         return earliest
@@ -214,9 +212,9 @@ struct SessionTransport: Sendable {
             self.sender.sendKeepAlive(&self.paths, &streams, &context)
             self.countSent(at: now)
         }
-        if let due = self.liveness.questionDeadline, due <= now {
+        if let due = self.liveness.queryDeadline, due <= now {
             // The interval stays short while a new stream waits.
-            self.liveness.asked(isUrgent: streams.table.hasRequests, at: now)
+            self.liveness.sentQuery(isUrgent: streams.table.hasRequests, at: now)
             if self.paths.reachability != .noRelay { context.actions.append(.signal(.askPeer)) }
         }
         for signal in self.keys.advance(at: now) { context.actions.append(.signal(signal)) }

@@ -112,9 +112,7 @@ struct ExitCommand: RoleCommand {
 
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
-    func watchedFiles(_ configuration: ExitConfiguration) -> [String] {
-        self.allow.filter { PublicKey(userText: $0) == nil }
-    }
+    var watchedFiles: [String] { self.allow.filter { PublicKey(userText: $0) == nil } }
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
         let relays = try settings.relays(self.relay)

@@ -144,9 +144,7 @@ struct RelayCommand: RoleCommand {
     /// Connections are closed immediately, because clients can switch to other relays.
     var shutdownTimeout: Int { 0 }
 
-    func watchedFiles(_ configuration: RelayConfiguration) -> [String] {
-        [self.tlsCert, self.tlsKey].compactMap { $0 }
-    }
+    var watchedFiles: [String] { [self.tlsCert, self.tlsKey].compactMap { $0 } }
 
     private func tls() throws -> ServerTLS? {
         guard (self.tlsCert == nil) == (self.tlsKey == nil) else {

@@ -12,8 +12,6 @@ struct ConfigurationChanges {
     private var added: [String: [String]]
     private var isBusy = false
     private var isForcedLater = false
-    /// Whether the last reload failed. The reason may be a file that is not watched yet.
-    private var hasFailed = false
 
     init(files: [String]) {
         self.files = files
@@ -21,9 +19,9 @@ struct ConfigurationChanges {
         self.added = LayeredArguments.lastAdded
     }
 
-    /// Begins a reload if one is due: a file has changed, or the last reload failed. Returns whether it did.
+    /// Begins a reload if a file has changed. Returns whether it did.
     ///
-    /// Only one reload runs at a time. Call ``endReload(hasFailed:)`` when it has finished.
+    /// Only one reload runs at a time. Call ``endReload()`` when it has finished.
     ///
     /// - Parameter isForced: Whether to reload although no file has changed. If a reload is running, another one follows it.
     mutating func beginReload(isForced: Bool) -> Bool {
@@ -32,29 +30,28 @@ struct ConfigurationChanges {
             return false
         }
         let stamps = Self.stamps(self.files)
-        guard isForced || self.isForcedLater || self.hasFailed || stamps != self.stamps else { return false }
+        guard isForced || self.isForcedLater || stamps != self.stamps else { return false }
         self.stamps = stamps
         self.isForcedLater = false
         self.isBusy = true
         return true
     }
 
-    mutating func endReload(hasFailed: Bool) {
-        self.isBusy = false
-        self.hasFailed = hasFailed
+    mutating func endReload() { self.isBusy = false }
+
+    /// Changes the files that are watched. Call this before they are read, so that no change is missed.
+    mutating func watch(_ files: [String]) {
+        self.files = files
+        // Files that were watched before keep the state of the beginning of the reload.
+        self.stamps = Self.stamps(files).merging(self.stamps) { _, before in before }.filter { files.contains($0.key) }
     }
 
     /// Records the configuration that was applied.
     ///
     /// - Returns: The changed options that require a restart.
-    mutating func applied(_ layered: LayeredArguments, files: [String]) -> [String] {
+    mutating func applied(_ layered: LayeredArguments) -> [String] {
         let changed = Set(self.added.keys).union(layered.added.keys).filter { self.added[$0] != layered.added[$0] }
         self.added = layered.added
-        self.files = files
-        // Keep the stamps from before the files were read, so that later changes are still detected.
-        let known = self.stamps
-        self.stamps = Self.stamps(files).merging(known) { _, before in before }
-            .filter { files.contains($0.key) }
         return changed.subtracting(layered.reloadable).sorted().map { "--\($0)" }
     }
 

@@ -14,8 +14,6 @@ actor ReloadService<Command: RoleCommand>: Service {
     private var changes: ConfigurationChanges
     private let role: StartedRole<Command.Running>
     private let logger: Logger
-    /// Why the last reload failed; nil if it did not.
-    private var failure: String?
 
     /// Interval at which files are checked for changes.
     private static var interval: Duration { .seconds(1) }
@@ -49,34 +47,27 @@ actor ReloadService<Command: RoleCommand>: Service {
 
     private func reload(isForced: Bool) async {
         guard let running = self.role.current, self.changes.beginReload(isForced: isForced) else { return }
-        var failure: String?
-        defer {
-            self.failure = failure
-            self.changes.endReload(hasFailed: failure != nil)
-        }
+        defer { self.changes.endReload() }
         let layered: LayeredArguments
-        let command: Command
-        let configuration: Command.Configuration
         do {
             layered = try LayeredArguments.current()
-            command = try Command.parse(layered.ofCommand)
-            configuration = try ProcessSetup.$isReloading.withValue(true) {
+            let command = try Command.parse(layered.ofCommand)
+            // Watched before they are read, because a file that is missing or invalid may be the reason for a failure.
+            self.changes.watch(command.files)
+            let configuration = try ProcessSetup.$isReloading.withValue(true) {
                 try command.makeConfiguration(Settings(), logger: self.logger)
             }
             try await Command.reload(running, configuration, logger: self.logger)
         } catch {
-            let reason = LayeredArguments.explaining((error as? CommandError)?.message ?? Command.message(for: error))
-            failure = reason
-            // A reload that failed is repeated every second. The same reason is logged once.
-            guard isForced || reason != self.failure else { return }
+            let reason = (error as? CommandError)?.message ?? Command.message(for: error)
             self.logger.error(
                 "cannot load the configuration; keeping the previous configuration",
-                metadata: ["reason": "\(reason)"]
+                metadata: ["reason": "\(LayeredArguments.explaining(reason))"]
             )
             return
         }
-        let fixed = self.changes.applied(layered, files: command.files(configuration))
         self.logger.notice("configuration reloaded")
+        let fixed = self.changes.applied(layered)
         if !fixed.isEmpty {
             self.logger.warning(
                 "some changes take effect only after a restart",

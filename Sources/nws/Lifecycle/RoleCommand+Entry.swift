@@ -11,7 +11,7 @@ import Tunnel
 
 /// The implementation shared by the roles that run an entry.
 extension RoleCommand where Running == EntryService, Configuration == EntryConfiguration {
-    func watchedFiles(_ configuration: EntryConfiguration) -> [String] { [] }
+    var watchedFiles: [String] { [] }
 
     static func report(_ running: EntryService, into report: inout StatusReport) async {
         // This fails only while the process ends.

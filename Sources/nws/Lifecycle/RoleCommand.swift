@@ -31,7 +31,7 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     /// Validates the options and reads the files that they name.
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> Configuration
     /// Files that are reloaded when they change, besides the configuration file.
-    func watchedFiles(_ configuration: Configuration) -> [String]
+    var watchedFiles: [String] { get }
     /// Starts the role. It must call `running` before it waits for anything, so that a signal can stop the role.
     func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
     /// Applies the reloadable options of `configuration`.
@@ -74,7 +74,7 @@ extension RoleCommand {
             services.append(RoleService(self, configuration, role: role, patience: patience, logger: logger))
             // Stops first: a role that is stopping is not reloaded.
             services.append(
-                ReloadService<Self>(hangups, files: self.files(configuration), role: role, logger: logger)
+                ReloadService<Self>(hangups, files: self.files, role: role, logger: logger)
             )
             try await runServices(services, patience: .seconds(patience))
         }
@@ -96,7 +96,5 @@ extension RoleCommand {
     }
 
     /// The files that are watched for changes.
-    func files(_ configuration: Configuration) -> [String] {
-        [LayeredArguments.lastFile].compactMap { $0 } + self.watchedFiles(configuration)
-    }
+    var files: [String] { [LayeredArguments.lastFile].compactMap { $0 } + self.watchedFiles }
 }

@@ -48,7 +48,7 @@ final class ExitSelector {
 
     // MARK: Choosing
 
-    /// Returns the exit for a target on the internet. Nil if there is none that was not tried.
+    /// Returns an exit for a target on the internet that has not been tried for it; nil if all have been.
     func choose(for request: ProxyRequest) -> NostrName? {
         var trips: [PublicKey: Double] = [:]
         var streams: [PublicKey: Int] = [:]

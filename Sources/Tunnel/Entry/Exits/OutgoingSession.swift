@@ -29,10 +29,10 @@ final class OutgoingSession {
     private let destination: String
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
-    private var question: ExitQuestion?
+    private var query: SessionQuery?
     /// Number of queries to the exit since it stopped answering.
-    private var questions = 0
-    private var lastQuestion: NIODeadline?
+    private var queries = 0
+    private var lastQuery: NIODeadline?
     private var lastWarning: NIODeadline?
 
     /// The count of queries is reset if no query was needed for this long.
@@ -153,29 +153,29 @@ final class OutgoingSession {
 
     /// Asks the exit's long-term key whether the exit still knows the session.
     func askExit(on relays: [RelayConnection]) {
-        let question = ExitQuestion(
+        let query = SessionQuery(
             own: self.link.sealer.own,
             terms: self.context.makeTerms(session: self.link.sealer.peer),
             destination: self.destination
         )
-        self.question = question
+        self.query = query
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         // Do not keep the secret key in the query longer than an answer may take.
         _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerTimeout) {
-            if bound.value.question?.key == question.key { bound.value.question = nil }
+            if bound.value.query?.key == query.key { bound.value.query = nil }
         }
-        if let message = question.sealed(for: self.exit) {
+        if let message = query.sealed(for: self.exit) {
             for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }
         }
-        self.noteQuestion()
+        self.noteQuery()
     }
 
-    private func noteQuestion() {
+    private func noteQuery() {
         let now = NIODeadline.now()
-        if self.lastQuestion.map({ $0 + Self.silence <= now }) ?? true { self.questions = 0 }
-        self.lastQuestion = now
-        self.questions += 1
-        guard self.questions > 1, self.lastWarning.map({ $0 + Self.warningInterval <= now }) ?? true else { return }
+        if self.lastQuery.map({ $0 + Self.silence <= now }) ?? true { self.queries = 0 }
+        self.lastQuery = now
+        self.queries += 1
+        guard self.queries > 1, self.lastWarning.map({ $0 + Self.warningInterval <= now }) ?? true else { return }
         self.lastWarning = now
         self.context.logger.warning(
             self.link.engine.isDeserted
@@ -225,9 +225,9 @@ extension OutgoingSession: SessionDriverDelegate {
         for key: PublicKey,
         on relay: RelayConnection
     ) {
-        guard let question, key == question.own.publicKey else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard let query, key == query.own.publicKey else { return self.context.metrics.rejected(.wrongAuthor) }
         guard self.context.verifier.admit(event) else { return }
-        guard let answer = question.answer(in: event, of: self.exit) else {
+        guard let answer = query.answer(in: event, of: self.exit) else {
             self.context.metrics.rejected(.invalidAnswer)
             return
         }

@@ -107,7 +107,7 @@ final class Sessions {
 
     /// Processes the offer of a session, or the query whether the exit still knows a session.
     func receive(_ offer: SessionOffer, from client: PublicKey) {
-        if let key = offer.terms.session { return self.answerQuestion(offer, about: key, of: client) }
+        if let key = offer.terms.session { return self.answerQuery(offer, about: key, of: client) }
         let id = OfferID(client: client, key: offer.key)
         if let session = self.sessions[id] {
             if session.mayAcceptAgain { session.accept(offer, repeats: self.mayRepeat) }
@@ -133,7 +133,7 @@ final class Sessions {
     }
 
     /// Answers only if the session does not exist. An existing session answers with packets.
-    private func answerQuestion(_ offer: SessionOffer, about key: PublicKey, of client: PublicKey) {
+    private func answerQuery(_ offer: SessionOffer, about key: PublicKey, of client: PublicKey) {
         let exists = self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
         if !exists { self.refuse(offer, client, .unknownSession) }
     }
@@ -195,7 +195,8 @@ final class Sessions {
     // MARK: Limits
 
     /// Makes room for a session. Ends the oldest session whose client is not subscribed on any connected relay. If
-    /// there is none, ends the session that has been idle for longest, if it has been idle for long enough.
+    /// every client is subscribed, ends the session that has been idle for longest, provided that it was idle for at least
+    /// ``ExitConfiguration/idleSessionAge``.
     private func evictIdle() {
         let deserted = self.established.filter(\.link.engine.isDeserted)
         if let oldest = deserted.min(by: { $0.startedAt < $1.startedAt }) { return oldest.close(.peerLost) }

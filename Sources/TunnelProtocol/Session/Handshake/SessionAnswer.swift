@@ -160,7 +160,7 @@ package struct SessionAcceptance: Hashable, Sendable {
 
     init?(_ buffer: inout ByteBuffer) {
         guard let key = buffer.readShortText(most: NIP74Message.maximumKeyLength),
-            let path = try? SessionFrame.path(&buffer),
+            let path = try? SessionFrameDecoder.path(&buffer),
             let length = buffer.readVariableLengthInteger(), length <= UInt64(buffer.readableBytes),
             let encoded = buffer.readBytes(length: Int(length)),
             let parameters = SessionParameters(encoded: encoded),

@@ -216,9 +216,7 @@ struct PathSet: Sendable {
         _ outcome: PublishOutcome,
         on index: Int,
         at now: NIODeadline
-    )
-        -> [SessionFrame]
-    {
+    ) -> [SessionFrame] {
         switch outcome {
         case .accepted:
             self.paths[index].pacer.accepted(at: now)

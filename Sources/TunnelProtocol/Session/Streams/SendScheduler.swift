@@ -21,9 +21,9 @@ struct SendScheduler: Sendable {
     /// A stream that sent fewer bytes than this in its last turn does not count as a bulk transfer.
     private static let smallTurn = 4_096
     /// Maximum number of streams among which a packet is divided. Each frame costs the receiver a system call.
-    private static let mostInTurn = 4
+    private static let maximumStreamsPerPacket = 4
     /// Minimum size of a turn in bytes.
-    private static let leastTurn = 1_024
+    private static let minimumTurn = 1_024
 
     /// Maximum number of bytes that count as a small message.
     static let smallMessage = 4_096
@@ -105,8 +105,8 @@ struct SendScheduler: Sendable {
         _ credit: inout CreditLedger,
         _ context: inout SessionContext
     ) {
-        let competing = min(Self.mostInTurn, max(1, self.eager.count + self.queued.count))
-        let turn = max(Self.leastTurn, size / competing)
+        let competing = min(Self.maximumStreamsPerPacket, max(1, self.eager.count + self.queued.count))
+        let turn = max(Self.minimumTurn, size / competing)
         while packet.readableBytes + SessionFrame.streamOverhead + 1 < size {
             guard let id = self.next(onlyEager: onlyEager) else { return }
             let written = streams[id]?.write(

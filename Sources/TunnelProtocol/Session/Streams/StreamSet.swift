@@ -233,8 +233,8 @@ struct StreamSet: Sendable {
     /// Records that the driver passed on delivered bytes.
     mutating func consumed(_ id: StreamID, _ bytes: Int, rtt: TimeAmount, _ context: inout SessionContext) {
         guard self.table[id]?.phase != .reset else { return }
-        let most = self.configuration.maximumStreamWindow
-        self.table[id]?.consume(bytes, rtt: rtt, maximumWindow: most, session: &self.credit, &context)
+        let maximum = self.configuration.maximumStreamWindow
+        self.table[id]?.consume(bytes, rtt: rtt, maximumWindow: maximum, session: &self.credit, &context)
     }
 
     /// Gives the peer new session credit if it needs some.

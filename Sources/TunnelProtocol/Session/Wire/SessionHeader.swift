@@ -63,8 +63,8 @@ struct SessionPacketHeader: Hashable, Sendable {
         let prefix = try SessionPrefix(byte: byte)
         guard prefix.kind == .packet else { throw .unknownKind(byte) }
         guard prefix.isFromExit == isFromExit else { throw .wrongDirection }
-        self.path = try SessionFrame.path(&buffer)
-        self.number = try SessionFrame.integer(&buffer)
+        self.path = try SessionFrameDecoder.path(&buffer)
+        self.number = try SessionFrameDecoder.integer(&buffer)
     }
 
     init(path: PathID, number: UInt64) {

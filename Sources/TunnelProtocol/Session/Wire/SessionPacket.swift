@@ -18,7 +18,7 @@ struct SessionPacket: Sendable {
         var buffer = ByteBuffer(bytes: plaintext)
         do {
             self.header = try SessionPacketHeader(&buffer, isFromExit: receiver == .client)
-            self.frames = try SessionFrame.decodeAll(buffer)
+            self.frames = try SessionFrameDecoder.decode(buffer)
         } catch {
             throw error == .wrongDirection ? .reflected : .malformed
         }

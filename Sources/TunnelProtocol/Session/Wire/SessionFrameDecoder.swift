@@ -6,13 +6,14 @@
 package import NIOCore
 import NostrCrypto
 
-extension SessionFrame {
+/// Decodes the frames of a packet.
+package enum SessionFrameDecoder {
     /// Decodes all frames of a packet. Padding is skipped. Every length is checked against the remaining bytes.
-    package static func decodeAll(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
+    package static func decode(_ buffer: ByteBuffer) throws(SessionDecodingError) -> [SessionFrame] {
         var buffer = buffer
         var frames: [SessionFrame] = []
         while buffer.readableBytes > 0 {
-            if let frame = try Self.decode(&buffer) { frames.append(frame) }
+            if let frame = try Self.next(&buffer) { frames.append(frame) }
         }
         return frames
     }
@@ -21,7 +22,7 @@ extension SessionFrame {
     private static let leastShare = 4
 
     /// Decodes one frame. Returns nil for padding.
-    private static func decode(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> SessionFrame? {
+    private static func next(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> SessionFrame? {
         let type = try Self.integer(&buffer)
         switch type {
         case 0x00: return nil
@@ -72,12 +73,14 @@ extension SessionFrame {
         }
     }
 
-    private static func acknowledgement(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> Acknowledgement {
+    private static func acknowledgement(
+        _ buffer: inout ByteBuffer
+    ) throws(SessionDecodingError) -> SessionFrame.Acknowledgement {
         let path = try Self.path(&buffer)
         var upper = try Self.integer(&buffer)
         let delay = try Self.integer(&buffer)
         let count = try Self.integer(&buffer)
-        guard count < UInt64(Acknowledgement.maximumRanges) else { throw .outOfRange }
+        guard count < UInt64(SessionFrame.Acknowledgement.maximumRanges) else { throw .outOfRange }
         var ranges: [ClosedRange<UInt64>] = []
         let first = try Self.integer(&buffer)
         guard first <= upper else { throw .outOfRange }
@@ -92,7 +95,7 @@ extension SessionFrame {
             lower = upper - length
             ranges.append(lower...upper)
         }
-        return Acknowledgement(path: path, delay: delay, ranges: ranges)
+        return SessionFrame.Acknowledgement(path: path, delay: delay, ranges: ranges)
     }
 
     static func integer(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> UInt64 {
@@ -117,7 +120,7 @@ extension SessionFrame {
     }
 
     private static func text(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> String {
-        let length = try Self.length(&buffer, most: Self.maximumTextLength)
+        let length = try Self.length(&buffer, most: SessionFrame.maximumTextLength)
         guard let text = buffer.readString(length: length) else { throw .truncated }
         return text
     }

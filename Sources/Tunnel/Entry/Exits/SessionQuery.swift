@@ -10,7 +10,7 @@ import TunnelProtocol
 
 /// A query to an exit's long-term key whether the exit still knows a session. An exit that does not know the session
 /// rejects the query. An exit that knows it does not answer the query, but sends packets of the session.
-struct ExitQuestion {
+struct SessionQuery {
     /// Identifies the query in its answer.
     let key: String
     let own: SecretKey

@@ -1,0 +1,71 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+import NostrCrypto
+import Testing
+
+@testable import Tunnel
+
+@Suite("Encryption of messages between two peers")
+struct MessageSealerTests {
+    private let client = SecretKey.generate()
+    private let exit = SecretKey.generate()
+
+    private static func event(_ message: SealedMessage) throws -> Event {
+        guard case .event(let received) = try ClientMessage.parse(message.message, maximumFilters: 1) else {
+            throw ClientMessageIsMissing()
+        }
+        return received.event
+    }
+
+    private struct ClientMessageIsMissing: Error {}
+
+    @Test("a message is opened by its recipient only, and carries its date")
+    func roundTrip() throws {
+        let sender = try MessageSealer(own: self.client, peer: self.exit.publicKey)
+        let receiver = try MessageSealer(own: self.exit, peer: self.client.publicKey)
+        let event = try Self.event(sender.seal([1, 2, 3], createdAt: 1_000))
+        try event.verify()
+        #expect(event.kind == .tunnelMessage)
+        #expect(event.firstValue(of: "p")?.text == self.exit.publicKey.hex)
+        let message = try receiver.open(event, recipient: self.exit.publicKey)
+        #expect(message.plaintext == [1, 2, 3])
+        #expect(message.createdAt == 1_000)
+        #expect(message.generation == 0)
+        let stranger = try MessageSealer(own: .generate(), peer: self.client.publicKey)
+        #expect(throws: MessageSealer.OpeningError.self) { try stranger.open(event, recipient: self.exit.publicKey) }
+    }
+
+    @Test("messages under old and new keys are opened until the old keys are erased")
+    func generations() throws {
+        var sender = try MessageSealer(own: self.client, peer: self.exit.publicKey)
+        var receiver = try MessageSealer(own: self.exit, peer: self.client.publicKey)
+        let old = try Self.event(sender.seal([0], createdAt: 1_000))
+        let keys = (sender.prepare(1), receiver.prepare(1))
+        try sender.complete(1, peer: keys.1)
+        try receiver.complete(1, peer: keys.0)
+        // Prepared keys are used only after a switch.
+        #expect(sender.own.publicKey == self.client.publicKey)
+        sender.use(1)
+        let new = try Self.event(sender.seal([1], createdAt: 1_000))
+        #expect(new.pubkey == keys.0)
+        #expect(try receiver.open(new, recipient: keys.1).generation == 1)
+        #expect(try receiver.open(old, recipient: self.exit.publicKey).generation == 0)
+        #expect(receiver.erase(0) == nil, "the current keys are never erased")
+        receiver.use(1)
+        #expect(receiver.erase(0) == self.exit.publicKey)
+        #expect(throws: MessageSealer.OpeningError.self) { try receiver.open(old, recipient: self.exit.publicKey) }
+    }
+
+    @Test("a generation without a prepared key cannot be completed or used")
+    func unprepared() throws {
+        var sealer = try MessageSealer(own: self.client, peer: self.exit.publicKey)
+        #expect(throws: CryptoError.self) { try sealer.complete(1, peer: self.exit.publicKey) }
+        sealer.use(1)
+        #expect(sealer.own.publicKey == self.client.publicKey)
+    }
+}
