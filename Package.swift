@@ -229,8 +229,7 @@ let package = Package(
             name: "NostrRelayTests",
             dependencies: [
                 "NostrRelay", "Nostr", "NostrCrypto", "HTTPTransport", "TestSupport", nio("NIOConcurrencyHelpers"),
-                nio("NIOCore"), nio("NIOPosix"),
-                logging,
+                nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"), logging,
             ],
             swiftSettings: settings
         ),
@@ -250,8 +249,8 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "nws", "Tunnel", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"),
-                logging,
+                "nws", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"),
+                nio("NIOPosix"), logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

@@ -54,15 +54,21 @@ struct NWS: AsyncParsableCommand {
                 try command.run()
             }
         } catch {
-            let message = Self.message(for: error)
-            let explained = LayeredArguments.explaining(message)
-            if explained != message, Self.exitCode(for: error) != .success {
-                // The invalid value is not from the command line, so the exit status is that of configuration errors.
-                Console.error("nws: \(explained)")
-                Self.exit(withError: ExitStatus.configuration)
+            if let error = Self.configurationError(for: error, layered) {
+                Console.error("nws: \(error.message)")
+                Self.exit(withError: error.status)
             }
             Self.exit(withError: error)
         }
+    }
+
+    /// Returns the configuration error for a value that the parser rejects and that is not from the command line; nil for
+    /// all other errors.
+    static func configurationError(for error: any Error, _ layered: LayeredArguments) -> CommandError? {
+        let message = Self.message(for: error)
+        let explained = layered.explaining(message)
+        guard explained != message, Self.exitCode(for: error) != .success else { return nil }
+        return .configuration(explained)
     }
 }
 

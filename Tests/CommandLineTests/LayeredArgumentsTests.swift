@@ -55,14 +55,6 @@ struct LayeredArgumentsTests {
         #expect(throws: CommandError.self) { try Self.arguments(["exit"], ["NWS_EARLY_DATA": "perhaps"]) }
     }
 
-    @Test(
-        "what the file cannot mean is an error",
-        arguments: ["max-streems: 1\n", "max-streams: [1, 2]\n", "allow: []\n", "relay\n"]
-    )
-    func invalidFiles(file: String) {
-        #expect(throws: CommandError.self) { try Self.arguments(["exit"], file: file) }
-    }
-
     @Test("a variable of no option is reported, and those of other commands are not")
     func unknownVariables() throws {
         let layered = try Self.arguments(["entry"], ["NWS_MAX_STREEMS": "1", "NWS_MAX_SESSIONS": "1", "OTHER": "1"])

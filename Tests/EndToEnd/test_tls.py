@@ -139,22 +139,6 @@ def test_a_relay_ends_tls_itself_and_takes_a_renewed_certificate(sandbox, http):
     assert Curl(sandbox, entry, exit_node.name, "/bytes/100").body() == content(100)
 
 
-def test_certificate_and_key_that_cannot_be_used_are_refused(sandbox):
-    _, chain, key = certificate(sandbox.folder)
-    key.chmod(0o600)
-    sandbox.write("nonsense", "nonsense\n")
-
-    def refusal(*options):
-        process, status = sandbox.finished("relay", "--listen", "127.0.0.1:0", *options)
-        assert status == 78
-        return process.stderr
-
-    assert "must be given together" in refusal("--tls-cert", chain)
-    assert "must contain a certificate" in refusal("--tls-cert", "nonsense", "--tls-key", key)
-    key.chmod(0o644)
-    assert "is accessible by all users" in refusal("--tls-cert", chain, "--tls-key", key)
-
-
 def test_a_public_url_is_what_the_relay_prints(sandbox):
     assert sandbox.relay("--public-url", "wss://relay.example").url == "wss://relay.example"
 

@@ -46,7 +46,7 @@ struct SimulatedTunnel {
     var reverseRequests: [ReverseRequest] = []
     var reports: [ProtocolReport] = []
     /// How often the entry reported that the exit sent plain data.
-    var exitSpoke = 0
+    var exitSentData = 0
     /// Session offers that the exit has reported, in order.
     var offers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
@@ -267,8 +267,8 @@ struct SimulatedTunnel {
             self.reverseRequests.append(request)
         case .signal(.offered(let offer)):
             self.offers.append(offer)
-        case .signal(.exitSpoke):
-            self.exitSpoke += 1
+        case .signal(.exitSentData):
+            self.exitSentData += 1
         case .report(let report):
             self.reports.append(report)
         }

@@ -317,7 +317,7 @@ struct HTTPProxyStateMachineTests {
     @Test(
         "requests that name no target, or that two programs could read in two ways, are refused",
         arguments: [
-            ("GET http://a/ HTTP/1.1\n\n", "400"),
+            ("nonsense\r\nHost: x\r\n\r\n", "400"), ("GET http://a/ HTTP/1.1\n\n", "400"),
             ("GET http://a/ HTTP/1.1\r\nX : y\r\n\r\n", "400"),
             ("GET http://a/ HTTP/1.1\r\nX: y\r\n z\r\n\r\n", "400"),
             ("GET http://a/ HTTP/1.1\r\nX: y\rz\r\n\r\n", "400"),

@@ -76,4 +76,17 @@ struct NegotiationTests {
         let step2 = negotiation.advance(lacking, at: Self.start + .seconds(3))
         #expect(step2 == .offer(mayFallBack: false))
     }
+
+    @Test("a waiting stream fails early if every relay failed, and never while an offer is pending")
+    func givingUp() {
+        var negotiation = Negotiation(.offer(mayFallBack: true), gatheringDeadline: Self.start)
+        #expect(negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: true))
+        #expect(!negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: false))
+        #expect(negotiation.givesUp(onlyIfUnreachable: false, isUnreachable: false))
+        _ = negotiation.advance(Self.ready, at: Self.start)
+        #expect(!negotiation.givesUp(onlyIfUnreachable: false, isUnreachable: true))
+        negotiation.accepted()
+        #expect(!negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: true))
+        #expect(negotiation.givesUp(onlyIfUnreachable: false, isUnreachable: true))
+    }
 }

@@ -80,7 +80,7 @@ struct StreamOpeningTests {
         let opening = self.opening()
         opening.start()
         for exit in exits {
-            opening.chose(exit)
+            opening.selected(exit)
             opening.attach(to: self.carrier, as: Self.id, earlyBytes: 0)
             opening.ended(.exitSilent)
             self.owner.embedded.run()
@@ -94,7 +94,7 @@ struct StreamOpeningTests {
     func targetFails() {
         self.owner.exitsLeft = 10
         let opening = self.opening()
-        opening.chose(SecretKey.generate().publicKey)
+        opening.selected(SecretKey.generate().publicKey)
         opening.attach(to: self.carrier, as: Self.id, earlyBytes: 0)
         opening.ended(.refused)
         #expect(self.owner.failedExits.isEmpty)

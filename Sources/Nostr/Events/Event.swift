@@ -105,6 +105,12 @@ package struct Event: Sendable {
     /// The value of the `d` tag, which identifies an addressable event; empty if there is none.
     package var identifier: ByteString { self.firstValue(of: "d") ?? "" }
 
+    /// The key to which the event is addressed: the value of its first `p` tag. Nil without a valid one.
+    package var recipient: PublicKey? {
+        guard let value = self.firstValue(of: "p"), value.bytes.count == 64 else { return nil }
+        return Bytes32(lowercaseHex: value.bytes.span).map { PublicKey(unchecked: $0) }
+    }
+
     /// When the event expires (NIP-40), in seconds since 1970; nil without a valid `expiration` tag.
     package var expiration: Int64? { self.firstValue(of: "expiration").flatMap { Int64($0.text) } }
 

@@ -17,9 +17,9 @@ protocol ReconnectingSocketDelegate: AnyObject {
     ///
     /// - Parameters:
     ///   - wasOpen: Whether messages could be sent before.
-    ///   - isNews: Whether the connection was open, or this is the first failure. False if the previous attempt failed,
+    ///   - isFirstReport: Whether the connection was open, or this is the first failure. False if the previous attempt failed,
     ///     too.
-    func socketDidClose(_ reason: String, wasOpen: Bool, isNews: Bool)
+    func socketDidClose(_ reason: String, wasOpen: Bool, isFirstReport: Bool)
 }
 
 /// Keeps a connection to a relay open until ``stop()``: uses one ``RelaySocket`` after another, with growing pauses after
@@ -175,7 +175,7 @@ extension ReconnectingSocket: RelaySocketDelegate {
     func relaySocket(_ socket: RelaySocket, didClose reason: String) {
         if case .stopped = self.state { return }
         let wasOpen = self.isOpen
-        let isNews = wasOpen || self.lastError == nil
+        let isFirstReport = wasOpen || self.lastError == nil
         self.lastClockOffset = socket.clockOffset ?? self.lastClockOffset
         self.lastError = reason
         // The next connection may reach another server, which has other limits.
@@ -188,6 +188,6 @@ extension ReconnectingSocket: RelaySocketDelegate {
         )
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.state = .waiting(self.loop.scheduleTask(in: wait) { bound.value.connect() })
-        self.delegate?.socketDidClose(reason, wasOpen: wasOpen, isNews: isNews)
+        self.delegate?.socketDidClose(reason, wasOpen: wasOpen, isFirstReport: isFirstReport)
     }
 }

@@ -253,18 +253,10 @@ package final class RelayConnection {
 
     /// Passes a tunnel message to the subscriber of its recipient.
     private func deliver(_ event: Event) {
-        guard event.kind == .tunnelMessage, let value = event.firstValue(of: "p"), value.bytes.count == 64,
-            let bytes = Bytes32(lowercaseHex: value.bytes.span)
-        else {
-            self.metrics.misdirected.increment()
-            return
-        }
-        let key = PublicKey(unchecked: bytes)
-        guard let subscriber = self.subscriptions.subscriber(of: key) else {
-            // The key was just unsubscribed, or is subscribed to for later use and has no subscriber yet.
-            self.metrics.misdirected.increment()
-            return
-        }
+        guard event.kind == .tunnelMessage, let key = event.recipient,
+            // No subscriber: the key was just unsubscribed, or is subscribed to for later use.
+            let subscriber = self.subscriptions.subscriber(of: key)
+        else { return self.metrics.misdirected.increment() }
         subscriber.relay(self, didReceive: event, for: key)
     }
 }
@@ -306,14 +298,14 @@ extension RelayConnection: ReconnectingSocketDelegate {
         for subscriber in self.subscriptions.subscribers { subscriber.relay(self, didChangeWritability: isWritable) }
     }
 
-    func socketDidClose(_ reason: String, wasOpen: Bool, isNews: Bool) {
+    func socketDidClose(_ reason: String, wasOpen: Bool, isFirstReport: Bool) {
         if wasOpen {
             self.metrics.disconnects.increment()
             self.lastDisconnect = UnixTime.now
             // Report the lost path before the lost events, so that subscribers send them again on other paths.
             for subscriber in self.subscriptions.subscribers { subscriber.relayDidDisconnect(self) }
         }
-        if isNews { self.delegate?.relay(self, didChange: .disconnected(reason: reason)) }
+        if isFirstReport { self.delegate?.relay(self, didChange: .disconnected(reason: reason)) }
         self.failPending()
     }
 }

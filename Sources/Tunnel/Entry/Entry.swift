@@ -63,7 +63,7 @@ final class Entry {
         self.peers = PeerTable(
             context: self.context,
             onIdle: { [unowned self] in self.finishDrainIfIdle() },
-            onClose: { [unowned self] in self.exits.willForget($0) }
+            onClose: { [unowned self] in self.exits.willRemove($0) }
         )
         self.exits = ExitSelector(context: self.context, peers: self.peers)
         self.relayLog.onConnect = { [unowned self] in self.exits.discover(on: $0) }
@@ -129,13 +129,13 @@ final class Entry {
             status.add(relay)
         }
         for relay in self.context.pool.connections { status.add(relay.carriedBytes, of: relay.url) }
-        for peer in self.peers.all where peer.isActive {
-            for (url, path) in peer.pathStatus { status.add(path, of: url) }
+        for peer in self.peers.all where !peer.link.isNone {
+            for (url, path) in peer.link.pathStatus { status.add(path, of: url) }
             status.peers.append(
                 TunnelStatus.Peer(
                     name: peer.address.publicKey.npub,
-                    isSession: peer.isSession,
-                    streams: peer.streamCount,
+                    isSession: peer.link.isSession,
+                    streams: peer.link.streamCount,
                     age: Int((NIODeadline.now() - peer.startedAt).nanoseconds / 1_000_000_000)
                 )
             )
@@ -217,7 +217,7 @@ extension Entry: StreamOpener {
         }
         guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else { throw .clearnet }
         guard let exit = self.exits.choose(for: opening.request) else { throw .noPublicExit }
-        opening.chose(exit.publicKey)
+        opening.selected(exit.publicKey)
         return (exit, !self.exits.isNamed)
     }
 

@@ -18,7 +18,7 @@ package final class ExitService: Sendable {
     private let firstRelay: EventLoopFuture<Void>
 
     /// How long to wait before disconnecting, so that the last messages can be sent.
-    private static let farewell: TimeAmount = .milliseconds(300)
+    private static let closingTime: TimeAmount = .milliseconds(300)
 
     private let currentName: NIOLockedValueBox<NostrName>
 
@@ -76,7 +76,7 @@ package final class ExitService: Sendable {
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
             exit.value.stop()
-            exit.value.disconnect(after: Self.farewell, promise: done)
+            exit.value.disconnect(after: Self.closingTime, promise: done)
         }
         try await done.futureResult.get()
     }

@@ -26,9 +26,9 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
     private var peerIsFinished = false
     private var end: StreamEnd??
     /// Called when the stream has ended with an error.
-    var onBroken: () -> Void = {}
+    var onFailure: () -> Void = {}
     let startedAt = NIODeadline.now()
-    var isSilent: Bool { self.received == 0 }
+    var hasReceivedNothing: Bool { self.received == 0 }
     private var sent = 0
     private var received = 0
 
@@ -162,6 +162,6 @@ final class StreamBridge: StreamEndpoint, EvictableStream {
         for writer in self.writers { writer.promise.fail(Self.failure(reason ?? .connectionReset)) }
         self.writers = []
         self.onEnd(reason, self.sent, self.received)
-        if reason != nil { self.onBroken() }
+        if reason != nil { self.onFailure() }
     }
 }

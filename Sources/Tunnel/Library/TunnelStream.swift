@@ -44,7 +44,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
     }
 
     /// Resets the stream when its last reference is released, unless it is finished.
-    fileprivate final class Hold: Sendable {
+    fileprivate final class Ownership: Sendable {
         private let bridge: NIOLoopBound<StreamBridge>
         private let loop: any EventLoop
 
@@ -59,7 +59,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         }
     }
 
-    private let hold: Hold
+    private let ownership: Ownership
     private let sequence: Producer
     private let bridge: NIOLoopBound<StreamBridge>
     private let loop: any EventLoop
@@ -75,7 +75,7 @@ public struct TunnelStream: AsyncSequence, Sendable {
         )
         bridge.source = producer.source
         self.sequence = producer.sequence
-        self.hold = Hold(bound, loop: loop)
+        self.ownership = Ownership(bound, loop: loop)
         self.bridge = bound
         self.loop = loop
     }
@@ -84,11 +84,11 @@ public struct TunnelStream: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         private var iterator: Producer.AsyncIterator
         /// Keeps the stream open while the iterator exists.
-        private let hold: Hold
+        private let ownership: Ownership
 
-        fileprivate init(_ iterator: Producer.AsyncIterator, _ hold: Hold) {
+        fileprivate init(_ iterator: Producer.AsyncIterator, _ ownership: Ownership) {
             self.iterator = iterator
-            self.hold = hold
+            self.ownership = ownership
         }
 
         public mutating func next() async throws -> ByteBuffer? { try await self.next(isolation: #isolation) }
@@ -99,7 +99,9 @@ public struct TunnelStream: AsyncSequence, Sendable {
     }
 
     /// Creates the iterator. Call this method only once.
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self.sequence.makeAsyncIterator(), self.hold) }
+    public func makeAsyncIterator() -> AsyncIterator {
+        AsyncIterator(self.sequence.makeAsyncIterator(), self.ownership)
+    }
 
     /// Sends bytes. Returns when more bytes may be sent.
     ///

@@ -41,6 +41,9 @@ final class KeyReserve {
         self.loop = loop
     }
 
+    /// Number of keys that are ready for use.
+    var count: Int { self.keys.count }
+
     /// Generates keys up to the size of the reserve, if it has at most `least` keys.
     func fill() {
         guard self.keys.count <= self.least else { return }

@@ -23,7 +23,6 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private(set) var sealer: MessageSealer
     private(set) var engine: Engine
     weak var delegate: (any PeerLinkDelegate<Engine>)?
-    private let loop: any EventLoop
     private let metrics: TunnelMetrics
     private let logger: Logger
 
@@ -35,7 +34,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private var sentBytes = 0
     private var receivedBytes = 0
     private var performedActions: UInt64 = 0
-    private var timer: (deadline: NIODeadline, task: Scheduled<Void>)?
+    /// Set in the initializer, because it refers to the link.
+    private var timer: LinkTimer?
     /// The time since which there is no stream. Nil while there is one.
     private(set) var idleSince: NIODeadline? = .now()
 
@@ -54,9 +54,9 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.peer = peer
         self.sealer = try MessageSealer(own: ownKey, peer: peer)
         self.engine = engine
-        self.loop = loop
         self.metrics = metrics
         self.logger = logger
+        self.timer = LinkTimer(loop: loop) { [weak self] in self?.timerFired() }
     }
 
     // MARK: State
@@ -200,8 +200,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Stops without notifying the peer.
     func abandon() {
         self.isClosed = true
-        self.timer?.task.cancel()
-        self.timer = nil
+        self.timer?.cancel()
         self.endpoints = [:]
         self.relays = [:]
     }
@@ -282,23 +281,17 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             self.engine.published(token, .rejected(.refused), at: .now)
             return
         }
-        var unanswered = paths.count
-        var isReported = false
-        func report(_ outcome: PublishOutcome) {
-            unanswered -= 1
-            if case .accepted = outcome {} else if unanswered > 0 { return }
-            guard !isReported else { return }
-            isReported = true
+        let answers = PublishAnswers(count: paths.count) { [self] outcome in
             self.update { $0.published(token, outcome, at: $1) }
         }
         for path in paths {
             guard let relay = self.relays[path] else {
-                report(.rejected(.unreachable))
+                answers.receive(.rejected(.unreachable))
                 continue
             }
             message.publish(on: relay) { result in
                 if result.rejectsUnknownAuthors { self.delegate?.link(self, wasRejectedBy: relay) }
-                report(PublishOutcome(result, path: path))
+                answers.receive(PublishOutcome(result, path: path))
             }
             if relay.isOpen, !relay.isWritable { self.engine.setWritable(path, false, at: .now) }
         }
@@ -306,28 +299,21 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     // MARK: Time
 
-    private func armTimer(notBefore earliest: NIODeadline = .uptimeNanoseconds(0)) {
-        guard !self.isClosed, let wanted = self.engine.nextDeadline else {
-            self.timer?.task.cancel()
-            self.timer = nil
+    private func armTimer() {
+        guard !self.isClosed, let deadline = self.engine.nextDeadline else {
+            self.timer?.cancel()
             return
         }
-        let deadline = max(wanted, earliest)
-        if let timer = self.timer, timer.deadline <= deadline { return }
-        self.timer?.task.cancel()
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let task = self.loop.scheduleTask(deadline: deadline) { bound.value.timerFired() }
-        self.timer = (deadline, task)
+        self.timer?.set(deadline)
     }
 
     private func timerFired() {
-        self.timer = nil
         let before = self.performedActions
         self.update { $0.timeout(at: $1) }
         // The deadline has passed, but the engine did nothing. Delay the timer, so that it does not block the loop.
-        guard before == self.performedActions, let timer = self.timer, timer.deadline <= .now() else { return }
-        timer.task.cancel()
-        self.timer = nil
-        self.armTimer(notBefore: .now() + Self.fruitlessPause)
+        guard before == self.performedActions, let timer, let deadline = timer.deadline, deadline <= .now() else {
+            return
+        }
+        timer.replace(by: .now() + Self.fruitlessPause)
     }
 }

@@ -180,7 +180,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
     /// Whether all bytes from the peer are written to the socket.
     var isFlushed: Bool { self.writes.isEmpty && self.early.isEmpty }
 
-    var isSilent: Bool { self.received == 0 }
+    var hasReceivedNothing: Bool { self.received == 0 }
 
     func evict() {
         self.fail(.tooManyStreams)

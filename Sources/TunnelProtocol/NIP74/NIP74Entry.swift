@@ -8,7 +8,7 @@ import NIOCore
 /// How an entry opens streams: publishes CONNECT, repeats it, offers a session with it, and falls back to plain NIP-74.
 struct NIP74Entry {
     private let configuration: NIP74Configuration
-    /// Whether ``NIP74Signal/exitSpoke`` was reported.
+    /// Whether ``NIP74Signal/exitSentData`` was reported.
     private var exitHasSpoken = false
 
     init(_ configuration: NIP74Configuration) { self.configuration = configuration }
@@ -151,7 +151,7 @@ struct NIP74Entry {
         }
         // The relay that delivers the exit's first message is one to which the exit is connected. From now on the stream
         // uses it.
-        if !stream.hasHeard, streams.hasPath(path) { streams.table[id]?.path = path }
+        if !stream.isAnswered, streams.hasPath(path) { streams.table[id]?.path = path }
         switch stream.phase {
         case .connecting(let token):
             _ = streams.table.takeOwner(of: token)
@@ -162,7 +162,7 @@ struct NIP74Entry {
         }
         if !self.exitHasSpoken {
             self.exitHasSpoken = true
-            context.actions.append(.signal(.exitSpoke))
+            context.actions.append(.signal(.exitSentData))
         }
         streams.receive(message, on: id, &context)
     }

@@ -10,7 +10,7 @@ package enum NIP74Signal: Sendable {
     /// An entry asks the exit to connect to it (CONNECTR).
     case reverse(ReverseRequest)
     /// The exit sent data in plain NIP-74 (entry). The engine reports this once.
-    case exitSpoke
+    case exitSentData
 }
 
 /// A client's request that the exit open a connection to the entry and use it for a stream (CONNECTR).

@@ -79,12 +79,12 @@ struct NIP74Stream {
     /// The peer sends data as text. A stream keeps its form.
     var isText = false
     /// The peer uses the type `DATA`, which is used in answers, too.
-    var peerSaysData = false
+    var peerUsesDataKind = false
 
     // Time
     let startedAt: NIODeadline
     /// Whether the peer has sent anything on the stream.
-    var hasHeard = false
+    var isAnswered = false
     var lastHeard: NIODeadline
     var lastActivity: NIODeadline
     /// When the current phase times out.
@@ -132,7 +132,7 @@ struct NIP74Stream {
     }
 
     /// Of `count` bytes removed from the queue, the number for which no credit was given yet.
-    mutating func takeUncredited(_ count: Int) -> Int {
+    mutating func removeUncredited(_ count: Int) -> Int {
         let known = min(count, self.requeuedBytes)
         self.requeuedBytes -= known
         return count - known
@@ -187,7 +187,7 @@ struct NIP74Stream {
         guard !self.dropsInput else { return .nothing }
         // Data after the closing message means that the reported end was premature.
         guard !self.peerIsFinished else { return .failed(.protocolViolation) }
-        if message.kind == .data { self.peerSaysData = true }
+        if message.kind == .data { self.peerUsesDataKind = true }
         let bytes: [UInt8]
         switch message.payload {
         case nil:
@@ -210,7 +210,7 @@ struct NIP74Stream {
     // MARK: Deadlines
 
     /// When a relay first accepted data that the exit has not answered yet; nil at an exit.
-    func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.hasHeard ? self.firstAccepted : nil }
+    func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.isAnswered ? self.firstAccepted : nil }
 
     /// When the stream ends unless something happens.
     func idleDeadline(_ configuration: NIP74Configuration, isEntry: Bool) -> NIODeadline {

@@ -48,7 +48,7 @@ struct NIP74Streams {
             // The outcome of a CONNECT in flight decides. Before the exit answers, a stream without data in flight
             // moves to another relay.
             if case .connecting = stream.phase { continue }
-            if self.isEntry, !stream.hasHeard, stream.inFlight.isEmpty, let other = self.paths(without: []).first {
+            if self.isEntry, !stream.isAnswered, stream.inFlight.isEmpty, let other = self.paths(without: []).first {
                 self.table[id]?.path = other
                 continue
             }
@@ -102,11 +102,11 @@ struct NIP74Streams {
                 return self.schedule(id, &context)
             }
             guard let data = stream.dequeue(path.maximumData) else { return }
-            let uncredited = stream.takeUncredited(data.readableBytes)
+            let uncredited = stream.removeUncredited(data.readableBytes)
             if uncredited > 0 { context.actions.append(.credit(id, uncredited)) }
             let message = NIP74Message(
                 key: stream.key,
-                kind: stream.peerSaysData ? .data : .socks5Response,
+                kind: stream.peerUsesDataKind ? .data : .socks5Response,
                 payload: .bytes(Array(data.readableBytesView)),
                 destination: path.destination
             )
@@ -128,7 +128,7 @@ struct NIP74Streams {
     /// Returns the paths on which data is published. An entry uses all paths until the exit has answered, because it
     /// does not know to which relays the exit is connected. The exit drops duplicates.
     private func targets(of stream: NIP74Stream) -> [PathID] {
-        guard self.isEntry, !stream.hasHeard else { return [stream.path] }
+        guard self.isEntry, !stream.isAnswered else { return [stream.path] }
         return [stream.path] + self.paths(without: [stream.path])
     }
 
@@ -166,7 +166,7 @@ struct NIP74Streams {
     /// Handles a message of the peer for a stream.
     mutating func receive(_ message: NIP74Message, on id: StreamID, _ context: inout NIP74Context) {
         guard self.table[id] != nil else { return }
-        self.table[id]?.hasHeard = true
+        self.table[id]?.isAnswered = true
         self.table[id]?.lastHeard = context.now.monotonic
         self.touch(id, context.now)
         self.receivePayload(of: message, on: id, &context)

@@ -74,34 +74,39 @@ struct KeyCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            try await reportingErrors {
-                guard let key = PublicKey(userText: self.pubkey) else {
-                    if case .nsec? = try? NIP19(self.pubkey) {
-                        throw CommandError.failure(
-                            "this is a SECRET key (nsec), which its owner should never share; ask for the npub instead"
-                        )
-                    }
-                    throw CommandError.failure("PUBKEY: needs a public key, as an npub or 64 hex digits")
+            try await reportingErrors { Console.line("authorized: \(try self.authorize())") }
+        }
+
+        /// Adds the client to the file.
+        ///
+        /// - Returns: The line that was added.
+        func authorize() throws -> String {
+            guard let key = PublicKey(userText: self.pubkey) else {
+                if case .nsec? = try? NIP19(self.pubkey) {
+                    throw CommandError.failure(
+                        "this is a SECRET key (nsec), which its owner should never share; ask for the npub instead"
+                    )
                 }
-                var options: [String] = []
-                if let services {
-                    let ports = services.split(separator: ",", omittingEmptySubsequences: false).map { UInt16($0) }
-                    guard ports.allSatisfy({ $0 ?? 0 > 0 }) else {
-                        throw CommandError.failure("--services: must be a list of ports, for example 22,80")
-                    }
-                }
-                if let expires, expires <= Self.today() {
-                    throw CommandError.failure("--expires: the expiry date \(expires) (UTC) has passed")
-                }
-                if let services { options.append("services=\"\(services)\"") }
-                if let expires { options.append("expires=\"\(expires)\"") }
-                let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }
-                let line = [options.joined(separator: ","), key.npub, comment ?? ""].filter { !$0.isEmpty }
-                    .joined(separator: " ")
-                let file = AuthorizedKeysFile(path: self.file)
-                try file.add(line, key)
-                Console.line("authorized: \(line)")
+                throw CommandError.failure("PUBKEY: needs a public key, as an npub or 64 hex digits")
             }
+            var options: [String] = []
+            if let services {
+                let ports = services.split(separator: ",", omittingEmptySubsequences: false).map { UInt16($0) }
+                guard ports.allSatisfy({ $0 ?? 0 > 0 }) else {
+                    throw CommandError.failure("--services: must be a list of ports, for example 22,80")
+                }
+            }
+            if let expires, expires <= Self.today() {
+                throw CommandError.failure("--expires: the expiry date \(expires) (UTC) has passed")
+            }
+            if let services { options.append("services=\"\(services)\"") }
+            if let expires { options.append("expires=\"\(expires)\"") }
+            let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }
+            let line = [options.joined(separator: ","), key.npub, comment ?? ""].filter { !$0.isEmpty }
+                .joined(separator: " ")
+            let file = AuthorizedKeysFile(path: self.file)
+            try file.add(line, key)
+            return line
         }
     }
 

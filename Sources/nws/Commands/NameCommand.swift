@@ -32,17 +32,7 @@ struct NameCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingErrors {
-                guard let key = PublicKey(userText: self.pubkey) else {
-                    if case .nsec? = try? NIP19(self.pubkey) {
-                        throw CommandError.failure("this is a SECRET key (nsec); use the public key (npub)")
-                    }
-                    throw CommandError.failure("not a public key; expected 64 hex digits, an npub or an nprofile")
-                }
-                var relays = try self.relay.map { try Settings.relay($0, source: "--relay") }
-                if relays.isEmpty, case .nprofile(_, let listed)? = try? NIP19(self.pubkey) {
-                    relays = listed.compactMap { try? RelayURL($0) }
-                }
-                let name = NostrName(publicKey: key, relays: relays)
+                let name = try self.name()
                 if self.nprofile {
                     Console.line(name.nprofile)
                     return
@@ -54,6 +44,21 @@ struct NameCommand: AsyncParsableCommand {
                 }
                 Console.line(name.encoded)
             }
+        }
+
+        /// The name of the public key and the relays.
+        func name() throws -> NostrName {
+            guard let key = PublicKey(userText: self.pubkey) else {
+                if case .nsec? = try? NIP19(self.pubkey) {
+                    throw CommandError.failure("this is a SECRET key (nsec); use the public key (npub)")
+                }
+                throw CommandError.failure("not a public key; expected 64 hex digits, an npub or an nprofile")
+            }
+            var relays = try self.relay.map { try Settings.relay($0, source: "--relay") }
+            if relays.isEmpty, case .nprofile(_, let listed)? = try? NIP19(self.pubkey) {
+                relays = listed.compactMap { try? RelayURL($0) }
+            }
+            return NostrName(publicKey: key, relays: relays)
         }
     }
 

@@ -136,10 +136,14 @@ struct LayeredArguments {
     static var lastFile: String? { Self.last.withLockedValue { $0?.file } }
     static var lastAdded: [String: [String]] { Self.last.withLockedValue { $0?.added } ?? [:] }
 
-    /// Adds the source of an option to a message about it, if the option is not from the command line.
+    /// Adds the source of an option to a message about it, if the option is not from the command line of this process.
     static func explaining(_ message: String) -> String {
-        let sources = Self.last.withLockedValue { $0?.sources } ?? [:]
-        for (name, source) in sources {
+        Self.last.withLockedValue { $0 }?.explaining(message) ?? message
+    }
+
+    /// Adds the source of an option to a message about it, if the option is not from the command line.
+    func explaining(_ message: String) -> String {
+        for (name, source) in self.sources {
             guard let found = message.range(of: "--\(name)") else { continue }
             // Skip a match that is only the beginning of another option's name.
             if let next = message[found.upperBound...].first, next == "-" || next.isLetter { continue }

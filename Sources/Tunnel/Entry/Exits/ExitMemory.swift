@@ -55,7 +55,7 @@ final class ExitMemory {
     }
 
     /// Records that the exit answered in plain NIP-74.
-    func spokePlain(_ exit: PublicKey) {
+    func recordPlain(_ exit: PublicKey) {
         guard self.choice == .auto, !self.isPinned(exit) else { return }
         if self.plainUntil.count >= Self.maximumPlainExits {
             self.plainUntil = self.plainUntil.filter { $0.value > .now() }
@@ -65,7 +65,7 @@ final class ExitMemory {
     }
 
     /// Records that the exit accepted a session.
-    func spokeSession(_ exit: PublicKey) {
+    func recordSession(_ exit: PublicKey) {
         self.plainUntil[exit] = nil
         do {
             if try !self.pins.insert(exit) {

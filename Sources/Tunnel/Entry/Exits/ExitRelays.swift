@@ -94,7 +94,7 @@ final class ExitRelays {
 
     /// Returns the connection to a relay that the exit adds. Nil if there are too many relays or the pool cannot
     /// provide a connection.
-    func useLater(_ url: RelayURL) -> RelayConnection? {
+    func useAdditional(_ url: RelayURL) -> RelayConnection? {
         guard self.paths.count < Self.maximumRelays else { return self.paths.relay(url) }
         // Relays that the exit adds are trusted no more than relays in a name.
         return self.use(url, policy: self.laterPolicy)
@@ -111,7 +111,7 @@ final class ExitRelays {
 
     private func receiveList(_ urls: [RelayURL]) {
         guard !self.isReleased else { return }
-        for url in urls.prefix(EntryConfiguration.maximumRelaysPerName) where self.useLater(url) != nil {
+        for url in urls.prefix(EntryConfiguration.maximumRelaysPerName) where self.useAdditional(url) != nil {
             self.paths.setListed(url)
         }
         self.delegate?.exitRelaysDidReceiveList(self)

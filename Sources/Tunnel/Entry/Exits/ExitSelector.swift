@@ -52,10 +52,10 @@ final class ExitSelector {
     func choose(for request: ProxyRequest) -> NostrName? {
         var trips: [PublicKey: Double] = [:]
         var streams: [PublicKey: Int] = [:]
-        for peer in self.peers.all where peer.isActive {
+        for peer in self.peers.all where !peer.link.isNone {
             let exit = peer.address.publicKey
-            if let trip = peer.roundTrip { trips[exit] = min(trips[exit] ?? trip, trip) }
-            streams[exit, default: 0] += peer.streamCount
+            if let trip = peer.link.roundTrip { trips[exit] = min(trips[exit] ?? trip, trip) }
+            streams[exit, default: 0] += peer.link.streamCount
         }
         for (exit, trip) in trips { self.directory.noteRoundTrip(of: exit, milliseconds: trip, at: .now()) }
         let directory = self.directory
@@ -66,8 +66,8 @@ final class ExitSelector {
     }
 
     /// Stores the measurement of a peer that is about to be removed.
-    func willForget(_ peer: ExitPeer) {
-        guard self.context.configuration.usesPublicExits, let trip = peer.roundTrip else { return }
+    func willRemove(_ peer: ExitPeer) {
+        guard self.context.configuration.usesPublicExits, let trip = peer.link.roundTrip else { return }
         self.directory.noteRoundTrip(of: peer.address.publicKey, milliseconds: trip, at: .now())
     }
 

@@ -81,6 +81,21 @@ struct Negotiation {
         }
     }
 
+    /// Returns whether a waiting stream fails now, because no relay could be used for as long as it may wait.
+    ///
+    /// - Parameters:
+    ///   - onlyIfUnreachable: Whether the stream may wait longer unless every relay has failed.
+    ///   - isUnreachable: Whether every relay has failed.
+    func givesUp(onlyIfUnreachable: Bool, isUnreachable: Bool) -> Bool {
+        switch self.phase {
+        case .gathering: isUnreachable || !onlyIfUnreachable
+        // The offer has its own timeout.
+        case .offering: false
+        // The exit was reachable before, so wait for the relays to reconnect.
+        case .plain, .session: !onlyIfUnreachable
+        }
+    }
+
     /// Records that the exit did not answer the offer.
     mutating func fellBack(at now: NIODeadline) { self.phase = .plain(since: now) }
 

@@ -26,7 +26,7 @@ final class PeerTable {
 
     var all: [ExitPeer] { Array(self.peers.values) + self.retired }
 
-    var streamCount: Int { self.all.reduce(0) { $0 + $1.streamCount } }
+    var streamCount: Int { self.all.reduce(0) { $0 + $1.link.streamCount } }
 
     func contains(_ address: ExitAddress) -> Bool { self.peers[address] != nil }
 

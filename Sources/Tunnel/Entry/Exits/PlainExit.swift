@@ -11,6 +11,26 @@ import TunnelProtocol
 
 /// Is notified of changes of a ``PlainExit``.
 protocol PlainExitDelegate: AnyObject {
+    /// The exit accepted the offer. The link is not used any more.
+    ///
+    /// - Parameters:
+    ///   - earlyBytes: Number of bytes of early data that the exit accepted.
+    ///   - relay: The relay that delivered the acceptance.
+    func plainExit(
+        _ exit: PlainExit,
+        didBegin session: OutgoingSession,
+        _ acceptance: SessionAcceptance,
+        earlyBytes: Int,
+        on relay: RelayConnection
+    )
+    /// The exit did not accept the offer in time, or sent plain data. The offer's stream is now an open stream of plain
+    /// NIP-74: call ``PlainExit/handOverOffer(to:)``.
+    func plainExitDidFallBack(_ exit: PlainExit)
+    /// The exit refused the offer, was not reachable, or did not accept a session and plain NIP-74 is not allowed with
+    /// it.
+    func plainExit(_ exit: PlainExit, didFailToOffer reason: StreamEnd)
+    /// The acceptance arrived after the fallback. It shows that the exit supports sessions.
+    func plainExitDidAcceptLate(_ exit: PlainExit)
     /// The last stream ended.
     func plainExitDidBecomeIdle(_ exit: PlainExit)
 }
@@ -20,21 +40,27 @@ protocol PlainExitDelegate: AnyObject {
 final class PlainExit {
     let link: PlainLink
     private let exit: PublicKey
+    private let ownKey: SecretKey
     private let destination: String
     private let context: EntryContext
     weak var delegate: (any PlainExitDelegate)?
+    /// The offer that an answer may belong to. It is kept after a fallback, because the exit may accept late.
+    private var offering: SessionOffering?
+    /// Whether the exit has not yet answered the offer, and the offer's time has not passed.
+    private var isOffering = false
     private var seen = EventDeduplicator(capacity: 8_192)
     /// Whether the exit did not connect to this entry when it was requested to (CONNECTR).
     private var ignoresReverse = false
 
     /// Nil if the exit's key is not on the curve.
-    init?(_ exit: PublicKey, ownKey: SecretKey, destination: String, context: EntryContext) {
+    init?(_ address: ExitAddress, ownKey: SecretKey, context: EntryContext) {
+        let destination = NostrName(publicKey: address.publicKey, relays: address.relays).encoded
         var configuration = context.configuration.nip74
         let session = context.configuration.session
         configuration.offerPatience = (session.offerPatience, session.offerTimeout)
         configuration.offerRepetition = session.offerRepetition
         let link = try? PlainLink(
-            peer: exit,
+            peer: address.publicKey,
             ownKey: ownKey,
             engine: NIP74StateMachine(role: .entry(name: destination), configuration: configuration),
             loop: context.loop,
@@ -43,19 +69,69 @@ final class PlainExit {
         )
         guard let link else { return nil }
         self.link = link
-        self.exit = exit
+        self.exit = address.publicKey
+        self.ownKey = ownKey
         self.destination = destination
         self.context = context
         link.delegate = self
     }
 
-    /// Processes an event whose author is the exit.
-    func receive(_ event: Event, for key: PublicKey, path: PathID) {
+    /// Processes an event for the client's key: a message of the exit, or its answer to the offer, whose author is a new
+    /// key.
+    ///
+    /// - Parameter path: The relay's path. Nil if the relay is not in use.
+    func receive(_ event: Event, for key: PublicKey, on relay: RelayConnection, path: PathID?) {
+        guard event.pubkey == self.exit, let path else { return self.receiveAnswer(event, on: relay) }
         guard !self.seen.contains(event.id) else { return self.context.metrics.rejected(.duplicate) }
         guard self.context.verifier.verify(event), self.seen.insert(event.id),
             let message = self.link.open(event, recipient: key)
         else { return }
         self.link.receive(message, path: path)
+    }
+
+    // MARK: Offer
+
+    /// Offers a session.
+    func offer(_ terms: SessionOffer.Terms, mayFallBack: Bool, paths: [PathID]) {
+        let offering = SessionOffering(
+            OutgoingOffer(key: EntryContext.makeUUID(), terms: terms, mayFallBack: mayFallBack),
+            exit: self.exit,
+            ownKey: self.ownKey,
+            destination: self.destination
+        )
+        offering.delegate = self
+        self.offering = offering
+        self.isOffering = true
+        self.link.open(offering: offering.outgoing, paths: paths, endpoint: offering)
+    }
+
+    private func receiveAnswer(_ event: Event, on relay: RelayConnection) {
+        guard let offering else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard let (answer, body) = offering.receive(event, context: self.context) else { return }
+        switch answer {
+        case .accepted(let acceptance) where self.isOffering:
+            let session: OutgoingSession
+            do {
+                session = try offering.makeSession(acceptance, body: body, peer: event.pubkey, context: self.context)
+            } catch {
+                return self.context.metrics.rejected(.invalidAnswer)
+            }
+            self.offering = nil
+            self.isOffering = false
+            self.link.update { $0.offerSettled(offering.outgoing.key, at: $1) }
+            let early = offering.earlyBytes(taken: acceptance)
+            self.delegate?.plainExit(self, didBegin: session, acceptance, earlyBytes: early, on: relay)
+        case .accepted:
+            self.offering = nil
+            self.delegate?.plainExitDidAcceptLate(self)
+        case .refused(let refusal):
+            if self.isOffering { self.delegate?.plainExit(self, didFailToOffer: refusal.reason) }
+        }
+    }
+
+    /// Passes the offer's stream to the opening of a client, after a fallback. Resets the stream if no client needs it.
+    func handOverOffer(to opening: StreamOpening?) {
+        if let opening { self.offering?.handOver(to: opening) } else { self.offering?.discardStream() }
     }
 
     // MARK: Streams
@@ -108,6 +184,17 @@ final class PlainExit {
     }
 }
 
+extension PlainExit: SessionOfferingDelegate {
+    func offeringDidFallBack(_ offering: SessionOffering) {
+        self.isOffering = false
+        self.delegate?.plainExitDidFallBack(self)
+    }
+
+    func offering(_ offering: SessionOffering, didFail reason: StreamEnd) {
+        if self.isOffering { self.delegate?.plainExit(self, didFailToOffer: reason) }
+    }
+}
+
 extension PlainExit: PeerLinkDelegate {
     func link(_ link: PlainLink, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
         .refused(.notAllowed)
@@ -115,7 +202,7 @@ extension PlainExit: PeerLinkDelegate {
 
     func link(_ link: PlainLink, didReceive signal: NIP74Signal) {
         switch signal {
-        case .exitSpoke: self.context.memory.spokePlain(self.exit)
+        case .exitSentData: self.context.memory.recordPlain(self.exit)
         // Only exits receive these signals.
         case .offered, .reverse: break
         }

@@ -23,6 +23,7 @@ final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
     private let exit: PublicKey
     private let ownKey: SecretKey
+    private let destination: String
     /// The hashes of the plaintexts that the exit may have received: CONNECT and OFFER.
     private let hashes: [Bytes32]
     weak var delegate: (any SessionOfferingDelegate)?
@@ -34,6 +35,7 @@ final class SessionOffering: AttachableEndpoint {
         self.outgoing = outgoing
         self.exit = exit
         self.ownKey = ownKey
+        self.destination = destination
         self.hashes = [false, true].map { isRepetition in
             Bytes32.sha256(
                 of: SessionOffer.plaintext(
@@ -82,6 +84,27 @@ final class SessionOffering: AttachableEndpoint {
         guard let early = self.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count)
         else { return 0 }
         return early.bytes.count
+    }
+
+    /// Makes the session that the exit accepted.
+    ///
+    /// - Parameter body: The acceptance as the exit signed it.
+    /// - Throws: If the exit's session key `peer` is not on the curve, or signing the identity fails.
+    func makeSession(
+        _ acceptance: SessionAcceptance,
+        body: [UInt8],
+        peer: PublicKey,
+        context: EntryContext
+    ) throws -> OutgoingSession {
+        try OutgoingSession(
+            exit: self.exit,
+            destination: self.destination,
+            ownKey: self.ownKey,
+            peer: peer,
+            acceptance: acceptance,
+            body: body,
+            context: context
+        )
     }
 
     /// Passes the offer's stream to the opening of a client, after a fallback.

@@ -67,13 +67,13 @@ extension ProxyFailure {
     /// Suggestions for the user, the most likely first.
     fileprivate func advice(_ remedyText: (Remedy) -> String) -> [String] {
         switch (self, self.hop) {
-        case (.notAsked(.clearnet), _):
+        case (.notRequested(.clearnet), _):
             [
                 "Use the service's .nostr name, npub or nprofile.",
                 "Send only .nostr names through this proxy: the browser can load its /proxy.pac.",
                 "To reach other targets through this proxy, \(remedyText(.exit)).",
             ]
-        case (.notAsked(.noRelays), _):
+        case (.notRequested(.noRelays), _):
             [
                 "Use the exit's full .nostr name or its nprofile, which contain its relays.",
                 "Or \(remedyText(.relays)).",
@@ -83,7 +83,7 @@ extension ProxyFailure {
                 "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",
                 "If the exit accepts only known keys, \(remedyText(.identity)).",
             ]
-        case (.ended(.clockSkew), _), (.notAsked(.offerFailed(.clockSkew, _, _)), _):
+        case (.ended(.clockSkew), _), (.notRequested(.offerFailed(.clockSkew, _, _)), _):
             ["Correct the clocks of both machines. They differ by minutes."]
         case (_, .name):
             ["Compare the name with the one that the exit printed: it is incomplete, or a character is wrong."]

@@ -8,40 +8,40 @@ import TunnelProtocol
 /// The reason why a stream for a client of the entry failed.
 enum ProxyFailure {
     /// The entry could not open the stream through an exit.
-    case notAsked(EntryError)
+    case notRequested(EntryError)
     /// The stream was requested from the exit and ended with an error.
     case ended(StreamEnd)
 
     /// The part of the route that failed.
     var hop: StreamEnd.Hop {
         switch self {
-        case .notAsked(let error): error.hop
+        case .notRequested(let error): error.hop
         case .ended(let end): end.hop
         }
     }
 
     var reply: SOCKS5Reply {
         switch self {
-        case .notAsked(let error): error.reply
+        case .notRequested(let error): error.reply
         case .ended(let end): SOCKS5Reply(end)
         }
     }
 
     /// Whether the exit, or a relay on the path to it, is the cause.
-    var isTheExits: Bool {
+    var isFailureOfExit: Bool {
         switch self {
         // The exit is shutting down; another exit may succeed.
         case .ended(.shuttingDown): true
         // A policy denial is not a failure of the exit.
         case .ended(.notAllowed): false
-        case .notAsked, .ended: self.hop == .relay || self.hop == .exit
+        case .notRequested, .ended: self.hop == .relay || self.hop == .exit
         }
     }
 
     /// Returns whether another exit may succeed. An IP address that one exit does not allow is not tried with other
     /// exits. A host name is tried, because other exits may have other rules for it or resolve it to other addresses.
     func isWorthAnotherExit(for target: TargetAddress) -> Bool {
-        guard case .ended(.notAllowed) = self else { return self.isTheExits }
+        guard case .ended(.notAllowed) = self else { return self.isFailureOfExit }
         if case .domain = target.host { return true }
         return false
     }
@@ -49,7 +49,7 @@ enum ProxyFailure {
     /// The remedy for the entry's operator. Nil if there is none.
     var remedy: Remedy? {
         switch self {
-        case .notAsked(let error): error.remedy
+        case .notRequested(let error): error.remedy
         case .ended(.notAllowed): .identity
         case .ended: nil
         }
@@ -57,7 +57,7 @@ enum ProxyFailure {
 
     var text: String {
         switch self {
-        case .notAsked(let error): "\(error)"
+        case .notRequested(let error): "\(error)"
         case .ended(let end): "\(end)"
         }
     }

@@ -106,7 +106,7 @@ final class StreamOpening: AttachableEndpoint {
     }
 
     /// Records the exit that the entry has chosen for a target on the internet.
-    func chose(_ exit: PublicKey) { self.exit = exit }
+    func selected(_ exit: PublicKey) { self.exit = exit }
 
     func attach(to carrier: any StreamCarrier, as id: StreamID, earlyBytes: Int) {
         guard case .waiting = self.state else { return carrier.reset(id, .cancelled) }
@@ -115,7 +115,7 @@ final class StreamOpening: AttachableEndpoint {
     }
 
     /// Fails the opening, because the stream could not be requested from an exit.
-    func fail(_ error: EntryError) { self.fail(.notAsked(error)) }
+    func fail(_ error: EntryError) { self.fail(.notRequested(error)) }
 
     private func fail(_ failure: ProxyFailure) {
         switch self.state {
@@ -134,7 +134,7 @@ final class StreamOpening: AttachableEndpoint {
 
     private func tryAnotherExit(after failure: ProxyFailure) -> Bool {
         guard let exit, failure.isWorthAnotherExit(for: self.request.target) else { return false }
-        if failure.isTheExits { self.opener.exitFailed(exit) }
+        if failure.isFailureOfExit { self.opener.exitFailed(exit) }
         self.request.triedExits.insert(exit)
         self.exit = nil
         guard self.request.triedExits.count < Self.maximumExits, self.opener.hasAnotherExit(for: self.request) else {

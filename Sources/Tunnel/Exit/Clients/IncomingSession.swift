@@ -62,6 +62,15 @@ final class IncomingSession {
 
     var link: SessionLink { self.driver.link }
 
+    var evictionCandidate: SessionEviction.Candidate {
+        SessionEviction.Candidate(
+            startedAt: self.startedAt,
+            isDeserted: self.link.engine.isDeserted,
+            idleSince: self.link.isIdle ? self.link.idleSince : nil,
+            heldBytes: self.link.engine.heldBytes
+        )
+    }
+
     /// - Throws: If the client's key is not on the curve.
     init(
         _ offer: SessionOffer,
@@ -261,27 +270,4 @@ extension IncomingSession: SessionDriverDelegate {
     }
 
     func sessionDidBecomeIdle(_ session: SessionDriver) {}
-}
-
-extension SessionAnswer {
-    /// Signs the answer with the exit's key, encrypts it for the client, and publishes it.
-    func publish(
-        by exit: SecretKey,
-        to offerHash: Bytes32,
-        sealedWith sealer: MessageSealer,
-        on relays: [RelayConnection]
-    ) {
-        let body = self.body
-        let signed = SessionAnswer.signedHash(
-            exit: exit.publicKey,
-            client: sealer.peer,
-            fresh: sealer.own.publicKey,
-            offerHash: offerHash,
-            body: body
-        )
-        guard let signature = try? exit.sign(signed),
-            let message = try? sealer.seal(body + signature.bytes, createdAt: Moment.now.seconds)
-        else { return }
-        for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }
-    }
 }

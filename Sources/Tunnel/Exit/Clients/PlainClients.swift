@@ -230,7 +230,7 @@ extension PlainClients: PeerLinkDelegate {
             self.delegate?.plainClients(self, didReceive: offer, from: link.peer)
         case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
         // Only entries receive this signal.
-        case .exitSpoke: break
+        case .exitSentData: break
         }
     }
 

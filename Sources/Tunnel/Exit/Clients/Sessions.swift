@@ -113,7 +113,7 @@ final class Sessions {
             if session.mayAcceptAgain { session.accept(offer, repeats: self.mayRepeat) }
             return
         }
-        if self.count >= self.context.configuration.maximumSessions { self.evictIdle() }
+        if self.count >= self.context.configuration.maximumSessions { self.makeRoom() }
         guard self.count < self.context.configuration.maximumSessions else {
             return self.refuse(offer, client, .tooManySessions)
         }
@@ -177,14 +177,8 @@ final class Sessions {
 
     private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
         self.context.metrics.refusedSession(reason)
-        // Use a new key for this answer only.
-        guard let sealer = try? MessageSealer(own: .generate(), peer: client) else { return }
-        SessionAnswer.refused(SessionRefusal(key: offer.key, reason: reason)).publish(
-            by: self.context.configuration.secretKey,
-            to: offer.plaintextHash,
-            sealedWith: sealer,
-            on: self.relays.all.map(\.relay)
-        )
+        let relays = self.relays.all.map(\.relay)
+        SessionAnswer.refuse(offer, of: client, reason, by: self.context.configuration.secretKey, on: relays)
     }
 
     /// Discards an offer, because the client continues with plain NIP-74.
@@ -194,19 +188,15 @@ final class Sessions {
 
     // MARK: Limits
 
-    /// Makes room for a session. Ends the oldest session whose client is not subscribed on any connected relay. If
-    /// every client is subscribed, ends the session that has been idle for longest, provided that it was idle for at least
-    /// ``ExitConfiguration/idleSessionAge``.
-    private func evictIdle() {
-        let deserted = self.established.filter(\.link.engine.isDeserted)
-        if let oldest = deserted.min(by: { $0.startedAt < $1.startedAt }) { return oldest.close(.peerLost) }
-        let idle = self.established.filter(\.link.isIdle).compactMap { session in
-            session.link.idleSince.map { (session, since: $0) }
-        }
-        guard let oldest = idle.min(by: { $0.since < $1.since }),
-            oldest.since + self.context.configuration.idleSessionAge <= .now()
-        else { return }
-        oldest.0.close(nil)
+    /// Makes room for a session, if another one may end.
+    private func makeRoom() {
+        let sessions = self.established
+        let replaced = SessionEviction.sessionToReplace(
+            among: sessions.map(\.evictionCandidate),
+            idleAge: self.context.configuration.idleSessionAge,
+            at: .now()
+        )
+        if let replaced { sessions[replaced.index].close(replaced.reason) }
     }
 
     private func limitMemoryLater() {
@@ -219,15 +209,15 @@ final class Sessions {
 
     /// Ends the sessions that use the most memory for received data until the total is within the limit.
     private func limitMemory() {
-        var holders = self.established.map { ($0, bytes: $0.link.engine.heldBytes) }.sorted { $0.bytes < $1.bytes }
-        var total = holders.reduce(0) { $0 + $1.bytes }
-        while total > self.context.configuration.maximumHeldBytes, let (session, bytes) = holders.popLast(), bytes > 0 {
+        let sessions = self.established
+        let candidates = sessions.map(\.evictionCandidate)
+        let limit = self.context.configuration.maximumHeldBytes
+        for index in SessionEviction.sessionsOverLimit(among: candidates, limit: limit) {
             self.context.logger.warning(
                 "session ended: receive buffer limit exceeded",
-                metadata: ["peer": "\(session.offer.client)", "bytes": "\(bytes)"]
+                metadata: ["peer": "\(sessions[index].offer.client)", "bytes": "\(candidates[index].heldBytes)"]
             )
-            total -= bytes
-            session.close(.readerTooSlow)
+            sessions[index].close(.readerTooSlow)
         }
     }
 
@@ -265,11 +255,11 @@ final class Sessions {
 
     private func forget(_ session: IncomingSession) {
         guard self.sessions.removeValue(forKey: session.offer) != nil else { return }
-        self.leaveWaiting(session, hasBegun: false)
+        self.stopWaiting(session, hasBegun: false)
         session.stop()
     }
 
-    private func leaveWaiting(_ session: IncomingSession, hasBegun: Bool) {
+    private func stopWaiting(_ session: IncomingSession, hasBegun: Bool) {
         guard let index = self.waiting.firstIndex(where: { $0 === session }) else { return }
         self.waiting.remove(at: index)
         self.delegate?.sessions(self, offerEnded: session.offer, hasBegun: hasBegun)
@@ -289,7 +279,7 @@ extension Sessions: IncomingSessionDelegate {
             self.forget(session)
             return false
         }
-        self.leaveWaiting(session, hasBegun: true)
+        self.stopWaiting(session, hasBegun: true)
         self.context.metrics.sessionsOpened.increment()
         self.context.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
         return true

@@ -200,7 +200,7 @@ final class StreamConnector {
         let task = service.serve(TunnelStream(bridge, loop: loop)) {
             loop.execute { bound.value.ended(client, number) }
         }
-        bridge.onBroken = { task.cancel() }
+        bridge.onFailure = { task.cancel() }
         let boundCarrier = NIOLoopBound(carrier, eventLoop: loop)
         // In a later turn of the event loop, because the link must know the endpoint first.
         loop.execute { boundCarrier.value.connected(id) }

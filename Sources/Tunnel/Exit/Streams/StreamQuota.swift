@@ -10,7 +10,7 @@ import NIOCore
 protocol EvictableStream: AnyObject {
     var startedAt: NIODeadline { get }
     /// Whether the client has sent nothing.
-    var isSilent: Bool { get }
+    var hasReceivedNothing: Bool { get }
     /// Ends the stream with ``StreamEnd/tooManyStreams``.
     func evict()
 }
@@ -74,7 +74,7 @@ struct StreamQuota {
         // If the attempts alone reach the limit, the end of a stream does not make room.
         guard self.attempts < self.limit else { return nil }
         while let number = self.order.first {
-            guard let stream = self.open[number], stream.isSilent else {
+            guard let stream = self.open[number], stream.hasReceivedNothing else {
                 self.order.removeFirst()
                 continue
             }

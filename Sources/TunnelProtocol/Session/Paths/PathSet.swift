@@ -199,7 +199,7 @@ struct PathSet: Sendable {
     ) throws(SessionViolation) -> Acknowledged? {
         guard let index = self.index(of: acknowledgement.path) else { return nil }
         guard let result = self.paths[index].acknowledged(acknowledgement, at: now) else { throw SessionViolation() }
-        guard result.isNews else { return nil }
+        guard result.isNew else { return nil }
         self.acknowledgesEverywhere = false
         if self.paths[index].health == .probing {
             self.paths[index].health = .active

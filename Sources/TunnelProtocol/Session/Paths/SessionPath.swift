@@ -142,7 +142,7 @@ struct SessionPath: Sendable {
         /// The frames of newly acknowledged packets.
         var frames: [SessionFrame] = []
         /// Whether any packet was newly acknowledged.
-        var isNews = false
+        var isNew = false
         /// The size of the newly acknowledged packets in bytes.
         var bytes = 0
     }
@@ -159,7 +159,7 @@ struct SessionPath: Sendable {
             let known = Range(range).clamped(to: self.sent.numbers)
             for number in known {
                 guard let packet = self.sent.acknowledge(number) else { continue }
-                result.isNews = true
+                result.isNew = true
                 if case .lost = packet.state { self.lossWasSpurious(packet, at: now) }
                 if packet.isAckEliciting, newestEliciting.map({ $0.number < number }) ?? true {
                     newestEliciting = packet
@@ -169,7 +169,7 @@ struct SessionPath: Sendable {
                 result.bytes += packet.size
             }
         }
-        guard result.isNews else {
+        guard result.isNew else {
             self.trim(at: now)
             return result
         }
