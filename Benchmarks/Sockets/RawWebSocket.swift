@@ -17,12 +17,12 @@ final class RawWebSocket: @unchecked Sendable {
     init(port: UInt16) throws {
         self.socket = try BlockingSocket(port: port)
         // Without a timeout, the benchmark would wait forever for an event that the relay lost.
-        var patience = timeval(tv_sec: 15, tv_usec: 0)
+        var timeout = timeval(tv_sec: 15, tv_usec: 0)
         setsockopt(
             self.socket.descriptor,
             SOL_SOCKET,
             SO_RCVTIMEO,
-            &patience,
+            &timeout,
             socklen_t(MemoryLayout<timeval>.size)
         )
         let request =

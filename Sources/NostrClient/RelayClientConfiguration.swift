@@ -21,7 +21,7 @@ public struct RelayClientConfiguration: Sendable {
     /// The SOCKS5 proxy for connections to relays; nil to connect directly.
     public var proxy: SOCKS5Proxy?
     /// How long to wait for EOSE before a subscription is used without it. Some relays never send EOSE.
-    public var subscriptionPatience: TimeAmount = .milliseconds(500)
+    public var subscriptionTimeout: TimeAmount = .milliseconds(500)
     /// Time after which a subscription counts as accepted, if the relay has not rejected it with CLOSED or NOTICE.
     public var subscriptionAcceptance: TimeAmount = .seconds(1)
     /// How long a relay may take to answer EVENT with OK.
@@ -29,7 +29,7 @@ public struct RelayClientConfiguration: Sendable {
     /// How long the send buffer may stay full before the connection is aborted. The client then reconnects.
     public var stallTimeout: TimeAmount = .seconds(20)
     /// How long to wait for the information document (NIP-11) before the connection is used without it.
-    public var informationPatience: TimeAmount = .seconds(1)
+    public var informationTimeout: TimeAmount = .seconds(1)
     /// Maximum number of unanswered events per connection. Further events are rejected as `rate-limited:`.
     public var maximumPendingPublishes = 4_096
     /// Maximum sustained rate of REQ messages per connection, per second. Bursts may be twice as large. Keys that are

@@ -30,7 +30,7 @@ package enum RelayExamination {
     }
 
     /// Timeout for each step of the test.
-    private static let patience: TimeAmount = .seconds(8)
+    private static let timeout: TimeAmount = .seconds(8)
     /// Plaintext bytes of the small and of the large message. The large one has the base packet size of sessions.
     private static let plaintextLengths = (small: 32, full: 40_960)
 
@@ -107,7 +107,7 @@ package enum RelayExamination {
         private func restartTimer() {
             self.timer?.cancel()
             let bound = NIOLoopBound(self, eventLoop: self.loop)
-            self.timer = self.loop.scheduleTask(in: RelayExamination.patience) { bound.value.finish() }
+            self.timer = self.loop.scheduleTask(in: RelayExamination.timeout) { bound.value.finish() }
         }
 
         /// Creates an event of the same size as one that encrypts this many bytes.

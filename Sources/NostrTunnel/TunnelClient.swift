@@ -60,8 +60,8 @@ public final class TunnelClient: Sendable {
 
     /// Stops the client and ends its streams.
     ///
-    /// - Parameter patience: How long open streams may continue.
-    public func stop(patience: Duration = .zero) async throws {
-        try await self.service.stop(patience: TimeAmount(patience))
+    /// - Parameter timeout: How long open streams may continue.
+    public func stop(timeout: Duration = .zero) async throws {
+        try await self.service.stop(timeout: TimeAmount(timeout))
     }
 }

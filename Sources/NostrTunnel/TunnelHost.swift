@@ -67,8 +67,8 @@ public final class TunnelHost: Sendable {
 
     /// Stops the host, ends its streams and notifies its clients.
     ///
-    /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
-    public func stop(patience: Duration = .zero) async throws {
-        try await self.service.stop(patience: TimeAmount(patience))
+    /// - Parameter timeout: How long open streams may continue. New streams are refused meanwhile.
+    public func stop(timeout: Duration = .zero) async throws {
+        try await self.service.stop(timeout: TimeAmount(timeout))
     }
 }

@@ -7,10 +7,10 @@ import HTTPTransport
 import NIOCore
 import NIOHTTP1
 
-/// Access control for the admin pages.
+/// Access control for the admin pages. The server does not ask it about health checks, the style sheet and the script.
 ///
-/// With a token, every request must carry it. Without a token, the server listens only on loopback addresses, and
-/// requests must name a loopback host. Cross-origin requests are always rejected.
+/// With a token, a request must carry it. Without a token, the server listens only on loopback addresses, and requests
+/// must name a loopback host. Cross-origin requests are rejected.
 struct AdminGate {
     let token: String?
 

@@ -18,7 +18,7 @@ enum MetricHelp {
         "nws_client_publishes_rejected_total": "Published events that a relay rejected or had no subscriber for.",
         "nws_client_publishes_unanswered_total": "Published events for which a relay sent no OK in time.",
         "nws_entry_handshakes_failed_total": "Failed handshakes of proxy clients, by reason.",
-        "nws_exit_streams_forbidden_total": "Streams refused because the client is not authorized.",
+        "nws_exit_streams_forbidden_total": "Streams refused by the access list or by the rules for destinations.",
         "nws_limits_reached_total": "How often a limit was reached, by limit.",
         "nws_relay_authentications_total": "Successful authentications of clients (NIP-42).",
         "nws_relay_connections_total": "Accepted client connections.",
@@ -30,7 +30,8 @@ enum MetricHelp {
         "nws_relay_sent_bytes_total": "Bytes of messages sent to clients.",
         "nws_relay_rejections_total": "Rejected events and requests, by reason.",
         "nws_relay_slow_readers_disconnected_total": "Clients disconnected because they read too slowly.",
-        "nws_tunnel_events_rejected_total": "Received events that were rejected, by reason.",
+        "nws_tunnel_events_rejected_total":
+            "Rejected events, frames with an identity and reverse connections, by reason.",
         "nws_tunnel_messages_reported_total": "Protocol anomalies, such as malformed or repeated messages, by kind.",
         "nws_tunnel_received_bytes_total": "Bytes of stream data received from peers.",
         "nws_tunnel_sent_bytes_total": "Bytes of stream data sent to peers.",

@@ -52,6 +52,6 @@ struct AddressClassTests {
         ]
     )
     func networks(text: String, isOff: Bool) throws {
-        #expect(try #require(IPNetwork(text)).isOffTheInternet == isOff)
+        #expect(try #require(IPNetwork(text)).hasNoPublicAddress == isOff)
     }
 }

@@ -17,7 +17,7 @@ struct DialPolicyTests {
         ]
     )
     func refused(host: String) {
-        #expect(!DialPolicy.namedByOthers.allows(host: host))
+        #expect(!DialPolicy.untrusted.allows(host: host))
         #expect(DialPolicy.configured.allows(host: host))
     }
 
@@ -26,13 +26,13 @@ struct DialPolicyTests {
         arguments: ["relay.example", "a.b.example", "8.8.8.8", "2606:4700::1"]
     )
     func allowed(host: String) {
-        #expect(DialPolicy.namedByOthers.allows(host: host))
+        #expect(DialPolicy.untrusted.allows(host: host))
     }
 
     @Test("if loopback is allowed, only its standard notations are accepted")
     func local() {
-        #expect(DialPolicy.namedByOthersAllowingLocal.allows(host: "localhost"))
-        #expect(DialPolicy.namedByOthersAllowingLocal.allows(host: "127.0.0.1"))
-        #expect(!DialPolicy.namedByOthersAllowingLocal.allows(host: "127.1"))
+        #expect(DialPolicy.untrustedAllowingLocal.allows(host: "localhost"))
+        #expect(DialPolicy.untrustedAllowingLocal.allows(host: "127.0.0.1"))
+        #expect(!DialPolicy.untrustedAllowingLocal.allows(host: "127.1"))
     }
 }

@@ -292,7 +292,7 @@ struct RelayClientPartsTests {
         #expect(waits[0] <= .milliseconds(250))
         #expect(waits[1] <= .milliseconds(500))
         #expect(waits.allSatisfy { $0 <= .seconds(30) && $0 >= .milliseconds(125) })
-        #expect(waits.prefix(Backoff.patience).allSatisfy { $0 <= .seconds(3) })
+        #expect(waits.prefix(Backoff.earlyFailures).allSatisfy { $0 <= .seconds(3) })
         #expect(waits[79] >= .seconds(15))
         backoff.connectionEnded(after: .seconds(4))
         #expect(backoff.next(using: &generator) >= .seconds(15))
@@ -327,7 +327,7 @@ struct RelayClientPartsTests {
     func dialPolicy(address: String, byOthers: Bool, byOthersLocal: Bool) throws {
         let address = try SocketAddress(ipAddress: address, port: 1)
         #expect(DialPolicy.configured.allows(address))
-        #expect(DialPolicy.namedByOthers.allows(address) == byOthers)
-        #expect(DialPolicy.namedByOthersAllowingLocal.allows(address) == byOthersLocal)
+        #expect(DialPolicy.untrusted.allows(address) == byOthers)
+        #expect(DialPolicy.untrustedAllowingLocal.allows(address) == byOthersLocal)
     }
 }

@@ -67,7 +67,7 @@ struct EmbeddingTests {
         #expect(String(buffer: words) == "come in")
         try await friends.stop()
         // stop
-        try await client.stop(patience: .seconds(5))
+        try await client.stop(timeout: .seconds(5))
         try await host.stop()
         // end
         try await server.stop()
@@ -219,7 +219,7 @@ struct EmbeddingTests {
         await #expect(throws: CancellationError.self) { try await writing.value }
         // The handler is cancelled with the stream, and counts until it returned.
         try await stuck.reset()
-        try await host.stop(patience: .seconds(30))
+        try await host.stop(timeout: .seconds(30))
         #expect(try await host.status().streams == 0)
         try await client.stop()
         try await server.stop()

@@ -24,14 +24,14 @@ struct NIP74PartsTests {
     @Test("the oldest ended streams are forgotten, with whether they became sessions")
     func ended() {
         var ended = EndedStreams(limit: 2)
-        ended.insert("a", wasAccepted: true)
+        ended.insert("a", becameSession: true)
         ended.insert("b")
         ended.insert("b")
         #expect(ended.contains("a"))
-        #expect(ended.wasAccepted("a"))
+        #expect(ended.becameSession("a"))
         ended.insert("c")
         #expect(!ended.contains("a"))
-        #expect(!ended.wasAccepted("a"))
+        #expect(!ended.becameSession("a"))
         #expect(ended.contains("b"))
     }
 

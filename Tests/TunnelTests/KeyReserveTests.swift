@@ -29,7 +29,14 @@ struct KeyReserveTests {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             delegate: self.delegate
         )
-        return KeyReserve(size: 4, least: 2, delay: .milliseconds(50), pool: pool, lane: RelayLane(), loop: self.loop)
+        return KeyReserve(
+            size: 4,
+            refillThreshold: 2,
+            refillDelay: .milliseconds(50),
+            pool: pool,
+            lane: RelayLane(),
+            loop: self.loop
+        )
     }
 
     @Test("a reserve is refilled some time after it was used, and only when few keys are left")

@@ -181,7 +181,7 @@ struct WholeTunnelTests {
         let tunnel = try await WholeTunnel.start(backendPort: server.port) { _ in
         } entryChange: {
             $0.allowsLocalRelays = false
-            $0.relayPatience = .milliseconds(200)
+            $0.relayConnectTimeout = .milliseconds(200)
         }
         let reply = try await SOCKSClient.connect(
             proxy: tunnel.entryAddress,

@@ -66,7 +66,7 @@ package struct HostResolver: Sendable {
     private static let threadsForOthers = 4
     private static let maximumLookUpsForOthers = 256
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
-    private static let patience: TimeAmount = .seconds(15)
+    private static let timeout: TimeAmount = .seconds(15)
 
     private let lane: Lane
 
@@ -99,7 +99,7 @@ package struct HostResolver: Sendable {
             return eventLoop.makeFailedFuture(ResolutionError(host: host, reason: "too many lookups in progress"))
         }
         let promise = eventLoop.makePromise(of: [SocketAddress].self)
-        let deadline = eventLoop.scheduleTask(in: Self.patience) {
+        let deadline = eventLoop.scheduleTask(in: Self.timeout) {
             promise.fail(ResolutionError(host: host, reason: "the lookup timed out"))
         }
         lane.threadPool.runIfActive(eventLoop: eventLoop) {

@@ -25,15 +25,15 @@ package struct IPNetwork: Hashable, Sendable {
         guard self.length >= 0 else { return nil }
     }
 
-    /// Shortest prefix of a network that ``isOffTheInternet`` recognizes: that of fc00::/7, the largest private
+    /// Shortest prefix of a network that ``hasNoPublicAddress`` recognizes: that of fc00::/7, the largest private
     /// network. Larger reserved networks, such as 240.0.0.0/4, are not recognized.
     private static let shortestPrefix = 7
 
     /// Whether the network contains no public internet address, judged by ``AddressClass``.
     ///
     /// False for every network with a prefix shorter than 7 bits.
-    package var isOffTheInternet: Bool {
-        guard self.length >= Self.shortestPrefix, !self.isMostOfAnEmbedding else { return false }
+    package var hasNoPublicAddress: Bool {
+        guard self.length >= Self.shortestPrefix, !self.coversMostOfEmbeddedIPv4 else { return false }
         let ends = [UInt8(0), 0xff].map { filling in
             self.prefix.indices.map { index -> UInt8 in
                 let bits = min(8, max(0, self.length - index * 8))
@@ -47,7 +47,7 @@ package struct IPNetwork: Hashable, Sendable {
     /// Whether the IPv6 network embeds an IPv4 network with a prefix shorter than 7 bits.
     ///
     /// Such a network contains public IPv4 addresses even if its first and last addresses are not public.
-    private var isMostOfAnEmbedding: Bool {
+    private var coversMostOfEmbeddedIPv4: Bool {
         self.prefix.count == 16
             && AddressClass.embeddings.contains { form in
                 self.length < form.offset * 8 + Self.shortestPrefix

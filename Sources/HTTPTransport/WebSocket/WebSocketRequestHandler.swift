@@ -6,7 +6,10 @@
 import NIOCore
 import NIOHTTP1
 
-/// Sends the WebSocket upgrade request, and fails `promise` if the server does not accept it.
+/// Sends the request for a WebSocket, and fails `promise` if the server does not accept it.
+///
+/// NIO's upgrade handler, which comes before this one in the pipeline, adds the header fields of the upgrade. If the
+/// server accepts, it removes this handler, so any response that arrives here is a refusal.
 final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart

@@ -15,33 +15,33 @@ public enum DialPolicy: Hashable, Sendable {
     case configured
     /// Someone else supplied the host. Public, loopback and private addresses are allowed. Use it for a node that
     /// serves only its own host, or if the user allows local addresses.
-    case namedByOthersAllowingLocal
+    case untrustedAllowingLocal
     /// Someone else supplied the host. Only public internet addresses are allowed.
-    case namedByOthers
+    case untrusted
 
     /// Whether to connect to `address`. Link-local addresses, cloud metadata services, and multicast and reserved
     /// addresses are allowed only for hosts that the user configured.
     public func allows(_ address: SocketAddress) -> Bool {
         switch (self, AddressClass(address)) {
         case (.configured, _), (_, .global): true
-        case (.namedByOthersAllowingLocal, .loopback), (.namedByOthersAllowingLocal, .privateNetwork): true
-        case (.namedByOthersAllowingLocal, .linkLocal), (.namedByOthersAllowingLocal, .metadata),
-            (.namedByOthersAllowingLocal, .multicast), (.namedByOthersAllowingLocal, .reserved), (.namedByOthers, _):
+        case (.untrustedAllowingLocal, .loopback), (.untrustedAllowingLocal, .privateNetwork): true
+        case (.untrustedAllowingLocal, .linkLocal), (.untrustedAllowingLocal, .metadata),
+            (.untrustedAllowingLocal, .multicast), (.untrustedAllowingLocal, .reserved), (.untrusted, _):
             false
         }
     }
 
-    var isNamedByOthers: Bool { self == .namedByOthers || self == .namedByOthersAllowingLocal }
+    var isUntrusted: Bool { self == .untrusted || self == .untrustedAllowingLocal }
 
     /// Whether to let a proxy connect to `host`. The proxy resolves names, so only the text of the host can be checked.
     func allows(host: String) -> Bool {
         if let address = try? SocketAddress(ipAddress: host, port: 0) { return self.allows(address) }
-        guard self.isNamedByOthers else { return true }
+        guard self.isUntrusted else { return true }
         // Addresses in forms that only some resolvers accept: 127.1, 2130706433, 0x7f000001.
         guard let last = host.split(separator: ".", omittingEmptySubsequences: false).last, let first = last.utf8.first,
             !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
         else { return false }
         let isLocal = host == "localhost" || host.hasSuffix(".localhost")
-        return !isLocal || self != .namedByOthers
+        return !isLocal || self != .untrusted
     }
 }

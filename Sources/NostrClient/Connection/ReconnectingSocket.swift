@@ -93,14 +93,14 @@ final class ReconnectingSocket {
         }
     }
 
-    /// Calls `body` once: with true when messages can be sent, or with false when the timeout `patience` expires.
-    func whenOpen(within patience: TimeAmount, _ body: @escaping (Bool) -> Void) {
+    /// Calls `body` once: with true when messages can be sent, or with false when `timeout` expires.
+    func whenOpen(within timeout: TimeAmount, _ body: @escaping (Bool) -> Void) {
         guard !self.isOpen else { return body(true) }
         self.lastWaiter += 1
         let number = self.lastWaiter
         self.openWaiters[number] = body
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(in: patience) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
+        _ = self.loop.scheduleTask(in: timeout) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
     }
 
     // MARK: Connecting

@@ -111,9 +111,9 @@ package final class RelayConnection {
         self.failPending()
     }
 
-    /// Calls `body` once: with true when messages can be sent, or with false when the timeout `patience` expires.
-    package func whenOpen(within patience: TimeAmount, _ body: @escaping (Bool) -> Void) {
-        self.socket.whenOpen(within: patience, body)
+    /// Calls `body` once: with true when messages can be sent, or with false when `timeout` expires.
+    package func whenOpen(within timeout: TimeAmount, _ body: @escaping (Bool) -> Void) {
+        self.socket.whenOpen(within: timeout, body)
     }
 
     /// Fails all publications and queries, and resets authentication and subscriptions.

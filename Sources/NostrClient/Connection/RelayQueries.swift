@@ -30,7 +30,7 @@ final class RelayQueries {
         self.loop = loop
     }
 
-    /// Adds a query. Returns the subscription ID for its REQ message.
+    /// Adds a query. Returns the subscription ID for its REQ message; nil if no ID can be made, which does not happen.
     ///
     /// - Parameters:
     ///   - timeout: After this time, `completion` is called with the events received so far.

@@ -102,7 +102,7 @@ final class RelaySocket {
             }
             return HostResolver.own.resolve(host: proxy.host, port: proxy.port, on: self.loop)
         }
-        let resolver = policy.isNamedByOthers ? HostResolver.others : .own
+        let resolver = policy.isUntrusted ? HostResolver.others : .own
         return resolver.resolve(host: url.host, port: url.port, on: self.loop).flatMapThrowing {
             let allowed = $0.filter { policy.allows($0) }
             guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
@@ -149,7 +149,7 @@ final class RelaySocket {
     private func requestInformation(_ target: WebSocketClient.Target) -> EventLoopFuture<RelayInformation?> {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let answer = self.loop.makePromise(of: RelayInformation?.self)
-        let timer = self.loop.scheduleTask(in: self.configuration.informationPatience) { answer.succeed(nil) }
+        let timer = self.loop.scheduleTask(in: self.configuration.informationTimeout) { answer.succeed(nil) }
         HTTPClient.get(target, accept: "application/nostr+json", on: self.loop).whenComplete { result in
             timer.cancel()
             let document = try? result.get()

@@ -204,7 +204,7 @@ final class RecipientSubscriptions {
         let pause = TimeAmount.seconds(1 << Int64(min(5, self.rejectionsInARow)))
         self.rejectionsInARow += 1
         self.timers.append(
-            self.loop.scheduleTask(in: min(Backoff.most, pause)) {
+            self.loop.scheduleTask(in: min(Backoff.lateLimit, pause)) {
                 bound.value.subscription.allowRetry()
                 bound.value.advance()
             }
@@ -217,7 +217,7 @@ final class RecipientSubscriptions {
         self.cancelTimers()
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.timers = [
-            self.loop.scheduleTask(in: self.configuration.subscriptionPatience) { bound.value.settle(id, .assumed) },
+            self.loop.scheduleTask(in: self.configuration.subscriptionTimeout) { bound.value.settle(id, .assumed) },
             self.loop.scheduleTask(in: self.configuration.subscriptionAcceptance) { bound.value.receiveAnswer(id) },
         ]
     }

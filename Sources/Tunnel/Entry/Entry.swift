@@ -55,7 +55,7 @@ final class Entry {
             configuration: configuration,
             pins: try ExitPins(path: configuration.pinsFile),
             pool: pool,
-            namedPolicy: allowsLocal ? .namedByOthersAllowingLocal : .namedByOthers,
+            namedPolicy: allowsLocal ? .untrustedAllowingLocal : .untrusted,
             loop: loop,
             metrics: TunnelMetrics(logger: logger),
             logger: logger
@@ -145,10 +145,10 @@ final class Entry {
 
     // MARK: Ending
 
-    /// Refuses new requests and fails waiting requests. The future succeeds when no stream is open or the timeout
-    /// `patience` expires.
-    func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
-        let drain = Drain(patience: patience, on: self.loop)
+    /// Refuses new requests and fails waiting requests. The future succeeds when no stream is open or `timeout`
+    /// expires.
+    func drain(timeout: TimeAmount) -> EventLoopFuture<Void> {
+        let drain = Drain(timeout: timeout, on: self.loop)
         self.drain = drain
         self.peers.failWaiting(.shuttingDown)
         self.logger.info("shutting down: no new streams", metadata: ["open": "\(self.streamCount)"])
@@ -198,7 +198,7 @@ extension Entry: StreamOpener {
             let peer = try self.peers.peer(
                 ExitAddress(publicKey: name.publicKey, relays: relays, isolation: opening.request.isolation),
                 // An announcement must not make this node connect to addresses that only this node can reach.
-                policy: named.isEmpty ? .configured : isAnnounced ? .namedByOthers : self.context.namedPolicy
+                policy: named.isEmpty ? .configured : isAnnounced ? .untrusted : self.context.namedPolicy
             )
             peer.open(opening)
         } catch {

@@ -47,7 +47,7 @@ public struct EntryConfiguration: Sendable {
     /// the offer.
     public var isOptimistic = false
     /// How long to wait for a client's first bytes, so that they can be sent together with the request.
-    public static let earlyDataPatience: TimeAmount = .milliseconds(25)
+    public static let earlyDataTimeout: TimeAmount = .milliseconds(25)
     /// The file for the exits that are known to support sessions; nil to keep them only in memory.
     public var pinsFile: String?
     /// The key that authenticates the entry to the configured relays (NIP-42), for relays that accept only known keys;
@@ -80,7 +80,7 @@ public struct EntryConfiguration: Sendable {
     public var relayTimeout: TimeAmount = .seconds(10)
     /// How long a request waits if all relays of the name are unreachable. It is also the timeout for connecting to
     /// relays that are queried for an exit's relay list, and to the relays in this list.
-    public var relayPatience: TimeAmount = .seconds(2)
+    public var relayConnectTimeout: TimeAmount = .seconds(2)
     /// How long the first request to an exit waits for slower relays. The request is sent to all relays that are ready,
     /// because it is not known on which of them the exit listens.
     public var relayGathering: TimeAmount = .seconds(1)

@@ -50,8 +50,8 @@ final class EntryContext {
         self.lane = RelayLane()
         self.keys = KeyReserve(
             size: Self.spareKeys,
-            least: Self.spareKeys - 1,
-            delay: Self.refillDelay,
+            refillThreshold: Self.spareKeys - 1,
+            refillDelay: Self.refillDelay,
             pool: pool,
             lane: self.lane,
             loop: loop

@@ -274,13 +274,13 @@ package final class EntryService: Sendable {
         return try await result.futureResult.get()
     }
 
-    /// Stops listening, lets streams continue for up to `patience`, and then notifies the exits and closes all
+    /// Stops listening, lets streams continue for up to `timeout`, and then notifies the exits and closes all
     /// connections.
-    package func stop(patience: TimeAmount = .zero) async throws {
+    package func stop(timeout: TimeAmount = .zero) async throws {
         for listener in self.listeners { try? await listener.close() }
         let core = self.entry
         let connections = self.connections
-        try await self.loop.flatSubmit { core.value.drain(patience: patience) }.get()
+        try await self.loop.flatSubmit { core.value.drain(timeout: timeout) }.get()
         try await self.loop.submit {
             core.value.stop()
             connections.value.closeAll()

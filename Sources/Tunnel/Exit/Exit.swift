@@ -36,7 +36,7 @@ final class Exit {
     private var sweep: Scheduled<Void>?
 
     /// - Parameter firstRelay: Succeeds when the first relay has accepted the exit's subscription.
-    /// - Throws: ``ExitServices/TLSOfCodeError``, or if the replay journal cannot be used.
+    /// - Throws: ``ExitServices/TLSForLocalServiceError``, or if the replay journal cannot be used.
     init(
         configuration: ExitConfiguration,
         loop: any EventLoop,
@@ -172,10 +172,10 @@ final class Exit {
 
     // MARK: Ending
 
-    /// Refuses new streams from now on. The future succeeds when no stream is open or the timeout `patience` expires.
-    func drain(patience: TimeAmount) -> EventLoopFuture<Void> {
+    /// Refuses new streams from now on. The future succeeds when no stream is open or `timeout` expires.
+    func drain(timeout: TimeAmount) -> EventLoopFuture<Void> {
         self.publisher.stop()
-        let drain = Drain(patience: patience, on: self.context.loop)
+        let drain = Drain(timeout: timeout, on: self.context.loop)
         self.drain = drain
         self.context.logger.info(
             "shutting down: no new streams",
@@ -268,7 +268,7 @@ extension Exit: SessionsDelegate {
         in session: IncomingSession
     ) -> StreamDecision {
         guard self.drain == nil else { return .refused(.shuttingDown) }
-        guard session.mayOpen(Admission.permission(for: request, self.context.configuration)) else {
+        guard session.admitStream(to: Admission.permission(for: request, self.context.configuration)) else {
             // The answer does not reveal whether the service exists.
             self.context.metrics.streamsForbidden.increment()
             self.context.logLimited(

@@ -70,7 +70,7 @@ public struct ExitConfiguration: Sendable {
     public var handshakesPerSecond = 300
     /// Maximum number of client keys of plain NIP-74. The reference implementation uses one key for each stream.
     public var maximumPeers = 4_096
-    /// Maximum number of streams of all sessions together. If more than half of them are in use, each session is
+    /// Maximum number of streams of all sessions together. If half of them or more are in use, each session is
     /// limited to its share.
     public var maximumStreams = 16_384
     /// Maximum number of streams of plain NIP-74.

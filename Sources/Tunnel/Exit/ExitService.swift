@@ -69,10 +69,10 @@ package final class ExitService: Sendable {
 
     /// Ends all streams, notifies the clients, and disconnects from the relays.
     ///
-    /// - Parameter patience: How long open streams may continue. New streams are refused meanwhile.
-    package func stop(patience: TimeAmount = .zero) async throws {
+    /// - Parameter timeout: How long open streams may continue. New streams are refused meanwhile.
+    package func stop(timeout: TimeAmount = .zero) async throws {
         let exit = self.exit
-        try await self.loop.flatSubmit { exit.value.drain(patience: patience) }.get()
+        try await self.loop.flatSubmit { exit.value.drain(timeout: timeout) }.get()
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
             exit.value.stop()

@@ -77,17 +77,17 @@ extension ExitServices: CustomStringConvertible {
 
 extension ExitServices {
     /// The error for TLS on a port whose service is in the program's own code.
-    struct TLSOfCodeError: Error, CustomStringConvertible {
+    struct TLSForLocalServiceError: Error, CustomStringConvertible {
         let port: UInt16
         var description: String {
             "port \(self.port): TLS cannot be terminated for a service in the program's own code"
         }
     }
 
-    /// - Throws: ``TLSOfCodeError``
-    func checkTLS() throws(TLSOfCodeError) {
+    /// - Throws: ``TLSForLocalServiceError``
+    func checkTLS() throws(TLSForLocalServiceError) {
         for (port, backend) in self.byPort where self.endsTLS(port) {
-            if case .local = backend { throw TLSOfCodeError(port: port) }
+            if case .local = backend { throw TLSForLocalServiceError(port: port) }
         }
     }
 }

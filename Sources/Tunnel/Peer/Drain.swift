@@ -10,11 +10,11 @@ final class Drain {
     private let promise: EventLoopPromise<Void>
     private var timer: Scheduled<Void>?
 
-    /// - Parameter patience: The timeout.
-    init(patience: TimeAmount, on loop: any EventLoop) {
+    /// - Parameter timeout: How long to wait for the last stream.
+    init(timeout: TimeAmount, on loop: any EventLoop) {
         self.promise = loop.makePromise(of: Void.self)
         let bound = NIOLoopBound(self, eventLoop: loop)
-        self.timer = loop.scheduleTask(in: patience) { bound.value.finish() }
+        self.timer = loop.scheduleTask(in: timeout) { bound.value.finish() }
     }
 
     /// Succeeds when no stream is left or the timeout expires.

@@ -11,8 +11,8 @@ import NostrCrypto
 /// subscription.
 final class KeyReserve {
     private let size: Int
-    private let least: Int
-    private let delay: TimeAmount
+    private let refillThreshold: Int
+    private let refillDelay: TimeAmount
     private let pool: RelayPool
     private let lane: RelayLane
     private let loop: any EventLoop
@@ -21,33 +21,34 @@ final class KeyReserve {
 
     /// - Parameters:
     ///   - size: Number of keys after a refill.
-    ///   - least: The reserve is refilled when it has at most this number of keys.
-    ///   - delay: Time between the use of a key and the refill, so that the refill does not delay the request that used
+    ///   - refillThreshold: The reserve is refilled when it has at most this number of keys.
+    ///   - refillDelay: Time between the use of a key and the refill, so that the refill does not delay the request that used
     ///     the key.
     ///   - lane: The keys are subscribed to on the connections of this lane.
     init(
         size: Int,
-        least: Int,
-        delay: TimeAmount,
+        refillThreshold: Int,
+        refillDelay: TimeAmount,
         pool: RelayPool,
         lane: RelayLane,
         loop: any EventLoop
     ) {
         self.size = size
-        self.least = least
-        self.delay = delay
+        self.refillThreshold = refillThreshold
+        self.refillDelay = refillDelay
         self.pool = pool
         self.lane = lane
         self.loop = loop
     }
 
-    /// Number of keys that are ready for use.
+    /// Number of keys. Subscriptions of new ones may not be active yet.
     var count: Int { self.keys.count }
 
-    /// Generates keys up to the size of the reserve, if it has at most `least` keys.
+    /// Generates keys up to the size of the reserve, if it has at most `refillThreshold` keys.
     func fill() {
-        guard self.keys.count <= self.least else { return }
+        guard self.keys.count <= self.refillThreshold else { return }
         while self.keys.count < self.size { self.keys.append(.generate()) }
+        // Subscribing to a key again has no effect.
         for relay in self.pool.connections(in: self.lane) { self.subscribe(on: relay) }
     }
 
@@ -76,7 +77,7 @@ final class KeyReserve {
     private func refillLater() {
         guard self.refill == nil else { return }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.refill = self.loop.scheduleTask(in: self.delay) {
+        self.refill = self.loop.scheduleTask(in: self.refillDelay) {
             bound.value.refill = nil
             bound.value.fill()
         }

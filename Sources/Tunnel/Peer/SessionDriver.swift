@@ -47,7 +47,7 @@ final class SessionDriver {
     private let logger: Logger
     weak var delegate: (any SessionDriverDelegate)?
 
-    /// The relays on which the session's keys are subscribed to, by path number.
+    /// The relays on which the driver subscribes to the session's keys, by path number.
     private var relays: [PathID: RelayConnection] = [:]
     private var barriers: [PublicKey: SubscriptionBarrier] = [:]
 
@@ -137,7 +137,7 @@ extension SessionDriver: RelaySubscriber {
 
     func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
         if let path = self.path(of: relay) { self.link.addPath(path, relay) }
-        self.barriers[key]?.arrived(relay)
+        self.barriers[key]?.subscribed(on: relay)
         self.delegate?.session(self, didSubscribe: key, on: relay)
     }
 

@@ -12,11 +12,12 @@ final class SubscriptionBarrier {
     private static let timeout: TimeAmount = .seconds(2)
 
     private var missing: Set<ObjectIdentifier>
-    private var hasArrived = false
+    private var hasSubscription = false
     private var hasTimedOut = false
     private var completion: (() -> Void)?
 
-    /// - Parameter completion: Called once.
+    /// - Parameter completion: Called at most once; never if no relay accepts the subscription. The barrier keeps itself
+    ///   and this closure alive until the timeout.
     init(_ relays: [RelayConnection], loop: any EventLoop, completion: @escaping () -> Void) {
         self.missing = Set(relays.filter(\.isOpen).map(ObjectIdentifier.init))
         self.completion = completion
@@ -28,14 +29,14 @@ final class SubscriptionBarrier {
     }
 
     /// Records that the subscription is active on a relay.
-    func arrived(_ relay: RelayConnection) {
+    func subscribed(on relay: RelayConnection) {
         self.missing.remove(ObjectIdentifier(relay))
-        self.hasArrived = true
+        self.hasSubscription = true
         self.finishIfReady()
     }
 
     private func finishIfReady() {
-        guard self.hasArrived, self.missing.isEmpty || self.hasTimedOut else { return }
+        guard self.hasSubscription, self.missing.isEmpty || self.hasTimedOut else { return }
         let completion = self.completion
         self.completion = nil
         completion?()

@@ -7,7 +7,7 @@ import CoreMetrics
 import Logging
 import TunnelProtocol
 
-/// The counters of an entry or exit.
+/// The counters of an entry or exit. Also logs, at a limited rate, when a limit is reached.
 struct TunnelMetrics: Sendable {
     let bytesSent = Counter(label: "nws_tunnel_sent_bytes_total")
     let bytesReceived = Counter(label: "nws_tunnel_received_bytes_total")
@@ -16,7 +16,7 @@ struct TunnelMetrics: Sendable {
     let sessionsOpened = Counter(label: "nws_tunnel_sessions_opened_total")
     let sessionsRefused = Counter(label: "nws_tunnel_sessions_refused_total")
 
-    /// The reason why an event was dropped.
+    /// Why an event, a frame of a packet or a reverse connection was rejected.
     enum Rejection: String, CaseIterable {
         case wrongAuthor = "wrong_author"
         case duplicate
@@ -30,39 +30,34 @@ struct TunnelMetrics: Sendable {
         case unknownReverseStream = "unknown_reverse_stream"
     }
 
-    private let ends: [StreamEnd: Counter]
+    private let ends = counters("nws_tunnel_streams_ended_total", "reason", of: StreamEnd.self)
     private let completed = Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", "complete")])
-    private let reports: [ProtocolReport: Counter]
-    private let rejections: [Rejection: Counter]
-    private let handshakeFailures: [ProxyHandshakeFailure: Counter]
-
-    private let limits: LimitLog
+    private let reports = counters("nws_tunnel_messages_reported_total", "what", of: ProtocolReport.self)
+    private let rejections = counters("nws_tunnel_events_rejected_total", "reason", of: Rejection.self)
+    private let handshakeFailures = counters(
+        "nws_entry_handshakes_failed_total",
+        "reason",
+        of: ProxyHandshakeFailure.self
+    )
+    // The raw values are texts for the log.
     private let reachedLimits = Dictionary(
         uniqueKeysWithValues: LimitLog.Limit.allCases.map {
             ($0, Counter(label: "nws_limits_reached_total", dimensions: [("limit", "\($0)")]))
         }
     )
+    private let limits: LimitLog
 
-    init(logger: Logger) {
-        self.limits = LimitLog(logger: logger)
-        self.ends = Dictionary(
-            uniqueKeysWithValues: StreamEnd.allCases.map {
-                ($0, Counter(label: "nws_tunnel_streams_ended_total", dimensions: [("reason", $0.rawValue)]))
-            }
-        )
-        self.reports = Dictionary(
-            uniqueKeysWithValues: ProtocolReport.allCases.map {
-                ($0, Counter(label: "nws_tunnel_messages_reported_total", dimensions: [("what", $0.rawValue)]))
-            }
-        )
-        self.rejections = Dictionary(
-            uniqueKeysWithValues: Rejection.allCases.map {
-                ($0, Counter(label: "nws_tunnel_events_rejected_total", dimensions: [("reason", $0.rawValue)]))
-            }
-        )
-        self.handshakeFailures = Dictionary(
-            uniqueKeysWithValues: ProxyHandshakeFailure.allCases.map {
-                ($0, Counter(label: "nws_entry_handshakes_failed_total", dimensions: [("reason", $0.rawValue)]))
+    init(logger: Logger) { self.limits = LimitLog(logger: logger) }
+
+    /// Creates a counter for each case, with the case as the value of a dimension.
+    private static func counters<Case: CaseIterable & Hashable & RawRepresentable<String>>(
+        _ label: String,
+        _ dimension: String,
+        of cases: Case.Type
+    ) -> [Case: Counter] {
+        Dictionary(
+            uniqueKeysWithValues: cases.allCases.map {
+                ($0, Counter(label: label, dimensions: [(dimension, $0.rawValue)]))
             }
         )
     }

@@ -26,21 +26,21 @@ extension Channel {
     /// Aborts when the peer has acknowledged all written bytes. An earlier reset would drop bytes that the kernel still
     /// holds.
     ///
-    /// - Parameter patience: Maximum time without progress. The remaining bytes are then dropped.
-    func abortWhenAcknowledged(patience: TimeAmount) {
-        self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.abort() }
+    /// - Parameter timeout: Maximum time without progress. The remaining bytes are then dropped.
+    func abortWhenAcknowledged(timeout: TimeAmount) {
+        self.whenAcknowledged(timeout: timeout, last: .max, since: .now()) { self.abort() }
     }
 
     /// Closes when the peer has acknowledged all written bytes. If a socket is closed while it has unread input, the
     /// kernel resets the connection, and unsent bytes are lost.
     ///
-    /// - Parameter patience: Maximum time without progress. The remaining bytes are then dropped.
-    func closeWhenAcknowledged(patience: TimeAmount) {
-        self.whenAcknowledged(patience: patience, last: .max, since: .now()) { self.close(promise: nil) }
+    /// - Parameter timeout: Maximum time without progress. The remaining bytes are then dropped.
+    func closeWhenAcknowledged(timeout: TimeAmount) {
+        self.whenAcknowledged(timeout: timeout, last: .max, since: .now()) { self.close(promise: nil) }
     }
 
     private func whenAcknowledged(
-        patience: TimeAmount,
+        timeout: TimeAmount,
         last: UInt64,
         since: NIODeadline,
         _ body: @escaping @Sendable () -> Void
@@ -50,9 +50,9 @@ extension Channel {
         queue.whenComplete { result in
             guard case .success(let length) = result, length > 0 else { return body() }
             let since = length < last ? NIODeadline.now() : since
-            guard .now() - since < patience else { return body() }
+            guard .now() - since < timeout else { return body() }
             _ = self.eventLoop.scheduleTask(in: Self.acknowledgementInterval) {
-                self.whenAcknowledged(patience: patience, last: length, since: since, body)
+                self.whenAcknowledged(timeout: timeout, last: length, since: since, body)
             }
         }
     }

@@ -294,7 +294,7 @@ final class SpliceHandler: ChannelInboundHandler, RemovableChannelHandler, Strea
         guard context.channel.isActive || self.halfClose.isStreamOver else { return }
         if self.abortsWhenFlushed {
             self.abortsWhenFlushed = false
-            return context.channel.abortWhenAcknowledged(patience: Self.flushTimeout)
+            return context.channel.abortWhenAcknowledged(timeout: Self.flushTimeout)
         }
         switch self.halfClose.flushed() {
         case .none: break

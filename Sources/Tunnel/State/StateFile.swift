@@ -32,6 +32,13 @@ enum StateFile {
         return created
     }
 
+    /// Atomically replaces the file with one that contains `bytes`.
+    ///
+    /// - Throws: The system's error. The old file is then unchanged.
+    static func save(_ bytes: [UInt8], to path: String) throws(IOError) {
+        close(try Self.replace(path, with: bytes))
+    }
+
     /// Appends bytes. Returns false if not all of them were written.
     static func append(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         var rest = bytes[...]

@@ -5,33 +5,34 @@
 
 import DequeModule
 
-/// The UUIDs of streams that have ended, so that late messages are dropped. The oldest are forgotten.
+/// The UUIDs of CONNECTs that need no more messages: of streams that have ended, of offers that became sessions, and of
+/// requests for a reverse connection. Late messages for them are dropped. The oldest are forgotten.
 struct EndedStreams {
     private let limit: Int
-    private var keys: Set<String> = []
+    private var uuids: Set<String> = []
     private var order: Deque<String> = []
-    /// Those that became sessions.
-    private var accepted: Set<String> = []
+    /// Those of offers that became sessions.
+    private var sessions: Set<String> = []
 
     /// - Parameter limit: Maximum number of UUIDs.
     init(limit: Int) { self.limit = limit }
 
-    func contains(_ key: String) -> Bool { self.keys.contains(key) }
+    func contains(_ uuid: String) -> Bool { self.uuids.contains(uuid) }
 
     /// Whether the stream with this UUID became a session.
-    func wasAccepted(_ key: String) -> Bool { self.accepted.contains(key) }
+    func becameSession(_ uuid: String) -> Bool { self.sessions.contains(uuid) }
 
     /// Records a stream.
     ///
     /// - Parameters:
-    ///   - key: The UUID of the stream.
-    ///   - wasAccepted: Whether it became a session.
-    mutating func insert(_ key: String, wasAccepted: Bool = false) {
-        if self.keys.insert(key).inserted { self.order.append(key) }
-        if wasAccepted { self.accepted.insert(key) }
+    ///   - uuid: The UUID of the stream.
+    ///   - becameSession: Whether it became a session.
+    mutating func insert(_ uuid: String, becameSession: Bool = false) {
+        if self.uuids.insert(uuid).inserted { self.order.append(uuid) }
+        if becameSession { self.sessions.insert(uuid) }
         while self.order.count > self.limit, let oldest = self.order.popFirst() {
-            self.keys.remove(oldest)
-            self.accepted.remove(oldest)
+            self.uuids.remove(oldest)
+            self.sessions.remove(oldest)
         }
     }
 }

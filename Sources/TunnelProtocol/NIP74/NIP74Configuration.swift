@@ -59,11 +59,11 @@ public struct NIP74Configuration: Sendable {
     /// accepted.
     public var connectTimeout: TimeAmount = .seconds(15)
     /// How long CONNECT is repeated while the exit is not subscribed, for example because a relay was restarted.
-    public var exitPatience: TimeAmount = .seconds(3)
+    public var exitTimeout: TimeAmount = .seconds(3)
     /// Time between repetitions of a CONNECT that did not reach the exit.
     public var connectRepetition: TimeAmount = .milliseconds(400)
     /// How long an exit may take to accept an offer: if plain NIP-74 may follow, and if it may not.
-    public var offerPatience: (first: TimeAmount, only: TimeAmount) = (.seconds(2), .seconds(10))
+    public var fallbackDelay: (first: TimeAmount, only: TimeAmount) = (.seconds(2), .seconds(10))
     /// Time between repetitions of an offer.
     public var offerRepetition: TimeAmount = .milliseconds(300)
     /// How long an exit remembers an offer that is neither accepted nor followed by data.

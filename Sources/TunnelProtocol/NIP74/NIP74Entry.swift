@@ -107,7 +107,7 @@ struct NIP74Entry {
             streams.schedule(id, &context)
         case .rejected(.noSubscriber):
             // The exit may be reconnecting to a relay that was restarted.
-            guard stream.startedAt + self.configuration.exitPatience > now else {
+            guard stream.startedAt + self.configuration.exitTimeout > now else {
                 return streams.endSilently(id, .exitSilent, &context)
             }
             self.publishAgain(id, after: self.configuration.connectRepetition, &streams, &context)

@@ -173,7 +173,7 @@ struct NIP74Exit {
 
     /// Keeps a message until its CONNECT arrives.
     private mutating func keep(_ message: NIP74Message, _ streams: NIP74Streams, _ context: inout NIP74Context) {
-        guard !streams.table.ended.wasAccepted(message.key) else {
+        guard !streams.table.ended.becameSession(message.key) else {
             return context.actions.append(.report(.afterAcceptance))
         }
         guard !streams.table.ended.contains(message.key), self.early.insert(message, at: context.now.monotonic) else {

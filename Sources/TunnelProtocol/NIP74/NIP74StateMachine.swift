@@ -116,7 +116,7 @@ package struct NIP74StateMachine: StreamEngine {
         self.context.now = now
         self.exit.offerSettled(key)
         if let id = self.streams.table[key] { self.streams.forget(id, &self.context) }
-        self.streams.table.remember(key, wasAccepted: true)
+        self.streams.table.remember(key, becameSession: true)
     }
 
     package mutating func connected(_ id: StreamID, at now: Moment) {

@@ -225,7 +225,7 @@ struct NIP74Stream {
 
     /// When the exit must have answered the offer.
     func offerDeadline(_ configuration: NIP74Configuration) -> NIODeadline {
-        let (first, only) = configuration.offerPatience
+        let (first, only) = configuration.fallbackDelay
         return self.startedAt + (self.mayFallBack ? first : only)
     }
 

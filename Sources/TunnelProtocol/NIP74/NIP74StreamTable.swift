@@ -53,8 +53,8 @@ struct NIP74StreamTable {
     }
 
     /// Remembers the UUID of a stream that does not exist here, or no longer does.
-    mutating func remember(_ key: String, wasAccepted: Bool = false) {
-        self.ended.insert(key, wasAccepted: wasAccepted)
+    mutating func remember(_ key: String, becameSession: Bool = false) {
+        self.ended.insert(key, becameSession: becameSession)
     }
 
     // MARK: Messages in flight

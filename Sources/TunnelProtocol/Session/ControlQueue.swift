@@ -40,8 +40,8 @@ struct ControlQueue: Sendable {
     ///   - packet: The packet.
     ///   - size: Maximum size of the packet in bytes.
     ///   - written: Receives the frames.
-    ///   - streams: OPEN_STREAM is dropped for a stream that was reset meanwhile. The exit answers a reset of an unknown
-    ///     stream.
+    ///   - streams: Used to omit OPEN_STREAM of a stream that was reset before it was sent. RESET_STREAM alone is enough,
+    ///     because the exit answers it for unknown streams.
     mutating func write(into packet: inout ByteBuffer, size: Int, _ written: inout [SessionFrame], streams: StreamSet) {
         var identity = self.identity
         while let frame = self.frames.first {

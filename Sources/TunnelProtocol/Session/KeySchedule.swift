@@ -27,7 +27,7 @@ struct KeySchedule: Sendable {
     /// The generation of the key that seals sent packets.
     private var generation = 0
     private var startedAt: NIODeadline
-    /// Bytes that were sealed or opened with the keys of the current generation.
+    /// Bytes of packets, sent by this side and at the client also received, with the keys of the current generation.
     private var bytes: UInt64 = 0
     private var update: Update?
     /// The previous generation, and when its keys are erased.

@@ -67,7 +67,7 @@ public struct SessionConfiguration: Hashable, Sendable {
     // MARK: Life
 
     /// How long to wait for an exit to accept an offer before falling back to plain NIP-74.
-    public var offerPatience: TimeAmount = .seconds(2)
+    public var fallbackDelay: TimeAmount = .seconds(2)
     /// How long to wait for an exit to accept an offer if falling back is not allowed.
     public var offerTimeout: TimeAmount = .seconds(10)
     /// Interval between repetitions of an offer. The exit also repeats its acceptance after this time, then at doubled
@@ -76,9 +76,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// How long an exit keeps an accepted offer while no packet of the session arrives.
     public var offerLifetime: TimeAmount = .seconds(15)
     /// How long a request waits if every connected relay reports that the exit is not subscribed.
-    public var exitPatience: TimeAmount = .seconds(3)
+    public var exitTimeout: TimeAmount = .seconds(3)
     /// How long a request waits while no relay is connected.
-    public var relayPatience: TimeAmount = .seconds(10)
+    public var relayTimeout: TimeAmount = .seconds(10)
     /// How long a client waits for the exit to confirm a stream.
     public var openTimeout: TimeAmount = .seconds(30)
     /// How long a session may receive no packet from the peer before it ends. The session survives the loss of all

@@ -87,6 +87,7 @@ package struct SessionStateMachine: StreamEngine {
         }
         self.context.now = now
         guard self.streams.open(id, request, &self.context) else { return }
+        // The user waits, so find out soon whether an exit that does not answer still knows the session.
         self.transport.querySooner(at: now.monotonic)
         if self.configuration.opensAtOnce {
             // The request is not sent yet, so that the driver can add the first bytes to the same packet.
@@ -99,14 +100,15 @@ package struct SessionStateMachine: StreamEngine {
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
     package mutating func assumeSent(_ id: StreamID, _ bytes: Int) { self.streams.assumeSent(id, bytes) }
 
-    /// Handles the first request and data, which came with the client's offer (exit).
+    /// Handles the first request and data, which came with the client's offer (exit). Ignored if a stream exists already or
+    /// the data exceeds the initial credit.
     package mutating func receiveEarly(_ request: StreamRequest, _ data: ByteBuffer, at now: Moment) {
         guard !self.isOver, self.role == .exit, self.streams.table.isUnused,
             data.readableBytes <= self.configuration.initialStreamWindow
         else { return }
         self.context.now = now
         let first = StreamID(rawValue: 1)
-        self.checked { machine throws(SessionViolation) in
+        self.closingOnViolation { machine throws(SessionViolation) in
             try machine.streams.received(open: first, request, &machine.context)
             _ = try machine.streams.received(first, offset: 0, data, isFinal: false, &machine.context)
         }
@@ -214,7 +216,7 @@ package struct SessionStateMachine: StreamEngine {
             self.context.actions.append(.report(error.report))
             return
         }
-        self.checked { machine throws(SessionViolation) in
+        self.closingOnViolation { machine throws(SessionViolation) in
             guard packet.acknowledgesEachPathOnce else { throw SessionViolation() }
             for frame in packet.frames where !machine.isOver { try machine.receive(frame) }
         }
@@ -261,7 +263,7 @@ package struct SessionStateMachine: StreamEngine {
     }
 
     /// Ends the session if the peer violated the protocol.
-    private mutating func checked(_ body: (inout Self) throws(SessionViolation) -> Void) {
+    private mutating func closingOnViolation(_ body: (inout Self) throws(SessionViolation) -> Void) {
         do {
             try body(&self)
         } catch {

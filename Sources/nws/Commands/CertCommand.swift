@@ -52,7 +52,7 @@ struct CertCommand: AsyncParsableCommand {
                 Filter(authors: [name.publicKey], kinds: [.exitCertificate], limit: 1),
                 from: relays,
                 // The command runs on the user's own machine, where local relays are legitimate.
-                policy: .namedByOthersAllowingLocal,
+                policy: .untrustedAllowingLocal,
                 configuration: self.relayClient.configuration(),
                 timeout: Self.timeout,
                 on: MultiThreadedEventLoopGroup.singleton.next(),

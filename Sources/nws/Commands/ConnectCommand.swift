@@ -60,15 +60,15 @@ struct ConnectCommand: AsyncParsableCommand {
             defer { watcher.cancel() }
             do {
                 try await service.connect(target, input: pipes.input, output: pipes.output)
-                let mishap = await pipes.finish()
-                try await service.stop(patience: Self.closeTimeout)
-                if let mishap { throw mishap }
+                let pipeError = await pipes.finish()
+                try await service.stop(timeout: Self.closeTimeout)
+                if let pipeError { throw pipeError }
             } catch let failure as StreamFailure {
                 if isEnding.withLockedValue({ $0 }) { await watcher.value }
                 // A failure to write the output also appears as a reset. Report the actual cause.
-                let mishap = await pipes.finish()
+                let pipeError = await pipes.finish()
                 try? await service.stop()
-                if let mishap { throw mishap }
+                if let pipeError { throw pipeError }
                 // The parent process closed its end, as ssh and git do when they have finished. This is not an error.
                 guard failure.end != .cancelled else { return }
                 throw CommandError.failure("\(failure)")

@@ -58,7 +58,7 @@ struct DemoServiceCommand: AsyncParsableCommand {
                         try await server.stopListening()
                     }
                 ],
-                patience: .zero
+                shutdownTimeout: .zero
             )
         }
     }

@@ -130,7 +130,7 @@ struct ExitCommand: RoleCommand {
         var configuration = ExitConfiguration(secretKey: key, relays: relays, services: services)
         configuration.advertisedRelays = try self.advertised(relays)
         if self.reverseConnections {
-            configuration.reverseConnections = self.allowLocalAddresses ? .namedByOthersAllowingLocal : .namedByOthers
+            configuration.reverseConnections = self.allowLocalAddresses ? .untrustedAllowingLocal : .untrusted
         }
         guard !self.allowLocalAddresses || self.reverseConnections else {
             throw CommandError.configuration("--allow-local-addresses has no effect without --reverse-connections")
@@ -232,8 +232,8 @@ struct ExitCommand: RoleCommand {
         }
     }
 
-    static func stop(_ running: ExitService, patience: TimeAmount, logger: Logger) async throws {
-        try await running.stop(patience: patience)
+    static func stop(_ running: ExitService, timeout: TimeAmount, logger: Logger) async throws {
+        try await running.stop(timeout: timeout)
         logger.info("exit stopped")
     }
 

@@ -241,7 +241,7 @@ struct RelayCommand: RoleCommand {
         }
     }
 
-    static func stop(_ running: RelayServer, patience: TimeAmount, logger: Logger) async throws {
+    static func stop(_ running: RelayServer, timeout: TimeAmount, logger: Logger) async throws {
         try await running.stop()
         logger.info("relay stopped")
     }

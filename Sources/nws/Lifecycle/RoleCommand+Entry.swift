@@ -22,8 +22,8 @@ extension RoleCommand where Running == EntryService, Configuration == EntryConfi
         try await running.update(configuration)
     }
 
-    static func stop(_ running: EntryService, patience: TimeAmount, logger: Logger) async throws {
-        try await running.stop(patience: patience)
+    static func stop(_ running: EntryService, timeout: TimeAmount, logger: Logger) async throws {
+        try await running.stop(timeout: timeout)
         logger.info("\(Self.configuration.commandName ?? "") stopped")
     }
 }

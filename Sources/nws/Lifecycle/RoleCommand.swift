@@ -38,8 +38,8 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
     /// Stops the role.
     ///
-    /// - Parameter patience: How long open streams may continue.
-    static func stop(_ running: Running, patience: TimeAmount, logger: Logger) async throws
+    /// - Parameter timeout: How long open streams may continue.
+    static func stop(_ running: Running, timeout: TimeAmount, logger: Logger) async throws
 }
 
 extension RoleCommand {
@@ -49,8 +49,8 @@ extension RoleCommand {
             let hangups = await UnixSignalsSequence(trapping: .sighup)
             ProcessSetup.raiseFileLimit()
             let logger = self.common.logger("nws.\(Self.configuration.commandName ?? "")")
-            let patience = self.shutdownTimeout
-            guard (0...600).contains(patience) else {
+            let timeout = self.shutdownTimeout
+            guard (0...600).contains(timeout) else {
                 throw CommandError.configuration("--shutdown-timeout: must be between 0 and 600 seconds")
             }
             for variable in LayeredArguments.lastUnknown {
@@ -71,12 +71,12 @@ extension RoleCommand {
             if let heartbeat = Heartbeat(ServiceManager()) { services.append(heartbeat) }
             // Bind the admin server first, so that the role does not announce itself if that fails.
             if let pages { services.append(try await self.adminService(pages, role, logger: logger)) }
-            services.append(RoleService(self, configuration, role: role, patience: patience, logger: logger))
+            services.append(RoleService(self, configuration, role: role, timeout: timeout, logger: logger))
             // Stops first: a role that is stopping is not reloaded.
             services.append(
                 ReloadService<Self>(hangups, files: self.files, role: role, logger: logger)
             )
-            try await runServices(services, patience: .seconds(patience))
+            try await runServices(services, shutdownTimeout: .seconds(timeout))
         }
     }
 

@@ -12,7 +12,7 @@ struct RoleService<Command: RoleCommand>: Service {
     private let command: Command
     private let configuration: Command.Configuration
     private let role: StartedRole<Command.Running>
-    private let patience: Int
+    private let timeout: Int
     private let logger: Logger
 
     private enum Event: Hashable {
@@ -24,19 +24,19 @@ struct RoleService<Command: RoleCommand>: Service {
     ///   - command: Starts and stops the role.
     ///   - configuration: The configuration with which it starts.
     ///   - role: Receives the running role.
-    ///   - patience: How long open streams may continue, in seconds.
+    ///   - timeout: How long open streams may continue, in seconds.
     ///   - logger: The logger of the role.
     init(
         _ command: Command,
         _ configuration: Command.Configuration,
         role: StartedRole<Command.Running>,
-        patience: Int,
+        timeout: Int,
         logger: Logger
     ) {
         self.command = command
         self.configuration = configuration
         self.role = role
-        self.patience = patience
+        self.timeout = timeout
         self.logger = logger
     }
 
@@ -68,9 +68,9 @@ struct RoleService<Command: RoleCommand>: Service {
     /// Stops the role. Returns false if it has not started.
     private func stop() async throws -> Bool {
         guard let running = self.role.current else { return false }
-        self.logger.info("stopping; waiting up to \(self.patience) s for open streams")
+        self.logger.info("stopping; waiting up to \(self.timeout) s for open streams")
         do {
-            try await Command.stop(running, patience: .seconds(Int64(self.patience)), logger: self.logger)
+            try await Command.stop(running, timeout: .seconds(Int64(self.timeout)), logger: self.logger)
         } catch {
             throw CommandError.failure("shutdown failed: \(error)")
         }

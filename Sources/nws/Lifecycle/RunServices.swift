@@ -16,11 +16,11 @@ private let stopTimeout: Duration = .seconds(4)
 ///
 /// - Parameters:
 ///   - services: The services.
-///   - patience: How long open streams may continue after the first signal. If the services have not stopped a few
-///     seconds later, the process ends.
+///   - shutdownTimeout: Time after which the services end their open streams. The services keep this limit themselves.
+///     If they have not stopped four seconds later, the process ends.
 /// - Throws: The error of the first service that fails.
-func runServices(_ services: [any Service], patience: Duration) async throws {
-    // Trapped before anything starts, so that no signal is missed.
+func runServices(_ services: [any Service], shutdownTimeout: Duration) async throws {
+    // Trapped before the services start, so that no signal is missed.
     let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
     let group = ServiceGroup(
         configuration: ServiceGroupConfiguration(
@@ -38,14 +38,14 @@ func runServices(_ services: [any Service], patience: Duration) async throws {
         )
     )
     try await withThrowingTaskGroup(of: Void.self) { tasks in
-        tasks.addTask { await handle(signals, of: group, patience: patience) }
+        tasks.addTask { await handle(signals, of: group, shutdownTimeout: shutdownTimeout) }
         try await group.run()
         tasks.cancelAll()
     }
 }
 
 /// Stops the group at the first signal, and ends the process at the second or if the group does not stop in time.
-private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, patience: Duration) async {
+private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, shutdownTimeout: Duration) async {
     await withDiscardingTaskGroup { tasks in
         var isStopping = false
         for await _ in signals {
@@ -53,8 +53,8 @@ private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, pati
             isStopping = true
             await group.triggerGracefulShutdown()
             tasks.addTask {
-                // `sleep` throws if everything stopped in time.
-                if (try? await Task.sleep(for: patience + stopTimeout)) != nil { endProcess(0) }
+                // `sleep` throws if everything stopped in time. The user asked for the end, so the status is 0.
+                if (try? await Task.sleep(for: shutdownTimeout + stopTimeout)) != nil { endProcess(0) }
             }
         }
         tasks.cancelAll()

@@ -63,7 +63,7 @@ struct AuthorizedKeysFile {
             try Data(text.utf8).write(to: file, options: .atomic)
             try FileManager.default.setAttributes([.posixPermissions: mode ?? 0o600], ofItemAtPath: file.path)
         } catch {
-            throw CommandError.failure("cannot write \(self.path): \(SecretFile.reason(error))")
+            throw CommandError.failure("cannot write \(self.path): \(errorReason(error))")
         }
     }
 }

@@ -68,7 +68,7 @@ struct KeyFile {
                 attributes: [.posixPermissions: 0o700]
             )
         } catch {
-            throw CommandError.configuration("cannot create the folder \(folder): \(SecretFile.reason(error))")
+            throw CommandError.configuration("cannot create the folder \(folder): \(errorReason(error))")
         }
     }
 
@@ -86,7 +86,7 @@ struct KeyFile {
         try Self.lock(descriptor, "key file \(self.path)")
     }
 
-    /// Locks a key until the process ends, so that a second exit with the same key does not start.
+    /// Locks a key until the process ends, so that no second exit with the same key and state folder starts.
     ///
     /// The lock is a file in the state folder, so it also works for a key that is not from a key file.
     static func lock(_ key: PublicKey) throws {

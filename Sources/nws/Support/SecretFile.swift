@@ -9,21 +9,10 @@ import Foundation
 enum SecretFile {
     /// Maximum size of the file in bytes.
     private static let maximumLength = 4_096
-
-    /// Returns a short message for a Foundation error: that of the underlying system error, if it is known.
-    static func reason(_ error: any Error) -> String {
-        let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-        if let posix = error as? POSIXError { return unsafe String(cString: strerror(posix.code.rawValue)) }
-        if let underlying, underlying.domain == NSPOSIXErrorDomain {
-            return unsafe String(cString: strerror(Int32(underlying.code)))
-        }
-        switch (error as? CocoaError)?.code {
-        case .fileReadNoSuchFile?, .fileNoSuchFile?: return "No such file or directory"
-        case .fileReadNoPermission?, .fileWriteNoPermission?: return "Permission denied"
-        case .fileWriteOutOfSpace?: return "No space left on device"
-        default: return error.localizedDescription
-        }
-    }
+    /// Every permission of the group and of others.
+    private static let forbiddenPermissions = 0o077
+    /// As ``forbiddenPermissions``, but the group may read.
+    private static let permissionsForbiddenToCredentials = 0o037
 
     /// Reads a secret, without surrounding whitespace.
     ///
@@ -34,17 +23,16 @@ enum SecretFile {
         do {
             attributes = try FileManager.default.attributesOfItem(atPath: resolved)
         } catch {
-            throw CommandError.configuration("\(source): cannot read \(path): \(Self.reason(error))")
+            throw CommandError.configuration("\(source): cannot read \(path): \(errorReason(error))")
         }
         guard attributes[.type] as? FileAttributeType == .typeRegular else {
             throw CommandError.configuration("\(source): \(path) is not a regular file")
         }
         // systemd grants access to credentials by an access control list, which appears as group permissions.
-        let handedOn = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"].map {
-            !$0.isEmpty && path.hasPrefix($0 + "/")
-        }
-        let others = handedOn == true ? 0o037 : 0o077
-        guard let mode = attributes[.posixPermissions] as? Int, mode & others == 0 else {
+        let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] ?? ""
+        let isCredential = !folder.isEmpty && path.hasPrefix(folder + "/")
+        let forbidden = isCredential ? Self.permissionsForbiddenToCredentials : Self.forbiddenPermissions
+        guard let mode = attributes[.posixPermissions] as? Int, mode & forbidden == 0 else {
             throw CommandError.configuration(
                 "\(source): \(path) is accessible by other users; run: chmod 600 '\(path)'"
             )

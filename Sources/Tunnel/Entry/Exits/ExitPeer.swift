@@ -81,7 +81,7 @@ final class ExitPeer {
         let number = self.queue.append(opening)
         self.serve()
         guard self.queue.contains(number) else { return }
-        self.giveUp(number, after: self.context.configuration.relayPatience, onlyIfUnreachable: true)
+        self.giveUp(number, after: self.context.configuration.relayConnectTimeout, onlyIfUnreachable: true)
         self.giveUp(number, after: self.context.configuration.relayTimeout, onlyIfUnreachable: false)
     }
 
@@ -224,9 +224,9 @@ extension ExitPeer: ExitRelaysDelegate {
 
     func exitRelaysDidReceiveList(_ relays: ExitRelays) {
         if relays.hasList {
-            let patience = self.context.configuration.relayPatience
-            self.negotiation.receivedList(waitingUntil: .now() + patience)
-            self.serveLater(after: patience)
+            let timeout = self.context.configuration.relayConnectTimeout
+            self.negotiation.receivedList(waitingUntil: .now() + timeout)
+            self.serveLater(after: timeout)
         }
         self.serve()
     }

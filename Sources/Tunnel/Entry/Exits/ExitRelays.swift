@@ -85,7 +85,7 @@ final class ExitRelays {
         guard policy == .configured else { return }
         let query = RelayListQuery(
             of: self.address.publicKey,
-            connectTimeout: self.context.configuration.relayPatience,
+            connectTimeout: self.context.configuration.relayConnectTimeout,
             answerTimeout: self.context.configuration.relayListTimeout
         ) { [weak self] in self?.receiveList($0) }
         self.list = query

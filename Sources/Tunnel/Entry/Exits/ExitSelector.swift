@@ -102,7 +102,7 @@ final class ExitSelector {
                 publicKey: name.publicKey,
                 relays: Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
             )
-            guard !self.peers.contains(address), let peer = try? self.peers.peer(address, policy: .namedByOthers) else {
+            guard !self.peers.contains(address), let peer = try? self.peers.peer(address, policy: .untrusted) else {
                 continue
             }
             peer.measure()

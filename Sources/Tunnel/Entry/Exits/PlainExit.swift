@@ -57,7 +57,7 @@ final class PlainExit {
         let destination = NostrName(publicKey: address.publicKey, relays: address.relays).encoded
         var configuration = context.configuration.nip74
         let session = context.configuration.session
-        configuration.offerPatience = (session.offerPatience, session.offerTimeout)
+        configuration.fallbackDelay = (session.fallbackDelay, session.offerTimeout)
         configuration.offerRepetition = session.offerRepetition
         let link = try? PlainLink(
             peer: address.publicKey,

@@ -66,7 +66,7 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func timedOut(_ timeout: TimeAmount) {
         // A client that has not read its whole response is not idle.
         if let splice, !splice.isFlushed { return self.close(in: timeout) }
-        self.context?.channel.closeWhenAcknowledged(patience: Self.acknowledgementTimeout)
+        self.context?.channel.closeWhenAcknowledged(timeout: Self.acknowledgementTimeout)
     }
 
     /// Closes the output when all bytes are written. Closes the connection if the client does not close it in time.

@@ -90,7 +90,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    /// Tells the client that the stream is open, and waits up to ``EntryConfiguration/earlyDataPatience`` for its first
+    /// Tells the client that the stream is open, and waits up to ``EntryConfiguration/earlyDataTimeout`` for its first
     /// bytes.
     private func gather(_ request: ProxyRequest, _ context: ChannelHandlerContext) {
         self.timer?.cancel()
@@ -103,7 +103,7 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         self.state = .gathering(request)
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        self.timer = context.eventLoop.scheduleTask(in: EntryConfiguration.earlyDataPatience) {
+        self.timer = context.eventLoop.scheduleTask(in: EntryConfiguration.earlyDataTimeout) {
             if case .gathering(let request) = bound.value.state { bound.value.open(request) }
         }
         context.read()

@@ -20,7 +20,7 @@ struct OfferID: Hashable {
 /// The owner of an ``IncomingSession``. Serves its streams, and is notified when it begins and ends.
 protocol IncomingSessionDelegate: AnyObject {
     func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
-    /// The exit's relays.
+    /// The relays on which the exit accepts sessions, all with the same path numbers in every session.
     func relays(of session: IncomingSession) -> NumberedRelays
     /// The client's first packet has arrived. Returns whether the session may begin. If not, the session was discarded.
     func sessionShouldBegin(_ session: IncomingSession) -> Bool
@@ -46,7 +46,8 @@ final class IncomingSession {
     private(set) var isEstablished = false
     /// The proven identity of the client; nil if it has proven none.
     private(set) var identity: PublicKey?
-    /// The service ports to which the client has opened streams. Nil stands for all other targets.
+    /// The service ports for which the client was admitted by the access list; empty without a list. Nil stands for all
+    /// other targets.
     private(set) var usedPorts: Set<UInt16?> = []
 
     private var acceptedAt = NIODeadline.now()
@@ -183,10 +184,10 @@ final class IncomingSession {
 
     // MARK: Permissions
 
-    /// Whether the client may open a stream.
+    /// Returns whether the client may open a stream. If so, records the port.
     ///
     /// - Parameter port: See ``Admission/permission(for:_:)``.
-    func mayOpen(_ port: UInt16?) -> Bool {
+    func admitStream(to port: UInt16?) -> Bool {
         guard let access = self.context.configuration.access else { return true }
         guard access.allows(self.identity, port: port, at: Moment.now.seconds) else { return false }
         self.usedPorts.insert(port)
@@ -206,9 +207,13 @@ final class IncomingSession {
 
     // MARK: End
 
+    /// Ends all streams and tells the client. The delegate is notified, and then calls ``stop()``.
+    ///
+    /// - Parameter reason: Nil if no error occurred.
     func close(_ reason: StreamEnd?) { self.link.close(reason) }
 
-    /// Stops the session. Tells the client if the session was established or its early data was delivered.
+    /// Unsubscribes the session's keys and releases its timers. Tells the client, unless ``close(_:)`` did, if the session
+    /// was established or its early data was delivered.
     func stop() {
         self.repetition?.cancel()
         if self.isEstablished || self.earlyBytes > 0 { self.link.close(.peerLost) }

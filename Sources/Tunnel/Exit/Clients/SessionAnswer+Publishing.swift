@@ -10,6 +10,8 @@ import TunnelProtocol
 
 extension SessionAnswer {
     /// Signs the answer with the exit's key, encrypts it for the client, and publishes it.
+    ///
+    /// - Parameter offerHash: SHA-256 of the offer's plaintext.
     func publish(
         by exit: SecretKey,
         to offerHash: Bytes32,
@@ -24,9 +26,11 @@ extension SessionAnswer {
             offerHash: offerHash,
             body: body
         )
+        // Neither fails with valid keys.
         guard let signature = try? exit.sign(signed),
             let message = try? sealer.seal(body + signature.bytes, createdAt: Moment.now.seconds)
         else { return }
+        // A lost acceptance is repeated by a timer, and a lost refusal when the client repeats its offer.
         for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }
     }
 

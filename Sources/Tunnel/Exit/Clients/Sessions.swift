@@ -36,8 +36,8 @@ final class Sessions {
         self.context = context
         self.keys = KeyReserve(
             size: Self.spareKeys.most,
-            least: Self.spareKeys.least,
-            delay: Self.refillDelay,
+            refillThreshold: Self.spareKeys.least,
+            refillDelay: Self.refillDelay,
             pool: context.pool,
             lane: self.lane,
             loop: context.loop
@@ -124,8 +124,8 @@ final class Sessions {
         }
         let early = self.earlyData(of: offer)
         if early != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
-            // The early data was delivered before. Reject the offer, so that the client does not assume that it was not
-            // and send the data again in another session.
+            // The early data was delivered before, or the offer cannot be recorded. Refuse explicitly: without an answer,
+            // the client would send the data again in another session.
             self.context.metrics.reported(.replayedConnect)
             return self.refuse(offer, client, .replayed)
         }

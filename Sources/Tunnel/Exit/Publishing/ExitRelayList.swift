@@ -20,7 +20,7 @@ final class ExitRelayList {
     }
 
     /// Timeout for the query for the list on a relay.
-    private static let patience: TimeAmount = .seconds(3)
+    private static let timeout: TimeAmount = .seconds(3)
     /// How long to wait for the answers of all relays before the list is published on those that have answered.
     private static let gathering: TimeAmount = .seconds(5)
 
@@ -28,7 +28,7 @@ final class ExitRelayList {
     private let loop: any EventLoop
     private let logger: Logger
     private let publish: (Event, RelayConnection) -> Void
-    private var written: WrittenLists
+    private var written: PublishedRelayLists
     private var relays: [RelayURL]
     private var advertised: [RelayURL]
     private var found: [RelayURL: Found] = [:]
@@ -55,7 +55,7 @@ final class ExitRelayList {
         self.key = key
         self.relays = relays
         self.advertised = advertised
-        self.written = try WrittenLists(path: file)
+        self.written = try PublishedRelayLists(path: file)
         self.loop = loop
         self.logger = logger
         self.publish = publish
@@ -81,7 +81,7 @@ final class ExitRelayList {
         let url = connection.url
         self.connections[url] = connection
         let own = self.key.publicKey
-        connection.query(Filter(authors: [own], kinds: [.relayList], limit: 1), timeout: Self.patience) {
+        connection.query(Filter(authors: [own], kinds: [.relayList], limit: 1), timeout: Self.timeout) {
             events,
             isWhole in
             let newest = events.map(\.event).filter { $0.kind == .relayList && $0.pubkey == own }

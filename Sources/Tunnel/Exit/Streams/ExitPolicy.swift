@@ -167,7 +167,7 @@ public struct ExitPolicy: Hashable, Sendable {
     public func allows(host: String, address: SocketAddress, port: UInt16) -> Bool {
         let isGlobal = AddressClass(address) == .global
         for rule in self.rules where rule.matches(host: host, address: address, port: port) {
-            return rule.allows && (isGlobal || rule.network?.isOffTheInternet == true)
+            return rule.allows && (isGlobal || rule.network?.hasNoPublicAddress == true)
         }
         return isGlobal && self.ports.contains(port)
     }

@@ -16,7 +16,7 @@ struct RTTEstimator: Hashable, Sendable {
     private(set) var minimum: TimeAmount?
     /// The recent maximum of the samples in nanoseconds. It decreases by 1/64 with each sample. A relay that delivers
     /// in batches often delays a packet until its next batch.
-    private var crest: Int64 = 0
+    private var recentMaximum: Int64 = 0
     /// Factor of the loss threshold. It grows when packets that were declared lost arrive, because the relay then
     /// reorders more than expected.
     private var reordering = 1.0
@@ -49,7 +49,7 @@ struct RTTEstimator: Hashable, Sendable {
             self.smoothed = .nanoseconds((7 * self.smoothed.nanoseconds + adjusted) / 8)
         }
         self.latest = .nanoseconds(adjusted)
-        self.crest = max(adjusted, self.crest - self.crest / 64)
+        self.recentMaximum = max(adjusted, self.recentMaximum - self.recentMaximum / 64)
     }
 
     /// The time without an acknowledgement after which the path is probed (RFC 9002, section 6.2.1: PTO).
@@ -57,7 +57,7 @@ struct RTTEstimator: Hashable, Sendable {
         .nanoseconds(
             max(
                 self.smoothed.nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
-                self.crest * 5 / 4
+                self.recentMaximum * 5 / 4
             ) + acknowledgementDelay.nanoseconds
         )
     }
@@ -69,7 +69,7 @@ struct RTTEstimator: Hashable, Sendable {
         let base = max(
             latest * 9 / 8,
             self.smoothed.nanoseconds + 4 * self.variation.nanoseconds,
-            self.crest * 9 / 8
+            self.recentMaximum * 9 / 8
         )
         return .nanoseconds(max(self.granularity, Int64(Double(base) * self.reordering)))
     }

@@ -214,7 +214,7 @@ struct SessionStream: Sendable {
         case .requested:
             let waited = now - self.startedAt
             if waited >= configuration.openTimeout || reachability == .peerIsAbsent { return .end(.exitSilent) }
-            if waited >= configuration.relayPatience, reachability == .noRelay { return .end(.noRelay) }
+            if waited >= configuration.relayTimeout, reachability == .noRelay { return .end(.noRelay) }
             return .wait(until: min(now + .seconds(1), self.startedAt + configuration.openTimeout))
         case .open, .dialling:
             guard let timeout = configuration.streamIdleTimeout else { return nil }

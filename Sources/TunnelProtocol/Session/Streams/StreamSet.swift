@@ -40,7 +40,7 @@ struct StreamSet: Sendable {
             return false
         }
         context.control.append(.openStream(id, request))
-        self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitPatience)
+        self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
         if self.configuration.opensAtOnce {
             context.actions.append(.opened(id))
             context.actions.append(.credit(id, self.configuration.sendBuffer))

@@ -12,20 +12,13 @@ import FoundationEssentials
 import Foundation
 #endif
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// The event IDs of the relay lists (NIP-65) that an exit has published.
 ///
-/// A list with another ID was published by another program that uses the same key. The exit does not replace it.
+/// The exit treats a list with another ID as published by another program that uses the same key, and does not replace
+/// it.
 ///
 /// The file contains one ID per line, the newest last. Without a file, the IDs are kept only in memory.
-struct WrittenLists {
+struct PublishedRelayLists {
     /// Maximum number of IDs. Several are kept because a relay may not have the newest list.
     private static let maximumCount = 16
 
@@ -54,7 +47,7 @@ struct WrittenLists {
         let ids = (self.ids + [id]).suffix(Self.maximumCount)
         if let path {
             let text = ids.map { $0.bytes.hex + "\n" }.joined()
-            _ = close(try StateFile.replace(path, with: Array(text.utf8)))
+            try StateFile.save(Array(text.utf8), to: path)
         }
         self.ids = Array(ids)
     }
