@@ -2,12 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Several services behind one name, and which clients may use them."""
 
+import json
+import os
 import socket
+import threading
+import time
+import uuid
 
 import pytest
+from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_encrypt
 
 from backends import TCPBackend, echo, read_exactly
-from raw_socks import NOT_ALLOWED, REFUSED, SUCCEEDED, open_stream, reply_to
+from nostr_wire import RelayConnection, signed
+from plain_nip74 import KIND
+from raw_socks import HOST_UNREACHABLE, NOT_ALLOWED, REFUSED, SUCCEEDED, open_stream, reply_to
 
 
 def service_exit(sandbox, relay, *options, backend=None, **settings):
@@ -64,20 +72,87 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     )
     me = sandbox.entry("--identity", "mine")
     assert [reply(me, exit_node, port) for port in (22, 23, 99)] == [SUCCEEDED, NOT_ALLOWED, NOT_ALLOWED]
-    stranger = sandbox.entry("--identity", "other", env={"HOME": str(sandbox.folder / "a")})
-    assert [reply(stranger, exit_node, port) for port in (22, 23, 99)] == [NOT_ALLOWED] * 3
-    nobody = sandbox.entry(env={"HOME": str(sandbox.folder / "b")})
-    assert [reply(nobody, exit_node, port) for port in (22, 23, 99)] == [NOT_ALLOWED] * 3
-    assert "--identity" in nobody.process.stderr
+    # Strangers get no answer. With plain NIP-74 as a fallback, their streams would appear open.
+    stranger = sandbox.entry("--identity", "other", "--protocol", "session", env={"HOME": str(sandbox.folder / "a")})
+    assert reply(stranger, exit_node, 22) == HOST_UNREACHABLE
+    stranger.process.wait_for_log("this device is not authorized")
+    nobody = sandbox.entry("--protocol", "session", env={"HOME": str(sandbox.folder / "b")})
+    assert reply(nobody, exit_node, 22) == HOST_UNREACHABLE
     # An npub given directly to --allow may use all services.
     other_exit = service_exit(
         sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"
     )
     assert reply(stranger, other_exit, 23) == SUCCEEDED
-    assert reply(me, other_exit, 23) == NOT_ALLOWED
+    assert echoing.connections == 2
 
 
-def test_plain_nip74_does_not_walk_around_the_list(sandbox, echoing):
+def test_an_exit_with_a_list_sends_strangers_nothing(sandbox, echoing):
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
+    stranger = Keys.generate()
+    with RelayConnection(relay.url) as observer:
+        observer.subscribe("all", {"kinds": [KIND], "#p": [stranger.public_key().to_hex()]})
+        for offer in offers(exit_node.name, 8):
+            observer.accepts(sealed(stranger, exit_node.pubkey, offer))
+        # The exit handles messages in order, so it has ignored these when it has answered a listed client.
+        entry = sandbox.entry("--identity", "mine")
+        assert reply(entry, exit_node, 80) == SUCCEEDED
+        observer.subscribe("barrier", {"limit": 0})
+        with pytest.raises(TimeoutError):
+            observer.receive(("EVENT", "all"), timeout=0)
+    exit_node.process.wait_for_log("message without a proof of an authorized key ignored")
+    assert echoing.connections == 1
+
+
+def sealed(keys, receiver, plaintext):
+    """Returns a message of NIP-74."""
+    content = nip44_encrypt(keys.secret_key(), PublicKey.parse(receiver), plaintext, Nip44Version.V2)
+    return signed(keys, KIND, content, [["p", receiver]])
+
+
+def offers(name, count):
+    """Returns messages that an exit without a list would answer: offers with no proof and with wrong ones."""
+    nws = {"versions": [1], "nonce": "ab" * 16, "parameters": "0480100000058010000008404000"}
+    for number in range(count):
+        proof = bytes([1]) + int(time.time()).to_bytes(8) + os.urandom(40)
+        terms = nws | ({"proof": proof.hex()} if number % 2 else {})
+        message = {"key": str(uuid.uuid4()), "type": "CONNECT", "destination": name, "nws": terms}
+        yield json.dumps(message, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("relays", [1, 4])
+def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoing, relays):
+    """At ten times the rate of handshakes that the exit accepts from strangers."""
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    urls = [sandbox.relay().url for _ in range(relays)]
+    options = ("--allow", "keys", "--max-handshakes-per-second", "30")
+    exit_node = sandbox.exit(urls, echoing.address, options=options)
+    ended = threading.Event()
+
+    def flood(url):
+        with RelayConnection(url) as relay:
+            while not ended.wait(0.2):
+                for offer in offers(exit_node.name, 60):
+                    relay.send("EVENT", sealed(Keys.generate(), exit_node.pubkey, offer))
+
+    threads = [threading.Thread(target=flood, args=(url,)) for url in urls]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(10):
+            entry = sandbox.entry("--identity", "mine", env={"HOME": str(sandbox.folder / str(number))})
+            started = time.monotonic()
+            assert reply(entry, exit_node, 80) == SUCCEEDED
+            assert time.monotonic() - started < 5
+            entry.process.kill()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_plain_nip74_does_not_bypass_the_list(sandbox, echoing):
     sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
@@ -85,7 +160,7 @@ def test_plain_nip74_does_not_walk_around_the_list(sandbox, echoing):
     # Plain NIP-74 cannot express a refusal: the stream appears open, but is not connected to the backend.
     client = open_stream(plain.address, exit_node.name).socket
     client.sendall(b"is anybody there")
-    exit_node.process.wait_for_log("client speaks plain NIP-74, which this exit does not serve")
+    exit_node.process.wait_for_log("message without a proof of an authorized key ignored")
     assert echoing.connections == 0
 
 
@@ -94,8 +169,8 @@ def test_the_list_is_read_again_and_what_is_gone_ends(sandbox, echoing):
     keys = sandbox.write("keys", "# nobody\n")
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
-    entry = sandbox.entry("--identity", "mine")
-    assert reply(entry, exit_node, 80) == NOT_ALLOWED
+    entry = sandbox.entry("--identity", "mine", "--protocol", "session")
+    assert reply(entry, exit_node, 80) == HOST_UNREACHABLE
     sandbox.succeed("key", "authorize", "keys", mine)
     exit_node.process.wait_for_log("configuration reloaded")
     client = open_stream(entry.address, exit_node.name, 80).socket
@@ -110,6 +185,7 @@ def test_the_list_is_read_again_and_what_is_gone_ends(sandbox, echoing):
     client.settimeout(20)
     with pytest.raises(ConnectionResetError):
         client.recv(5)
+    # Unlike a stranger, a client that was removed learns why.
     assert reply(entry, exit_node, 80) == NOT_ALLOWED
 
 
@@ -126,4 +202,4 @@ def test_a_list_that_comes_later_ends_everybody(sandbox, echoing):
     client.settimeout(20)
     with pytest.raises(ConnectionResetError):
         client.recv(5)
-    assert reply(entry, exit_node, 80) == NOT_ALLOWED
+    assert reply(entry, exit_node, 80) == HOST_UNREACHABLE

@@ -196,7 +196,12 @@ extension Entry: StreamOpener {
             let relays = named.isEmpty ? self.configuration.relays : named
             guard !relays.isEmpty else { throw EntryError.noRelays }
             let peer = try self.peers.peer(
-                ExitAddress(publicKey: name.publicKey, relays: relays, isolation: opening.request.isolation),
+                ExitAddress(
+                    publicKey: name.publicKey,
+                    relays: relays,
+                    isolation: opening.request.isolation,
+                    isAnnounced: isAnnounced
+                ),
                 // An announcement must not make this node connect to addresses that only this node can reach.
                 policy: named.isEmpty ? .configured : isAnnounced ? .untrusted : self.context.namedPolicy
             )

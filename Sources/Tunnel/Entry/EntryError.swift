@@ -72,8 +72,8 @@ extension EntryError: CustomStringConvertible {
         case .noRelays: "the name contains no relays, and this entry has no relays configured"
         case .relaysUnreachable(let reasons): "no relay of the name is reachable: \(reasons.joined(separator: "; "))"
         case .offerFailed(.sessionRequired, _, isPinned: true):
-            "the exit does not answer: it may be offline, or a relay may drop its answers. It has used sessions before, so it "
-                + "is never downgraded to plain NIP-74"
+            "the exit does not answer: it is offline, or this device is not authorized, or a relay drops its answers. It has "
+                + "used sessions before, so it is never downgraded to plain NIP-74"
         case .offerFailed(let end, _, _): "\(end)"
         case .tooManyExits: "too many exits are in use"
         case .tooManyStreams: "\(StreamEnd.tooManyStreams)"

@@ -139,6 +139,7 @@ final class Exit {
         }
         self.connector.updateLimits()
         self.clients.updateRate()
+        self.clients.updateAccess()
         if before.relays != configuration.relays || before.advertisedRelays != configuration.advertisedRelays {
             self.useRelays(of: configuration)
         }
@@ -243,8 +244,13 @@ extension Exit: PlainClientsDelegate {
         return self.connector.connect(request, of: self.plainClient(link.peer), carrier: link, id: id)
     }
 
-    func plainClients(_ clients: PlainClients, didReceive offer: SessionOffer, from client: PublicKey) {
-        self.sessions?.receive(offer, from: client)
+    func plainClients(
+        _ clients: PlainClients,
+        didReceive offer: SessionOffer,
+        from client: PublicKey,
+        known: KnownClient?
+    ) {
+        self.sessions?.receive(offer, from: client, known: known)
     }
 
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink) {

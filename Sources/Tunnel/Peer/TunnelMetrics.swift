@@ -28,6 +28,8 @@ struct TunnelMetrics: Sendable {
         case invalidAnswer = "invalid_answer"
         case invalidIdentity = "invalid_identity"
         case unknownReverseStream = "unknown_reverse_stream"
+        /// A message without a valid proof, for an exit with an access list.
+        case unauthorized
     }
 
     private let ends = counters("nws_tunnel_streams_ended_total", "reason", of: StreamEnd.self)
@@ -83,7 +85,7 @@ struct TunnelMetrics: Sendable {
         case .tooManyPeers: self.reached(.plainClients)
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
-            .invalidAnswer, .invalidIdentity, .unknownReverseStream:
+            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unauthorized:
             break
         }
     }

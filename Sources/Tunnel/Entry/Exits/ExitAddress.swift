@@ -12,4 +12,10 @@ struct ExitAddress: Hashable {
     let publicKey: PublicKey
     let relays: [RelayURL]
     var isolation: [UInt8] = []
+    /// Whether the exit was found by its announcement. A session with it is not shared with requests that name the exit.
+    var isAnnounced = false
+
+    /// Whether the user's identity may be used with the exit. It must neither connect isolated requests nor reach
+    /// strangers.
+    var allowsIdentity: Bool { self.isolation.isEmpty && !self.isAnnounced }
 }

@@ -100,7 +100,8 @@ final class ExitSelector {
         for name in self.directory.takeUnmeasured(Self.exitsToMeasure, at: .now()) {
             let address = ExitAddress(
                 publicKey: name.publicKey,
-                relays: Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+                relays: Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName)),
+                isAnnounced: true
             )
             guard !self.peers.contains(address), let peer = try? self.peers.peer(address, policy: .untrusted) else {
                 continue

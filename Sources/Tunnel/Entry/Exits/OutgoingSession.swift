@@ -25,7 +25,8 @@ protocol OutgoingSessionDelegate: AnyObject {
 /// A session with an exit, from the exit's acceptance to its end (entry).
 final class OutgoingSession {
     private let driver: SessionDriver
-    private let exit: PublicKey
+    private let address: ExitAddress
+    private var exit: PublicKey { self.address.publicKey }
     private let destination: String
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
@@ -41,9 +42,11 @@ final class OutgoingSession {
 
     var link: SessionLink { self.driver.link }
 
+    /// - Parameter knowsClient: Whether the exit has proven that it knows the user's identity.
     /// - Throws: If the exit's session key is not on the curve, or signing the identity fails.
     init(
-        exit: PublicKey,
+        address: ExitAddress,
+        knowsClient: Bool,
         destination: String,
         ownKey: SecretKey,
         peer: PublicKey,
@@ -51,7 +54,7 @@ final class OutgoingSession {
         body: [UInt8],
         context: EntryContext
     ) throws {
-        self.exit = exit
+        self.address = address
         self.destination = destination
         self.context = context
         var configuration = context.configuration.session
@@ -64,7 +67,8 @@ final class OutgoingSession {
                 configuration: configuration,
                 peer: acceptance.parameters,
                 identity: try Self.identity(
-                    for: exit,
+                    for: address.publicKey,
+                    isKnown: knowsClient,
                     client: ownKey.publicKey,
                     fresh: peer,
                     acceptance,
@@ -81,9 +85,11 @@ final class OutgoingSession {
         self.driver.delegate = self
     }
 
-    /// The client's identity, for an exit that requires one.
+    /// The client's identity, for an exit that requires one and has proven that it knows it. No other exit learns who the
+    /// client is.
     private static func identity(
         for exit: PublicKey,
+        isKnown: Bool,
         client: PublicKey,
         fresh: PublicKey,
         _ acceptance: SessionAcceptance,
@@ -91,9 +97,9 @@ final class OutgoingSession {
         context: EntryContext
     ) throws -> ClientIdentity? {
         guard acceptance.parameters.wantsIdentity else { return nil }
-        guard let key = context.configuration.identity else {
+        guard isKnown, let key = context.configuration.identity else {
             context.logger.warning(
-                "the exit requires an identity, and this entry has none",
+                "the exit requires an identity; it does not know that of this entry, which is therefore not sent",
                 metadata: ["exit": "\(exit.npub)", "remedy": "\(context.configuration.remedyText(.identity))"]
             )
             return nil
@@ -156,7 +162,9 @@ final class OutgoingSession {
         let query = SessionQuery(
             own: self.link.sealer.own,
             terms: self.context.makeTerms(session: self.link.sealer.peer),
-            destination: self.destination
+            exit: self.exit,
+            destination: self.destination,
+            credential: self.context.credential(for: self.address)
         )
         self.query = query
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)

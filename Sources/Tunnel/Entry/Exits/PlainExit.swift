@@ -39,7 +39,8 @@ protocol PlainExitDelegate: AnyObject {
 /// accept the offer.
 final class PlainExit {
     let link: PlainLink
-    private let exit: PublicKey
+    private let address: ExitAddress
+    private var exit: PublicKey { self.address.publicKey }
     private let ownKey: SecretKey
     private let destination: String
     private let context: EntryContext
@@ -69,7 +70,7 @@ final class PlainExit {
         )
         guard let link else { return nil }
         self.link = link
-        self.exit = address.publicKey
+        self.address = address
         self.ownKey = ownKey
         self.destination = destination
         self.context = context
@@ -93,11 +94,24 @@ final class PlainExit {
 
     /// Offers a session.
     func offer(_ terms: SessionOffer.Terms, mayFallBack: Bool, paths: [PathID]) {
+        var terms = terms
+        let uuid = EntryContext.makeUUID()
+        let credential = self.context.credential(for: self.address)
+        if let credential {
+            terms.prove(
+                with: credential,
+                exit: self.exit,
+                client: self.ownKey.publicKey,
+                uuid: uuid,
+                at: Moment.now.seconds
+            )
+        }
         let offering = SessionOffering(
-            OutgoingOffer(key: EntryContext.makeUUID(), terms: terms, mayFallBack: mayFallBack),
-            exit: self.exit,
+            OutgoingOffer(key: uuid, terms: terms, mayFallBack: mayFallBack),
+            address: self.address,
             ownKey: self.ownKey,
-            destination: self.destination
+            destination: self.destination,
+            credential: credential
         )
         offering.delegate = self
         self.offering = offering

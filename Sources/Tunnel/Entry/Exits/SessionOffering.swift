@@ -21,7 +21,9 @@ protocol SessionOfferingDelegate: AnyObject {
 /// The offer of a session to an exit, and the stream of the CONNECT that contains the offer.
 final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
-    private let exit: PublicKey
+    private let address: ExitAddress
+    private var exit: PublicKey { self.address.publicKey }
+    private let credential: Credential?
     private let ownKey: SecretKey
     private let destination: String
     /// The hashes of the plaintexts that the exit may have received: CONNECT and OFFER.
@@ -31,9 +33,17 @@ final class SessionOffering: AttachableEndpoint {
     private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
-    init(_ outgoing: OutgoingOffer, exit: PublicKey, ownKey: SecretKey, destination: String) {
+    /// - Parameter credential: With which the offer's proof was made. Nil if it contains none.
+    init(
+        _ outgoing: OutgoingOffer,
+        address: ExitAddress,
+        ownKey: SecretKey,
+        destination: String,
+        credential: Credential?
+    ) {
         self.outgoing = outgoing
-        self.exit = exit
+        self.address = address
+        self.credential = credential
         self.ownKey = ownKey
         self.destination = destination
         self.hashes = [false, true].map { isRepetition in
@@ -97,7 +107,8 @@ final class SessionOffering: AttachableEndpoint {
         context: EntryContext
     ) throws -> OutgoingSession {
         try OutgoingSession(
-            exit: self.exit,
+            address: self.address,
+            knowsClient: self.exitKnowsClient(acceptance, peer: peer),
             destination: self.destination,
             ownKey: self.ownKey,
             peer: peer,
@@ -105,6 +116,22 @@ final class SessionOffering: AttachableEndpoint {
             body: body,
             context: context
         )
+    }
+
+    /// Returns whether the acceptance proves that the exit has the credential of the offer.
+    private func exitKnowsClient(_ acceptance: SessionAcceptance, peer: PublicKey) -> Bool {
+        guard let credential, let proof = acceptance.proof else { return false }
+        return self.hashes.contains { hash in
+            credential.isValid(
+                proof,
+                of: SessionAcceptance.provenMessage(
+                    exit: self.exit,
+                    client: self.ownKey.publicKey,
+                    fresh: peer,
+                    offerHash: hash
+                )
+            )
+        }
     }
 
     /// Passes the offer's stream to the opening of a client, after a fallback.

@@ -16,9 +16,26 @@ struct SessionQuery {
     let own: SecretKey
     private let plaintext: [UInt8]
 
-    init(own: SecretKey, terms: SessionOffer.Terms, destination: String) {
+    /// - Parameter credential: With which to prove that the exit knows the client. Nil if there is none.
+    init(
+        own: SecretKey,
+        terms: SessionOffer.Terms,
+        exit: PublicKey,
+        destination: String,
+        credential: Credential?
+    ) {
         self.key = EntryContext.makeUUID()
         self.own = own
+        var terms = terms
+        if let credential {
+            terms.prove(
+                with: credential,
+                exit: exit,
+                client: own.publicKey,
+                uuid: self.key,
+                at: Moment.now.seconds
+            )
+        }
         self.plaintext = SessionOffer.plaintext(
             terms,
             key: self.key,

@@ -53,7 +53,7 @@ enum FailurePage {
 extension ProxyFailure {
     /// The headline of the page.
     var title: String {
-        if case .ended(.notAllowed) = self { return "The exit does not allow this" }
+        if self.isDenial { return "The exit does not allow this" }
         return switch self.hop {
         case .name: "Not a valid name"
         case .relay: "No relay is reachable"
@@ -78,7 +78,7 @@ extension ProxyFailure {
                 "Use the exit's full .nostr name or its nprofile, which contain its relays.",
                 "Or \(remedyText(.relays)).",
             ]
-        case (.ended(.notAllowed), _):
+        case (.ended(.notAllowed), _), (.notRequested(.offerFailed(.notAllowed, _, _)), _):
             [
                 "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",
                 "If the exit accepts only known keys, \(remedyText(.identity)).",
@@ -96,6 +96,7 @@ extension ProxyFailure {
         case (_, .exit):
             [
                 "Ask the exit's operator whether the exit is running, and connected to the relays of this name.",
+                "If the exit accepts only known keys, it does not answer others: \(remedyText(.identity)).",
                 "If the exit has a new key, use its new name.",
             ]
         case (_, .backend):

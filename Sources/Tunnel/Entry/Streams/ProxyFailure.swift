@@ -27,14 +27,21 @@ enum ProxyFailure {
         }
     }
 
+    /// Whether the exit refused the client or its request.
+    var isDenial: Bool {
+        switch self {
+        case .ended(.notAllowed), .notRequested(.offerFailed(.notAllowed, _, _)): true
+        case .ended, .notRequested: false
+        }
+    }
+
     /// Whether the exit, or a relay on the path to it, is the cause.
     var isFailureOfExit: Bool {
         switch self {
         // The exit is shutting down; another exit may succeed.
         case .ended(.shuttingDown): true
-        // A policy denial is not a failure of the exit.
-        case .ended(.notAllowed): false
-        case .notRequested, .ended: self.hop == .relay || self.hop == .exit
+        // A denial is not a failure of the exit.
+        case .notRequested, .ended: !self.isDenial && (self.hop == .relay || self.hop == .exit)
         }
     }
 
@@ -49,9 +56,8 @@ enum ProxyFailure {
     /// The remedy for the entry's operator. Nil if there is none.
     var remedy: Remedy? {
         switch self {
-        case .notRequested(let error): error.remedy
-        case .ended(.notAllowed): .identity
-        case .ended: nil
+        case .notRequested(let error): self.isDenial ? .identity : error.remedy
+        case .ended: self.isDenial ? .identity : nil
         }
     }
 

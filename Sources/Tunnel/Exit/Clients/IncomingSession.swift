@@ -40,6 +40,9 @@ final class IncomingSession {
 
     /// The exit's first key of the session.
     private let firstKey: PublicKey
+    /// Whom the offer's proof names. The client proves its identity with a signature, too: who has stolen the exit's key
+    /// can make a proof for every client, but no signature.
+    private let known: KnownClient?
     /// Number of bytes of early data that were accepted with the offer.
     private let earlyBytes: Int
     /// Whether the client's first packet has arrived. The client has then received the acceptance.
@@ -78,11 +81,13 @@ final class IncomingSession {
         id: OfferID,
         key: SecretKey,
         earlyData: SessionOffer.EarlyData?,
+        known: KnownClient?,
         context: ExitContext
     ) throws(CryptoError) {
         self.offer = id
         self.context = context
         self.firstKey = key.publicKey
+        self.known = known
         self.earlyBytes = earlyData?.bytes.count ?? 0
         let link = try SessionLink(
             peer: id.client,
@@ -159,7 +164,20 @@ final class IncomingSession {
             relay.map { self.context.configuration.advertised($0.url).text } ?? ""
         }
         let answer = SessionAnswer.accepted(
-            SessionAcceptance(key: offer.key, path: path, parameters: parameters, relays: names ?? [])
+            SessionAcceptance(
+                key: offer.key,
+                path: path,
+                parameters: parameters,
+                relays: names ?? [],
+                proof: self.known?.credential.proof(
+                    of: SessionAcceptance.provenMessage(
+                        exit: self.context.key,
+                        client: self.offer.client,
+                        fresh: self.firstKey,
+                        offerHash: offer.plaintextHash
+                    )
+                )
+            )
         )
         self.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
         answer.publish(
@@ -201,7 +219,10 @@ final class IncomingSession {
             fresh: self.firstKey,
             acceptanceHashes: self.acceptanceHashes
         )
-        guard isProven else { return self.context.metrics.rejected(.invalidIdentity) }
+        // A session that began before there was an access list has no known client.
+        guard isProven, self.known.map({ $0.identity == identity.publicKey }) ?? true else {
+            return self.context.metrics.rejected(.invalidIdentity)
+        }
         self.identity = identity.publicKey
     }
 

@@ -18,7 +18,14 @@ protocol PlainClientsDelegate: AnyObject {
         on link: PlainLink
     ) -> StreamDecision
     /// A client offers a session, or asks whether the exit still knows one.
-    func plainClients(_ clients: PlainClients, didReceive offer: SessionOffer, from client: PublicKey)
+    ///
+    /// - Parameter known: Whom the offer's proof names. Nil if the exit has no access list.
+    func plainClients(
+        _ clients: PlainClients,
+        didReceive offer: SessionOffer,
+        from client: PublicKey,
+        known: KnownClient?
+    )
     /// A client requests that the exit connect to it (CONNECTR).
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink)
 }
@@ -36,6 +43,8 @@ final class PlainClients {
     private let lane: RelayLane
     private let verifier: EventVerifier
     private var admission: Admission
+    /// Nil without an access list.
+    private var gate: OfferGate?
     private var relays = NumberedRelays()
     private var ready: Set<PathID> = []
     private var clients: [PublicKey: PlainClient] = [:]
@@ -52,6 +61,7 @@ final class PlainClients {
         self.context = context
         self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
         self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
+        self.updateAccess()
     }
 
     // MARK: Relays
@@ -174,6 +184,16 @@ final class PlainClients {
 
     // MARK: Life
 
+    /// Applies the access list of a new configuration.
+    func updateAccess() {
+        guard let access = self.context.configuration.access else {
+            self.gate = nil
+            return
+        }
+        if self.gate == nil { self.gate = OfferGate(context: self.context) }
+        self.gate?.update(access)
+    }
+
     /// Applies the rate limit of a new configuration.
     func updateRate() { self.admission.setRate(self.context.configuration.handshakesPerSecond, now: .now()) }
 
@@ -192,6 +212,14 @@ extension PlainClients: RelaySubscriber {
         // NIP-44 uses the same key in both directions, so an event of this exit that a relay sends back could be
         // decrypted.
         guard event.pubkey != key else { return self.context.metrics.rejected(.wrongAuthor) }
+        // With an access list there is no plain NIP-74, and strangers get no answer.
+        if let gate {
+            guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
+            guard let (offer, known) = gate.offer(in: event, path: path) else { return }
+            guard self.verifier.admit(event) else { return }
+            self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, known: known)
+            return
+        }
         let known = self.client(event.pubkey)
         // Apply the rate limit before the expensive signature check of an unknown author.
         if known == nil, !self.verifier.hasAdmitted(event), !self.admission.admitMessage(on: path, at: .now()) {
@@ -227,7 +255,7 @@ extension PlainClients: PeerLinkDelegate {
             guard self.admission.admitOffer(at: .now()) else {
                 return self.context.metrics.rejected(.tooManyHandshakes)
             }
-            self.delegate?.plainClients(self, didReceive: offer, from: link.peer)
+            self.delegate?.plainClients(self, didReceive: offer, from: link.peer, known: nil)
         case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
         // Only entries receive this signal.
         case .exitSentData: break

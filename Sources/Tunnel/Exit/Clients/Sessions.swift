@@ -106,7 +106,10 @@ final class Sessions {
     // MARK: Offers
 
     /// Processes the offer of a session, or the query whether the exit still knows a session.
-    func receive(_ offer: SessionOffer, from client: PublicKey) {
+    ///
+    /// - Parameter known: Whom the offer's proof names. Nil if the exit has no access list.
+    func receive(_ offer: SessionOffer, from client: PublicKey, known: KnownClient?) {
+        if let known, !known.isAuthorized { return self.refuse(offer, client, .notAllowed) }
         if let key = offer.terms.session { return self.answerQuery(offer, about: key, of: client) }
         let id = OfferID(client: client, key: offer.key)
         if let session = self.sessions[id] {
@@ -129,7 +132,7 @@ final class Sessions {
             self.context.metrics.reported(.replayedConnect)
             return self.refuse(offer, client, .replayed)
         }
-        self.begin(offer, id, early)
+        self.begin(offer, id, early, known)
     }
 
     /// Answers only if the session does not exist. An existing session answers with packets.
@@ -145,7 +148,12 @@ final class Sessions {
         return offer.terms.earlyData
     }
 
-    private func begin(_ offer: SessionOffer, _ id: OfferID, _ early: SessionOffer.EarlyData?) {
+    private func begin(
+        _ offer: SessionOffer,
+        _ id: OfferID,
+        _ early: SessionOffer.EarlyData?,
+        _ known: KnownClient?
+    ) {
         let session: IncomingSession
         do throws(CryptoError) {
             session = try IncomingSession(
@@ -153,6 +161,7 @@ final class Sessions {
                 id: id,
                 key: self.keys.take { _ in true },
                 earlyData: early,
+                known: known,
                 context: self.context
             )
         } catch {

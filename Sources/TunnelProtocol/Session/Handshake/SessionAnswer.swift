@@ -135,16 +135,26 @@ package struct SessionAcceptance: Hashable, Sendable {
     /// The URLs of the exit's relays. The index of a relay is the number of its path. An empty string means that the
     /// number is not in use.
     package var relays: [String]
+    /// Proves that the exit knows the client (``provenMessage(exit:client:fresh:offerHash:)``). Nil if the offer
+    /// contained no proof that this exit could check.
+    package var proof: Bytes32?
 
     /// Maximum length of a URL in bytes.
     static let maximumURLLength = 512
 
     /// Creates an acceptance. At most ``SessionConfiguration/maximumPaths`` relays are encoded.
-    package init(key: String, path: PathID, parameters: SessionParameters, relays: [String]) {
+    package init(
+        key: String,
+        path: PathID,
+        parameters: SessionParameters,
+        relays: [String],
+        proof: Bytes32? = nil
+    ) {
         self.key = key
         self.path = path
         self.parameters = parameters
         self.relays = relays
+        self.proof = proof
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -156,6 +166,8 @@ package struct SessionAcceptance: Hashable, Sendable {
         let relays = self.relays.prefix(SessionConfiguration.maximumPaths)
         buffer.writeVariableLengthInteger(UInt64(relays.count))
         for relay in relays { buffer.writeShortText(relay) }
+        buffer.writeVariableLengthInteger(UInt64(self.proof == nil ? 0 : Bytes32.count))
+        if let proof { buffer.writeBytes(proof.bytes) }
     }
 
     init?(_ buffer: inout ByteBuffer) {
@@ -173,6 +185,13 @@ package struct SessionAcceptance: Hashable, Sendable {
         for _ in 0..<count {
             guard let relay = buffer.readShortText(most: Self.maximumURLLength) else { return nil }
             self.relays.append(relay)
+        }
+        switch buffer.readVariableLengthInteger() {
+        case 0: break
+        case UInt64(Bytes32.count):
+            guard let bytes = buffer.readBytes(length: Bytes32.count) else { return nil }
+            self.proof = Bytes32(bytes)
+        default: return nil
         }
     }
 }

@@ -22,6 +22,8 @@ package struct SessionOffer: Hashable, Sendable {
         package var session: PublicKey?
         /// The first data of a stream. It can be replayed and has no forward secrecy.
         package var earlyData: EarlyData?
+        /// Proves that the exit knows the client. An exit with an access list ignores offers without a valid one.
+        package var proof: OfferProof?
 
         /// Creates terms.
         package init(
@@ -67,6 +69,15 @@ package struct SessionOffer: Hashable, Sendable {
     /// The path on which the offer arrived.
     package let path: PathID
 
+    /// Creates a received offer.
+    package init(key: String, terms: Terms, plaintextHash: Bytes32, createdAt: Int64, path: PathID) {
+        self.key = key
+        self.terms = terms
+        self.plaintextHash = plaintextHash
+        self.createdAt = createdAt
+        self.path = path
+    }
+
     /// Encodes an offer as CONNECT, or as OFFER if it is a repetition. The reference implementation would connect again
     /// for each CONNECT.
     package static func plaintext(
@@ -99,6 +110,10 @@ extension SessionOffer.Terms {
             else { return nil }
             self.earlyData = SessionOffer.EarlyData(port: port, bytes: bytes)
         }
+        if let text = value["proof"]?.text {
+            guard let proof = Hex.decode(text).flatMap({ OfferProof(encoded: $0) }) else { return nil }
+            self.proof = proof
+        }
     }
 
     /// Writes the value of the member `nws` as JSON.
@@ -111,6 +126,7 @@ extension SessionOffer.Terms {
             buffer.writeBytes(Base64.encode(earlyData.bytes))
             buffer.writeStaticString("\"}")
         }
+        if let proof { buffer.writeString(",\"proof\":\"\(Hex.encode(proof.encoded))\"") }
         buffer.writeStaticString("}")
     }
 }

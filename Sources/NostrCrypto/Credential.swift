@@ -1,0 +1,90 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Crypto
+
+/// A secret that a client shares with an exit. With it, the client proves in an offer that the exit knows it, and the
+/// exit proves in its answer that it knows the client.
+///
+/// Only who has the secret can make or check a proof, so a proof reveals nothing to others. Both proofs are HMAC-SHA256
+/// under a key that is derived for this purpose only (HKDF, RFC 5869).
+package struct Credential: Sendable {
+    /// What the secret is. The raw value is part of offers.
+    package enum Kind: UInt8, Hashable, Sendable, CaseIterable {
+        /// The static Diffie-Hellman secret of the client's identity and the exit's key.
+        case identity = 1
+    }
+
+    package let kind: Kind
+    private let hintKey: SymmetricKey
+    private let proofKey: SymmetricKey
+
+    /// Number of bytes of a hint.
+    package static let hintLength = 8
+    /// Time for which a hint stays the same, in seconds.
+    package static let hintPeriod: Int64 = 3_600
+
+    /// Derives the credential of an identity for an exit. Both sides derive the same one. Takes about 35 µs.
+    ///
+    /// - Parameters:
+    ///   - secret: The identity's secret key at the client, or the exit's at the exit.
+    ///   - peer: The public key of the other.
+    ///   - exit: The exit's public key, which is one of the two.
+    /// - Throws: ``CryptoError/invalidPublicKey`` if `peer` is not on the curve.
+    package init(identity secret: SecretKey, peer: PublicKey, exit: PublicKey) throws(CryptoError) {
+        let identity = exit == peer ? secret.publicKey : peer
+        let shared = try secret.sharedX(with: peer)
+        self.init(.identity, secret: shared.bytes, binding: exit.bytes.bytes + identity.bytes.bytes)
+    }
+
+    private init(_ kind: Kind, secret: [UInt8], binding: [UInt8]) {
+        self.kind = kind
+        let keys = HKDF<Crypto.SHA256>.deriveKey(
+            inputKeyMaterial: SymmetricKey(data: secret),
+            salt: Array("nws/session/1/credential".utf8),
+            info: [kind.rawValue] + binding,
+            outputByteCount: 64
+        )
+        let bytes = unsafe keys.withUnsafeBytes { unsafe Array($0) }
+        self.hintKey = SymmetricKey(data: bytes.prefix(32))
+        self.proofKey = SymmetricKey(data: bytes.suffix(32))
+    }
+
+    /// A value by which the exit finds the credential in its list. It changes every ``hintPeriod`` seconds, and only who
+    /// has the credential can tell that two hints belong together.
+    ///
+    /// - Parameter date: Seconds since 1970.
+    package func hint(at date: Int64) -> UInt64 {
+        let period = Self.period(of: date)
+        let code = HMAC<Crypto.SHA256>.authenticationCode(for: period.bigEndianBytes, using: self.hintKey)
+        return code.prefix(Self.hintLength).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// The number of the period in which a date is.
+    package static func period(of date: Int64) -> Int64 {
+        date / Self.hintPeriod - (date % Self.hintPeriod < 0 ? 1 : 0)
+    }
+
+    /// Authenticates a message with this credential.
+    package func proof(of message: [UInt8]) -> Bytes32 {
+        let code = HMAC<Crypto.SHA256>.authenticationCode(for: message, using: self.proofKey)
+        // The code of SHA-256 has 32 bytes.
+        return Bytes32(Array(code)) ?? .zero
+    }
+
+    /// Returns whether a proof is valid. The time does not depend on the content.
+    package func isValid(_ proof: Bytes32, of message: [UInt8]) -> Bool {
+        HMAC<Crypto.SHA256>.isValidAuthenticationCode(proof.bytes, authenticating: message, using: self.proofKey)
+    }
+}
+
+extension Credential: CustomStringConvertible, CustomReflectable {
+    package var description: String { "<redacted>" }
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
+}
+
+extension Int64 {
+    fileprivate var bigEndianBytes: [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: self >> (56 - 8 * $0)) } }
+}

@@ -1,0 +1,81 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import Nostr
+import NostrClient
+import NostrCrypto
+import TunnelProtocol
+
+/// Decides which messages an exit with an access list takes: offers and session queries with the proof of a client that
+/// the list contains. Everything else leaves no trace but a counter.
+///
+/// The checks are in the order of their cost. A message without a valid proof costs one key agreement.
+final class OfferGate {
+    /// Maximum length of an event's content: an offer with the most early data, encrypted, is shorter.
+    private static let maximumContent = 32_768
+    /// Signed refusals per second for clients that were removed or have expired.
+    private static let refusalsPerSecond = 10
+
+    private let context: ExitContext
+    private var table: CredentialTable
+    private var refusals: TokenBucket
+
+    init(context: ExitContext) {
+        self.context = context
+        self.table = CredentialTable(key: context.configuration.secretKey)
+        self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
+    }
+
+    /// Applies a new access list.
+    func update(_ access: AuthorizedKeys) { self.table.update(access, at: Moment.now.seconds) }
+
+    /// Returns the offer in an event, and whom its proof names. Counts any other event as rejected and returns nil. The
+    /// ID and signature of the event are not verified.
+    func offer(in event: Event, path: PathID) -> (SessionOffer, KnownClient)? {
+        let now = Moment.now.seconds
+        guard NIP74Configuration.connectWindow.contains(event.createdAt - now),
+            event.content.readableBytes <= Self.maximumContent,
+            let conversation = try? ConversationKey(
+                secretKey: self.context.configuration.secretKey,
+                publicKey: event.pubkey
+            ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
+            let message = NIP74Message(plaintext: plaintext), message.kind == .connect || message.kind == .offer,
+            let terms = message.terms, terms.versions.contains(SessionConfiguration.version),
+            let proof = terms.proof, NIP74Configuration.connectWindow.contains(proof.date - now),
+            let found = self.table.find(
+                hint: proof.hint,
+                date: proof.date,
+                where: {
+                    terms.isProven(by: $0, exit: self.context.key, client: event.pubkey, uuid: message.key)
+                }
+            )
+        else {
+            self.context.metrics.rejected(.unauthorized)
+            self.context.logLimited(.info, "message without a proof of an authorized key ignored", [:])
+            return nil
+        }
+        let isAuthorized = self.context.configuration.access?.contains(found.identity, at: now) ?? false
+        if !isAuthorized, !self.refusals.take(at: .now()) {
+            self.context.metrics.rejected(.tooManyHandshakes)
+            return nil
+        }
+        let offer = SessionOffer(
+            key: message.key,
+            terms: terms,
+            plaintextHash: .sha256(of: plaintext),
+            createdAt: event.createdAt,
+            path: path
+        )
+        let known = KnownClient(
+            identity: found.identity,
+            credential: found.credential,
+            isAuthorized: isAuthorized
+        )
+        return (offer, known)
+    }
+}
