@@ -94,7 +94,7 @@ let package = Package(
             name: "HTTPTransport",
             dependencies: [
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
-                nioSSL, logging,
+                nioSSL, logging, deque,
             ],
             swiftSettings: settings
         ),

@@ -33,52 +33,67 @@ package struct HostResolver: Sendable {
         package var description: String { "cannot resolve \(self.host): \(self.reason)" }
     }
 
-    /// A thread pool for lookups, with a limit on concurrent lookups.
-    private final class Lane: Sendable {
-        let threadPool: NIOThreadPool
-        let limit: Int
-        private let underWay = NIOLockedValueBox(0)
-
-        init(threadPool: NIOThreadPool, limit: Int) {
-            self.threadPool = threadPool
-            self.limit = limit
+    /// Threads for lookups, which clients share. A lookup occupies a thread until the system call returns.
+    private final class Workers: Sendable {
+        struct Job: Sendable {
+            let run: @Sendable () -> Void
+            let refuse: @Sendable () -> Void
         }
 
-        func enter() -> Bool {
-            self.underWay.withLockedValue {
-                guard $0 < self.limit else { return false }
-                $0 += 1
-                return true
+        private let threadPool: NIOThreadPool
+        private let queue: NIOLockedValueBox<FairQueue<String, Job>>
+
+        init(_ threadPool: NIOThreadPool, _ limits: FairQueue<String, Job>.Limits) {
+            self.threadPool = threadPool
+            self.queue = NIOLockedValueBox(FairQueue(limits))
+        }
+
+        func perform(_ job: Job, for client: String) {
+            let refused = self.queue.withLockedValue { $0.append(job, of: client) }
+            refused?.refuse()
+            self.startNext()
+        }
+
+        private func startNext() {
+            while let (client, job) = self.queue.withLockedValue({ $0.next() }) {
+                self.threadPool.submit { state in
+                    if case .active = state { job.run() } else { job.refuse() }
+                    self.queue.withLockedValue { $0.finished(client) }
+                    self.startNext()
+                }
             }
         }
-
-        func leave() { self.underWay.withLockedValue { $0 -= 1 } }
     }
 
-    /// The thread pool for names from untrusted parties. Their name servers may be slow on purpose, so these lookups
-    /// use separate threads.
-    private static let othersLane: Lane = {
+    /// The threads for names from untrusted parties. Their name servers may be slow on purpose.
+    private static let otherWorkers: Workers = {
         let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOthers)
         threadPool.start()
-        return Lane(threadPool: threadPool, limit: Self.maximumLookUpsForOthers)
+        return Workers(
+            threadPool,
+            FairQueue.Limits(running: Self.threadsForOthers, runningPerClient: 2, waiting: 256, waitingPerClient: 32)
+        )
     }()
-    private static let ownLane = Lane(threadPool: .singleton, limit: .max)
-    private static let threadsForOthers = 4
-    private static let maximumLookUpsForOthers = 256
+    private static let ownWorkers = Workers(
+        .singleton,
+        FairQueue.Limits(running: .max, runningPerClient: .max, waiting: .max, waitingPerClient: .max)
+    )
+    private static let threadsForOthers = 16
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let timeout: TimeAmount = .seconds(15)
 
-    private let lane: Lane
+    private let workers: Workers
 
     /// Resolves names that the user configured.
-    package static let own = HostResolver(lane: Self.ownLane)
+    package static let own = HostResolver(workers: Self.ownWorkers)
     /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
     ///
-    /// At most 256 lookups are queued or running; further ones fail at once.
-    package static let others = HostResolver(lane: Self.othersLane)
+    /// At most 16 lookups run at the same time, 2 of each client, and 256 wait, 32 of each client. Further ones fail at
+    /// once. Clients take turns.
+    package static let others = HostResolver(workers: Self.otherWorkers)
 
-    private init(lane: Lane) {
-        self.lane = lane
+    private init(workers: Workers) {
+        self.workers = workers
     }
 
     /// Resolves `host` to its addresses, in the system's order of preference.
@@ -89,30 +104,43 @@ package struct HostResolver: Sendable {
     /// - Parameters:
     ///   - host: Name or IP address.
     ///   - port: Port of the returned addresses.
+    ///   - client: For whom the name is resolved. Lookups are shared evenly among clients.
     ///   - eventLoop: Event loop of the returned future.
-    package func resolve(host: String, port: Int, on eventLoop: any EventLoop) -> EventLoopFuture<[SocketAddress]> {
+    package func resolve(
+        host: String,
+        port: Int,
+        for client: String = "",
+        on eventLoop: any EventLoop
+    ) -> EventLoopFuture<[SocketAddress]> {
         if let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
         }
-        let lane = self.lane
-        guard lane.enter() else {
-            return eventLoop.makeFailedFuture(ResolutionError(host: host, reason: "too many lookups in progress"))
-        }
         let promise = eventLoop.makePromise(of: [SocketAddress].self)
+        let isOver = NIOLockedValueBox(false)
         let deadline = eventLoop.scheduleTask(in: Self.timeout) {
+            isOver.withLockedValue { $0 = true }
             promise.fail(ResolutionError(host: host, reason: "the lookup timed out"))
         }
-        lane.threadPool.runIfActive(eventLoop: eventLoop) {
-            try Self.lookUp(host: host, port: port)
-        }.whenComplete { result in
-            lane.leave()
-            deadline.cancel()
-            promise.completeWith(result)
-        }
+        let job = Workers.Job(
+            run: {
+                // It waited for longer than the timeout.
+                guard !isOver.withLockedValue({ $0 }) else { return }
+                let result = Result { try Self.lookUp(host: host, port: port) }
+                deadline.cancel()
+                promise.completeWith(result)
+            },
+            refuse: {
+                deadline.cancel()
+                promise.fail(ResolutionError(host: host, reason: "too many lookups in progress"))
+            }
+        )
+        self.workers.perform(job, for: client)
         return promise.futureResult
     }
 
     private static func lookUp(host: String, port: Int) throws -> [SocketAddress] {
+        // The system would end the name at a NUL.
+        guard !host.utf8.contains(0) else { throw ResolutionError(host: host, reason: "invalid name") }
         var hints = unsafe addrinfo()
         unsafe hints.ai_family = AF_UNSPEC
         #if canImport(Glibc)

@@ -12,13 +12,15 @@ package enum HTMLPage {
     ///
     /// Text longer than 2,000 characters is cut off.
     package static func escaped(_ text: String) -> String {
-        text.prefix(Self.maximumText).map { character -> String in
-            switch character {
+        // By scalar: a combining character would join with a following "<" to a character that is not "<".
+        text.prefix(Self.maximumText).unicodeScalars.map { scalar -> String in
+            switch scalar {
             case "<": "&lt;"
             case ">": "&gt;"
             case "&": "&amp;"
             case "\"": "&quot;"
-            default: String(character)
+            case "'": "&#39;"
+            default: String(scalar)
             }
         }.joined()
     }

@@ -57,8 +57,10 @@ struct ConsoleLogHandler: LogHandler {
     /// Quotes values that are empty or contain spaces, quotes or equals signs.
     private static func quoted(_ text: String) -> String {
         let text = Console.printable(text)
-        guard text.isEmpty || text.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) else { return text }
-        return "\"" + text.replacingOccurrences(of: "\"", with: "'") + "\""
+        // By scalar: a quote and a combining character together are one character that is not a quote.
+        let special: Set<Unicode.Scalar> = [" ", "\"", "="]
+        guard text.isEmpty || text.unicodeScalars.contains(where: special.contains) else { return text }
+        return "\"" + text.unicodeScalars.map { $0 == "\"" ? "'" : String($0) }.joined() + "\""
     }
 }
 

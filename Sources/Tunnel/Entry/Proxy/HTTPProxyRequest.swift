@@ -21,6 +21,8 @@ package struct HTTPProxyRequest {
         /// A scheme other than http in absolute form.
         case scheme(String)
         case target
+        /// A page of another site made the browser send the request.
+        case crossSite
         /// The connection ended before the request.
         case truncated
     }
@@ -77,6 +79,7 @@ package struct HTTPProxyRequest {
         // User information in the authority is dropped (RFC 9110, section 4.2.4).
         let authority = rest[..<end].split(separator: UInt8(ascii: "@"), omittingEmptySubsequences: false).last ?? []
         guard let (host, target) = Self.target(authority, defaultPort: 80) else { throw .target }
+        guard !Self.isCrossSite(head, method: method, target: target) else { throw .crossSite }
         self.target = target
         let path = rest[end...].prefix { $0 != UInt8(ascii: "#") }
         // An OPTIONS request with an empty path is for the whole server (RFC 9112, section 3.2.4).
@@ -94,6 +97,22 @@ package struct HTTPProxyRequest {
         } catch {
             throw .malformed(error)
         }
+    }
+
+    /// Returns whether a page of another site made the browser send the request. The request would use the identity of
+    /// the proxy's user. Following a link is not such a request.
+    private static func isCrossSite(_ head: HTTPHead, method: String, target: TargetAddress) -> Bool {
+        // Browsers send Origin with every method other than GET and HEAD, with WebSocket handshakes, and if a script
+        // wants to read the response. `null` stands for an origin that must not be known.
+        if let origin = head.fields(named: "origin").first {
+            guard let separator = origin.value.firstRange(of: Array("://".utf8)),
+                let (_, source) = Self.target(origin.value[separator.upperBound...], defaultPort: 80),
+                source.hostText.lowercased() == target.hostText.lowercased()
+            else { return true }
+        }
+        guard head.fields(named: "sec-fetch-site").first?.text.lowercased() == "cross-site" else { return false }
+        let mode = head.fields(named: "sec-fetch-mode").first?.text.lowercased()
+        return !(mode == "navigate" && ["GET", "HEAD"].contains(method))
     }
 
     /// Parses `host:port` or `[v6 address]:port`. Returns the host as it was written, and the target.
@@ -180,6 +199,7 @@ extension HTTPProxyRequest.Failure {
         case .malformed(.transferCoding): .notImplemented
         case .version: .httpVersionNotSupported
         case .ownPath: .notFound
+        case .crossSite: .forbidden
         case .malformed, .scheme, .target, .truncated: .badRequest
         }
     }
@@ -199,6 +219,8 @@ extension HTTPProxyRequest.Failure {
         case .version: "This proxy supports only HTTP/1.1 and HTTP/1.0."
         case .ownPath: "Not found."
         case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
+        case .crossSite:
+            "A page of another site sent this request. This proxy forwards only requests of the service's own pages, and links to them."
         case .target: "The request contains no valid host and port to connect to."
         case .truncated: "The connection ended before the end of the request's header fields."
         }

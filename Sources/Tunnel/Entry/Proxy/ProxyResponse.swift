@@ -58,7 +58,7 @@ struct ProxyResponse {
         let fields =
             self.fields + [
                 ("Content-Length", "\(self.body.utf8.count)"), ("Connection", "close"), ("Cache-Control", "no-store"),
-                ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+                ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
             ]
         let lines = ["HTTP/1.1 \(self.status.code) \(self.status.reasonPhrase)"] + fields.map { "\($0): \($1)" }
         return ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n" + (hasBody ? self.body : ""))

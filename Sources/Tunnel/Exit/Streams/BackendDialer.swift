@@ -21,6 +21,14 @@ import Darwin
 struct BackendDialer {
     let timeout: TimeAmount
     let loop: any EventLoop
+    /// Addresses to which no client may make the exit connect: the packets would not pass the machine's firewall.
+    private let own: NIOLoopBoundBox<OwnAddresses>
+
+    init(timeout: TimeAmount, loop: any EventLoop) {
+        self.timeout = timeout
+        self.loop = loop
+        self.own = NIOLoopBoundBox(OwnAddresses(), eventLoop: loop)
+    }
 
     /// Connects to a service. `splice` is added to the pipeline before the first byte is read.
     func connect(
@@ -82,14 +90,23 @@ struct BackendDialer {
     }
 
     /// Connects to an entry that requested it (CONNECTR). The client chose the address, so `policy` must allow it.
+    ///
+    /// - Parameter client: The client's key, which has a share of the lookups.
     func connectToEntry(
         host: String,
         port: Int,
         policy: DialPolicy,
+        client: String,
         handler: NIOLoopBound<ReverseStream>
     ) -> EventLoopFuture<any Channel> {
-        HostResolver.others.resolve(host: host, port: port, on: self.loop).flatMapThrowing { addresses in
-            let allowed = addresses.filter { policy.allows($0) }
+        guard HostName.isValid(host) else { return self.loop.makeFailedFuture(PolicyError()) }
+        let own = self.own
+        return HostResolver.others.resolve(host: host, port: port, for: client, on: self.loop).flatMapThrowing {
+            addresses in
+            let allowed = addresses.filter { address in
+                policy.allows(address)
+                    && (AddressClass(address) != .global || !own.value.contains(address, at: .now()))
+            }
             guard !allowed.isEmpty else { throw PolicyError() }
             return allowed
         }.flatMap { self.connect(to: $0) { false } }.flatMapThrowing { channel in
@@ -100,19 +117,29 @@ struct BackendDialer {
     }
 
     /// Connects to a target on the internet. Its name is resolved once, and every address is checked against the policy.
+    /// Public addresses of this machine are not allowed.
+    ///
+    /// - Parameter client: The client's key, which has a share of the lookups.
     func connect(
         to target: ClearnetTarget,
         policy: ExitPolicy,
+        client: String,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
-        guard !policy.forbids(host: target.host, port: target.port) else { return loop.makeFailedFuture(PolicyError()) }
-        return HostResolver.others.resolve(host: target.host, port: Int(target.port), on: loop).flatMapThrowing {
-            addresses in
-            let allowed = addresses.filter { policy.allows(host: target.host, address: $0, port: target.port) }
-            guard !allowed.isEmpty else { throw PolicyError() }
-            return allowed
-        }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
+        guard HostName.isValid(target.host), !policy.forbids(host: target.host, port: target.port) else {
+            return loop.makeFailedFuture(PolicyError())
+        }
+        let own = self.own
+        return HostResolver.others.resolve(host: target.host, port: Int(target.port), for: client, on: loop)
+            .flatMapThrowing { addresses in
+                let allowed = addresses.filter { address in
+                    policy.allows(host: target.host, address: address, port: target.port)
+                        && (AddressClass(address) != .global || !own.value.contains(address, at: .now()))
+                }
+                guard !allowed.isEmpty else { throw PolicyError() }
+                return allowed
+            }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
     }
 
     /// The error for a target that the policy does not allow.

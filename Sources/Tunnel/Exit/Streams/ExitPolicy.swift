@@ -58,14 +58,8 @@ public struct ExitPolicy: Hashable, Sendable {
 
         /// Whether `text` is a valid host pattern. A pattern that can never match is an error.
         private static func isPattern(_ text: String) -> Bool {
-            if text == "*" || (try? SocketAddress(ipAddress: text, port: 0)) != nil { return true }
-            let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
-            return name.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
-                !label.isEmpty && label.utf8.allSatisfy { $0 >= 0x80 || Self.labelBytes.contains($0) }
-            }
+            text == "*" || HostName.isValid(text.hasPrefix("*.") ? String(text.dropFirst(2)) : text)
         }
-
-        private static let labelBytes = Set("abcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
         private static func ports(_ text: String) throws(RuleError) -> [ClosedRange<UInt16>] {
             var ranges: [ClosedRange<UInt16>] = []

@@ -146,7 +146,7 @@ final class StreamConnector {
         let boundSplice = NIOLoopBound(splice, eventLoop: loop)
         // Connect in a later turn of the event loop: an attempt may fail immediately, and the link must know the
         // endpoint before that.
-        loop.flatSubmit { bound.value.dial(target, boundSplice) }.whenComplete { result in
+        loop.flatSubmit { bound.value.dial(target, of: client, boundSplice) }.whenComplete { result in
             let connector = bound.value
             connector.withQuota(of: client) { $0.attemptEnded() }
             switch result {
@@ -163,10 +163,15 @@ final class StreamConnector {
         }
     }
 
-    private func dial(_ target: Target, _ splice: NIOLoopBound<SpliceHandler>) -> EventLoopFuture<any Channel> {
+    private func dial(
+        _ target: Target,
+        of client: StreamClient,
+        _ splice: NIOLoopBound<SpliceHandler>
+    ) -> EventLoopFuture<any Channel> {
         switch target {
         case .service(let backend, let tls): self.dialer.connect(to: backend, tls: tls, splice: splice)
-        case .clearnet(let target, let policy): self.dialer.connect(to: target, policy: policy, splice: splice)
+        case .clearnet(let target, let policy):
+            self.dialer.connect(to: target, policy: policy, client: client.key.hex, splice: splice)
         }
     }
 
@@ -240,6 +245,7 @@ final class StreamConnector {
             host: address.host,
             port: Int(address.port),
             policy: policy,
+            client: client.key.hex,
             handler: NIOLoopBound(stream, eventLoop: loop)
         ).whenComplete { result in
             switch result {
