@@ -98,6 +98,18 @@ def test_sighup_reloads(sandbox, echoing):
     assert exit_node.process.is_running
 
 
+def test_a_changed_key_needs_a_restart(sandbox, echoing):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, key_file="exit.key")
+    other = sandbox.succeed("key", "generate", "--key-file", "other.key")
+    assert other
+    (sandbox.folder / "exit.key").write_bytes((sandbox.folder / "other.key").read_bytes())
+    exit_node.process.send(signal.SIGHUP)
+    exit_node.process.wait_for_log("restart the exit to use the new key")
+    entry = sandbox.entry()
+    assert reply_to(entry.address, exit_node.name) == SUCCEEDED
+
+
 def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
     _, exit_node, entry = sandbox.tunnel(echoing.address)
     with open_stream(entry.address, exit_node.name) as client:

@@ -105,6 +105,22 @@ def test_a_client_keeps_its_connection_between_requests(sandbox):
     assert backend.connections == 1
 
 
+def test_after_a_response_whose_end_is_uncertain_the_next_request_is_answered(sandbox):
+    """The service ends the lines of its header with LF alone."""
+
+    def serve(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok")
+        connection.recv(65536)
+
+    backend = sandbox.closing(TCPBackend(serve))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+    url = f"http://{exit_node.name}/"
+    process = sandbox.spawn(needed("curl"), "-sS", "--max-time", 20, "--proxy", entry.socks, url, url)
+    assert process.wait() == 0, process.describe()
+    assert process.stdout == ["okok"]
+
+
 def test_requests_for_two_services_on_one_connection_are_answered_in_order(sandbox):
     one, other = two_services(sandbox)
     entry = sandbox.entry()

@@ -180,6 +180,18 @@ def test_exit_that_is_not_ready_ends_on_a_signal(sandbox, number):
     assert process.stdout == []
 
 
+def test_exit_ends_on_a_signal_at_any_moment_of_its_start(sandbox):
+    url = f"ws://127.0.0.1:{unused_port()}"
+    for delay in range(0, 160, 8):
+        process = sandbox.starting_exit([url])
+        # The moment within the start is what is tested.
+        time.sleep(delay / 1000)
+        process.send(signal.SIGTERM)
+        status = process.wait(SHUTDOWN)
+        # Before the process handles signals, the signal itself ends it.
+        assert status in (0, -signal.SIGTERM), process.describe()
+
+
 @signals
 def test_entry_ends_on_a_signal(sandbox, number):
     ends_well(sandbox.entry().process, number)

@@ -114,6 +114,21 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[id]?.ended == .some(.exitSilent))
     }
 
+    @Test("an upload that takes long does not end before the exit had time to answer its last bytes")
+    func longUpload() {
+        var tunnel = SimulatedTunnel()
+        let id = tunnel.open(1)
+        for _ in 0..<20 {
+            tunnel.sendAll([1, 2, 3], on: id, fromEntry: true, finish: false)
+            tunnel.advance(.seconds(10))
+        }
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.advance(.seconds(49))
+        #expect(tunnel.entryStreams[id]?.ended == nil)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[id]?.ended == .some(.exitSilent))
+    }
+
     @Test("a stream that was answered once may be silent for longer")
     func answered() throws {
         var tunnel = SimulatedTunnel()

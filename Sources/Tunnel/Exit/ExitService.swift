@@ -64,7 +64,9 @@ package final class ExitService: Sendable {
     package func update(_ configuration: ExitConfiguration) async throws {
         let exit = self.exit
         try await self.loop.submit { exit.value.update(configuration) }.get()
-        self.currentName.withLockedValue { $0 = configuration.name }
+        self.currentName.withLockedValue {
+            $0 = NostrName(publicKey: $0.publicKey, relays: configuration.name.relays)
+        }
     }
 
     /// Ends all streams, notifies the clients, and disconnects from the relays.

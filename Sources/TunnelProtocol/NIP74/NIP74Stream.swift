@@ -50,8 +50,8 @@ struct NIP74Stream {
     var lastPublished: NIODeadline?
     /// When a relay last answered a message of the stream.
     var lastAnswered = NIODeadline.uptimeNanoseconds(0)
-    /// When a relay first accepted bytes of the stream.
-    var firstAccepted: NIODeadline?
+    /// When a relay last accepted bytes of the stream.
+    var lastAccepted: NIODeadline?
     /// Bytes in the queue that were rejected and put back. Credit was already given for them.
     var requeuedBytes = 0
     /// Entry: when CONNECT is repeated, unless the exit answers first.
@@ -209,8 +209,9 @@ struct NIP74Stream {
 
     // MARK: Deadlines
 
-    /// When a relay first accepted data that the exit has not answered yet; nil at an exit.
-    func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.isAnswered ? self.firstAccepted : nil }
+    /// When a relay last accepted data, if the exit has not answered any; nil at an exit. An upload may take long before
+    /// the service answers, so the time counts from its last bytes.
+    func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.isAnswered ? self.lastAccepted : nil }
 
     /// When the stream ends unless something happens.
     func idleDeadline(_ configuration: NIP74Configuration, isEntry: Bool) -> NIODeadline {

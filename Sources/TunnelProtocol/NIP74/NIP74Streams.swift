@@ -145,7 +145,7 @@ struct NIP74Streams {
         switch outcome {
         case .accepted:
             self.table[id]?.inFlight[index].status = .accepted
-            if self.table[id]?.firstAccepted == nil { self.table[id]?.firstAccepted = now }
+            self.table[id]?.lastAccepted = now
         case .rejected(.rateLimited): self.table[id]?.inFlight[index].status = .rejected
         case .rejected(.noSubscriber), .rejected(.refused), .rejected(.unreachable):
             return self.end(id, .relayRefused, &context)

@@ -226,6 +226,9 @@ struct ExitCommand: RoleCommand {
 
     static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {
         let before = running.name
+        guard configuration.secretKey.publicKey == before.publicKey else {
+            throw CommandError.configuration("the exit's key has changed; restart the exit to use the new key")
+        }
         try await running.update(configuration)
         if running.name != before {
             logger.notice("the exit's name has changed", metadata: ["name": "\(running.name.encoded)"])

@@ -44,9 +44,14 @@ struct RoleService<Command: RoleCommand>: Service {
     ///
     /// - Throws: The error of starting or stopping the role.
     func run() async throws {
+        // A role that starts while the process stops is stopped at once, so that starting it returns.
+        let (late, lateRoles) = AsyncStream.makeStream(of: Command.Running.self)
         try await withThrowingTaskGroup(of: Event.self) { group in
             group.addTask {
-                try await self.command.start(self.configuration, logger: self.logger) { self.role.set($0) }
+                defer { lateRoles.finish() }
+                try await self.command.start(self.configuration, logger: self.logger) { running in
+                    if !self.role.set(running) { lateRoles.yield(running) }
+                }
                 if !Task.isShuttingDownGracefully { ServiceManager()?.ready() }
                 return .started
             }
@@ -56,24 +61,23 @@ struct RoleService<Command: RoleCommand>: Service {
             }
             for try await event in group where event == .shutdown { break }
             ServiceManager()?.stopping()
-            // The role may still be starting. Stopping it lets the first task return.
-            let wasStarted = try await self.stop()
+            if let running = self.role.beginStopping() {
+                try await self.stop(running)
+            } else {
+                for await running in late { try await self.stop(running) }
+            }
             group.cancelAll()
             // The first task may fail now because its role was stopped.
             while await group.nextResult() != nil {}
-            if !wasStarted { _ = try await self.stop() }
         }
     }
 
-    /// Stops the role. Returns false if it has not started.
-    private func stop() async throws -> Bool {
-        guard let running = self.role.current else { return false }
+    private func stop(_ running: Command.Running) async throws {
         self.logger.info("stopping; waiting up to \(self.timeout) s for open streams")
         do {
             try await Command.stop(running, timeout: .seconds(Int64(self.timeout)), logger: self.logger)
         } catch {
             throw CommandError.failure("shutdown failed: \(error)")
         }
-        return true
     }
 }

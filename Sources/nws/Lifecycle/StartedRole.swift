@@ -7,7 +7,12 @@ import NIOConcurrencyHelpers
 
 /// The running service of a role, for the other services of the process. It is nil until the role has started.
 final class StartedRole<Running: Sendable>: Sendable {
-    private let value = NIOLockedValueBox<Running?>(nil)
+    private struct State {
+        var running: Running?
+        var isStopping = false
+    }
+
+    private let state = NIOLockedValueBox(State())
     private let starts: AsyncStream<Running>
     private let started: AsyncStream<Running>.Continuation
 
@@ -16,12 +21,24 @@ final class StartedRole<Running: Sendable>: Sendable {
     }
 
     /// The service; nil if it has not started.
-    var current: Running? { self.value.withLockedValue { $0 } }
+    var current: Running? { self.state.withLockedValue { $0.running } }
 
-    /// Records that the role started.
-    func set(_ running: Running) {
-        self.value.withLockedValue { $0 = running }
+    /// Records that the role started. Returns false if it must be stopped, because the process has begun to stop.
+    func set(_ running: Running) -> Bool {
+        let isStopping = self.state.withLockedValue { state in
+            state.running = running
+            return state.isStopping
+        }
         self.started.yield(running)
+        return !isStopping
+    }
+
+    /// Records that the process has begun to stop. Returns the service; nil if it has not started.
+    func beginStopping() -> Running? {
+        self.state.withLockedValue { state in
+            state.isStopping = true
+            return state.running
+        }
     }
 
     /// Waits until the role has started. Only one caller may wait. Returns nil if the task is cancelled.

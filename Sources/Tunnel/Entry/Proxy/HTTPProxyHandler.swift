@@ -189,7 +189,10 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
         let count = self.machine.receiveFromService(bytes)
         // Dropped bytes count as delivered, so that the service can continue to send.
         context.write(Self.wrapOutboundOut(bytes.readSlice(length: count) ?? ByteBuffer()), promise: promise)
-        guard self.machine.isIdle || self.machine.isUpgraded else { return }
+        // If the end of the response is uncertain, the client's next request is read, and ends the connection.
+        guard self.machine.isIdle || self.machine.isUpgraded || self.isReadHeld && self.machine.wantsInput else {
+            return
+        }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         // In a later turn of the event loop, because the splice is writing.
         context.eventLoop.execute { bound.value.endExchange() }
