@@ -20,8 +20,8 @@ final class Entry {
     private static let maximumReverseConnections = 1_024
 
     private let context: EntryContext
-    private var peers: PeerTable!
-    private var exits: ExitSelector!
+    private let peers: PeerTable
+    private let exits: ExitSelector
     /// A cache of decoded names, because clients request the same names repeatedly.
     private var names: [String: NostrName] = [:]
     private var drain: Drain?
@@ -60,14 +60,11 @@ final class Entry {
             metrics: TunnelMetrics(logger: logger),
             logger: logger
         )
-        self.peers = PeerTable(
-            context: self.context,
-            onIdle: { [unowned self] in self.finishDrainIfIdle() },
-            onClose: { [unowned self] in self.exits.willRemove($0) }
-        )
+        self.peers = PeerTable(context: self.context)
         self.exits = ExitSelector(context: self.context, peers: self.peers)
-        self.relayLog.onConnect = { [unowned self] in self.exits.discover(on: $0) }
-        self.context.reverse.onEnd = { [unowned self] in self.finishDrainIfIdle() }
+        self.peers.delegate = self
+        self.relayLog.delegate = self
+        self.context.reverse.delegate = self
     }
 
     /// Connects to the configured relays.
@@ -183,6 +180,16 @@ final class Entry {
         self.metrics.streamsOpened.increment()
         return opening
     }
+}
+
+extension Entry: PeerTableDelegate, RelayLogDelegate, ReverseRequestsDelegate {
+    func peerTableDidBecomeIdle(_ table: PeerTable) { self.finishDrainIfIdle() }
+
+    func peerTable(_ table: PeerTable, willRemove peer: ExitPeer) { self.exits.willRemove(peer) }
+
+    func relayDidConnect(_ relay: RelayConnection) { self.exits.discover(on: relay) }
+
+    func reverseStreamDidEnd(_ requests: ReverseRequests) { self.finishDrainIfIdle() }
 }
 
 extension Entry: StreamOpener {

@@ -40,10 +40,9 @@ final class RelayWatch: RelayConnectionDelegate {
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
         guard relay.lane == self.lane else { return }
+        self.logger.log(state, of: relay)
         switch state {
-        case .connected:
-            self.isUnreachable = false
-            self.logger.info("relay up", metadata: ["relay.url": "\(relay.url)"])
+        case .connected: self.isUnreachable = false
         case .subscribed:
             guard relay.subscriptionIsAccepted else { return }
             if !self.hasRelay {
@@ -51,8 +50,7 @@ final class RelayWatch: RelayConnectionDelegate {
                 self.firstRelay.succeed()
             }
             self.delegate?.relayIsSubscribed(relay)
-        case .disconnected(let reason):
-            self.logger.info("relay down", metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
+        case .disconnected:
             self.delegate?.relayIsDisconnected(relay)
             self.warnIfUnreachable()
         }

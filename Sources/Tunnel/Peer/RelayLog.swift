@@ -6,23 +6,33 @@
 import Logging
 import NostrClient
 
-/// Logs when relays connect and disconnect.
+/// Is notified when a relay of a ``RelayLog`` has connected.
+protocol RelayLogDelegate: AnyObject {
+    func relayDidConnect(_ relay: RelayConnection)
+}
+
+/// Logs when the relays of an entry connect and disconnect.
 final class RelayLog: RelayConnectionDelegate {
     private let logger: Logger
-    /// Called after a relay connected.
-    var onConnect: (RelayConnection) -> Void = { _ in }
+    weak var delegate: (any RelayLogDelegate)?
 
     init(logger: Logger) {
         self.logger = logger
     }
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
+        self.logger.log(state, of: relay)
+        if case .connected = state { self.delegate?.relayDidConnect(relay) }
+    }
+}
+
+extension Logger {
+    /// Logs that a relay has connected or disconnected.
+    func log(_ state: RelayConnection.Transition, of relay: RelayConnection) {
         switch state {
-        case .connected:
-            self.logger.info("relay up", metadata: ["relay.url": "\(relay.url)"])
-            self.onConnect(relay)
+        case .connected: self.info("relay up", metadata: ["relay.url": "\(relay.url)"])
         case .disconnected(let reason):
-            self.logger.info("relay down", metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
+            self.info("relay down", metadata: ["relay.url": "\(relay.url)", "reason": "\(reason)"])
         case .subscribed: break
         }
     }

@@ -6,6 +6,11 @@
 import NIOCore
 import TunnelProtocol
 
+/// Is notified when the connection of a stream of ``ReverseRequests`` has closed.
+protocol ReverseRequestsDelegate: AnyObject {
+    func reverseStreamDidEnd(_ requests: ReverseRequests)
+}
+
 /// The streams for which this entry requested that an exit connect to it (CONNECTR), by UUID.
 final class ReverseRequests {
     /// Maximum number of streams that wait for a connection.
@@ -22,8 +27,7 @@ final class ReverseRequests {
     private var requests: [String: Request] = [:]
     /// Number of streams that use a connection of an exit.
     private var connected = 0
-    /// Called when the connection of such a stream has closed.
-    var onEnd: () -> Void = {}
+    weak var delegate: (any ReverseRequestsDelegate)?
 
     /// Number of streams that have not ended.
     var streamCount: Int { self.requests.count + self.connected }
@@ -55,7 +59,8 @@ final class ReverseRequests {
         self.connected += 1
         stream.onClose = { [weak self] in
             self?.connected -= 1
-            self?.onEnd()
+            guard let self else { return }
+            self.delegate?.reverseStreamDidEnd(self)
         }
         request.opening.attach(to: stream, as: ReverseStream.stream, earlyBytes: 0)
         return request.opening

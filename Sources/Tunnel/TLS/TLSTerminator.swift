@@ -78,11 +78,10 @@ final class GlueHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var pendingWrites = 0
     private var isReading = false
-    private var outputShouldClose = false
-    private var outputIsClosed = false
+    /// The half-close state of this handler's channel; the stream is the partner's channel.
+    private var halfClose = HalfClose()
     /// Whether the channel may become inactive without a preceding end of input. TLS does this in normal operation.
     var endsInOrder = false
-    private var inputIsClosed = false
     /// Called if the channel fails instead of closing normally.
     var onFailure: (() -> Void)?
 
@@ -109,7 +108,7 @@ final class GlueHandler: ChannelInboundHandler {
 
     private func read() {
         // Reading after the end of input would cause an error.
-        guard !self.isReading, !self.inputIsClosed, let context = self.context, let partner = self.partner,
+        guard !self.isReading, !self.halfClose.isInputClosed, let context = self.context, let partner = self.partner,
             partner.pendingWrites == 0
         else { return }
         self.isReading = true
@@ -136,17 +135,14 @@ final class GlueHandler: ChannelInboundHandler {
     }
 
     private func closeOutputIfDone() {
-        guard self.outputShouldClose, self.pendingWrites == 0 else { return }
-        self.outputShouldClose = false
-        self.outputIsClosed = true
+        guard self.pendingWrites == 0, self.halfClose.flushed() == .closeOutput else { return }
         self.context?.close(mode: .output, promise: nil)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent {
-            self.inputIsClosed = true
-            self.partner?.outputShouldClose = true
-            self.partner?.closeOutputIfDone()
+        if case .inputClosed? = event as? ChannelEvent, self.halfClose.inputEnded(), let partner {
+            partner.halfClose.peerFinished()
+            partner.closeOutputIfDone()
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -154,7 +150,7 @@ final class GlueHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         // NIO does not report the end of input if our output was closed before, and neither does TLS after
         // close_notify.
-        if !self.inputIsClosed, !self.outputIsClosed, !self.endsInOrder { self.onFailure?() }
+        if !self.halfClose.isInputClosed, !self.halfClose.isOutputClosed, !self.endsInOrder { self.onFailure?() }
         self.onFailure = nil
         self.partner?.finish()
         context.fireChannelInactive()

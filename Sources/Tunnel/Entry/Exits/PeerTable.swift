@@ -7,21 +7,23 @@ import NIOCore
 import NostrClient
 import TunnelProtocol
 
+/// Is notified of changes of a ``PeerTable``.
+protocol PeerTableDelegate: AnyObject {
+    /// The last stream of a peer has ended.
+    func peerTableDidBecomeIdle(_ table: PeerTable)
+    func peerTable(_ table: PeerTable, willRemove peer: ExitPeer)
+}
+
 /// The exits that an entry uses. Finds them by address, limits their number, and closes those that are idle.
 final class PeerTable {
     private let context: EntryContext
     private var peers: [ExitAddress: ExitPeer] = [:]
     /// Peers that are not used for new requests.
     private var retired: [ExitPeer] = []
-    /// Called when the last stream of a peer has ended.
-    private let onIdle: () -> Void
-    /// Called before a peer is removed.
-    private let onClose: (ExitPeer) -> Void
+    weak var delegate: (any PeerTableDelegate)?
 
-    init(context: EntryContext, onIdle: @escaping () -> Void, onClose: @escaping (ExitPeer) -> Void) {
+    init(context: EntryContext) {
         self.context = context
-        self.onIdle = onIdle
-        self.onClose = onClose
     }
 
     var all: [ExitPeer] { Array(self.peers.values) + self.retired }
@@ -87,10 +89,10 @@ extension PeerTable: ExitPeerDelegate {
     }
 
     func exitPeerDidClose(_ peer: ExitPeer) {
-        self.onClose(peer)
+        self.delegate?.peerTable(self, willRemove: peer)
         if self.peers[peer.address] === peer { self.peers[peer.address] = nil }
         self.retired.removeAll { $0 === peer }
     }
 
-    func exitPeerDidBecomeIdle(_ peer: ExitPeer) { self.onIdle() }
+    func exitPeerDidBecomeIdle(_ peer: ExitPeer) { self.delegate?.peerTableDidBecomeIdle(self) }
 }
