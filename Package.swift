@@ -140,7 +140,8 @@ let package = Package(
         .target(
             name: "NostrTunnel",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"), nio("NIOPosix"),
+                "Tunnel", "TunnelProtocol", "HTTPTransport", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"),
+                nio("NIOPosix"),
                 logging,
             ],
             swiftSettings: settings

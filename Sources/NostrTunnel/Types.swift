@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+public import HTTPTransport
 public import Nostr
 public import NostrClient
 public import NostrCrypto
@@ -53,3 +54,15 @@ public typealias TunnelStream = Tunnel.TunnelStream
 public typealias StreamFailure = Tunnel.StreamFailure
 /// The relays, sessions and streams of a client or host.
 public typealias TunnelStatus = Tunnel.TunnelStatus
+/// The address of a service of a host.
+public typealias Backend = Tunnel.Backend
+/// A SOCKS5 proxy for the connections to relays.
+public typealias SOCKS5Proxy = HTTPTransport.SOCKS5Proxy
+/// A user name and a password that proxy clients must send.
+public typealias ProxyCredentials = TunnelProtocol.ProxyCredentials
+/// Which addresses may be connected to.
+public typealias DialPolicy = NostrClient.DialPolicy
+/// The error for an address that is not a loopback address where one is required.
+public typealias NotLoopbackError = Tunnel.NotLoopbackError
+/// The error of an operation with keys.
+public typealias CryptoError = NostrCrypto.CryptoError

@@ -52,11 +52,7 @@ package struct WebSocket: Sendable {
             configuration: configuration,
             isServer: isServer,
             writer: writer,
-            onMessage: events.onMessage,
-            onBinary: events.onBinary,
-            onBurstEnd: events.onBurstEnd,
-            onWritabilityChange: events.onWritabilityChange,
-            onClose: events.onClose
+            events: events
         )
         // The writer bypasses the frame encoder, so it must sit between the encoder and the socket.
         try operations.addHandler(writer, position: .before(operations.handler(type: WebSocketFrameEncoder.self)))

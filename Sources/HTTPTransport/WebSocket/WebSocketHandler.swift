@@ -24,11 +24,7 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private let configuration: WebSocketConfiguration
     private let writer: WebSocketFrameWriter
-    private let onMessage: @Sendable (ByteBuffer) -> Void
-    private let onBinary: (@Sendable (ByteBuffer) -> Void)?
-    private let onBurstEnd: (@Sendable () -> Void)?
-    private let onWritabilityChange: @Sendable (Bool) -> Void
-    private let onClose: @Sendable (WebSocketCloseReason) -> Void
+    private let events: WebSocket.Events
 
     private var state = State.open
     private var context: ChannelHandlerContext?
@@ -60,11 +56,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         configuration: WebSocketConfiguration,
         isServer: Bool,
         writer: WebSocketFrameWriter,
-        onMessage: @escaping @Sendable (ByteBuffer) -> Void,
-        onBinary: (@Sendable (ByteBuffer) -> Void)?,
-        onBurstEnd: (@Sendable () -> Void)?,
-        onWritabilityChange: @escaping @Sendable (Bool) -> Void,
-        onClose: @escaping @Sendable (WebSocketCloseReason) -> Void
+        events: WebSocket.Events
     ) {
         self.configuration = configuration
         self.assembler = WebSocketAssembler(
@@ -73,11 +65,7 @@ final class WebSocketHandler: ChannelInboundHandler {
             validatesUTF8: configuration.validatesUTF8
         )
         self.writer = writer
-        self.onMessage = onMessage
-        self.onBinary = onBinary
-        self.onBurstEnd = onBurstEnd
-        self.onWritabilityChange = onWritabilityChange
-        self.onClose = onClose
+        self.events = events
     }
 
     // MARK: Sending
@@ -156,7 +144,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if case .open = self.state { self.onWritabilityChange(context.channel.isWritable) }
+        if case .open = self.state { self.events.onWritabilityChange(context.channel.isWritable) }
         context.fireChannelWritabilityChanged()
     }
 
@@ -196,7 +184,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.pinger?.cancel()
         self.closeTimer?.cancel()
         self.pause?.cancel()
-        self.onClose(final)
+        self.events.onClose(final)
     }
 
     /// Closes the connection because the peer sent invalid data.
@@ -217,7 +205,7 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private func endBurst(_ context: ChannelHandlerContext) {
         if let burst {
-            if case .closed = self.state {} else { self.onBurstEnd?() }
+            if case .closed = self.state {} else { self.events.onBurstEnd?() }
             let isSmall =
                 burst.frames > Self.tolerableFrames && burst.bytes < burst.frames * Self.smallFrame
             let isWaste = self.burstIsWaste || isSmall
@@ -277,10 +265,10 @@ final class WebSocketHandler: ChannelInboundHandler {
     private func take(_ output: WebSocketAssembler.Output, _ context: ChannelHandlerContext) {
         switch output {
         case .nothing: break
-        case .text(let message): if case .open = self.state { self.onMessage(message) }
+        case .text(let message): if case .open = self.state { self.events.onMessage(message) }
         case .binary(let message):
             guard case .open = self.state else { return }
-            if let onBinary = self.onBinary { onBinary(message) } else { self.onMessage(message) }
+            if let onBinary = self.events.onBinary { onBinary(message) } else { self.events.onMessage(message) }
         case .ping(let payload):
             // Do not queue pongs for a peer that does not read.
             guard case .open = self.state, context.channel.isWritable else { return }
