@@ -121,6 +121,15 @@ def test_after_a_response_whose_end_is_uncertain_the_next_request_is_answered(sa
     assert process.stdout == ["okok"]
 
 
+def test_a_service_that_closes_without_an_answer_gives_502(sandbox):
+    backend = sandbox.closing(TCPBackend(lambda connection: connection.recv(65536)))
+    _, exit_node, entry = sandbox.tunnel(backend.address)
+    url = f"http://{exit_node.name}/"
+    process = sandbox.spawn(needed("curl"), "-sS", "--max-time", 20, "-w", "%{http_code}", "--proxy", entry.socks, url)
+    assert process.wait() == 0, process.describe()
+    assert process.stdout[-1].endswith("502") and "without an answer" in process.output
+
+
 def test_requests_for_two_services_on_one_connection_are_answered_in_order(sandbox):
     one, other = two_services(sandbox)
     entry = sandbox.entry()

@@ -208,10 +208,26 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         if mode == .output {
-            self.machine.outputClosed()
+            if let answer = self.machine.outputClosed() {
+                promise?.succeed()
+                let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+                // In a later turn of the event loop, because the splice is closing.
+                context.eventLoop.execute { bound.value.serviceClosedUnanswered(answer) }
+                return
+            }
             self.close(in: Self.keepAliveTimeout)
         }
         context.close(mode: mode, promise: promise)
+    }
+
+    private func serviceClosedUnanswered(_ answer: HTTPProxyStateMachine.StreamFailureResponse) {
+        guard let context = self.context else { return }
+        switch answer {
+        case .page(let hasBody):
+            let text = "The service closed the connection without an answer."
+            self.respond(ProxyResponse(.badGateway, text: text), hasBody: hasBody)
+        case .close, .reset: self.perform(.close, context)
+        }
     }
 
     // MARK: Responses of the proxy

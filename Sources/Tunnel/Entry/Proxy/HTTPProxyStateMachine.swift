@@ -243,14 +243,17 @@ package struct HTTPProxyStateMachine {
         }
     }
 
-    /// Records that the service has finished sending and the output to the client is closed.
-    package mutating func outputClosed() {
+    /// Records that the service has finished sending. The output to the client can then be closed, unless the service
+    /// has sent nothing of the response that the client waits for: returns what the client gets instead.
+    package mutating func outputClosed() -> StreamFailureResponse? {
+        if case .exchanging(let exchange) = self.state, !exchange.response.hasBegun { return self.streamFailed() }
         self.isOutputClosed = true
         switch self.state {
         case .idle: self.state = .closing
         case .exchanging(let exchange): self.setExchange(exchange)
         case .opening, .upgraded, .closing: break
         }
+        return nil
     }
 
     /// Records that the stream failed or could not be opened. Returns the response to the client.
