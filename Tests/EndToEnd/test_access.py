@@ -15,6 +15,7 @@ from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_encrypt
 from backends import TCPBackend, echo, read_exactly
 from nostr_wire import RelayConnection, signed
 from plain_nip74 import KIND
+from programs import needed
 from raw_socks import HOST_UNREACHABLE, NOT_ALLOWED, REFUSED, SUCCEEDED, open_stream, reply_to
 
 
@@ -90,8 +91,14 @@ def test_an_exit_with_a_list_sends_strangers_nothing(sandbox, echoing):
     sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
-    stranger = Keys.generate()
+    # An exit without a list answers the same messages.
+    open_exit = sandbox.exit([relay.url], echoing.address, key_file="open.key")
+    stranger, probe = Keys.generate(), Keys.generate()
     with RelayConnection(relay.url) as observer:
+        observer.subscribe("probe", {"kinds": [KIND], "#p": [probe.public_key().to_hex()]})
+        for offer in offers(open_exit.name, 2):
+            observer.accepts(sealed(probe, open_exit.pubkey, offer))
+            observer.next_event("probe")
         observer.subscribe("all", {"kinds": [KIND], "#p": [stranger.public_key().to_hex()]})
         for offer in offers(exit_node.name, 8):
             observer.accepts(sealed(stranger, exit_node.pubkey, offer))
@@ -113,9 +120,10 @@ def sealed(keys, receiver, plaintext):
 
 def offers(name, count):
     """Returns messages that an exit without a list would answer: offers with no proof and with wrong ones."""
-    nws = {"versions": [1], "nonce": "ab" * 16, "parameters": "0480100000058010000008404000"}
+    nws = {"versions": [1], "nonce": "ab" * 16, "parameters": "04801000000580100000084400"}
+    dates = [int(time.time()), -(2**63), 2**63 - 1, 0]
     for number in range(count):
-        proof = bytes([1]) + int(time.time()).to_bytes(8) + os.urandom(40)
+        proof = bytes([1]) + dates[number // 2 % len(dates)].to_bytes(8, signed=True) + os.urandom(40)
         terms = nws | ({"proof": proof.hex()} if number % 2 else {})
         message = {"key": str(uuid.uuid4()), "type": "CONNECT", "destination": name, "nws": terms}
         yield json.dumps(message, separators=(",", ":"))
@@ -150,6 +158,17 @@ def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoin
         ended.set()
         for thread in threads:
             thread.join()
+
+
+def test_an_identity_is_used_with_the_credentials_that_every_client_must_send(sandbox, http):
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address, options=("--allow", "keys"))
+    sandbox.write("credentials", "me:secret\n")
+    entry = sandbox.entry("--identity", "mine", "--credentials-file", "credentials")
+    url = f"http://{exit_node.name}/bytes/10"
+    curl = sandbox.spawn(needed("curl"), "-sS", "--max-time", 20, "--proxy", f"http://me:secret@{entry.socks}", url)
+    assert curl.wait() == 0, curl.describe()
 
 
 def test_plain_nip74_does_not_bypass_the_list(sandbox, echoing):

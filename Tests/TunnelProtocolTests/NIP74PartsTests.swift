@@ -21,6 +21,15 @@ struct NIP74PartsTests {
         )
     }
 
+    @Test("a date from a peer may be any number, and is recent only within the window")
+    func datesOfPeers() {
+        let now: Int64 = 1_800_000_000
+        for date in [now, now - 120, now + 900] { #expect(NIP74Configuration.isRecent(date, at: now)) }
+        for date in [now - 121, now + 901, 0, -1, Int64.min, Int64.max] {
+            #expect(!NIP74Configuration.isRecent(date, at: now))
+        }
+    }
+
     @Test("the oldest ended streams are forgotten, with whether they became sessions")
     func ended() {
         var ended = EndedStreams(limit: 2)

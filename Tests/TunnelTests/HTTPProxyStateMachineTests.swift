@@ -5,10 +5,19 @@
 
 import NIOCore
 import NIOHTTP1
+import Nostr
+import NostrCrypto
 import Testing
 import TunnelProtocol
 
 @testable import Tunnel
+
+/// Two names of one exit.
+private let exitKey = SecretKey.generate().publicKey.npub
+private let exit = NostrName(
+    publicKey: PublicKey(userText: exitKey) ?? SecretKey.generate().publicKey,
+    relays: (try? RelayURL("ws://r.example")).map { [$0] } ?? []
+).encoded
 
 @Suite("One client of the HTTP proxy")
 struct HTTPProxyStateMachineTests {
@@ -244,11 +253,12 @@ struct HTTPProxyStateMachineTests {
     @Test(
         "a request that a page of another site sends is refused",
         arguments: [
-            "POST http://a/x HTTP/1.1\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n",
-            "POST http://a/x HTTP/1.1\r\nOrigin: null\r\nContent-Length: 0\r\n\r\n",
-            "GET http://a/ HTTP/1.1\r\nOrigin: http://b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-            "GET http://a/x.js HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n",
-            "POST http://a/x HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nOrigin: http://\(exit)\r\nOrigin: http://b\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nOrigin: null\r\nContent-Length: 0\r\n\r\n",
+            "GET http://\(exit)/ HTTP/1.1\r\nOrigin: http://b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            "GET http://\(exit)/x.js HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n",
         ]
     )
     func crossSite(request: String) {
@@ -261,11 +271,13 @@ struct HTTPProxyStateMachineTests {
     @Test(
         "a request of the service's own pages and a link from another site are forwarded",
         arguments: [
-            "POST http://a/x HTTP/1.1\r\nOrigin: http://A\r\nContent-Length: 0\r\n\r\n",
-            "POST http://a:8080/x HTTP/1.1\r\nOrigin: http://a:80\r\nContent-Length: 0\r\n\r\n",
-            "GET http://a/ HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n",
-            "GET http://a/ HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\r\n",
-            "GET http://a/ HTTP/1.1\r\nReferer: http://evil.example/\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nOrigin: http://\(exit.uppercased())\r\nContent-Length: 0\r\n\r\n",
+            "POST http://\(exit):8080/x HTTP/1.1\r\nOrigin: http://\(exit):80\r\nContent-Length: 0\r\n\r\n",
+            "GET http://\(exit)/ HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n",
+            "GET http://\(exit)/ HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\r\n",
+            "GET http://\(exit)/ HTTP/1.1\r\nReferer: http://evil.example/\r\n\r\n",
+            "POST http://\(exit)/x HTTP/1.1\r\nOrigin: http://\(exitKey)\r\nContent-Length: 0\r\n\r\n",
+            "POST http://api.example/x HTTP/1.1\r\nOrigin: http://www.example\r\nContent-Length: 0\r\n\r\n",
         ]
     )
     func sameSite(request: String) {

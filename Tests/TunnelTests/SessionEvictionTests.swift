@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import NostrCrypto
 import Testing
 import TunnelProtocol
 
@@ -15,20 +16,22 @@ struct SessionEvictionTests {
 
     private static func candidate(
         age: Int64,
+        owner: PublicKey? = nil,
         isDeserted: Bool = false,
         idleFor idle: Int64? = nil,
         heldBytes: Int = 0
     ) -> SessionEviction.Candidate {
         SessionEviction.Candidate(
             startedAt: Self.now - .seconds(age),
+            owner: owner,
             isDeserted: isDeserted,
             idleSince: idle.map { Self.now - .seconds($0) },
             heldBytes: heldBytes
         )
     }
 
-    private static func replaced(_ candidates: [SessionEviction.Candidate]) -> Int? {
-        SessionEviction.sessionToReplace(among: candidates, idleAge: .seconds(60), at: Self.now)?.index
+    private static func replaced(_ candidates: [SessionEviction.Candidate], for owner: PublicKey? = nil) -> Int? {
+        SessionEviction.sessionToReplace(among: candidates, for: owner, idleAge: .seconds(60), at: Self.now)?.index
     }
 
     @Test("the oldest session whose client is gone makes room before an idle one")
@@ -38,8 +41,29 @@ struct SessionEvictionTests {
             Self.candidate(age: 200, isDeserted: true),
         ]
         #expect(Self.replaced(candidates) == 2)
-        let reason = SessionEviction.sessionToReplace(among: candidates, idleAge: .seconds(60), at: Self.now)?.reason
-        #expect(reason == .peerLost)
+        let replaced = SessionEviction.sessionToReplace(
+            among: candidates,
+            for: nil,
+            idleAge: .seconds(60),
+            at: Self.now
+        )
+        #expect(replaced?.reason == .peerLost)
+    }
+
+    @Test("an identity with many busy sessions makes room for one with fewer, its newest session first")
+    func shares() {
+        let (many, few, new) = (
+            SecretKey.generate().publicKey, SecretKey.generate().publicKey, SecretKey.generate().publicKey
+        )
+        let candidates = [
+            Self.candidate(age: 300, owner: many), Self.candidate(age: 100, owner: many),
+            Self.candidate(age: 200, owner: few),
+        ]
+        #expect(Self.replaced(candidates, for: new) == 1)
+        // Afterwards both would have one, and nobody gains by exchanging places.
+        #expect(Self.replaced(candidates, for: few) == nil)
+        #expect(Self.replaced(candidates, for: many) == nil)
+        #expect(Self.replaced(candidates, for: nil) == nil)
     }
 
     @Test("the session that has been idle for longest makes room, but only after the configured time")

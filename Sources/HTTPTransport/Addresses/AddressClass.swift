@@ -47,6 +47,8 @@ package enum AddressClass: Hashable, Sendable {
     }
 
     fileprivate static func bytes(of text: String) -> [UInt8]? {
+        // The system's function ends the text at a NUL.
+        guard !text.utf8.contains(0) else { return nil }
         let bare = text.split(separator: "%").first.map(String.init) ?? text
         for (family, count) in [(AF_INET, 4), (AF_INET6, 16)] {
             var bytes = [UInt8](repeating: 0, count: count)

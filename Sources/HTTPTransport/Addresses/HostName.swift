@@ -19,6 +19,7 @@ package enum HostName {
     /// Whether `text` is an IPv4 or IPv6 address, without brackets and zone, or a DNS name, with or without a final dot.
     /// Names with other characters must be given in their ASCII form (RFC 5891).
     package static func isValid(_ text: String) -> Bool {
+        guard !text.utf8.contains(0) else { return false }
         if !text.utf8.contains(UInt8(ascii: "%")), SocketAddress.canonicalBytes(of: text) != nil { return true }
         let name = text.hasSuffix(".") ? text.dropLast() : text[...]
         guard !name.isEmpty, name.utf8.count <= Self.maximumLength else { return false }

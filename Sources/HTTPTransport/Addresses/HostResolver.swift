@@ -112,7 +112,7 @@ package struct HostResolver: Sendable {
         for client: String = "",
         on eventLoop: any EventLoop
     ) -> EventLoopFuture<[SocketAddress]> {
-        if let address = try? SocketAddress(ipAddress: host, port: port) {
+        if !host.utf8.contains(0), let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
         }
         let promise = eventLoop.makePromise(of: [SocketAddress].self)

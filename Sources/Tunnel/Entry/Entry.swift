@@ -207,7 +207,9 @@ extension Entry: StreamOpener {
                     publicKey: name.publicKey,
                     relays: relays,
                     isolation: opening.request.isolation,
-                    isAnnounced: isAnnounced
+                    // Credentials that all clients must send do not isolate them from each other.
+                    allowsIdentity: !isAnnounced
+                        && (opening.request.isolation.isEmpty || self.configuration.credentials != nil)
                 ),
                 // An announcement must not make this node connect to addresses that only this node can reach.
                 policy: named.isEmpty ? .configured : isAnnounced ? .untrusted : self.context.namedPolicy

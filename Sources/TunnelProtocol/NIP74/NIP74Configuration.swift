@@ -78,6 +78,16 @@ public struct NIP74Configuration: Sendable {
     public var earlyMessageTimeout: TimeAmount = .seconds(2)
     /// Accepted dates of a CONNECT, in seconds from now. They limit how long a relay can replay it.
     public static let connectWindow: ClosedRange<Int64> = -120...900
+
+    /// Returns whether a date is within ``connectWindow``. The date may be any number: it is never subtracted from.
+    ///
+    /// - Parameters:
+    ///   - date: Seconds since 1970, as a peer wrote it.
+    ///   - now: Seconds since 1970, by the clock of this machine.
+    package static func isRecent(_ date: Int64, at now: Int64) -> Bool {
+        (now + Self.connectWindow.lowerBound...now + Self.connectWindow.upperBound).contains(date)
+    }
+
     /// First and longest wait before messages are repeated that a relay rejected as rate-limited.
     public var backOff: (first: TimeAmount, most: TimeAmount) { (.seconds(1), .seconds(30)) }
     /// Number of consecutive rejections after which a stream ends.

@@ -87,7 +87,7 @@ struct NIP74Exit {
             context.actions.append(.report(.duplicateConnect))
             return false
         }
-        guard NIP74Configuration.connectWindow.contains(createdAt - context.now.seconds) else {
+        guard NIP74Configuration.isRecent(createdAt, at: context.now.seconds) else {
             context.actions.append(.report(.staleConnect))
             return false
         }
@@ -123,7 +123,7 @@ struct NIP74Exit {
         _ streams: inout NIP74Streams,
         _ context: inout NIP74Context
     ) {
-        guard NIP74Configuration.connectWindow.contains(offer.createdAt - context.now.seconds) else {
+        guard NIP74Configuration.isRecent(offer.createdAt, at: context.now.seconds) else {
             return context.actions.append(.report(.staleConnect))
         }
         // A client that asks whether the exit still has a session needs no stream.

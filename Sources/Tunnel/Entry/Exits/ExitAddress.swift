@@ -12,10 +12,7 @@ struct ExitAddress: Hashable {
     let publicKey: PublicKey
     let relays: [RelayURL]
     var isolation: [UInt8] = []
-    /// Whether the exit was found by its announcement. A session with it is not shared with requests that name the exit.
-    var isAnnounced = false
-
-    /// Whether the user's identity may be used with the exit. It must neither connect isolated requests nor reach
-    /// strangers.
-    var allowsIdentity: Bool { self.isolation.isEmpty && !self.isAnnounced }
+    /// Whether the user's identity may be used. It must neither connect requests that are isolated from each other, nor
+    /// reach exits that were found by an announcement.
+    var allowsIdentity = true
 }

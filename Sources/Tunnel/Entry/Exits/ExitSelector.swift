@@ -101,7 +101,7 @@ final class ExitSelector {
             let address = ExitAddress(
                 publicKey: name.publicKey,
                 relays: Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName)),
-                isAnnounced: true
+                allowsIdentity: false
             )
             guard !self.peers.contains(address), let peer = try? self.peers.peer(address, policy: .untrusted) else {
                 continue

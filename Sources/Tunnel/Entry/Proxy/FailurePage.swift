@@ -97,6 +97,7 @@ extension ProxyFailure {
             [
                 "Ask the exit's operator whether the exit is running, and connected to the relays of this name.",
                 "If the exit accepts only known keys, it does not answer others: \(remedyText(.identity)).",
+                "Compare the clocks of both machines: an exit does not answer requests whose date is off by minutes.",
                 "If the exit has a new key, use its new name.",
             ]
         case (_, .backend):

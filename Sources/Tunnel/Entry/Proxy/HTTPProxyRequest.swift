@@ -99,20 +99,31 @@ package struct HTTPProxyRequest {
         }
     }
 
-    /// Returns whether a page of another site made the browser send the request. The request would use the identity of
-    /// the proxy's user. Following a link is not such a request.
+    /// Returns whether a page of another site made the browser send the request to an exit. The request would use the
+    /// identity of the proxy's user. Following a link is not such a request.
     private static func isCrossSite(_ head: HTTPHead, method: String, target: TargetAddress) -> Bool {
+        guard let site = Self.site(target) else { return false }
         // Browsers send Origin with every method other than GET and HEAD, with WebSocket handshakes, and if a script
         // wants to read the response. `null` stands for an origin that must not be known.
-        if let origin = head.fields(named: "origin").first {
-            guard let separator = origin.value.firstRange(of: Array("://".utf8)),
+        let origins = head.fields(named: "origin")
+        if let origin = origins.first {
+            guard origins.count == 1, let separator = origin.value.firstRange(of: Array("://".utf8)),
                 let (_, source) = Self.target(origin.value[separator.upperBound...], defaultPort: 80),
-                source.hostText.lowercased() == target.hostText.lowercased()
+                Self.site(source) == site
             else { return true }
         }
-        guard head.fields(named: "sec-fetch-site").first?.text.lowercased() == "cross-site" else { return false }
+        guard head.fields(named: "sec-fetch-site").contains(where: { $0.text.lowercased() == "cross-site" }) else {
+            return false
+        }
         let mode = head.fields(named: "sec-fetch-mode").first?.text.lowercased()
         return !(mode == "navigate" && ["GET", "HEAD"].contains(method))
+    }
+
+    /// The exit that a host names. Nil for a host on the internet, which requests reach without the user's identity.
+    private static func site(_ target: TargetAddress) -> String? {
+        guard case .domain(let name) = target.host, NostrName.looksLikeName(name) else { return nil }
+        // One exit has several names.
+        return (try? NostrName(name)).map(\.publicKey.hex) ?? name.lowercased()
     }
 
     /// Parses `host:port` or `[v6 address]:port`. Returns the host as it was written, and the target.
@@ -220,7 +231,7 @@ extension HTTPProxyRequest.Failure {
         case .ownPath: "Not found."
         case .scheme(let scheme): "\(scheme): requests cannot be forwarded in absolute form; use CONNECT."
         case .crossSite:
-            "A page of another site sent this request. This proxy forwards only requests of the service's own pages, and links to them."
+            "A page of another site sent this request, or a page that hides its origin (Referrer-Policy: no-referrer). This proxy forwards only requests of the service's own pages, and links to them."
         case .target: "The request contains no valid host and port to connect to."
         case .truncated: "The connection ended before the end of the request's header fields."
         }

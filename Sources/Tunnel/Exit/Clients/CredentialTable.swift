@@ -29,13 +29,16 @@ struct CredentialTable {
     ///
     /// - Parameter now: Seconds since 1970.
     mutating func update(_ access: AuthorizedKeys, at now: Int64) {
+        self.revoked = self.revoked.filter { $0.value.until > now && access.grants[$0.key] == nil }
         for (identity, credential) in self.listed where access.grants[identity] == nil {
             self.listed[identity] = nil
-            if self.revoked.count < Self.maximumRevocations {
-                self.revoked[identity] = (credential, now + Self.revocationMemory)
+            if self.revoked.count >= Self.maximumRevocations,
+                let oldest = self.revoked.min(by: { $0.value.until < $1.value.until })
+            {
+                self.revoked[oldest.key] = nil
             }
+            self.revoked[identity] = (credential, now + Self.revocationMemory)
         }
-        self.revoked = self.revoked.filter { $0.value.until > now && access.grants[$0.key] == nil }
         for identity in access.grants.keys where self.listed[identity] == nil {
             // A key that is not on the curve has no owner.
             self.listed[identity] = try? Credential(

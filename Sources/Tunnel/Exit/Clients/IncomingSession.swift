@@ -53,6 +53,9 @@ final class IncomingSession {
     /// other targets.
     private(set) var usedPorts: Set<UInt16?> = []
 
+    /// The proven identity, or before that the one that the offer's proof names.
+    var owner: PublicKey? { self.identity ?? self.known?.identity }
+
     private var acceptedAt = NIODeadline.now()
     /// The offers to answer on each path when the relay has accepted the subscription of the session's key.
     private var unanswered: [PathID: SessionOffer] = [:]
@@ -69,8 +72,10 @@ final class IncomingSession {
     var evictionCandidate: SessionEviction.Candidate {
         SessionEviction.Candidate(
             startedAt: self.startedAt,
+            owner: self.owner,
             isDeserted: self.link.engine.isDeserted,
-            idleSince: self.link.isIdle ? self.link.idleSince : nil,
+            // Data for streams that were never opened does not count.
+            idleSince: self.link.idleSince,
             heldBytes: self.link.engine.heldBytes
         )
     }

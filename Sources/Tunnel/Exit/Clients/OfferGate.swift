@@ -20,10 +20,14 @@ final class OfferGate {
     private static let maximumContent = 32_768
     /// Signed refusals per second for clients that were removed or have expired.
     private static let refusalsPerSecond = 10
+    /// Offers and session queries per second of one identity. A client repeats an offer every 300 ms.
+    private static let offersPerSecond = 20
 
     private let context: ExitContext
     private var table: CredentialTable
     private var refusals: TokenBucket
+    /// By identity. There are at most as many as in the table.
+    private var offers: [PublicKey: TokenBucket] = [:]
 
     init(context: ExitContext) {
         self.context = context
@@ -32,13 +36,28 @@ final class OfferGate {
     }
 
     /// Applies a new access list.
-    func update(_ access: AuthorizedKeys) { self.table.update(access, at: Moment.now.seconds) }
+    func update(_ access: AuthorizedKeys) {
+        self.table.update(access, at: Moment.now.seconds)
+        self.offers = [:]
+    }
+
+    /// Returns whether the offer of a client may be answered now. Call this method after the event was verified, so that
+    /// copies of an event do not use up the rate.
+    func admits(_ known: KnownClient) -> Bool {
+        let now = NIODeadline.now()
+        let isAdmitted =
+            known.isAuthorized
+            ? self.offers[known.identity, default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
+            : self.refusals.take(at: now)
+        if !isAdmitted { self.context.metrics.rejected(.tooManyHandshakes) }
+        return isAdmitted
+    }
 
     /// Returns the offer in an event, and whom its proof names. Counts any other event as rejected and returns nil. The
     /// ID and signature of the event are not verified.
     func offer(in event: Event, path: PathID) -> (SessionOffer, KnownClient)? {
         let now = Moment.now.seconds
-        guard NIP74Configuration.connectWindow.contains(event.createdAt - now),
+        guard NIP74Configuration.isRecent(event.createdAt, at: now),
             event.content.readableBytes <= Self.maximumContent,
             let conversation = try? ConversationKey(
                 secretKey: self.context.configuration.secretKey,
@@ -46,7 +65,7 @@ final class OfferGate {
             ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let message = NIP74Message(plaintext: plaintext), message.kind == .connect || message.kind == .offer,
             let terms = message.terms, terms.versions.contains(SessionConfiguration.version),
-            let proof = terms.proof, NIP74Configuration.connectWindow.contains(proof.date - now),
+            let proof = terms.proof, NIP74Configuration.isRecent(proof.date, at: now),
             let found = self.table.find(
                 hint: proof.hint,
                 date: proof.date,
@@ -60,10 +79,6 @@ final class OfferGate {
             return nil
         }
         let isAuthorized = self.context.configuration.access?.contains(found.identity, at: now) ?? false
-        if !isAuthorized, !self.refusals.take(at: .now()) {
-            self.context.metrics.rejected(.tooManyHandshakes)
-            return nil
-        }
         let offer = SessionOffer(
             key: message.key,
             terms: terms,

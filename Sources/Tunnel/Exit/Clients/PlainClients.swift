@@ -216,7 +216,7 @@ extension PlainClients: RelaySubscriber {
         if let gate {
             guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
             guard let (offer, known) = gate.offer(in: event, path: path) else { return }
-            guard self.verifier.admit(event) else { return }
+            guard self.verifier.admit(event), gate.admits(known) else { return }
             self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, known: known)
             return
         }

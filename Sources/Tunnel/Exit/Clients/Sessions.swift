@@ -116,7 +116,7 @@ final class Sessions {
             if session.mayAcceptAgain { session.accept(offer, repeats: self.mayRepeat) }
             return
         }
-        if self.count >= self.context.configuration.maximumSessions { self.makeRoom() }
+        if self.count >= self.context.configuration.maximumSessions { self.makeRoom(for: known?.identity) }
         guard self.count < self.context.configuration.maximumSessions else {
             return self.refuse(offer, client, .tooManySessions)
         }
@@ -198,10 +198,11 @@ final class Sessions {
     // MARK: Limits
 
     /// Makes room for a session, if another one may end.
-    private func makeRoom() {
+    private func makeRoom(for owner: PublicKey?) {
         let sessions = self.established
         let replaced = SessionEviction.sessionToReplace(
             among: sessions.map(\.evictionCandidate),
+            for: owner,
             idleAge: self.context.configuration.idleSessionAge,
             at: .now()
         )
@@ -236,8 +237,12 @@ final class Sessions {
     func enforceAccess() {
         guard let access = self.context.configuration.access else { return }
         let now = Moment.now.seconds
-        for session in self.established
-        where !Admission.mayContinue(session.identity, usedPorts: session.usedPorts, access: access, at: now) {
+        for session in Array(self.sessions.values)
+        where !Admission.mayContinue(session.owner, usedPorts: session.usedPorts, access: access, at: now) {
+            guard session.isEstablished else {
+                self.forget(session)
+                continue
+            }
             self.context.logger.info(
                 "session ended: the client no longer has access",
                 metadata: ["peer": "\(session.offer.client)"]

@@ -116,7 +116,7 @@ extension SessionOffer.Terms {
         for field in [
             Array("nws/session/1/offer".utf8), Array(numbers.readableBytesView), exit.bytes.bytes, client.bytes.bytes,
             Array(uuid.utf8), self.versions.flatMap { Array("\($0),".utf8) }, Array(self.nonce.utf8),
-            self.parameters.encoded, self.session?.bytes.bytes ?? [], early,
+            self.encodedParameters, self.session?.bytes.bytes ?? [], early,
         ] {
             buffer.writeVariableLengthInteger(UInt64(field.count))
             buffer.writeBytes(field)

@@ -17,7 +17,10 @@ package struct SessionOffer: Hashable, Sendable {
         /// 16 random bytes in hexadecimal. All repetitions of an offer contain the same value.
         package var nonce: String
         /// The limits that the client declares.
-        package var parameters: SessionParameters
+        package var parameters: SessionParameters { didSet { self.encodedParameters = self.parameters.encoded } }
+        /// The parameters as they were received. A proof covers these bytes, which may contain parameters that this
+        /// version does not know.
+        package fileprivate(set) var encodedParameters: [UInt8]
         /// The exit's session key, to ask whether the exit still has that session. Nil to offer a new session.
         package var session: PublicKey?
         /// The first data of a stream. It can be replayed and has no forward secrecy.
@@ -36,6 +39,7 @@ package struct SessionOffer: Hashable, Sendable {
             self.versions = versions
             self.nonce = nonce
             self.parameters = parameters
+            self.encodedParameters = parameters.encoded
             self.session = session
             self.earlyData = earlyData
         }
@@ -93,12 +97,15 @@ package struct SessionOffer: Hashable, Sendable {
 extension SessionOffer.Terms {
     /// Decodes the member `nws`. Returns nil if it is malformed.
     init?(_ value: JSONValue) {
-        guard let versions = value["versions"]?.elements?.compactMap(\.integer), versions.count <= 16,
+        guard let elements = value["versions"]?.elements, elements.count <= 16,
             let nonce = value["nonce"]?.text, Hex.decode(nonce)?.count == 16,
             let encoded = value["parameters"]?.text.flatMap({ Hex.decode($0) }), encoded.count <= 256,
             let parameters = SessionParameters(encoded: encoded)
         else { return nil }
+        let versions = elements.compactMap(\.integer)
+        guard versions.count == elements.count else { return nil }
         self.init(versions: versions, nonce: nonce, parameters: parameters)
+        self.encodedParameters = encoded
         if let text = value["session"]?.text {
             guard let key = Bytes32(hex: text) else { return nil }
             self.session = PublicKey(unchecked: key)
