@@ -8,7 +8,7 @@ import Crypto
 /// A secret that a client shares with an exit. With it, the client proves in an offer that the exit knows it, and the
 /// exit proves in its answer that it knows the client.
 ///
-/// Only who has the secret can make or check a proof, so a proof reveals nothing to others. Both proofs are HMAC-SHA256
+/// Only client and exit have the secret, so nobody else can make or check a proof. Both proofs are HMAC-SHA256
 /// under a key that is derived for this purpose only (HKDF, RFC 5869).
 package struct Credential: Sendable {
     /// What the secret is. The raw value is part of offers.
@@ -29,9 +29,9 @@ package struct Credential: Sendable {
     /// Derives the credential of an identity for an exit. Both sides derive the same one. Takes about 35 µs.
     ///
     /// - Parameters:
-    ///   - secret: The identity's secret key at the client, or the exit's at the exit.
-    ///   - peer: The public key of the other.
-    ///   - exit: The exit's public key, which is one of the two.
+    ///   - secret: At the client the identity's secret key, at the exit the exit's.
+    ///   - peer: The public key of the other side.
+    ///   - exit: The exit's public key: that of `secret` or `peer`.
     /// - Throws: ``CryptoError/invalidPublicKey`` if `peer` is not on the curve.
     package init(identity secret: SecretKey, peer: PublicKey, exit: PublicKey) throws(CryptoError) {
         let identity = exit == peer ? secret.publicKey : peer
@@ -52,8 +52,8 @@ package struct Credential: Sendable {
         self.proofKey = SymmetricKey(data: bytes.suffix(32))
     }
 
-    /// A value by which the exit finds the credential in its list. It changes every ``hintPeriod`` seconds, and only who
-    /// has the credential can tell that two hints belong together.
+    /// A value by which the exit finds the credential in its list. It changes every ``hintPeriod`` seconds. Hints of
+    /// different periods can be connected only with the credential.
     ///
     /// - Parameter date: Seconds since 1970.
     package func hint(at date: Int64) -> UInt64 {
@@ -62,7 +62,7 @@ package struct Credential: Sendable {
         return code.prefix(Self.hintLength).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// The number of the period in which a date is.
+    /// The number of the period that contains a date.
     package static func period(of date: Int64) -> Int64 {
         date / Self.hintPeriod - (date % Self.hintPeriod < 0 ? 1 : 0)
     }

@@ -27,7 +27,7 @@ struct ConfigurationFileTests {
 
     /// `FILE` stands for the path of the file.
     @Test(
-        "an invalid file is a configuration error that says what is wrong",
+        "an invalid file is rejected with a message that names the error",
         arguments: [
             ("relays: [ws://x]", "FILE, line 1: unknown option relays for nws exit"),
             ("\nmax-streams: many", "(set by FILE, line 2)"),

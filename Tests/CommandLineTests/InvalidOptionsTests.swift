@@ -13,7 +13,7 @@ import Testing
 struct InvalidOptionsTests {
     private static let npub = SecretKey.generate().publicKey.npub
 
-    /// Checks that the program does not start because of its configuration, and says so.
+    /// Checks that the program rejects its configuration with status 78 and a message.
     private static func expectConfigurationError(_ arguments: [String], _ message: String) throws {
         let refusal = try #require(try Invocation(arguments).refusal())
         #expect(refusal.status == 78)

@@ -77,8 +77,8 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     stranger = sandbox.entry("--identity", "other", "--protocol", "session", env={"HOME": str(sandbox.folder / "a")})
     assert reply(stranger, exit_node, 22) == HOST_UNREACHABLE
     stranger.process.wait_for_log("this device is not authorized")
-    nobody = sandbox.entry("--protocol", "session", env={"HOME": str(sandbox.folder / "b")})
-    assert reply(nobody, exit_node, 22) == HOST_UNREACHABLE
+    anonymous = sandbox.entry("--protocol", "session", env={"HOME": str(sandbox.folder / "b")})
+    assert reply(anonymous, exit_node, 22) == HOST_UNREACHABLE
     # An npub given directly to --allow may use all services.
     other_exit = service_exit(
         sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"

@@ -47,7 +47,7 @@ struct ClientAuthenticationRuleTests {
         try self.client.accepts(self.author.protectedNote())
     }
 
-    @Test("the first message on each connection is a challenge of its own")
+    @Test("each connection begins with its own AUTH challenge")
     func challenges() throws {
         // The client fails to connect if anything else comes first.
         let others = try (0..<2).map { _ in try self.relay.connect().challenge }

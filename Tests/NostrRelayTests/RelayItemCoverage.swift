@@ -53,7 +53,7 @@ enum RelayItemCoverage {
     ]
 
     private static let subscriptions = [
-        Entry("stored events are followed by EOSE, also if there are none", "SupportsEose"),
+        Entry("EOSE follows the stored events, even if there are none", "SupportsEose"),
         Entry(
             "a subscription that nothing else can match stays until the client closes it",
             "ClosesCompleteSubscriptionsAfterEose"
@@ -66,7 +66,7 @@ enum RelayItemCoverage {
         Entry("with a limit of zero, only events after EOSE are served", "LimitZero"),
         Entry("a connection has at most as many subscriptions as the information document says", "MaxSubscriptions"),
         Entry(
-            "an ephemeral event is accepted from everybody, with the remark that nobody listens",
+            "an ephemeral event without a subscriber is accepted, and the answer says so",
             "AcceptsEphemeralEventsFromPublic"
         ),
         Entry("ephemeral events are handed on to subscribers", "EphemeralSubscriptionsWork"),
@@ -98,7 +98,7 @@ enum RelayItemCoverage {
     ]
 
     private static let authentication = [
-        Entry("the first message on each connection is a challenge of its own", "PromptsForAuthInitially"),
+        Entry("each connection begins with its own AUTH challenge", "PromptsForAuthInitially"),
         Entry("everybody may authenticate, again and with several keys", "CanAuthAsUnknown", "CanAuthAsKnown"),
         Entry("an answer of another kind proves nothing", "AuthEventKindVerified"),
         Entry("an answer for another relay proves nothing", "AuthEventRelayVerified"),

@@ -18,7 +18,7 @@ struct SubscriptionRuleTests {
         self.client = try self.relay.connect()
     }
 
-    @Test("stored events are followed by EOSE, also if there are none")
+    @Test("EOSE follows the stored events, even if there are none")
     func endOfStoredEvents() throws {
         let query = self.author.query(limit: 10).json
         #expect(try self.client.exchange([#"["REQ","nothing",\#(query)]"#]) == [#"["EOSE","nothing"]"#])

@@ -74,6 +74,7 @@ package struct HostResolver: Sendable {
             FairQueue.Limits(running: Self.threadsForOthers, runningPerClient: 2, waiting: 256, waitingPerClient: 32)
         )
     }()
+    /// Names that the user configured are few, so they need no limits.
     private static let ownWorkers = Workers(
         .singleton,
         FairQueue.Limits(running: .max, runningPerClient: .max, waiting: .max, waitingPerClient: .max)
@@ -123,7 +124,7 @@ package struct HostResolver: Sendable {
         }
         let job = Workers.Job(
             run: {
-                // It waited for longer than the timeout.
+                // The timeout passed while the job waited.
                 guard !isOver.withLockedValue({ $0 }) else { return }
                 let result = Result { try Self.lookUp(host: host, port: port) }
                 deadline.cancel()

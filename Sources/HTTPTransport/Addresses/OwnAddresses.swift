@@ -22,8 +22,10 @@ package struct OwnAddresses {
     package mutating func contains(_ address: SocketAddress, at now: NIODeadline) -> Bool {
         if self.expires <= now {
             self.expires = now + Self.lifetime
-            let devices = (try? System.enumerateDevices()) ?? []
-            self.addresses = Set(devices.compactMap(\.address?.addressBytes))
+            // If reading fails, the addresses that were read before still apply.
+            if let devices = try? System.enumerateDevices() {
+                self.addresses = Set(devices.compactMap(\.address?.addressBytes))
+            }
         }
         return address.ipAddress.flatMap(SocketAddress.canonicalBytes).map(self.addresses.contains) ?? false
     }

@@ -103,7 +103,8 @@ final class EntryContext {
         return NIP74StateMachine.makeKey(using: &generator)
     }
 
-    /// What the user's identity shares with an exit. Nil without an identity, or if it may not be used with the exit.
+    /// The secret that the user's identity shares with an exit. Nil without an identity, or if it may not be used with
+    /// the exit.
     func credential(for address: ExitAddress) -> Credential? {
         guard address.allowsIdentity, let identity = self.configuration.identity else { return nil }
         return try? Credential(identity: identity, peer: address.publicKey, exit: address.publicKey)

@@ -140,7 +140,8 @@ final class ExitPeer {
     private func openWaiting() {
         for opening in self.queue.removeAll() {
             switch self.link {
-            case .none: break
+            // There was no key for a link.
+            case .none: opening.fail(.offerFailed(.exitSilent, exit: self.address.publicKey, isPinned: false))
             case .plain(let plain): plain.open(opening, opening.streamRequest, paths: self.relays.ready)
             case .session(let session):
                 // Only the bytes of the first request can have been sent with the offer.

@@ -33,7 +33,7 @@ final class SessionOffering: AttachableEndpoint {
     private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
-    /// - Parameter credential: With which the offer's proof was made. Nil if it contains none.
+    /// - Parameter credential: The secret with which the offer's proof was made. Nil if the offer has no proof.
     init(
         _ outgoing: OutgoingOffer,
         address: ExitAddress,

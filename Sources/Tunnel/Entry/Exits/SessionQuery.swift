@@ -16,7 +16,7 @@ struct SessionQuery {
     let own: SecretKey
     private let plaintext: [UInt8]
 
-    /// - Parameter credential: With which to prove that the exit knows the client. Nil if there is none.
+    /// - Parameter credential: The secret for the proof that the exit knows the client. Nil if the client has none for this exit.
     init(
         own: SecretKey,
         terms: SessionOffer.Terms,

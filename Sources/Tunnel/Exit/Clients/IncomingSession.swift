@@ -40,8 +40,8 @@ final class IncomingSession {
 
     /// The exit's first key of the session.
     private let firstKey: PublicKey
-    /// Whom the offer's proof names. The client proves its identity with a signature, too: who has stolen the exit's key
-    /// can make a proof for every client, but no signature.
+    /// The client whose proof the offer contains. It must also sign the session: a thief of the exit's key can make proofs
+    /// for every client, but no signatures.
     private let known: KnownClient?
     /// Number of bytes of early data that were accepted with the offer.
     private let earlyBytes: Int
@@ -53,7 +53,7 @@ final class IncomingSession {
     /// other targets.
     private(set) var usedPorts: Set<UInt16?> = []
 
-    /// The proven identity, or before that the one that the offer's proof names.
+    /// The identity that the client has signed with, or before that the one of the offer's proof.
     var owner: PublicKey? { self.identity ?? self.known?.identity }
 
     private var acceptedAt = NIODeadline.now()

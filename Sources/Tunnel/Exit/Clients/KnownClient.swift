@@ -5,7 +5,7 @@
 
 import NostrCrypto
 
-/// The client that a valid proof in an offer names.
+/// The client whose proof an offer contains.
 struct KnownClient {
     let identity: PublicKey
     let credential: Credential

@@ -53,7 +53,7 @@ final class OfferGate {
         return isAdmitted
     }
 
-    /// Returns the offer in an event, and whom its proof names. Counts any other event as rejected and returns nil. The
+    /// Returns the offer in an event, and the client whose proof it contains. Counts any other event as rejected and returns nil. The
     /// ID and signature of the event are not verified.
     func offer(in event: Event, path: PathID) -> (SessionOffer, KnownClient)? {
         let now = Moment.now.seconds

@@ -19,7 +19,7 @@ protocol PlainClientsDelegate: AnyObject {
     ) -> StreamDecision
     /// A client offers a session, or asks whether the exit still knows one.
     ///
-    /// - Parameter known: Whom the offer's proof names. Nil if the exit has no access list.
+    /// - Parameter known: The client whose proof the offer contains. Nil if the exit has no access list.
     func plainClients(
         _ clients: PlainClients,
         didReceive offer: SessionOffer,

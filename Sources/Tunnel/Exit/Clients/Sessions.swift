@@ -107,7 +107,7 @@ final class Sessions {
 
     /// Processes the offer of a session, or the query whether the exit still knows a session.
     ///
-    /// - Parameter known: Whom the offer's proof names. Nil if the exit has no access list.
+    /// - Parameter known: The client whose proof the offer contains. Nil if the exit has no access list.
     func receive(_ offer: SessionOffer, from client: PublicKey, known: KnownClient?) {
         if let known, !known.isAuthorized { return self.refuse(offer, client, .notAllowed) }
         if let key = offer.terms.session { return self.answerQuery(offer, about: key, of: client) }
