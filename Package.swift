@@ -41,7 +41,7 @@ let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-colle
 
 let package = Package(
     name: "nws",
-    platforms: [.macOS(.v15)],
+    platforms: [.macOS(.v26)],
     products: [
         .executable(name: "nws", targets: ["nws"]),
         .library(name: "NostrTunnel", targets: ["NostrTunnel"]),

@@ -37,12 +37,15 @@ package struct ConversationKey: Sendable {
         self.init(SymmetricKey(data: bytes.bytes))
     }
 
+    /// Creates a key from 32 bytes that were derived otherwise than by NIP-44.
+    init(bytes: ArraySlice<UInt8>) { self.init(SymmetricKey(data: bytes)) }
+
     private init(_ key: SymmetricKey) {
         self.key = key
         self.keyedHMAC = HMAC<SHA256>(key: key)
     }
 
-    /// The 32 bytes of the key. For test vectors.
+    /// The 32 bytes of the key, to derive other keys from it, and for test vectors.
     package var bytes: [UInt8] { unsafe self.key.withUnsafeBytes { unsafe Array($0) } }
 
     /// The keys of one message.

@@ -15,6 +15,10 @@ package struct Credential: Sendable {
     package enum Kind: UInt8, Hashable, Sendable, CaseIterable {
         /// The static Diffie-Hellman secret of the client's identity and the exit's key.
         case identity = 1
+        /// A secret that the exit sent in an earlier session. It is used once.
+        case ticket = 2
+        /// A secret that the exit's owner gave to a device that the exit does not know yet.
+        case invite = 3
     }
 
     package let kind: Kind
@@ -25,6 +29,8 @@ package struct Credential: Sendable {
     package static let hintLength = 8
     /// Time for which a hint stays the same, in seconds.
     package static let hintPeriod: Int64 = 3_600
+    /// Length of the keys that are derived from a secret, in bytes. They are sufficient to check proofs.
+    package static let derivedLength = 64
 
     /// Derives the credential of an identity for an exit. Both sides derive the same one. Takes about 35 µs.
     ///
@@ -36,20 +42,45 @@ package struct Credential: Sendable {
     package init(identity secret: SecretKey, peer: PublicKey, exit: PublicKey) throws(CryptoError) {
         let identity = exit == peer ? secret.publicKey : peer
         let shared = try secret.sharedX(with: peer)
-        self.init(.identity, secret: shared.bytes, binding: exit.bytes.bytes + identity.bytes.bytes)
+        self.init(.identity, secret: shared.bytes, exit: exit, binding: identity.bytes.bytes)
     }
 
-    private init(_ kind: Kind, secret: [UInt8], binding: [UInt8]) {
+    /// Derives the credential of a ticket.
+    ///
+    /// - Parameters:
+    ///   - ticket: The secret that the exit sent.
+    ///   - identity: The identity of the client to which it was sent.
+    ///   - exit: The exit's public key.
+    package init(ticket: Bytes32, identity: PublicKey, exit: PublicKey) {
+        self.init(.ticket, secret: ticket.bytes, exit: exit, binding: identity.bytes.bytes)
+    }
+
+    /// Derives the credential of an invite from its secret.
+    package init(invite: Bytes32, exit: PublicKey) {
+        self.init(.invite, secret: invite.bytes, exit: exit, binding: [])
+    }
+
+    /// Creates a credential from keys that were derived before.
+    package init(_ kind: Kind, derived: [UInt8]) {
         self.kind = kind
+        self.hintKey = SymmetricKey(data: derived.prefix(Bytes32.count))
+        self.proofKey = SymmetricKey(data: derived.dropFirst(Bytes32.count))
+    }
+
+    private init(_ kind: Kind, secret: [UInt8], exit: PublicKey, binding: [UInt8]) {
         let keys = HKDF<Crypto.SHA256>.deriveKey(
             inputKeyMaterial: SymmetricKey(data: secret),
-            salt: Array("nws/session/1/credential".utf8),
-            info: [kind.rawValue] + binding,
-            outputByteCount: 64
+            salt: Array("nws/credential".utf8),
+            info: [kind.rawValue] + exit.bytes.bytes + binding,
+            outputByteCount: Self.derivedLength
         )
-        let bytes = unsafe keys.withUnsafeBytes { unsafe Array($0) }
-        self.hintKey = SymmetricKey(data: bytes.prefix(32))
-        self.proofKey = SymmetricKey(data: bytes.suffix(32))
+        self.init(kind, derived: unsafe keys.withUnsafeBytes { unsafe Array($0) })
+    }
+
+    /// The keys that are derived from the secret, to store them.
+    package var derived: [UInt8] {
+        unsafe self.hintKey.withUnsafeBytes { unsafe Array($0) }
+            + self.proofKey.withUnsafeBytes { unsafe Array($0) }
     }
 
     /// A value by which the exit finds the credential in its list. It changes every ``hintPeriod`` seconds. Hints of

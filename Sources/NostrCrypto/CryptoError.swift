@@ -9,6 +9,8 @@ public enum CryptoError: Error, Hashable, Sendable {
     case invalidSecretKey
     /// The 32 bytes are not a public key: there is no point on secp256k1 with this x coordinate.
     case invalidPublicKey
-    /// libsecp256k1 reported an error. This does not happen with valid keys.
+    /// The bytes are not an ML-KEM-768 encapsulation key.
+    case invalidEncapsulationKey
+    /// The cryptographic library reported an error. This does not happen with valid keys.
     case operationFailed
 }

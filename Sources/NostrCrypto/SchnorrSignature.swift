@@ -10,6 +10,9 @@ package struct SchnorrSignature: Hashable, Sendable {
     /// The last 32 bytes: the scalar.
     package let s: Bytes32
 
+    /// Length of a signature in bytes.
+    package static let length = 64
+
     /// Creates a signature from its two halves.
     package init(r: Bytes32, s: Bytes32) {
         self.r = r
@@ -18,7 +21,7 @@ package struct SchnorrSignature: Hashable, Sendable {
 
     /// Creates a signature from 64 bytes; nil for any other length.
     package init?(_ bytes: [UInt8]) {
-        guard bytes.count == 64, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else { return nil }
+        guard bytes.count == Self.length, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else { return nil }
         self.init(r: r, s: s)
     }
 

@@ -148,7 +148,7 @@ private func secureZero(_ bytes: UnsafeMutableRawBufferPointer) {
 extension [UInt8] {
     /// Overwrites the elements with zeros before the storage is released.
     @inline(never)
-    fileprivate mutating func erase() {
+    mutating func erase() {
         for index in self.indices {
             self[index] = 0
         }

@@ -110,12 +110,11 @@ final class EntryContext {
         return try? Credential(identity: identity, peer: address.publicKey, exit: address.publicKey)
     }
 
-    /// Creates the terms of an offer, or of a query whether the exit still knows the session with the key `session`.
-    func makeTerms(session: PublicKey? = nil) -> SessionOffer.Terms {
-        SessionOffer.Terms(
-            nonce: Hex.encode(Bytes32.random().bytes.prefix(16)),
-            parameters: SessionParameters(self.configuration.session),
-            session: session
+    /// Creates an offer, without a proof.
+    static func makeOffer(_ terms: OfferTerms) -> VersionedOffer {
+        VersionedOffer(
+            nonce: Array(Bytes32.random().bytes.prefix(VersionedOffer.nonceLength)),
+            bodies: [VersionedOffer.Body(version: SessionConfiguration.version, bytes: terms.encoded)]
         )
     }
 }

@@ -248,9 +248,10 @@ extension Exit: PlainClientsDelegate {
         _ clients: PlainClients,
         didReceive offer: SessionOffer,
         from client: PublicKey,
+        by url: RelayURL?,
         known: KnownClient?
     ) {
-        self.sessions?.receive(offer, from: client, known: known)
+        self.sessions?.receive(offer, from: client, by: url, known: known)
     }
 
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink) {

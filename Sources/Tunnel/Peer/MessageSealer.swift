@@ -21,18 +21,29 @@ struct SealedMessage {
 
 /// Encrypts and signs messages to one peer (sealing), and decrypts messages from this peer (opening).
 ///
-/// It holds one pair of keys for plain NIP-74. For a session, it holds one pair for each generation that is not erased.
-/// The memory of removed keys is overwritten (``SecretKey``).
+/// It holds one pair of keys for plain NIP-74 and for the answers to offers. For a session, it holds one pair for each
+/// generation that is not erased. The memory of removed keys is overwritten (``SecretKey``).
 struct MessageSealer {
     private struct Pair {
         let own: SecretKey
         let peer: PublicKey
-        let conversation: ConversationKey
+        let sealing: ConversationKey
+        let opening: ConversationKey
 
+        /// A pair for messages as NIP-44 defines them.
         init(own: SecretKey, peer: PublicKey) throws(CryptoError) {
             self.own = own
             self.peer = peer
-            self.conversation = try ConversationKey(secretKey: own, publicKey: peer)
+            self.sealing = try ConversationKey(secretKey: own, publicKey: peer)
+            self.opening = self.sealing
+        }
+
+        /// A pair for packets of a session.
+        init(own: SecretKey, peer: PublicKey, secrets: SessionSecrets, isExit: Bool) {
+            self.own = own
+            self.peer = peer
+            self.sealing = isExit ? secrets.exitKey : secrets.clientKey
+            self.opening = isExit ? secrets.clientKey : secrets.exitKey
         }
     }
 
@@ -43,6 +54,8 @@ struct MessageSealer {
         let generation: Int
         /// Date of the event, in seconds since 1970.
         let createdAt: Int64
+        /// Whether it was encrypted with the key of the answer to the offer: it is no packet of the session.
+        var isAnswer = false
     }
 
     /// The reason why an event was not decrypted.
@@ -60,12 +73,32 @@ struct MessageSealer {
     private var pairs: [Int: Pair]
     /// Own keys for which the peer's key is not known yet, by generation.
     private var prepared: [Int: SecretKey] = [:]
+    /// The key that encrypted the answer to the offer. Nil for plain NIP-74.
+    private var handshakeKey: ConversationKey?
+    private let isExit: Bool
 
+    /// Creates a sealer for messages as NIP-44 defines them.
+    ///
     /// - Throws: If the peer's key is not on the curve.
     init(own: SecretKey, peer: PublicKey) throws(CryptoError) {
         let pair = try Pair(own: own, peer: peer)
         self.current = pair
         self.pairs = [0: pair]
+        self.isExit = false
+    }
+
+    /// Creates a sealer for the packets of a session.
+    ///
+    /// - Parameters:
+    ///   - answers: The sealer of the answer to the offer, with the same two keys.
+    ///   - secrets: The secrets of the handshake.
+    ///   - isExit: Whether this node is the exit.
+    init(session answers: MessageSealer, secrets: SessionSecrets, isExit: Bool) {
+        let pair = Pair(own: answers.own, peer: answers.peer, secrets: secrets, isExit: isExit)
+        self.current = pair
+        self.pairs = [0: pair]
+        self.handshakeKey = answers.current.opening
+        self.isExit = isExit
     }
 
     // MARK: Messages
@@ -86,11 +119,15 @@ struct MessageSealer {
     /// Decrypts an event.
     func open(_ event: Event, recipient: PublicKey) throws(OpeningError) -> Message {
         guard let (generation, pair) = self.pair(recipient: recipient, author: event.pubkey) else { throw .wrongAuthor }
+        let content = Array(event.content.readableBytesView)
         do throws(NIP44Error) {
-            let plaintext = try pair.conversation.open(Array(event.content.readableBytesView))
+            let plaintext = try pair.opening.open(content)
             return Message(plaintext: plaintext, generation: generation, createdAt: event.createdAt)
         } catch {
-            throw .undecryptable(error)
+            guard generation == 0, let plaintext = try? self.handshakeKey?.open(content) else {
+                throw .undecryptable(error)
+            }
+            return Message(plaintext: plaintext, generation: 0, createdAt: event.createdAt, isAnswer: true)
         }
     }
 
@@ -101,7 +138,7 @@ struct MessageSealer {
             createdAt: createdAt,
             kind: .tunnelMessage,
             tags: [Tag("p", ByteString(self.current.peer.hex))],
-            content: ByteBuffer(bytes: try self.current.conversation.seal(plaintext))
+            content: ByteBuffer(bytes: try self.current.sealing.seal(plaintext))
         )
         return SealedMessage(id: event.id, message: ClientMessage.encodeEvent(event))
     }
@@ -112,20 +149,23 @@ struct MessageSealer {
     var own: SecretKey { self.current.own }
     /// The peer's key of the pair for encryption.
     var peer: PublicKey { self.current.peer }
+    /// The NIP-44 conversation key of own key and peer. For a session it is an input to its secrets.
+    var conversation: ConversationKey { self.current.sealing }
     /// Own keys of all generations.
     var ownKeys: [PublicKey] { self.pairs.values.map(\.own.publicKey) + self.prepared.values.map(\.publicKey) }
 
-    /// Generates an own key for a generation. Returns its public key.
-    mutating func prepare(_ generation: Int) -> PublicKey {
-        let key = SecretKey.generate()
-        self.prepared[generation] = key
-        return key.publicKey
-    }
+    /// Adds an own key for a generation whose other keys are not known yet.
+    mutating func prepare(_ generation: Int, own: SecretKey) { self.prepared[generation] = own }
 
-    /// Completes a generation with the peer's key.
-    mutating func complete(_ generation: Int, peer: PublicKey) throws(CryptoError) {
-        guard let own = self.prepared.removeValue(forKey: generation) else { throw .operationFailed }
-        self.pairs[generation] = try Pair(own: own, peer: peer)
+    /// Adds the keys of a generation. They decrypt from now on.
+    mutating func add(_ generation: SessionKeyExchange.Generation) {
+        self.prepared[generation.number] = nil
+        self.pairs[generation.number] = Pair(
+            own: generation.own,
+            peer: generation.peer,
+            secrets: generation.secrets,
+            isExit: self.isExit
+        )
     }
 
     /// Encrypts with the keys of a complete generation from now on.
@@ -138,6 +178,7 @@ struct MessageSealer {
     /// Erases a generation other than the current one. Returns the own public key of that generation.
     mutating func erase(_ generation: Int) -> PublicKey? {
         guard generation != self.generation else { return nil }
+        if generation == 0 { self.handshakeKey = nil }
         return self.pairs.removeValue(forKey: generation)?.own.publicKey
     }
 }

@@ -42,17 +42,15 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Minimum delay of the next timer after one that caused no action.
     private static var fruitlessPause: TimeAmount { .milliseconds(5) }
 
-    /// - Throws: If the peer's key is not on the curve.
     init(
-        peer: PublicKey,
-        ownKey: SecretKey,
+        sealer: MessageSealer,
         engine: Engine,
         loop: any EventLoop,
         metrics: TunnelMetrics,
         logger: Logger
-    ) throws(CryptoError) {
-        self.peer = peer
-        self.sealer = try MessageSealer(own: ownKey, peer: peer)
+    ) {
+        self.peer = sealer.peer
+        self.sealer = sealer
         self.engine = engine
         self.metrics = metrics
         self.logger = logger

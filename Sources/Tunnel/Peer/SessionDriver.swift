@@ -29,6 +29,8 @@ protocol SessionDriverDelegate: AnyObject {
     )
     /// The engine has emitted a signal. The driver itself handles the signals about keys.
     func session(_ session: SessionDriver, didReceive signal: SessionSignal)
+    /// Packets are sealed with the keys of another generation from now on.
+    func session(_ session: SessionDriver, didUseKeysOf generation: Int)
     /// The subscription to a key of the session is active on a relay.
     func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection)
     /// A relay rejects events of authors that it does not know.
@@ -42,6 +44,7 @@ protocol SessionDriverDelegate: AnyObject {
 /// Owned by an ``OutgoingSession`` or an ``IncomingSession``.
 final class SessionDriver {
     let link: SessionLink
+    private var exchange: SessionKeyExchange
     private let loop: any EventLoop
     private let metrics: TunnelMetrics
     private let logger: Logger
@@ -51,8 +54,15 @@ final class SessionDriver {
     private var relays: [PathID: RelayConnection] = [:]
     private var barriers: [PublicKey: SubscriptionBarrier] = [:]
 
-    init(_ link: SessionLink, loop: any EventLoop, metrics: TunnelMetrics, logger: Logger) {
+    init(
+        _ link: SessionLink,
+        exchange: SessionKeyExchange,
+        loop: any EventLoop,
+        metrics: TunnelMetrics,
+        logger: Logger
+    ) {
         self.link = link
+        self.exchange = exchange
         self.loop = loop
         self.metrics = metrics
         self.logger = logger
@@ -91,18 +101,52 @@ final class SessionDriver {
 
     // MARK: Keys
 
-    private func makeKey(_ generation: Int) {
-        let key = self.link.updateKeys { $0.prepare(generation) }
+    /// The transcript of a generation. Nil if the generation is not in use.
+    func transcript(of generation: Int) -> SessionTranscript? { self.exchange.transcript(of: generation) }
+
+    /// Starts an update (client).
+    private func makeKey(_ generation: Int) throws(CryptoError) {
+        let (own, message) = try self.exchange.begin(generation)
+        self.link.updateKeys { $0.prepare(generation, own: own) }
+        self.subscribe(own.publicKey, beforeSending: message)
+    }
+
+    /// Answers an update (exit).
+    private func answer(_ client: KeyUpdate) throws(CryptoError) {
+        let (generation, message) = try self.exchange.answer(client)
+        self.link.updateKeys { $0.add(generation) }
+        self.subscribe(generation.own.publicKey, beforeSending: message)
+    }
+
+    /// Completes an update (client).
+    private func complete(_ exit: KeyUpdate) throws(CryptoError) {
+        let generation = try self.exchange.complete(exit)
+        self.link.updateKeys { $0.add(generation) }
+    }
+
+    /// Subscribes to a new session key on all relays, and then sends the message that contains it.
+    private func subscribe(_ key: PublicKey, beforeSending message: KeyUpdate) {
         let relays = self.relaysInOrder
         let link = self.link
         self.barriers[key] = SubscriptionBarrier(relays, loop: self.loop) {
-            link.update { $0.keyPrepared(generation, key, at: $1) }
+            link.update { $0.keyPrepared(message, at: $1) }
         }
         for relay in relays { self.subscribe(key, on: relay) }
     }
 
+    /// Ends the session if the peer's keys are invalid.
+    private func closingOnFailure(_ body: () throws(CryptoError) -> Void) {
+        do {
+            try body()
+        } catch {
+            self.logger.debug("key update failed", metadata: ["peer": "\(self.link.peer)", "error": "\(error)"])
+            self.link.update { $0.close(.protocolViolation, at: $1) }
+        }
+    }
+
     private func eraseKey(_ generation: Int) {
         guard let key = self.link.updateKeys({ $0.erase(generation) }) else { return }
+        self.exchange.erase(generation)
         self.barriers[key] = nil
         for relay in self.relays.values { relay.unsubscribe(key) }
     }
@@ -157,16 +201,16 @@ extension SessionDriver: PeerLinkDelegate {
 
     func link(_ link: SessionLink, didReceive signal: SessionSignal) {
         switch signal {
-        case .makeKey(let generation): self.makeKey(generation)
-        case .pair(let generation, let peer):
-            do {
-                try link.updateKeys { (sealer) throws(CryptoError) in try sealer.complete(generation, peer: peer) }
-            } catch {
-                link.update { $0.close(.protocolViolation, at: $1) }
-            }
+        case .makeKey(let generation):
+            self.closingOnFailure { () throws(CryptoError) in try self.makeKey(generation) }
+        case .answerKey(let message):
+            self.closingOnFailure { () throws(CryptoError) in try self.answer(message) }
+        case .completeKey(let message):
+            self.closingOnFailure { () throws(CryptoError) in try self.complete(message) }
         case .sealUnder(let generation):
             link.updateKeys { $0.use(generation) }
             self.logger.debug("session uses new keys", metadata: ["peer": "\(link.peer)"])
+            self.delegate?.session(self, didUseKeysOf: generation)
         case .eraseKey(let generation): self.eraseKey(generation)
         case .identified, .pathOffered, .askPeer, .closed: self.delegate?.session(self, didReceive: signal)
         }

@@ -47,6 +47,12 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
     case replayed
     /// The client closed the stream.
     case cancelled
+    /// The exit does not speak a version of the session protocol that the client offered.
+    case unsupportedVersion = "unsupported-version"
+    /// This client's authorization was revoked.
+    case revoked
+    /// This client's authorization has expired.
+    case expired
 
     /// The part of the route from the client to its target in which a failure occurred.
     public enum Hop: String, Hashable, Sendable {
@@ -59,7 +65,7 @@ public enum StreamEnd: String, Hashable, Sendable, CaseIterable {
         switch self {
         case .refused, .unreachable, .timedOut: .backend
         case .notAllowed, .exitSilent, .tooManyStreams, .clockSkew, .unknownSession, .sessionRequired, .tooManySessions,
-            .peerLost, .replayed:
+            .peerLost, .replayed, .unsupportedVersion, .revoked, .expired:
             .exit
         case .relayLost, .relayRefused, .noRelay: .relay
         case .idle, .readerTooSlow, .connectionReset, .protocolViolation, .shuttingDown, .cancelled: .stream
@@ -93,6 +99,9 @@ extension StreamEnd: CustomStringConvertible {
         case .tooManySessions: "the exit has too many sessions"
         case .replayed: "the exit rejected the request as a replay"
         case .cancelled: "closed by the client"
+        case .unsupportedVersion: "the exit speaks another version of the session protocol; update the older of the two"
+        case .revoked: "the exit's owner has revoked the authorization of this device"
+        case .expired: "the authorization of this device has expired; ask the exit's owner to renew it"
         }
     }
 }
@@ -104,6 +113,7 @@ extension StreamEnd {
         .refused, .unreachable, .notAllowed, .timedOut, .idle, .readerTooSlow, .connectionReset, .protocolViolation,
         .tooManyStreams, .relayLost, .relayRefused, .noRelay, .exitSilent, .clockSkew, .shuttingDown, .peerLost,
         .unknownSession, .sessionRequired, .tooManySessions, .replayed, .cancelled,
+        .unsupportedVersion, .revoked, .expired,
     ]
 
     /// The code of this reason in session packets.

@@ -45,7 +45,7 @@ struct NIP74Entry {
         )
         stream.phaseDeadline = now + self.configuration.connectTimeout
         stream.connectPaths = usable
-        stream.offer = offer?.terms
+        stream.offer = offer?.offer
         stream.mayFallBack = offer?.mayFallBack ?? true
         streams.table.insert(stream)
         self.publishConnect(id, &streams, &context)
@@ -66,7 +66,7 @@ struct NIP74Entry {
             // The reference connects to the target for every CONNECT that it receives, so a repetition is an OFFER.
             kind: stream.connectIsUnheard ? .connect : .offer,
             destination: destination,
-            terms: stream.offer
+            offer: stream.offer?.encoded
         )
         streams.table[id]?.lastDate = context.now.seconds
         if stream.connectIsUnheard {

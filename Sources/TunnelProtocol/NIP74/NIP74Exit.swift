@@ -4,7 +4,6 @@
 //
 
 import NIOCore
-import NostrCrypto
 
 /// How an exit takes messages of a client: CONNECT, offers of sessions, requests for reverse connections, and data, which
 /// may arrive before its CONNECT.
@@ -38,7 +37,6 @@ struct NIP74Exit {
     /// Handles a message of the client.
     mutating func receive(
         _ message: NIP74Message,
-        hash: Bytes32?,
         createdAt: Int64,
         path: PathID,
         _ streams: inout NIP74Streams,
@@ -46,8 +44,14 @@ struct NIP74Exit {
     ) {
         switch message.kind {
         case .connect, .offer:
-            if let offer = self.offer(of: message, hash: hash, createdAt: createdAt, path: path) {
-                self.receive(offer, message, &streams, &context)
+            if let encoded = message.offer, self.configuration.takesOffers {
+                // A CONNECT with an offer that this exit does not understand is not a plain CONNECT: a later version may
+                // give it another meaning.
+                guard let offer = VersionedOffer(encoded: encoded) else {
+                    return context.actions.append(.report(.malformedMessage))
+                }
+                let received = SessionOffer(key: message.key, offer: offer, createdAt: createdAt, path: path)
+                self.receive(received, message, &streams, &context)
             } else if message.kind == .connect {
                 self.connect(message, createdAt: createdAt, path: path, &streams, &context)
             } else {
@@ -66,14 +70,6 @@ struct NIP74Exit {
             }
         case .other: context.actions.append(.report(.unknownType))
         }
-    }
-
-    /// The offer in a message; nil if it contains none, or none that this exit takes.
-    private func offer(of message: NIP74Message, hash: Bytes32?, createdAt: Int64, path: PathID) -> SessionOffer? {
-        guard let hash, let terms = message.terms, self.configuration.takesOffers,
-            terms.versions.contains(SessionConfiguration.version)
-        else { return nil }
-        return SessionOffer(key: message.key, terms: terms, plaintextHash: hash, createdAt: createdAt, path: path)
     }
 
     /// Whether a message is new and recent. Otherwise reports why not.
@@ -126,8 +122,10 @@ struct NIP74Exit {
         guard NIP74Configuration.isRecent(offer.createdAt, at: context.now.seconds) else {
             return context.actions.append(.report(.staleConnect))
         }
-        // A client that asks whether the exit still has a session needs no stream.
-        guard offer.terms.session == nil else { return context.actions.append(.signal(.offered(offer))) }
+        // Only an offer of a new session may become a plain stream.
+        guard let terms = offer.body.flatMap({ OfferTerms(encoded: $0) }), terms.queriedSession == nil else {
+            return context.actions.append(.signal(.offered(offer)))
+        }
         guard !streams.table.isKnown(offer.key) else { return context.actions.append(.report(.duplicateConnect)) }
         if self.offers[offer.key] == nil {
             guard self.offers.count < self.configuration.offers else {

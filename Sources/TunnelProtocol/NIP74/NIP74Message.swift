@@ -44,8 +44,9 @@ package struct NIP74Message: Hashable, Sendable {
     package var destination: String
     /// The address that the exit should connect to, as `HOST:PORT` (CONNECTR).
     package var entryPublicAddress: String?
-    /// The session that the entry offers (CONNECT and OFFER). Extension of this project.
-    package var terms: SessionOffer.Terms?
+    /// The encoded offer of a session (CONNECT and OFFER). Empty if the member exists but is not base64. Extension of this
+    /// project.
+    package var offer: [UInt8]?
 
     /// Creates a message.
     package init(
@@ -53,13 +54,13 @@ package struct NIP74Message: Hashable, Sendable {
         kind: Kind,
         payload: Payload? = nil,
         destination: String = "",
-        terms: SessionOffer.Terms? = nil
+        offer: [UInt8]? = nil
     ) {
         self.key = key
         self.kind = kind
         self.payload = payload
         self.destination = destination
-        self.terms = terms
+        self.offer = offer
     }
 
     /// Creates a CONNECTR that asks an exit to connect to `address`, which has the form `HOST:PORT`.
@@ -93,7 +94,7 @@ package struct NIP74Message: Hashable, Sendable {
             guard let characters = data.stringBytes else { return nil }
             self.payload = Base64.decode(characters).map(Payload.bytes) ?? .text(characters)
         }
-        self.terms = value["nws"].flatMap { SessionOffer.Terms($0) }
+        self.offer = value["nws"].map { $0.stringBytes.flatMap { Base64.decode($0) } ?? [] }
     }
 
     /// Encodes the plaintext. The members have the same order as in the reference implementation; empty ones are
@@ -124,9 +125,10 @@ package struct NIP74Message: Hashable, Sendable {
             buffer.writeStaticString(",\"entryPublicAddress\":")
             buffer.writeJSONString(entryPublicAddress)
         }
-        if let terms {
-            buffer.writeStaticString(",\"nws\":")
-            terms.write(into: &buffer)
+        if let offer {
+            buffer.writeStaticString(",\"nws\":\"")
+            buffer.writeBytes(Base64.encode(offer))
+            buffer.writeStaticString("\"")
         }
         buffer.writeStaticString("}")
         return Array(buffer.readableBytesView)

@@ -174,10 +174,8 @@ package struct NIP74StateMachine: StreamEngine {
         if self.streams.isEntry {
             self.entry.receive(message, path: path, &self.streams, &self.context)
         } else {
-            let hash = message.terms == nil ? nil : Bytes32.sha256(of: plaintext)
             self.exit.receive(
                 message,
-                hash: hash,
                 createdAt: createdAt,
                 path: path,
                 &self.streams,

@@ -35,7 +35,7 @@ struct NIP74Stream {
     var path: PathID
     var phase: Phase
     /// Entry: the session that is offered; nil when that is decided.
-    var offer: SessionOffer.Terms?
+    var offer: VersionedOffer?
     /// Entry: whether plain NIP-74 may follow if the offer is not accepted.
     var mayFallBack = true
 

@@ -34,10 +34,10 @@ package enum SOCKS5Reply: UInt8, Hashable, Sendable {
         case .refused: self = .connectionRefused
         case .unreachable, .noRelay, .relayLost, .relayRefused, .exitSilent, .sessionRequired, .peerLost:
             self = .hostUnreachable
-        case .notAllowed: self = .notAllowed
+        case .notAllowed, .revoked, .expired: self = .notAllowed
         case .timedOut, .idle: self = .timedOut
         case .readerTooSlow, .connectionReset, .protocolViolation, .tooManyStreams, .shuttingDown, .clockSkew,
-            .unknownSession, .tooManySessions, .replayed, .cancelled:
+            .unknownSession, .tooManySessions, .replayed, .cancelled, .unsupportedVersion:
             self = .generalFailure
         }
     }

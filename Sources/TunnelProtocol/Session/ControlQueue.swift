@@ -10,14 +10,14 @@ import NIOCore
 struct ControlQueue: Sendable {
     private var frames: Deque<SessionFrame> = []
     /// The client's IDENTITY frame. It accompanies OPEN_STREAM until the exit has acknowledged it; then it is nil.
-    private var identity: SessionFrame?
+    private var identity: ClientIdentity?
     private let limit: Int
 
     /// - Parameters:
     ///   - identity: The client's identity, if the exit requires one.
     ///   - configuration: The limit on streams, which bounds the queue.
     init(identity: ClientIdentity?, _ configuration: SessionConfiguration) {
-        self.identity = identity.map(SessionFrame.identity)
+        self.identity = identity
         self.limit = 1_024 + 8 * configuration.maximumStreams
     }
 
@@ -30,7 +30,15 @@ struct ControlQueue: Sendable {
 
     mutating func append(_ frame: SessionFrame) { self.frames.append(frame) }
 
-    mutating func identityWasAcknowledged() { self.identity = nil }
+    /// Sends a renewed identity.
+    mutating func renew(_ identity: ClientIdentity) {
+        self.identity = identity
+        self.append(.identity(identity))
+    }
+
+    mutating func identityWasAcknowledged(_ identity: ClientIdentity) {
+        if self.identity == identity { self.identity = nil }
+    }
 
     mutating func removeAll() { self.frames = [] }
 
@@ -43,7 +51,7 @@ struct ControlQueue: Sendable {
     ///   - streams: Used to omit OPEN_STREAM of a stream that was reset before it was sent. RESET_STREAM alone is enough,
     ///     because the exit answers it for unknown streams.
     mutating func write(into packet: inout ByteBuffer, size: Int, _ written: inout [SessionFrame], streams: StreamSet) {
-        var identity = self.identity
+        var identity = self.identity.map(SessionFrame.identity)
         while let frame = self.frames.first {
             var introduction: SessionFrame?
             if case .openStream(let id, _) = frame {

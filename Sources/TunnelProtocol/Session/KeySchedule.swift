@@ -4,28 +4,25 @@
 //
 
 import NIOCore
-import NostrCrypto
 
 /// When the keys of a session are replaced: after some time, and after some number of bytes. The client starts an
 /// update.
 ///
-/// Each side sends its new public key in packets that are sealed with the old keys, so the new key is as authentic as
-/// the session. Both sides accept packets under both generations for some time, and then erase the old keys.
+/// Both sides agree on the new keys with ``KeyUpdate`` messages. They accept packets under both generations for some
+/// time, and then erase the old keys.
 struct KeySchedule: Sendable {
     /// An update that has not been completed.
     private struct Update: Hashable, Sendable {
         let generation: Int
-        /// This side's key, or nil until the driver has created it.
-        var key: PublicKey?
-        /// The peer's key, or nil until it has arrived.
-        var peer: PublicKey?
+        /// Whether this side's message was queued.
+        var isAnnounced = false
     }
 
     private let isExit: Bool
     private let shared: SharedSessionConfiguration
     private var configuration: SessionConfiguration { self.shared.value }
     /// The generation of the key that seals sent packets.
-    private var generation = 0
+    private(set) var generation = 0
     private var startedAt: NIODeadline
     /// Bytes of packets, sent by this side and at the client also received, with the keys of the current generation.
     private var bytes: UInt64 = 0
@@ -49,9 +46,6 @@ struct KeySchedule: Sendable {
     mutating func opened(_ bytes: Int) {
         if !self.isExit { self.bytes += UInt64(bytes) }
     }
-
-    /// Whether a lost KEY_UPDATE frame of this generation must be sent again.
-    func isNeeded(_ generation: UInt64) -> Bool { generation >= UInt64(self.generation) }
 
     // MARK: Time
 
@@ -85,37 +79,31 @@ struct KeySchedule: Sendable {
 
     // MARK: Updates
 
-    /// Records the key that the driver created for an update. Returns the frame that announces it.
-    mutating func prepared(_ generation: Int, _ key: PublicKey) -> SessionFrame? {
-        guard self.update?.generation == generation, self.update?.key == nil else { return nil }
-        self.update?.key = key
-        return .keyUpdate(generation: UInt64(generation), key)
+    /// Records that the driver made this side's message of an update. Returns whether it is to be sent.
+    mutating func prepared(_ message: KeyUpdate) -> Bool {
+        guard self.update?.generation == message.generation, self.update?.isAnnounced == false else { return false }
+        self.update?.isAnnounced = true
+        return true
     }
 
-    /// Handles the peer's key of the next generation.
-    mutating func receive(
-        _ generation: UInt64,
-        _ key: PublicKey,
-        at now: NIODeadline
-    ) throws(SessionViolation) -> [SessionSignal] {
-        guard generation == UInt64(self.generation) + 1 else {
-            // An older generation was repeated because the acknowledgement arrived late.
-            if generation > UInt64(self.generation) + 1 { throw SessionViolation() }
-            return []
+    /// Handles the peer's message.
+    mutating func receive(_ message: KeyUpdate, at now: NIODeadline) throws(SessionViolation) -> [SessionSignal] {
+        guard message.generation == self.generation + 1 else { throw SessionViolation() }
+        switch (message.content, self.isExit) {
+        case (.client, true): return try self.respond(to: message, at: now)
+        case (.exit, false):
+            guard self.update?.isAnnounced == true else { throw SessionViolation() }
+            return [.completeKey(message), self.become(message.generation, at: now)]
+        case (.client, false), (.exit, true): throw SessionViolation()
         }
-        if let peer = self.update?.peer {
-            if peer != key { throw SessionViolation() }
-            return []
-        }
-        return try self.isExit ? self.respond(to: Int(generation), key, at: now) : self.complete(key, at: now)
     }
 
     /// Answers an update that the client started (exit).
     private mutating func respond(
-        to generation: Int,
-        _ key: PublicKey,
+        to message: KeyUpdate,
         at now: NIODeadline
     ) throws(SessionViolation) -> [SessionSignal] {
+        guard self.update == nil else { throw SessionViolation() }
         var signals: [SessionSignal] = []
         if let overlap {
             // A client ends its overlap later than the exit does, so an update before half of the overlap is a
@@ -126,23 +114,15 @@ struct KeySchedule: Sendable {
             self.overlap = nil
             signals.append(.eraseKey(generation: overlap.generation))
         }
-        self.update = Update(generation: generation, peer: key)
-        signals.append(.makeKey(generation: generation))
-        signals.append(.pair(generation: generation, key))
+        self.update = Update(generation: message.generation)
+        signals.append(.answerKey(message))
         return signals
-    }
-
-    /// Handles the exit's answer to an update (client).
-    private mutating func complete(_ key: PublicKey, at now: NIODeadline) throws(SessionViolation) -> [SessionSignal] {
-        guard let update, update.key != nil else { throw SessionViolation() }
-        self.update?.peer = key
-        return [.pair(generation: update.generation, key), self.become(update.generation, at: now)]
     }
 
     /// Handles a packet sealed under `generation`. It proves that the peer has the keys of that generation.
     mutating func heard(_ generation: Int, at now: NIODeadline) -> SessionSignal? {
         if self.isExit {
-            guard generation == self.generation + 1, self.update?.key != nil else { return nil }
+            guard generation == self.generation + 1, self.update?.isAnnounced == true else { return nil }
             return self.become(generation, at: now)
         }
         if generation == self.generation, self.update?.generation == generation {

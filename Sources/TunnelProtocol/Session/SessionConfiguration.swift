@@ -8,7 +8,7 @@ public import NIOCore
 /// Limits and timeouts of sessions (docs/PROTOCOL.md explains the values).
 public struct SessionConfiguration: Hashable, Sendable {
     /// The version of the session protocol that this implementation offers and accepts.
-    public static let version: Int64 = 1
+    public static let version: UInt64 = 1
 
     // MARK: Sizes
 

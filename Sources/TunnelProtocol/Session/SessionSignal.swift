@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 //
 
-package import NostrCrypto
-
 /// Additional actions of a session. The driver holds the secret keys.
 package enum SessionSignal: Hashable, Sendable {
-    /// Create a key of this generation, subscribe to it, and call ``SessionStateMachine/keyPrepared(_:_:at:)``.
+    /// Create the client's keys of this generation, subscribe to the session key, and call
+    /// ``SessionStateMachine/keyPrepared(_:at:)`` (client).
     case makeKey(generation: Int)
-    /// Store the peer's key of this generation. From now on, decrypt messages that use the keys of this generation.
-    case pair(generation: Int, PublicKey)
+    /// Create the exit's keys of the generation in the client's message, subscribe to the session key, and call
+    /// ``SessionStateMachine/keyPrepared(_:at:)`` (exit). From then on, decrypt messages of this generation.
+    case answerKey(KeyUpdate)
+    /// Derive the keys of a generation from the exit's message (client). From now on, decrypt messages of this generation.
+    case completeKey(KeyUpdate)
     /// Encrypt with the keys of this generation from now on.
     case sealUnder(generation: Int)
     /// Erase the keys of this generation.

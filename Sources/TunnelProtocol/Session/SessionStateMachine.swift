@@ -5,7 +5,6 @@
 
 import DequeModule
 package import NIOCore
-package import NostrCrypto
 
 /// A session: many streams over several relays. No relay has to keep order, deliver every packet or stay connected
 /// (docs/PROTOCOL.md).
@@ -190,10 +189,19 @@ package struct SessionStateMachine: StreamEngine {
         self.transport.published(token, outcome, &self.streams, &self.context)
     }
 
-    /// Passes the key that ``SessionSignal/makeKey(generation:)`` asked for.
-    package mutating func keyPrepared(_ generation: Int, _ key: PublicKey, at now: Moment) {
+    /// Passes the message that ``SessionSignal/makeKey(generation:)`` or ``SessionSignal/answerKey(_:)`` asked for.
+    package mutating func keyPrepared(_ message: KeyUpdate, at now: Moment) {
+        guard !self.isOver else { return }
         self.context.now = now
-        self.transport.keyPrepared(generation, key, &self.context)
+        self.transport.keyPrepared(message, &self.context)
+        self.send()
+    }
+
+    /// Sends the client's identity of a new generation (client).
+    package mutating func renew(_ identity: ClientIdentity, at now: Moment) {
+        guard !self.isOver else { return }
+        self.context.now = now
+        self.context.control.renew(identity)
         self.send()
     }
 
@@ -209,11 +217,13 @@ package struct SessionStateMachine: StreamEngine {
         guard !self.isOver else { return }
         self.context.now = now
         let packet: SessionPacket
-        do {
+        do throws(PacketRejection) {
             packet = try SessionPacket(plaintext, receiver: self.role)
+            guard !packet.containsData(where: { self.streams.table.isUnopened($0) }) else { throw .unopenedStream }
             try self.transport.received(packet, generation: generation, path: path, &self.context)
         } catch {
             self.context.actions.append(.report(error.report))
+            if error == .malformedFrame { self.close(.protocolViolation, at: now) }
             return
         }
         self.closingOnViolation { machine throws(SessionViolation) in
@@ -243,7 +253,7 @@ package struct SessionStateMachine: StreamEngine {
         case .connectionClose(let code, _): self.end(code == 0 ? nil : StreamEnd(code: code))
         case .openStream(let id, let request): try self.streams.received(open: id, request, &self.context)
         case .streamOpened(let id): self.streams.received(opened: id, &self.context)
-        case .keyUpdate(let generation, let key): try self.transport.received(generation, key, &self.context)
+        case .crypto(let offset, let data): try self.transport.received(crypto: data, at: offset, &self.context)
         case .identity(let identity): try self.receive(identity)
         case .newPath(let offer):
             guard self.role == .client else { throw SessionViolation() }
@@ -252,12 +262,14 @@ package struct SessionStateMachine: StreamEngine {
         }
     }
 
-    /// Records the client's identity. A second, different identity is a protocol violation.
+    /// Records the client's identity. A second, different identity of the same generation is a protocol violation.
     private mutating func receive(_ identity: ClientIdentity) throws(SessionViolation) {
-        guard self.role == .exit, self.clientIdentity == nil || self.clientIdentity == identity else {
-            throw SessionViolation()
+        guard self.role == .exit else { throw SessionViolation() }
+        if let known = self.clientIdentity, identity.generation <= known.generation {
+            // An older one was repeated because its acknowledgement arrived late.
+            guard identity == known || identity.generation < known.generation else { throw SessionViolation() }
+            return
         }
-        guard self.clientIdentity == nil else { return }
         self.clientIdentity = identity
         self.context.actions.append(.signal(.identified(identity)))
     }

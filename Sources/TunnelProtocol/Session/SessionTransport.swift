@@ -13,6 +13,7 @@ struct SessionTransport: Sendable {
     private var configuration: SessionConfiguration { self.shared.value }
     private(set) var paths: PathSet
     private var keys: KeySchedule
+    private var crypto = CryptoStream()
     private var liveness: Liveness
     /// Whether a packet of the peer was received. A client starts with true, because it has the exit's acceptance.
     private var isConfirmed: Bool
@@ -129,7 +130,7 @@ struct SessionTransport: Sendable {
     ) throws(SessionViolation) {
         guard let news = try self.paths.acknowledged(acknowledgement, at: context.now.monotonic) else { return }
         for frame in news.arrived {
-            if case .identity = frame { context.control.identityWasAcknowledged() }
+            if case .identity(let identity) = frame { context.control.identityWasAcknowledged(identity) }
             streams.acknowledged(frame, &context)
         }
         self.repeatLost(news.lost, &streams, &context)
@@ -143,8 +144,7 @@ struct SessionTransport: Sendable {
     ) {
         for frame in frames {
             switch frame {
-            case .keyUpdate(let generation, _): if self.keys.isNeeded(generation) { context.control.append(frame) }
-            case .newPath: context.control.append(frame)
+            case .crypto, .newPath: context.control.append(frame)
             default: streams.lost(frame, &context)
             }
         }
@@ -152,19 +152,22 @@ struct SessionTransport: Sendable {
 
     // MARK: Keys
 
-    /// Announces the key that the driver created for an update.
-    mutating func keyPrepared(_ generation: Int, _ key: PublicKey, _ context: inout SessionContext) {
-        if let frame = self.keys.prepared(generation, key) { context.control.append(frame) }
+    /// Sends the message that the driver made for an update.
+    mutating func keyPrepared(_ message: KeyUpdate, _ context: inout SessionContext) {
+        guard self.keys.prepared(message) else { return }
+        for frame in self.crypto.frames(of: message) { context.control.append(frame) }
     }
 
-    /// Handles KEY_UPDATE.
+    /// Handles CRYPTO.
     mutating func received(
-        _ generation: UInt64,
-        _ key: PublicKey,
+        crypto data: ByteBuffer,
+        at offset: UInt64,
         _ context: inout SessionContext
     ) throws(SessionViolation) {
-        for signal in try self.keys.receive(generation, key, at: context.now.monotonic) {
-            context.actions.append(.signal(signal))
+        for message in try self.crypto.receive(data, at: offset) {
+            for signal in try self.keys.receive(message, at: context.now.monotonic) {
+                context.actions.append(.signal(signal))
+            }
         }
     }
 

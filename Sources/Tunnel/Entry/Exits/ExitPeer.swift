@@ -165,12 +165,30 @@ final class ExitPeer {
     /// Offers a session with a CONNECT that any exit understands.
     private func offer(mayFallBack: Bool) {
         self.isMeasured = false
-        var terms = self.context.makeTerms()
-        // Early data has no forward secrecy. It is sent only to exits that are known to support sessions.
-        if !mayFallBack, self.context.configuration.isOptimistic, self.context.memory.isPinned(self.address.publicKey) {
-            terms.earlyData = self.queue.first?.earlyDataOfOffer
+        let credential = self.context.credential(for: self.address)
+        do {
+            try self.makePlain()?.offer(
+                credential: credential,
+                opening: self.opening(mayFallBack: mayFallBack, credential: credential),
+                mayFallBack: mayFallBack,
+                paths: self.relays.ready.map(\.path)
+            )
+        } catch {
+            self.fail(.exitSilent)
         }
-        self.makePlain()?.offer(terms, mayFallBack: mayFallBack, paths: self.relays.ready.map(\.path))
+    }
+
+    /// Returns the stream to open together with the session. What an offer contains has no forward secrecy, so the data of
+    /// the stream is sent only to exits that are known to support sessions.
+    private func opening(mayFallBack: Bool, credential: Credential?) -> OfferTerms.Opening? {
+        let sendsData =
+            !mayFallBack && self.context.configuration.isOptimistic
+            && self.context.memory.isPinned(self.address.publicKey)
+        guard sendsData || credential?.kind == .ticket else { return nil }
+        guard let opening = self.queue.first?.openingOfOffer(withData: sendsData),
+            !opening.data.isEmpty || credential?.kind == .ticket
+        else { return nil }
+        return opening
     }
 
     // MARK: End
@@ -237,7 +255,6 @@ extension ExitPeer: PlainExitDelegate {
     func plainExit(
         _ exit: PlainExit,
         didBegin session: OutgoingSession,
-        _ acceptance: SessionAcceptance,
         earlyBytes: Int,
         on relay: RelayConnection
     ) {
@@ -251,7 +268,7 @@ extension ExitPeer: PlainExitDelegate {
         self.context.metrics.sessionsOpened.increment()
         self.logger.info("session began")
         self.context.memory.recordSession(self.address.publicKey)
-        session.useRelays(of: acceptance, arrivedBy: relay, known: self.relays.all)
+        session.useRelays(arrivedBy: relay, known: self.relays.all)
         self.serve()
     }
 

@@ -28,8 +28,10 @@ final class OutgoingSession {
     private let address: ExitAddress
     private var exit: PublicKey { self.address.publicKey }
     private let destination: String
+    private let acceptance: SessionAcceptance
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
+    private let sendsIdentity: Bool
     private var query: SessionQuery?
     /// Number of queries to the exit since it stopped answering.
     private var queries = 0
@@ -42,69 +44,58 @@ final class OutgoingSession {
 
     var link: SessionLink { self.driver.link }
 
-    /// - Parameter knowsClient: Whether the exit has proven that it knows the user's identity.
-    /// - Throws: If the exit's session key is not on the curve, or signing the identity fails.
-    init(
-        address: ExitAddress,
-        knowsClient: Bool,
-        destination: String,
-        ownKey: SecretKey,
-        peer: PublicKey,
-        acceptance: SessionAcceptance,
-        body: [UInt8],
-        context: EntryContext
-    ) throws {
+    /// - Parameters:
+    ///   - accepted: The exit's acceptance.
+    ///   - destination: The exit's name.
+    /// - Throws: If signing the identity fails.
+    init(_ accepted: AcceptedSession, address: ExitAddress, destination: String, context: EntryContext) throws {
         self.address = address
         self.destination = destination
+        self.acceptance = accepted.acceptance
         self.context = context
+        self.sendsIdentity = Self.sendsIdentity(accepted, to: address.publicKey, context)
         var configuration = context.configuration.session
         configuration.opensAtOnce = context.configuration.isOptimistic
-        let link = try SessionLink(
-            peer: peer,
-            ownKey: ownKey,
+        let identity = self.sendsIdentity ? context.configuration.identity : nil
+        let link = SessionLink(
+            sealer: accepted.sealer,
             engine: SessionStateMachine(
                 role: .client,
                 configuration: configuration,
-                peer: acceptance.parameters,
-                identity: try Self.identity(
-                    for: address.publicKey,
-                    isKnown: knowsClient,
-                    client: ownKey.publicKey,
-                    fresh: peer,
-                    acceptance,
-                    body: body,
-                    context: context
-                ),
+                peer: accepted.acceptance.terms.parameters,
+                identity: try identity.map { try ClientIdentity($0, generation: 0, transcript: accepted.transcript) },
                 now: Moment.now
             ),
             loop: context.loop,
             metrics: context.metrics,
             logger: context.logger
         )
-        self.driver = SessionDriver(link, loop: context.loop, metrics: context.metrics, logger: context.logger)
+        self.driver = SessionDriver(
+            link,
+            exchange: accepted.exchange,
+            loop: context.loop,
+            metrics: context.metrics,
+            logger: context.logger
+        )
         self.driver.delegate = self
     }
 
-    /// The client's identity, for an exit that requires one and has proven that it knows it. No other exit learns who the
+    /// Whether the exit requires the client's identity and has proven that it knows it. No other exit learns who the
     /// client is.
-    private static func identity(
-        for exit: PublicKey,
-        isKnown: Bool,
-        client: PublicKey,
-        fresh: PublicKey,
-        _ acceptance: SessionAcceptance,
-        body: [UInt8],
-        context: EntryContext
-    ) throws -> ClientIdentity? {
-        guard acceptance.parameters.wantsIdentity else { return nil }
-        guard isKnown, let key = context.configuration.identity else {
+    private static func sendsIdentity(
+        _ accepted: AcceptedSession,
+        to exit: PublicKey,
+        _ context: EntryContext
+    ) -> Bool {
+        guard accepted.acceptance.terms.wantsIdentity else { return false }
+        guard accepted.exitKnowsClient, context.configuration.identity != nil else {
             context.logger.warning(
                 "the exit requires an identity; it does not know that of this entry, which is therefore not sent",
                 metadata: ["exit": "\(exit.npub)", "remedy": "\(context.configuration.remedyText(.identity))"]
             )
-            return nil
+            return false
         }
-        return try ClientIdentity(key, exit: exit, client: client, fresh: fresh, acceptance: body)
+        return true
     }
 
     // MARK: Streams
@@ -124,8 +115,9 @@ final class OutgoingSession {
     /// - Parameters:
     ///   - arrival: The relay that delivered the acceptance.
     ///   - known: The exit's relays that this entry already uses.
-    func useRelays(of acceptance: SessionAcceptance, arrivedBy arrival: RelayConnection, known: [RelayConnection]) {
-        let urls = acceptance.relays.map { try? RelayURL($0) }
+    func useRelays(arrivedBy arrival: RelayConnection, known: [RelayConnection]) {
+        let acceptance = self.acceptance
+        let urls = acceptance.terms.relays.map { try? RelayURL($0) }
         // The exit may use another URL for a relay than this entry. The path number in the acceptance then belongs to
         // the relay that delivered it. A relay can however deliver a copy of an acceptance that was sent on another
         // relay, so URLs that both sides use take precedence.
@@ -160,8 +152,9 @@ final class OutgoingSession {
     /// Asks the exit's long-term key whether the exit still knows the session.
     func askExit(on relays: [RelayConnection]) {
         let query = SessionQuery(
+            about: self.link.sealer.peer,
             own: self.link.sealer.own,
-            terms: self.context.makeTerms(session: self.link.sealer.peer),
+            parameters: SessionParameters(self.context.configuration.session),
             exit: self.exit,
             destination: self.destination,
             credential: self.context.credential(for: self.address)
@@ -213,12 +206,10 @@ extension OutgoingSession: SessionDriverDelegate {
         shouldReceive message: MessageSealer.Message,
         on relay: RelayConnection
     ) -> Bool {
-        guard SessionAnswer.isAnswer(message.plaintext) else { return true }
-        // The exit repeated its acceptance, possibly on another relay. The keys of the session authenticate the
-        // message.
-        let body = Array(message.plaintext.dropLast(SessionAnswer.signatureLength))
-        if case .accepted(let acceptance)? = SessionAnswer(body: body), self.driver.path(of: relay) == nil,
-            self.driver.relay(of: acceptance.path) == nil
+        guard message.isAnswer else { return true }
+        // The exit repeated its acceptance, possibly on another relay.
+        if case .accepted(let acceptance)? = SessionAnswer(plaintext: message.plaintext),
+            self.driver.path(of: relay) == nil, self.driver.relay(of: acceptance.path) == nil
         {
             self.use(relay, as: acceptance.path)
         } else {
@@ -255,11 +246,20 @@ extension OutgoingSession: SessionDriverDelegate {
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only exits receive identities.
-        case .makeKey, .pair, .sealUnder, .eraseKey, .identified: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified: break
         }
     }
 
     func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection) {}
+
+    func session(_ session: SessionDriver, didUseKeysOf generation: Int) {
+        guard self.sendsIdentity, let identity = self.context.configuration.identity,
+            let transcript = session.transcript(of: generation),
+            // Signing does not fail with a valid key.
+            let renewed = try? ClientIdentity(identity, generation: generation, transcript: transcript)
+        else { return }
+        self.link.update { $0.renew(renewed, at: $1) }
+    }
 
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
         self.context.warnOfRejection(by: relay)

@@ -19,7 +19,6 @@ protocol PlainExitDelegate: AnyObject {
     func plainExit(
         _ exit: PlainExit,
         didBegin session: OutgoingSession,
-        _ acceptance: SessionAcceptance,
         earlyBytes: Int,
         on relay: RelayConnection
     )
@@ -60,16 +59,14 @@ final class PlainExit {
         let session = context.configuration.session
         configuration.fallbackDelay = (session.fallbackDelay, session.offerTimeout)
         configuration.offerRepetition = session.offerRepetition
-        let link = try? PlainLink(
-            peer: address.publicKey,
-            ownKey: ownKey,
+        guard let sealer = try? MessageSealer(own: ownKey, peer: address.publicKey) else { return nil }
+        self.link = PlainLink(
+            sealer: sealer,
             engine: NIP74StateMachine(role: .entry(name: destination), configuration: configuration),
             loop: context.loop,
             metrics: context.metrics,
             logger: context.logger
         )
-        guard let link else { return nil }
-        self.link = link
         self.address = address
         self.ownKey = ownKey
         self.destination = destination
@@ -93,25 +90,25 @@ final class PlainExit {
     // MARK: Offer
 
     /// Offers a session.
-    func offer(_ terms: SessionOffer.Terms, mayFallBack: Bool, paths: [PathID]) {
-        var terms = terms
-        let uuid = EntryContext.makeUUID()
-        let credential = self.context.credential(for: self.address)
-        if let credential {
-            terms.prove(
-                with: credential,
-                exit: self.exit,
-                client: self.ownKey.publicKey,
-                uuid: uuid,
-                at: Moment.now.seconds
-            )
-        }
-        let offering = SessionOffering(
-            OutgoingOffer(key: uuid, terms: terms, mayFallBack: mayFallBack),
-            address: self.address,
+    ///
+    /// - Parameters:
+    ///   - credential: The secret for the proof that the exit knows the client. Nil for an offer without a proof.
+    ///   - opening: The stream to open together with the session.
+    ///   - mayFallBack: Whether plain NIP-74 may follow.
+    ///   - paths: The paths on which the exit may listen.
+    func offer(
+        credential: Credential?,
+        opening: OfferTerms.Opening?,
+        mayFallBack: Bool,
+        paths: [PathID]
+    ) throws(CryptoError) {
+        let offering = try SessionOffering(
+            to: self.exit,
             ownKey: self.ownKey,
-            destination: self.destination,
-            credential: credential
+            parameters: SessionParameters(self.context.configuration.session),
+            opening: opening,
+            credential: credential,
+            mayFallBack: mayFallBack
         )
         offering.delegate = self
         self.offering = offering
@@ -121,20 +118,26 @@ final class PlainExit {
 
     private func receiveAnswer(_ event: Event, on relay: RelayConnection) {
         guard let offering else { return self.context.metrics.rejected(.wrongAuthor) }
-        guard let (answer, body) = offering.receive(event, context: self.context) else { return }
+        guard let (answer, sealer) = offering.receive(event, context: self.context) else { return }
         switch answer {
         case .accepted(let acceptance) where self.isOffering:
+            let accepted: AcceptedSession
             let session: OutgoingSession
             do {
-                session = try offering.makeSession(acceptance, body: body, peer: event.pubkey, context: self.context)
+                accepted = try offering.complete(acceptance, sealer: sealer)
+                session = try OutgoingSession(
+                    accepted,
+                    address: self.address,
+                    destination: self.destination,
+                    context: self.context
+                )
             } catch {
                 return self.context.metrics.rejected(.invalidAnswer)
             }
             self.offering = nil
             self.isOffering = false
             self.link.update { $0.offerSettled(offering.outgoing.key, at: $1) }
-            let early = offering.earlyBytes(taken: acceptance)
-            self.delegate?.plainExit(self, didBegin: session, acceptance, earlyBytes: early, on: relay)
+            self.delegate?.plainExit(self, didBegin: session, earlyBytes: accepted.openedBytes ?? 0, on: relay)
         case .accepted:
             self.offering = nil
             self.delegate?.plainExitDidAcceptLate(self)

@@ -21,117 +21,109 @@ protocol SessionOfferingDelegate: AnyObject {
 /// The offer of a session to an exit, and the stream of the CONNECT that contains the offer.
 final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
-    private let address: ExitAddress
-    private var exit: PublicKey { self.address.publicKey }
+    private let exit: PublicKey
     private let credential: Credential?
     private let ownKey: SecretKey
-    private let destination: String
-    /// The hashes of the plaintexts that the exit may have received: CONNECT and OFFER.
-    private let hashes: [Bytes32]
+    private let decapsulationKey: DecapsulationKey
+    /// The stream that is opened together with the session.
+    private let opening: OfferTerms.Opening?
+    private let hash: Bytes32
     weak var delegate: (any SessionOfferingDelegate)?
     /// Limits the rate at which answers of unknown authors are decrypted. Each needs a Diffie-Hellman key agreement.
     private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
-    /// - Parameter credential: The secret with which the offer's proof was made. Nil if the offer has no proof.
+    /// - Parameters:
+    ///   - exit: The exit's long-term key.
+    ///   - ownKey: The client's session key.
+    ///   - parameters: The client's limits.
+    ///   - opening: The stream to open together with the session.
+    ///   - credential: The secret for the proof that the exit knows the client. Nil for an offer without a proof.
+    ///   - mayFallBack: Whether plain NIP-74 may follow.
+    /// - Throws: If no key can be generated.
     init(
-        _ outgoing: OutgoingOffer,
-        address: ExitAddress,
+        to exit: PublicKey,
         ownKey: SecretKey,
-        destination: String,
-        credential: Credential?
-    ) {
-        self.outgoing = outgoing
-        self.address = address
-        self.credential = credential
-        self.ownKey = ownKey
-        self.destination = destination
-        self.hashes = [false, true].map { isRepetition in
-            Bytes32.sha256(
-                of: SessionOffer.plaintext(
-                    outgoing.terms,
-                    key: outgoing.key,
-                    destination: destination,
-                    isRepetition: isRepetition
-                )
+        parameters: SessionParameters,
+        opening: OfferTerms.Opening?,
+        credential: Credential?,
+        mayFallBack: Bool
+    ) throws(CryptoError) {
+        let decapsulationKey = try DecapsulationKey()
+        let uuid = EntryContext.makeUUID()
+        var offer = EntryContext.makeOffer(
+            OfferTerms(
+                parameters: parameters,
+                purpose: .session(encapsulationKey: decapsulationKey.encapsulationKey),
+                opening: opening
+            )
+        )
+        if let credential {
+            offer.prove(
+                with: credential,
+                exit: exit,
+                client: ownKey.publicKey,
+                uuid: uuid,
+                at: Moment.now.seconds
             )
         }
+        self.exit = exit
+        self.ownKey = ownKey
+        self.decapsulationKey = decapsulationKey
+        self.opening = opening
+        self.credential = credential
+        self.hash = offer.hash(exit: exit, client: ownKey.publicKey, uuid: uuid)
+        self.outgoing = OutgoingOffer(key: uuid, offer: offer, mayFallBack: mayFallBack)
     }
 
     /// Processes an event that may be the exit's answer. Returns the answer. For any other event, counts it as rejected
     /// and returns nil.
-    func receive(_ event: Event, context: EntryContext) -> (answer: SessionAnswer, body: [UInt8])? {
+    func receive(_ event: Event, context: EntryContext) -> (answer: SessionAnswer, sealer: MessageSealer)? {
         guard context.verifier.admit(event) else { return nil }
         guard self.answers.take(at: .now()) else {
             context.metrics.rejected(.tooManyHandshakes)
             return nil
         }
-        guard let answer = self.answer(in: event) else {
+        guard let sealer = try? MessageSealer(own: self.ownKey, peer: event.pubkey),
+            let message = try? sealer.open(event, recipient: self.ownKey.publicKey),
+            let answer = SessionAnswer(plaintext: message.plaintext),
+            answer.isSigned(by: self.exit, offerHash: self.hash, fresh: event.pubkey)
+        else {
             context.metrics.rejected(.invalidAnswer)
             context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
             return nil
         }
-        return answer
+        return (answer, sealer)
     }
 
-    /// Decrypts and verifies the exit's signed answer to this offer. Nil if the event is not a valid answer.
-    private func answer(in event: Event) -> (answer: SessionAnswer, body: [UInt8])? {
-        guard let conversation = try? ConversationKey(secretKey: self.ownKey, publicKey: event.pubkey),
-            let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
-            let verified = SessionAnswer.verified(
-                plaintext,
-                exit: self.exit,
-                client: self.ownKey.publicKey,
-                fresh: event.pubkey,
-                offerHashes: self.hashes
-            ), verified.answer.key == self.outgoing.key
-        else { return nil }
-        return verified
-    }
-
-    /// Returns the number of bytes of early data that the exit accepted: all or none.
-    func earlyBytes(taken acceptance: SessionAcceptance) -> Int {
-        guard let early = self.outgoing.terms.earlyData, acceptance.parameters.earlyBytes == UInt64(early.bytes.count)
-        else { return 0 }
-        return early.bytes.count
-    }
-
-    /// Makes the session that the exit accepted.
+    /// Derives the keys of the session that the exit accepted.
     ///
-    /// - Parameter body: The acceptance as the exit signed it.
-    /// - Throws: If the exit's session key `peer` is not on the curve, or signing the identity fails.
-    func makeSession(
-        _ acceptance: SessionAcceptance,
-        body: [UInt8],
-        peer: PublicKey,
-        context: EntryContext
-    ) throws -> OutgoingSession {
-        try OutgoingSession(
-            address: self.address,
-            knowsClient: self.exitKnowsClient(acceptance, peer: peer),
-            destination: self.destination,
-            ownKey: self.ownKey,
-            peer: peer,
-            acceptance: acceptance,
-            body: body,
-            context: context
+    /// - Parameters:
+    ///   - acceptance: A verified acceptance.
+    ///   - sealer: The sealer that decrypted it.
+    /// - Throws: If the ciphertext is invalid.
+    func complete(_ acceptance: SessionAcceptance, sealer: MessageSealer) throws(CryptoError) -> AcceptedSession {
+        let transcript = SessionTranscript(offerHash: self.hash, fresh: sealer.peer, body: acceptance.body)
+        let secrets = SessionSecrets(
+            agreement: sealer.conversation,
+            encapsulated: try self.decapsulationKey.decapsulate(acceptance.terms.ciphertext),
+            previous: nil,
+            transcript: transcript.hash
         )
-    }
-
-    /// Returns whether the acceptance proves that the exit has the credential of the offer.
-    private func exitKnowsClient(_ acceptance: SessionAcceptance, peer: PublicKey) -> Bool {
-        guard let credential, let proof = acceptance.proof else { return false }
-        return self.hashes.contains { hash in
-            credential.isValid(
-                proof,
-                of: SessionAcceptance.provenMessage(
-                    exit: self.exit,
-                    client: self.ownKey.publicKey,
-                    fresh: peer,
-                    offerHash: hash
-                )
-            )
+        var exitKnowsClient = false
+        if let credential, let proof = acceptance.proof {
+            exitKnowsClient = credential.isValid(proof, of: transcript.exitProvenMessage)
         }
+        // The exit takes all bytes or none.
+        let hasOpened = self.opening != nil && acceptance.terms.openedBytes == self.opening.map { UInt64($0.data.count) }
+        return AcceptedSession(
+            acceptance: acceptance,
+            transcript: transcript,
+            sealer: MessageSealer(session: sealer, secrets: secrets, isExit: false),
+            exchange: SessionKeyExchange(.client(of: self.exit), secrets: secrets, transcript: transcript),
+            exitKnowsClient: exitKnowsClient,
+            openedBytes: hasOpened ? self.opening?.data.count : nil
+        )
     }
 
     /// Passes the offer's stream to the opening of a client, after a fallback.

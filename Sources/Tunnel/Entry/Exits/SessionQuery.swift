@@ -15,20 +15,28 @@ struct SessionQuery {
     let key: String
     let own: SecretKey
     private let plaintext: [UInt8]
+    private let offer: VersionedOffer
 
-    /// - Parameter credential: The secret for the proof that the exit knows the client. Nil if the client has none for this exit.
+    /// - Parameters:
+    ///   - session: The exit's session key.
+    ///   - own: The client's session key.
+    ///   - parameters: The client's limits.
+    ///   - exit: The exit's long-term key.
+    ///   - destination: The exit's name.
+    ///   - credential: The secret for the proof that the exit knows the client. Nil if the client has none for this exit.
     init(
+        about session: PublicKey,
         own: SecretKey,
-        terms: SessionOffer.Terms,
+        parameters: SessionParameters,
         exit: PublicKey,
         destination: String,
         credential: Credential?
     ) {
         self.key = EntryContext.makeUUID()
         self.own = own
-        var terms = terms
+        var offer = EntryContext.makeOffer(OfferTerms(parameters: parameters, purpose: .query(session)))
         if let credential {
-            terms.prove(
+            offer.prove(
                 with: credential,
                 exit: exit,
                 client: own.publicKey,
@@ -36,8 +44,9 @@ struct SessionQuery {
                 at: Moment.now.seconds
             )
         }
+        self.offer = offer
         self.plaintext = SessionOffer.plaintext(
-            terms,
+            offer,
             key: self.key,
             destination: destination,
             isRepetition: true
@@ -54,14 +63,13 @@ struct SessionQuery {
     func answer(in event: Event, of exit: PublicKey) -> SessionAnswer? {
         guard let conversation = try? ConversationKey(secretKey: self.own, publicKey: event.pubkey),
             let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
-            let verified = SessionAnswer.verified(
-                plaintext,
-                exit: exit,
-                client: self.own.publicKey,
-                fresh: event.pubkey,
-                offerHashes: [Bytes32.sha256(of: self.plaintext)]
-            ), verified.answer.key == self.key
+            let answer = SessionAnswer(plaintext: plaintext),
+            answer.isSigned(
+                by: exit,
+                offerHash: self.offer.hash(exit: exit, client: self.own.publicKey, uuid: self.key),
+                fresh: event.pubkey
+            )
         else { return nil }
-        return verified.answer
+        return answer
     }
 }

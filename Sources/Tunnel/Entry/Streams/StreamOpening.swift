@@ -96,13 +96,15 @@ final class StreamOpening: AttachableEndpoint {
     /// The request as it is sent to the exit.
     var streamRequest: StreamRequest { self.request.streamRequest }
 
-    /// The client's first bytes, if they can be sent with an offer. Nil for a target on the internet: an offer contains
-    /// only a port, so the exit would deliver the bytes to its own service at that port.
-    var earlyDataOfOffer: SessionOffer.EarlyData? {
-        guard !self.earlyData.isEmpty, !self.request.isClearnet,
-            self.earlyData.count <= SessionOffer.EarlyData.maximumLength
-        else { return nil }
-        return SessionOffer.EarlyData(port: self.request.target.port, bytes: self.earlyData)
+    /// The request, to be sent together with an offer. Nil for a target on the internet, whose name must not lose forward
+    /// secrecy, and if there is too much data.
+    func openingOfOffer(withData sendsData: Bool) -> OfferTerms.Opening? {
+        guard !self.request.isClearnet, self.earlyData.count <= OfferTerms.Opening.maximumDataLength else { return nil }
+        let data = sendsData ? self.earlyData : []
+        return OfferTerms.Opening(
+            request: StreamRequest(destination: "", port: self.request.target.port),
+            data: data
+        )
     }
 
     /// Records the exit that the entry has chosen for a target on the internet.

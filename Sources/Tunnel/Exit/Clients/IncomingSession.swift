@@ -43,8 +43,9 @@ final class IncomingSession {
     /// The client whose proof the offer contains. It must also sign the session: a thief of the exit's key can make proofs
     /// for every client, but no signatures.
     private let known: KnownClient?
-    /// Number of bytes of early data that were accepted with the offer.
-    private let earlyBytes: Int
+    private let accepted: AcceptedOffer
+    /// Whether the exit opened the stream of the offer.
+    private let hasOpening: Bool
     /// Whether the client's first packet has arrived. The client has then received the acceptance.
     private(set) var isEstablished = false
     /// The proven identity of the client; nil if it has proven none.
@@ -56,16 +57,14 @@ final class IncomingSession {
     /// The identity that the client has signed with, or before that the one of the offer's proof.
     var owner: PublicKey? { self.identity ?? self.known?.identity }
 
-    private var acceptedAt = NIODeadline.now()
-    /// The offers to answer on each path when the relay has accepted the subscription of the session's key.
-    private var unanswered: [PathID: SessionOffer] = [:]
-    /// The SHA-256 hashes of the bodies of the acceptances. The client signs one of them to prove its identity.
-    private var acceptanceHashes: Set<Bytes32> = []
-    private var repetitions = 0
-    private var repetition: Scheduled<Void>?
-
-    /// Maximum number of times that a timer repeats an acceptance. Repeated offers are answered in addition.
-    private static let maximumRepetitions = 3
+    private var answeredAt = NIODeadline.now()
+    /// Number of times that the offer was answered.
+    private var answers = 0
+    /// The paths on which the offer is to be answered when the relay has accepted the subscription of the session's key.
+    private var unanswered: Set<PathID> = []
+    /// The newest generation of keys for which the client has signed.
+    private var identifiedGeneration: Int?
+    private var renewal: Scheduled<Void>?
 
     var link: SessionLink { self.driver.link }
 
@@ -80,41 +79,49 @@ final class IncomingSession {
         )
     }
 
-    /// - Throws: If the client's key is not on the curve.
+    /// - Parameters:
+    ///   - accepted: The answer to the offer.
+    ///   - parameters: The client's limits.
+    ///   - hasOpening: Whether the exit opens the stream of the offer.
     init(
-        _ offer: SessionOffer,
+        _ accepted: AcceptedOffer,
         id: OfferID,
-        key: SecretKey,
-        earlyData: SessionOffer.EarlyData?,
+        parameters: SessionParameters,
+        hasOpening: Bool,
         known: KnownClient?,
         context: ExitContext
-    ) throws(CryptoError) {
+    ) {
         self.offer = id
         self.context = context
-        self.firstKey = key.publicKey
+        self.accepted = accepted
+        self.firstKey = accepted.sealer.own.publicKey
         self.known = known
-        self.earlyBytes = earlyData?.bytes.count ?? 0
-        let link = try SessionLink(
-            peer: id.client,
-            ownKey: key,
+        self.hasOpening = hasOpening
+        let link = SessionLink(
+            sealer: accepted.sealer,
             engine: SessionStateMachine(
                 role: .exit,
                 configuration: context.configuration.session,
-                peer: offer.terms.parameters,
+                peer: parameters,
                 now: Moment.now
             ),
             loop: context.loop,
             metrics: context.metrics,
             logger: context.logger
         )
-        self.driver = SessionDriver(link, loop: context.loop, metrics: context.metrics, logger: context.logger)
+        self.driver = SessionDriver(
+            link,
+            exchange: accepted.exchange,
+            loop: context.loop,
+            metrics: context.metrics,
+            logger: context.logger
+        )
         self.driver.delegate = self
     }
 
-    /// Passes the offer's early data to its service.
-    func receiveEarlyData(_ early: SessionOffer.EarlyData) {
-        let request = StreamRequest(destination: "", port: early.port)
-        self.link.update { $0.receiveEarly(request, ByteBuffer(bytes: early.bytes), at: $1) }
+    /// Opens the stream of the offer.
+    func open(_ opening: OfferTerms.Opening) {
+        self.link.update { $0.receiveEarly(opening.request, ByteBuffer(bytes: opening.data), at: $1) }
     }
 
     // MARK: Relays
@@ -133,75 +140,53 @@ final class IncomingSession {
     /// The URL of a path's relay.
     func url(of path: PathID) -> RelayURL? { self.driver.relay(of: path)?.url }
 
-    // MARK: Accepting
+    // MARK: Answering
 
-    /// Accepts the offer on every relay. Each acceptance contains the path number of its relay, so that the client can
-    /// assign the exit's path numbers to its relays.
-    ///
-    /// - Parameter repeats: Whether a timer repeats the acceptance until the client's first packet arrives.
-    func accept(_ offer: SessionOffer, repeats: Bool) {
-        self.acceptedAt = .now()
-        for (path, relay) in self.delegate?.relays(of: self).all ?? [] {
-            // Send the acceptance only after the relay knows the session's key, so that the client's first packet is
-            // delivered.
-            if relay.hasRequested(self.firstKey) {
-                self.sendAcceptance(of: offer, on: path, relay)
-            } else {
-                self.unanswered[path] = offer
-            }
+    /// Whether a received offer is a repetition of this session's offer, and not another one with the same UUID.
+    func isOffer(_ hash: Bytes32) -> Bool { self.accepted.hash == hash }
+
+    /// Answers the offer, or a repetition of it, on the path by which it arrived. A repetition means that the client may
+    /// not have received the answer, so it is also answered on one further path, each time another one.
+    func answer(on arrival: PathID?) {
+        let paths = self.delegate?.relays(of: self).all.map(\.path) ?? []
+        guard !paths.isEmpty else { return }
+        self.answeredAt = .now()
+        var answered: [PathID] = arrival.map { paths.contains($0) ? [$0] : [] } ?? []
+        if answered.isEmpty || self.answers > 0 {
+            let others = paths.filter { !answered.contains($0) }
+            if !others.isEmpty { answered.append(others[self.answers % others.count]) }
         }
-        if repeats { self.repeatLater(offer) }
+        self.answers += 1
+        for path in answered { self.sendAcceptance(on: path) }
     }
 
     /// Whether a repeated offer may be answered now. At most one is answered per interval.
-    var mayAcceptAgain: Bool {
+    var mayAnswerAgain: Bool {
         let interval = TimeAmount.nanoseconds(self.context.configuration.session.offerRepetition.nanoseconds / 2)
-        return !self.isEstablished && self.acceptedAt + interval <= .now()
+        return !self.isEstablished && self.answeredAt + interval <= .now()
     }
 
-    private func sendAcceptance(of offer: SessionOffer, on path: PathID, _ relay: RelayConnection) {
-        self.unanswered[path] = nil
-        var parameters = SessionParameters(self.context.configuration.session)
-        parameters.earlyBytes = UInt64(self.earlyBytes)
-        parameters.wantsIdentity = self.context.configuration.access != nil
-        // The URLs by which clients reach the relays, by path number.
-        let names = self.delegate?.relays(of: self).byNumber.map { relay in
-            relay.map { self.context.configuration.advertised($0.url).text } ?? ""
+    /// Sends the acceptance when the relay knows the session's key, so that the client's first packet is delivered.
+    private func sendAcceptance(on path: PathID) {
+        guard let relay = self.driver.relay(of: path) else { return }
+        guard relay.hasRequested(self.firstKey) else {
+            self.unanswered.insert(path)
+            return
         }
-        let answer = SessionAnswer.accepted(
-            SessionAcceptance(
-                key: offer.key,
-                path: path,
-                parameters: parameters,
-                relays: names ?? [],
-                proof: self.known?.credential.proof(
-                    of: SessionAcceptance.provenMessage(
-                        exit: self.context.key,
-                        client: self.offer.client,
-                        fresh: self.firstKey,
-                        offerHash: offer.plaintextHash
-                    )
-                )
-            )
-        )
-        self.acceptanceHashes.insert(Bytes32.sha256(of: answer.body))
-        answer.publish(
-            by: self.context.configuration.secretKey,
-            to: offer.plaintextHash,
-            sealedWith: self.link.sealer,
-            on: [relay]
-        )
+        self.unanswered.remove(path)
+        // Sealing does not fail with valid keys. The client repeats an offer whose answer is lost.
+        if relay.isOpen, let message = try? self.accepted.acceptance(on: path, createdAt: Moment.now.seconds) {
+            message.publish(on: relay) { _ in }
+        }
     }
 
-    private func repeatLater(_ offer: SessionOffer) {
-        guard self.repetitions < Self.maximumRepetitions, self.repetition == nil else { return }
-        let first = self.context.configuration.session.offerRepetition.nanoseconds
-        let wait = TimeAmount.nanoseconds(first << Int64(self.repetitions))
-        self.repetitions += 1
-        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
-        self.repetition = self.context.loop.scheduleTask(in: wait) {
-            bound.value.repetition = nil
-            if !bound.value.isEstablished { bound.value.accept(offer, repeats: true) }
+    /// Tells the client about relays that the exit began to use after it accepted the offer.
+    private func announceNewRelays() {
+        let known = self.accepted.relays
+        for (path, relay) in self.delegate?.relays(of: self).all ?? [] {
+            let url = self.context.configuration.advertised(relay.url).text
+            guard !known.indices.contains(path.rawValue) || known[path.rawValue] != url else { continue }
+            self.link.update { $0.offerPath(SessionPathOffer(path: path, relay: url), at: $1) }
         }
     }
 
@@ -218,17 +203,23 @@ final class IncomingSession {
     }
 
     private func identify(_ identity: ClientIdentity) {
-        let isProven = identity.isProven(
-            exit: self.context.key,
-            client: self.offer.client,
-            fresh: self.firstKey,
-            acceptanceHashes: self.acceptanceHashes
-        )
         // A session that began before there was an access list has no known client.
-        guard isProven, self.known.map({ $0.identity == identity.publicKey }) ?? true else {
-            return self.context.metrics.rejected(.invalidIdentity)
-        }
+        guard let transcript = self.driver.transcript(of: identity.generation), identity.isProven(by: transcript),
+            self.owner.map({ $0 == identity.publicKey }) ?? true
+        else { return self.context.metrics.rejected(.invalidIdentity) }
         self.identity = identity.publicKey
+        self.identifiedGeneration = identity.generation
+    }
+
+    /// Ends the session if the client does not sign for a new generation of keys while the old keys are kept.
+    private func expectIdentity(of generation: Int) {
+        guard self.identity != nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        self.renewal = self.context.loop.scheduleTask(in: self.context.configuration.session.keyOverlap) {
+            guard bound.value.identifiedGeneration.map({ $0 < generation }) ?? true else { return }
+            bound.value.context.metrics.rejected(.invalidIdentity)
+            bound.value.close(.notAllowed)
+        }
     }
 
     // MARK: End
@@ -239,10 +230,10 @@ final class IncomingSession {
     func close(_ reason: StreamEnd?) { self.link.close(reason) }
 
     /// Unsubscribes the session's keys and releases its timers. Tells the client, unless ``close(_:)`` did, if the session
-    /// was established or its early data was delivered.
+    /// was established or the stream of the offer was opened.
     func stop() {
-        self.repetition?.cancel()
-        if self.isEstablished || self.earlyBytes > 0 { self.link.close(.peerLost) }
+        self.renewal?.cancel()
+        if self.isEstablished || self.hasOpening { self.link.close(.peerLost) }
         self.driver.stop()
     }
 }
@@ -257,17 +248,16 @@ extension IncomingSession: SessionDriverDelegate {
         shouldReceive message: MessageSealer.Message,
         on relay: RelayConnection
     ) -> Bool {
-        // NIP-44 uses the same key in both directions, so a message of this exit that a relay sends back can be
-        // decrypted.
-        guard SessionAnswer.isClientsPacket(message.plaintext) else {
+        // A relay sent this exit's own answer back.
+        guard !message.isAnswer else {
             self.context.metrics.reported(.reflected)
             return false
         }
         guard !self.isEstablished else { return true }
         guard self.delegate?.sessionShouldBegin(self) == true else { return false }
         self.isEstablished = true
-        self.unanswered = [:]
-        self.repetition?.cancel()
+        self.unanswered = []
+        self.announceNewRelays()
         return true
     }
 
@@ -285,16 +275,18 @@ extension IncomingSession: SessionDriverDelegate {
         case .identified(let identity): self.identify(identity)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only clients receive the other signals.
-        case .makeKey, .pair, .sealUnder, .eraseKey, .pathOffered, .askPeer: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .askPeer: break
         }
     }
 
     func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection) {
         guard !self.isEstablished, key == self.firstKey, let path = session.path(of: relay),
-            let offer = self.unanswered[path]
+            self.unanswered.contains(path)
         else { return }
-        self.sendAcceptance(of: offer, on: path, relay)
+        self.sendAcceptance(on: path)
     }
+
+    func session(_ session: SessionDriver, didUseKeysOf generation: Int) { self.expectIdentity(of: generation) }
 
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
         self.delegate?.session(self, wasRejectedBy: relay)

@@ -4,12 +4,12 @@
 //
 
 import NostrCrypto
+import TunnelProtocol
 
 /// The client whose proof an offer contains.
 struct KnownClient {
     let identity: PublicKey
     let credential: Credential
-    /// Whether the identity is in the access list and has not expired. If not, the client gets a signed refusal, so that
-    /// it learns why.
-    let isAuthorized: Bool
+    /// Why the client is no longer authorized. It gets a signed refusal, so that it learns this. Nil if it is authorized.
+    let refusal: StreamEnd?
 }

@@ -46,7 +46,7 @@ final class OfferGate {
     func admits(_ known: KnownClient) -> Bool {
         let now = NIODeadline.now()
         let isAdmitted =
-            known.isAuthorized
+            known.refusal == nil
             ? self.offers[known.identity, default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
             : self.refusals.take(at: now)
         if !isAdmitted { self.context.metrics.rejected(.tooManyHandshakes) }
@@ -64,13 +64,13 @@ final class OfferGate {
                 publicKey: event.pubkey
             ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let message = NIP74Message(plaintext: plaintext), message.kind == .connect || message.kind == .offer,
-            let terms = message.terms, terms.versions.contains(SessionConfiguration.version),
-            let proof = terms.proof, NIP74Configuration.isRecent(proof.date, at: now),
+            let offer = message.offer.flatMap({ VersionedOffer(encoded: $0) }), let proof = offer.proof,
+            NIP74Configuration.isRecent(proof.date, at: now),
             let found = self.table.find(
                 hint: proof.hint,
                 date: proof.date,
                 where: {
-                    terms.isProven(by: $0, exit: self.context.key, client: event.pubkey, uuid: message.key)
+                    offer.isProven(by: $0, exit: self.context.key, client: event.pubkey, uuid: message.key)
                 }
             )
         else {
@@ -78,19 +78,17 @@ final class OfferGate {
             self.context.logLimited(.info, "message without a proof of an authorized key ignored", [:])
             return nil
         }
-        let isAuthorized = self.context.configuration.access?.contains(found.identity, at: now) ?? false
-        let offer = SessionOffer(
-            key: message.key,
-            terms: terms,
-            plaintextHash: .sha256(of: plaintext),
-            createdAt: event.createdAt,
-            path: path
-        )
+        let received = SessionOffer(key: message.key, offer: offer, createdAt: event.createdAt, path: path)
         let known = KnownClient(
             identity: found.identity,
             credential: found.credential,
-            isAuthorized: isAuthorized
+            refusal: self.refusal(of: found.identity, at: now)
         )
-        return (offer, known)
+        return (received, known)
+    }
+
+    private func refusal(of identity: PublicKey, at now: Int64) -> StreamEnd? {
+        guard let access = self.context.configuration.access, !access.contains(identity, at: now) else { return nil }
+        return access.grants[identity] == nil ? .revoked : .expired
     }
 }

@@ -19,11 +19,14 @@ protocol PlainClientsDelegate: AnyObject {
     ) -> StreamDecision
     /// A client offers a session, or asks whether the exit still knows one.
     ///
-    /// - Parameter known: The client whose proof the offer contains. Nil if the exit has no access list.
+    /// - Parameters:
+    ///   - url: The relay by which the offer arrived.
+    ///   - known: The client whose proof the offer contains. Nil if the exit has no access list.
     func plainClients(
         _ clients: PlainClients,
         didReceive offer: SessionOffer,
         from client: PublicKey,
+        by url: RelayURL?,
         known: KnownClient?
     )
     /// A client requests that the exit connect to it (CONNECTR).
@@ -117,18 +120,17 @@ final class PlainClients {
     private func makeClient(_ key: PublicKey) -> PlainClient? {
         var configuration = self.context.configuration.nip74
         configuration.takesOffers = self.context.configuration.protocolChoice != .nip74
-        let link = try? PlainLink(
-            peer: key,
-            ownKey: self.context.configuration.secretKey,
+        guard let sealer = try? MessageSealer(own: self.context.configuration.secretKey, peer: key) else {
+            self.context.metrics.rejected(.invalidSignature)
+            return nil
+        }
+        let link = PlainLink(
+            sealer: sealer,
             engine: NIP74StateMachine(role: .exit(client: key), configuration: configuration),
             loop: self.context.loop,
             metrics: self.context.metrics,
             logger: self.context.logger
         )
-        guard let link else {
-            self.context.metrics.rejected(.invalidSignature)
-            return nil
-        }
         link.delegate = self
         for (path, relay) in self.relays.all where self.ready.contains(path) { link.addPath(path, relay) }
         return PlainClient(link)
@@ -217,7 +219,7 @@ extension PlainClients: RelaySubscriber {
             guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
             guard let (offer, known) = gate.offer(in: event, path: path) else { return }
             guard self.verifier.admit(event), gate.admits(known) else { return }
-            self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, known: known)
+            self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, by: relay.url, known: known)
             return
         }
         let known = self.client(event.pubkey)
@@ -255,7 +257,8 @@ extension PlainClients: PeerLinkDelegate {
             guard self.admission.admitOffer(at: .now()) else {
                 return self.context.metrics.rejected(.tooManyHandshakes)
             }
-            self.delegate?.plainClients(self, didReceive: offer, from: link.peer, known: nil)
+            let url = self.relays.relay(offer.path)?.url
+            self.delegate?.plainClients(self, didReceive: offer, from: link.peer, by: url, known: nil)
         case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
         // Only entries receive this signal.
         case .exitSentData: break

@@ -107,73 +107,101 @@ final class Sessions {
 
     /// Processes the offer of a session, or the query whether the exit still knows a session.
     ///
-    /// - Parameter known: The client whose proof the offer contains. Nil if the exit has no access list.
-    func receive(_ offer: SessionOffer, from client: PublicKey, known: KnownClient?) {
-        if let known, !known.isAuthorized { return self.refuse(offer, client, .notAllowed) }
-        if let key = offer.terms.session { return self.answerQuery(offer, about: key, of: client) }
+    /// - Parameters:
+    ///   - url: The relay by which the offer arrived.
+    ///   - known: The client whose proof the offer contains. Nil if the exit has no access list.
+    func receive(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, known: KnownClient?) {
+        let arrival = self.relays.all.first { $0.relay.url == url }
+        func refuse(_ reason: StreamEnd) { self.refuse(offer, client, reason, on: arrival?.relay) }
+        if let refusal = known?.refusal { return refuse(refusal) }
+        guard let body = offer.body else { return refuse(.unsupportedVersion) }
+        guard let terms = OfferTerms(encoded: body) else { return refuse(.protocolViolation) }
+        guard case .session(let encapsulationKey) = terms.purpose else {
+            if let key = terms.queriedSession, !self.hasSession(key, of: client) { refuse(.unknownSession) }
+            return
+        }
         let id = OfferID(client: client, key: offer.key)
         if let session = self.sessions[id] {
-            if session.mayAcceptAgain { session.accept(offer, repeats: self.mayRepeat) }
+            let hash = offer.offer.hash(exit: self.context.key, client: client, uuid: offer.key)
+            if session.isOffer(hash), session.mayAnswerAgain { session.answer(on: arrival?.path) }
             return
         }
         if self.count >= self.context.configuration.maximumSessions { self.makeRoom(for: known?.identity) }
-        guard self.count < self.context.configuration.maximumSessions else {
-            return self.refuse(offer, client, .tooManySessions)
-        }
+        guard self.count < self.context.configuration.maximumSessions else { return refuse(.tooManySessions) }
         if self.waiting.count >= self.context.configuration.maximumOffers, let oldest = self.waiting.first {
             // Discard the oldest offer. An honest client answers within a round trip, unlike a client that floods the
             // exit with offers.
             self.forget(oldest)
         }
-        let early = self.earlyData(of: offer)
-        if early != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
-            // The early data was delivered before, or the offer cannot be recorded. Refuse explicitly: without an answer,
-            // the client would send the data again in another session.
+        let opening = self.opening(of: terms, known: known)
+        if opening != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
+            // The stream was opened before, or the offer cannot be recorded. Refuse explicitly: without an answer, the
+            // client would send the data again in another session.
             self.context.metrics.reported(.replayedConnect)
-            return self.refuse(offer, client, .replayed)
+            return refuse(.replayed)
         }
-        self.begin(offer, id, early, known)
+        self.begin(offer, id, terms.parameters, encapsulationKey, opening, known)
+        self.sessions[id]?.answer(on: arrival?.path)
     }
 
-    /// Answers only if the session does not exist. An existing session answers with packets.
-    private func answerQuery(_ offer: SessionOffer, about key: PublicKey, of client: PublicKey) {
-        let exists = self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
-        if !exists { self.refuse(offer, client, .unknownSession) }
+    /// Whether a session exists. An existing session answers a query with packets.
+    private func hasSession(_ key: PublicKey, of client: PublicKey) -> Bool {
+        self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
     }
 
-    /// Returns the early data of an offer, if this exit accepts it. An exit with a list of keys does not, because the
-    /// client has not proven its identity yet.
-    private func earlyData(of offer: SessionOffer) -> SessionOffer.EarlyData? {
-        guard self.context.configuration.takesEarlyData, self.context.configuration.access == nil else { return nil }
-        return offer.terms.earlyData
+    /// Returns the opening in an offer, if this exit accepts it.
+    private func opening(of terms: OfferTerms, known: KnownClient?) -> OfferTerms.Opening? {
+        // A thief of the exit's key can make proofs for every identity, so such a proof alone must not open a stream. A
+        // ticket was sent to a client that had signed with its identity.
+        let isAccepted =
+            self.context.configuration.access == nil
+            ? self.context.configuration.takesEarlyData : known?.credential.kind == .ticket
+        return isAccepted ? terms.opening : nil
     }
 
     private func begin(
         _ offer: SessionOffer,
         _ id: OfferID,
-        _ early: SessionOffer.EarlyData?,
+        _ parameters: SessionParameters,
+        _ encapsulationKey: [UInt8],
+        _ opening: OfferTerms.Opening?,
         _ known: KnownClient?
     ) {
-        let session: IncomingSession
+        let accepted: AcceptedOffer
         do throws(CryptoError) {
-            session = try IncomingSession(
+            accepted = try AcceptedOffer(
                 offer,
-                id: id,
+                encapsulationKey: encapsulationKey,
+                client: id.client,
                 key: self.keys.take { _ in true },
-                earlyData: early,
-                known: known,
-                context: self.context
+                exit: self.context.configuration.secretKey,
+                grant: AcceptedOffer.Grant(
+                    parameters: SessionParameters(self.context.configuration.session),
+                    relays: self.relays.byNumber.map { relay in
+                        relay.map { self.context.configuration.advertised($0.url).text } ?? ""
+                    },
+                    openedBytes: opening.map { UInt64($0.data.count) },
+                    wantsIdentity: self.context.configuration.access != nil
+                ),
+                credential: known?.credential
             )
         } catch {
             return self.context.metrics.rejected(.invalidSignature)
         }
+        let session = IncomingSession(
+            accepted,
+            id: id,
+            parameters: parameters,
+            hasOpening: opening != nil,
+            known: known,
+            context: self.context
+        )
         session.delegate = self
         self.sessions[id] = session
         self.waiting.append(session)
         self.delegate?.sessions(self, offerBegan: id)
         for (path, relay) in self.relays.all { session.addRelay(relay, as: path) }
-        if let early { session.receiveEarlyData(early) }
-        session.accept(offer, repeats: self.mayRepeat)
+        if let opening { session.open(opening) }
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         let boundSession = NIOLoopBound(session, eventLoop: self.context.loop)
         _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerLifetime) {
@@ -181,13 +209,12 @@ final class Sessions {
         }
     }
 
-    /// Whether timers repeat acceptances. They do not during a flood of offers.
-    private var mayRepeat: Bool { self.waiting.count < self.context.configuration.maximumOffers / 2 }
-
-    private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd) {
+    /// Refuses an offer on the relay by which it arrived, or on all if that relay is not connected.
+    private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd, on relay: RelayConnection?) {
         self.context.metrics.refusedSession(reason)
-        let relays = self.relays.all.map(\.relay)
-        SessionAnswer.refuse(offer, of: client, reason, by: self.context.configuration.secretKey, on: relays)
+        let arrival = relay.flatMap { $0.isOpen ? $0 : nil }
+        let relays = arrival.map { [$0] } ?? self.relays.all.map(\.relay)
+        SessionRefusal.publish(reason, to: offer, of: client, by: self.context.configuration.secretKey, on: relays)
     }
 
     /// Discards an offer, because the client continues with plain NIP-74.

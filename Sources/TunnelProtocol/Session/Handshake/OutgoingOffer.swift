@@ -7,15 +7,15 @@
 package struct OutgoingOffer: Hashable, Sendable {
     /// The UUID of the CONNECT.
     package var key: String
-    /// The terms of the session.
-    package var terms: SessionOffer.Terms
+    /// The encoded offer.
+    package var offer: VersionedOffer
     /// Whether the entry continues with plain NIP-74 if the exit does not accept the offer.
     package var mayFallBack: Bool
 
     /// Creates an offer.
-    package init(key: String, terms: SessionOffer.Terms, mayFallBack: Bool) {
+    package init(key: String, offer: VersionedOffer, mayFallBack: Bool) {
         self.key = key
-        self.terms = terms
+        self.offer = offer
         self.mayFallBack = mayFallBack
     }
 }

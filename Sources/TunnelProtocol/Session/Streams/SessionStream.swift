@@ -126,7 +126,7 @@ struct SessionStream: Sendable {
         case .openStream: self.phase == .requested ? frame : nil
         case .streamOpened: self.phase == .open ? frame : nil
         case .stream, .resetStream, .ping, .acknowledgement, .maximumData, .connectionClose, .immediateAcknowledgement,
-            .keyUpdate,
+            .crypto,
             .identity, .newPath:
             nil
         }

@@ -60,7 +60,7 @@ struct StreamSet: Sendable {
         _ context: inout SessionContext
     ) throws(SessionViolation) {
         guard self.isExit else { throw SessionViolation() }
-        guard try self.table.ensure(id, at: context.now.monotonic), self.isRequested(id) else { return }
+        guard try self.table.create(id, at: context.now.monotonic) else { return }
         guard self.table.join(id) else {
             context.actions.append(.report(.tooManyStreams))
             self.reset(id, .tooManyStreams, by: .session, &context)
@@ -159,7 +159,7 @@ struct StreamSet: Sendable {
             self.table[id]?.resetWasAcknowledged = true
             self.removeIfOver(id, &context)
         case .ping, .acknowledgement, .stopSending, .maximumData, .maximumStreamData, .connectionClose,
-            .immediateAcknowledgement, .openStream, .streamOpened, .keyUpdate, .identity, .newPath:
+            .immediateAcknowledgement, .openStream, .streamOpened, .crypto, .identity, .newPath:
             break
         }
     }
@@ -177,7 +177,7 @@ struct StreamSet: Sendable {
         case .stopSending(let id, _), .maximumStreamData(let id, _), .openStream(let id, _), .streamOpened(let id):
             if let repeated = self.table[id].flatMap({ $0.repeated(frame) }) { context.control.append(repeated) }
         // An identity is sent with every repeated OPEN_STREAM frame.
-        case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .keyUpdate, .identity, .newPath:
+        case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .crypto, .identity, .newPath:
             break
         }
     }
@@ -192,8 +192,7 @@ struct StreamSet: Sendable {
         isFinal: Bool,
         _ context: inout SessionContext
     ) throws(SessionViolation) -> Bool {
-        guard try self.table.ensure(id, at: context.now.monotonic),
-            let grown = try self.table[id]?.insert(data, at: offset, isFinal: isFinal)
+        guard try self.table.exists(id), let grown = try self.table[id]?.insert(data, at: offset, isFinal: isFinal)
         else { return false }
         try self.credit.received(grown)
         self.table[id]?.lastActivity = context.now.monotonic

@@ -68,23 +68,28 @@ struct StreamTable: Sendable {
         )
     }
 
-    /// Returns whether the stream exists. An exit creates it if necessary, because data may arrive before OPEN_STREAM.
-    /// A stream that has ended is not created again. A client that receives data of a stream which it never opened
-    /// reports a violation.
-    mutating func ensure(_ id: StreamID, at now: NIODeadline) throws(SessionViolation) -> Bool {
-        if self.streams[id] != nil { return true }
-        guard self.isExit else {
-            if id.rawValue > self.lastOpened { throw SessionViolation() }
-            return false
-        }
-        guard id.rawValue > 0, !self.closed.contains(id.rawValue) else { return false }
-        // Up to twice the limit, so that excess streams are reset individually. None of them buffers more than a
-        // window.
+    /// Creates a stream that the client opens (exit). Returns false if it exists or has ended.
+    mutating func create(_ id: StreamID, at now: NIODeadline) throws(SessionViolation) -> Bool {
+        guard self.isUnopened(id) else { return false }
+        // Up to twice the limit, so that excess streams are reset individually.
         guard self.streams.count < 2 * self.configuration.maximumStreams, self.hasRoomForClosed else {
             throw SessionViolation()
         }
         self.add(id, isWithDriver: false, at: now)
         return true
+    }
+
+    /// Returns whether a stream exists for which data was received. A client that receives data of a stream which it never
+    /// opened reports a violation.
+    func exists(_ id: StreamID) throws(SessionViolation) -> Bool {
+        if self.streams[id] != nil { return true }
+        if !self.isExit, id.rawValue > self.lastOpened { throw SessionViolation() }
+        return false
+    }
+
+    /// Whether the client has not opened this stream yet (exit).
+    func isUnopened(_ id: StreamID) -> Bool {
+        self.isExit && id.rawValue > 0 && self.streams[id] == nil && !self.closed.contains(id.rawValue)
     }
 
     private var hasRoomForClosed: Bool { self.closed.intervals.count < 2 * self.configuration.maximumStreams }

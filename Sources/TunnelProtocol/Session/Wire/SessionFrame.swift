@@ -4,7 +4,7 @@
 //
 
 package import NIOCore
-package import NostrCrypto
+import NostrCrypto
 
 /// A frame of a session packet. Names and numbers follow RFC 9000, section 19, where it defines an equivalent frame.
 package enum SessionFrame: Hashable, Sendable {
@@ -30,8 +30,8 @@ package enum SessionFrame: Hashable, Sendable {
     case openStream(StreamID, StreamRequest)
     /// Reports that the target of a stream is connected (0x41).
     case streamOpened(StreamID)
-    /// Announces the sender's public key of the next generation (0x42).
-    case keyUpdate(generation: UInt64, PublicKey)
+    /// Bytes of the messages that agree on new keys (``KeyUpdate``), starting at `offset` (0x06).
+    case crypto(offset: UInt64, data: ByteBuffer)
     /// The identity of the client (0x43). Every packet that opens a stream contains it until one of them is
     /// acknowledged.
     case identity(ClientIdentity)
@@ -69,7 +69,7 @@ package enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .keyUpdate, .identity, .newPath:
+            .crypto, .identity, .newPath:
             true
         }
     }
@@ -110,11 +110,11 @@ package enum SessionFrame: Hashable, Sendable {
             Self.write(request.destination, into: &buffer)
         case .streamOpened(let id):
             Self.write([0x41, id.rawValue], into: &buffer)
-        case .keyUpdate(let generation, let key):
-            Self.write([0x42, generation], into: &buffer)
-            buffer.writeBytes(key.bytes.bytes)
+        case .crypto(let offset, let data):
+            Self.write([0x06, offset, UInt64(data.readableBytes)], into: &buffer)
+            buffer.writeImmutableBuffer(data)
         case .identity(let identity):
-            Self.write([0x43], into: &buffer)
+            Self.write([0x43, UInt64(identity.generation)], into: &buffer)
             buffer.writeBytes(identity.publicKey.bytes.bytes)
             buffer.writeBytes(identity.signature.bytes)
         case .newPath(let offer):
@@ -136,9 +136,9 @@ package enum SessionFrame: Hashable, Sendable {
         case .connectionClose(_, let reason): 1 + 8 + 2 + min(reason.utf8.count, Self.maximumTextLength)
         case .openStream(_, let request): 2 + 8 + 4 + 2 + min(request.destination.utf8.count, Self.maximumTextLength)
         case .streamOpened: 2 + 8
-        case .keyUpdate: 2 + 8 + Bytes32.count
+        case .crypto(_, let data): 1 + 8 + 4 + data.readableBytes
         case .newPath(let offer): 2 + 1 + 2 + min(offer.relay.utf8.count, Self.maximumTextLength)
-        case .identity: 2 + Bytes32.count + SessionAnswer.signatureLength
+        case .identity: 2 + 8 + Bytes32.count + SchnorrSignature.length
         }
     }
 

@@ -35,6 +35,11 @@ package enum SessionFrameDecoder {
                 finalSize: try Self.integer(&buffer)
             )
         case 0x05: return .stopSending(try Self.stream(&buffer), code: try Self.integer(&buffer))
+        case 0x06:
+            let offset = try Self.integer(&buffer)
+            let length = try Self.length(&buffer, most: CryptoStream.maximumBuffer)
+            guard let data = buffer.readBytes(length: length) else { throw .truncated }
+            return .crypto(offset: offset, data: ByteBuffer(bytes: data))
         case 0x0c...0x0f:
             let id = try Self.stream(&buffer)
             let offset = try Self.integer(&buffer)
@@ -54,18 +59,15 @@ package enum SessionFrameDecoder {
             guard let port = UInt16(exactly: try Self.integer(&buffer)) else { throw .outOfRange }
             return .openStream(id, StreamRequest(destination: try Self.text(&buffer), port: port))
         case 0x41: return .streamOpened(try Self.stream(&buffer))
-        case 0x42:
-            let generation = try Self.integer(&buffer)
-            guard let bytes = buffer.readBytes(length: Bytes32.count), let key = Bytes32(bytes) else {
-                throw .truncated
-            }
-            return .keyUpdate(generation: generation, PublicKey(unchecked: key))
         case 0x43:
+            guard let generation = Int(exactly: try Self.integer(&buffer)) else { throw .outOfRange }
             guard let key = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }),
-                let signature = buffer.readBytes(length: SessionAnswer.signatureLength).flatMap({ SchnorrSignature($0) }
-                )
+                let signature = buffer.readBytes(length: SchnorrSignature.length).flatMap({ SchnorrSignature($0) })
             else { throw .truncated }
-            return .identity(ClientIdentity(publicKey: PublicKey(unchecked: key), signature: signature))
+            let publicKey = PublicKey(unchecked: key)
+            return .identity(
+                ClientIdentity(generation: generation, publicKey: publicKey, signature: signature)
+            )
         case 0x44:
             let path = try Self.path(&buffer)
             return .newPath(SessionPathOffer(path: path, relay: try Self.text(&buffer)))

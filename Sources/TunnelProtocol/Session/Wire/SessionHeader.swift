@@ -5,39 +5,17 @@
 
 import NIOCore
 
-/// The first byte of every plaintext that is encrypted with session keys: version, kind and direction. A JSON message
-/// of NIP-74 never starts with such a byte.
-struct SessionPrefix: Hashable, Sendable {
-    /// The kind of the plaintext.
-    enum Kind: UInt8, Sendable {
-        /// A packet: path, packet number and frames.
-        case packet = 0
-        /// The exit accepts the offer.
-        case acceptance = 1
-        /// The exit does not know the session, or rejects the offer.
-        case refusal = 2
-    }
-
-    var kind: Kind
-    /// Whether the exit is the sender. NIP-44 uses the same key in both directions, so a reflected event can be
-    /// decrypted. This bit reveals it.
-    var isFromExit: Bool
-
-    /// The high four bits contain the version, which is 1.
-    private static let version: UInt8 = 0x10
-
-    var byte: UInt8 { Self.version | self.kind.rawValue << 1 | (self.isFromExit ? 1 : 0) }
-
-    init(_ kind: Kind, isFromExit: Bool) {
-        self.kind = kind
-        self.isFromExit = isFromExit
-    }
-
-    init(byte: UInt8) throws(SessionDecodingError) {
-        guard byte & 0xf0 == Self.version, let kind = Kind(rawValue: byte >> 1 & 7) else { throw .unknownKind(byte) }
-        self.kind = kind
-        self.isFromExit = byte & 1 == 1
-    }
+/// The first byte of every plaintext between session keys. The high four bits are the version of the format; 0 stands for
+/// formats that all versions share. A JSON message of NIP-74 never starts with such a byte.
+enum PlaintextKind: UInt8, Sendable {
+    /// The exit rejects an offer or a session query.
+    case refusal = 0x01
+    /// A packet from the client: path, packet number and frames.
+    case clientPacket = 0x10
+    /// A packet from the exit.
+    case exitPacket = 0x11
+    /// The exit accepts an offer.
+    case acceptance = 0x12
 }
 
 /// The header of a packet, which precedes its frames.
@@ -50,7 +28,8 @@ struct SessionPacketHeader: Hashable, Sendable {
     static let maximumLength = 1 + 2 + 8
 
     func encode(isFromExit: Bool, into buffer: inout ByteBuffer) {
-        buffer.writeInteger(SessionPrefix(.packet, isFromExit: isFromExit).byte)
+        let kind = isFromExit ? PlaintextKind.exitPacket : .clientPacket
+        buffer.writeInteger(kind.rawValue)
         buffer.writeVariableLengthInteger(UInt64(self.path.rawValue))
         buffer.writeVariableLengthInteger(self.number)
     }
@@ -60,9 +39,9 @@ struct SessionPacketHeader: Hashable, Sendable {
     /// - Throws: ``SessionDecodingError`` if the header is invalid, or if the direction is not `isFromExit`.
     init(_ buffer: inout ByteBuffer, isFromExit: Bool) throws(SessionDecodingError) {
         guard let byte = buffer.readInteger(as: UInt8.self) else { throw .truncated }
-        let prefix = try SessionPrefix(byte: byte)
-        guard prefix.kind == .packet else { throw .unknownKind(byte) }
-        guard prefix.isFromExit == isFromExit else { throw .wrongDirection }
+        let kind = PlaintextKind(rawValue: byte)
+        guard kind == .clientPacket || kind == .exitPacket else { throw .unknownKind(byte) }
+        guard (kind == .exitPacket) == isFromExit else { throw .wrongDirection }
         self.path = try SessionFrameDecoder.path(&buffer)
         self.number = try SessionFrameDecoder.integer(&buffer)
     }

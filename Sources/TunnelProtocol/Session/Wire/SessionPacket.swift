@@ -18,15 +18,32 @@ struct SessionPacket: Sendable {
         var buffer = ByteBuffer(bytes: plaintext)
         do {
             self.header = try SessionPacketHeader(&buffer, isFromExit: receiver == .client)
-            self.frames = try SessionFrameDecoder.decode(buffer)
         } catch {
             throw error == .wrongDirection ? .reflected : .malformed
+        }
+        do {
+            self.frames = try SessionFrameDecoder.decode(buffer)
+        } catch {
+            throw .malformedFrame
         }
         self.size = plaintext.count
     }
 
     /// Whether the peer must be sent an acknowledgement.
     var isAckEliciting: Bool { self.frames.contains(where: \.isAckEliciting) }
+
+    /// Returns whether the packet contains data of a stream that neither exists nor is opened by an earlier frame of the packet.
+    func containsData(where isUnopened: (StreamID) -> Bool) -> Bool {
+        var opened: Set<StreamID> = []
+        for frame in self.frames {
+            switch frame {
+            case .openStream(let id, _): opened.insert(id)
+            case .stream(let id, _, _, _): if isUnopened(id), !opened.contains(id) { return true }
+            default: break
+            }
+        }
+        return false
+    }
 
     /// Whether the packet has at most one ACK frame for each path. More are not allowed, because each may cover thousands
     /// of packets.
