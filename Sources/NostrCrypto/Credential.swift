@@ -93,6 +93,9 @@ package struct Credential: Sendable {
         return code.prefix(Self.hintLength).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
+    /// The hint of a ticket. A ticket is used once, so its hint does not change.
+    package var ticketHint: UInt64 { self.hint(at: 0) }
+
     /// The number of the period that contains a date.
     package static func period(of date: Int64) -> Int64 {
         date / Self.hintPeriod - (date % Self.hintPeriod < 0 ? 1 : 0)

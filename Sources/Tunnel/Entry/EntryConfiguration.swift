@@ -50,6 +50,8 @@ public struct EntryConfiguration: Sendable {
     public static let earlyDataTimeout: TimeAmount = .milliseconds(25)
     /// The file for the exits that are known to support sessions; nil to keep them only in memory.
     public var pinsFile: String?
+    /// The folder for the tickets that exits sent; nil to keep them only in memory.
+    public var ticketFolder: String?
     /// The key that authenticates the entry to the configured relays (NIP-42), for relays that accept only known keys;
     /// nil for temporary keys. It should not be the identity of the entry's user.
     public var relayAuthenticationKey: SecretKey?
@@ -63,6 +65,9 @@ public struct EntryConfiguration: Sendable {
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
     /// How long plain NIP-74 is used with an exit that answered with it, until a session is offered again.
     public var plainMemory: TimeAmount = .minutes(10)
+
+    /// How long an exit may take to answer an offer with a ticket, until a session is offered with the client's identity.
+    static let ticketTimeout: TimeAmount = .seconds(1)
 
     /// Maximum number of events per second from unknown keys that are decrypted as answers to an offer. Bursts may be
     /// twice as large.

@@ -22,6 +22,7 @@ final class EntryContext {
     let lane: RelayLane
     let keys: KeyReserve
     let memory: ExitMemory
+    let tickets: TicketStore
     let verifier: EventVerifier
     let reverse: ReverseRequests
     /// The policy for relays in names.
@@ -62,6 +63,7 @@ final class EntryContext {
             plainMemory: configuration.plainMemory,
             logger: logger
         )
+        self.tickets = TicketStore(folder: configuration.ticketFolder)
         self.verifier = EventVerifier(metrics: metrics, logger: logger)
         self.reverse = ReverseRequests(loop: loop)
     }
@@ -105,9 +107,28 @@ final class EntryContext {
 
     /// The secret that the user's identity shares with an exit. Nil without an identity, or if it may not be used with
     /// the exit.
-    func credential(for address: ExitAddress) -> Credential? {
+    func identityCredential(for address: ExitAddress) -> Credential? {
         guard address.allowsIdentity, let identity = self.configuration.identity else { return nil }
         return try? Credential(identity: identity, peer: address.publicKey, exit: address.publicKey)
+    }
+
+    /// The secret for the proof of an offer: a ticket, which is then used up, or else that of the user's identity.
+    func takeCredential(for address: ExitAddress) -> Credential? {
+        guard address.allowsIdentity, let identity = self.configuration.identity?.publicKey else { return nil }
+        guard let ticket = self.tickets.take(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
+            return self.identityCredential(for: address)
+        }
+        return Credential(ticket: ticket.secret, identity: identity, exit: address.publicKey)
+    }
+
+    /// The secret for the proof of a session query: a ticket, which is not used up by it, or else that of the user's
+    /// identity.
+    func queryCredential(for address: ExitAddress) -> Credential? {
+        guard address.allowsIdentity, let identity = self.configuration.identity?.publicKey else { return nil }
+        guard let ticket = self.tickets.peek(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
+            return self.identityCredential(for: address)
+        }
+        return Credential(ticket: ticket.secret, identity: identity, exit: address.publicKey)
     }
 
     /// Creates an offer, without a proof.

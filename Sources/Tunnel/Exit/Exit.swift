@@ -36,7 +36,7 @@ final class Exit {
     private var sweep: Scheduled<Void>?
 
     /// - Parameter firstRelay: Succeeds when the first relay has accepted the exit's subscription.
-    /// - Throws: ``ExitServices/TLSForLocalServiceError``, or if the replay journal cannot be used.
+    /// - Throws: ``ExitServices/TLSForLocalServiceError``, or if the replay journal or the tickets cannot be read.
     init(
         configuration: ExitConfiguration,
         loop: any EventLoop,
@@ -60,7 +60,7 @@ final class Exit {
             logger: logger
         )
         self.replays = try ReplayGuard(context: self.context)
-        self.clients = PlainClients(lane: lane, context: self.context)
+        self.clients = try PlainClients(lane: lane, context: self.context)
         self.publisher = Publisher(context: self.context, clients: self.clients)
         self.endsTLS = !configuration.services.tlsPorts.isEmpty
         self.connector = StreamConnector(context: self.context)
@@ -139,7 +139,11 @@ final class Exit {
         }
         self.connector.updateLimits()
         self.clients.updateRate()
-        self.clients.updateAccess()
+        do {
+            try self.clients.updateAccess()
+        } catch {
+            self.context.logger.error("cannot read the tickets", metadata: ["error": "\(error)"])
+        }
         if before.relays != configuration.relays || before.advertisedRelays != configuration.advertisedRelays {
             self.useRelays(of: configuration)
         }
@@ -300,6 +304,14 @@ extension Exit: SessionsDelegate {
 
     func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool {
         self.replays.admitOnce(offer.key, offer.createdAt, of: client)
+    }
+
+    func sessions(_ sessions: Sessions, ticketFor identity: PublicKey) -> Bytes32? {
+        self.clients.issueTicket(to: identity)
+    }
+
+    func sessions(_ sessions: Sessions, use ticket: UInt64, by offer: Bytes32) -> Bool {
+        self.clients.useTicket(ticket, by: offer)
     }
 
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID) { self.clients.offerBegan(of: offer.client) }

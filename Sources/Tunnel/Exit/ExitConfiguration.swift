@@ -51,6 +51,8 @@ public struct ExitConfiguration: Sendable {
     /// The file for served requests, so that plain NIP-74 requests and early data cannot be replayed after a restart;
     /// nil to keep them only in memory.
     public var replayFile: String?
+    /// The file for the tickets that clients use for their next session; nil to keep them only in memory.
+    public var ticketFile: String?
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
 

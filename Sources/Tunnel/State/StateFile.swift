@@ -18,12 +18,12 @@ enum StateFile {
     /// Atomically replaces the file with one that contains `bytes`. Returns a descriptor for appending.
     ///
     /// - Throws: The system's error. The old file is then unchanged.
-    static func replace(_ path: String, with bytes: [UInt8]) throws(IOError) -> Int32 {
+    static func replace(_ path: String, with bytes: [UInt8], syncs: Bool = true) throws(IOError) -> Int32 {
         let temporary = "\(path).\(getpid()).new"
         let created = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
         guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(temporary)") }
         // Sync before renaming, so that the file is complete after a power failure.
-        guard Self.append(bytes, to: created), fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
+        guard Self.append(bytes, to: created), !syncs || fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
             let code = errno
             close(created)
             _ = unsafe unlink(temporary)
@@ -37,6 +37,11 @@ enum StateFile {
     /// - Throws: The system's error. The old file is then unchanged.
     static func save(_ bytes: [UInt8], to path: String) throws(IOError) {
         close(try Self.replace(path, with: bytes))
+    }
+
+    /// Like ``save(_:to:)``, but the file may be lost in a power failure. Does not wait for the disk.
+    static func saveWithoutSync(_ bytes: [UInt8], to path: String) throws(IOError) {
+        close(try Self.replace(path, with: bytes, syncs: false))
     }
 
     /// Appends bytes. Returns false if not all of them were written.

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+package import NostrCrypto
+
 /// Additional actions of a session. The driver holds the secret keys.
 package enum SessionSignal: Hashable, Sendable {
     /// Create the client's keys of this generation, subscribe to the session key, and call
@@ -21,6 +23,8 @@ package enum SessionSignal: Hashable, Sendable {
     case identified(ClientIdentity)
     /// The exit uses an additional relay (client). Connect to it, if its address is allowed, and add the path.
     case pathOffered(SessionPathOffer)
+    /// The exit sent a ticket for the next session (client). It is valid for this number of seconds.
+    case ticket(Bytes32, lifetime: UInt64)
     /// The exit may have lost the session (client). Ask it whether it still knows the session.
     case askPeer
     /// The session and all its streams ended. The reason is nil if there was no error.

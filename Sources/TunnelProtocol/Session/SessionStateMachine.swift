@@ -5,6 +5,7 @@
 
 import DequeModule
 package import NIOCore
+package import NostrCrypto
 
 /// A session: many streams over several relays. No relay has to keep order, deliver every packet or stay connected
 /// (docs/PROTOCOL.md).
@@ -177,6 +178,14 @@ package struct SessionStateMachine: StreamEngine {
         self.send()
     }
 
+    /// Sends the client a ticket (exit).
+    package mutating func sendTicket(_ secret: Bytes32, lifetime: UInt64, at now: Moment) {
+        guard !self.isOver else { return }
+        self.context.now = now
+        self.context.control.append(.newTicket(secret, lifetime: lifetime))
+        self.send()
+    }
+
     package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         self.context.now = now
         self.transport.setWritable(path, isWritable)
@@ -255,6 +264,9 @@ package struct SessionStateMachine: StreamEngine {
         case .streamOpened(let id): self.streams.received(opened: id, &self.context)
         case .crypto(let offset, let data): try self.transport.received(crypto: data, at: offset, &self.context)
         case .identity(let identity): try self.receive(identity)
+        case .newTicket(let secret, let lifetime):
+            guard self.role == .client else { throw SessionViolation() }
+            self.context.actions.append(.signal(.ticket(secret, lifetime: lifetime)))
         case .newPath(let offer):
             guard self.role == .client else { throw SessionViolation() }
             // The driver decides whether to connect to the relay.

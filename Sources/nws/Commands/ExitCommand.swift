@@ -176,6 +176,11 @@ struct ExitCommand: RoleCommand {
             purpose: "after a restart, relays can replay old CONNECT requests",
             logger: logger
         )
+        configuration.ticketFile = StateFolder.file(
+            "tickets-\(key.publicKey.hex.prefix(16))",
+            purpose: "after a restart, clients use their identities instead of tickets",
+            logger: logger
+        )
         return configuration
     }
 

@@ -89,6 +89,11 @@ struct EntryOptions: ParsableArguments {
             purpose: "pinned exits are forgotten when this process ends",
             logger: logger
         )
+        configuration.ticketFolder = StateFolder.file(
+            "tickets",
+            purpose: "new sessions use your identity instead of tickets",
+            logger: logger
+        )
         return configuration
     }
 

@@ -165,9 +165,13 @@ final class ExitPeer {
     /// Offers a session with a CONNECT that any exit understands.
     private func offer(mayFallBack: Bool) {
         self.isMeasured = false
-        let credential = self.context.credential(for: self.address)
+        guard let plain = self.makePlain() else { return }
+        self.offer(by: plain, mayFallBack: mayFallBack, credential: self.context.takeCredential(for: self.address))
+    }
+
+    private func offer(by plain: PlainExit, mayFallBack: Bool, credential: Credential?) {
         do {
-            try self.makePlain()?.offer(
+            try plain.offer(
                 credential: credential,
                 opening: self.opening(mayFallBack: mayFallBack, credential: credential),
                 mayFallBack: mayFallBack,
@@ -287,6 +291,15 @@ extension ExitPeer: PlainExitDelegate {
         // A missing answer does not prove that the exit lacks sessions: it may be offline or overloaded. Each new
         // request offers a session again until the exit sends data.
         if !exit.link.hasReceivedData { self.delegate?.exitPeerDidRetire(self) }
+    }
+
+    func plainExitNeedsOtherCredential(_ exit: PlainExit) {
+        let mayFallBack = self.negotiation.mayFallBack
+        self.offer(
+            by: exit,
+            mayFallBack: mayFallBack,
+            credential: self.context.identityCredential(for: self.address)
+        )
     }
 
     func plainExit(_ exit: PlainExit, didFailToOffer reason: StreamEnd) { self.fail(reason) }

@@ -60,6 +60,9 @@ struct Negotiation {
         self.gatheringDeadline = gatheringDeadline
     }
 
+    /// Whether plain NIP-74 may follow an offer.
+    var mayFallBack: Bool { self.opening == .offer(mayFallBack: true) }
+
     /// Records that the exit's relay list arrived. The entry waits until `deadline` for one of its relays.
     mutating func receivedList(waitingUntil deadline: NIODeadline) { self.listedDeadline = deadline }
 

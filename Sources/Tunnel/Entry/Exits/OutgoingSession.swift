@@ -157,7 +157,7 @@ final class OutgoingSession {
             parameters: SessionParameters(self.context.configuration.session),
             exit: self.exit,
             destination: self.destination,
-            credential: self.context.credential(for: self.address)
+            credential: self.context.queryCredential(for: self.address)
         )
         self.query = query
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
@@ -243,6 +243,12 @@ extension OutgoingSession: SessionDriverDelegate {
             else { return }
             self.context.logger.debug("exit adds a relay", metadata: ["relay.url": "\(url)"])
             self.use(relay, as: offer.path)
+        case .ticket(let secret, let lifetime):
+            guard let identity = self.context.configuration.identity?.publicKey else { return }
+            let now = Moment.now.seconds
+            let expires = now + Int64(min(lifetime, UInt64(TicketTable.lifetime)))
+            let ticket = TicketStore.Ticket(secret: secret, identity: identity, expires: expires)
+            self.context.tickets.insert(ticket, for: self.exit, at: now)
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only exits receive identities.

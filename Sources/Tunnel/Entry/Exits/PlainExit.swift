@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import Logging
+import NIOCore
 import Nostr
 import NostrClient
 import NostrCrypto
@@ -28,6 +30,8 @@ protocol PlainExitDelegate: AnyObject {
     /// The exit refused the offer, was not reachable, or did not accept a session and plain NIP-74 is not allowed with
     /// it.
     func plainExit(_ exit: PlainExit, didFailToOffer reason: StreamEnd)
+    /// The exit does not accept the ticket. Offer a session with the client's identity.
+    func plainExitNeedsOtherCredential(_ exit: PlainExit)
     /// The acceptance arrived after the fallback. It shows that the exit supports sessions.
     func plainExitDidAcceptLate(_ exit: PlainExit)
     /// The last stream ended.
@@ -46,6 +50,10 @@ final class PlainExit {
     weak var delegate: (any PlainExitDelegate)?
     /// The offer that an answer may belong to. It is kept after a fallback, because the exit may accept late.
     private var offering: SessionOffering?
+    /// An earlier offer with a ticket, which the exit has not answered. Its answer is still accepted.
+    private var earlierOffering: SessionOffering?
+    /// Limits the rate at which answers of unknown authors are decrypted. Each needs a Diffie-Hellman key agreement.
+    private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     /// Whether the exit has not yet answered the offer, and the offer's time has not passed.
     private var isOffering = false
     private var seen = EventDeduplicator(capacity: 8_192)
@@ -111,14 +119,56 @@ final class PlainExit {
             mayFallBack: mayFallBack
         )
         offering.delegate = self
+        let earlier = self.offering
+        self.earlierOffering = earlier
         self.offering = offering
         self.isOffering = true
         self.link.open(offering: offering.outgoing, paths: paths, endpoint: offering)
+        if let earlier {
+            // The earlier offer is not repeated.
+            self.link.update { $0.offerSettled(earlier.outgoing.key, at: $1) }
+            earlier.discardStream()
+        }
+        if credential?.kind == .ticket { self.replaceTicketLater() }
+    }
+
+    /// Asks for an offer with the client's identity, if the exit does not answer the offer with a ticket. It may not know
+    /// the ticket any more.
+    private func replaceTicketLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        _ = self.context.loop.scheduleTask(in: EntryConfiguration.ticketTimeout) {
+            let exit = bound.value
+            guard exit.isOffering, exit.offering?.credential?.kind == .ticket else { return }
+            exit.delegate?.plainExitNeedsOtherCredential(exit)
+        }
+    }
+
+    /// Returns the exit's answer in an event, with the offer that it answers. Counts any other event as rejected and returns
+    /// nil.
+    private func answer(
+        in event: Event
+    ) -> (answer: SessionAnswer, offering: SessionOffering, sealer: MessageSealer)? {
+        guard self.context.verifier.admit(event) else { return nil }
+        guard self.answers.take(at: .now()) else {
+            self.context.metrics.rejected(.tooManyHandshakes)
+            return nil
+        }
+        if let sealer = try? MessageSealer(own: self.ownKey, peer: event.pubkey),
+            let message = try? sealer.open(event, recipient: self.ownKey.publicKey)
+        {
+            for offering in [self.offering, self.earlierOffering].compactMap({ $0 }) {
+                guard let answer = offering.answer(in: message.plaintext, sealer: sealer) else { continue }
+                return (answer, offering, sealer)
+            }
+        }
+        self.context.metrics.rejected(.invalidAnswer)
+        self.context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
+        return nil
     }
 
     private func receiveAnswer(_ event: Event, on relay: RelayConnection) {
-        guard let offering else { return self.context.metrics.rejected(.wrongAuthor) }
-        guard let (answer, sealer) = offering.receive(event, context: self.context) else { return }
+        guard self.offering != nil else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard let (answer, offering, sealer) = self.answer(in: event) else { return }
         switch answer {
         case .accepted(let acceptance) where self.isOffering:
             let accepted: AcceptedSession
@@ -135,6 +185,7 @@ final class PlainExit {
                 return self.context.metrics.rejected(.invalidAnswer)
             }
             self.offering = nil
+            self.earlierOffering = nil
             self.isOffering = false
             self.link.update { $0.offerSettled(offering.outgoing.key, at: $1) }
             self.delegate?.plainExit(self, didBegin: session, earlyBytes: accepted.openedBytes ?? 0, on: relay)
@@ -142,7 +193,12 @@ final class PlainExit {
             self.offering = nil
             self.delegate?.plainExitDidAcceptLate(self)
         case .refused(let refusal):
-            if self.isOffering { self.delegate?.plainExit(self, didFailToOffer: refusal.reason) }
+            guard self.isOffering, offering === self.offering else { return }
+            if refusal.reason == .replayed, offering.credential?.kind == .ticket {
+                self.delegate?.plainExitNeedsOtherCredential(self)
+            } else {
+                self.delegate?.plainExit(self, didFailToOffer: refusal.reason)
+            }
         }
     }
 
@@ -208,7 +264,7 @@ extension PlainExit: SessionOfferingDelegate {
     }
 
     func offering(_ offering: SessionOffering, didFail reason: StreamEnd) {
-        if self.isOffering { self.delegate?.plainExit(self, didFailToOffer: reason) }
+        if self.isOffering, offering === self.offering { self.delegate?.plainExit(self, didFailToOffer: reason) }
     }
 }
 

@@ -3,10 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import HTTPTransport
-import Logging
 import NIOCore
-import Nostr
 import NostrCrypto
 import TunnelProtocol
 
@@ -22,15 +19,13 @@ protocol SessionOfferingDelegate: AnyObject {
 final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
     private let exit: PublicKey
-    private let credential: Credential?
+    let credential: Credential?
     private let ownKey: SecretKey
     private let decapsulationKey: DecapsulationKey
     /// The stream that is opened together with the session.
     private let opening: OfferTerms.Opening?
     private let hash: Bytes32
     weak var delegate: (any SessionOfferingDelegate)?
-    /// Limits the rate at which answers of unknown authors are decrypted. Each needs a Diffie-Hellman key agreement.
-    private var answers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 
     /// - Parameters:
@@ -76,24 +71,14 @@ final class SessionOffering: AttachableEndpoint {
         self.outgoing = OutgoingOffer(key: uuid, offer: offer, mayFallBack: mayFallBack)
     }
 
-    /// Processes an event that may be the exit's answer. Returns the answer. For any other event, counts it as rejected
-    /// and returns nil.
-    func receive(_ event: Event, context: EntryContext) -> (answer: SessionAnswer, sealer: MessageSealer)? {
-        guard context.verifier.admit(event) else { return nil }
-        guard self.answers.take(at: .now()) else {
-            context.metrics.rejected(.tooManyHandshakes)
-            return nil
-        }
-        guard let sealer = try? MessageSealer(own: self.ownKey, peer: event.pubkey),
-            let message = try? sealer.open(event, recipient: self.ownKey.publicKey),
-            let answer = SessionAnswer(plaintext: message.plaintext),
-            answer.isSigned(by: self.exit, offerHash: self.hash, fresh: event.pubkey)
-        else {
-            context.metrics.rejected(.invalidAnswer)
-            context.logger.debug("invalid answer dropped", metadata: ["author": "\(event.pubkey)"])
-            return nil
-        }
-        return (answer, sealer)
+    /// Returns the exit's signed answer to this offer. Nil if the event contains something else.
+    ///
+    /// - Parameter sealer: The sealer for the client's key and the author of the event.
+    func answer(in plaintext: [UInt8], sealer: MessageSealer) -> SessionAnswer? {
+        guard let answer = SessionAnswer(plaintext: plaintext),
+            answer.isSigned(by: self.exit, offerHash: self.hash, fresh: sealer.peer)
+        else { return nil }
+        return answer
     }
 
     /// Derives the keys of the session that the exit accepted.

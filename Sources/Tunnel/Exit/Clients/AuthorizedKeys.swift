@@ -38,6 +38,26 @@ public struct AuthorizedKeys: Hashable, Sendable {
         }
     }
 
+    /// The permission of a device whose key is not known yet. It can prove that it has the secret of the invite.
+    public struct Invite: Hashable, Sendable {
+        /// What verifies the proof: ``Credential/derived``.
+        package var derived: [UInt8]
+        /// Seconds since 1970 at which the invite expires; nil for never.
+        public var expires: Int64?
+        /// Describes the device.
+        public var comment: String
+
+        /// Creates an invite.
+        package init(derived: [UInt8], expires: Int64? = nil, comment: String = "") {
+            self.derived = derived
+            self.expires = expires
+            self.comment = comment
+        }
+
+        /// Whether the invite has not expired.
+        func isValid(at now: Int64) -> Bool { self.expires.map { now < $0 } ?? true }
+    }
+
     /// The error for an invalid line.
     public struct ParsingError: Error, Hashable, Sendable, CustomStringConvertible {
         /// The line number, starting at 1.
@@ -53,6 +73,11 @@ public struct AuthorizedKeys: Hashable, Sendable {
 
     /// The permissions of each key.
     public private(set) var grants: [PublicKey: Grant] = [:]
+
+    /// The invites. At most ``maximumInvites`` are used.
+    public var invites: [Invite] = []
+    /// Maximum number of invites in a list.
+    public static let maximumInvites = 1_000
 
     /// Creates an empty list, which refuses all keys.
     public init() {}
@@ -88,6 +113,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
     /// Adds the keys of another list that are not in this one.
     public mutating func merge(_ other: AuthorizedKeys) {
         self.grants.merge(other.grants) { old, _ in old }
+        self.invites += other.invites
     }
 
     /// Returns whether a client may use the service at a port.

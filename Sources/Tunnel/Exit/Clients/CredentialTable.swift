@@ -4,10 +4,25 @@
 //
 
 import NostrCrypto
+import TunnelProtocol
 
-/// The credentials of the clients in an access list, and of those that were removed from it recently. It finds the
-/// credential of an offer by its hint, without trying all of them.
+/// The credentials of the clients that an exit knows: those in its access list, those that were removed from it recently,
+/// invites, and tickets. It finds the credential of an offer by its hint, without trying all of them.
 struct CredentialTable {
+    /// The credential of an offer.
+    struct Match {
+        /// Whose credential it is. Nil for an invite.
+        let identity: PublicKey?
+        let credential: Credential
+        /// Whether another offer has used the ticket.
+        var isUsed = false
+    }
+
+    private enum Owner: Hashable {
+        case identity(PublicKey)
+        case invite(Int)
+    }
+
     /// How long a removed client still gets a refusal with a reason, in seconds.
     private static let revocationMemory: Int64 = 30 * 86_400
     /// Maximum number of removed clients.
@@ -17,21 +32,33 @@ struct CredentialTable {
 
     private let key: SecretKey
     private var listed: [PublicKey: Credential] = [:]
+    private var invites: [Credential] = []
     /// Removed clients, with the time until which they are kept, in seconds since 1970.
     private var revoked: [PublicKey: (credential: Credential, until: Int64)] = [:]
-    /// The identities by hint, for each period that was used.
-    private var hints: [Int64: [UInt64: [PublicKey]]] = [:]
+    /// The owners by hint, for each period that was used.
+    private var hints: [Int64: [UInt64: [Owner]]] = [:]
+    private(set) var tickets: TicketTable
 
-    /// - Parameter key: The exit's long-term key.
-    init(key: SecretKey) { self.key = key }
+    /// - Parameters:
+    ///   - key: The exit's long-term key.
+    ///   - tickets: The tickets that were sent before.
+    init(key: SecretKey, tickets: TicketTable = TicketTable()) {
+        self.key = key
+        self.tickets = tickets
+    }
 
     /// Applies a new access list. Takes about 35 µs for each identity that was not in the previous one.
     ///
     /// - Parameter now: Seconds since 1970.
-    mutating func update(_ access: AuthorizedKeys, at now: Int64) {
+    /// - Returns: The identities that were removed.
+    @discardableResult
+    mutating func update(_ access: AuthorizedKeys, at now: Int64) -> [PublicKey] {
         self.revoked = self.revoked.filter { $0.value.until > now && access.grants[$0.key] == nil }
+        var removed: [PublicKey] = []
         for (identity, credential) in self.listed where access.grants[identity] == nil {
             self.listed[identity] = nil
+            removed.append(identity)
+            self.tickets.revoke(identity)
             if self.revoked.count >= Self.maximumRevocations,
                 let oldest = self.revoked.min(by: { $0.value.until < $1.value.until })
             {
@@ -47,37 +74,85 @@ struct CredentialTable {
                 exit: self.key.publicKey
             )
         }
+        self.invites = access.invites.filter { $0.isValid(at: now) }.map { Credential(.invite, derived: $0.derived) }
         self.hints = [:]
+        self.tickets.sweep(at: now)
+        return removed
     }
 
-    /// Returns the identity whose credential has a hint and satisfies a condition. Several may have the same hint by
+    /// Returns the credential that has the hint of a proof and satisfies a condition. Several may have the same hint by
     /// chance.
     mutating func find(
-        hint: UInt64,
-        date: Int64,
+        _ proof: OfferProof,
+        at now: Int64,
         where isProven: (Credential) -> Bool
-    ) -> (identity: PublicKey, credential: Credential)? {
-        let period = Credential.period(of: date)
+    ) -> Match? {
+        switch Credential.Kind(rawValue: proof.kind) {
+        case .ticket:
+            guard let ticket = self.tickets.find(proof.hint, at: now) else { return nil }
+            let credential = ticket.credential
+            guard isProven(credential) else { return nil }
+            return Match(identity: ticket.identity, credential: credential, isUsed: ticket.user != nil)
+        case .identity, .invite: return self.findOwner(proof, where: isProven)
+        case nil: return nil
+        }
+    }
+
+    private mutating func findOwner(_ proof: OfferProof, where isProven: (Credential) -> Bool) -> Match? {
+        let period = Credential.period(of: proof.date)
         if self.hints[period] == nil {
             if self.hints.count >= Self.maximumPeriods { self.hints = [:] }
-            self.hints[period] = self.index(at: date)
+            self.hints[period] = self.index(at: proof.date)
         }
-        for identity in self.hints[period]?[hint] ?? [] {
-            guard let credential = self.listed[identity] ?? self.revoked[identity]?.credential,
-                isProven(credential)
-            else { continue }
-            return (identity, credential)
+        for owner in self.hints[period]?[proof.hint] ?? [] {
+            switch owner {
+            case .identity(let identity):
+                guard let credential = self.listed[identity] ?? self.revoked[identity]?.credential,
+                    isProven(credential)
+                else { continue }
+                return Match(identity: identity, credential: credential)
+            case .invite(let index):
+                guard isProven(self.invites[index]) else { continue }
+                return Match(identity: nil, credential: self.invites[index])
+            }
         }
         return nil
     }
 
-    private func index(at date: Int64) -> [UInt64: [PublicKey]] {
-        var index: [UInt64: [PublicKey]] = [:]
-        index.reserveCapacity(self.listed.count + self.revoked.count)
-        for (identity, credential) in self.listed { index[credential.hint(at: date), default: []].append(identity) }
+    private func index(at date: Int64) -> [UInt64: [Owner]] {
+        var index: [UInt64: [Owner]] = [:]
+        index.reserveCapacity(self.listed.count + self.revoked.count + self.invites.count)
+        for (identity, credential) in self.listed {
+            index[credential.hint(at: date), default: []].append(.identity(identity))
+        }
         for (identity, entry) in self.revoked {
-            index[entry.credential.hint(at: date), default: []].append(identity)
+            index[entry.credential.hint(at: date), default: []].append(.identity(identity))
+        }
+        for (number, credential) in self.invites.enumerated() {
+            index[credential.hint(at: date), default: []].append(.invite(number))
         }
         return index
+    }
+
+    // MARK: Tickets
+
+    /// Creates a ticket.
+    ///
+    /// - Parameter secret: Random bytes.
+    mutating func issue(_ secret: Bytes32, to identity: PublicKey, at now: Int64) -> TicketTable.Ticket {
+        let credential = Credential(ticket: secret, identity: identity, exit: self.key.publicKey)
+        let ticket = TicketTable.Ticket(
+            identity: identity,
+            derived: credential.derived,
+            expires: now + TicketTable.lifetime,
+            user: nil
+        )
+        self.tickets.insert(ticket)
+        return ticket
+    }
+
+    /// Records that an offer uses a ticket. Returns the ticket, or nil if another offer has used it.
+    mutating func use(_ hint: UInt64, by offer: Bytes32, at now: Int64) -> TicketTable.Ticket? {
+        self.tickets.use(hint, by: offer) ? self.tickets.find(hint, at: now) : nil
     }
 }

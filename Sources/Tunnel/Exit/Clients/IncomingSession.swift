@@ -22,6 +22,8 @@ protocol IncomingSessionDelegate: AnyObject {
     func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision
     /// The relays on which the exit accepts sessions, all with the same path numbers in every session.
     func relays(of session: IncomingSession) -> NumberedRelays
+    /// Returns a ticket for the client's next session. Nil if the exit has no access list.
+    func session(_ session: IncomingSession, ticketFor identity: PublicKey) -> Bytes32?
     /// The client's first packet has arrived. Returns whether the session may begin. If not, the session was discarded.
     func sessionShouldBegin(_ session: IncomingSession) -> Bool
     /// The session has ended. The reason is nil if no error occurred.
@@ -197,7 +199,9 @@ final class IncomingSession {
     /// - Parameter port: See ``Admission/permission(for:_:)``.
     func admitStream(to port: UInt16?) -> Bool {
         guard let access = self.context.configuration.access else { return true }
-        guard access.allows(self.identity, port: port, at: Moment.now.seconds) else { return false }
+        // A ticket was sent to a client that had signed, so it may open the stream of its offer before it signs again.
+        let identity = self.identity ?? (self.known?.credential.kind == .ticket ? self.known?.identity : nil)
+        guard access.allows(identity, port: port, at: Moment.now.seconds) else { return false }
         self.usedPorts.insert(port)
         return true
     }
@@ -207,6 +211,9 @@ final class IncomingSession {
         guard let transcript = self.driver.transcript(of: identity.generation), identity.isProven(by: transcript),
             self.owner.map({ $0 == identity.publicKey }) ?? true
         else { return self.context.metrics.rejected(.invalidIdentity) }
+        if self.identity == nil, let ticket = self.delegate?.session(self, ticketFor: identity.publicKey) {
+            self.link.update { $0.sendTicket(ticket, lifetime: UInt64(TicketTable.lifetime), at: $1) }
+        }
         self.identity = identity.publicKey
         self.identifiedGeneration = identity.generation
     }
@@ -275,7 +282,7 @@ extension IncomingSession: SessionDriverDelegate {
         case .identified(let identity): self.identify(identity)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only clients receive the other signals.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .askPeer: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer: break
         }
     }
 

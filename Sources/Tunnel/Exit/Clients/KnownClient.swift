@@ -8,7 +8,8 @@ import TunnelProtocol
 
 /// The client whose proof an offer contains.
 struct KnownClient {
-    let identity: PublicKey
+    /// Nil for a client with an invite.
+    let identity: PublicKey?
     let credential: Credential
     /// Why the client is no longer authorized. It gets a signed refusal, so that it learns this. Nil if it is authorized.
     let refusal: StreamEnd?

@@ -25,20 +25,48 @@ final class OfferGate {
 
     private let context: ExitContext
     private var table: CredentialTable
+    private let journal: TicketJournal
     private var refusals: TokenBucket
     /// By identity. There are at most as many as in the table.
-    private var offers: [PublicKey: TokenBucket] = [:]
+    private var offers: [PublicKey?: TokenBucket] = [:]
 
-    init(context: ExitContext) {
+    /// - Throws: If the tickets cannot be read.
+    init(context: ExitContext, journal: TicketJournal) throws {
         self.context = context
-        self.table = CredentialTable(key: context.configuration.secretKey)
+        self.journal = journal
+        self.table = CredentialTable(
+            key: context.configuration.secretKey,
+            tickets: try journal.read(now: Moment.now.seconds)
+        )
         self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
     }
 
     /// Applies a new access list.
     func update(_ access: AuthorizedKeys) {
-        self.table.update(access, at: Moment.now.seconds)
+        let now = Moment.now.seconds
+        for identity in self.table.update(access, at: now) {
+            for ticket in self.table.tickets.valid(at: now) where ticket.identity == identity {
+                self.journal.write(ticket, of: self.table.tickets, now: now)
+            }
+        }
         self.offers = [:]
+    }
+
+    /// Creates a ticket for a client.
+    func issueTicket(to identity: PublicKey) -> Bytes32 {
+        let secret = Bytes32.random()
+        let now = Moment.now.seconds
+        let ticket = self.table.issue(secret, to: identity, at: now)
+        self.journal.write(ticket, of: self.table.tickets, now: now)
+        return secret
+    }
+
+    /// Records that an offer uses a ticket. Returns false if another offer has used it.
+    func useTicket(_ hint: UInt64, by offer: Bytes32) -> Bool {
+        let now = Moment.now.seconds
+        guard let ticket = self.table.use(hint, by: offer, at: now) else { return false }
+        self.journal.write(ticket, of: self.table.tickets, now: now)
+        return true
     }
 
     /// Returns whether the offer of a client may be answered now. Call this method after the event was verified, so that
@@ -67,8 +95,8 @@ final class OfferGate {
             let offer = message.offer.flatMap({ VersionedOffer(encoded: $0) }), let proof = offer.proof,
             NIP74Configuration.isRecent(proof.date, at: now),
             let found = self.table.find(
-                hint: proof.hint,
-                date: proof.date,
+                proof,
+                at: now,
                 where: {
                     offer.isProven(by: $0, exit: self.context.key, client: event.pubkey, uuid: message.key)
                 }
@@ -87,8 +115,8 @@ final class OfferGate {
         return (received, known)
     }
 
-    private func refusal(of identity: PublicKey, at now: Int64) -> StreamEnd? {
-        guard let access = self.context.configuration.access, !access.contains(identity, at: now) else { return nil }
+    private func refusal(of identity: PublicKey?, at now: Int64) -> StreamEnd? {
+        guard let identity, let access = self.context.configuration.access, !access.contains(identity, at: now) else { return nil }
         return access.grants[identity] == nil ? .revoked : .expired
     }
 }

@@ -48,6 +48,7 @@ final class PlainClients {
     private var admission: Admission
     /// Nil without an access list.
     private var gate: OfferGate?
+    private let tickets: TicketJournal
     private var relays = NumberedRelays()
     private var ready: Set<PathID> = []
     private var clients: [PublicKey: PlainClient] = [:]
@@ -59,12 +60,14 @@ final class PlainClients {
     private static let sweepInterval: TimeAmount = .seconds(1)
 
     /// - Parameter lane: The connections of the exit's long-term key.
-    init(lane: RelayLane, context: ExitContext) {
+    /// - Throws: If the tickets cannot be read.
+    init(lane: RelayLane, context: ExitContext) throws {
         self.lane = lane
         self.context = context
         self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
         self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
-        self.updateAccess()
+        self.tickets = TicketJournal(path: context.configuration.ticketFile)
+        try self.updateAccess()
     }
 
     // MARK: Relays
@@ -187,14 +190,22 @@ final class PlainClients {
     // MARK: Life
 
     /// Applies the access list of a new configuration.
-    func updateAccess() {
+    ///
+    /// - Throws: If there was no list before, and the tickets cannot be read.
+    func updateAccess() throws {
         guard let access = self.context.configuration.access else {
             self.gate = nil
             return
         }
-        if self.gate == nil { self.gate = OfferGate(context: self.context) }
+        if self.gate == nil { self.gate = try OfferGate(context: self.context, journal: self.tickets) }
         self.gate?.update(access)
     }
+
+    /// Returns a ticket for a client. Nil without an access list.
+    func issueTicket(to identity: PublicKey) -> Bytes32? { self.gate?.issueTicket(to: identity) }
+
+    /// Records that an offer uses a ticket. Returns false if another offer has used it.
+    func useTicket(_ hint: UInt64, by offer: Bytes32) -> Bool { self.gate?.useTicket(hint, by: offer) ?? false }
 
     /// Applies the rate limit of a new configuration.
     func updateRate() { self.admission.setRate(self.context.configuration.handshakesPerSecond, now: .now()) }

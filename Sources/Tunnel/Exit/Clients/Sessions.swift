@@ -133,6 +133,12 @@ final class Sessions {
             // exit with offers.
             self.forget(oldest)
         }
+        if known?.credential.kind == .ticket {
+            let hash = offer.offer.hash(exit: self.context.key, client: client, uuid: offer.key)
+            guard let hint = offer.offer.proof?.hint, self.delegate?.sessions(self, use: hint, by: hash) == true else {
+                return refuse(.replayed)
+            }
+        }
         let opening = self.opening(of: terms, known: known)
         if opening != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
             // The stream was opened before, or the offer cannot be recorded. Refuse explicitly: without an answer, the
@@ -313,6 +319,10 @@ extension Sessions: IncomingSessionDelegate {
     }
 
     func relays(of session: IncomingSession) -> NumberedRelays { self.relays }
+
+    func session(_ session: IncomingSession, ticketFor identity: PublicKey) -> Bytes32? {
+        self.delegate?.sessions(self, ticketFor: identity)
+    }
 
     func sessionShouldBegin(_ session: IncomingSession) -> Bool {
         guard self.count < self.context.configuration.maximumSessions else {

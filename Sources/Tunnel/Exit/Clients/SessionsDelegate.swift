@@ -17,6 +17,11 @@ protocol SessionsDelegate: AnyObject {
     /// Records an offer with early data, so that the data is delivered at most once. Returns false if the offer was
     /// recorded before or cannot be recorded.
     func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool
+    /// Returns a ticket for the next session of a client that has signed with its identity. Nil if the exit has no access
+    /// list.
+    func sessions(_ sessions: Sessions, ticketFor identity: PublicKey) -> Bytes32?
+    /// Records that an offer uses the ticket with a hint. Returns false if another offer has used it.
+    func sessions(_ sessions: Sessions, use ticket: UInt64, by offer: Bytes32) -> Bool
     /// An offer waits for the client's first packet.
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID)
     /// An offer no longer waits: its session has begun, or the offer was discarded.

@@ -105,7 +105,8 @@ package struct VersionedOffer: Hashable, Sendable {
         at date: Int64
     ) {
         guard self.encoded.count == self.provenLength else { return }
-        var proof = OfferProof(kind: credential.kind.rawValue, date: date, hint: credential.hint(at: date), code: .zero)
+        let hint = credential.kind == .ticket ? credential.ticketHint : credential.hint(at: date)
+        var proof = OfferProof(kind: credential.kind.rawValue, date: date, hint: hint, code: .zero)
         proof.code = credential.proof(of: self.provenMessage(proof, exit: exit, client: client, uuid: uuid))
         self.proof = proof
         self.encoded += proof.encoded

@@ -4,7 +4,7 @@
 //
 
 package import NIOCore
-import NostrCrypto
+package import NostrCrypto
 
 /// A frame of a session packet. Names and numbers follow RFC 9000, section 19, where it defines an equivalent frame.
 package enum SessionFrame: Hashable, Sendable {
@@ -37,6 +37,8 @@ package enum SessionFrame: Hashable, Sendable {
     case identity(ClientIdentity)
     /// Announces another relay that the exit uses from now on (0x44).
     case newPath(SessionPathOffer)
+    /// A secret with which the client can prove, in its next offer, that the exit knows it (0x45).
+    case newTicket(Bytes32, lifetime: UInt64)
 
     /// The received packets of one path.
     package struct Acknowledgement: Hashable, Sendable {
@@ -69,7 +71,7 @@ package enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .crypto, .identity, .newPath:
+            .crypto, .identity, .newPath, .newTicket:
             true
         }
     }
@@ -120,6 +122,9 @@ package enum SessionFrame: Hashable, Sendable {
         case .newPath(let offer):
             Self.write([0x44, UInt64(offer.path.rawValue)], into: &buffer)
             Self.write(offer.relay, into: &buffer)
+        case .newTicket(let secret, let lifetime):
+            Self.write([0x45, lifetime], into: &buffer)
+            buffer.writeBytes(secret.bytes)
         }
     }
 
@@ -138,6 +143,7 @@ package enum SessionFrame: Hashable, Sendable {
         case .streamOpened: 2 + 8
         case .crypto(_, let data): 1 + 8 + 4 + data.readableBytes
         case .newPath(let offer): 2 + 1 + 2 + min(offer.relay.utf8.count, Self.maximumTextLength)
+        case .newTicket: 2 + 8 + Bytes32.count
         case .identity: 2 + 8 + Bytes32.count + SchnorrSignature.length
         }
     }

@@ -71,6 +71,12 @@ package enum SessionFrameDecoder {
         case 0x44:
             let path = try Self.path(&buffer)
             return .newPath(SessionPathOffer(path: path, relay: try Self.text(&buffer)))
+        case 0x45:
+            let lifetime = try Self.integer(&buffer)
+            guard let secret = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }) else {
+                throw .truncated
+            }
+            return .newTicket(secret, lifetime: lifetime)
         default: throw .unknownFrame(type)
         }
     }
