@@ -23,6 +23,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case names
     case plainMessage = "plain-message"
     case sessionAnswer = "session-answer"
+    case sessionOffer = "session-offer"
     case sessionFrames = "session-frames"
     case session
     case socks
@@ -43,7 +44,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .payload: Self.payload(input)
         case .names: Self.names(input)
         case .plainMessage: Self.plainMessage(input)
-        case .sessionAnswer: _ = SessionAnswer(body: input)
+        case .sessionAnswer: Self.sessionAnswer(input)
+        case .sessionOffer: Self.sessionOffer(input)
         case .sessionFrames: SessionFuzzer.frames(input)
         case .session:
             var life = SessionLifeFuzzer(input)
@@ -57,6 +59,27 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .settings: Self.settings(input)
         case .configuration: Self.configuration(input)
         }
+    }
+
+    /// An answer that parses must survive encoding.
+    private static func sessionAnswer(_ input: [UInt8]) {
+        switch SessionAnswer(plaintext: input) {
+        case .accepted(let acceptance): precondition(AcceptanceTerms(encoded: acceptance.body) == acceptance.terms)
+        case .refused(let refusal): precondition(refusal.encoded == input)
+        case nil: break
+        }
+        if let terms = AcceptanceTerms(encoded: input) {
+            precondition(AcceptanceTerms(encoded: terms.encoded) == terms)
+        }
+    }
+
+    /// An offer that parses keeps its bytes, and its body survives encoding.
+    private static func sessionOffer(_ input: [UInt8]) {
+        if let offer = VersionedOffer(encoded: input) {
+            precondition(offer.encoded == input)
+            for body in offer.bodies { _ = OfferTerms(encoded: body.bytes) }
+        }
+        if let terms = OfferTerms(encoded: input) { precondition(OfferTerms(encoded: terms.encoded) == terms) }
     }
 
     /// An event that parses must survive encoding and parsing again.

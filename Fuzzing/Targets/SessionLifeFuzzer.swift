@@ -25,6 +25,8 @@ struct SessionLifeFuzzer {
     private var number: UInt64 = 0
     /// Total bytes of the packets received so far.
     private var given = 0
+    /// Offset of the next CRYPTO frame.
+    private var cryptoOffset: UInt64 = 0
     private var keys = Keys()
     private var isClosed = false
 
@@ -75,6 +77,7 @@ struct SessionLifeFuzzer {
         let id = StreamID(rawValue: UInt64(self.byte() & 7) + 1)
         switch self.byte() & 15 {
         case 0, 1, 2, 3: self.receive()
+        case 4 where self.byte() & 1 == 1: self.receiveKeyMessage()
         case 4 where !self.isExit && self.machine.hasRoomForStream:
             self.opened += 1
             let request = StreamRequest(destination: "x", port: 1)
@@ -152,8 +155,40 @@ struct SessionLifeFuzzer {
         guard let generation = self.keys.wanted else { return }
         self.keys.wanted = nil
         self.keys.prepared.insert(generation)
-        let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(truncatingIfNeeded: generation)]))
-        self.machine.keyPrepared(generation, key, at: self.now)
+        self.machine.keyPrepared(Self.message(generation, isFromExit: self.isExit, first: 1), at: self.now)
+    }
+
+    /// - Parameter first: The first byte of the key.
+    private static func message(_ generation: Int, isFromExit: Bool, first: UInt8) -> KeyUpdate {
+        let content: KeyUpdate.Content =
+            isFromExit
+            ? .exit(
+                ciphertext: [UInt8](repeating: 1, count: KeyEncapsulation.ciphertextLength),
+                SchnorrSignature(r: .zero, s: .zero)
+            ) : .client(encapsulationKey: [UInt8](repeating: 1, count: KeyEncapsulation.keyLength))
+        let key = Bytes32([first] + [UInt8](repeating: 0, count: 31)) ?? .zero
+        return KeyUpdate(generation: generation, key: PublicKey(unchecked: key), content: content)
+    }
+
+    /// Receives a whole message of the peer about keys, as one CRYPTO frame.
+    private mutating func receiveKeyMessage() {
+        let how = self.byte()
+        let generation = self.keys.sealing + Int(how & 3)
+        let message = Self.message(generation, isFromExit: !self.isExit, first: how & 4 == 0 ? 1 : Self.notOnCurve)
+        let bytes = ByteBuffer(bytes: message.encoded)
+        var packet = ByteBuffer(bytes: [self.isExit ? 0x10 : 0x11, 0])
+        packet.writeEncodedInteger(self.number, strategy: .quic)
+        self.number = (self.number + 1) & (1 << 62 - 1)
+        SessionFrame.crypto(offset: self.cryptoOffset, data: bytes).encode(into: &packet)
+        self.cryptoOffset += UInt64(bytes.readableBytes)
+        self.given += packet.readableBytes
+        self.machine.receive(
+            Array(packet.readableBytesView),
+            createdAt: 0,
+            generation: self.keys.sealing,
+            path: PathID(rawValue: 0),
+            at: self.now
+        )
     }
 
     private mutating func obey(_ action: StreamAction<SessionSignal>) {
@@ -185,6 +220,17 @@ struct SessionLifeFuzzer {
     /// The driver treats keys with this first byte as invalid, as if they were not on the curve.
     private static let notOnCurve: UInt8 = 0xff
 
+    /// Adds the peer's key, or closes the session if it is invalid.
+    private mutating func pair(_ message: KeyUpdate) -> Bool {
+        precondition(self.keys.paired == [self.keys.sealing], "an old key is still in use")
+        guard message.key.bytes.bytes.first != Self.notOnCurve else {
+            self.machine.close(.protocolViolation, at: self.now)
+            return false
+        }
+        self.keys.paired.insert(message.generation)
+        return true
+    }
+
     private mutating func obey(_ signal: SessionSignal) {
         switch signal {
         case .makeKey(let generation):
@@ -194,17 +240,15 @@ struct SessionLifeFuzzer {
             )
             self.keys.wanted = generation
             if self.preparesKeysImmediately { self.prepareKey() }
-        case .pair(let generation, let peer):
-            precondition(
-                self.keys.wanted == generation || self.keys.prepared.contains(generation),
-                "paired with a key that was not requested"
-            )
-            precondition(self.keys.paired == [self.keys.sealing], "an old key is still in use")
-            guard peer.bytes.bytes.first != Self.notOnCurve else {
-                self.machine.close(.protocolViolation, at: self.now)
-                return
+        case .answerKey(let message):
+            precondition(self.keys.wanted == nil && message.generation == self.keys.sealing + 1)
+            if self.pair(message) {
+                self.keys.wanted = message.generation
+                if self.preparesKeysImmediately { self.prepareKey() }
             }
-            self.keys.paired.insert(generation)
+        case .completeKey(let message):
+            precondition(self.keys.prepared.contains(message.generation), "completed a key that was not requested")
+            _ = self.pair(message)
         case .sealUnder(let generation):
             // The session was closed because of an invalid key; this action was queued before that.
             guard !self.machine.isOver else { return }

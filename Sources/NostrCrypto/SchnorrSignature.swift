@@ -21,7 +21,9 @@ package struct SchnorrSignature: Hashable, Sendable {
 
     /// Creates a signature from 64 bytes; nil for any other length.
     package init?(_ bytes: [UInt8]) {
-        guard bytes.count == Self.length, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else { return nil }
+        guard bytes.count == Self.length, let r = Bytes32(bytes.span), let s = Bytes32(bytes.span, at: 32) else {
+            return nil
+        }
         self.init(r: r, s: s)
     }
 

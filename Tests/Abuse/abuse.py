@@ -27,7 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "EndToEn
 from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_encrypt  # noqa: E402
 
 from backends import HTTPBackend  # noqa: E402
-from nostr_wire import signed  # noqa: E402
+from nostr_wire import session_offer, signed  # noqa: E402
 from raw_socks import SUCCEEDED, SocksClient  # noqa: E402
 from sandbox import Sandbox  # noqa: E402
 
@@ -210,7 +210,7 @@ def connects(nodes, done):
 
 def half_open(nodes, done):
     """Offers sessions and never answers their acceptance."""
-    requests(nodes, done, nws={"versions": [1], "nonce": os.urandom(16).hex(), "parameters": ""})
+    requests(nodes, done, nws=session_offer())
 
 
 def mute_socks(nodes, done):

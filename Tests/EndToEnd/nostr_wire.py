@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """The Nostr protocol on the wire: signed events and a raw connection to a relay."""
 
+import base64
 import contextlib
 import hashlib
 import json
+import os
 import time
 
 from nostr_sdk import EventBuilder, Kind, Tag, Timestamp
@@ -35,6 +37,33 @@ def signed_by_hand(keys, kind, content, tags, created_at):
         "content": content,
         "sig": keys.sign_schnorr(digest),
     }
+
+
+def varint(value):
+    """Returns a variable-length integer (RFC 9000, section 16)."""
+    for bits, prefix in ((6, 0), (14, 1), (30, 2), (62, 3)):
+        if value < 1 << bits:
+            return (value | prefix << bits).to_bytes((bits + 2) // 8)
+    raise ValueError(value)
+
+
+def parameter(identifier, value):
+    return varint(identifier) + varint(len(value)) + value
+
+
+def session_offer(version=1, proof=b""):
+    """Returns the member `nws` of an offer that an exit without an access list accepts. The key is valid for ML-KEM, but
+    nobody knows its secret."""
+    body = b"".join(
+        [
+            parameter(0x03, varint(40_960)),
+            parameter(0x04, varint(1 << 24)),
+            parameter(0x05, varint(1 << 18)),
+            parameter(0x20, bytes(1_184)),
+        ]
+    )
+    offer = os.urandom(16) + varint(1) + varint(version) + varint(len(body)) + body + proof
+    return base64.b64encode(offer).decode()
 
 
 class RelayConnection:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Several services behind one name, and which clients may use them."""
 
+import base64
 import json
 import os
 import socket
@@ -10,11 +11,12 @@ import time
 import uuid
 
 import pytest
-from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_encrypt
+from nostr_sdk import Keys, Nip44Version, PublicKey, nip44_decrypt, nip44_encrypt
 
 from backends import TCPBackend, echo, read_exactly
-from nostr_wire import RelayConnection, signed
+from nostr_wire import RelayConnection, session_offer, signed
 from plain_nip74 import KIND
+from processes import eventually
 from programs import needed
 from raw_socks import HOST_UNREACHABLE, NOT_ALLOWED, REFUSED, SUCCEEDED, open_stream, reply_to
 
@@ -112,6 +114,46 @@ def test_an_exit_with_a_list_sends_strangers_nothing(sandbox, echoing):
     assert echoing.connections == 1
 
 
+def test_a_later_version_is_refused_and_not_dialled(sandbox, echoing):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address)
+    probe = Keys.generate()
+    with RelayConnection(relay.url) as observer:
+        observer.subscribe("probe", {"kinds": [KIND], "#p": [probe.public_key().to_hex()]})
+        message = {"key": str(uuid.uuid4()), "type": "CONNECT", "destination": exit_node.name}
+        later = message | {"nws": session_offer(version=2)}
+        observer.accepts(sealed(probe, exit_node.pubkey, json.dumps(later)))
+        observer.next_event("probe")
+        # An offer that is none is not dialled either, and not answered.
+        broken = message | {"key": str(uuid.uuid4()), "nws": {"versions": [1]}}
+        observer.accepts(sealed(probe, exit_node.pubkey, json.dumps(broken)))
+        # A plain CONNECT is dialled.
+        assert reply(sandbox.entry("--protocol", "nip74"), exit_node, 80) == SUCCEEDED
+    assert echoing.connections == 1
+
+
+def test_a_returning_client_uses_a_ticket(sandbox, echoing):
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
+    secret = Keys.parse((sandbox.folder / "exit.key").read_text().strip()).secret_key()
+    with RelayConnection(relay.url) as observer:
+        observer.subscribe("offers", {"kinds": [KIND], "#p": [exit_node.pubkey], "limit": 0})
+
+        def kinds_of_proofs():
+            event = observer.next_event("offers")
+            text = nip44_decrypt(secret, PublicKey.parse(event["pubkey"]), event["content"])
+            return base64.b64decode(json.loads(text)["nws"])[-49]
+
+        for kind in (1, 2, 2):
+            entry = sandbox.entry("--identity", "mine")
+            assert reply(entry, exit_node, 80) == SUCCEEDED
+            assert kinds_of_proofs() == kind
+            # The exit has sent a ticket for the next session.
+            eventually(lambda: len(list(sandbox.home.rglob("tickets/*/*-*"))) == 1)
+            entry.process.kill()
+
+
 def sealed(keys, receiver, plaintext):
     """Returns a message of NIP-74."""
     content = nip44_encrypt(keys.secret_key(), PublicKey.parse(receiver), plaintext, Nip44Version.V2)
@@ -120,12 +162,11 @@ def sealed(keys, receiver, plaintext):
 
 def offers(name, count):
     """Returns messages that an exit without a list would answer: offers with no proof and with wrong ones."""
-    nws = {"versions": [1], "nonce": "ab" * 16, "parameters": "04801000000580100000084400"}
     dates = [int(time.time()), -(2**63), 2**63 - 1, 0]
     for number in range(count):
         proof = bytes([1]) + dates[number // 2 % len(dates)].to_bytes(8, signed=True) + os.urandom(40)
-        terms = nws | ({"proof": proof.hex()} if number % 2 else {})
-        message = {"key": str(uuid.uuid4()), "type": "CONNECT", "destination": name, "nws": terms}
+        nws = session_offer(proof=proof if number % 2 else b"")
+        message = {"key": str(uuid.uuid4()), "type": "CONNECT", "destination": name, "nws": nws}
         yield json.dumps(message, separators=(",", ":"))
 
 

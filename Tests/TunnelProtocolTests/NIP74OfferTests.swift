@@ -116,11 +116,8 @@ struct NIP74OfferTests {
         var configuration = NIP74Configuration()
         configuration.offers = 2
         var tunnel = SimulatedTunnel(configuration: configuration)
-        let terms = SessionOffer.Terms(
-            nonce: String(repeating: "00", count: 16),
-            parameters: SessionParameters(SessionConfiguration())
-        )
-        for key in ["a", "b", "c"] { tunnel.inject(NIP74Message(key: key, kind: .offer, terms: terms), toExit: true) }
+        let offer = SimulatedTunnel.versionedOffer.encoded
+        for key in ["a", "b", "c"] { tunnel.inject(NIP74Message(key: key, kind: .offer, offer: offer), toExit: true) }
         #expect(tunnel.offers.map(\.key) == ["a", "b"])
         #expect(tunnel.reports == [.tooManyStreams])
         tunnel.advance(.seconds(16))
@@ -128,7 +125,7 @@ struct NIP74OfferTests {
         tunnel.inject(NIP74Message(key: "d", kind: .data, payload: .bytes([1])), toExit: true)
         #expect(tunnel.exitStreams.isEmpty)
         tunnel.exit.receive(
-            NIP74Message(key: "e", kind: .connect, terms: terms).encoded(),
+            NIP74Message(key: "e", kind: .connect, offer: offer).encoded(),
             createdAt: tunnel.moment.seconds - 121,
             generation: 0,
             path: SimulatedTunnel.path,
@@ -138,21 +135,23 @@ struct NIP74OfferTests {
         #expect(tunnel.reports.last == .staleConnect)
     }
 
-    @Test("session terms survive a round trip, and a CONNECT with invalid terms is a plain CONNECT")
-    func encoding() throws {
-        var terms = SessionOffer.Terms(
-            nonce: String(repeating: "0f", count: 16),
-            parameters: SessionParameters(SessionConfiguration())
-        )
-        terms.session = PublicKey(unchecked: .zero)
-        terms.earlyData = SessionOffer.EarlyData(port: 80, bytes: [1, 2, 3])
-        let message = NIP74Message(key: "k", kind: .offer, destination: "d", terms: terms)
-        #expect(NIP74Message(plaintext: message.encoded()) == message)
-        for member in [#"1"#, #"{}"#, #"{"versions":[1]}"#, #"{"versions":[1],"nonce":"00","parameters":""}"#] {
-            let text = #"{"key":"k","type":"CONNECT","nws":\#(member)}"#
-            let parsed = try #require(NIP74Message(plaintext: Array(text.utf8)))
-            #expect(parsed.terms == nil)
-            #expect(parsed.kind == .connect)
+    @Test("a CONNECT with an offer that the exit does not understand is not dialled")
+    func notUnderstood() throws {
+        for member in [#"1"#, #"{}"#, #""""#, #""AA==""#, #""not base64""#] {
+            var tunnel = SimulatedTunnel()
+            tunnel.injectText(#"{"key":"k","type":"CONNECT","nws":\#(member)}"#)
+            #expect(tunnel.exitStreams.isEmpty)
+            #expect(tunnel.offers.isEmpty)
+            #expect(tunnel.reports == [.malformedMessage])
         }
+        // A later version is reported, so that the exit can refuse it.
+        var tunnel = SimulatedTunnel()
+        let later = VersionedOffer(
+            nonce: [UInt8](repeating: 0, count: VersionedOffer.nonceLength),
+            bodies: [.init(version: 2, bytes: [1])]
+        )
+        tunnel.inject(NIP74Message(key: "k", kind: .connect, offer: later.encoded), toExit: true)
+        #expect(tunnel.exitStreams.isEmpty)
+        #expect(tunnel.offers.map(\.body) == [nil])
     }
 }

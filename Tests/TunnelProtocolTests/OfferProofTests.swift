@@ -8,112 +8,147 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Proofs in offers")
+@Suite("Offers and their proofs")
 struct OfferProofTests {
     private let exit = SecretKey.generate()
     private let client = SecretKey.generate()
     private let session = SecretKey.generate()
     private static let uuid = "b0a4d3a6-5d9c-4f7e-9d3e-5a1b2c3d4e5f"
+    private static let date: Int64 = 1_700_000_000
 
-    private func terms() -> SessionOffer.Terms {
-        SessionOffer.Terms(
-            nonce: String(repeating: "ab", count: 16),
-            parameters: SessionParameters(SessionConfiguration()),
-            earlyData: SessionOffer.EarlyData(port: 80, bytes: [1, 2, 3])
-        )
+    private static let terms = OfferTerms(
+        parameters: SessionParameters(SessionConfiguration()),
+        purpose: .session(encapsulationKey: [UInt8](repeating: 7, count: KeyEncapsulation.keyLength)),
+        opening: OfferTerms.Opening(request: StreamRequest(destination: "", port: 80), data: [1, 2, 3])
+    )
+
+    private static func offer(
+        nonce: UInt8 = 1,
+        bodies: [VersionedOffer.Body] = [.init(version: 1, bytes: Self.terms.encoded)]
+    ) -> VersionedOffer {
+        VersionedOffer(nonce: [UInt8](repeating: nonce, count: VersionedOffer.nonceLength), bodies: bodies)
     }
 
-    private func proven() throws -> SessionOffer.Terms {
-        var terms = self.terms()
-        terms.prove(
-            with: try Credential(identity: self.client, peer: self.exit.publicKey, exit: self.exit.publicKey),
+    private func credentials(_ kind: Credential.Kind) throws -> (client: Credential, exit: Credential) {
+        let secret = Bytes32.sha256(of: [3])
+        switch kind {
+        case .identity:
+            return (
+                try Credential(identity: self.client, peer: self.exit.publicKey, exit: self.exit.publicKey),
+                try Credential(identity: self.exit, peer: self.client.publicKey, exit: self.exit.publicKey)
+            )
+        case .ticket:
+            let credential = Credential(ticket: secret, identity: self.client.publicKey, exit: self.exit.publicKey)
+            return (credential, Credential(.ticket, derived: credential.derived))
+        case .invite:
+            let credential = Credential(invite: secret, exit: self.exit.publicKey)
+            return (credential, Credential(.invite, derived: credential.derived))
+        }
+    }
+
+    private func proven(_ kind: Credential.Kind = .identity) throws -> VersionedOffer {
+        var offer = Self.offer()
+        offer.prove(
+            with: try self.credentials(kind).client,
             exit: self.exit.publicKey,
             client: self.session.publicKey,
             uuid: Self.uuid,
-            at: 1_700_000_000
+            at: Self.date
         )
-        return terms
+        return offer
     }
 
     private func isProven(
-        _ terms: SessionOffer.Terms,
+        _ offer: VersionedOffer,
+        _ kind: Credential.Kind = .identity,
         uuid: String = Self.uuid,
         client: PublicKey? = nil
     ) throws -> Bool {
-        terms.isProven(
-            by: try Credential(identity: self.exit, peer: self.client.publicKey, exit: self.exit.publicKey),
+        offer.isProven(
+            by: try self.credentials(kind).exit,
             exit: self.exit.publicKey,
             client: client ?? self.session.publicKey,
             uuid: uuid
         )
     }
 
-    @Test("an offer with a proof survives encoding, and the exit accepts the proof")
-    func encoding() throws {
-        let plaintext = SessionOffer.plaintext(
-            try self.proven(),
-            key: Self.uuid,
-            destination: "name",
-            isRepetition: false
-        )
-        let decoded = try #require(NIP74Message(plaintext: plaintext)?.terms)
-        #expect(decoded == (try self.proven()))
-        #expect(try self.isProven(decoded))
+    @Test(
+        "an offer with a proof survives encoding, and the exit accepts the proof",
+        arguments: Credential.Kind.allCases
+    )
+    func encoding(kind: Credential.Kind) throws {
+        let offer = try self.proven(kind)
+        let plaintext = SessionOffer.plaintext(offer, key: Self.uuid, destination: "name", isRepetition: false)
+        let decoded = try #require(NIP74Message(plaintext: plaintext)?.offer.flatMap { VersionedOffer(encoded: $0) })
+        #expect(decoded == offer)
+        #expect(try self.isProven(decoded, kind))
+        #expect(decoded.body(of: 1).flatMap { OfferTerms(encoded: $0) } == Self.terms)
+        #expect(decoded.body(of: 2) == nil)
     }
 
-    @Test("a proof is invalid in an offer that differs in any part")
+    @Test("a proof is invalid in an offer that differs in any byte")
     func binding() throws {
-        let terms = try self.proven()
-        #expect(try !self.isProven(terms, uuid: "another"))
-        #expect(try !self.isProven(terms, client: SecretKey.generate().publicKey))
-        let changes: [(inout SessionOffer.Terms) -> Void] = [
-            { $0.versions = [1, 2] }, { $0.nonce = String(repeating: "cd", count: 16) },
-            { $0.parameters.maximumStreams += 1 }, { $0.session = SecretKey.generate().publicKey },
-            { $0.earlyData?.bytes.append(4) }, { $0.earlyData?.port = 81 }, { $0.earlyData = nil }, { $0.proof = nil },
+        let offer = try self.proven()
+        #expect(try !self.isProven(offer, uuid: "another"))
+        #expect(try !self.isProven(offer, client: SecretKey.generate().publicKey))
+        for index in stride(from: 0, to: offer.encoded.count, by: 7) {
+            var bytes = offer.encoded
+            bytes[index] ^= 1
+            let changed = VersionedOffer(encoded: bytes)
+            #expect(try changed.map { try self.isProven($0) } != true)
+        }
+        for kind in Credential.Kind.allCases where kind != .identity { #expect(try !self.isProven(offer, kind)) }
+    }
+
+    @Test("the hash of an offer depends on the exit, the client, the UUID and each byte")
+    func hash() throws {
+        let offer = try self.proven()
+        func hash(_ offer: VersionedOffer, exit: UInt8 = 1, client: UInt8 = 2, uuid: String = Self.uuid) -> Bytes32 {
+            offer.hash(
+                exit: PublicKey(unchecked: Bytes32.sha256(of: [exit])),
+                client: PublicKey(unchecked: Bytes32.sha256(of: [client])),
+                uuid: uuid
+            )
+        }
+        let all = [
+            hash(offer), hash(offer, exit: 9), hash(offer, client: 9), hash(offer, uuid: "x"), hash(Self.offer()),
+            hash(Self.offer(nonce: 2)),
         ]
-        for change in changes {
-            var changed = terms
-            change(&changed)
-            #expect(try !self.isProven(changed))
-        }
-        let proof = try #require(terms.proof)
-        for other in [
-            OfferProof(kind: 9, date: proof.date, hint: proof.hint, code: proof.code),
-            OfferProof(kind: proof.kind, date: proof.date + 1, hint: proof.hint, code: proof.code),
-            OfferProof(kind: proof.kind, date: proof.date, hint: proof.hint ^ 1, code: proof.code),
-            OfferProof(kind: proof.kind, date: proof.date, hint: proof.hint, code: .zero),
-        ] {
-            var changed = terms
-            changed.proof = other
-            #expect(try !self.isProven(changed))
-        }
+        #expect(Set(all).count == all.count)
     }
 
-    @Test(
-        "a proof of the wrong length makes the offer invalid",
-        arguments: ["", "00", String(repeating: "0", count: 100)]
-    )
-    func length(text: String) throws {
-        let valid = SessionOffer.plaintext(try self.proven(), key: Self.uuid, destination: "", isRepetition: true)
-        let hex = try #require(try self.proven().proof.map { Hex.encode($0.encoded) })
-        let changed = String(decoding: valid, as: UTF8.self).replacing(hex, with: text)
-        #expect(NIP74Message(plaintext: Array(changed.utf8))?.terms == nil)
+    @Test("malformed offers are rejected, and proofs of unknown kinds are ignored")
+    func malformed() throws {
+        let encoded = try self.proven().encoded
+        for length in 0..<(encoded.count - OfferProof.encodedLength) {
+            #expect(VersionedOffer(encoded: Array(encoded.prefix(length))) == nil)
+        }
+        // A proof that is cut short.
+        for length in (encoded.count - OfferProof.encodedLength + 1)..<encoded.count {
+            #expect(VersionedOffer(encoded: Array(encoded.prefix(length))) == nil)
+        }
+        var unknown = encoded
+        unknown[encoded.count - OfferProof.encodedLength] = 9
+        #expect(VersionedOffer(encoded: unknown + [1, 2, 3])?.proof == nil)
+        let nonce = [UInt8](repeating: 0, count: VersionedOffer.nonceLength)
+        // No version; too many versions; descending versions; a version twice.
+        for bytes: [UInt8] in [[0], [9, 1, 0], [2, 2, 0, 1, 0], [2, 1, 0, 1, 0]] {
+            #expect(VersionedOffer(encoded: nonce + bytes) == nil)
+        }
+        #expect(VersionedOffer(encoded: nonce + [1, 0x3f, 0])?.bodies.map(\.version) == [0x3f])
     }
 
-    @Test(
-        "an acceptance with and without the exit's proof survives encoding",
-        arguments: [nil, Bytes32.sha256(of: [1])]
-    )
-    func acceptance(proof: Bytes32?) throws {
-        let acceptance = SessionAcceptance(
-            key: Self.uuid,
-            path: PathID(rawValue: 2),
-            parameters: SessionParameters(SessionConfiguration()),
-            relays: ["wss://a.example", ""],
-            proof: proof
-        )
-        let body = SessionAnswer.accepted(acceptance).body
-        #expect(SessionAnswer(body: body) == .accepted(acceptance))
-        #expect(SessionAnswer(body: Array(body.dropLast())) == nil)
+    @Test("terms with missing, short or repeated parameters are rejected, and unknown ones are ignored")
+    func terms() {
+        let encoded = Self.terms.encoded
+        #expect(OfferTerms(encoded: encoded) == Self.terms)
+        #expect(OfferTerms(encoded: encoded + [0x3f, 2, 1, 1]) == Self.terms)
+        #expect(OfferTerms(encoded: encoded + [0x04, 1, 1]) == nil)
+        #expect(OfferTerms(encoded: []) == nil)
+        #expect(OfferTerms(encoded: [0x20, 1, 1]) == nil)
+        #expect(OfferTerms(encoded: [0x22, 1, 1]) == nil)
+        let session = Bytes32.sha256(of: [1])
+        let query = OfferTerms(encoded: [0x22, 32] + session.bytes)
+        #expect(query?.queriedSession == PublicKey(unchecked: session))
     }
 }

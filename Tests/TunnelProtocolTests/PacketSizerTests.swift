@@ -43,11 +43,11 @@ struct PacketSizerTests {
 
     @Test("a maximum packet size below 1,024 bytes is rejected", arguments: [0, 1, 20, 1_023])
     func tooSmall(most: UInt64) {
-        var buffer = ByteBuffer()
-        buffer.writeVariableLengthInteger(0x03)
-        buffer.writeVariableLengthInteger(most)
-        #expect(SessionParameters(encoded: Array(buffer.readableBytesView)) == nil)
-        #expect(SessionParameters(encoded: [0x03, 0x44, 0x00])?.maximumPacket == 1_024)
-        #expect(SessionParameters(encoded: [])?.maximumPacket == 40_960)
+        var list = ParameterList()
+        list.set(.maximumPacket, to: most)
+        #expect(SessionParameters(list) == nil)
+        list.set(.maximumPacket, to: 1_024)
+        #expect(SessionParameters(list)?.maximumPacket == 1_024)
+        #expect(SessionParameters(ParameterList())?.maximumPacket == 40_960)
     }
 }

@@ -46,7 +46,7 @@ struct SessionHostilityTests {
         #expect(!session.ends[0].isOver && !session.ends[1].isOver)
     }
 
-    @Test("malformed packets are counted and do not end the session")
+    @Test("packets with a malformed header are counted and do not end the session")
     func garbage() {
         let session = SimulatedSession(seed: 4, weather: [.init()])
         let id = session.open(1) { $0.finishesAfterSending = false }
@@ -54,21 +54,54 @@ struct SessionHostilityTests {
         var generator = SeededGenerator(seed: 5)
         for length in 0..<400 {
             var bytes = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
-            // Half of the inputs have a valid first byte.
-            if length.isMultiple(of: 2), !bytes.isEmpty {
-                bytes[0] = 0x10
-                // No frame has type 0x3f, so random bytes cannot form a valid packet.
-                bytes.append(contentsOf: [0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f])
-            }
+            // Half of the inputs have a valid first byte, and a path that does not exist.
+            if !bytes.isEmpty { bytes[0] = length.isMultiple(of: 2) ? 0x10 : bytes[0] | 0x80 }
+            if bytes.count > 1 { bytes[1] = 0x3f }
             session.inject(bytes, path: Self.path, to: 1)
         }
         session.settle()
         session.run(for: .seconds(1))
         #expect(session.streams[1][id]?.ended == nil)
         #expect(!session.ends[1].isOver)
-        let counted = [ProtocolReport.malformedMessage, .reflected, .wrongPath, .repeatedPacket]
-            .map { session.reports[$0] ?? 0 }.reduce(0, +)
-        #expect(counted == 400)
+        #expect(session.reports[.malformedMessage] == 400)
+    }
+
+    @Test(
+        "a frame of an unknown type, or one that is cut short, ends the session",
+        arguments: [[0x3f], [0x10], [0x04, 1]]
+    )
+    func malformedFrame(frame: [UInt8]) {
+        let session = SimulatedSession(seed: 4, weather: [.init()])
+        let id = session.open(1) { $0.finishesAfterSending = false }
+        session.run(for: .seconds(1))
+        session.inject([0x10, 0, 0x40, 0x63] + frame, path: Self.path, to: 1)
+        session.run(for: .seconds(1))
+        #expect(session.streams[0][id]?.ended == .some(.protocolViolation))
+    }
+
+    @Test("data of a stream that was not opened is neither kept nor acknowledged")
+    func unopenedStream() {
+        let session = SimulatedSession(seed: 4, weather: [.init()])
+        session.run(for: .seconds(1))
+        let (id, data) = (StreamID(rawValue: 1), ByteBuffer(repeating: 1, count: 1_000))
+        func packet(_ number: UInt64, _ frames: [SessionFrame]) -> [UInt8] {
+            var packet = ByteBuffer()
+            SessionPacketHeader(path: Self.path, number: number).encode(isFromExit: false, into: &packet)
+            for frame in frames { frame.encode(into: &packet) }
+            return Array(packet.readableBytesView)
+        }
+        let early = packet(1_000, [.stream(id, offset: 0, data: data, isFinal: false)])
+        let request = StreamRequest(destination: "x.nostr", port: 80)
+        session.inject(early, path: Self.path, to: 1)
+        session.settle()
+        #expect(session.ends[1].heldBytes == 0)
+        #expect(session.ends[1].isIdle)
+        #expect(session.reports[.unknownStream] == 1)
+        // The packet was not acknowledged, so the same number is accepted when the stream is open.
+        session.inject(packet(1_001, [.openStream(id, request)]), path: Self.path, to: 1)
+        session.inject(early, path: Self.path, to: 1)
+        session.settle()
+        #expect(session.streams[1][id]?.data.count == 1_000)
     }
 
     /// Protocol violations of a peer that has the session keys.
@@ -94,7 +127,11 @@ struct SessionHostilityTests {
                     .stream(id, offset: 20, data: byte, isFinal: true),
                 ]
             case .secondIdentity:
-                let other = ClientIdentity(publicKey: key, signature: SimulatedSession.identity.signature)
+                let other = ClientIdentity(
+                    generation: 0,
+                    publicKey: key,
+                    signature: SimulatedSession.identity.signature
+                )
                 return [.identity(SimulatedSession.identity), .identity(other)]
             case .gaps:
                 return (1...5_000).map { .stream(id, offset: 2 * $0, data: byte, isFinal: false) }
@@ -103,7 +140,14 @@ struct SessionHostilityTests {
                     .init(path: SessionHostilityTests.path, delay: 0, ranges: [0...0])
                 )
                 return [one, one]
-            case .secondKey: return [.keyUpdate(generation: 7, key)]
+            case .secondKey:
+                let update = KeyUpdate(
+                    generation: 7,
+                    key: key,
+                    content: .client(encapsulationKey: [UInt8](repeating: 1, count: KeyEncapsulation.keyLength))
+                )
+                var stream = CryptoStream()
+                return stream.frames(of: update)
             }
         }
     }

@@ -68,16 +68,34 @@ extension SimulatedSession {
         }
     }
 
+    /// A message with keys that nobody uses, because packets are not encrypted.
+    private static func update(_ generation: Int, _ content: KeyUpdate.Content) -> KeyUpdate {
+        KeyUpdate(generation: generation, key: PublicKey(unchecked: .zero), content: content)
+    }
+
     func perform(_ signal: SessionSignal, _ end: Int) {
         switch signal {
         case .makeKey(let generation):
-            let key = PublicKey(unchecked: Bytes32.sha256(of: [UInt8(end), UInt8(truncatingIfNeeded: generation)]))
-            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(generation, key, at: self.moment) }
-        case .pair(let generation, _): self.opening[end].insert(generation)
+            let message = Self.update(
+                generation,
+                .client(encapsulationKey: [UInt8](repeating: 1, count: KeyEncapsulation.keyLength))
+            )
+            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(message, at: self.moment) }
+        case .answerKey(let update):
+            self.opening[end].insert(update.generation)
+            let message = Self.update(
+                update.generation,
+                .exit(
+                    ciphertext: [UInt8](repeating: 2, count: KeyEncapsulation.ciphertextLength),
+                    Self.identity.signature
+                )
+            )
+            self.after(.milliseconds(2)) { self.ends[end].keyPrepared(message, at: self.moment) }
+        case .completeKey(let update): self.opening[end].insert(update.generation)
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
-        case .pathOffered, .askPeer, .closed: break
+        case .pathOffered, .ticket, .askPeer, .closed: break
         }
     }
 

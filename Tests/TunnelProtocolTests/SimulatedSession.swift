@@ -124,6 +124,7 @@ final class SimulatedSession {
 
     /// An identity with a made-up signature, which the state machine does not verify.
     static let identity = ClientIdentity(
+        generation: 0,
         publicKey: PublicKey(unchecked: Bytes32.sha256(of: [7])),
         signature: SchnorrSignature(r: Bytes32.sha256(of: [8]), s: Bytes32.sha256(of: [9]))
     )

@@ -109,22 +109,44 @@ struct SimulatedTunnel {
 
     static let request = StreamRequest(destination: "x.nostr", port: 80)
 
+    /// An offer that the exit understands.
+    static let versionedOffer = VersionedOffer(
+        nonce: [UInt8](repeating: 7, count: VersionedOffer.nonceLength),
+        bodies: [
+            VersionedOffer.Body(
+                version: 1,
+                bytes: OfferTerms(
+                    parameters: SessionParameters(SessionConfiguration()),
+                    purpose: .session(encapsulationKey: [UInt8](repeating: 1, count: KeyEncapsulation.keyLength))
+                ).encoded
+            )
+        ]
+    )
+
     /// Opens a stream and offers a session with it.
     mutating func offer(_ raw: UInt64, mayFallBack: Bool = true) -> StreamID {
         let id = StreamID(rawValue: raw)
         self.entryStreams[id] = Observed()
-        let terms = SessionOffer.Terms(
-            nonce: String(repeating: "ab", count: 16),
-            parameters: SessionParameters(SessionConfiguration())
-        )
         self.entry.open(
             id,
-            offering: OutgoingOffer(key: "offer-\(raw)", terms: terms, mayFallBack: mayFallBack),
+            offering: OutgoingOffer(key: "offer-\(raw)", offer: Self.versionedOffer, mayFallBack: mayFallBack),
             paths: [Self.path],
             at: self.moment
         )
         self.settle()
         return id
+    }
+
+    /// Delivers a plaintext to the exit as if the entry had sent it.
+    mutating func injectText(_ text: String) {
+        self.exit.receive(
+            Array(text.utf8),
+            createdAt: self.moment.seconds,
+            generation: 0,
+            path: Self.path,
+            at: self.moment
+        )
+        self.settle()
     }
 
     /// Delivers a message to the entry or the exit as if the other side had sent it.

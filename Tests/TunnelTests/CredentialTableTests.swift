@@ -5,6 +5,7 @@
 
 import NostrCrypto
 import Testing
+import TunnelProtocol
 
 @testable import Tunnel
 
@@ -20,8 +21,18 @@ struct CredentialTableTests {
 
     private func find(_ client: SecretKey, in table: inout CredentialTable, at date: Int64 = now) throws -> PublicKey? {
         let credential = try self.credential(client)
-        let proof = credential.proof(of: [7])
-        return table.find(hint: credential.hint(at: date), date: date) { $0.isValid(proof, of: [7]) }?.identity
+        return Self.find(credential, hint: credential.hint(at: date), in: &table, at: date)?.identity
+    }
+
+    private static func find(
+        _ credential: Credential,
+        hint: UInt64,
+        in table: inout CredentialTable,
+        at date: Int64 = now
+    ) -> CredentialTable.Match? {
+        let code = credential.proof(of: [7])
+        let proof = OfferProof(kind: credential.kind.rawValue, date: date, hint: hint, code: code)
+        return table.find(proof, at: date) { $0.isValid(code, of: [7]) }
     }
 
     @Test("each listed client is found by its hint in every period, and nobody else is")
@@ -42,7 +53,8 @@ struct CredentialTableTests {
         var table = CredentialTable(key: self.exit)
         table.update(AuthorizedKeys([self.clients[0].publicKey]), at: Self.now)
         let hint = try self.credential(self.clients[0]).hint(at: Self.now)
-        let found = table.find(hint: hint, date: Self.now) { _ in false }
+        let proof = OfferProof(kind: 1, date: Self.now, hint: hint, code: .zero)
+        let found = table.find(proof, at: Self.now) { _ in false }
         #expect(found == nil)
     }
 
@@ -64,5 +76,35 @@ struct CredentialTableTests {
         let invalid = PublicKey(unchecked: try #require(Bytes32([UInt8](repeating: 0xff, count: 32))))
         table.update(AuthorizedKeys([invalid, self.clients[0].publicKey]), at: Self.now)
         #expect(try self.find(self.clients[0], in: &table) == self.clients[0].publicKey)
+    }
+
+    @Test("an invite is found by its hint until it expires, and belongs to no identity")
+    func invites() {
+        var table = CredentialTable(key: self.exit)
+        let credential = Credential(invite: .sha256(of: [1]), exit: self.exit.publicKey)
+        var access = AuthorizedKeys()
+        access.invites = [.init(derived: credential.derived, expires: Self.now + 10)]
+        table.update(access, at: Self.now)
+        let found = Self.find(credential, hint: credential.hint(at: Self.now), in: &table)
+        #expect(found != nil && found?.identity == nil)
+        table.update(access, at: Self.now + 10)
+        #expect(Self.find(credential, hint: credential.hint(at: Self.now), in: &table) == nil)
+    }
+
+    @Test("a ticket is found until another offer has used it or its identity was removed")
+    func tickets() throws {
+        var table = CredentialTable(key: self.exit)
+        let identity = self.clients[0].publicKey
+        table.update(AuthorizedKeys([identity]), at: Self.now)
+        let ticket = table.issue(.sha256(of: [1]), to: identity, at: Self.now).credential
+        #expect(Self.find(ticket, hint: ticket.ticketHint, in: &table)?.isUsed == false)
+        #expect(Self.find(ticket, hint: ticket.ticketHint, in: &table)?.identity == identity)
+        let used = table.use(ticket.ticketHint, by: .sha256(of: [2]), at: Self.now)
+        #expect(used != nil)
+        #expect(Self.find(ticket, hint: ticket.ticketHint, in: &table)?.isUsed == true)
+        let other = table.issue(.sha256(of: [3]), to: identity, at: Self.now).credential
+        let removed = table.update(AuthorizedKeys(), at: Self.now)
+        #expect(removed == [identity])
+        #expect(Self.find(other, hint: other.ticketHint, in: &table)?.isUsed == true)
     }
 }

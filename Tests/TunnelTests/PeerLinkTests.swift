@@ -97,9 +97,8 @@ struct PeerLinkTests {
 
     init() throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        self.link = try PeerLink(
-            peer: SecretKey.generate().publicKey,
-            ownKey: .generate(),
+        self.link = PeerLink(
+            sealer: try MessageSealer(own: .generate(), peer: SecretKey.generate().publicKey),
             engine: ScriptedEngine(),
             loop: EmbeddedEventLoop(),
             metrics: TunnelMetrics(logger: logger),

@@ -116,13 +116,15 @@ struct StreamOpeningTests {
         #expect(self.owner.failures.isEmpty)
     }
 
-    @Test("early data goes with an offer only to a service of the exit itself")
-    func earlyData() {
+    @Test("a request goes with an offer only to a service of the exit itself")
+    func openingOfOffer() {
         let key = SecretKey.generate().publicKey
         let name = NostrName(publicKey: key, relays: []).encoded
-        #expect(self.opening("example.com", earlyData: [1]).earlyDataOfOffer == nil)
-        #expect(self.opening(name, earlyData: [1]).earlyDataOfOffer?.bytes == [1])
-        #expect(self.opening(name).earlyDataOfOffer == nil)
+        #expect(self.opening("example.com", earlyData: [1]).openingOfOffer(withData: true) == nil)
+        #expect(self.opening(name, earlyData: [1]).openingOfOffer(withData: true)?.data == [1])
+        #expect(self.opening(name, earlyData: [1]).openingOfOffer(withData: false)?.data == [])
+        let tooMuch = [UInt8](repeating: 1, count: OfferTerms.Opening.maximumDataLength + 1)
+        #expect(self.opening(name, earlyData: tooMuch).openingOfOffer(withData: true) == nil)
     }
 
     @Test("requests wait in order, and each leaves the queue once")

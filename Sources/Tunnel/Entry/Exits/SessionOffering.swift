@@ -100,7 +100,8 @@ final class SessionOffering: AttachableEndpoint {
             exitKnowsClient = credential.isValid(proof, of: transcript.exitProvenMessage)
         }
         // The exit takes all bytes or none.
-        let hasOpened = self.opening != nil && acceptance.terms.openedBytes == self.opening.map { UInt64($0.data.count) }
+        let hasOpened =
+            self.opening != nil && acceptance.terms.openedBytes == self.opening.map { UInt64($0.data.count) }
         return AcceptedSession(
             acceptance: acceptance,
             transcript: transcript,

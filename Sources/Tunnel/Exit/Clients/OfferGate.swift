@@ -116,7 +116,9 @@ final class OfferGate {
     }
 
     private func refusal(of identity: PublicKey?, at now: Int64) -> StreamEnd? {
-        guard let identity, let access = self.context.configuration.access, !access.contains(identity, at: now) else { return nil }
+        guard let identity, let access = self.context.configuration.access, !access.contains(identity, at: now) else {
+            return nil
+        }
         return access.grants[identity] == nil ? .revoked : .expired
     }
 }

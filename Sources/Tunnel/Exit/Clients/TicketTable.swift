@@ -59,7 +59,9 @@ struct TicketTable {
 
     /// Makes the tickets of an identity unusable.
     mutating func revoke(_ identity: PublicKey) {
-        for hint in self.hints[identity] ?? [] where self.tickets[hint]?.user == nil { self.tickets[hint]?.user = .zero }
+        for hint in self.hints[identity] ?? [] where self.tickets[hint]?.user == nil {
+            self.tickets[hint]?.user = .zero
+        }
     }
 
     /// Removes tickets that have expired.

@@ -177,7 +177,8 @@ struct StreamSet: Sendable {
         case .stopSending(let id, _), .maximumStreamData(let id, _), .openStream(let id, _), .streamOpened(let id):
             if let repeated = self.table[id].flatMap({ $0.repeated(frame) }) { context.control.append(repeated) }
         // An identity is sent with every repeated OPEN_STREAM frame.
-        case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .crypto, .identity, .newPath, .newTicket:
+        case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .crypto, .identity, .newPath,
+            .newTicket:
             break
         }
     }
