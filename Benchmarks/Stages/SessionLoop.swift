@@ -45,7 +45,7 @@ struct SessionLoop {
                 while let action = ends[index].nextAction() {
                     isIdle = false
                     switch action {
-                    case .publish(let token, let plaintext, let createdAt, _):
+                    case .publish(let token, let plaintext, let createdAt, _, _):
                         ends[index].published(token, .accepted(path), at: now)
                         ends[1 - index].receive(plaintext, createdAt: createdAt, generation: 0, path: path, at: now)
                     case .incoming(let id, _): ends[index].connected(id, at: now)

@@ -19,6 +19,17 @@ public struct Bytes32: Hashable, Sendable {
     /// Thirty-two zero bytes.
     public static let zero = Bytes32(word0: 0, word1: 0, word2: 0, word3: 0)
 
+    /// Number of zero bits at the start.
+    package var leadingZeroBits: Int {
+        var count = 0
+        for word in [self.word0, self.word1, self.word2, self.word3] {
+            let bits = UInt64(bigEndian: word).leadingZeroBitCount
+            count += bits
+            if bits < 64 { break }
+        }
+        return count
+    }
+
     private init(word0: UInt64, word1: UInt64, word2: UInt64, word3: UInt64) {
         self.word0 = word0
         self.word1 = word1

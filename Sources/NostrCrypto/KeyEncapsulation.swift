@@ -39,6 +39,9 @@ package struct SharedSecret: Sendable {
     let key: SymmetricKey
 
     init(_ key: SymmetricKey) { self.key = key }
+
+    /// The 32 bytes. For test vectors.
+    package var bytes: [UInt8] { unsafe self.key.withUnsafeBytes { unsafe Array($0) } }
 }
 
 extension SharedSecret: CustomStringConvertible, CustomReflectable {

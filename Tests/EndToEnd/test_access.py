@@ -3,6 +3,7 @@
 """Several services behind one name, and which clients may use them."""
 
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -170,13 +171,9 @@ def offers(name, count):
         yield json.dumps(message, separators=(",", ":"))
 
 
-@pytest.mark.parametrize("relays", [1, 4])
-def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoing, relays):
-    """At ten times the rate of handshakes that the exit accepts from strangers."""
-    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
-    urls = [sandbox.relay().url for _ in range(relays)]
-    options = ("--allow", "keys", "--max-handshakes-per-second", "30")
-    exit_node = sandbox.exit(urls, echoing.address, options=options)
+@contextlib.contextmanager
+def flood_of_fresh_keys(exit_node, urls):
+    """Sends each relay 300 offers a second for the exit, each from a new key."""
     ended = threading.Event()
 
     def flood(url):
@@ -189,16 +186,42 @@ def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoin
     for thread in threads:
         thread.start()
     try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("relays", [1, 4])
+def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoing, relays):
+    """At ten times the rate of handshakes that the exit accepts from strangers."""
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    urls = [sandbox.relay().url for _ in range(relays)]
+    options = ("--allow", "keys", "--max-handshakes-per-second", "30")
+    exit_node = sandbox.exit(urls, echoing.address, options=options)
+    with flood_of_fresh_keys(exit_node, urls):
         for number in range(10):
             entry = sandbox.entry("--identity", "mine", env={"HOME": str(sandbox.folder / str(number))})
             started = time.monotonic()
             assert reply(entry, exit_node, 80) == SUCCEEDED
             assert time.monotonic() - started < 5
             entry.process.kill()
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+
+
+@pytest.mark.parametrize("relays", [1, 4])
+def test_a_flood_of_fresh_keys_does_not_lock_out_a_new_client(sandbox, echoing, relays):
+    """The exit has no list. It prefers messages with proof of work when the limit is reached."""
+    urls = [sandbox.relay().url for _ in range(relays)]
+    exit_node = sandbox.exit(urls, echoing.address, options=("--max-handshakes-per-second", "30"))
+    with flood_of_fresh_keys(exit_node, urls):
+        for number in range(10):
+            home = {"HOME": str(sandbox.folder / str(number))}
+            entry = sandbox.entry("--protocol", "session", env=home)
+            started = time.monotonic()
+            assert reply(entry, exit_node, 80) == SUCCEEDED
+            assert time.monotonic() - started < 10
+            entry.process.kill()
 
 
 def test_an_identity_is_used_with_the_credentials_that_every_client_must_send(sandbox, http):

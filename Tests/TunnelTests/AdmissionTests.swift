@@ -14,25 +14,44 @@ import TunnelProtocol
 struct AdmissionTests {
     private static let now = NIODeadline.uptimeNanoseconds(1_000_000_000)
 
-    @Test("a flood of unknown keys on one relay leaves the other relays their rate")
-    func byRelay() {
+    @Test("messages of unknown keys and offers have a rate each")
+    func rates() {
         var admission = Admission(messagesPerSecond: 10, now: Self.now)
-        let (flooded, quiet) = (PathID(rawValue: 0), PathID(rawValue: 1))
-        let admitted = (0..<100).filter { _ in admission.admitMessage(on: flooded, at: Self.now) }.count
-        #expect(admitted == 20)
-        let isAdmitted = admission.admitMessage(on: quiet, at: Self.now)
+        let messages = (0..<100).filter { _ in admission.admitMessage(at: Self.now) }.count
+        #expect(messages == 20)
+        let offers = (0..<100).filter { _ in admission.admitOffer(at: Self.now) }.count
+        #expect(offers == 40)
+        #expect(admission.nextMessage(at: Self.now) == Self.now + .milliseconds(100))
+        let isAdmitted = admission.admitMessage(at: Self.now + .milliseconds(100))
         #expect(isAdmitted)
-        let isAdmitted2 = admission.admitMessage(on: flooded, at: Self.now + .seconds(1))
-        #expect(isAdmitted2)
     }
 
-    @Test("offers have a rate of their own")
-    func offers() {
-        var admission = Admission(messagesPerSecond: 5, now: Self.now)
-        let admitted = (0..<100).filter { _ in admission.admitOffer(at: Self.now) }.count
-        #expect(admitted == 10)
-        let isAdmitted = admission.admitMessage(on: PathID(rawValue: 0), at: Self.now)
-        #expect(isAdmitted)
+    @Test("of a relay's waiting messages, the one with the most work goes first; of equal ones, the oldest")
+    func work() {
+        var queue = StrangerQueue<String>()
+        let relay = PathID(rawValue: 0)
+        for (name, work) in [("a", 0), ("b", 8), ("c", 0), ("d", 12), ("e", 8)] {
+            let isKept = queue.insert(name, work: work, from: relay, at: Self.now)
+            #expect(isKept)
+        }
+        var order: [String] = []
+        while let next = queue.next(at: Self.now) { order.append(next.element) }
+        #expect(order == ["d", "b", "e", "a", "c"])
+    }
+
+    @Test("relays take turns, and a full queue keeps the messages with the most work")
+    func flood() {
+        var queue = StrangerQueue<Int>()
+        let (flooded, quiet) = (PathID(rawValue: 0), PathID(rawValue: 1))
+        for number in 0..<1_000 { _ = queue.insert(number, work: 0, from: flooded, at: Self.now) }
+        let isKept = queue.insert(-1, work: 0, from: quiet, at: Self.now)
+        let displaced = queue.insert(-2, work: 9, from: flooded, at: Self.now)
+        let isDropped = queue.insert(-3, work: 0, from: flooded, at: Self.now)
+        #expect(isKept && !displaced && !isDropped)
+        let order = (0..<3).compactMap { _ in queue.next(at: Self.now)?.element }
+        #expect(order == [-2, -1, 0])
+        let expired = queue.next(at: Self.now + .seconds(2))
+        #expect(expired == nil && queue.isEmpty)
     }
 
     @Test("a client may continue while its key is in the list and allows every port that it used")

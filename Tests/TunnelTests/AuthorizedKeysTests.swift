@@ -80,4 +80,19 @@ struct AuthorizedKeysTests {
         #expect(ExitServices([22: shell], fallback: web).backend(for: 9) == web)
         #expect(ExitServices([21: shell, 22: shell]).backend(for: nil) == nil)
     }
+
+    @Test("an invite is parsed with its expiration and comment, and a damaged one is an error")
+    func invites() throws {
+        let derived = [UInt8](repeating: 0xab, count: Credential.derivedLength)
+        let hex = Hex.encode(derived)
+        let access = try AuthorizedKeys(parsing: "invite:\(hex)\nexpires=\"2027-01-31\" invite:\(hex) my phone\n")
+        #expect(access.invites.map(\.derived) == [derived, derived])
+        #expect(access.invites.map(\.comment) == ["", "my phone"])
+        #expect(access.invites[0].isValid(at: .max))
+        #expect(!access.invites[1].isValid(at: 1_900_000_000))
+        #expect(access.grants.isEmpty)
+        for line in ["invite:", "invite:ab", "services=\"80\" invite:\(hex)"] {
+            #expect(throws: AuthorizedKeys.ParsingError.self) { try AuthorizedKeys(parsing: line) }
+        }
+    }
 }

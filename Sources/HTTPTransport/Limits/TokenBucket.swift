@@ -25,6 +25,14 @@ package struct TokenBucket: Sendable {
         self.lastRefill = now
     }
 
+    /// When the next token is available: now if there is one, never if the bucket is not refilled.
+    package func nextToken(at now: NIODeadline) -> NIODeadline {
+        guard self.tokens < 1 else { return now }
+        guard self.perSecond > 0 else { return .distantFuture }
+        let wait = (1 - self.tokens) / self.perSecond
+        return max(now, self.lastRefill + .nanoseconds(Int64(wait * 1_000_000_000)))
+    }
+
     /// Takes one token. Returns false if the bucket is empty.
     package mutating func take(at now: NIODeadline) -> Bool {
         if now > self.lastRefill {

@@ -84,6 +84,13 @@ package struct Event: Sendable {
 
     /// Verifies the ID and the signature. Takes about 30 µs, and 0.5 µs per kilobyte of content.
     package func verify() throws(VerificationError) {
+        let hash = try self.verifyID()
+        guard self.pubkey.verify(self.signature, of: hash) else { throw .invalidSignature }
+    }
+
+    /// Verifies that the ID is the hash of the event (NIP-01). Takes a tenth of the time of ``verify()``.
+    @discardableResult
+    package func verifyID() throws(VerificationError) -> Bytes32 {
         let hash = Self.hash(
             pubkey: self.pubkey,
             createdAt: self.createdAt,
@@ -92,8 +99,49 @@ package struct Event: Sendable {
             content: self.content
         )
         guard hash == self.id.bytes else { throw .idMismatch }
-        guard self.pubkey.verify(self.signature, of: hash) else { throw .invalidSignature }
+        return hash
     }
+
+    // MARK: Proof of work
+
+    /// Creates a signed event whose ID has at least `work` leading zero bits (NIP-13). Takes about 2^`work` hashes of the
+    /// event.
+    package static func signed(
+        by key: SecretKey,
+        createdAt: Int64,
+        kind: EventKind,
+        tags: [Tag],
+        content: ByteBuffer,
+        work: Int
+    ) throws(CryptoError) -> Event {
+        guard work > 0 else {
+            return try Self.signed(by: key, createdAt: createdAt, kind: kind, tags: tags, content: content)
+        }
+        var number: UInt64 = 0
+        while true {
+            let nonce = Tag("nonce", ByteString("\(number)"), ByteString("\(work)"))
+            let hash = Self.hash(
+                pubkey: key.publicKey,
+                createdAt: createdAt,
+                kind: kind,
+                tags: tags + [nonce],
+                content: content
+            )
+            if hash.leadingZeroBits >= work {
+                return try Self.signed(
+                    by: key,
+                    createdAt: createdAt,
+                    kind: kind,
+                    tags: tags + [nonce],
+                    content: content
+                )
+            }
+            number += 1
+        }
+    }
+
+    /// Number of leading zero bits of the ID. It is a proof of work only if the ID is valid.
+    package var work: Int { self.id.bytes.leadingZeroBits }
 
     // MARK: Tags
 

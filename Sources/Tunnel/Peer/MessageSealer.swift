@@ -9,7 +9,7 @@ import NostrClient
 import NostrCrypto
 
 /// An event that is ready to be published.
-struct SealedMessage {
+struct SealedMessage: Sendable {
     let id: EventID
     /// The EVENT message of the event.
     let message: ByteBuffer
@@ -23,8 +23,8 @@ struct SealedMessage {
 ///
 /// It holds one pair of keys for plain NIP-74 and for the answers to offers. For a session, it holds one pair for each
 /// generation that is not erased. The memory of removed keys is overwritten (``SecretKey``).
-struct MessageSealer {
-    private struct Pair {
+struct MessageSealer: Sendable {
+    private struct Pair: Sendable {
         let own: SecretKey
         let peer: PublicKey
         let sealing: ConversationKey
@@ -132,13 +132,16 @@ struct MessageSealer {
     }
 
     /// Encrypts and signs a message with the current keys.
-    func seal(_ plaintext: [UInt8], createdAt: Int64) throws -> SealedMessage {
+    ///
+    /// - Parameter work: Minimum number of leading zero bits of the event's ID (NIP-13).
+    func seal(_ plaintext: [UInt8], createdAt: Int64, work: Int = 0) throws -> SealedMessage {
         let event = try Event.signed(
             by: self.current.own,
             createdAt: createdAt,
             kind: .tunnelMessage,
             tags: [Tag("p", ByteString(self.current.peer.hex))],
-            content: ByteBuffer(bytes: try self.current.sealing.seal(plaintext))
+            content: ByteBuffer(bytes: try self.current.sealing.seal(plaintext)),
+            work: work
         )
         return SealedMessage(id: event.id, message: ClientMessage.encodeEvent(event))
     }

@@ -6,6 +6,7 @@
 import CoreMetrics
 import Logging
 import NIOCore
+import NIOPosix
 import Nostr
 import NostrClient
 import NostrCrypto
@@ -23,6 +24,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private(set) var sealer: MessageSealer
     private(set) var engine: Engine
     weak var delegate: (any PeerLinkDelegate<Engine>)?
+    private let loop: any EventLoop
     private let metrics: TunnelMetrics
     private let logger: Logger
 
@@ -51,6 +53,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     ) {
         self.peer = sealer.peer
         self.sealer = sealer
+        self.loop = loop
         self.engine = engine
         self.metrics = metrics
         self.logger = logger
@@ -226,8 +229,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     private func perform(_ action: StreamAction<Engine.Signal>) {
         switch action {
-        case .publish(let token, let plaintext, let createdAt, let paths):
-            self.publish(token, plaintext: plaintext, createdAt: createdAt, paths: paths)
+        case .publish(let token, let plaintext, let createdAt, let paths, let work):
+            self.publish(token, plaintext: plaintext, createdAt: createdAt, paths: paths, work: work)
         case .incoming(let id, let request):
             self.accept(id, request)
         case .opened(let id):
@@ -267,16 +270,41 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         }
     }
 
+    /// Encrypts a message and publishes it. A proof of work is made on another thread.
+    private func publish(
+        _ token: MessageToken,
+        plaintext: [UInt8],
+        createdAt: Int64,
+        paths: [PathID],
+        work: Int
+    ) {
+        let sealer = self.sealer
+        guard work > 0 else {
+            return self.publish(
+                token,
+                Result { try sealer.seal(plaintext, createdAt: createdAt) },
+                paths: paths
+            )
+        }
+        let sealed = NIOThreadPool.singleton.runIfActive(eventLoop: self.loop) {
+            try sealer.seal(plaintext, createdAt: createdAt, work: work)
+        }
+        sealed.assumeIsolated().whenComplete { [weak self] result in
+            guard let self, !self.isClosed else { return }
+            self.publish(token, result, paths: paths)
+        }
+    }
+
     /// Publishes one event on every path. Reports the first acceptance, or the last failure if no relay accepts the
     /// event.
-    private func publish(_ token: MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID]) {
+    private func publish(_ token: MessageToken, _ sealed: Result<SealedMessage, any Error>, paths: [PathID]) {
         let message: SealedMessage
         do {
-            message = try self.sealer.seal(plaintext, createdAt: createdAt)
+            message = try sealed.get()
         } catch {
             // Encryption fails only for lengths that no engine uses.
             self.logger.error("cannot encrypt a message", metadata: ["error": "\(error)"])
-            self.engine.published(token, .rejected(.refused), at: .now)
+            self.update { $0.published(token, .rejected(.refused), at: $1) }
             return
         }
         let answers = PublishAnswers(count: paths.count) { [self] outcome in

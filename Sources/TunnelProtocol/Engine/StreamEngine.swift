@@ -85,7 +85,9 @@ package protocol StreamEngine: SendableMetatype {
 package enum StreamAction<Signal: Sendable>: Sendable {
     /// Encrypt, sign and publish one event on each of the paths. The message counts as accepted when the first relay
     /// accepts it, and as rejected when all relays have rejected it.
-    case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID])
+    ///
+    /// The event's ID has at least `work` leading zero bits (NIP-13).
+    case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID], work: Int = 0)
     /// The peer opened a stream (exit). Connect its target, then call ``StreamEngine/connected(_:at:)`` or
     /// ``StreamEngine/reset(_:_:at:)``. Data may arrive before that.
     case incoming(StreamID, StreamRequest)

@@ -80,10 +80,20 @@ struct NIP74Entry {
         // CONNECT is dated with the current time, because an exit may reject other dates. It is sent as one event to
         // every relay, because the exit may have lost its connection to any of them. The exit drops duplicates.
         context.actions.append(
-            .publish(token, plaintext: message.encoded(), createdAt: context.now.seconds, paths: usable)
+            .publish(
+                token,
+                plaintext: message.encoded(),
+                createdAt: context.now.seconds,
+                paths: usable,
+                work: stream.offer == nil ? 0 : Self.work(ofRepetition: stream.connects)
+            )
         )
+        streams.table[id]?.connects += 1
         streams.schedule(id, &context)
     }
+
+    /// The proof of work of an offer. An exit that gets too many offers prefers those with more work.
+    static func work(ofRepetition number: Int) -> Int { number == 0 ? 0 : min(14, 6 + 2 * number) }
 
     /// Handles the relays' answer to CONNECT.
     func connectPublished(

@@ -60,6 +60,8 @@ struct NIP74Stream {
     var connectPaths: [PathID] = []
     /// Entry: no subscriber received CONNECT, so it is repeated as CONNECT and not as OFFER.
     var connectIsUnheard = true
+    /// Entry: number of times that CONNECT or OFFER was published.
+    var connects = 0
     /// Date of the last message.
     var lastDate: Int64 = 0
     /// Dates reached the limit. Publishing continues when everything is delivered.

@@ -31,6 +31,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     public var initialStreamWindow = 256 << 10
     /// Maximum receive window of a stream in bytes. It allows about 80 MB/s over a relay that delivers every 100 ms.
     public var maximumStreamWindow = 16 << 20
+    /// Credit in bytes for all streams together until the exit has connected the first one (exit). Nil for the full
+    /// credit. A client that has opened no stream can then not make the exit hold much data.
+    package var unusedSessionWindow: Int?
     /// Maximum total growth, in bytes, of all stream windows of a session above ``initialStreamWindow``.
     public var windowBudget = 48 << 20
     /// Whether a stream is reported as open before the exit confirms it (client). The first data is then sent together

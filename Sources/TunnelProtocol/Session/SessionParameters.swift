@@ -18,7 +18,7 @@ package struct SessionParameters: Hashable, Sendable {
     private static let assumedPacket = UInt64(SessionConfiguration.basePacket)
     /// Creates the parameters that correspond to a configuration.
     package init(_ configuration: SessionConfiguration) {
-        self.maximumData = UInt64(configuration.sessionWindow)
+        self.maximumData = UInt64(configuration.unusedSessionWindow ?? configuration.sessionWindow)
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
         self.maximumPacket = UInt64(SessionConfiguration.largestPacket)

@@ -261,7 +261,9 @@ package struct SessionStateMachine: StreamEngine {
         case .maximumStreamData(let id, let limit): self.streams.received(maximumStreamData: limit, of: id)
         case .connectionClose(let code, _): self.end(code == 0 ? nil : StreamEnd(code: code))
         case .openStream(let id, let request): try self.streams.received(open: id, request, &self.context)
-        case .streamOpened(let id): self.streams.received(opened: id, &self.context)
+        case .streamOpened(let id):
+            guard self.role == .client else { throw SessionViolation() }
+            self.streams.received(opened: id, &self.context)
         case .crypto(let offset, let data): try self.transport.received(crypto: data, at: offset, &self.context)
         case .identity(let identity): try self.receive(identity)
         case .newTicket(let secret, let lifetime):

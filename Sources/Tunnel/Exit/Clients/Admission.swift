@@ -11,15 +11,15 @@ import TunnelProtocol
 /// Limits the rate of messages from unknown clients, and decides which client may open which stream.
 struct Admission {
     private var messagesPerSecond: Int
-    /// By relay, so that a flood on one relay does not affect the clients of other relays.
-    private var messages: [PathID: TokenBucket] = [:]
+    private var messages: TokenBucket
     private var offers: TokenBucket
 
-    /// - Parameter messagesPerSecond: Maximum number of messages per second from unknown keys on each relay, and of
-    ///   offers on all relays. Bursts may be twice as large.
+    /// - Parameter messagesPerSecond: Maximum number of messages per second from unknown keys. Bursts may be twice as
+    ///   large. Offers have twice the rate, because they include those of known keys.
     init(messagesPerSecond: Int, now: NIODeadline) {
         self.messagesPerSecond = messagesPerSecond
-        self.offers = TokenBucket(perSecond: messagesPerSecond, now: now)
+        self.messages = TokenBucket(perSecond: messagesPerSecond, now: now)
+        self.offers = TokenBucket(perSecond: 2 * messagesPerSecond, now: now)
     }
 
     mutating func setRate(_ messagesPerSecond: Int, now: NIODeadline) {
@@ -28,9 +28,10 @@ struct Admission {
     }
 
     /// Returns whether another message from an unknown key may be verified.
-    mutating func admitMessage(on path: PathID, at now: NIODeadline) -> Bool {
-        self.messages[path, default: TokenBucket(perSecond: self.messagesPerSecond, now: now)].take(at: now)
-    }
+    mutating func admitMessage(at now: NIODeadline) -> Bool { self.messages.take(at: now) }
+
+    /// When the next message from an unknown key may be verified.
+    func nextMessage(at now: NIODeadline) -> NIODeadline { self.messages.nextToken(at: now) }
 
     /// Returns whether another offer, or query about a session, may be answered. The limit includes known keys, because
     /// each answer needs signatures.

@@ -19,6 +19,7 @@ import Foundation
 /// ```
 /// npub1… laptop
 /// services="22,80",expires="2027-01-31" npub1… a guest
+/// expires="2027-01-31" invite:… a device whose key is not known yet
 /// ```
 public struct AuthorizedKeys: Hashable, Sendable {
     /// The permissions of one key.
@@ -94,7 +95,14 @@ public struct AuthorizedKeys: Hashable, Sendable {
             if line.isEmpty || line.first == "#" { continue }
             func fail(_ reason: String) -> ParsingError { ParsingError(line: index + 1, reason: reason) }
             let (key, grant): (PublicKey, Grant)
-            do {
+            do throws(Failure) {
+                if let invite = try Self.parseInvite(Substring(line)) {
+                    guard self.invites.count < Self.maximumInvites else {
+                        throw Failure(text: "more than \(Self.maximumInvites) invites")
+                    }
+                    self.invites.append(invite)
+                    continue
+                }
                 (key, grant) = try Self.parse(Substring(line))
             } catch {
                 throw fail(error.text)
@@ -162,6 +170,25 @@ public struct AuthorizedKeys: Hashable, Sendable {
         grant.comment = comment.joined(separator: " ")
         return (key, grant)
     }
+
+    /// Parses a line of the form `[expires="…"] invite:HEX comment`. Nil for the line of a key.
+    private static func parseInvite(_ line: Substring) throws(Failure) -> Invite? {
+        let words = Self.words(line)
+        guard let index = words.prefix(2).firstIndex(where: { $0.hasPrefix(Self.invitePrefix) }) else { return nil }
+        guard let derived = Hex.decode(String(words[index].dropFirst(Self.invitePrefix.count))),
+            derived.count == Credential.derivedLength
+        else { throw Failure(text: "invite: expected \(2 * Credential.derivedLength) hex digits") }
+        var grant = Grant()
+        if index == 1 { try Self.apply(words[0], to: &grant) }
+        guard grant.services == nil else { throw Failure(text: "an invite has no option services") }
+        return Invite(
+            derived: derived,
+            expires: grant.expires,
+            comment: words.dropFirst(index + 1).joined(separator: " ")
+        )
+    }
+
+    private static let invitePrefix = "invite:"
 
     /// Splits at white space outside of quotation marks.
     private static func words(_ line: Substring) -> [String] {

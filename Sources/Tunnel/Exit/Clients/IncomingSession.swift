@@ -46,6 +46,10 @@ final class IncomingSession {
     /// for every client, but no signatures.
     private let known: KnownClient?
     private let accepted: AcceptedOffer
+    /// The path by which the offer arrived.
+    private let arrival: PathID?
+    /// Whether a stream was admitted.
+    private(set) var isUsed = false
     /// Whether the exit opened the stream of the offer.
     private let hasOpening: Bool
     /// Whether the client's first packet has arrived. The client has then received the acceptance.
@@ -58,6 +62,9 @@ final class IncomingSession {
 
     /// The identity that the client has signed with, or before that the one of the offer's proof.
     var owner: PublicKey? { self.identity ?? self.known?.identity }
+
+    /// Among whom the sessions of the exit are shared.
+    var share: SessionEviction.Share { self.owner.map { .identity($0) } ?? .relay(self.arrival) }
 
     private var answeredAt = NIODeadline.now()
     /// Number of times that the offer was answered.
@@ -73,7 +80,8 @@ final class IncomingSession {
     var evictionCandidate: SessionEviction.Candidate {
         SessionEviction.Candidate(
             startedAt: self.startedAt,
-            owner: self.owner,
+            share: self.share,
+            isUsed: self.isUsed,
             isDeserted: self.link.engine.isDeserted,
             // Data for streams that were never opened does not count.
             idleSince: self.link.idleSince,
@@ -85,15 +93,21 @@ final class IncomingSession {
     ///   - accepted: The answer to the offer.
     ///   - parameters: The client's limits.
     ///   - hasOpening: Whether the exit opens the stream of the offer.
+    ///   - known: The client whose proof the offer contains. Nil without an access list.
+    ///   - arrival: The path by which the offer arrived.
+    ///   - configuration: The limits of the session.
     init(
         _ accepted: AcceptedOffer,
         id: OfferID,
         parameters: SessionParameters,
         hasOpening: Bool,
         known: KnownClient?,
+        arrival: PathID?,
+        configuration: SessionConfiguration,
         context: ExitContext
     ) {
         self.offer = id
+        self.arrival = arrival
         self.context = context
         self.accepted = accepted
         self.firstKey = accepted.sealer.own.publicKey
@@ -103,7 +117,7 @@ final class IncomingSession {
             sealer: accepted.sealer,
             engine: SessionStateMachine(
                 role: .exit,
-                configuration: context.configuration.session,
+                configuration: configuration,
                 peer: parameters,
                 now: Moment.now
             ),
@@ -247,7 +261,9 @@ final class IncomingSession {
 
 extension IncomingSession: SessionDriverDelegate {
     func session(_ session: SessionDriver, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
-        self.delegate?.session(self, isAskedFor: request, as: id) ?? .refused(.shuttingDown)
+        let decision = self.delegate?.session(self, isAskedFor: request, as: id) ?? .refused(.shuttingDown)
+        if case .accepted = decision { self.isUsed = true }
+        return decision
     }
 
     func session(

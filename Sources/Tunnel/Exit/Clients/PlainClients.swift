@@ -46,6 +46,9 @@ final class PlainClients {
     private let lane: RelayLane
     private let verifier: EventVerifier
     private var admission: Admission
+    /// Messages of unknown clients that arrived when their rate limit was reached.
+    private var strangers = StrangerQueue<Event>()
+    private var strangersTimer: Scheduled<Void>?
     /// Nil without an access list.
     private var gate: OfferGate?
     private let tickets: TicketJournal
@@ -56,6 +59,8 @@ final class PlainClients {
     private var lastSweep = NIODeadline.now()
     weak var delegate: (any PlainClientsDelegate)?
 
+    /// Maximum length of the content of a waiting message, in bytes. An offer is shorter.
+    private static let maximumWaitingContent = 16_384
     /// Minimum interval between sweeps that are triggered by the limit on clients.
     private static let sweepInterval: TimeAmount = .seconds(1)
 
@@ -234,12 +239,51 @@ extension PlainClients: RelaySubscriber {
             return
         }
         let known = self.client(event.pubkey)
-        // Apply the rate limit before the expensive signature check of an unknown author.
-        if known == nil, !self.verifier.hasAdmitted(event), !self.admission.admitMessage(on: path, at: .now()) {
+        // Apply the rate limit before the expensive signature check. A client with streams is known; others have shown
+        // nothing but one valid message.
+        guard known?.link.streamCount ?? 0 > 0 || self.verifier.hasAdmitted(event) else {
+            return self.receiveFromStranger(event, on: path)
+        }
+        self.admit(event, on: path)
+    }
+
+    /// Processes a message of an unknown client, or keeps it until the rate limit allows it.
+    private func receiveFromStranger(_ event: Event, on path: PathID) {
+        if self.strangers.isEmpty, self.admission.admitMessage(at: .now()) { return self.admit(event, on: path) }
+        let isSmall = event.content.readableBytes <= Self.maximumWaitingContent
+        // The ID alone is cheap to verify, and proves the work.
+        guard isSmall, event.work == 0 || (try? event.verifyID()) != nil else {
             return self.context.metrics.rejected(.tooManyHandshakes)
         }
-        guard self.verifier.admit(event), let client = known ?? self.makeClient(event.pubkey) else { return }
-        client.receive(event, for: key, path: path, metrics: self.context.metrics)
+        if !self.strangers.insert(event, work: event.work, from: path, at: .now()) {
+            self.context.metrics.rejected(.tooManyHandshakes)
+        }
+        self.serveStrangersLater()
+    }
+
+    private func serveStrangersLater() {
+        guard self.strangersTimer == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        let next = self.admission.nextMessage(at: .now())
+        self.strangersTimer = self.context.loop.scheduleTask(deadline: next) {
+            bound.value.strangersTimer = nil
+            bound.value.serveStrangers()
+        }
+    }
+
+    private func serveStrangers() {
+        while !self.strangers.isEmpty, self.admission.admitMessage(at: .now()) {
+            guard let (event, path) = self.strangers.next(at: .now()) else { break }
+            self.admit(event, on: path)
+        }
+        if !self.strangers.isEmpty { self.serveStrangersLater() }
+    }
+
+    private func admit(_ event: Event, on path: PathID) {
+        guard self.verifier.admit(event),
+            let client = self.client(event.pubkey) ?? self.makeClient(event.pubkey)
+        else { return }
+        client.receive(event, for: self.context.key, path: path, metrics: self.context.metrics)
         self.keep(client)
     }
 

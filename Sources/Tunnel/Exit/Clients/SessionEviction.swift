@@ -9,11 +9,19 @@ import TunnelProtocol
 
 /// Decides which sessions of an exit end when a limit is exceeded. It performs no I/O.
 enum SessionEviction {
+    /// Those among whom the sessions are shared: the identities of an access list, or without one the relays, because keys
+    /// cost nothing.
+    enum Share: Hashable {
+        case identity(PublicKey)
+        case relay(PathID?)
+    }
+
     /// What the decision depends on, for one session.
     struct Candidate {
         var startedAt: NIODeadline
-        /// The client's identity; nil for an exit without an access list.
-        var owner: PublicKey?
+        var share: Share
+        /// Whether a stream of the session was admitted.
+        var isUsed = true
         /// Whether the client is not subscribed on any connected relay.
         var isDeserted: Bool
         /// The time since which the session has no open streams. Nil while it has some.
@@ -27,12 +35,11 @@ enum SessionEviction {
     /// sessions. Nil if no session may end.
     ///
     /// - Parameters:
-    ///   - owner: The identity for which there must be room. Only an identity that would still have at least as many
-    ///     sessions loses one.
+    ///   - share: Whose session needs room. Only a share that would still have at least as many sessions loses one.
     ///   - idleAge: Sessions that have been idle for less stay.
     static func sessionToReplace(
         among candidates: [Candidate],
-        for owner: PublicKey?,
+        for share: Share,
         idleAge: TimeAmount,
         at now: NIODeadline
     ) -> (index: Int, reason: StreamEnd?)? {
@@ -46,18 +53,50 @@ enum SessionEviction {
         if let longest = idle.min(by: { $0.since < $1.since }), longest.since + idleAge <= now {
             return (longest.index, nil)
         }
-        return Self.sessionOfLargestShare(among: candidates, for: owner).map { ($0, .tooManySessions) }
+        let newest = Self.newestOfLargestShare(among: candidates, for: share)
+        return newest.map { ($0, .tooManySessions) }
     }
 
-    private static func sessionOfLargestShare(among candidates: [Candidate], for owner: PublicKey?) -> Int? {
-        guard let owner else { return nil }
-        var shares: [PublicKey: Int] = [:]
-        for candidate in candidates { if let owner = candidate.owner { shares[owner, default: 0] += 1 } }
-        guard let largest = shares.max(by: { $0.value < $1.value }), largest.value > (shares[owner] ?? 0) + 1 else {
+    private static func newestOfLargestShare(among candidates: [Candidate], for share: Share) -> Int? {
+        let shares = Self.shares(of: candidates)
+        guard let largest = shares.max(by: { $0.value < $1.value }), largest.value > (shares[share] ?? 0) + 1 else {
             return nil
         }
-        return candidates.indices.filter { candidates[$0].owner == largest.key }
+        return candidates.indices.filter { candidates[$0].share == largest.key }
             .max { candidates[$0].startedAt < candidates[$1].startedAt }
+    }
+
+    /// Returns the offer that makes room for another one: the oldest of the share with the most.
+    static func offerToForget(among candidates: [Candidate]) -> Int? {
+        let largest = Self.shares(of: candidates).max { $0.value < $1.value }?.key
+        return candidates.indices.filter { candidates[$0].share == largest }
+            .min { candidates[$0].startedAt < candidates[$1].startedAt }
+    }
+
+    private static func shares(of candidates: some Sequence<Candidate>) -> [Share: Int] {
+        var shares: [Share: Int] = [:]
+        for candidate in candidates { shares[candidate.share, default: 0] += 1 }
+        return shares
+    }
+
+    /// Returns the sessions without an admitted stream that end: those older than `grace`, and as many as exceed `limit`,
+    /// of the share with the most first, the oldest of a share first.
+    static func unusedSessionsToEnd(
+        among candidates: [Candidate],
+        limit: Int,
+        grace: TimeAmount,
+        at now: NIODeadline
+    ) -> [Int] {
+        let unused = candidates.indices.filter { !candidates[$0].isUsed }
+        var ended = unused.filter { candidates[$0].startedAt + grace <= now }
+        var rest = unused.filter { candidates[$0].startedAt + grace > now }
+            .sorted { candidates[$0].startedAt < candidates[$1].startedAt }
+        while rest.count > limit {
+            let largest = Self.shares(of: rest.map { candidates[$0] }).max { $0.value < $1.value }?.key
+            guard let position = rest.firstIndex(where: { candidates[$0].share == largest }) else { break }
+            ended.append(rest.remove(at: position))
+        }
+        return ended
     }
 
     /// Returns the sessions that end so that the total of ``Candidate/heldBytes`` is at most `limit`. Those that hold

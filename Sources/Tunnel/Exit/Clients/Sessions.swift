@@ -20,6 +20,13 @@ final class Sessions {
     /// The refill is delayed, so that it does not delay the answer to an offer.
     private static let refillDelay: TimeAmount = .milliseconds(50)
     private static let memoryCheckInterval: TimeAmount = .seconds(1)
+    /// Without an access list: how long a session may exist without a stream that the rules allow, the part of all sessions
+    /// that may be without one, and their credit in bytes.
+    private static let unused = (grace: TimeAmount.seconds(20), part: 4, credit: 64 << 10)
+
+    /// Unused sessions are also checked whenever the number of sessions is a multiple of this, so that a flood cannot take
+    /// all places within a second.
+    private static let unusedCheckStep = 16
 
     private let context: ExitContext
     private let lane = RelayLane()
@@ -126,12 +133,15 @@ final class Sessions {
             if session.isOffer(hash), session.mayAnswerAgain { session.answer(on: arrival?.path) }
             return
         }
-        if self.count >= self.context.configuration.maximumSessions { self.makeRoom(for: known?.identity) }
+        if self.count >= self.context.configuration.maximumSessions {
+            self.makeRoom(for: known?.identity.map { .identity($0) } ?? .relay(arrival?.path))
+        }
         guard self.count < self.context.configuration.maximumSessions else { return refuse(.tooManySessions) }
-        if self.waiting.count >= self.context.configuration.maximumOffers, let oldest = self.waiting.first {
-            // Discard the oldest offer. An honest client answers within a round trip, unlike a client that floods the
-            // exit with offers.
-            self.forget(oldest)
+        if self.waiting.count >= self.context.configuration.maximumOffers,
+            let forgotten = SessionEviction.offerToForget(among: self.waiting.map(\.evictionCandidate))
+        {
+            // An honest client answers within a round trip, unlike a client that floods the exit with offers.
+            self.forget(self.waiting[forgotten])
         }
         if known?.credential.kind == .ticket {
             let hash = offer.offer.hash(exit: self.context.key, client: client, uuid: offer.key)
@@ -146,7 +156,7 @@ final class Sessions {
             self.context.metrics.reported(.replayedConnect)
             return refuse(.replayed)
         }
-        self.begin(offer, id, terms.parameters, encapsulationKey, opening, known)
+        self.begin(offer, id, terms.parameters, encapsulationKey, opening, known, arrival?.path)
         self.sessions[id]?.answer(on: arrival?.path)
     }
 
@@ -171,8 +181,11 @@ final class Sessions {
         _ parameters: SessionParameters,
         _ encapsulationKey: [UInt8],
         _ opening: OfferTerms.Opening?,
-        _ known: KnownClient?
+        _ known: KnownClient?,
+        _ arrival: PathID?
     ) {
+        var configuration = self.context.configuration.session
+        if self.context.configuration.access == nil { configuration.unusedSessionWindow = Self.unused.credit }
         let accepted: AcceptedOffer
         do throws(CryptoError) {
             accepted = try AcceptedOffer(
@@ -182,7 +195,7 @@ final class Sessions {
                 key: self.keys.take { _ in true },
                 exit: self.context.configuration.secretKey,
                 grant: AcceptedOffer.Grant(
-                    parameters: SessionParameters(self.context.configuration.session),
+                    parameters: SessionParameters(configuration),
                     relays: self.relays.byNumber.map { relay in
                         relay.map { self.context.configuration.advertised($0.url).text } ?? ""
                     },
@@ -200,6 +213,8 @@ final class Sessions {
             parameters: parameters,
             hasOpening: opening != nil,
             known: known,
+            arrival: arrival,
+            configuration: configuration,
             context: self.context
         )
         session.delegate = self
@@ -231,11 +246,11 @@ final class Sessions {
     // MARK: Limits
 
     /// Makes room for a session, if another one may end.
-    private func makeRoom(for owner: PublicKey?) {
+    private func makeRoom(for share: SessionEviction.Share) {
         let sessions = self.established
         let replaced = SessionEviction.sessionToReplace(
             among: sessions.map(\.evictionCandidate),
-            for: owner,
+            for: share,
             idleAge: self.context.configuration.idleSessionAge,
             at: .now()
         )
@@ -246,8 +261,22 @@ final class Sessions {
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         self.memoryCheck = self.context.loop.scheduleTask(in: Self.memoryCheckInterval) {
             bound.value.limitMemory()
+            bound.value.endUnused()
             bound.value.limitMemoryLater()
         }
+    }
+
+    /// Without an access list, ends sessions of clients that open no stream.
+    private func endUnused() {
+        guard self.context.configuration.access == nil else { return }
+        let sessions = self.established
+        let ended = SessionEviction.unusedSessionsToEnd(
+            among: sessions.map(\.evictionCandidate),
+            limit: self.context.configuration.maximumSessions / Self.unused.part,
+            grace: Self.unused.grace,
+            at: .now()
+        )
+        for index in ended { sessions[index].close(.idle) }
     }
 
     /// Ends the sessions that use the most memory for received data until the total is within the limit.
@@ -331,6 +360,9 @@ extension Sessions: IncomingSessionDelegate {
             return false
         }
         self.stopWaiting(session, hasBegun: true)
+        // Checked every second, too.
+        let allowed = self.context.configuration.maximumSessions
+        if self.count > allowed / Self.unused.part, self.count % Self.unusedCheckStep == 0 { self.endUnused() }
         self.context.metrics.sessionsOpened.increment()
         self.context.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
         return true

@@ -15,7 +15,7 @@ struct CreditLedger: Sendable {
     /// The limit that was granted to the peer.
     private(set) var receiveLimit: UInt64
     /// The receive window in bytes.
-    private let window: UInt64
+    private var window: UInt64
     /// Bytes by which the windows of all streams together may grow, and by which they have grown.
     private let windowBudget: Int
     private(set) var windowGrowth = 0
@@ -28,7 +28,7 @@ struct CreditLedger: Sendable {
     ///   - configuration: The receive window, and how much the windows of streams may grow.
     init(sendLimit: UInt64, _ configuration: SessionConfiguration) {
         self.sendLimit = sendLimit
-        self.window = UInt64(configuration.sessionWindow)
+        self.window = UInt64(configuration.unusedSessionWindow ?? configuration.sessionWindow)
         self.receiveLimit = self.window
         self.windowBudget = configuration.windowBudget
     }
@@ -71,6 +71,11 @@ struct CreditLedger: Sendable {
         guard self.consumedBytes + self.window >= self.receiveLimit + step else { return nil }
         self.receiveLimit = self.consumedBytes + self.window
         return self.receiveLimit
+    }
+
+    /// Uses the full window from now on.
+    mutating func useFullWindow(of configuration: SessionConfiguration) {
+        self.window = max(self.window, UInt64(configuration.sessionWindow))
     }
 
     // MARK: Windows of streams

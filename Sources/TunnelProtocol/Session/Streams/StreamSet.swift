@@ -76,6 +76,7 @@ struct StreamSet: Sendable {
     mutating func connected(_ id: StreamID, _ context: inout SessionContext) {
         guard self.table[id]?.phase == .dialling else { return }
         context.control.append(.streamOpened(id))
+        self.credit.useFullWindow(of: self.configuration)
         self.becameOpen(id, &context)
     }
 

@@ -1,0 +1,383 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+import Testing
+
+@testable import Tunnel
+@testable import TunnelProtocol
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// The test vectors of docs/PROTOCOL.md, which other implementations can check themselves against.
+///
+/// With `NWS_WRITE_VECTORS=1`, the test writes the file instead. ML-KEM ciphertexts are random, so an existing file is
+/// checked with its own.
+@Suite("Test vectors of the session protocol")
+struct ProtocolVectorTests {
+    /// One step of the protocol. All values are hexadecimal, except numbers and texts.
+    private struct Vector: Codable, Hashable {
+        var name: String
+        var values: [String: String]
+    }
+
+    private static let path = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "docs/vectors/session-1.json")
+    private static var isWriting: Bool { ProcessInfo.processInfo.environment["NWS_WRITE_VECTORS"] != nil }
+
+    private static let uuid = "b0a4d3a6-5d9c-4f7e-9d3e-5a1b2c3d4e5f"
+    private static let date: Int64 = 1_800_000_000
+    private let exit: SecretKey
+    private let identity: SecretKey
+    /// The session keys of client and exit, by generation.
+    private let client: [SecretKey]
+    private let fresh: [SecretKey]
+
+    init() throws {
+        func key(_ byte: UInt8) throws -> SecretKey {
+            try SecretKey(try #require(Bytes32([UInt8](repeating: byte, count: 32))))
+        }
+        self.exit = try key(0x11)
+        self.identity = try key(0x22)
+        self.client = [try key(0x33), try key(0x55)]
+        self.fresh = [try key(0x44), try key(0x66)]
+    }
+
+    private static func hex(_ bytes: [UInt8]) -> String { Hex.encode(bytes) }
+
+    private static func seed(_ generation: Int) -> [UInt8] {
+        [UInt8](repeating: UInt8(0x70 + generation), count: 64)
+    }
+
+    private func sign(_ hash: Bytes32, by key: SecretKey) throws -> SchnorrSignature {
+        try key.sign(hash, auxiliaryRandomness: .zero)
+    }
+
+    @Test("the vectors in docs/vectors are those of this implementation")
+    func vectors() throws {
+        var known: [Vector] = []
+        if !Self.isWriting {
+            known = try JSONDecoder().decode([Vector].self, from: try Data(contentsOf: Self.path))
+        }
+        func ciphertext(_ generation: Int, for key: DecapsulationKey) throws -> [UInt8] {
+            let name = generation == 0 ? "acceptance" : "key update"
+            guard let text = known.first(where: { $0.name == name })?.values["ciphertext"] else {
+                return try KeyEncapsulation.encapsulate(to: key.encapsulationKey).ciphertext
+            }
+            return try #require(Hex.decode(text))
+        }
+        var vectors = try self.keys() + self.credentials() + Self.frames()
+        let (offer, offerVectors) = try self.offer()
+        let decapsulationKey = try DecapsulationKey(seed: Self.seed(0))
+        let (transcript, secrets, handshake) = try self.handshake(
+            offer,
+            ciphertext: ciphertext(0, for: decapsulationKey)
+        )
+        vectors += offerVectors + handshake
+        vectors += try self.update(
+            transcript,
+            secrets,
+            ciphertext: ciphertext(1, for: try DecapsulationKey(seed: Self.seed(1)))
+        )
+        vectors.append(try Self.packet(secrets))
+        if Self.isWriting {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            try (try encoder.encode(vectors) + Array("\n".utf8)).write(to: Self.path)
+        } else {
+            for (vector, expected) in zip(vectors, known) { #expect(vector == expected) }
+            #expect(vectors.count == known.count)
+        }
+    }
+
+    // MARK: Keys
+
+    private func keys() throws -> [Vector] {
+        var values: [String: String] = [:]
+        let named = [
+            ("exit", self.exit), ("identity", self.identity), ("c", self.client[0]), ("e", self.fresh[0]),
+            ("c1", self.client[1]), ("e1", self.fresh[1]),
+        ]
+        for (name, key) in named {
+            values["\(name) secret"] = Self.hex(try key.exposeBytes().bytes)
+            values[name] = key.publicKey.hex
+        }
+        for generation in 0...1 {
+            values["kem seed \(generation)"] = Self.hex(Self.seed(generation))
+            values["kem key \(generation)"] = Self.hex(
+                try DecapsulationKey(seed: Self.seed(generation)).encapsulationKey
+            )
+        }
+        return [
+            Vector(name: "keys", values: values),
+            Vector(
+                name: "tagged hash",
+                values: [
+                    "tag": "nws/example", "fields": "01 0203",
+                    "hash": Bytes32.tagged("nws/example", [[1], [2, 3]]).hex,
+                ]
+            ),
+        ]
+    }
+
+    private func credentials() throws -> [Vector] {
+        let secret = Bytes32.sha256(of: [1])
+        let all: [(String, Credential, UInt64)] = [
+            (
+                "identity",
+                try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey), 0
+            ),
+            ("ticket", Credential(ticket: secret, identity: self.identity.publicKey, exit: self.exit.publicKey), 0),
+            ("invite", Credential(invite: secret, exit: self.exit.publicKey), 0),
+        ]
+        return all.map { name, credential, _ in
+            var values = [
+                "kind": "\(credential.kind.rawValue)", "derived": Self.hex(credential.derived), "date": "\(Self.date)",
+            ]
+            let hint = credential.kind == .ticket ? credential.ticketHint : credential.hint(at: Self.date)
+            values["hint"] = Self.hex((0..<8).map { UInt8(truncatingIfNeeded: hint >> UInt64(56 - 8 * $0)) })
+            if credential.kind != .identity { values["secret"] = secret.hex }
+            return Vector(name: "credential: \(name)", values: values)
+        }
+    }
+
+    // MARK: Handshake
+
+    private func offer() throws -> (VersionedOffer, [Vector]) {
+        let terms = OfferTerms(
+            parameters: SessionParameters(SessionConfiguration()),
+            purpose: .session(encapsulationKey: try DecapsulationKey(seed: Self.seed(0)).encapsulationKey),
+            opening: OfferTerms.Opening(request: StreamRequest(destination: "", port: 80), data: Array("GET /".utf8))
+        )
+        var offer = VersionedOffer(
+            nonce: Array(UInt8(0)..<16),
+            bodies: [VersionedOffer.Body(version: 1, bytes: terms.encoded)]
+        )
+        offer.prove(
+            with: try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey),
+            exit: self.exit.publicKey,
+            client: self.client[0].publicKey,
+            uuid: Self.uuid,
+            at: Self.date
+        )
+        let proof = try #require(offer.proof)
+        let plaintext = SessionOffer.plaintext(offer, key: Self.uuid, destination: "x.nostr", isRepetition: false)
+        return (
+            offer,
+            [
+                Vector(
+                    name: "offer",
+                    values: [
+                        "uuid": Self.uuid, "date": "\(Self.date)", "body": Self.hex(terms.encoded),
+                        "proof": Self.hex(proof.encoded), "offer": Self.hex(offer.encoded),
+                        "offer hash": self.hash(of: offer).hex, "CONNECT": String(decoding: plaintext, as: UTF8.self),
+                    ]
+                )
+            ]
+        )
+    }
+
+    private func hash(of offer: VersionedOffer) -> Bytes32 {
+        offer.hash(exit: self.exit.publicKey, client: self.client[0].publicKey, uuid: Self.uuid)
+    }
+
+    private func handshake(
+        _ offer: VersionedOffer,
+        ciphertext: [UInt8]
+    ) throws -> (SessionTranscript, SessionSecrets, [Vector]) {
+        let terms = AcceptanceTerms(
+            parameters: SessionParameters(SessionConfiguration()),
+            ciphertext: ciphertext,
+            relays: ["wss://a.example", "", "wss://b.example"],
+            openedBytes: nil,
+            wantsIdentity: true
+        )
+        let transcript = SessionTranscript(
+            offerHash: self.hash(of: offer),
+            fresh: self.fresh[0].publicKey,
+            body: terms.encoded
+        )
+        let credential = try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey)
+        let acceptance = SessionAcceptance(
+            path: PathID(rawValue: 2),
+            terms: terms,
+            body: terms.encoded,
+            signature: try self.sign(transcript.exitSignedHash, by: self.exit),
+            proof: credential.proof(of: transcript.exitProvenMessage)
+        )
+        let agreement = try ConversationKey(secretKey: self.client[0], publicKey: self.fresh[0].publicKey)
+        let secret = try DecapsulationKey(seed: Self.seed(0)).decapsulate(ciphertext)
+        let secrets = SessionSecrets(
+            agreement: agreement,
+            encapsulated: secret,
+            previous: nil,
+            transcript: transcript.hash
+        )
+        let identity = ClientIdentity(
+            generation: 0,
+            publicKey: self.identity.publicKey,
+            signature: try self.sign(transcript.identitySignedHash, by: self.identity)
+        )
+        let refusal = try SessionRefusal(
+            .unsupportedVersion,
+            signedBy: self.exit,
+            offerHash: self.hash(of: offer),
+            fresh: self.fresh[0].publicKey
+        )
+        let vectors = [
+            Vector(
+                name: "acceptance",
+                values: [
+                    "ciphertext": Self.hex(ciphertext), "body": Self.hex(terms.encoded),
+                    "transcript": transcript.hash.hex, "signed hash": transcript.exitSignedHash.hex,
+                    "signature": acceptance.signature.hex, "exit's proof": acceptance.proof?.hex ?? "",
+                    "plaintext": Self.hex(acceptance.encoded),
+                ]
+            ),
+            Vector(
+                name: "keys of generation 0",
+                values: Self.values(of: secrets, agreement: agreement, secret: secret)
+            ),
+            Vector(
+                name: "identity",
+                values: [
+                    "signed hash": transcript.identitySignedHash.hex,
+                    "frame": Self.hex(Self.encoded(.identity(identity))),
+                ]
+            ),
+            Vector(
+                name: "refusal",
+                values: [
+                    "code": "\(StreamEnd.unsupportedVersion.code)", "body": Self.hex(refusal.body),
+                    "signed hash":
+                        SessionRefusal.signedHash(
+                            offerHash: self.hash(of: offer),
+                            fresh: self.fresh[0].publicKey,
+                            body: refusal.body
+                        ).hex,
+                ]
+            ),
+        ]
+        return (transcript, secrets, vectors)
+    }
+
+    private static func values(
+        of secrets: SessionSecrets,
+        agreement: ConversationKey,
+        secret: SharedSecret
+    ) -> [String: String] {
+        [
+            "conversation key": Self.hex(agreement.bytes), "shared secret": Self.hex(secret.bytes),
+            "client key": Self.hex(secrets.clientKey.bytes), "exit key": Self.hex(secrets.exitKey.bytes),
+            "root": Self.hex(secrets.rootBytes),
+        ]
+    }
+
+    private func update(
+        _ transcript: SessionTranscript,
+        _ secrets: SessionSecrets,
+        ciphertext: [UInt8]
+    ) throws -> [Vector] {
+        let decapsulationKey = try DecapsulationKey(seed: Self.seed(1))
+        let request = KeyUpdate(
+            generation: 1,
+            key: self.client[1].publicKey,
+            content: .client(encapsulationKey: decapsulationKey.encapsulationKey)
+        )
+        let unsigned = KeyUpdate(
+            generation: 1,
+            key: self.fresh[1].publicKey,
+            content: .exit(ciphertext: ciphertext, SchnorrSignature(r: .zero, s: .zero))
+        )
+        let updated = transcript.updated(client: request.transcribed, exit: unsigned.transcribed)
+        let answer = KeyUpdate(
+            generation: 1,
+            key: unsigned.key,
+            content: .exit(ciphertext: ciphertext, try self.sign(updated.exitSignedHash, by: self.exit))
+        )
+        let agreement = try ConversationKey(secretKey: self.client[1], publicKey: self.fresh[1].publicKey)
+        let secret = try decapsulationKey.decapsulate(ciphertext)
+        let renewed = SessionSecrets(
+            agreement: agreement,
+            encapsulated: secret,
+            previous: secrets,
+            transcript: updated.hash
+        )
+        return [
+            Vector(
+                name: "key update",
+                values: [
+                    "ciphertext": Self.hex(ciphertext), "client's message": Self.hex(request.encoded),
+                    "exit's message": Self.hex(answer.encoded), "transcript": updated.hash.hex,
+                ]
+            ),
+            Vector(
+                name: "keys of generation 1",
+                values: Self.values(of: renewed, agreement: agreement, secret: secret)
+            ),
+        ]
+    }
+
+    // MARK: Packets
+
+    private static func encoded(_ frame: SessionFrame) -> [UInt8] {
+        var buffer = ByteBuffer()
+        frame.encode(into: &buffer)
+        return Array(buffer.readableBytesView)
+    }
+
+    private static func frames() -> [Vector] {
+        let id = StreamID(rawValue: 70)
+        let frames: [(String, SessionFrame)] = [
+            ("PING", .ping),
+            (
+                "ACK path 2, delay 1234, packets 90-100, 5-80, 0-2",
+                .acknowledgement(.init(path: PathID(rawValue: 2), delay: 1_234, ranges: [90...100, 5...80, 0...2]))
+            ),
+            ("RESET_STREAM stream 70, code 3, final size 20000", .resetStream(id, code: 3, finalSize: 20_000)),
+            ("STOP_SENDING stream 70, code 3", .stopSending(id, code: 3)),
+            ("CRYPTO offset 512, data 010203", .crypto(offset: 512, data: ByteBuffer(bytes: [1, 2, 3]))),
+            (
+                "STREAM stream 70, offset 20000, data 010203, FIN",
+                .stream(id, offset: 20_000, data: ByteBuffer(bytes: [1, 2, 3]), isFinal: true)
+            ),
+            ("MAX_DATA 2000000000", .maximumData(2_000_000_000)),
+            ("MAX_STREAM_DATA stream 70, 262144", .maximumStreamData(id, 262_144)),
+            ("CONNECTION_CLOSE code 8, reason \"why\"", .connectionClose(code: 8, reason: "why")),
+            ("IMMEDIATE_ACK", .immediateAcknowledgement),
+            (
+                "OPEN_STREAM stream 70, port 443, destination \"example.com\"",
+                .openStream(id, StreamRequest(destination: "example.com", port: 443))
+            ),
+            ("STREAM_OPENED stream 70", .streamOpened(id)),
+            (
+                "NEW_PATH path 3, \"wss://a.example\"",
+                .newPath(SessionPathOffer(path: PathID(rawValue: 3), relay: "wss://a.example"))
+            ),
+            ("NEW_TICKET lifetime 604800", .newTicket(.sha256(of: [1]), lifetime: 604_800)),
+        ]
+        return frames.map { Vector(name: "frame: \($0)", values: ["frame": Self.hex(Self.encoded($1))]) }
+    }
+
+    private static func packet(_ secrets: SessionSecrets) throws -> Vector {
+        var buffer = ByteBuffer()
+        SessionPacketHeader(path: PathID(rawValue: 2), number: 300).encode(isFromExit: false, into: &buffer)
+        SessionFrame.ping.encode(into: &buffer)
+        let plaintext = Array(buffer.readableBytesView)
+        let nonce = Bytes32.sha256(of: [2])
+        return Vector(
+            name: "packet of the client",
+            values: [
+                "plaintext": Self.hex(plaintext), "NIP-44 nonce": nonce.hex,
+                "content": String(decoding: try secrets.clientKey.seal(plaintext, nonce: nonce), as: UTF8.self),
+            ]
+        )
+    }
+}
