@@ -26,9 +26,16 @@ struct EventStore: Sendable {
     }
 
     /// The sort key of an event: newest first, and among events of one second the lowest id first (NIP-01).
-    private struct Position: Comparable {
+    struct Position: Comparable {
         let createdAt: Int64
         let id: EventID
+
+        init(createdAt: Int64, id: EventID) {
+            self.createdAt = createdAt
+            self.id = id
+        }
+
+        init(_ event: Event) { self.init(createdAt: event.createdAt, id: event.id) }
 
         static func < (left: Position, right: Position) -> Bool {
             left.createdAt != right.createdAt
@@ -56,6 +63,7 @@ struct EventStore: Sendable {
     private var events: [EventID: ReceivedEvent] = [:]
     private var order: [Position] = []
     private var orderByAuthor: [PublicKey: [Position]] = [:]
+    private var orderByKind: [EventKind: [Position]] = [:]
     private var current: [Address: EventID] = [:]
     private var byteCount = 0
     /// Deleted ids with the authors who deleted them, and deleted addresses with the date of the latest deletion.
@@ -134,10 +142,9 @@ struct EventStore: Sendable {
         let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
         self.events[received.event.id] = owned
         if self.recordsChanges { self.changes.append(.added(owned)) }
-        self.order.insert(position, at: Self.index(of: position, in: self.order))
-        var own = self.orderByAuthor[received.event.pubkey] ?? []
-        own.insert(position, at: Self.index(of: position, in: own))
-        self.orderByAuthor[received.event.pubkey] = own
+        Self.insert(position, into: &self.order)
+        Self.insert(position, into: &self.orderByAuthor[received.event.pubkey, default: []])
+        Self.insert(position, into: &self.orderByKind[received.event.kind, default: []])
         self.byteCount += Self.cost(of: received)
     }
 
@@ -151,13 +158,22 @@ struct EventStore: Sendable {
         if self.recordsChanges { self.changes.append(.removed(id)) }
         let event = removed.event
         let position = Position(createdAt: event.createdAt, id: id)
-        self.order.remove(at: Self.index(of: position, in: self.order))
-        if var own = self.orderByAuthor[event.pubkey] {
-            own.remove(at: Self.index(of: position, in: own))
-            self.orderByAuthor[event.pubkey] = own.isEmpty ? nil : own
-        }
+        Self.remove(position, from: &self.order)
+        Self.remove(position, from: &self.orderByAuthor[event.pubkey, default: []])
+        if self.orderByAuthor[event.pubkey]?.isEmpty == true { self.orderByAuthor[event.pubkey] = nil }
+        Self.remove(position, from: &self.orderByKind[event.kind, default: []])
+        if self.orderByKind[event.kind]?.isEmpty == true { self.orderByKind[event.kind] = nil }
         if let address = Self.address(of: event), self.current[address] == id { self.current[address] = nil }
         self.byteCount -= Self.cost(of: removed)
+    }
+
+    private static func insert(_ position: Position, into order: inout [Position]) {
+        order.insert(position, at: Self.index(of: position, in: order))
+    }
+
+    private static func remove(_ position: Position, from order: inout [Position]) {
+        let index = Self.index(of: position, in: order)
+        if order.indices.contains(index), order[index].id == position.id { order.remove(at: index) }
     }
 
     /// The index of `position` in a sorted array, or the index at which to insert it.
@@ -228,50 +244,26 @@ struct EventStore: Sendable {
 
     // MARK: Querying
 
-    /// Returns the events that match any of `filters`, newest first. Expired events that it finds are removed.
-    ///
-    /// - Parameters:
-    ///   - filters: Each one returns at most its `limit`, and at most ``RelayLimits/resultLimit``.
-    ///   - now: The current time in seconds since 1970.
-    mutating func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] {
-        var found: Set<EventID> = []
-        var expired: [EventID] = []
-        for filter in filters {
-            var remaining = min(filter.limit ?? self.limits.resultLimit, self.limits.resultLimit)
-            guard remaining > 0 else { continue }
-            for position in self.candidates(for: filter) {
-                if let since = filter.since, position.createdAt < since { break }
-                guard let event = self.events[position.id]?.event, filter.matches(event) else { continue }
-                if let expiration = event.expiration, expiration <= now {
-                    expired.append(event.id)
-                    continue
-                }
-                found.insert(position.id)
-                remaining -= 1
-                if remaining == 0 { break }
-            }
-        }
-        for id in expired {
-            self.remove(id)
-        }
-        return found.compactMap { self.events[$0] }.sorted {
-            Position(createdAt: $0.event.createdAt, id: $0.event.id)
-                < Position(createdAt: $1.event.createdAt, id: $1.event.id)
-        }
+    func event(_ id: EventID) -> Event? { self.events[id]?.event }
+
+    func received(_ id: EventID) -> ReceivedEvent? { self.events[id] }
+
+    /// Begins a query.
+    func query(_ filters: [Filter]) -> EventQuery {
+        EventQuery(filters, in: self, resultLimit: self.limits.resultLimit)
     }
 
-    /// Returns sorted positions that include all events that match `filter`.
-    private func candidates(for filter: Filter) -> [Position] {
-        if let ids = filter.ids {
-            return ids.compactMap { id in
-                self.events[id].map { Position(createdAt: $0.event.createdAt, id: id) }
-            }.sorted()
-        }
-        if let authors = filter.authors {
-            let own = authors.compactMap { self.orderByAuthor[$0] }
-            return own.count == 1 ? own[0] : own.joined().sorted()
-        }
-        return self.order
+    /// Returns lists of positions, each sorted, that together include all events that match `filter`.
+    func sources(for filter: Filter) -> [EventQuery.Source] {
+        if let ids = filter.ids { return [ids.compactMap { self.events[$0].map { Position($0.event) } }.sorted()] }
+        if let authors = filter.authors { return authors.compactMap { self.orderByAuthor[$0] } }
+        if let kinds = filter.kinds { return kinds.compactMap { self.orderByKind[$0] } }
+        return [self.order]
+    }
+
+    /// Removes events that a query found to be expired.
+    mutating func remove(expired ids: [EventID]) {
+        for id in ids { self.remove(id) }
     }
 }
 

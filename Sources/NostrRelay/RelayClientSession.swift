@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import DequeModule
 import HTTPTransport
 import Logging
 import NIOCore
@@ -27,7 +28,13 @@ final class RelayClientSession {
     private struct Subscription {
         let token: RelayHub.Index.Token
         let values: Int
+        let bytes: Int
+        /// The query for stored events, until it is complete.
+        var query: EventQuery?
     }
+
+    /// Number of stored events that are examined before other work of the event loop has its turn.
+    private static let examinedAtOnce = 512
 
     /// Events that passed all other checks and wait for verification. There are fewer than
     /// ``ParallelVerifier/maximumBatchSize``.
@@ -35,8 +42,14 @@ final class RelayClientSession {
     /// Whether the last batch contained an event with a wrong id or signature.
     private var hasForged = false
     private var subscriptions: [SubscriptionID: Subscription] = [:]
-    /// Number of values in the filters of all subscriptions.
+    /// Number of values in the filters of all subscriptions, and their memory.
     private var filterValues = 0
+    private var filterBytes = 0
+    private let connection: SubscriptionAccounts.Connection
+    /// Subscriptions whose query is not complete, in the order of their requests.
+    private var querying: Deque<SubscriptionID> = []
+    private var examinedBucket: TokenBucket
+    private var isExaminationScheduled = false
     private var authentication: ClientAuthentication
     private var eventBucket: TokenBucket
     private var requestBucket: TokenBucket
@@ -75,6 +88,12 @@ final class RelayClientSession {
             burst: max(limits.filtersPerSecond * 2, limits.filters),
             now: now
         )
+        self.connection = hub.connect()
+        self.examinedBucket = TokenBucket(
+            perSecond: limits.examinedEventsPerSecond,
+            burst: limits.storedEvents,
+            now: now
+        )
         self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
     }
 
@@ -91,6 +110,8 @@ final class RelayClientSession {
         self.isClosed = true
         self.hub.unsubscribe(self.subscriptions.values.map(\.token))
         self.subscriptions = [:]
+        self.querying = []
+        self.hub.disconnect(self.connection)
         self.outbox.close()
     }
 
@@ -269,14 +290,64 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.restricted, "at most \(limit) filter values per connection")))
             return
         }
+        let bytes = filters.reduce(0) { $0 + $1.byteCount }
+        guard self.filterBytes + bytes <= self.configuration.limits.filterBytes else {
+            self.metrics.rejected(.subscriptionLimit)
+            let limit = self.configuration.limits.filterBytes
+            self.send(.closed(id, ReasonText(.restricted, "at most \(limit) bytes of filters per connection")))
+            return
+        }
         self.filterValues += values
-        let token = self.hub.subscribe(id, filters, outbox: self.outbox, now: self.clock.secondsSince1970())
-        self.subscriptions[id] = Subscription(token: token, values: values)
+        self.filterBytes += bytes
+        let (token, query) = self.hub.subscribe(self.subscriber(id), filters)
+        self.subscriptions[id] = Subscription(token: token, values: values, bytes: bytes, query: query)
+        self.querying.append(id)
+        if !self.isExaminationScheduled { self.examine() }
+    }
+
+    private func subscriber(_ id: SubscriptionID) -> RelayHub.Subscriber {
+        RelayHub.Subscriber(outbox: self.outbox, id: id, connection: self.connection)
+    }
+
+    /// Examines stored events for the first waiting query, and continues later if there are more.
+    private func examine() {
+        self.isExaminationScheduled = false
+        var allowed = Self.examinedAtOnce
+        while let id = self.querying.first, allowed > 0 {
+            guard var query = self.subscriptions[id]?.query else {
+                self.querying.removeFirst()
+                continue
+            }
+            // Owned by the local variable only, so that it is not copied.
+            self.subscriptions[id]?.query = nil
+            let examined = self.hub.examine(&query, allowed)
+            self.examinedBucket.pay(examined, at: self.clock.monotonic())
+            allowed -= examined
+            guard query.isComplete else {
+                self.subscriptions[id]?.query = query
+                break
+            }
+            self.querying.removeFirst()
+            self.hub.finish(query, for: self.subscriber(id))
+        }
+        if !self.querying.isEmpty { self.examineLater() }
+    }
+
+    private func examineLater() {
+        self.isExaminationScheduled = true
+        let now = self.clock.monotonic()
+        let wait = self.examinedBucket.nextToken(at: now) - now
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: wait) {
+            if !bound.value.isClosed { bound.value.examine() }
+        }
     }
 
     private func unsubscribe(_ id: SubscriptionID) {
         guard let subscription = self.subscriptions.removeValue(forKey: id) else { return }
         self.filterValues -= subscription.values
+        self.filterBytes -= subscription.bytes
+        self.querying.removeAll { $0 == id }
         self.hub.unsubscribe([subscription.token])
     }
 

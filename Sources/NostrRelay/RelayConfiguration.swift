@@ -65,6 +65,11 @@ package struct RelayLimits: Sendable {
     package var filtersPerSecond = 200
     /// Maximum number of values (ids, authors, kinds, tags) in all filters of a connection.
     package var filterValues = 20_000
+    /// Maximum memory of the filters of a connection in bytes: their values, and 64 for each of them.
+    package var filterBytes = 2 << 20
+    /// Maximum sustained rate of stored events that are examined for the queries of a connection, per second. A query that
+    /// examines more takes longer.
+    package var examinedEventsPerSecond = 100_000
     /// Maximum number of bytes that wait to be sent to a client. Beyond it the client is disconnected.
     package var outboundBytes = 32 << 20
     /// Maximum number of connections.

@@ -12,12 +12,14 @@ import Nostr
 ///
 /// One lock protects it. No file or socket I/O happens while it is held. An event is added to the outboxes of all its
 /// subscribers under the lock, so all of them see events in the same order. A new subscription receives each matching
-/// event exactly once, either as a stored or as a live event.
+/// event exactly once, either as a stored or as a live event. Stored events are examined in steps, between which the lock
+/// is free; live events may then arrive before EOSE.
 final class RelayHub: Sendable {
     /// The client that receives the events of a subscription.
     struct Subscriber: Sendable {
         let outbox: RelayOutbox
         let id: SubscriptionID
+        let connection: SubscriptionAccounts.Connection
     }
 
     typealias Index = SubscriptionIndex<Subscriber>
@@ -34,15 +36,25 @@ final class RelayHub: Sendable {
 
     private struct State: Sendable {
         var index = Index()
+        var accounts = SubscriptionAccounts()
         var store: EventStore
+        /// How far events may be dated in the future, in seconds.
+        var createdAtUpperLimit: Int64
     }
 
     private let state: NIOLockedValueBox<State>
     private let metrics: RelayMetrics
     private let archive: EventArchive?
+    private let clock: RelayClock
 
-    init(limits: RelayLimits, metrics: RelayMetrics, archive: EventArchive? = nil) {
-        self.state = NIOLockedValueBox(State(store: EventStore(limits: limits, recordsChanges: archive != nil)))
+    init(limits: RelayLimits, metrics: RelayMetrics, clock: RelayClock, archive: EventArchive? = nil) {
+        self.clock = clock
+        self.state = NIOLockedValueBox(
+            State(
+                store: EventStore(limits: limits, recordsChanges: archive != nil),
+                createdAtUpperLimit: Int64(limits.createdAtUpperLimit)
+            )
+        )
         self.metrics = metrics
         self.archive = archive
     }
@@ -65,6 +77,7 @@ final class RelayHub: Sendable {
     func update(_ limits: RelayLimits) {
         self.state.withLockedValue { state in
             state.store.update(limits)
+            state.createdAtUpperLimit = Int64(limits.createdAtUpperLimit)
             self.archive?.apply(state.store.takeChanges())
         }
     }
@@ -80,34 +93,89 @@ final class RelayHub: Sendable {
                 self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
-            var delivered: Int64 = 0
-            state.index.forEachMatch(received.event) { subscriber in
-                subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
-                delivered += 1
-            }
+            let delivered = self.deliver(received, &state)
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
             return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
         }
     }
 
-    /// Adds a subscription, and sends its stored events and EOSE to `outbox`. Live events follow.
-    ///
-    /// - Parameters:
-    ///   - id: The subscription ID that the client chose.
-    ///   - filters: Events that match any of these are sent.
-    ///   - outbox: The outgoing messages of the client.
-    ///   - now: The current time in seconds since 1970.
-    /// - Returns: A token for ``unsubscribe(_:)``.
-    func subscribe(_ id: SubscriptionID, _ filters: [Filter], outbox: RelayOutbox, now: Int64) -> Index.Token {
-        self.state.withLockedValue { state in
-            for received in state.store.query(filters, now: now) {
-                outbox.send(Self.delivery(of: received.json, to: id))
+    /// Sends an event to its subscribers. Ends subscriptions that cost too much.
+    private func deliver(_ received: ReceivedEvent, _ state: inout State) -> Int64 {
+        let now = self.clock.monotonic()
+        state.index.wake(newest: self.newestDate(state))
+        state.accounts.beginEvent()
+        var delivered: Int64 = 0
+        var costly: [Index.Token] = []
+        var accounts = state.accounts
+        // Otherwise the accounts would be copied at their first change.
+        state.accounts = SubscriptionAccounts()
+        state.index.forEachCandidate(received.event) { token, subscriber, matches in
+            let isPaid: Bool
+            if matches {
+                isPaid = accounts.chargeDelivery(subscriber.connection, at: now)
+                subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
+                delivered += 1
+            } else {
+                isPaid = accounts.chargeMismatch(subscriber.connection, at: now)
             }
-            // The query removes expired events from the store.
-            self.archive?.apply(state.store.takeChanges())
-            outbox.send([RelayMessage.endOfStoredEvents(id).encoded()])
-            return state.index.insert(Subscriber(outbox: outbox, id: id), filters: filters)
+            if !isPaid { costly.append(token) }
         }
+        state.accounts = accounts
+        for token in costly {
+            guard let subscriber = state.index.remove(token) else { continue }
+            self.metrics.rejected(.costlySubscription)
+            let reason = ReasonText(.rateLimited, "too many events are compared with this subscription, or sent twice")
+            subscriber.outbox.send([RelayMessage.closed(subscriber.id, reason).encoded()])
+        }
+        return delivered
+    }
+
+    /// The latest date of an event that the relay accepts now, in seconds since 1970.
+    private func newestDate(_ state: State) -> Int64 {
+        self.clock.secondsSince1970() + state.createdAtUpperLimit
+    }
+
+    // MARK: Subscriptions
+
+    /// Adds a connection. Its token identifies it in subscriptions.
+    func connect() -> SubscriptionAccounts.Connection {
+        let now = self.clock.monotonic()
+        return self.state.withLockedValue { $0.accounts.open(at: now) }
+    }
+
+    /// Removes a connection.
+    func disconnect(_ connection: SubscriptionAccounts.Connection) {
+        self.state.withLockedValue { $0.accounts.close(connection) }
+    }
+
+    /// Adds a subscription. Live events are sent from now on. Stored events are those of the query.
+    ///
+    /// - Returns: A token for ``unsubscribe(_:)``, and the query for ``examine(_:_:)`` and ``finish(_:for:)``.
+    func subscribe(_ subscriber: Subscriber, _ filters: [Filter]) -> (token: Index.Token, query: EventQuery) {
+        self.state.withLockedValue { state in
+            let token = state.index.insert(subscriber, filters: filters, newest: self.newestDate(state))
+            return (token, state.store.query(filters))
+        }
+    }
+
+    /// Examines up to `count` stored events for a query. Returns how many were examined.
+    func examine(_ query: inout EventQuery, _ count: Int) -> Int {
+        let now = self.clock.secondsSince1970()
+        return self.state.withLockedValue { query.examine(count, in: $0.store, now: now) }
+    }
+
+    /// Sends the results of a complete query, and EOSE.
+    func finish(_ query: EventQuery, for subscriber: Subscriber) {
+        let results = self.state.withLockedValue { state in
+            let results = query.results(in: state.store)
+            if !query.expired.isEmpty {
+                state.store.remove(expired: query.expired)
+                self.archive?.apply(state.store.takeChanges())
+            }
+            return results
+        }
+        for received in results { subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id)) }
+        subscriber.outbox.send([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
     }
 
     /// Removes subscriptions.

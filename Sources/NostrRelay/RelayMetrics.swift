@@ -31,6 +31,7 @@ struct RelayMetrics: Sendable {
         case deleted
         case archiveBehind = "archive_behind"
         case subscriptionLimit = "subscription_limit"
+        case costlySubscription = "costly_subscription"
         case invalidFilter = "invalid_filter"
         case invalidAuthentication = "invalid_authentication"
     }

@@ -10,7 +10,11 @@ import NostrCrypto
 ///
 /// A filter is indexed by its most selective condition (ids, a tag, authors or kinds, in this order), once for each
 /// value of that condition. A lookup uses the id, tags, author and kind of the event, and then checks the complete
-/// filters of the subscriptions that it found.
+/// filters of the subscriptions that it found. Filters that cannot match any event that the relay accepts now are not
+/// indexed.
+///
+/// Messages of tunnels (kind 28333) are found only by filters with `#p`: nobody else has a use for them, and there are
+/// many.
 struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Identifies a subscription in the index.
     typealias Token = UInt64
@@ -28,35 +32,74 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         let filters: [Filter]
     }
 
+    /// A filter for events that are dated too far in the future to be accepted now.
+    private struct Sleeper {
+        /// Seconds since 1970.
+        let wakes: Int64
+        let token: Token
+        let filter: Filter
+    }
+
+    private static var recipient: UInt8 { UInt8(ascii: "p") }
+
     private var entries: [Token: Entry] = [:]
     private var tokensByKey: [Key: Set<Token>] = [:]
+    /// In descending order of their time.
+    private var sleepers: [Sleeper] = []
     private var nextToken: Token = 0
 
     /// Number of subscriptions.
     var count: Int { self.entries.count }
 
     /// Adds a subscription. The returned token removes it.
-    mutating func insert(_ subscriber: Subscriber, filters: [Filter]) -> Token {
+    ///
+    /// - Parameter newest: The latest date of an event that the relay accepts now, in seconds since 1970.
+    mutating func insert(_ subscriber: Subscriber, filters: [Filter], newest: Int64 = .max) -> Token {
         let token = self.nextToken
         self.nextToken += 1
         self.entries[token] = Entry(subscriber: subscriber, filters: filters)
-        for key in Self.keys(of: filters) {
-            self.tokensByKey[key, default: []].insert(token)
+        for filter in filters {
+            if let since = filter.since, since > newest {
+                let index = self.sleepers.firstIndex { $0.wakes < since } ?? self.sleepers.count
+                self.sleepers.insert(Sleeper(wakes: since, token: token, filter: filter), at: index)
+            } else {
+                self.add(filter, token)
+            }
         }
         return token
     }
 
-    /// Removes a subscription. Does nothing if it was removed before.
-    mutating func remove(_ token: Token) {
-        guard let entry = self.entries.removeValue(forKey: token) else { return }
-        for key in Self.keys(of: entry.filters) {
-            self.tokensByKey[key]?.remove(token)
-            if self.tokensByKey[key]?.isEmpty == true { self.tokensByKey[key] = nil }
+    private mutating func add(_ filter: Filter, _ token: Token) {
+        for key in Self.keys(of: filter) { self.tokensByKey[key, default: []].insert(token) }
+    }
+
+    /// Adds the filters whose time has come.
+    ///
+    /// - Parameter newest: The latest date of an event that the relay accepts now, in seconds since 1970.
+    mutating func wake(newest: Int64) {
+        while let last = self.sleepers.last, last.wakes <= newest {
+            self.sleepers.removeLast()
+            if self.entries[last.token] != nil { self.add(last.filter, last.token) }
         }
     }
 
-    /// Calls `body` once for each subscription that has a filter that matches `event`.
-    func forEachMatch(_ event: Event, _ body: (Subscriber) -> Void) {
+    /// Removes a subscription. Returns nil if it was removed before.
+    @discardableResult
+    mutating func remove(_ token: Token) -> Subscriber? {
+        guard let entry = self.entries.removeValue(forKey: token) else { return nil }
+        if !self.sleepers.isEmpty, entry.filters.contains(where: { $0.since != nil }) {
+            self.sleepers.removeAll { $0.token == token }
+        }
+        for key in Set(entry.filters.flatMap { Self.keys(of: $0) }) {
+            self.tokensByKey[key]?.remove(token)
+            if self.tokensByKey[key]?.isEmpty == true { self.tokensByKey[key] = nil }
+        }
+        return entry.subscriber
+    }
+
+    /// Calls `body` once for each subscription whose filters were compared with `event`, with the result.
+    func forEachCandidate(_ event: Event, _ body: (Token, Subscriber, _ matches: Bool) -> Void) {
+        let isTunnelMessage = event.kind == .tunnelMessage
         // A subscription may be indexed under several keys of the event, but must be visited only once. Duplicates are
         // possible only from the second key that has subscriptions.
         var seen: Set<Token> = []
@@ -68,41 +111,42 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
             for token in tokens {
                 if mayRepeat, seen.contains(token) { continue }
                 seen.insert(token)
-                guard let entry = self.entries[token], entry.filters.contains(where: { $0.matches(event) }) else {
-                    continue
+                guard let entry = self.entries[token] else { continue }
+                let matches = entry.filters.contains {
+                    (!isTunnelMessage || $0.tags[Self.recipient] != nil) && $0.matches(event)
                 }
-                body(entry.subscriber)
+                body(token, entry.subscriber, matches)
             }
         }
         visit(.id(event.id))
-        visit(.author(event.pubkey))
-        visit(.kind(event.kind))
-        visit(.any)
+        if !isTunnelMessage {
+            visit(.author(event.pubkey))
+            visit(.kind(event.kind))
+            visit(.any)
+        }
         if event.kind.retention == .addressable, event.identifier.bytes.isEmpty {
             visit(.tag(UInt8(ascii: "d"), ""))
         }
         for tag in event.tags {
-            if let letter = tag.indexedLetter, let value = tag.value { visit(.tag(letter, value)) }
+            guard let letter = tag.indexedLetter, let value = tag.value else { continue }
+            if !isTunnelMessage || letter == Self.recipient { visit(.tag(letter, value)) }
         }
     }
 
-    private static func keys(of filters: [Filter]) -> Set<Key> {
-        var keys: Set<Key> = []
-        for filter in filters {
-            // A filter's `limit` is ignored. It applies only to stored events, so even `limit: 0` gets live ones.
-            if let ids = filter.ids {
-                keys.formUnion(ids.map(Key.id))
-            } else if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }
-            ) {
-                keys.formUnion(values.map { Key.tag(letter, $0) })
-            } else if let authors = filter.authors {
-                keys.formUnion(authors.map(Key.author))
-            } else if let kinds = filter.kinds {
-                keys.formUnion(kinds.map(Key.kind))
-            } else {
-                keys.insert(.any)
-            }
+    private static func keys(of filter: Filter) -> [Key] {
+        // A filter's `limit` is ignored. It applies only to stored events, so even `limit: 0` gets live ones.
+        if filter.matchesNothing { return [] }
+        if let ids = filter.ids { return ids.map(Key.id) }
+        let wantsTunnelMessages = filter.kinds?.contains(.tunnelMessage) ?? true
+        if wantsTunnelMessages, let recipients = filter.tags[Self.recipient] {
+            return recipients.map { .tag(Self.recipient, $0) }
         }
-        return keys
+        if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }) {
+            return values.map { .tag(letter, $0) }
+        }
+        if let authors = filter.authors { return authors.map(Key.author) }
+        // No event of this kind is looked up by its kind.
+        if let kinds = filter.kinds { return kinds.filter { $0 != .tunnelMessage }.map(Key.kind) }
+        return [.any]
     }
 }

@@ -169,17 +169,65 @@ def wrong_signatures(nodes, done):
 
 
 def deaf(nodes, done):
-    """Subscribes to all tunnel events and never reads."""
+    """Subscribes to the messages for the exit and never reads."""
     connections = []
     while True:
         connection = websocket(nodes["relay"])
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(frame(json.dumps(["REQ", "all", {"kinds": [KIND]}]).encode()))
+        connection.sendall(frame(json.dumps(["REQ", "all", {"kinds": [KIND], "#p": [nodes["exit"]]}]).encode()))
         connections.append(connection)
         done.value += 1
         if len(connections) >= 50:
             connections.pop(0).close()
             time.sleep(0.05)
+
+
+def never_matching(nodes, done):
+    """Holds 1,600 subscriptions over 8 connections, which the relay compares with events and which match none."""
+    subscribe_often(nodes, done, {"kinds": [KIND, 1], "#p": [nodes["exit"]], "until": 1})
+
+
+def always_matching(nodes, done):
+    """Holds 1,600 subscriptions over 8 connections, each of which gets every message for the exit."""
+    subscribe_often(nodes, done, {"kinds": [KIND], "#p": [nodes["exit"]]})
+
+
+def subscribe_often(nodes, done, condition):
+    connections = [websocket(nodes["relay"]) for _ in range(8)]
+    for connection in connections:
+        connection.settimeout(0.2)
+    while True:
+        for number in range(200):
+            for connection in connections:
+                connection.sendall(frame(json.dumps(["REQ", f"s{number}", condition]).encode()))
+        done.value += 1_600
+        ends = time.monotonic() + 8
+        while time.monotonic() < ends:
+            for connection in connections:
+                try:
+                    connection.recv(1 << 20)
+                except TimeoutError:
+                    pass
+
+
+def queries(nodes, done):
+    """Stores 5,000 notes, and asks for notes that do not exist over 8 connections."""
+    keys = Keys.generate()
+    connections = [websocket(nodes["relay"]) for _ in range(8)]
+    for number in range(5_000):
+        connections[0].sendall(event_message(signed(keys, 1, str(number), [["t", "x"]])))
+    for connection in connections:
+        connection.setblocking(False)
+    request = frame(json.dumps(["REQ", "q", {"kinds": [1], "#t": ["none"]}]).encode())
+    while True:
+        for connection in connections:
+            try:
+                connection.send(request)
+                connection.recv(1 << 20)
+            except BlockingIOError:
+                pass
+        done.value += 8
+        time.sleep(0.05)
 
 
 def requests(nodes, done, **members):
@@ -228,6 +276,7 @@ def mute_socks(nodes, done):
 
 ABUSES = [
     slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, half_open, mute_socks,
+    never_matching, always_matching, queries,
 ]
 # The four attacks that cost most on their own, run at once.
 TOGETHER = [tiny_frames, wrong_signatures, half_open, subscriptions]

@@ -139,6 +139,7 @@ def test_limits_change_while_the_relay_runs(sandbox):
 
 def test_memory_that_slow_readers_took_goes_back_to_the_system(sandbox):
     keys = sandbox.keys()
+    recipient = keys.public_key().to_hex()
     relay = sandbox.relay()
     before = relay.process.memory()
     if before is None or platform.libc_ver()[0] != "glibc":
@@ -147,11 +148,11 @@ def test_memory_that_slow_readers_took_goes_back_to_the_system(sandbox):
         # Use several readers, to cover all event loops of the relay and thereby all arenas of the allocator.
         readers = [stack.enter_context(RelayConnection(relay.url)) for _ in range(4)]
         for reader in readers:
-            reader.send("REQ", "all", {"kinds": [28333]})
+            reader.send("REQ", "all", {"kinds": [28333], "#p": [recipient]})
             reader.receive(("EOSE",))
         raw = stack.enter_context(RelayConnection(relay.url))
         for number in range(800):
-            raw.accepts(signed(keys, 28333, "x" * 55_000 + str(number)))
+            raw.accepts(signed(keys, 28333, "x" * 55_000 + str(number), [["p", recipient]]))
         relay.process.wait_for_log("slow reader disconnected")
     assert relay.process.peak_memory() > before + (30 << 20)
     eventually(lambda: relay.process.memory() < before + (20 << 20), timeout=30)

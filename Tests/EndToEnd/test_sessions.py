@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Sessions between two nws nodes over relays that are killed, lose or reorder events, or are hostile."""
 
+import json
 import signal
 import socket
 import sys
@@ -174,29 +175,29 @@ class Counting:
 def test_recorded_session_that_is_replayed_dials_nothing(sandbox, serve):
     counting = Counting()
     backend = serve(counting)
-    relay, exit_node, entry = sandbox.tunnel(backend.address)
-    recorded = []
-    with RelayConnection(relay.url) as spy:
-        spy.subscribe("all", {"kinds": [KIND], "limit": 0})
-        with open_stream(entry.address, exit_node.name) as client:
-            client.socket.sendall(b"secret")
-            assert client.socket.recv(6) == b"secret"
-            # An offer, its acceptance, and packets in both directions.
-            while len(recorded) < 6:
-                recorded.append(spy.next_event("all"))
+    relay = sandbox.relay()
+    spy = weather(sandbox, relay, "--record", sandbox.folder / "recorded")
+    exit_node, entry = sandbox.exit([spy.url], backend.address), sandbox.entry()
+    with open_stream(entry.address, exit_node.name) as client:
+        client.socket.sendall(b"secret")
+        assert client.socket.recv(6) == b"secret"
+        # An offer, its acceptance, and packets in both directions.
+        eventually(lambda: len((sandbox.folder / "recorded").read_text().splitlines()) >= 6)
+    recorded = [json.loads(line) for line in (sandbox.folder / "recorded").read_text().splitlines()]
     assert counting.count == 1
     # Restart the relay and the exit, so that neither remembers the session.
     exit_node.process.kill()
     relay.process.kill()
     relay = sandbox.relay(listen=relay.address)
-    again = sandbox.exit([relay.url], backend.address)
+    again = sandbox.exit([spy.url], backend.address)
     assert again.name == exit_node.name
+    offer = next(event for event in recorded if ["p", exit_node.pubkey] in event["tags"])
     with RelayConnection(relay.url) as hostile:
-        hostile.subscribe("answers", {"kinds": [KIND], "limit": 0})
+        hostile.subscribe("answers", {"kinds": [KIND], "#p": [offer["pubkey"]], "limit": 0})
+        ids = {event["id"] for event in recorded}
         for event in recorded:
             hostile.publish(event)
         # The exit answers the replayed offer, but no client can complete that session.
-        ids = {event["id"] for event in recorded}
         while hostile.next_event("answers")["id"] in ids:
             pass
         with open_stream(entry.address, exit_node.name) as client:
@@ -301,10 +302,9 @@ def test_replayed_early_data_is_not_passed_on(sandbox, serve):
     relay = sandbox.relay(listen=relay.address)
     sandbox.exit([relay.url], backend.address, options=("--early-data",))
     with RelayConnection(relay.url) as hostile:
-        hostile.subscribe("answers", {"kinds": [KIND], "limit": 0})
+        hostile.subscribe("answers", {"kinds": [KIND], "#p": [offer["pubkey"]], "limit": 0})
         hostile.publish(offer)
-        while hostile.next_event("answers")["id"] == offer["id"]:
-            pass
+        hostile.next_event("answers")
         with open_stream(sandbox.entry().address, exit_node.name) as client:
             client.socket.sendall(b"y")
             assert client.socket.recv(1) == b"y"

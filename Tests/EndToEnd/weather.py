@@ -6,6 +6,7 @@
 `--batch`      delivers events in batches every 100 ms, sorted by date and id, as a default strfry does
 `--admit KEY`  accepts only events of this author or from clients that authenticate with this key (NIP-42); rejects
                others with `auth-required:`, and authentication with another key with `restricted:`
+`--record FILE` appends each event that a client publishes, one line of JSON each
 """
 
 import argparse
@@ -25,11 +26,12 @@ BATCH = 0.1
 
 
 class Weather:
-    def __init__(self, upstream, drop, batch, admit):
+    def __init__(self, upstream, drop, batch, admit, record):
         self.upstream = upstream
         self.admit = admit
         self.drop = drop
         self.batch = batch
+        self.record = open(record, "a", buffering=1) if record else None
         self.random = random.Random(7)
 
     async def serve_client(self, client):
@@ -56,6 +58,8 @@ class Weather:
                 event_id = EVENT_ID.search(message).group(1)
                 await client.send(json.dumps(["OK", event_id, True, ""]))
             else:
+                if self.record and message.startswith('["EVENT",'):
+                    self.record.write(json.dumps(json.loads(message)[1]) + "\n")
                 await relay.send(message)
         await relay.close()
 
@@ -96,8 +100,9 @@ async def main():
     parser.add_argument("--drop", type=float, default=0)
     parser.add_argument("--batch", action="store_true")
     parser.add_argument("--admit")
+    parser.add_argument("--record")
     options = parser.parse_args()
-    weather = Weather(options.upstream, options.drop, options.batch, options.admit)
+    weather = Weather(options.upstream, options.drop, options.batch, options.admit, options.record)
     async with serve(weather.serve_client, "127.0.0.1", 0, **OPTIONS) as server:
         host, port = server.sockets[0].getsockname()[:2]
         print(f"relay: ws://{host}:{port}", flush=True)

@@ -35,7 +35,14 @@ final class StoreBox {
     init(limits: RelayLimits) { self.store = EventStore(limits: limits) }
 
     func insert(_ event: ReceivedEvent) -> EventStore.Insertion { self.store.insert(event) }
-    func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] { self.store.query(filters, now: now) }
+    /// Queries in steps of three events.
+    func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] {
+        var query = self.store.query(filters)
+        while !query.isComplete { _ = query.examine(3, in: self.store, now: now) }
+        let results = query.results(in: self.store)
+        self.store.remove(expired: query.expired)
+        return results
+    }
     var count: Int { self.store.count }
     var bytes: Int { self.store.bytes }
 }
@@ -168,31 +175,58 @@ struct SubscriptionIndexTests {
         let bob = SecretKey.generate()
         var index = SubscriptionIndex<String>()
         let everything = index.insert("everything", filters: [Filter()])
-        _ = index.insert("alice", filters: [Filter(authors: [alice.publicKey]), Filter(kinds: [.tunnelMessage])])
+        _ = index.insert("alice", filters: [Filter(authors: [alice.publicKey]), Filter(kinds: [.init(rawValue: 4)])])
         _ = index.insert("to bob", filters: [Filter(kinds: [.tunnelMessage], recipients: [bob.publicKey], limit: 0)])
         _ = index.insert("notes", filters: [Filter(kinds: [.init(rawValue: 1)])])
         let tag = Nostr.Tag("p", ByteString(bob.publicKey.hex))
         let message = try makeEvent(alice, kind: 28_333, tags: [tag, tag]).event
-        _ = index.insert("this id", filters: [Filter(ids: [message.id])])
+        let note = try makeEvent(SecretKey.generate()).event
+        _ = index.insert("this id", filters: [Filter(ids: [note.id, message.id])])
         func hits(_ event: Event) -> [String] {
             var found: [String] = []
-            index.forEachMatch(event) { found.append($0) }
+            index.forEachCandidate(event) { _, subscriber, matches in if matches { found.append(subscriber) } }
             return found.sorted()
         }
-        #expect(hits(message) == ["alice", "everything", "this id", "to bob"])
+        // Messages of tunnels are only for those who ask for a recipient.
+        #expect(hits(message) == ["to bob"])
+        #expect(hits(try makeEvent(alice).event) == ["alice", "everything", "notes"])
+        #expect(hits(try makeEvent(bob, kind: 4).event) == ["alice", "everything"])
         #expect(hits(try makeEvent(bob).event) == ["everything", "notes"])
+        #expect(hits(note) == ["everything", "notes", "this id"])
         index.remove(everything)
         #expect(hits(try makeEvent(bob).event) == ["notes"])
         #expect(index.count == 4)
     }
 
-    @Test("a filter with an empty list of values matches nothing")
-    func emptyConditions() throws {
+    @Test("filters that cannot match are not even compared with events")
+    func impossible() throws {
         var index = SubscriptionIndex<Int>()
-        _ = index.insert(1, filters: [Filter(ids: [])])
-        _ = index.insert(2, filters: [Filter(authors: [])])
+        let key = SecretKey.generate()
+        let filters = [
+            Filter(ids: []), Filter(authors: []), Filter(kinds: []), Filter(since: 2_000, until: 1_999),
+            Filter(kinds: [.tunnelMessage]), Filter(kinds: [.tunnelMessage], since: 5_000), Filter(since: 5_000),
+        ]
+        for (number, filter) in filters.enumerated() { _ = index.insert(number, filters: [filter], newest: 4_999) }
+        var found: [Int] = []
+        for kind: UInt16 in [1, 28_333] {
+            index.forEachCandidate(try makeEvent(key, kind: kind).event) { _, number, _ in found.append(number) }
+        }
+        #expect(found.isEmpty)
+        // Events that are dated so late can be accepted now.
+        index.wake(newest: 5_000)
+        let late = try makeEvent(key, createdAt: 5_000).event
+        index.forEachCandidate(late) { _, number, matches in if matches { found.append(number) } }
+        #expect(found == [6])
+    }
+
+    @Test("a subscription that was removed before its time does not come back")
+    func removedSleeper() throws {
+        var index = SubscriptionIndex<Int>()
+        let token = index.insert(1, filters: [Filter(since: 5_000)], newest: 1)
+        index.remove(token)
+        index.wake(newest: 9_000)
         var count = 0
-        index.forEachMatch(try makeEvent(SecretKey.generate()).event) { _ in count += 1 }
+        index.forEachCandidate(try makeEvent(SecretKey.generate(), createdAt: 6_000).event) { _, _, _ in count += 1 }
         #expect(count == 0)
     }
 }

@@ -238,6 +238,18 @@ final class MemoryClient {
         return events
     }
 
+    /// Returns the names of the subscriptions that the relay has closed since the last call.
+    func closedSubscriptions() throws -> [String] {
+        try self.collect()
+        var names: [String] = []
+        self.inbox.removeAll { message in
+            guard case .closed(let name, _) = message else { return false }
+            names.append(name)
+            return true
+        }
+        return names
+    }
+
     /// Returns the stored events that match any of the filters, in the order of the relay.
     func found(_ queries: Query...) throws -> [ByteString] {
         let (events, refusal) = try self.request("found", queries)

@@ -29,6 +29,7 @@ final class RelayHarness {
     private let hub: RelayHub
     private let team: ParallelVerifier
     private let metrics: RelayMetrics
+    private let clock: RelayClock
     private let seconds = NIOLockedValueBox(RelayHarness.now)
     private let logger = Logger(label: "relay harness") { _ in SwiftLogNoOpLogHandler() }
 
@@ -39,7 +40,12 @@ final class RelayHarness {
         let metrics = RelayMetrics()
         self.configuration = configuration
         self.loop = loop
-        self.hub = RelayHub(limits: limits, metrics: metrics)
+        let seconds = self.seconds
+        self.clock = RelayClock(
+            secondsSince1970: { seconds.withLockedValue { $0 } },
+            monotonic: { .uptimeNanoseconds(UInt64(seconds.withLockedValue { $0 }) * 1_000_000_000) }
+        )
+        self.hub = RelayHub(limits: limits, metrics: metrics, clock: self.clock)
         // A relay with one event loop verifies signatures at once, without other threads.
         self.team = ParallelVerifier(loop)
         self.metrics = metrics
@@ -55,7 +61,6 @@ final class RelayHarness {
 
     /// Connects a client, in the same way as `RelayServer`.
     func connect() throws -> MemoryClient {
-        let seconds = self.seconds
         let channel = EmbeddedChannel(loop: self.loop)
         let outbox = RelayOutbox(
             eventLoop: self.loop,
@@ -70,10 +75,7 @@ final class RelayHarness {
             loop: self.loop,
             team: self.team,
             metrics: self.metrics,
-            clock: RelayClock(
-                secondsSince1970: { seconds.withLockedValue { $0 } },
-                monotonic: { .uptimeNanoseconds(UInt64(seconds.withLockedValue { $0 }) * 1_000_000_000) }
-            ),
+            clock: self.clock,
             outbox: outbox,
             host: Self.host,
             logger: self.logger

@@ -98,4 +98,20 @@ struct EventTests {
             }
         }
     }
+
+    @Test("an event with proof of work is valid and has the leading zero bits that its tag names", arguments: [0, 1, 8, 11])
+    func work(bits: Int) throws {
+        let event = try Event.signed(
+            by: SecretKey.generate(),
+            createdAt: 1_700_000_000,
+            kind: .tunnelMessage,
+            tags: [Tag("p", "x")],
+            content: ByteBuffer(string: "a \"quoted\" text\n"),
+            work: bits
+        )
+        try event.verify()
+        #expect(event.work >= bits)
+        #expect(event.tags.count == (bits == 0 ? 1 : 2))
+        if bits > 0 { #expect(event.tags[1].fields[2].text == "\(bits)") }
+    }
 }

@@ -65,7 +65,7 @@ package final class ConnectionCounter: Sendable {
         let isTrusted = self.isTrusted(address)
         return self.state.withLockedValue { state in
             guard state.total < state.configuration.maximumConnections,
-                isTrusted || state.count(address?.ipAddress ?? "")
+                isTrusted || state.count(Self.key(of: address))
             else { return false }
             state.total += 1
             return true
@@ -76,8 +76,18 @@ package final class ConnectionCounter: Sendable {
         let isTrusted = self.isTrusted(address)
         self.state.withLockedValue { state in
             state.total -= 1
-            if !isTrusted { state.uncount(address?.ipAddress ?? "") }
+            if !isTrusted { state.uncount(Self.key(of: address)) }
         }
+    }
+
+    /// What counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address, which one subscriber has. Empty
+    /// for a peer without an IP address.
+    static func key(of address: SocketAddress?) -> String {
+        guard let address, let text = address.ipAddress else { return "" }
+        guard let bytes = address.addressBytes, bytes.count == 16, AddressClass.unmapped(bytes).count == 16,
+            text != "::1"
+        else { return text }
+        return bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":")
     }
 
     // MARK: Proxies
@@ -110,10 +120,10 @@ package final class ConnectionCounter: Sendable {
     }
 
     func admit(forwarded client: SocketAddress) -> Bool {
-        self.state.withLockedValue { $0.count(client.ipAddress ?? "") }
+        self.state.withLockedValue { $0.count(Self.key(of: client)) }
     }
 
     func release(forwarded client: SocketAddress) {
-        self.state.withLockedValue { $0.uncount(client.ipAddress ?? "") }
+        self.state.withLockedValue { $0.uncount(Self.key(of: client)) }
     }
 }

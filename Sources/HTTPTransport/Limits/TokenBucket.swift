@@ -25,6 +25,12 @@ package struct TokenBucket: Sendable {
         self.lastRefill = now
     }
 
+    /// Takes tokens that were used already. Their number may exceed those in the bucket; the next ones then take longer.
+    package mutating func pay(_ count: Int, at now: NIODeadline) {
+        _ = self.take(0, at: now)
+        self.tokens -= Double(count)
+    }
+
     /// When the next token is available: now if there is one, never if the bucket is not refilled.
     package func nextToken(at now: NIODeadline) -> NIODeadline {
         guard self.tokens < 1 else { return now }
@@ -33,15 +39,15 @@ package struct TokenBucket: Sendable {
         return max(now, self.lastRefill + .nanoseconds(Int64(wait * 1_000_000_000)))
     }
 
-    /// Takes one token. Returns false if the bucket is empty.
-    package mutating func take(at now: NIODeadline) -> Bool {
+    /// Takes tokens. Takes none and returns false if there are not enough.
+    package mutating func take(_ count: Int = 1, at now: NIODeadline) -> Bool {
         if now > self.lastRefill {
             let passed = Double((now - self.lastRefill).nanoseconds) / 1_000_000_000
             self.tokens = min(self.burst, self.tokens + passed * self.perSecond)
             self.lastRefill = now
         }
-        guard self.tokens >= 1 else { return false }
-        self.tokens -= 1
+        guard self.tokens >= Double(count) else { return false }
+        self.tokens -= Double(count)
         return true
     }
 }

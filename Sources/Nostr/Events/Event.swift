@@ -102,47 +102,6 @@ package struct Event: Sendable {
         return hash
     }
 
-    // MARK: Proof of work
-
-    /// Creates a signed event whose ID has at least `work` leading zero bits (NIP-13). Takes about 2^`work` hashes of the
-    /// event.
-    package static func signed(
-        by key: SecretKey,
-        createdAt: Int64,
-        kind: EventKind,
-        tags: [Tag],
-        content: ByteBuffer,
-        work: Int
-    ) throws(CryptoError) -> Event {
-        guard work > 0 else {
-            return try Self.signed(by: key, createdAt: createdAt, kind: kind, tags: tags, content: content)
-        }
-        var number: UInt64 = 0
-        while true {
-            let nonce = Tag("nonce", ByteString("\(number)"), ByteString("\(work)"))
-            let hash = Self.hash(
-                pubkey: key.publicKey,
-                createdAt: createdAt,
-                kind: kind,
-                tags: tags + [nonce],
-                content: content
-            )
-            if hash.leadingZeroBits >= work {
-                return try Self.signed(
-                    by: key,
-                    createdAt: createdAt,
-                    kind: kind,
-                    tags: tags + [nonce],
-                    content: content
-                )
-            }
-            number += 1
-        }
-    }
-
-    /// Number of leading zero bits of the ID. It is a proof of work only if the ID is valid.
-    package var work: Int { self.id.bytes.leadingZeroBits }
-
     // MARK: Tags
 
     /// The value of the first tag called `name` that has a value; nil if there is none.
@@ -207,7 +166,7 @@ package struct Event: Sendable {
 
     private static let canonicalTail = Array("\"]".utf8)
 
-    private static func writeCanonicalHead(
+    static func writeCanonicalHead(
         pubkey: PublicKey,
         createdAt: Int64,
         kind: EventKind,

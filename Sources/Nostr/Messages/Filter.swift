@@ -55,6 +55,19 @@ package struct Filter: Hashable, Sendable {
             + self.tags.values.reduce(0) { $0 + $1.count }
     }
 
+    /// The estimated memory of the values in bytes. The relay limits the sum for all filters of a connection.
+    package var byteCount: Int {
+        64 * self.valueCount
+            + self.tags.values.reduce(0) { $0 + $1.reduce(0) { $0 + $1.bytes.count } }
+    }
+
+    /// Whether no event can meet the conditions: one of them has no values, or the range of dates is empty.
+    package var matchesNothing: Bool {
+        if let since, let until, since > until { return true }
+        return self.ids?.isEmpty ?? false || self.authors?.isEmpty ?? false || self.kinds?.isEmpty ?? false
+            || self.tags.values.contains { $0.isEmpty }
+    }
+
     /// Whether `event` meets every condition. ``limit`` is ignored.
     package func matches(_ event: Event) -> Bool {
         if let ids, !ids.contains(event.id) { return false }

@@ -1,0 +1,69 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+
+/// What the subscriptions of each connection cost the relay without benefit: events that were compared with a filter and
+/// did not match, and events that were delivered to the same connection more than once.
+///
+/// A connection whose allowance is used up loses the subscription that caused the cost. Clients that ask for what they
+/// need cause almost no such cost, because subscriptions are indexed.
+struct SubscriptionAccounts: Sendable {
+    /// Identifies a connection.
+    typealias Connection = UInt64
+
+    private struct Account: Sendable {
+        var allowance: TokenBucket
+        /// The number of the last event that was delivered.
+        var lastDelivery: UInt64 = 0
+    }
+
+    /// Comparisons per second of one connection, and of all together. A comparison takes about 0.1 µs.
+    private static let comparisons = (perConnection: 20_000, all: 400_000)
+    /// The cost of a repeated delivery, in comparisons.
+    private static let repeatedDelivery = 16
+
+    private var accounts: [Connection: Account] = [:]
+    private var total: TokenBucket?
+    private var lastConnection: Connection = 0
+    private var lastEvent: UInt64 = 0
+
+    /// Opens an account.
+    mutating func open(at now: NIODeadline) -> Connection {
+        self.lastConnection += 1
+        self.accounts[self.lastConnection] = Account(
+            allowance: TokenBucket(perSecond: Self.comparisons.perConnection, now: now)
+        )
+        return self.lastConnection
+    }
+
+    mutating func close(_ connection: Connection) { self.accounts[connection] = nil }
+
+    /// Begins with the next event.
+    mutating func beginEvent() { self.lastEvent += 1 }
+
+    /// Charges a comparison that did not match. Returns false if the allowance is used up.
+    mutating func chargeMismatch(_ connection: Connection, at now: NIODeadline) -> Bool {
+        self.charge(1, connection, at: now)
+    }
+
+    /// Charges a delivery of the current event, if it is not the first one to the connection. Returns false if the
+    /// allowance is used up.
+    mutating func chargeDelivery(_ connection: Connection, at now: NIODeadline) -> Bool {
+        guard self.accounts[connection]?.lastDelivery == self.lastEvent else {
+            self.accounts[connection]?.lastDelivery = self.lastEvent
+            return true
+        }
+        return self.charge(Self.repeatedDelivery, connection, at: now)
+    }
+
+    private mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
+        if self.total == nil { self.total = TokenBucket(perSecond: Self.comparisons.all, now: now) }
+        let isWithinTotal = self.total?.take(cost, at: now) ?? true
+        let isWithinAllowance = self.accounts[connection]?.allowance.take(cost, at: now) ?? false
+        return isWithinTotal && isWithinAllowance
+    }
+}
