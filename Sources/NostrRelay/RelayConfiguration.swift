@@ -31,6 +31,10 @@ package struct RelayConfiguration: Sendable {
     /// Event kinds that the relay accepts; nil for all. Use ``tunnelKinds`` for a relay that only serves tunnels.
     package var acceptedKinds: Set<EventKind>?
 
+    /// Whether messages of tunnels (kind 28333) are delivered only to subscriptions that name their recipients (`#p`). Only
+    /// somebody who records traffic has a use for others. Applies when the relay starts.
+    package var deliversTunnelMessagesToRecipientsOnly = true
+
     /// Creates a configuration with default values.
     package init(host: String, port: Int) {
         self.host = host

@@ -35,7 +35,7 @@ final class RelayHub: Sendable {
     }
 
     private struct State: Sendable {
-        var index = Index()
+        var index: Index
         var accounts = SubscriptionAccounts()
         var store: EventStore
         /// How far events may be dated in the future, in seconds.
@@ -47,10 +47,17 @@ final class RelayHub: Sendable {
     private let archive: EventArchive?
     private let clock: RelayClock
 
-    init(limits: RelayLimits, metrics: RelayMetrics, clock: RelayClock, archive: EventArchive? = nil) {
+    init(
+        limits: RelayLimits,
+        metrics: RelayMetrics,
+        clock: RelayClock,
+        archive: EventArchive? = nil,
+        limitsTunnelMessages: Bool = true
+    ) {
         self.clock = clock
         self.state = NIOLockedValueBox(
             State(
+                index: Index(limitsTunnelMessages: limitsTunnelMessages),
                 store: EventStore(limits: limits, recordsChanges: archive != nil),
                 createdAtUpperLimit: Int64(limits.createdAtUpperLimit)
             )

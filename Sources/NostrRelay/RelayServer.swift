@@ -97,7 +97,13 @@ package final class RelayServer: Sendable {
     ) async throws -> RelayServer {
         let metrics = RelayMetrics()
         let archive = try configuration.storePath.map { try EventArchive(path: $0, logger: logger) }
-        let hub = RelayHub(limits: configuration.limits, metrics: metrics, clock: .system, archive: archive)
+        let hub = RelayHub(
+            limits: configuration.limits,
+            metrics: metrics,
+            clock: .system,
+            archive: archive,
+            limitsTunnelMessages: configuration.deliversTunnelMessagesToRecipientsOnly
+        )
         if let archive {
             let count = hub.restore(try archive.load())
             logger.info("event store opened", metadata: ["events": "\(count)"])

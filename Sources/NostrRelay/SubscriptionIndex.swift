@@ -47,6 +47,10 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// In descending order of their time.
     private var sleepers: [Sleeper] = []
     private var nextToken: Token = 0
+    /// Whether tunnel messages are found only by filters with `#p`.
+    private let limitsTunnelMessages: Bool
+
+    init(limitsTunnelMessages: Bool = true) { self.limitsTunnelMessages = limitsTunnelMessages }
 
     /// Number of subscriptions.
     var count: Int { self.entries.count }
@@ -70,7 +74,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     }
 
     private mutating func add(_ filter: Filter, _ token: Token) {
-        for key in Self.keys(of: filter) { self.tokensByKey[key, default: []].insert(token) }
+        for key in self.keys(of: filter) { self.tokensByKey[key, default: []].insert(token) }
     }
 
     /// Adds the filters whose time has come.
@@ -90,7 +94,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         if !self.sleepers.isEmpty, entry.filters.contains(where: { $0.since != nil }) {
             self.sleepers.removeAll { $0.token == token }
         }
-        for key in Set(entry.filters.flatMap { Self.keys(of: $0) }) {
+        for key in Set(entry.filters.flatMap { self.keys(of: $0) }) {
             self.tokensByKey[key]?.remove(token)
             if self.tokensByKey[key]?.isEmpty == true { self.tokensByKey[key] = nil }
         }
@@ -99,7 +103,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// Calls `body` once for each subscription whose filters were compared with `event`, with the result.
     func forEachCandidate(_ event: Event, _ body: (Token, Subscriber, _ matches: Bool) -> Void) {
-        let isTunnelMessage = event.kind == .tunnelMessage
+        let isTunnelMessage = self.limitsTunnelMessages && event.kind == .tunnelMessage
         // A subscription may be indexed under several keys of the event, but must be visited only once. Duplicates are
         // possible only from the second key that has subscriptions.
         var seen: Set<Token> = []
@@ -133,11 +137,11 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         }
     }
 
-    private static func keys(of filter: Filter) -> [Key] {
+    private func keys(of filter: Filter) -> [Key] {
         // A filter's `limit` is ignored. It applies only to stored events, so even `limit: 0` gets live ones.
         if filter.matchesNothing { return [] }
         if let ids = filter.ids { return ids.map(Key.id) }
-        let wantsTunnelMessages = filter.kinds?.contains(.tunnelMessage) ?? true
+        let wantsTunnelMessages = self.limitsTunnelMessages && (filter.kinds?.contains(.tunnelMessage) ?? true)
         if wantsTunnelMessages, let recipients = filter.tags[Self.recipient] {
             return recipients.map { .tag(Self.recipient, $0) }
         }
@@ -146,7 +150,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         }
         if let authors = filter.authors { return authors.map(Key.author) }
         // No event of this kind is looked up by its kind.
-        if let kinds = filter.kinds { return kinds.filter { $0 != .tunnelMessage }.map(Key.kind) }
+        if let kinds = filter.kinds {
+            return kinds.filter { $0 != .tunnelMessage || !self.limitsTunnelMessages }.map(Key.kind)
+        }
         return [.any]
     }
 }

@@ -35,6 +35,7 @@ struct ReloadTests {
         "max-sessions": ["--max-sessions", "7"],
         "max-streams": ["--max-streams", "7"],
         "max-handshakes-per-second": ["--max-handshakes-per-second", "7"],
+        "max-streams-per-second": ["--max-streams-per-second", "7"],
         "max-streams-per-client": ["--max-streams-per-client", "7"],
         "max-connects-per-second": ["--max-connects-per-second", "7"],
         "max-rate-per-client": ["--max-rate-per-client", "7000"],
@@ -102,7 +103,6 @@ struct ReloadTests {
         let (effective, expected) = try await loop.submit {
             let entry = try Entry(
                 configuration: before,
-                listensOnLoopback: true,
                 loop: loop,
                 logger: Self.logger
             )

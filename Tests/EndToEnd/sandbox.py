@@ -112,7 +112,8 @@ class Sandbox:
 
     def entry(self, *options, relays=(), listen="127.0.0.1:0", **settings):
         arguments = [argument for relay in relays for argument in ("--relay", relay)]
-        return Entry(self.nws("entry", "--listen", listen, *arguments, *options, **settings))
+        # The relays of the tests are on loopback.
+        return Entry(self.nws("entry", "--listen", listen, "--allow-local-relays", *arguments, *options, **settings))
 
     def tunnel(self, backend):
         """Starts a relay, an exit with the backend, and an entry."""

@@ -99,7 +99,10 @@ struct EventTests {
         }
     }
 
-    @Test("an event with proof of work is valid and has the leading zero bits that its tag names", arguments: [0, 1, 8, 11])
+    @Test(
+        "an event with proof of work is valid and has the leading zero bits that its tag names",
+        arguments: [0, 1, 8, 11]
+    )
     func work(bits: Int) throws {
         let event = try Event.signed(
             by: SecretKey.generate(),

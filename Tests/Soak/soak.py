@@ -144,7 +144,7 @@ class Soak:
         )
         await self.exit.start()
         self.entry = self.node(
-            "entry", BINARY, "entry", "--listen", f"127.0.0.1:{free_port()}", *common,
+            "entry", BINARY, "entry", "--allow-local-relays", "--listen", f"127.0.0.1:{free_port()}", *common,
             "--admin", f"127.0.0.1:{free_port()}", ready=("socks", "admin"),
         )
         await self.entry.start()

@@ -102,14 +102,20 @@ struct SessionReplayTests {
     func replay() async throws {
         _ = Self.metrics
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        var configuration = RelayConfiguration(host: "127.0.0.1", port: 0)
+        configuration.deliversTunnelMessagesToRecipientsOnly = false
         let hostile = try await RelayServer.start(
-            RelayConfiguration(host: "127.0.0.1", port: 0),
+            configuration,
             on: MultiThreadedEventLoopGroup.singleton,
             logger: logger
         )
         let server = try await EchoServer.start()
         let other = try RelayURL(hostile.url)
-        let tunnel = try await WholeTunnel.start(backendPort: server.port) { $0.relays.append(other) }
+        let tunnel = try await WholeTunnel.start(backendPort: server.port) {
+            $0.relays.append(other)
+        } relayChange: {
+            $0.deliversTunnelMessagesToRecipientsOnly = false
+        }
         let spies = [
             try await Spy.connect(to: tunnel.relay), try await Spy.connect(to: hostile),
         ]

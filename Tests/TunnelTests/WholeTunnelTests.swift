@@ -28,12 +28,15 @@ struct WholeTunnel: Sendable {
     static func start(
         backendPort: Int,
         exitChange: (inout ExitConfiguration) -> Void = { _ in },
-        entryChange: (inout EntryConfiguration) -> Void = { _ in }
+        entryChange: (inout EntryConfiguration) -> Void = { _ in },
+        relayChange: (inout RelayConfiguration) -> Void = { _ in }
     ) async throws -> WholeTunnel {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let group = MultiThreadedEventLoopGroup.singleton
+        var relayConfiguration = RelayConfiguration(host: "127.0.0.1", port: 0)
+        relayChange(&relayConfiguration)
         let relay = try await RelayServer.start(
-            RelayConfiguration(host: "127.0.0.1", port: 0),
+            relayConfiguration,
             on: group,
             logger: logger
         )
@@ -47,6 +50,7 @@ struct WholeTunnel: Sendable {
         try await exit.ready()
         var entryConfiguration = EntryConfiguration()
         entryConfiguration.port = 0
+        entryConfiguration.allowsLocalRelays = true
         entryChange(&entryConfiguration)
         let entry = try await EntryService.start(entryConfiguration, on: group.next(), logger: logger)
         let address = try #require(entry.proxyAddress)
@@ -180,7 +184,7 @@ struct WholeTunnelTests {
         let server = try await EchoServer.start()
         let tunnel = try await WholeTunnel.start(backendPort: server.port) { _ in
         } entryChange: {
-            $0.allowsLocalRelays = false
+            $0.allowsLocalRelays = nil
             $0.relayConnectTimeout = .milliseconds(200)
         }
         let reply = try await SOCKSClient.connect(
@@ -200,6 +204,7 @@ struct WholeTunnelTests {
     ) async throws -> UInt8 {
         var configuration = EntryConfiguration()
         configuration.port = 0
+        configuration.allowsLocalRelays = true
         change(&configuration)
         let entry = try await EntryService.start(
             configuration,

@@ -14,7 +14,7 @@ public enum DialPolicy: Hashable, Sendable {
     /// The user configured the host. Every address is allowed.
     case configured
     /// Someone else supplied the host. Public, loopback and private addresses are allowed. Use it for a node that
-    /// serves only its own host, or if the user allows local addresses.
+    /// whose user has asked for the host, or if the user allows local addresses.
     case untrustedAllowingLocal
     /// Someone else supplied the host. Only public internet addresses are allowed.
     case untrusted
@@ -29,6 +29,13 @@ public enum DialPolicy: Hashable, Sendable {
             (.untrustedAllowingLocal, .multicast), (.untrustedAllowingLocal, .reserved), (.untrusted, _):
             false
         }
+    }
+
+    /// Whether to connect to `address` with a request for `path`. A URL that someone else supplied must not send a query to
+    /// a local service, because the service might act on it.
+    func allows(_ address: SocketAddress, requestTarget path: String) -> Bool {
+        guard self.allows(address) else { return false }
+        return !self.isUntrusted || AddressClass(address) == .global || !path.contains("?")
     }
 
     var isUntrusted: Bool { self == .untrusted || self == .untrustedAllowingLocal }

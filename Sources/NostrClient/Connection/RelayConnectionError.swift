@@ -35,7 +35,7 @@ extension RelayConnectionError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .addressNotAllowed:
-            "the relay's address is not public; only relays that you configure may have such an address"
+            "the relay's address is not public: configure this relay (--relay), or allow local relays (--allow-local-relays)"
         case .stopped: "the node is shutting down"
         }
     }

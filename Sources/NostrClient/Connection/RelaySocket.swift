@@ -97,14 +97,15 @@ final class RelaySocket {
         let url = self.target.url
         let policy = self.target.policy
         if let proxy = self.proxy {
-            guard policy.allows(host: url.host) else {
+            let sendsQuery = policy.isUntrusted && url.requestTarget.contains("?")
+            guard policy.allows(host: url.host), !sendsQuery || DialPolicy.untrusted.allows(host: url.host) else {
                 return self.loop.makeFailedFuture(RelayConnectionError.addressNotAllowed)
             }
             return HostResolver.own.resolve(host: proxy.host, port: proxy.port, on: self.loop)
         }
         let resolver = policy.isUntrusted ? HostResolver.others : .own
         return resolver.resolve(host: url.host, port: url.port, for: url.host, on: self.loop).flatMapThrowing {
-            let allowed = $0.filter { policy.allows($0) }
+            let allowed = $0.filter { policy.allows($0, requestTarget: url.requestTarget) }
             guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
             return allowed
         }

@@ -41,8 +41,7 @@ final class Entry {
     var logger: Logger { self.context.logger }
 
     /// - Throws: If the file of pinned exits cannot be read.
-    init(configuration: EntryConfiguration, listensOnLoopback: Bool, loop: any EventLoop, logger: Logger) throws {
-        let allowsLocal = configuration.allowsLocalRelays ?? listensOnLoopback
+    init(configuration: EntryConfiguration, loop: any EventLoop, logger: Logger) throws {
         self.relayLog = RelayLog(logger: logger)
         let pool = RelayPool(
             configuration: configuration.relayClient,
@@ -55,7 +54,6 @@ final class Entry {
             configuration: configuration,
             pins: try ExitPins(path: configuration.pinsFile),
             pool: pool,
-            namedPolicy: allowsLocal ? .untrustedAllowingLocal : .untrusted,
             loop: loop,
             metrics: TunnelMetrics(logger: logger),
             logger: logger

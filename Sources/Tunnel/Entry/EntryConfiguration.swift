@@ -28,8 +28,9 @@ public struct EntryConfiguration: Sendable {
     public var relays: [RelayURL] = []
     /// The credentials that clients of the proxy must send; nil if the proxy requires none.
     public var credentials: ProxyCredentials?
-    /// Whether relays in names may have loopback and private addresses; nil to allow them if the entry listens only on
-    /// loopback.
+    /// Whether relays that names, relay lists and exits name may have loopback and private addresses. Nil to allow this only
+    /// for relays in names, and only without a proxy: the user has then chosen the names, but any web page can make a
+    /// browser use a proxy.
     public var allowsLocalRelays: Bool?
     /// Settings of the connections to relays.
     public var relayClient = RelayClientConfiguration()

@@ -26,7 +26,13 @@ final class EntryContext {
     let verifier: EventVerifier
     let reverse: ReverseRequests
     /// The policy for relays in names.
-    let namedPolicy: DialPolicy
+    var namedPolicy: DialPolicy {
+        self.configuration.allowsLocalRelays ?? !self.configuration.servesProxy ? .untrustedAllowingLocal : .untrusted
+    }
+    /// The policy for relays that exits and relay lists name.
+    var laterPolicy: DialPolicy {
+        self.configuration.allowsLocalRelays ?? false ? .untrustedAllowingLocal : .untrusted
+    }
     private var rejectingRelays: Set<RelayURL> = []
 
     private static let spareKeys = 4
@@ -37,14 +43,12 @@ final class EntryContext {
         configuration: EntryConfiguration,
         pins: ExitPins,
         pool: RelayPool,
-        namedPolicy: DialPolicy,
         loop: any EventLoop,
         metrics: TunnelMetrics,
         logger: Logger
     ) {
         self.configuration = configuration
         self.pool = pool
-        self.namedPolicy = namedPolicy
         self.loop = loop
         self.metrics = metrics
         self.logger = logger

@@ -63,11 +63,9 @@ package final class EntryService: Sendable {
             }
             addresses.append(address)
         }
-        let isLoopback = addresses.allSatisfy { AddressClass($0) == .loopback }
         let (core, connections) = try await loop.submit {
             let core = try Entry(
                 configuration: configuration,
-                listensOnLoopback: isLoopback,
                 loop: loop,
                 logger: logger
             )

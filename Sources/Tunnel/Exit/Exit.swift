@@ -132,6 +132,7 @@ final class Exit {
         self.context.configuration.access = configuration.access
         self.context.configuration.maximumSessions = configuration.maximumSessions
         self.context.configuration.handshakesPerSecond = configuration.handshakesPerSecond
+        self.context.configuration.connectsPerSecondPerClient = configuration.connectsPerSecondPerClient
         // Applies to new sessions.
         self.context.configuration.session.maximumStreams = configuration.session.maximumStreams
         if before.policy != nil, configuration.policy != nil {

@@ -70,6 +70,8 @@ public struct ExitConfiguration: Sendable {
     /// Maximum number of messages per second from unknown keys on each relay, and of session offers per second on all
     /// relays. Bursts may be twice as large. Further messages are dropped.
     public var handshakesPerSecond = 300
+    /// Maximum number of streams that one client opens per second. Bursts may be twice as large.
+    public var connectsPerSecondPerClient = 2_000
     /// Maximum number of client keys of plain NIP-74. The reference implementation uses one key for each stream.
     public var maximumPeers = 4_096
     /// Maximum number of streams of all sessions together. If half of them or more are in use, each session is

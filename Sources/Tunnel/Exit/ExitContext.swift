@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import HTTPTransport
 import Logging
 import NIOCore
 import NostrClient
@@ -17,8 +16,7 @@ final class ExitContext {
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
-    /// Limits the rate of log messages that clients can cause.
-    private var logLines = TokenBucket(perSecond: 5, now: .now())
+    private var logRates = LogRates(now: .now())
 
     init(
         configuration: ExitConfiguration,
@@ -38,7 +36,16 @@ final class ExitContext {
     var key: PublicKey { self.configuration.secretKey.publicKey }
 
     /// Logs a message that clients can cause any number of times, at a limited rate.
-    func logLimited(_ level: Logger.Level, _ message: Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata) {
-        if self.logLines.take(at: .now()) { self.logger.log(level: level, message, metadata: metadata()) }
+    func logLimited(
+        _ level: Logger.Level,
+        _ message: Logger.Message,
+        _ metadata: @autoclosure () -> Logger.Metadata,
+        topic: LogRates.Topic = .problems
+    ) {
+        let now = NIODeadline.now()
+        if let count = self.logRates.report(at: now) {
+            self.logger.notice("log messages left out because of their rate", metadata: ["count": "\(count)"])
+        }
+        if self.logRates.admit(topic, at: now) { self.logger.log(level: level, message, metadata: metadata()) }
     }
 }

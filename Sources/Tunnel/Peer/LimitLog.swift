@@ -13,6 +13,7 @@ final class LimitLog: Sendable {
     enum Limit: String, CaseIterable {
         case streams
         case streamsOfClient = "streams of one client"
+        case connectsOfClient = "connects of one client"
         case sessions
         case handshakes = "messages of unknown clients"
         case plainClients = "clients of plain NIP-74"

@@ -32,7 +32,7 @@ struct EntryCommand: RoleCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Connect to relays on loopback and private addresses that names contain. This is the default if the entry listens only on loopback."
+            "Connect to relays on loopback and private addresses that names, relay lists and exits name. Relays given with --relay may always have such an address."
         )
     )
     var allowLocalRelays = false

@@ -91,11 +91,19 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum rate of messages from unknown clients on each relay, per second. Excess messages are dropped.",
+            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped.",
             valueName: "count"
         )
     )
     var maxHandshakesPerSecond = 300
+
+    @Option(
+        help: ArgumentHelp.reloadable(
+            "Maximum number of streams that one client may open per second. Excess streams are refused.",
+            valueName: "count"
+        )
+    )
+    var maxStreamsPerSecond = 2_000
 
     @Flag(
         help: ArgumentHelp(
@@ -144,6 +152,7 @@ struct ExitCommand: RoleCommand {
         for (value, option) in [
             (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
             (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),
+            (self.maxStreamsPerSecond, "--max-streams-per-second"),
         ] where !(1...1_000_000).contains(value) {
             throw CommandError.configuration("\(option): must be between 1 and 1000000")
         }
@@ -151,6 +160,7 @@ struct ExitCommand: RoleCommand {
         configuration.session.maximumStreams = self.maxStreams
         configuration.maximumSessions = self.maxSessions
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
+        configuration.connectsPerSecondPerClient = self.maxStreamsPerSecond
         configuration.takesEarlyData = self.earlyData
         configuration.protocolChoice = self.sessionOptions.protocolChoice
         configuration.policy = policy

@@ -52,7 +52,7 @@ final class ExitRelays {
         self.address = address
         self.clientKey = clientKey
         self.lane = lane
-        self.laterPolicy = policy == .configured ? context.namedPolicy : policy
+        self.laterPolicy = policy == .untrusted ? .untrusted : context.laterPolicy
         self.context = context
     }
 

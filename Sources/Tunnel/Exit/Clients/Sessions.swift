@@ -364,7 +364,7 @@ extension Sessions: IncomingSessionDelegate {
         let allowed = self.context.configuration.maximumSessions
         if self.count > allowed / Self.unused.part, self.count % Self.unusedCheckStep == 0 { self.endUnused() }
         self.context.metrics.sessionsOpened.increment()
-        self.context.logger.info("session began", metadata: ["peer": "\(session.offer.client)"])
+        self.context.logLimited(.info, "session began", ["peer": "\(session.offer.client)"], topic: .sessions)
         return true
     }
 
@@ -374,7 +374,7 @@ extension Sessions: IncomingSessionDelegate {
             metadata["peer"] = "\(session.offer.client)"
             metadata["reason"] = "\(reason?.rawValue ?? "complete")"
             if let identity = session.identity { metadata["identity"] = "\(identity.npub)" }
-            self.context.logger.info("session ended", metadata: metadata)
+            self.context.logLimited(.info, "session ended", metadata, topic: .sessions)
         }
         self.forget(session)
     }

@@ -47,6 +47,7 @@ final class StreamConnector {
     private var plainStreams: StreamQuota
     private var sessionStreams: StreamQuota
     private var usage: PublicUsage
+    private var connects: ConnectRates
     weak var delegate: (any StreamConnectorDelegate)?
 
     init(context: ExitContext) {
@@ -55,15 +56,22 @@ final class StreamConnector {
         self.plainStreams = StreamQuota(limit: context.configuration.maximumPlainStreams)
         self.sessionStreams = StreamQuota(limit: context.configuration.maximumStreams)
         self.usage = PublicUsage(context.configuration.policy?.limits ?? ExitPolicy.Limits())
+        self.connects = ConnectRates(perSecond: context.configuration.connectsPerSecondPerClient)
     }
 
     /// Number of streams that have not ended.
     var streamCount: Int { self.plainStreams.count + self.sessionStreams.count }
 
     /// Applies the limits of a new configuration.
-    func updateLimits() { self.usage.limits = self.context.configuration.policy?.limits ?? ExitPolicy.Limits() }
+    func updateLimits() {
+        self.connects.perSecond = self.context.configuration.connectsPerSecondPerClient
+        self.usage.limits = self.context.configuration.policy?.limits ?? ExitPolicy.Limits()
+    }
 
-    func sweep() { self.usage.sweep(at: .now()) }
+    func sweep() {
+        self.usage.sweep(at: .now())
+        self.connects.sweep(at: .now())
+    }
 
     // MARK: Connecting
 
@@ -75,6 +83,10 @@ final class StreamConnector {
         id: StreamID
     ) -> StreamDecision {
         guard let target = self.target(of: request, client) else { return .refused(.notAllowed) }
+        guard self.connects.admit(client.key, at: .now()) else {
+            self.context.metrics.reached(.connectsOfClient)
+            return .refused(.tooManyStreams)
+        }
         guard target.isClearnet else { return self.connect(target, of: client, carrier, id, throttles: []) }
         guard let throttles = self.usage.begin(client.key, at: .now()) else {
             self.context.metrics.reached(.streamsOfClient)
@@ -293,13 +305,15 @@ final class StreamConnector {
             // A stream of a local service counts until its handler has returned.
             if !target.isLocal { self.ended(client, number) }
             if target.isClearnet { self.usage.end(client.key, at: .now()) }
-            self.context.logger.info(
+            self.context.logLimited(
+                .info,
                 "stream ended",
-                metadata: [
+                [
                     "peer": "\(client.peer)", "backend": "\(target)", "sent": "\(sent)", "received": "\(received)",
                     "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
                     "reason": "\(reason?.rawValue ?? "complete")",
-                ]
+                ],
+                topic: .streams
             )
         }
     }
