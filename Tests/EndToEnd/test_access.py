@@ -6,6 +6,8 @@ import base64
 import contextlib
 import json
 import os
+import queue
+import signal
 import socket
 import threading
 import time
@@ -153,6 +155,57 @@ def test_a_returning_client_uses_a_ticket(sandbox, echoing):
             # The exit has sent a ticket for the next session.
             eventually(lambda: len(list(sandbox.home.rglob("tickets/*/*-*"))) == 1)
             entry.process.kill()
+
+
+def test_the_audit_log_says_who_used_what(sandbox, echoing):
+    npub = identity(sandbox, "mine")
+    sandbox.succeed("key", "authorize", "keys", npub, "--comment", 'my "laptop"')
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys", "--audit-log", "audit"))
+    entry = sandbox.entry("--identity", "mine")
+    with open_stream(entry.address, exit_node.name, 80) as client:
+        client.socket.sendall(b"12345")
+        assert read_exactly(client.socket, 5) == b"12345"
+    log = sandbox.folder / "audit"
+    lines = eventually(lambda: log.read_text().splitlines())
+    stream = json.loads(lines[0])
+    assert stream["event"] == "stream" and stream["identity"] == npub and stream["name"] == 'my "laptop"'
+    assert stream["service"] == "80" and stream["sent"] == stream["received"] == 5
+    assert log.stat().st_mode & 0o777 == 0o600
+    # A program that rotates logs renames the file and sends SIGHUP.
+    log.rename(sandbox.folder / "audit.1")
+    exit_node.process.send(signal.SIGHUP)
+    exit_node.process.wait_for_log("configuration reloaded")
+    entry.process.send(signal.SIGTERM)
+    session = json.loads(eventually(lambda: log.exists() and log.read_text().splitlines())[0])
+    assert session["event"] == "session" and session["client"] == stream["client"] and session["identity"] == npub
+
+
+def test_a_service_learns_who_its_client_is(sandbox, serve):
+    npub = identity(sandbox, "mine")
+    sandbox.succeed("key", "authorize", "keys", npub, "--comment", "laptop")
+    received = queue.Queue()
+
+    def backend(connection):
+        header = read_exactly(connection, 16)
+        fields = read_exactly(connection, int.from_bytes(header[14:]))
+        received.put((header, fields, read_exactly(connection, 5)))
+        connection.sendall(b"done")
+
+    service = serve(backend)
+    relay = sandbox.relay()
+    options = ("--allow", "keys", "--service", f"80={service.address},proxy-protocol", f"81={service.address}")
+    exit_node = sandbox.exit([relay.url], None, options=options)
+    with open_stream(sandbox.entry("--identity", "mine").address, exit_node.name, 80) as client:
+        client.socket.sendall(b"hello")
+        assert read_exactly(client.socket, 4) == b"done"
+    header, fields, data = received.get(timeout=10)
+    assert header[:14] == b"\r\n\r\n\0\r\nQUIT\n\x21\x00" and data == b"hello"
+    values = {}
+    while fields:
+        length = int.from_bytes(fields[1:3])
+        values[fields[0]], fields = fields[3 : 3 + length], fields[3 + length :]
+    assert values[0xE0] == npub.encode() and values[0xE1] == b"laptop" and len(values[5]) == 32
 
 
 def sealed(keys, receiver, plaintext):

@@ -79,6 +79,17 @@ struct SessionHostilityTests {
         #expect(session.streams[0][id]?.ended == .some(.protocolViolation))
     }
 
+    @Test("a packet that is repeated or came by another relay is ignored, whatever it contains")
+    func ignoredPackets() {
+        let session = SimulatedSession(seed: 4, weather: [.init()])
+        session.run(for: .seconds(1))
+        session.inject([0x10, 0, 0, 0x3f], path: Self.path, to: 1)
+        session.inject([0x10, 3, 0x40, 0x63, 0x3f], path: Self.path, to: 1)
+        session.run(for: .seconds(1))
+        #expect(!session.ends[1].isOver)
+        #expect(session.reports[.repeatedPacket] == 1 && session.reports[.wrongPath] == 1)
+    }
+
     @Test("data of a stream that was not opened is neither kept nor acknowledged")
     func unopenedStream() {
         let session = SimulatedSession(seed: 4, weather: [.init()])

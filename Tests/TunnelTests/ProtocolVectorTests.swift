@@ -60,6 +60,14 @@ struct ProtocolVectorTests {
         try key.sign(hash, auxiliaryRandomness: .zero)
     }
 
+    @Test("padding, and a STREAM frame without a length, are decoded")
+    func handwrittenFrames() throws {
+        let bytes = try #require(Hex.decode("00000c0100010203"))
+        let decoded = try SessionFrameDecoder.decode(ByteBuffer(bytes: bytes))
+        let data = ByteBuffer(bytes: [1, 2, 3])
+        #expect(decoded == [.stream(StreamID(rawValue: 1), offset: 0, data: data, isFinal: false)])
+    }
+
     @Test("the vectors in docs/vectors are those of this implementation")
     func vectors() throws {
         var known: [Vector] = []
@@ -169,9 +177,14 @@ struct ProtocolVectorTests {
         )
         let proof = try #require(offer.proof)
         let plaintext = SessionOffer.plaintext(offer, key: Self.uuid, destination: "x.nostr", isRepetition: false)
+        let query = OfferTerms(
+            parameters: SessionParameters(SessionConfiguration()),
+            purpose: .query(self.fresh[0].publicKey)
+        )
         return (
             offer,
             [
+                Vector(name: "session query about e", values: ["body": Self.hex(query.encoded)]),
                 Vector(
                     name: "offer",
                     values: [
@@ -196,7 +209,7 @@ struct ProtocolVectorTests {
             parameters: SessionParameters(SessionConfiguration()),
             ciphertext: ciphertext,
             relays: ["wss://a.example", "", "wss://b.example"],
-            openedBytes: nil,
+            openedBytes: 5,
             wantsIdentity: true
         )
         let transcript = SessionTranscript(
@@ -255,6 +268,14 @@ struct ProtocolVectorTests {
             Vector(
                 name: "refusal",
                 values: [
+                    "signature": try self.sign(
+                        SessionRefusal.signedHash(
+                            offerHash: self.hash(of: offer),
+                            fresh: self.fresh[0].publicKey,
+                            body: refusal.body
+                        ),
+                        by: self.exit
+                    ).hex,
                     "code": "\(StreamEnd.unsupportedVersion.code)", "body": Self.hex(refusal.body),
                     "signed hash":
                         SessionRefusal.signedHash(
@@ -363,7 +384,14 @@ struct ProtocolVectorTests {
             ),
             ("NEW_TICKET lifetime 604800", .newTicket(.sha256(of: [1]), lifetime: 604_800)),
         ]
-        return frames.map { Vector(name: "frame: \($0)", values: ["frame": Self.hex(Self.encoded($1))]) }
+        var vectors = frames.map { Vector(name: "frame: \($0)", values: ["frame": Self.hex(Self.encoded($1))]) }
+        vectors.append(
+            Vector(
+                name: "frames: PADDING twice, then STREAM stream 1, offset 0, data up to the end of the packet, no FIN",
+                values: ["frames": "00000c0100010203"]
+            )
+        )
+        return vectors
     }
 
     private static func packet(_ secrets: SessionSecrets) throws -> Vector {

@@ -57,6 +57,7 @@ final class Exit {
             ),
             loop: loop,
             metrics: TunnelMetrics(logger: logger),
+            audit: try configuration.auditFile.map { try AuditLog(path: $0, logger: logger) },
             logger: logger
         )
         self.replays = try ReplayGuard(context: self.context)
@@ -124,6 +125,7 @@ final class Exit {
 
     /// Applies the settings that can change while streams are open: services, access, rules, limits and relays.
     func update(_ configuration: ExitConfiguration) {
+        self.context.audit?.reopen()
         let before = self.context.configuration
         var services = configuration.services
         // The TLS ports cannot change, because TLS is set up at the start.
@@ -209,6 +211,7 @@ final class Exit {
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         _ = self.context.loop.scheduleTask(in: delay) {
             bound.value.context.pool.stop()
+            bound.value.context.audit?.flush()
             promise.succeed()
         }
     }
@@ -295,7 +298,7 @@ extension Exit: SessionsDelegate {
         }
         let client = StreamClient(
             peer: session.offer.client,
-            identity: session.identity,
+            identity: session.admittedIdentity,
             isPlain: false,
             sessionStreams: session.link.streamCount,
             sessions: sessions.count

@@ -51,6 +51,8 @@ public struct ExitConfiguration: Sendable {
     /// The file for served requests, so that plain NIP-74 requests and early data cannot be replayed after a restart;
     /// nil to keep them only in memory.
     public var replayFile: String?
+    /// The file to which the exit appends one JSON line for each session and stream; nil for none.
+    public var auditFile: String?
     /// The file for the tickets that clients use for their next session; nil to keep them only in memory.
     public var ticketFile: String?
     /// Returns the description of a remedy for log messages and pages.
@@ -109,4 +111,9 @@ public struct ExitConfiguration: Sendable {
 
     /// The URLs by which clients reach the relays.
     var advertisedRelaysInOrder: [RelayURL] { self.relays.map { self.advertised($0) } }
+
+    /// The comment of an identity in the access list.
+    func comment(of identity: PublicKey?) -> String? {
+        identity.flatMap { self.access?.grants[$0]?.comment }
+    }
 }

@@ -16,6 +16,8 @@ final class ExitContext {
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
+    /// Nil without an audit log.
+    let audit: AuditLog?
     private var logRates = LogRates(now: .now())
 
     init(
@@ -23,8 +25,10 @@ final class ExitContext {
         pool: RelayPool,
         loop: any EventLoop,
         metrics: TunnelMetrics,
+        audit: AuditLog?,
         logger: Logger
     ) {
+        self.audit = audit
         self.configuration = configuration
         self.pool = pool
         self.loop = loop

@@ -34,6 +34,10 @@ public struct ExitServices: Hashable, Sendable {
     /// Ports for which the exit terminates TLS.
     public var tlsPorts: Set<UInt16> = []
 
+    /// Ports whose services get a header of the PROXY protocol, version 2, that names the client (``ProxyProtocolHeader``).
+    /// Nil stands for ``fallback``.
+    public var proxyProtocolPorts: Set<UInt16?> = []
+
     /// Creates services by port.
     ///
     /// - Parameters:
@@ -55,6 +59,17 @@ public struct ExitServices: Hashable, Sendable {
         return self.tlsPorts.contains(port)
     }
 
+    /// Whether the service of a port gets a header that names the client.
+    ///
+    /// - Parameter port: Nil if the client's protocol cannot name a port, as in plain NIP-74.
+    func usesProxyProtocol(_ port: UInt16?) -> Bool {
+        guard let port else {
+            if self.fallback != nil { return self.proxyProtocolPorts.contains(nil) }
+            return self.proxyProtocolPorts.contains(self.byPort.count == 1 ? self.byPort.first?.key : 80)
+        }
+        return self.proxyProtocolPorts.contains(self.byPort[port] == nil ? nil : port)
+    }
+
     /// The backend of a port; nil if there is none.
     ///
     /// - Parameter port: Nil if the client's protocol cannot name a port, as in plain NIP-74. The result is then the
@@ -70,8 +85,9 @@ public struct ExitServices: Hashable, Sendable {
 extension ExitServices: CustomStringConvertible {
     /// The services in the format of the command-line option: `22=127.0.0.1:22 *=127.0.0.1:8080`.
     public var description: String {
-        let services = self.byPort.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-        return (services + (self.fallback.map { ["*=\($0)"] } ?? [])).joined(separator: " ")
+        func suffix(_ port: UInt16?) -> String { self.proxyProtocolPorts.contains(port) ? ",proxy-protocol" : "" }
+        let services = self.byPort.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\(suffix($0.key))" }
+        return (services + (self.fallback.map { ["*=\($0)\(suffix(nil))"] } ?? [])).joined(separator: " ")
     }
 }
 

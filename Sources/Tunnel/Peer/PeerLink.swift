@@ -33,8 +33,9 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private var lastStream: UInt64 = 0
     private var isDraining = false
     private var isClosed = false
-    private var sentBytes = 0
-    private var receivedBytes = 0
+    /// Bytes of streams.
+    private(set) var sentBytes = 0
+    private(set) var receivedBytes = 0
     private var performedActions: UInt64 = 0
     /// Set in the initializer, because it refers to the link.
     private var timer: LinkTimer?

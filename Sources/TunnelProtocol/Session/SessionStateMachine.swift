@@ -227,7 +227,9 @@ package struct SessionStateMachine: StreamEngine {
         self.context.now = now
         let packet: SessionPacket
         do throws(PacketRejection) {
-            packet = try SessionPacket(plaintext, receiver: self.role)
+            packet = try SessionPacket(plaintext, receiver: self.role) { (header) throws(PacketRejection) in
+                try self.transport.paths.check(header, on: path)
+            }
             guard !packet.containsData(where: { self.streams.table.isUnopened($0) }) else { throw .unopenedStream }
             try self.transport.received(packet, generation: generation, path: path, &self.context)
         } catch {

@@ -167,6 +167,8 @@ struct SessionTransport: Sendable {
         for message in try self.crypto.receive(data, at: offset) {
             for signal in try self.keys.receive(message, at: context.now.monotonic) {
                 context.actions.append(.signal(signal))
+                // The exit uses the new keys when the client has shown that it has them.
+                if case .sealUnder = signal { context.control.append(.ping) }
             }
         }
     }

@@ -98,6 +98,14 @@ struct ExitCommand: RoleCommand {
     var maxHandshakesPerSecond = 300
 
     @Option(
+        help: ArgumentHelp(
+            "Append one JSON line for each session and stream to this file. It is opened again on SIGHUP.",
+            valueName: "file"
+        )
+    )
+    var auditLog: String?
+
+    @Option(
         help: ArgumentHelp.reloadable(
             "Maximum number of streams that one client may open per second. Excess streams are refused.",
             valueName: "count"
@@ -181,6 +189,7 @@ struct ExitCommand: RoleCommand {
         }
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
         configuration.remedyText = EntryOptions.text(of:)
+        configuration.auditFile = self.auditLog
         configuration.replayFile = StateFolder.file(
             "connects-\(key.publicKey.hex.prefix(16))",
             purpose: "after a restart, relays can replay old CONNECT requests",

@@ -11,7 +11,7 @@ struct ServiceOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp.reloadable(
-            "Service for a port, for example 22=127.0.0.1:22 or 80=unix:/run/web.sock; repeat for several.",
+            "Service for a port, for example 22=127.0.0.1:22 or 80=unix:/run/web.sock; repeat for several. With the suffix ,proxy-protocol the exit first sends a PROXY protocol header (version 2) that names the client.",
             valueName: "port=host:port"
         )
     )

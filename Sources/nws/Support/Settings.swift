@@ -90,7 +90,9 @@ struct Settings {
 
     /// Returns the services of all `--service` options (`PORT=BACKEND`), and the one for all other ports.
     func services(_ options: [String], backend: String?) throws -> ExitServices {
-        var services = ExitServices(fallback: try self.backend(backend))
+        let (fallback, hasFallbackHeader) = Self.takeProxyProtocol(backend)
+        var services = ExitServices(fallback: try self.backend(fallback))
+        if hasFallbackHeader { services.proxyProtocolPorts.insert(nil) }
         for option in options {
             let parts = option.split(separator: "=", maxSplits: 1).map(String.init)
             guard parts.count == 2, let port = UInt16(parts[0]), port > 0 else {
@@ -101,9 +103,18 @@ struct Settings {
             guard services.byPort[port] == nil else {
                 throw CommandError.configuration("--service: port \(port) is given more than once")
             }
-            services.byPort[port] = try Self.backend(parts[1], source: "--service")
+            let (target, hasHeader) = Self.takeProxyProtocol(parts[1])
+            services.byPort[port] = try Self.backend(target ?? "", source: "--service")
+            if hasHeader { services.proxyProtocolPorts.insert(port) }
         }
         return services
+    }
+
+    /// Removes the suffix `,proxy-protocol`. Returns whether there was one.
+    private static func takeProxyProtocol(_ text: String?) -> (rest: String?, isPresent: Bool) {
+        let suffix = ",proxy-protocol"
+        guard let text, text.hasSuffix(suffix) else { return (text, false) }
+        return (String(text.dropLast(suffix.count)), true)
     }
 
     /// Returns the value of a Boolean variable; false if it is not set.

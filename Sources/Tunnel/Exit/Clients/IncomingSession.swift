@@ -36,6 +36,7 @@ protocol IncomingSessionDelegate: AnyObject {
 final class IncomingSession {
     let offer: OfferID
     let startedAt = NIODeadline.now()
+    private let began = Moment.now.seconds
     private let driver: SessionDriver
     private let context: ExitContext
     weak var delegate: (any IncomingSessionDelegate)?
@@ -59,6 +60,12 @@ final class IncomingSession {
     /// The service ports for which the client was admitted by the access list; empty without a list. Nil stands for all
     /// other targets.
     private(set) var usedPorts: Set<UInt16?> = []
+
+    /// The identity that the client has signed with. A ticket was sent to a client that had signed, so it may open the stream
+    /// of its offer before it signs again.
+    var admittedIdentity: PublicKey? {
+        self.identity ?? (self.known?.credential.kind == .ticket ? self.known?.identity : nil)
+    }
 
     /// The identity that the client has signed with, or before that the one of the offer's proof.
     var owner: PublicKey? { self.identity ?? self.known?.identity }
@@ -140,6 +147,22 @@ final class IncomingSession {
         self.link.update { $0.receiveEarly(opening.request, ByteBuffer(bytes: opening.data), at: $1) }
     }
 
+    /// The line of the session in an audit log.
+    func auditRecord(_ reason: StreamEnd?) -> AuditRecord {
+        AuditRecord(
+            subject: .session,
+            client: self.offer.client,
+            identity: self.identity,
+            name: self.context.configuration.comment(of: self.identity),
+            service: nil,
+            began: self.began,
+            ended: Moment.now.seconds,
+            sent: self.link.sentBytes,
+            received: self.link.receivedBytes,
+            reason: reason
+        )
+    }
+
     // MARK: Relays
 
     /// Uses a relay as a path.
@@ -213,9 +236,7 @@ final class IncomingSession {
     /// - Parameter port: See ``Admission/permission(for:_:)``.
     func admitStream(to port: UInt16?) -> Bool {
         guard let access = self.context.configuration.access else { return true }
-        // A ticket was sent to a client that had signed, so it may open the stream of its offer before it signs again.
-        let identity = self.identity ?? (self.known?.credential.kind == .ticket ? self.known?.identity : nil)
-        guard access.allows(identity, port: port, at: Moment.now.seconds) else { return false }
+        guard access.allows(self.admittedIdentity, port: port, at: Moment.now.seconds) else { return false }
         self.usedPorts.insert(port)
         return true
     }

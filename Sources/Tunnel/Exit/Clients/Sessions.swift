@@ -156,7 +156,11 @@ final class Sessions {
             self.context.metrics.reported(.replayedConnect)
             return refuse(.replayed)
         }
-        self.begin(offer, id, terms.parameters, encapsulationKey, opening, known, arrival?.path)
+        do throws(CryptoError) {
+            try self.begin(offer, id, terms.parameters, encapsulationKey, opening, known, arrival?.path)
+        } catch {
+            return refuse(.protocolViolation)
+        }
         self.sessions[id]?.answer(on: arrival?.path)
     }
 
@@ -175,6 +179,7 @@ final class Sessions {
         return isAccepted ? terms.opening : nil
     }
 
+    /// - Throws: If a key of the client is invalid.
     private func begin(
         _ offer: SessionOffer,
         _ id: OfferID,
@@ -183,30 +188,25 @@ final class Sessions {
         _ opening: OfferTerms.Opening?,
         _ known: KnownClient?,
         _ arrival: PathID?
-    ) {
+    ) throws(CryptoError) {
         var configuration = self.context.configuration.session
         if self.context.configuration.access == nil { configuration.unusedSessionWindow = Self.unused.credit }
-        let accepted: AcceptedOffer
-        do throws(CryptoError) {
-            accepted = try AcceptedOffer(
-                offer,
-                encapsulationKey: encapsulationKey,
-                client: id.client,
-                key: self.keys.take { _ in true },
-                exit: self.context.configuration.secretKey,
-                grant: AcceptedOffer.Grant(
-                    parameters: SessionParameters(configuration),
-                    relays: self.relays.byNumber.map { relay in
-                        relay.map { self.context.configuration.advertised($0.url).text } ?? ""
-                    },
-                    openedBytes: opening.map { UInt64($0.data.count) },
-                    wantsIdentity: self.context.configuration.access != nil
-                ),
-                credential: known?.credential
-            )
-        } catch {
-            return self.context.metrics.rejected(.invalidSignature)
-        }
+        let accepted = try AcceptedOffer(
+            offer,
+            encapsulationKey: encapsulationKey,
+            client: id.client,
+            key: self.keys.take { _ in true },
+            exit: self.context.configuration.secretKey,
+            grant: AcceptedOffer.Grant(
+                parameters: SessionParameters(configuration),
+                relays: self.relays.byNumber.map { relay in
+                    relay.map { self.context.configuration.advertised($0.url).text } ?? ""
+                },
+                openedBytes: opening.map { UInt64($0.data.count) },
+                wantsIdentity: self.context.configuration.access != nil
+            ),
+            credential: known?.credential
+        )
         let session = IncomingSession(
             accepted,
             id: id,
@@ -369,6 +369,9 @@ extension Sessions: IncomingSessionDelegate {
     }
 
     func session(_ session: IncomingSession, didClose reason: StreamEnd?) {
+        if session.isEstablished, session.isUsed || session.identity != nil {
+            self.context.audit?.write(session.auditRecord(reason))
+        }
         if session.isEstablished {
             var metadata = session.link.summary
             metadata["peer"] = "\(session.offer.client)"

@@ -31,9 +31,12 @@ struct BackendDialer {
     }
 
     /// Connects to a service. `splice` is added to the pipeline before the first byte is read.
+    ///
+    /// - Parameter header: What is written before the bytes of the stream.
     func connect(
         to backend: Backend,
         tls: TLSTerminator? = nil,
+        header: ByteBuffer? = nil,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop
@@ -45,17 +48,20 @@ struct BackendDialer {
         // A service in the program's own code has no address.
         case .local: addresses = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
         }
-        return addresses.flatMap { self.connect(to: $0, tls: tls, splice: splice) }
+        return addresses.flatMap { self.connect(to: $0, tls: tls, header: header, splice: splice) }
     }
 
     /// Connects to the first address that answers, and adds `splice` to the pipeline before the first byte is read.
     private func connect(
         to addresses: [SocketAddress],
         tls: TLSTerminator?,
+        header: ByteBuffer?,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         self.connect(to: addresses) { splice.value.isOver }.flatMap { channel in
-            tls?.wrap(channel, on: channel.eventLoop) ?? channel.eventLoop.makeSucceededFuture(channel)
+            // If writing fails, the connection is broken, which the stream notices.
+            if let header { channel.writeAndFlush(header, promise: nil) }
+            return tls?.wrap(channel, on: channel.eventLoop) ?? channel.eventLoop.makeSucceededFuture(channel)
         }.flatMapThrowing { channel in
             try channel.pipeline.syncOperations.addHandler(splice.value)
             return channel
@@ -139,7 +145,7 @@ struct BackendDialer {
                 }
                 guard !allowed.isEmpty else { throw PolicyError() }
                 return allowed
-            }.flatMap { self.connect(to: $0, tls: nil, splice: splice) }
+            }.flatMap { self.connect(to: $0, tls: nil, header: nil, splice: splice) }
     }
 
     /// The error for a target that the policy does not allow.

@@ -19,19 +19,27 @@ protocol StreamConnectorDelegate: AnyObject {
 final class StreamConnector {
     /// The target of a stream.
     private enum Target: CustomStringConvertible {
-        case service(Backend, tls: TLSTerminator?)
+        case service(Backend, port: UInt16?, tls: TLSTerminator?)
         case clearnet(ClearnetTarget, ExitPolicy)
 
         var description: String {
             switch self {
-            case .service(let backend, _): "\(backend)"
+            case .service(let backend, _, _): "\(backend)"
             // The destinations of a public exit's clients are not logged.
             case .clearnet: "clearnet"
             }
         }
 
+        /// The name in the audit log: the port of the service.
+        var auditName: String {
+            switch self {
+            case .service(_, let port, _): port.map { "\($0)" } ?? "default"
+            case .clearnet: "internet"
+            }
+        }
+
         var isLocal: Bool {
-            if case .service(.local, _) = self { true } else { false }
+            if case .service(.local, _, _) = self { true } else { false }
         }
 
         var isClearnet: Bool {
@@ -102,7 +110,7 @@ final class StreamConnector {
         let configuration = self.context.configuration
         if let policy = configuration.policy, let target = ClearnetTarget(request) { return .clearnet(target, policy) }
         if let backend = configuration.services.backend(for: request.port) {
-            return .service(backend, tls: configuration.services.endsTLS(request.port) ? self.tls : nil)
+            return .service(backend, port: request.port, tls: configuration.services.endsTLS(request.port) ? self.tls : nil)
         }
         self.context.logLimited(
             .info,
@@ -126,10 +134,10 @@ final class StreamConnector {
         }
         let number = self.withQuota(of: client) { $0.begin() }
         let onEnd = self.endHandler(target, client, number)
-        if case .service(.local(let service), _) = target {
+        if case .service(.local(let service), _, _) = target {
             return .accepted(self.serve(service, carrier, id, client, number, onEnd: onEnd))
         }
-        let isBehindTLS = if case .service(_, tls: .some) = target { true } else { false }
+        let isBehindTLS = if case .service(_, _, tls: .some) = target { true } else { false }
         let splice = SpliceHandler(
             carrier: carrier,
             id: id,
@@ -181,15 +189,26 @@ final class StreamConnector {
         _ splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         switch target {
-        case .service(let backend, let tls): self.dialer.connect(to: backend, tls: tls, splice: splice)
+        case .service(let backend, let port, let tls):
+            self.dialer.connect(to: backend, tls: tls, header: self.header(for: client, port: port), splice: splice)
         case .clearnet(let target, let policy):
             self.dialer.connect(to: target, policy: policy, client: client.key.hex, splice: splice)
         }
     }
 
+    /// The header that names the client, if the service wants one.
+    private func header(for client: StreamClient, port: UInt16?) -> ByteBuffer? {
+        guard self.context.configuration.services.usesProxyProtocol(port) else { return nil }
+        return ProxyProtocolHeader(
+            client: client.peer,
+            identity: client.identity,
+            comment: self.context.configuration.comment(of: client.identity)
+        ).encoded
+    }
+
     private func attemptFailed(_ target: Target, _ end: StreamEnd, _ error: any Error) {
         switch target {
-        case .service(let backend, _):
+        case .service(let backend, _, _):
             self.context.logLimited(
                 .warning,
                 "cannot connect to the service",
@@ -300,8 +319,23 @@ final class StreamConnector {
 
     private func endHandler(_ target: Target, _ client: StreamClient, _ number: UInt64) -> StreamEndHandler {
         let startedAt = NIODeadline.now()
+        let began = Moment.now.seconds
         return { [weak self] reason, sent, received in
             guard let self else { return }
+            self.context.audit?.write(
+                AuditRecord(
+                    subject: .stream,
+                    client: client.peer,
+                    identity: client.identity,
+                    name: self.context.configuration.comment(of: client.identity),
+                    service: target.auditName,
+                    began: began,
+                    ended: Moment.now.seconds,
+                    sent: sent,
+                    received: received,
+                    reason: reason
+                )
+            )
             // A stream of a local service counts until its handler has returned.
             if !target.isLocal { self.ended(client, number) }
             if target.isClearnet { self.usage.end(client.key, at: .now()) }

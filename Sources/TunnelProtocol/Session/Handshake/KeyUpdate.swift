@@ -87,8 +87,13 @@ package struct KeyUpdate: Hashable, Sendable {
             else { throw SessionViolation() }
             content = .exit(ciphertext: secret, signature)
         }
-        guard fields.readableBytes == 0 else { throw SessionViolation() }
+        let update = KeyUpdate(generation: generation, key: PublicKey(unchecked: key), content: content)
+        // Integers must have their shortest form, because the transcript is made of the message as this side encodes it.
+        let consumed = bytes.readableBytes - buffer.readableBytes
+        guard fields.readableBytes == 0, bytes.readableBytesView.prefix(consumed).elementsEqual(update.encoded) else {
+            throw SessionViolation()
+        }
         bytes = buffer
-        return KeyUpdate(generation: generation, key: PublicKey(unchecked: key), content: content)
+        return update
     }
 }

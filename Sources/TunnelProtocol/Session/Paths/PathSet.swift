@@ -135,6 +135,12 @@ struct PathSet: Sendable {
 
     // MARK: Acknowledgements
 
+    /// Checks a packet before its frames are decoded. Throws if it must be ignored.
+    func check(_ header: SessionPacketHeader, on path: PathID) throws(PacketRejection) {
+        guard header.path == path, let index = self.index(of: path) else { throw .wrongPath }
+        guard !self.paths[index].received.isRepeated(header.number) else { throw .repeated }
+    }
+
     /// Records a received packet. Returns the position of its path. Throws if the packet must be ignored.
     mutating func received(
         _ header: SessionPacketHeader,

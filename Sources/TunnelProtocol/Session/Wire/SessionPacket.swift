@@ -13,7 +13,14 @@ struct SessionPacket: Sendable {
     let size: Int
 
     /// Decodes a packet. Throws why it is ignored.
-    init(_ plaintext: [UInt8], receiver: SessionStateMachine.Role) throws(PacketRejection) {
+    ///
+    /// - Parameter check: Checks the header before the frames are decoded, so that a packet which must be ignored does not end
+    ///   the session.
+    init(
+        _ plaintext: [UInt8],
+        receiver: SessionStateMachine.Role,
+        check: (SessionPacketHeader) throws(PacketRejection) -> Void
+    ) throws(PacketRejection) {
         guard plaintext.count <= SessionConfiguration.largestPacket else { throw .malformed }
         var buffer = ByteBuffer(bytes: plaintext)
         do {
@@ -21,6 +28,7 @@ struct SessionPacket: Sendable {
         } catch {
             throw error == .wrongDirection ? .reflected : .malformed
         }
+        try check(self.header)
         do {
             self.frames = try SessionFrameDecoder.decode(buffer)
         } catch {

@@ -1,0 +1,48 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+import NostrCrypto
+
+/// Limits how many lines each identity causes in an audit log, so that nobody can fill it and hide the lines of others.
+/// Clients without an identity share one rate. It performs no I/O.
+struct AuditRates {
+    /// Lines per second of one identity. Bursts may be ten times as large.
+    private static let linesPerSecond = 20
+    private static let burst = 200
+    /// Time between two lines about what was left out.
+    private static let reportInterval: TimeAmount = .seconds(10)
+    /// Maximum number of identities that are stored. An access list has fewer that are active at once.
+    static let maximumIdentities = 10_000
+
+    private var buckets: [PublicKey?: TokenBucket] = [:]
+    private var leftOut = 0
+    private var lastReport: NIODeadline
+
+    init(now: NIODeadline) { self.lastReport = now }
+
+    /// Returns whether a line may be written.
+    mutating func admit(_ identity: PublicKey?, at now: NIODeadline) -> Bool {
+        if self.buckets[identity] == nil, self.buckets.count >= Self.maximumIdentities { self.buckets = [:] }
+        let full = TokenBucket(perSecond: Self.linesPerSecond, burst: Self.burst, now: now)
+        let isAdmitted = self.buckets[identity, default: full].take(at: now)
+        if !isAdmitted { self.leftOut += 1 }
+        return isAdmitted
+    }
+
+    /// Counts lines that could not be written.
+    mutating func lost(_ count: Int) { self.leftOut += count }
+
+    /// Returns the number of lines that were left out since the last report, if a report is due.
+    mutating func report(at now: NIODeadline) -> Int? {
+        guard self.leftOut > 0, self.lastReport + Self.reportInterval <= now else { return nil }
+        defer {
+            self.leftOut = 0
+            self.lastReport = now
+        }
+        return self.leftOut
+    }
+}
