@@ -29,7 +29,10 @@ package struct SessionSecrets: Sendable {
         previous: SessionSecrets?,
         transcript: Bytes32
     ) {
-        var material = agreement.bytes
+        // With its final size, so that no copy of it stays in memory.
+        var material: [UInt8] = []
+        material.reserveCapacity(3 * Bytes32.count)
+        material += agreement.bytes
         unsafe encapsulated.key.withUnsafeBytes { unsafe material.append(contentsOf: $0) }
         if let root = previous?.root { unsafe root.withUnsafeBytes { unsafe material.append(contentsOf: $0) } }
         defer { material.erase() }

@@ -64,6 +64,7 @@ class Sandbox:
                 self.environment[name] = os.environ[name]
         self.processes = []
         self.closers = []
+        self.exits = []
         self.secrets = set()
 
     # Processes
@@ -108,10 +109,15 @@ class Sandbox:
         return self.nws("exit", *arguments, *options, **settings)
 
     def exit(self, relays, backend="127.0.0.1:9", **options):
-        return Exit(self.starting_exit(relays, backend, **options))
+        started = Exit(self.starting_exit(relays, backend, **options))
+        self.exits.append(started.npub)
+        return started
 
     def entry(self, *options, relays=(), listen="127.0.0.1:0", **settings):
         arguments = [argument for relay in relays for argument in ("--relay", relay)]
+        if "--identity" in options and "--identity-for" not in options:
+            # The user names all exits of the test.
+            options = (*options, "--identity-for", *dict.fromkeys(self.exits))
         # The relays of the tests are on loopback.
         return Entry(self.nws("entry", "--listen", listen, "--allow-local-relays", *arguments, *options, **settings))
 

@@ -76,6 +76,10 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     exit_node = service_exit(
         sandbox, relay, "--service", f"22={echoing.address}", f"23={echoing.address}", "--allow", "keys"
     )
+    # An npub given directly to --allow may use all services.
+    other_exit = service_exit(
+        sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"
+    )
     me = sandbox.entry("--identity", "mine")
     assert [reply(me, exit_node, port) for port in (22, 23, 99)] == [SUCCEEDED, NOT_ALLOWED, NOT_ALLOWED]
     # Strangers get no answer. With plain NIP-74 as a fallback, their streams would appear open.
@@ -84,10 +88,6 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     stranger.process.wait_for_log("this device is not authorized")
     anonymous = sandbox.entry("--protocol", "session", env={"HOME": str(sandbox.folder / "b")})
     assert reply(anonymous, exit_node, 22) == HOST_UNREACHABLE
-    # An npub given directly to --allow may use all services.
-    other_exit = service_exit(
-        sandbox, relay, "--service", f"23={echoing.address}", "--allow", other, key_file="second.key"
-    )
     assert reply(stranger, other_exit, 23) == SUCCEEDED
     assert echoing.connections == 2
 

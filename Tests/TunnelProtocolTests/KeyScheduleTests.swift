@@ -77,7 +77,10 @@ struct KeyScheduleTests {
     func exit() throws {
         var exit = Self.schedule(.exit)
         exit.sealed(10_000)
-        #expect(exit.nextDeadline == nil)
+        // It ends the session if the client never updates.
+        #expect(exit.nextDeadline == Self.start + .seconds(380))
+        #expect(!exit.isExpired(at: Self.start + .seconds(379)))
+        #expect(exit.isExpired(at: Self.start + .seconds(380)))
         let signals = try exit.receive(Self.client(), at: Self.start)
         #expect(signals == [.answerKey(Self.client())])
         #expect(exit.heard(1, at: Self.start) == nil)

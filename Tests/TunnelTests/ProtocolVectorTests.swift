@@ -192,7 +192,7 @@ struct ProtocolVectorTests {
                         "proof": Self.hex(proof.encoded), "offer": Self.hex(offer.encoded),
                         "offer hash": self.hash(of: offer).hex, "CONNECT": String(decoding: plaintext, as: UTF8.self),
                     ]
-                )
+                ),
             ]
         )
     }

@@ -48,7 +48,7 @@ struct SessionKeyExchangeTests {
         guard case .session(let encapsulationKey) = terms.purpose else { throw CryptoError.operationFailed }
         return try AcceptedOffer(
             offer,
-            encapsulationKey: encapsulationKey,
+            encapsulated: try KeyEncapsulation.encapsulate(to: encapsulationKey),
             client: self.clientKey.publicKey,
             key: .generate(),
             exit: self.exit,

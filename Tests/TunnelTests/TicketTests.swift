@@ -59,7 +59,8 @@ struct TicketTests {
         for number in UInt8(0)..<30 { table.insert(Self.ticket(number)) }
         #expect(table.count == TicketTable.maximumPerIdentity + 1)
         #expect(table.find(Self.ticket(13).credential.ticketHint, at: Self.now) == nil)
-        table.revoke(Self.identity)
+        let revoked = table.revoke { $0 == other }
+        #expect(revoked.count == TicketTable.maximumPerIdentity)
         let isUsable = table.use(Self.ticket(29).credential.ticketHint, by: .sha256(of: [1]))
         let isOtherUsable = table.use(Self.ticket(200, of: other).credential.ticketHint, by: .sha256(of: [1]))
         #expect(!isUsable && isOtherUsable)

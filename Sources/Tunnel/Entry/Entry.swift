@@ -101,6 +101,7 @@ final class Entry {
         let before = self.configuration.relays
         self.context.configuration.relays = configuration.relays
         self.context.configuration.exits = configuration.exits
+        self.context.configuration.identityExits = configuration.identityExits
         self.exits.setNamed(configuration.exits)
         for url in configuration.relays where !before.contains(url) {
             _ = self.context.use(url, in: self.context.lane, policy: .configured)

@@ -62,6 +62,10 @@ public struct EntryConfiguration: Sendable {
     public var usesPublicExits = false
     /// The secret key that identifies the user to exits that require an identity. Relays cannot see this identity.
     public var identity: SecretKey?
+    /// The exits that may learn the user's identity. An exit can test whether a proof in an offer belongs to a public key that
+    /// it guesses, so a proxy, which any web page can use, must not send one to every exit. Nil for every exit that a request
+    /// names.
+    public var identityExits: Set<PublicKey>?
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
     /// How long plain NIP-74 is used with an exit that answered with it, until a session is offered again.

@@ -109,16 +109,20 @@ final class EntryContext {
         return NIP74StateMachine.makeKey(using: &generator)
     }
 
+    private func allowsIdentity(_ address: ExitAddress) -> Bool {
+        address.allowsIdentity && (self.configuration.identityExits?.contains(address.publicKey) ?? true)
+    }
+
     /// The secret that the user's identity shares with an exit. Nil without an identity, or if it may not be used with
     /// the exit.
     func identityCredential(for address: ExitAddress) -> Credential? {
-        guard address.allowsIdentity, let identity = self.configuration.identity else { return nil }
+        guard self.allowsIdentity(address), let identity = self.configuration.identity else { return nil }
         return try? Credential(identity: identity, peer: address.publicKey, exit: address.publicKey)
     }
 
     /// The secret for the proof of an offer: a ticket, which is then used up, or else that of the user's identity.
     func takeCredential(for address: ExitAddress) -> Credential? {
-        guard address.allowsIdentity, let identity = self.configuration.identity?.publicKey else { return nil }
+        guard self.allowsIdentity(address), let identity = self.configuration.identity?.publicKey else { return nil }
         guard let ticket = self.tickets.take(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
             return self.identityCredential(for: address)
         }
@@ -128,7 +132,7 @@ final class EntryContext {
     /// The secret for the proof of a session query: a ticket, which is not used up by it, or else that of the user's
     /// identity.
     func queryCredential(for address: ExitAddress) -> Credential? {
-        guard address.allowsIdentity, let identity = self.configuration.identity?.publicKey else { return nil }
+        guard self.allowsIdentity(address), let identity = self.configuration.identity?.publicKey else { return nil }
         guard let ticket = self.tickets.peek(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
             return self.identityCredential(for: address)
         }

@@ -36,7 +36,7 @@ final class Exit {
     private var sweep: Scheduled<Void>?
 
     /// - Parameter firstRelay: Succeeds when the first relay has accepted the exit's subscription.
-    /// - Throws: ``ExitServices/TLSForLocalServiceError``, or if the replay journal or the tickets cannot be read.
+    /// - Throws: ``ExitServices/TLSForLocalServiceError``, or if the replay journal cannot be used.
     init(
         configuration: ExitConfiguration,
         loop: any EventLoop,
@@ -61,7 +61,7 @@ final class Exit {
             logger: logger
         )
         self.replays = try ReplayGuard(context: self.context)
-        self.clients = try PlainClients(lane: lane, context: self.context)
+        self.clients = PlainClients(lane: lane, context: self.context)
         self.publisher = Publisher(context: self.context, clients: self.clients)
         self.endsTLS = !configuration.services.tlsPorts.isEmpty
         self.connector = StreamConnector(context: self.context)
@@ -142,11 +142,7 @@ final class Exit {
         }
         self.connector.updateLimits()
         self.clients.updateRate()
-        do {
-            try self.clients.updateAccess()
-        } catch {
-            self.context.logger.error("cannot read the tickets", metadata: ["error": "\(error)"])
-        }
+        self.clients.updateAccess()
         if before.relays != configuration.relays || before.advertisedRelays != configuration.advertisedRelays {
             self.useRelays(of: configuration)
         }
@@ -283,7 +279,7 @@ extension Exit: SessionsDelegate {
         in session: IncomingSession
     ) -> StreamDecision {
         guard self.drain == nil else { return .refused(.shuttingDown) }
-        guard session.admitStream(to: Admission.permission(for: request, self.context.configuration)) else {
+        guard session.admitStream(id, to: Admission.permission(for: request, self.context.configuration)) else {
             // The answer does not reveal whether the service exists.
             self.context.metrics.streamsForbidden.increment()
             self.context.logLimited(
@@ -298,7 +294,7 @@ extension Exit: SessionsDelegate {
         }
         let client = StreamClient(
             peer: session.offer.client,
-            identity: session.admittedIdentity,
+            identity: session.identity(for: id),
             isPlain: false,
             sessionStreams: session.link.streamCount,
             sessions: sessions.count
@@ -306,8 +302,9 @@ extension Exit: SessionsDelegate {
         return self.connector.connect(request, of: client, carrier: session.link, id: id)
     }
 
-    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool {
-        self.replays.admitOnce(offer.key, offer.createdAt, of: client)
+    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool? {
+        if self.replays.admitOnce(offer.key, offer.createdAt, of: client) { return true }
+        return self.replays.cannotRecord ? nil : false
     }
 
     func sessions(_ sessions: Sessions, ticketFor identity: PublicKey) -> Bytes32? {

@@ -36,6 +36,8 @@ struct ControlQueue: Sendable {
         self.append(.identity(identity))
     }
 
+    func isUnacknowledged(_ identity: ClientIdentity) -> Bool { self.identity == identity }
+
     mutating func identityWasAcknowledged(_ identity: ClientIdentity) {
         if self.identity == identity { self.identity = nil }
     }

@@ -51,11 +51,20 @@ struct KeySchedule: Sendable {
 
     /// When ``advance(at:)`` must be called; nil if no key change is due.
     var nextDeadline: NIODeadline? {
-        switch (self.updateDeadline, self.overlap?.until) {
-        case (let update?, let overlap?): min(update, overlap)
-        case (let update, let overlap): update ?? overlap
-        }
+        [self.updateDeadline, self.overlap?.until, self.expiration].compactMap { $0 }.min()
     }
+
+    /// When an exit ends the session, because the client has not renewed the keys for twice their lifetime, and the time for
+    /// which a session survives without relays. Somebody who has obtained the keys of one generation can then not keep the
+    /// session.
+    private var expiration: NIODeadline? {
+        guard self.isExit else { return nil }
+        let lifetime = self.configuration.keyLifetime
+        return self.startedAt + lifetime + lifetime + self.configuration.peerTimeout
+    }
+
+    /// Whether the client has not renewed the keys for too long (exit).
+    func isExpired(at now: NIODeadline) -> Bool { self.expiration.map { $0 <= now } ?? false }
 
     /// When the client starts a key update. An exit only responds to one.
     private var updateDeadline: NIODeadline? {

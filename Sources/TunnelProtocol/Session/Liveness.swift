@@ -11,7 +11,7 @@ struct Liveness: Sendable {
     private let isExit: Bool
     private let shared: SharedSessionConfiguration
     private var configuration: SessionConfiguration { self.shared.value }
-    private var lastHeard: NIODeadline
+    private(set) var lastHeard: NIODeadline
     private var lastKeepAlive: NIODeadline
     /// When stream data was last received.
     private var lastData: NIODeadline?

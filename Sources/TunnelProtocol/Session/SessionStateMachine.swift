@@ -68,6 +68,8 @@ package struct SessionStateMachine: StreamEngine {
 
     /// Whether every connected relay reported that the peer is not subscribed. False if no relay is connected.
     package var isDeserted: Bool { self.transport.paths.reachability == .peerIsAbsent }
+    /// When a packet of the peer was last received.
+    package var lastHeard: NIODeadline { self.transport.lastHeard }
     /// Measurements of the active paths.
     package var pathStatus: [PathStatus] { self.transport.paths.status }
     /// Whether the peer's limit allows another stream. A stream that is opened above the limit ends immediately.
@@ -311,6 +313,9 @@ package struct SessionStateMachine: StreamEngine {
         self.context.now = now
         if self.transport.isPeerLost(at: now.monotonic) {
             self.close(.peerLost, at: now)
+        } else if self.transport.keysAreExpired(at: now.monotonic) {
+            self.context.actions.append(.report(.protocolViolation))
+            self.close(.protocolViolation, at: now)
         } else {
             self.transport.timeout(&self.streams, &self.context)
         }

@@ -145,6 +145,8 @@ struct SessionTransport: Sendable {
         for frame in frames {
             switch frame {
             case .crypto, .newPath, .newTicket: context.control.append(frame)
+            case .identity(let identity) where identity.generation > 0:
+                if context.control.isUnacknowledged(identity) { context.control.append(frame) }
             default: streams.lost(frame, &context)
             }
         }
@@ -195,6 +197,12 @@ struct SessionTransport: Sendable {
         consider(streams.nextDeadline)
         return earliest
     }
+
+    /// Whether the client has not renewed the keys for too long (exit).
+    func keysAreExpired(at now: NIODeadline) -> Bool { self.keys.isExpired(at: now) }
+
+    /// When a packet of the peer was last received.
+    var lastHeard: NIODeadline { self.liveness.lastHeard }
 
     /// Whether the peer has been silent for so long that the session ends.
     func isPeerLost(at now: NIODeadline) -> Bool { self.liveness.peerDeadline <= now }

@@ -44,6 +44,8 @@ struct ConnectCommand: AsyncParsableCommand {
             let logger = Logger.console("nws.connect", self.logLevel.level)
             var configuration = try self.entry.configuration(Settings(), logger: logger)
             configuration.servesProxy = false
+            // The user has named the targets.
+            configuration.identityExits = nil
             let target = try TargetAddress(self.target, source: self.target)
             let service = try await self.entry.start(configuration, logger: logger)
             let pipes = try StandardPipes()

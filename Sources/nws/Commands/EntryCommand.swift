@@ -69,6 +69,11 @@ struct EntryCommand: RoleCommand {
         guard self.maxConnections > 0 else { throw CommandError.configuration("--max-connections: must be at least 1") }
         configuration.maximumConnections = self.maxConnections
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
+        guard configuration.identity == nil || configuration.identityExits?.isEmpty == false else {
+            throw CommandError.configuration(
+                "--identity: name the exits that may learn your identity with --identity-for NAME"
+            )
+        }
         configuration.allowsRemoteClients = self.allowRemoteClients
         configuration.publicAddress = try self.publicAddress(settings)
         if let path = self.credentialsFile { configuration.credentials = try Self.credentials(path) }

@@ -52,6 +52,8 @@ struct ForwardCommand: RoleCommand {
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
         var configuration = try self.entry.configuration(settings, logger: logger)
         configuration.servesProxy = false
+        // The user has named the targets.
+        configuration.identityExits = nil
         configuration.allowsRemoteClients = self.allowRemoteClients
         configuration.forwards = try stride(from: 0, to: self.pairs.count, by: 2).map { index in
             let here = try HostAndPort(self.pairs[index], source: "listening address")

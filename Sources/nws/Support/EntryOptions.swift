@@ -45,6 +45,15 @@ struct EntryOptions: ParsableArguments {
     )
     var identity: String?
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Exit that may learn your identity, as a name, npub or nprofile; repeat for several. The exits given with --exit may learn it, too. connect, forward and ping use it with their targets.",
+            valueName: "name"
+        )
+    )
+    var identityFor: [String] = []
+
     @Flag(
         help: ArgumentHelp(
             "Report streams as open before the exit confirms them, which saves a round trip. Failures then appear as connection resets. The first bytes to a pinned exit are sent with the request, without forward secrecy: anyone who obtains the exit's key can read them."
@@ -74,6 +83,18 @@ struct EntryOptions: ParsableArguments {
         }
         configuration.session = try self.session.configuration()
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
+        guard self.identityFor.isEmpty || configuration.identity != nil else {
+            throw CommandError.configuration("--identity-for requires --identity")
+        }
+        configuration.identityExits = Set(
+            try self.identityFor.map { text in
+                do {
+                    return try NostrName(text).publicKey
+                } catch {
+                    throw CommandError.configuration("--identity-for: \(text): \(error)")
+                }
+            } + configuration.exits.map(\.publicKey)
+        )
         configuration.isOptimistic = self.optimistic
         configuration.protocolChoice = self.session.protocolChoice
         configuration.relayAuthenticationKey = try self.session.authenticationKey()
@@ -126,7 +147,8 @@ extension EntryOptions {
         switch remedy {
         case .exit: "start the entry with --exit NAME or --public-exits"
         case .relays: "start the entry with --relay URL, for a relay that the exit uses"
-        case .identity: "start the entry with --identity FILE, and ask the operator of the exit to authorize its npub"
+        case .identity:
+            "start the entry with --identity FILE and --identity-for NAME, and ask the operator of the exit to authorize its npub"
         case .removePin(let exit):
             "if the exit was replaced by a program without sessions, run: nws pins remove \(exit.npub)"
         case .relayAuthenticationKey: "use --auth-key FILE, with a key that the relay admits"

@@ -33,6 +33,9 @@ final class OutgoingSession {
     weak var delegate: (any OutgoingSessionDelegate)?
     private let sendsIdentity: Bool
     private var query: SessionQuery?
+    /// Number of tickets that the exit has sent.
+    private var tickets = 0
+    private static let maximumTickets = TicketStore.maximumPerExit
     /// Number of queries to the exit since it stopped answering.
     private var queries = 0
     private var lastQuery: NIODeadline?
@@ -244,7 +247,11 @@ extension OutgoingSession: SessionDriverDelegate {
             self.context.logger.debug("exit adds a relay", metadata: ["relay.url": "\(url)"])
             self.use(relay, as: offer.path)
         case .ticket(let secret, let lifetime):
-            guard let identity = self.context.configuration.identity?.publicKey else { return }
+            // A ticket that came in a session without the identity would connect that session with the identity.
+            guard self.sendsIdentity, self.tickets < Self.maximumTickets,
+                let identity = self.context.configuration.identity?.publicKey
+            else { return }
+            self.tickets += 1
             let now = Moment.now.seconds
             let expires = now + Int64(min(lifetime, UInt64(TicketTable.lifetime)))
             let ticket = TicketStore.Ticket(secret: secret, identity: identity, expires: expires)

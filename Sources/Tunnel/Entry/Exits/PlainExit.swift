@@ -129,7 +129,7 @@ final class PlainExit {
             self.link.update { $0.offerSettled(earlier.outgoing.key, at: $1) }
             earlier.discardStream()
         }
-        if credential?.kind == .ticket { self.replaceTicketLater() }
+        if credential?.kind == .ticket, !offering.hasSentData { self.replaceTicketLater() }
     }
 
     /// Asks for an offer with the client's identity, if the exit does not answer the offer with a ticket. It may not know
@@ -148,11 +148,11 @@ final class PlainExit {
     private func answer(
         in event: Event
     ) -> (answer: SessionAnswer, offering: SessionOffering, sealer: MessageSealer)? {
-        guard self.context.verifier.admit(event) else { return nil }
         guard self.answers.take(at: .now()) else {
             self.context.metrics.rejected(.tooManyHandshakes)
             return nil
         }
+        guard self.context.verifier.admit(event) else { return nil }
         if let sealer = try? MessageSealer(own: self.ownKey, peer: event.pubkey),
             let message = try? sealer.open(event, recipient: self.ownKey.publicKey)
         {
@@ -194,7 +194,8 @@ final class PlainExit {
             self.delegate?.plainExitDidAcceptLate(self)
         case .refused(let refusal):
             guard self.isOffering, offering === self.offering else { return }
-            if refusal.reason == .replayed, offering.credential?.kind == .ticket {
+            // After an offer with data, another one could deliver the data twice.
+            if refusal.reason == .replayed, offering.credential?.kind == .ticket, !offering.hasSentData {
                 self.delegate?.plainExitNeedsOtherCredential(self)
             } else {
                 self.delegate?.plainExit(self, didFailToOffer: refusal.reason)

@@ -25,6 +25,8 @@ final class SessionOffering: AttachableEndpoint {
     /// The stream that is opened together with the session.
     private let opening: OfferTerms.Opening?
     private let hash: Bytes32
+    /// Whether the offer contains data of a stream.
+    var hasSentData: Bool { self.opening?.data.isEmpty == false }
     weak var delegate: (any SessionOfferingDelegate)?
     private var stream: (carrier: any StreamCarrier, id: StreamID)?
 

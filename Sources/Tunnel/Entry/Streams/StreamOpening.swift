@@ -257,8 +257,9 @@ final class StreamOpening: AttachableEndpoint {
 
     func ended(_ reason: StreamEnd?) {
         if case .handedOver(let endpoint) = self.state { return endpoint.ended(reason) }
-        if reason == .unknownSession, !self.hasRetriedSession, case .attached = self.state {
-            // The exit has restarted and did not receive this request, so try again with a new session.
+        if reason == .unknownSession, !self.hasRetriedSession, self.earlyBytes == 0, case .attached = self.state {
+            // The exit has restarted and did not receive this request, so try again with a new session. Data that it took
+            // with the offer may have reached the service and must not be sent again.
             self.hasRetriedSession = true
             self.startAgain()
             return

@@ -33,16 +33,16 @@ struct AcceptedOffer {
 
     /// - Parameters:
     ///   - offer: The offer.
-    ///   - encapsulationKey: The client's ML-KEM-768 key in the offer.
+    ///   - encapsulated: A secret for the client's ML-KEM-768 key.
     ///   - client: The client's session key.
     ///   - key: The exit's fresh session key.
     ///   - exit: The exit's long-term key.
     ///   - grant: What the exit grants.
     ///   - credential: The credential of the offer's proof.
-    /// - Throws: If a key of the client is invalid.
+    /// - Throws: If the client's session key is invalid.
     init(
         _ offer: SessionOffer,
-        encapsulationKey: [UInt8],
+        encapsulated: KeyEncapsulation.Result,
         client: PublicKey,
         key: SecretKey,
         exit: SecretKey,
@@ -50,7 +50,6 @@ struct AcceptedOffer {
         credential: Credential?
     ) throws(CryptoError) {
         self.answers = try MessageSealer(own: key, peer: client)
-        let encapsulated = try KeyEncapsulation.encapsulate(to: encapsulationKey)
         self.terms = AcceptanceTerms(
             parameters: grant.parameters,
             ciphertext: encapsulated.ciphertext,

@@ -50,15 +50,12 @@ struct CredentialTable {
     /// Applies a new access list. Takes about 35 µs for each identity that was not in the previous one.
     ///
     /// - Parameter now: Seconds since 1970.
-    /// - Returns: The identities that were removed.
+    /// - Returns: The tickets that became unusable, because their identities are not in the list.
     @discardableResult
-    mutating func update(_ access: AuthorizedKeys, at now: Int64) -> [PublicKey] {
+    mutating func update(_ access: AuthorizedKeys, at now: Int64) -> [TicketTable.Ticket] {
         self.revoked = self.revoked.filter { $0.value.until > now && access.grants[$0.key] == nil }
-        var removed: [PublicKey] = []
         for (identity, credential) in self.listed where access.grants[identity] == nil {
             self.listed[identity] = nil
-            removed.append(identity)
-            self.tickets.revoke(identity)
             if self.revoked.count >= Self.maximumRevocations,
                 let oldest = self.revoked.min(by: { $0.value.until < $1.value.until })
             {
@@ -77,7 +74,7 @@ struct CredentialTable {
         self.invites = access.invites.filter { $0.isValid(at: now) }.map { Credential(.invite, derived: $0.derived) }
         self.hints = [:]
         self.tickets.sweep(at: now)
-        return removed
+        return self.tickets.revoke { access.grants[$0] != nil }
     }
 
     /// Returns the credential that has the hint of a proof and satisfies a condition. Several may have the same hint by

@@ -46,7 +46,11 @@ final class IncomingSession {
     /// The client whose proof the offer contains. It must also sign the session: a thief of the exit's key can make proofs
     /// for every client, but no signatures.
     private let known: KnownClient?
-    private let accepted: AcceptedOffer
+    /// The answer to the offer. Nil when the session has begun, so that the keys in it are erased.
+    private var accepted: AcceptedOffer?
+    private let offerHash: Bytes32
+    /// The URLs of the relays in the answer, by path number.
+    private let acceptedRelays: [String]
     /// The path by which the offer arrived.
     private let arrival: PathID?
     /// Whether a stream was admitted.
@@ -61,10 +65,12 @@ final class IncomingSession {
     /// other targets.
     private(set) var usedPorts: Set<UInt16?> = []
 
-    /// The identity that the client has signed with. A ticket was sent to a client that had signed, so it may open the stream
-    /// of its offer before it signs again.
-    var admittedIdentity: PublicKey? {
-        self.identity ?? (self.known?.credential.kind == .ticket ? self.known?.identity : nil)
+    /// The identity whose permissions apply to a stream: the one that the client has signed with. A ticket was sent to a client
+    /// that had signed, so the stream that came with the offer may be opened before the client signs again.
+    func identity(for stream: StreamID) -> PublicKey? {
+        if let identity { return identity }
+        let isOpening = self.hasOpening && stream == StreamID(rawValue: 1) && self.known?.credential.kind == .ticket
+        return isOpening ? self.known?.identity : nil
     }
 
     /// The identity that the client has signed with, or before that the one of the offer's proof.
@@ -117,6 +123,8 @@ final class IncomingSession {
         self.arrival = arrival
         self.context = context
         self.accepted = accepted
+        self.offerHash = accepted.hash
+        self.acceptedRelays = accepted.relays
         self.firstKey = accepted.sealer.own.publicKey
         self.known = known
         self.hasOpening = hasOpening
@@ -182,7 +190,7 @@ final class IncomingSession {
     // MARK: Answering
 
     /// Whether a received offer is a repetition of this session's offer, and not another one with the same UUID.
-    func isOffer(_ hash: Bytes32) -> Bool { self.accepted.hash == hash }
+    func isOffer(_ hash: Bytes32) -> Bool { self.offerHash == hash }
 
     /// Answers the offer, or a repetition of it, on the path by which it arrived. A repetition means that the client may
     /// not have received the answer, so it is also answered on one further path, each time another one.
@@ -214,14 +222,14 @@ final class IncomingSession {
         }
         self.unanswered.remove(path)
         // Sealing does not fail with valid keys. The client repeats an offer whose answer is lost.
-        if relay.isOpen, let message = try? self.accepted.acceptance(on: path, createdAt: Moment.now.seconds) {
+        if relay.isOpen, let message = try? self.accepted?.acceptance(on: path, createdAt: Moment.now.seconds) {
             message.publish(on: relay) { _ in }
         }
     }
 
     /// Tells the client about relays that the exit began to use after it accepted the offer.
     private func announceNewRelays() {
-        let known = self.accepted.relays
+        let known = self.acceptedRelays
         for (path, relay) in self.delegate?.relays(of: self).all ?? [] {
             let url = self.context.configuration.advertised(relay.url).text
             guard !known.indices.contains(path.rawValue) || known[path.rawValue] != url else { continue }
@@ -234,17 +242,17 @@ final class IncomingSession {
     /// Returns whether the client may open a stream. If so, records the port.
     ///
     /// - Parameter port: See ``Admission/permission(for:_:)``.
-    func admitStream(to port: UInt16?) -> Bool {
+    func admitStream(_ id: StreamID, to port: UInt16?) -> Bool {
         guard let access = self.context.configuration.access else { return true }
-        guard access.allows(self.admittedIdentity, port: port, at: Moment.now.seconds) else { return false }
+        guard access.allows(self.identity(for: id), port: port, at: Moment.now.seconds) else { return false }
         self.usedPorts.insert(port)
         return true
     }
 
     private func identify(_ identity: ClientIdentity) {
-        // A session that began before there was an access list has no known client.
-        guard let transcript = self.driver.transcript(of: identity.generation), identity.isProven(by: transcript),
-            self.owner.map({ $0 == identity.publicKey }) ?? true
+        // Without an access list, and with an invite, a client has no identity.
+        guard let expected = self.known?.identity, expected == identity.publicKey,
+            let transcript = self.driver.transcript(of: identity.generation), identity.isProven(by: transcript)
         else { return self.context.metrics.rejected(.invalidIdentity) }
         if self.identity == nil, let ticket = self.delegate?.session(self, ticketFor: identity.publicKey) {
             self.link.update { $0.sendTicket(ticket, lifetime: UInt64(TicketTable.lifetime), at: $1) }
@@ -259,6 +267,11 @@ final class IncomingSession {
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         self.renewal = self.context.loop.scheduleTask(in: self.context.configuration.session.keyOverlap) {
             guard bound.value.identifiedGeneration.map({ $0 < generation }) ?? true else { return }
+            // Without a relay, the client can send nothing.
+            let overlap = bound.value.context.configuration.session.keyOverlap
+            guard bound.value.link.engine.lastHeard + overlap > .now() else {
+                return bound.value.expectIdentity(of: generation)
+            }
             bound.value.context.metrics.rejected(.invalidIdentity)
             bound.value.close(.notAllowed)
         }
@@ -301,6 +314,7 @@ extension IncomingSession: SessionDriverDelegate {
         guard self.delegate?.sessionShouldBegin(self) == true else { return false }
         self.isEstablished = true
         self.unanswered = []
+        self.accepted = nil
         self.announceNewRelays()
         return true
     }

@@ -13,4 +13,6 @@ struct KnownClient {
     let credential: Credential
     /// Why the client is no longer authorized. It gets a signed refusal, so that it learns this. Nil if it is authorized.
     let refusal: StreamEnd?
+    /// Whether the ticket of the proof was used before, by this offer or another one.
+    var ticketIsUsed = false
 }

@@ -30,24 +30,27 @@ final class OfferGate {
     /// By identity. There are at most as many as in the table.
     private var offers: [PublicKey?: TokenBucket] = [:]
 
-    /// - Throws: If the tickets cannot be read.
-    init(context: ExitContext, journal: TicketJournal) throws {
+    init(context: ExitContext, journal: TicketJournal) {
         self.context = context
         self.journal = journal
-        self.table = CredentialTable(
-            key: context.configuration.secretKey,
-            tickets: try journal.read(now: Moment.now.seconds)
-        )
+        var tickets = TicketTable()
+        do {
+            tickets = try journal.read(now: Moment.now.seconds)
+        } catch {
+            context.logger.error(
+                "cannot read the tickets of clients, which therefore use their identities",
+                metadata: ["error": "\(error)"]
+            )
+        }
+        self.table = CredentialTable(key: context.configuration.secretKey, tickets: tickets)
         self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
     }
 
     /// Applies a new access list.
     func update(_ access: AuthorizedKeys) {
         let now = Moment.now.seconds
-        for identity in self.table.update(access, at: now) {
-            for ticket in self.table.tickets.valid(at: now) where ticket.identity == identity {
-                self.journal.write(ticket, of: self.table.tickets, now: now)
-            }
+        for ticket in self.table.update(access, at: now) {
+            self.journal.write(ticket, of: self.table.tickets, now: now)
         }
         self.offers = [:]
     }
@@ -110,7 +113,8 @@ final class OfferGate {
         let known = KnownClient(
             identity: found.identity,
             credential: found.credential,
-            refusal: self.refusal(of: found.identity, at: now)
+            refusal: self.refusal(of: found.identity, at: now),
+            ticketIsUsed: found.isUsed
         )
         return (received, known)
     }

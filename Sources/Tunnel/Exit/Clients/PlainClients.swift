@@ -61,18 +61,19 @@ final class PlainClients {
 
     /// Maximum length of the content of a waiting message, in bytes. An offer is shorter.
     private static let maximumWaitingContent = 16_384
+    /// Messages per second for which an exit with an access list makes a key agreement: about a fifteenth of a processor.
+    private static let messagesWithListPerSecond = 2_000
     /// Minimum interval between sweeps that are triggered by the limit on clients.
     private static let sweepInterval: TimeAmount = .seconds(1)
 
     /// - Parameter lane: The connections of the exit's long-term key.
-    /// - Throws: If the tickets cannot be read.
-    init(lane: RelayLane, context: ExitContext) throws {
+    init(lane: RelayLane, context: ExitContext) {
         self.lane = lane
         self.context = context
         self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
         self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
         self.tickets = TicketJournal(path: context.configuration.ticketFile)
-        try self.updateAccess()
+        self.updateAccess()
     }
 
     // MARK: Relays
@@ -195,14 +196,13 @@ final class PlainClients {
     // MARK: Life
 
     /// Applies the access list of a new configuration.
-    ///
-    /// - Throws: If there was no list before, and the tickets cannot be read.
-    func updateAccess() throws {
+    func updateAccess() {
+        defer { self.updateRate() }
         guard let access = self.context.configuration.access else {
             self.gate = nil
             return
         }
-        if self.gate == nil { self.gate = try OfferGate(context: self.context, journal: self.tickets) }
+        if self.gate == nil { self.gate = OfferGate(context: self.context, journal: self.tickets) }
         self.gate?.update(access)
     }
 
@@ -213,7 +213,13 @@ final class PlainClients {
     func useTicket(_ hint: UInt64, by offer: Bytes32) -> Bool { self.gate?.useTicket(hint, by: offer) ?? false }
 
     /// Applies the rate limit of a new configuration.
-    func updateRate() { self.admission.setRate(self.context.configuration.handshakesPerSecond, now: .now()) }
+    func updateRate() { self.admission.setRate(self.messagesPerSecond, now: .now()) }
+
+    /// With an access list, a message of an unknown client costs only a key agreement.
+    private var messagesPerSecond: Int {
+        self.context.configuration.access == nil
+            ? self.context.configuration.handshakesPerSecond : Self.messagesWithListPerSecond
+    }
 
     /// Ends all streams and removes all clients.
     func closeAll(_ reason: StreamEnd) {
@@ -230,18 +236,11 @@ extension PlainClients: RelaySubscriber {
         // NIP-44 uses the same key in both directions, so an event of this exit that a relay sends back could be
         // decrypted.
         guard event.pubkey != key else { return self.context.metrics.rejected(.wrongAuthor) }
-        // With an access list there is no plain NIP-74, and strangers get no answer.
-        if let gate {
-            guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
-            guard let (offer, known) = gate.offer(in: event, path: path) else { return }
-            guard self.verifier.admit(event), gate.admits(known) else { return }
-            self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, by: relay.url, known: known)
-            return
-        }
         let known = self.client(event.pubkey)
         // Apply the rate limit before the expensive signature check. A client with streams is known; others have shown
         // nothing but one valid message.
-        guard known?.link.streamCount ?? 0 > 0 || self.verifier.hasAdmitted(event) else {
+        guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
+        guard self.gate == nil, known?.link.streamCount ?? 0 > 0 else {
             return self.receiveFromStranger(event, on: path)
         }
         self.admit(event, on: path)
@@ -280,6 +279,15 @@ extension PlainClients: RelaySubscriber {
     }
 
     private func admit(_ event: Event, on path: PathID) {
+        // With an access list there is no plain NIP-74, and strangers get no answer.
+        if let gate {
+            guard let (offer, known) = gate.offer(in: event, path: path), self.verifier.admit(event),
+                gate.admits(known)
+            else { return }
+            let url = self.relays.relay(path)?.url
+            self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, by: url, known: known)
+            return
+        }
         guard self.verifier.admit(event),
             let client = self.client(event.pubkey) ?? self.makeClient(event.pubkey)
         else { return }

@@ -43,6 +43,9 @@ final class ReplayGuard {
         return .replayed
     }
 
+    /// Whether the journal could not record the last request, because it is full or cannot be written.
+    var cannotRecord: Bool { self.journal.isFull || self.journal.hasFailed }
+
     /// Records a request in the journal. Returns false if it was recorded before or cannot be recorded.
     func admitOnce(_ key: String, _ createdAt: Int64, of client: PublicKey) -> Bool {
         self.journal.admit(client: client, key: key, createdAt: createdAt, now: Moment.now.seconds)

@@ -149,15 +149,28 @@ final class Sessions {
                 return refuse(.replayed)
             }
         }
-        let opening = self.opening(of: terms, known: known)
-        if opening != nil, self.delegate?.sessions(self, admitOnce: offer, of: client) != true {
-            // The stream was opened before, or the offer cannot be recorded. Refuse explicitly: without an answer, the
-            // client would send the data again in another session.
-            self.context.metrics.reported(.replayedConnect)
+        if known?.ticketIsUsed == true, terms.opening != nil {
+            // This offer was accepted before, perhaps with its stream, by a session that is gone.
             return refuse(.replayed)
         }
+        // Before a key of the reserve is used, because the client's key may be invalid.
+        guard let encapsulated = try? KeyEncapsulation.encapsulate(to: encapsulationKey) else {
+            return refuse(.protocolViolation)
+        }
+        var opening = self.opening(of: terms, known: known)
+        if opening != nil {
+            switch self.delegate?.sessions(self, admitOnce: offer, of: client) {
+            case true?: break
+            // The stream was opened before. Refuse explicitly: without an answer, the client would send the data again in
+            // another session.
+            case false?:
+                self.context.metrics.reported(.replayedConnect)
+                return refuse(.replayed)
+            case nil: opening = nil
+            }
+        }
         do throws(CryptoError) {
-            try self.begin(offer, id, terms.parameters, encapsulationKey, opening, known, arrival?.path)
+            try self.begin(offer, id, terms.parameters, encapsulated, opening, known, arrival?.path)
         } catch {
             return refuse(.protocolViolation)
         }
@@ -175,7 +188,8 @@ final class Sessions {
         // ticket was sent to a client that had signed with its identity.
         let isAccepted =
             self.context.configuration.access == nil
-            ? self.context.configuration.takesEarlyData : known?.credential.kind == .ticket
+            ? self.context.configuration.takesEarlyData
+            : known?.credential.kind == .ticket
         return isAccepted ? terms.opening : nil
     }
 
@@ -184,7 +198,7 @@ final class Sessions {
         _ offer: SessionOffer,
         _ id: OfferID,
         _ parameters: SessionParameters,
-        _ encapsulationKey: [UInt8],
+        _ encapsulated: KeyEncapsulation.Result,
         _ opening: OfferTerms.Opening?,
         _ known: KnownClient?,
         _ arrival: PathID?
@@ -193,7 +207,7 @@ final class Sessions {
         if self.context.configuration.access == nil { configuration.unusedSessionWindow = Self.unused.credit }
         let accepted = try AcceptedOffer(
             offer,
-            encapsulationKey: encapsulationKey,
+            encapsulated: encapsulated,
             client: id.client,
             key: self.keys.take { _ in true },
             exit: self.context.configuration.secretKey,

@@ -15,8 +15,8 @@ protocol SessionsDelegate: AnyObject {
         in session: IncomingSession
     ) -> StreamDecision
     /// Records an offer with early data, so that the data is delivered at most once. Returns false if the offer was
-    /// recorded before or cannot be recorded.
-    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool
+    /// recorded before, and nil if it cannot be recorded.
+    func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool?
     /// Returns a ticket for the next session of a client that has signed with its identity. Nil if the exit has no access
     /// list.
     func sessions(_ sessions: Sessions, ticketFor identity: PublicKey) -> Bytes32?

@@ -57,11 +57,17 @@ struct TicketTable {
         return user == offer
     }
 
-    /// Makes the tickets of an identity unusable.
-    mutating func revoke(_ identity: PublicKey) {
-        for hint in self.hints[identity] ?? [] where self.tickets[hint]?.user == nil {
-            self.tickets[hint]?.user = .zero
+    /// Stands for the user of a ticket that was revoked.
+    private static let revoked = Bytes32.sha256(of: Array("revoked".utf8))
+
+    /// Makes the unused tickets of all identities unusable that do not satisfy a condition. Returns these tickets.
+    mutating func revoke(unless isListed: (PublicKey) -> Bool) -> [Ticket] {
+        var revoked: [Ticket] = []
+        for (hint, ticket) in self.tickets where ticket.user == nil && !isListed(ticket.identity) {
+            self.tickets[hint]?.user = Self.revoked
+            if let ticket = self.tickets[hint] { revoked.append(ticket) }
         }
+        return revoked
     }
 
     /// Removes tickets that have expired.

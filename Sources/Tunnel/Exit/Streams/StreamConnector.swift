@@ -108,9 +108,21 @@ final class StreamConnector {
     /// Returns the target of a request. Logs a message and returns nil if the exit has no service at the port.
     private func target(of request: StreamRequest, _ client: StreamClient) -> Target? {
         let configuration = self.context.configuration
-        if let policy = configuration.policy, let target = ClearnetTarget(request) { return .clearnet(target, policy) }
+        if let target = ClearnetTarget(request) {
+            if let policy = configuration.policy { return .clearnet(target, policy) }
+            self.context.logLimited(
+                .info,
+                "stream refused: the client wants a destination on the internet, and this exit is not public",
+                ["peer": "\(client.peer)"]
+            )
+            return nil
+        }
         if let backend = configuration.services.backend(for: request.port) {
-            return .service(backend, port: request.port, tls: configuration.services.endsTLS(request.port) ? self.tls : nil)
+            return .service(
+                backend,
+                port: request.port,
+                tls: configuration.services.endsTLS(request.port) ? self.tls : nil
+            )
         }
         self.context.logLimited(
             .info,
