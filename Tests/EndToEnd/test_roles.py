@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """How relay, exit and entry start, recover and shut down."""
 
+import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -14,9 +16,9 @@ from websockets.sync.server import serve as websocket_server
 
 from backends import echo
 from processes import TIMEOUT
-from programs import Curl
+from programs import Curl, needed
 from raw_socks import HOST_UNREACHABLE, open_stream, reply_to
-from sandbox import unused_port
+from sandbox import BINARY, unused_port
 
 UNAVAILABLE = 69
 SHUTDOWN = 5
@@ -204,3 +206,27 @@ def test_each_role_ends_with_a_stream_open(sandbox, serve, role):
         client.socket.sendall(b"x")
         assert client.socket.recv(1) == b"x"
         ends_well({"relay": relay, "exit": exit_node, "entry": entry}[role].process, signal.SIGTERM, patience=5)
+
+
+def test_a_log_that_nobody_reads_does_not_stop_the_traffic(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address)
+    reader, writer = os.pipe()
+    entry = subprocess.Popen(
+        [BINARY, "entry", "--listen", "127.0.0.1:0", "--allow-local-relays", "--log-level", "trace"],
+        stdout=subprocess.PIPE, stderr=writer, env=sandbox.environment, cwd=sandbox.folder, text=True,
+    )  # fmt: skip
+    try:
+        socks = entry.stdout.readline().removeprefix("socks: ").strip()
+        for _ in range(200):
+            url = f"http://{exit_node.name}/bytes/1000"
+            result = subprocess.run([needed("curl"), "-sSf", "--max-time", "10", "-o", os.devnull, "--socks5-hostname", socks, url])
+            assert result.returncode == 0
+        entry.terminate()
+        assert entry.wait(10) == 0
+        os.set_blocking(reader, False)
+        assert len(os.read(reader, 1 << 20)) >= 60_000, "the pipe was not full"
+    finally:
+        entry.kill()
+        os.close(reader)
+        os.close(writer)

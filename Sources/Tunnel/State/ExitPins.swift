@@ -25,7 +25,8 @@ import Darwin
 /// The entry never falls back to plain NIP-74 with these exits, so a relay cannot force a downgrade by dropping
 /// acceptances.
 ///
-/// The file contains one npub per line. Only its owner can read it, because it reveals which exits the user visits.
+/// The file begins with a comment and contains one npub per line. An empty file is an error: it was probably cut off, and
+/// exits that are missing from it could be downgraded. Only its owner can read it, because it reveals which exits the user visits.
 /// Lines can be removed while an entry runs: it reads the file again after a change.
 package final class ExitPins {
     /// The error for a file that contains an invalid line.
@@ -38,6 +39,8 @@ package final class ExitPins {
 
     private let path: String?
     private var keys: [PublicKey] = []
+    /// Exits that could not be written to the file. They are pinned until the process ends.
+    private var unsaved: Set<PublicKey> = []
     private var readAt: Date?
 
     /// Reads the file.
@@ -56,7 +59,7 @@ package final class ExitPins {
     package func contains(_ key: PublicKey) -> Bool {
         // If the file cannot be read, the known pins stay valid.
         try? self.read()
-        return self.keys.contains(key)
+        return self.keys.contains(key) || self.unsaved.contains(key)
     }
 
     /// Adds an exit. Returns false if the maximum is reached.
@@ -65,11 +68,14 @@ package final class ExitPins {
     package func insert(_ key: PublicKey) throws -> Bool {
         try self.read()
         guard !self.keys.contains(key) else { return true }
-        return try self.change(waits: false) {
+        if self.unsaved.count < Self.maximumCount { self.unsaved.insert(key) }
+        let isSaved = try self.change(waits: false) {
             guard self.keys.count < Self.maximumCount else { return false }
             if !self.keys.contains(key) { self.keys.append(key) }
             return true
         }
+        if isSaved { self.unsaved.remove(key) }
+        return isSaved
     }
 
     /// Reads, changes and writes the file while holding its lock.
@@ -101,9 +107,13 @@ package final class ExitPins {
         let changed = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
         guard changed == nil || changed != self.readAt else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+        guard !text.isEmpty else {
+            throw DamagedFile(description: "\(path): empty; remove the file to start without pins")
+        }
         var keys: [PublicKey] = []
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
-        for (index, line) in lines.enumerated() where !line.isEmpty && keys.count < Self.maximumCount {
+        for (index, line) in lines.enumerated()
+        where !line.isEmpty && line.first != "#" && keys.count < Self.maximumCount {
             // Do not skip invalid lines: an exit that is missing from the list could be downgraded to plain NIP-74.
             guard case .npub(let key)? = try? NIP19(String(line)) else {
                 throw DamagedFile(description: "\(path):\(index + 1): not an npub; remove this line")
@@ -116,7 +126,7 @@ package final class ExitPins {
 
     private func write() throws {
         guard let path else { return }
-        let text = self.keys.map { $0.npub + "\n" }.joined()
+        let text = "# Exits that support sessions (nws pins)\n" + self.keys.map { $0.npub + "\n" }.joined()
         _ = close(try StateFile.replace(path, with: Array(text.utf8)))
         self.readAt = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     }

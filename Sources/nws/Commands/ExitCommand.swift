@@ -91,7 +91,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped.",
+            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped. Bursts may be twice as large. Has no effect with --allow.",
             valueName: "count"
         )
     )
@@ -99,7 +99,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Append one JSON line for each session and stream to this file. It is opened again on SIGHUP.",
+            "Append one JSON line to this file when a stream or a used session ends: event, began, ended, identity, name, service, client, sent, received, reason. The file has mode 0600 and is opened again on SIGHUP.",
             valueName: "file"
         )
     )
@@ -107,7 +107,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum number of streams that one client may open per second. Excess streams are refused.",
+            "Maximum number of streams per second of one identity, or of one session key without an identity. Bursts may be twice as large. Excess streams are refused.",
             valueName: "count"
         )
     )

@@ -34,13 +34,13 @@ struct ConsoleLogHandler: LogHandler {
             ProcessMetrics.note(([event.message.description] + details).joined(separator: " "))
         }
         if self.format == .json {
-            Console.error(Console.printable(Self.json(event, merged)))
+            LogOutput.standardError.write(Console.printable(Self.json(event, merged)))
             return
         }
         let pairs = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\(Self.quoted("\($0.value)"))" }
         let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
         let parts = [time, event.level.rawValue, Console.printable(event.message.description)] + pairs
-        Console.error(parts.joined(separator: " "))
+        LogOutput.standardError.write(parts.joined(separator: " "))
     }
 
     private static func json(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {

@@ -48,7 +48,7 @@ struct EntryOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Exit that may learn your identity, as a name, npub or nprofile; repeat for several. The exits given with --exit may learn it, too. connect, forward and ping use it with their targets.",
+            "Exit that may learn your identity, as a name, npub or nprofile; repeat for several. The exits given with --exit may learn it, too; announced exits never. Requests with proxy credentials use it only with --credentials-file. connect, forward and ping may use the identity with their targets without this option.",
             valueName: "name"
         )
     )

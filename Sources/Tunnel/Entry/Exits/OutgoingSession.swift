@@ -32,6 +32,11 @@ final class OutgoingSession {
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
     private let sendsIdentity: Bool
+    private let offerHash: Bytes32
+    /// The client's first key, as long as another exit may answer the offer. Then it is nil, so that the key is erased.
+    private var ownKey: SecretKey?
+    /// Whether another exit with the same key has answered the offer.
+    private var hasTwin = false
     private var query: SessionQuery?
     /// Number of tickets that the exit has sent.
     private var tickets = 0
@@ -43,6 +48,8 @@ final class OutgoingSession {
 
     /// The count of queries is reset if no query was needed for this long.
     private static let silence: TimeAmount = .seconds(40)
+    /// How long after the acceptance another answer to the offer is expected.
+    private static let twinWindow: TimeAmount = .seconds(10)
     private static let warningInterval: TimeAmount = .minutes(1)
 
     var link: SessionLink { self.driver.link }
@@ -56,6 +63,8 @@ final class OutgoingSession {
         self.destination = destination
         self.acceptance = accepted.acceptance
         self.context = context
+        self.offerHash = accepted.offerHash
+        self.ownKey = accepted.sealer.own
         self.sendsIdentity = Self.sendsIdentity(accepted, to: address.publicKey, context)
         var configuration = context.configuration.session
         configuration.opensAtOnce = context.configuration.isOptimistic
@@ -81,6 +90,8 @@ final class OutgoingSession {
             logger: context.logger
         )
         self.driver.delegate = self
+        let bound = NIOLoopBound(self, eventLoop: context.loop)
+        _ = context.loop.scheduleTask(in: Self.twinWindow) { bound.value.ownKey = nil }
     }
 
     /// Whether the exit requires the client's identity and has proven that it knows it. No other exit learns who the
@@ -227,7 +238,7 @@ extension OutgoingSession: SessionDriverDelegate {
         for key: PublicKey,
         on relay: RelayConnection
     ) {
-        guard let query, key == query.own.publicKey else { return self.context.metrics.rejected(.wrongAuthor) }
+        guard let query, key == query.own.publicKey else { return self.receiveFromStranger(event, for: key) }
         guard self.context.verifier.admit(event) else { return }
         guard let answer = query.answer(in: event, of: self.exit) else {
             self.context.metrics.rejected(.invalidAnswer)
@@ -236,6 +247,22 @@ extension OutgoingSession: SessionDriverDelegate {
         guard case .refused(let refusal) = answer else { return }
         self.context.logger.info("exit no longer knows the session", metadata: ["exit": "\(self.exit.npub)"])
         self.link.close(refusal.reason)
+    }
+
+    /// Handles an event of an unknown author: the answer of another exit with the same key, or nothing of interest.
+    private func receiveFromStranger(_ event: Event, for key: PublicKey) {
+        self.context.metrics.rejected(.wrongAuthor)
+        guard !self.hasTwin, let ownKey, key == ownKey.publicKey, self.context.verifier.admit(event),
+            let sealer = try? MessageSealer(own: ownKey, peer: event.pubkey),
+            let message = try? sealer.open(event, recipient: key),
+            let answer = SessionAnswer(plaintext: message.plaintext), case .accepted = answer,
+            answer.isSigned(by: self.exit, offerHash: self.offerHash, fresh: event.pubkey)
+        else { return }
+        self.hasTwin = true
+        self.context.logger.warning(
+            "two exits use the same key; each session reaches one of them. Stop one, or give it a key of its own",
+            metadata: ["exit": "\(self.exit.npub)"]
+        )
     }
 
     func session(_ session: SessionDriver, didReceive signal: SessionSignal) {

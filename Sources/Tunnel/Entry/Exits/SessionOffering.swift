@@ -107,6 +107,7 @@ final class SessionOffering: AttachableEndpoint {
         return AcceptedSession(
             acceptance: acceptance,
             transcript: transcript,
+            offerHash: self.hash,
             sealer: MessageSealer(session: sealer, secrets: secrets, isExit: false),
             exchange: SessionKeyExchange(.client(of: self.exit), secrets: secrets, transcript: transcript),
             exitKnowsClient: exitKnowsClient,

@@ -110,12 +110,15 @@ final class StreamConnector {
         let configuration = self.context.configuration
         if let target = ClearnetTarget(request) {
             if let policy = configuration.policy { return .clearnet(target, policy) }
-            self.context.logLimited(
-                .info,
-                "stream refused: the client wants a destination on the internet, and this exit is not public",
-                ["peer": "\(client.peer)"]
-            )
-            return nil
+            // In plain NIP-74, a private exit connects its service whatever the destination is, as the reference does.
+            guard client.isPlain else {
+                self.context.logLimited(
+                    .info,
+                    "stream refused: the client wants a destination on the internet, and this exit is not public",
+                    ["peer": "\(client.peer)"]
+                )
+                return nil
+            }
         }
         if let backend = configuration.services.backend(for: request.port) {
             return .service(
