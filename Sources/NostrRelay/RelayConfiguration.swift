@@ -73,7 +73,7 @@ package struct RelayLimits: Sendable {
     package var filterBytes = 2 << 20
     /// Maximum sustained rate of stored events that are examined for the queries of a connection, per second. A query that
     /// examines more takes longer.
-    package var examinedEventsPerSecond = 100_000
+    package var examinedEventsPerSecond = 20_000
     /// Maximum number of bytes that wait to be sent to a client. Beyond it the client is disconnected.
     package var outboundBytes = 32 << 20
     /// Maximum number of connections.

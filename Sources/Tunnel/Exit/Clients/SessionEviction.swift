@@ -67,10 +67,13 @@ enum SessionEviction {
     }
 
     /// Returns the offer that makes room for another one: the oldest of the share with the most.
-    static func offerToForget(among candidates: [Candidate]) -> Int? {
-        let largest = Self.shares(of: candidates).max { $0.value < $1.value }?.key
-        return candidates.indices.filter { candidates[$0].share == largest }
-            .min { candidates[$0].startedAt < candidates[$1].startedAt }
+    ///
+    /// - Parameter shares: The share of each offer, oldest first.
+    static func offerToForget(among shares: [Share]) -> Int? {
+        var counts: [Share: Int] = [:]
+        for share in shares { counts[share, default: 0] += 1 }
+        guard let largest = counts.max(by: { $0.value < $1.value })?.key else { return nil }
+        return shares.firstIndex(of: largest)
     }
 
     private static func shares(of candidates: some Sequence<Candidate>) -> [Share: Int] {

@@ -138,7 +138,7 @@ final class Sessions {
         }
         guard self.count < self.context.configuration.maximumSessions else { return refuse(.tooManySessions) }
         if self.waiting.count >= self.context.configuration.maximumOffers,
-            let forgotten = SessionEviction.offerToForget(among: self.waiting.map(\.evictionCandidate))
+            let forgotten = SessionEviction.offerToForget(among: self.waiting.map(\.share))
         {
             // An honest client answers within a round trip, unlike a client that floods the exit with offers.
             self.forget(self.waiting[forgotten])
