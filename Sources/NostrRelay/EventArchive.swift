@@ -112,30 +112,30 @@ package final class EventArchive: Sendable {
     }
 
     /// Writes the waiting changes in one transaction, and repeats until none are left.
-    private func write() {
+    private func write() { self.queue.async { self.writePending() } }
+
+    /// Runs on the queue. The changes are taken here, so that ``finish()`` writes those that were not taken before it.
+    private func writePending() {
         let batch: [EventStore.Change]? = self.state.withLockedValue { state in
             guard !state.isClosed else { return nil }
-            let batch = state.pending
-            state.pending = []
-            return batch
+            defer { state.pending = [] }
+            return state.pending
         }
         guard let batch else { return }
-        self.queue.async {
-            do {
-                try self.write(batch)
-            } catch {
-                return self.failed(batch, error)
-            }
-            let (goesOn, hadFailed) = self.state.withLockedValue { state in
-                let hadFailed = state.hasFailed
-                state.hasFailed = false
-                state.isBehind = state.pending.count > Self.maximumPending
-                state.isWriting = !state.pending.isEmpty
-                return (state.isWriting, hadFailed)
-            }
-            if hadFailed { self.logger.notice("writing to the event store works again") }
-            if goesOn { self.write() }
+        do {
+            try self.write(batch)
+        } catch {
+            return self.failed(batch, error)
         }
+        let (goesOn, hadFailed) = self.state.withLockedValue { state in
+            let hadFailed = state.hasFailed
+            state.hasFailed = false
+            state.isBehind = state.pending.count > Self.maximumPending
+            state.isWriting = !state.pending.isEmpty
+            return (state.isWriting, hadFailed)
+        }
+        if hadFailed { self.logger.notice("writing to the event store works again") }
+        if goesOn { self.write() }
     }
 
     /// Writes all changes, or none.

@@ -28,8 +28,9 @@ package struct ConfigurationFile {
 
     /// Reads and parses a file.
     ///
-    /// - Throws: ``SettingsFileError`` if the file cannot be read, is too long or is invalid.
+    /// - Throws: ``SettingsFileError`` if the file cannot be read, is too long or invalid, or every user may write it.
     package init(path: String) throws {
+        try FileOwnership.checkNotWritableByAll(path)
         guard let data = FileManager.default.contents(atPath: path) else {
             throw SettingsFileError("cannot read \(path): check that the file exists and is readable")
         }

@@ -173,24 +173,53 @@ struct SessionPartsTests {
 
     @Test("a CONNECT is accepted once, and a full replay table rejects new ones")
     func replayTable() {
-        var table = ReplayTable(capacity: 2)
-        let client = PublicKey(unchecked: Bytes32.sha256(of: [1]))
-        let entries = ["a", "b", "c"].map { ReplayTable.entry(client: client, key: $0) }
+        var table = ReplayTable(capacity: .init(near: 2, far: 1))
         let now: Int64 = 1_000
         let expiration = ReplayTable.expiration(createdAt: now, now: now)
         #expect(expiration == now + 180)
-        let answers = [
-            table.insert(entries[0], expiration: expiration, now: now),
-            table.insert(entries[0], expiration: expiration, now: now + 100),
-            table.insert(entries[1], expiration: expiration, now: now),
-            table.insert(entries[2], expiration: expiration, now: now),
-        ]
-        #expect(answers == [true, false, true, false])
-        #expect(table.entries(now: now).count == 2)
-        let later = table.insert(entries[2], expiration: expiration + 200, now: now + 181)
-        #expect(later)
-        #expect(table.count == 1)
         // An event dated in the future is remembered for longer.
         #expect(ReplayTable.expiration(createdAt: now + 900, now: now) == now + 1_080)
+        func insert(_ name: String, _ expiration: Int64, at time: Int64) -> Bool {
+            table.insert(Self.replayEntry(name), expiration: expiration, now: time)
+        }
+        let answers = [
+            insert("a", expiration, at: now), insert("a", expiration, at: now + 100), insert("b", expiration, at: now),
+            insert("c", expiration, at: now),
+        ]
+        #expect(answers == [true, false, true, false])
+        #expect(table.isFull)
+        // CONNECTs from the far future have a room of their own.
+        let far = [insert("d", now + 1_080, at: now), insert("e", now + 1_080, at: now)]
+        #expect(far == [true, false])
+        let later = insert("c", expiration + 200, at: now + 181)
+        #expect(later)
+        #expect(table.count == 2)
+    }
+
+    @Test("entries that have expired are rejected again until their room is needed")
+    func clockAhead() {
+        var table = ReplayTable(capacity: .init(near: 8, far: 1))
+        let now: Int64 = 1_000
+        func insert(_ name: String, at time: Int64) -> Bool {
+            table.insert(
+                Self.replayEntry(name),
+                expiration: ReplayTable.expiration(createdAt: time, now: time),
+                now: time
+            )
+        }
+        for number in 0..<8 {
+            let isInserted = insert("\(number)", at: now + Int64(number))
+            #expect(isInserted)
+        }
+        // The clock is an hour ahead while an entry is inserted, which removes the oldest entries.
+        let ahead = insert("ahead", at: now + 3_600)
+        #expect(ahead)
+        let again = (0..<8).map { insert("\($0)", at: now + 10) }
+        #expect(again.filter { $0 } == [true, true])
+        #expect(again.suffix(5) == [false, false, false, false, false])
+    }
+
+    private static func replayEntry(_ name: String) -> ReplayTable.Entry {
+        ReplayTable.entry(client: PublicKey(unchecked: Bytes32.sha256(of: [1])), key: name)
     }
 }

@@ -16,13 +16,33 @@ struct AdmissionTests {
 
     @Test("messages of unknown keys and offers have a rate each")
     func rates() {
-        var admission = Admission(messagesPerSecond: 10, now: Self.now)
+        var admission = Admission(.init(messages: 10, unused: 10), now: Self.now)
         let messages = (0..<100).filter { _ in admission.admitMessage(at: Self.now) }.count
         #expect(messages == 20)
         let offers = (0..<100).filter { _ in admission.admitOffer(at: Self.now) }.count
         #expect(offers == 40)
         #expect(admission.nextMessage(at: Self.now) == Self.now + .milliseconds(100))
         let isAdmitted = admission.admitMessage(at: Self.now + .milliseconds(100))
+        #expect(isAdmitted)
+    }
+
+    @Test("messages that no use follows have a lower rate, in which others have their share")
+    func unused() {
+        var admission = Admission(.init(messages: 100, unused: 10), now: Self.now)
+        let burst = (0..<200).filter { _ in admission.admitMessage(at: Self.now) }.count
+        #expect(burst == 100)
+        var now = Self.now
+        var admitted = 0
+        for _ in 0..<1_000 {
+            now = now + .milliseconds(1)
+            if admission.admitMessage(at: now) { admitted += 1 }
+        }
+        #expect(admitted == 10)
+        #expect(admission.nextMessage(at: now) > now)
+        // A client that uses what it requested makes room for another one.
+        admission.recordUse()
+        #expect(admission.nextMessage(at: now) == now)
+        let isAdmitted = admission.admitMessage(at: now)
         #expect(isAdmitted)
     }
 

@@ -33,7 +33,7 @@ struct ExitPinsTests {
     func damaged(text: String) throws {
         defer { try? FileManager.default.removeItem(atPath: self.path) }
         try Data(text.utf8).write(to: URL(filePath: self.path))
-        #expect(throws: ExitPins.DamagedFile.self) { try ExitPins(path: self.path) }
+        #expect(throws: DamagedStateFile.self) { try ExitPins(path: self.path) }
     }
 
     @Test("an exit stays pinned while the process runs, although the file cannot be written")
@@ -41,5 +41,16 @@ struct ExitPinsTests {
         let pins = try ExitPins(path: "/nonexistent/folder/exits")
         #expect(throws: (any Error).self) { try pins.insert(self.exit) }
         #expect(pins.contains(self.exit))
+    }
+
+    @Test("exits that could not be written are written with the next one")
+    func recovery() throws {
+        let folder = self.path + "-folder"
+        let pins = try ExitPins(path: folder + "/exits")
+        #expect(throws: (any Error).self) { try pins.insert(self.exit) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        #expect(try pins.insert(SecretKey.generate().publicKey))
+        #expect(try ExitPins(path: folder + "/exits").contains(self.exit))
     }
 }

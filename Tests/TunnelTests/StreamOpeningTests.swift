@@ -44,7 +44,7 @@ struct StreamOpeningTests {
             request,
             earlyData: earlyData,
             opener: self.owner,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            logger: LimitedLogger(Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }),
             delegate: self.owner
         )
     }

@@ -31,6 +31,9 @@ package struct TokenBucket: Sendable {
         self.tokens -= Double(count)
     }
 
+    /// Puts tokens back, up to the capacity of the bucket.
+    package mutating func refund(_ count: Int = 1) { self.tokens = min(self.burst, self.tokens + Double(count)) }
+
     /// When the next token is available: now if there is one, never if the bucket is not refilled.
     package func nextToken(at now: NIODeadline) -> NIODeadline {
         guard self.tokens < 1 else { return now }

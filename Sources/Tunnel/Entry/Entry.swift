@@ -39,10 +39,13 @@ final class Entry {
     var configuration: EntryConfiguration { self.context.configuration }
     var metrics: TunnelMetrics { self.context.metrics }
     var logger: Logger { self.context.logger }
+    /// For messages that clients can cause any number of times.
+    let clientLog: LimitedLogger
 
     /// - Throws: If the file of pinned exits cannot be read.
     init(configuration: EntryConfiguration, loop: any EventLoop, logger: Logger) throws {
         self.relayLog = RelayLog(logger: logger)
+        self.clientLog = LimitedLogger(logger)
         let pool = RelayPool(
             configuration: configuration.relayClient,
             lingering: configuration.lingering,
@@ -90,7 +93,7 @@ final class Entry {
             credentials: self.configuration.credentials,
             isOptimistic: self.configuration.isOptimistic,
             metrics: self.metrics,
-            logger: self.logger
+            logger: self.clientLog
         )
     }
 

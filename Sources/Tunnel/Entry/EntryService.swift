@@ -17,7 +17,6 @@ package final class EntryService: Sendable {
     private let listeners: [any Channel]
     private let loop: any EventLoop
     private let connections: NIOLoopBound<ConnectionSet>
-    private let logger: Logger
 
     /// The address of the proxy; nil if there is none.
     package let proxyAddress: SocketAddress?
@@ -30,8 +29,7 @@ package final class EntryService: Sendable {
         loop: any EventLoop,
         connections: NIOLoopBound<ConnectionSet>,
         proxyAddress: SocketAddress?,
-        forwardAddresses: [SocketAddress],
-        logger: Logger
+        forwardAddresses: [SocketAddress]
     ) {
         self.entry = entry
         self.listeners = listeners
@@ -39,7 +37,6 @@ package final class EntryService: Sendable {
         self.connections = connections
         self.proxyAddress = proxyAddress
         self.forwardAddresses = forwardAddresses
-        self.logger = logger
     }
 
     /// Starts an entry on `loop`.
@@ -80,7 +77,7 @@ package final class EntryService: Sendable {
         var listeners: [any Channel] = []
         do {
             for (address, target) in zip(addresses, targets) {
-                listeners.append(try await Self.bind(address, to: target, core, connections, loop, logger))
+                listeners.append(try await Self.bind(address, to: target, core, connections, loop))
             }
         } catch {
             for listener in listeners { try? await listener.close() }
@@ -104,8 +101,7 @@ package final class EntryService: Sendable {
             loop: loop,
             connections: connections,
             proxyAddress: configuration.servesProxy ? bound.first : nil,
-            forwardAddresses: Array(bound.suffix(configuration.forwards.count)),
-            logger: logger
+            forwardAddresses: Array(bound.suffix(configuration.forwards.count))
         )
     }
 
@@ -115,8 +111,7 @@ package final class EntryService: Sendable {
         to target: TargetAddress?,
         _ entry: NIOLoopBound<Entry>,
         _ connections: NIOLoopBound<ConnectionSet>,
-        _ loop: any EventLoop,
-        _ logger: Logger
+        _ loop: any EventLoop
     ) async throws -> any Channel {
         try await ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 1_024)
@@ -133,7 +128,8 @@ package final class EntryService: Sendable {
                 return channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let target {
-                        try pipeline.addHandler(ForwardHandler(target, opener: entry.value, logger: logger))
+                        let log = entry.value.clientLog
+                        try pipeline.addHandler(ForwardHandler(target, opener: entry.value, logger: log))
                     } else {
                         try pipeline.addHandler(ProxyProtocolDetector(entry.value.proxyContext))
                     }
@@ -198,7 +194,6 @@ package final class EntryService: Sendable {
     /// - Throws: ``StreamFailure`` if the stream cannot be opened, or ends with an error.
     package func connect(_ target: TargetAddress, input: CInt, output: CInt) async throws {
         let core = self.entry
-        let logger = self.logger
         let ended = self.loop.makePromise(of: Void.self)
         let channel: any Channel
         do {
@@ -207,7 +202,7 @@ package final class EntryService: Sendable {
                 .channelOption(.autoRead, value: false)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let handler = ForwardHandler(target, opener: core.value, logger: logger) {
+                        let handler = ForwardHandler(target, opener: core.value, logger: core.value.clientLog) {
                             ended.completeWith($0.mapError { $0 as any Error })
                         }
                         try channel.pipeline.syncOperations.addHandler(handler)
@@ -236,10 +231,9 @@ package final class EntryService: Sendable {
     /// - Throws: ``StreamFailure`` if it cannot be opened.
     package func open(_ target: TargetAddress) async throws -> TunnelStream {
         let core = self.entry
-        let logger = self.logger
         let result = self.loop.makePromise(of: TunnelStream.self)
         self.loop.execute {
-            StreamPromise.open(target, opener: core.value, logger: logger) { opening in
+            StreamPromise.open(target, opener: core.value, logger: core.value.clientLog) { opening in
                 result.completeWith(
                     opening.flatMap { opening in
                         opening.makeStream().map(Result.success) ?? .failure(StreamFailure(.connectionReset))
@@ -256,11 +250,10 @@ package final class EntryService: Sendable {
     /// - Throws: ``StreamFailure`` if it cannot be opened.
     package func probe(_ target: TargetAddress) async throws -> TimeAmount {
         let core = self.entry
-        let logger = self.logger
         let result = self.loop.makePromise(of: TimeAmount.self)
         self.loop.execute {
             let startedAt = NIODeadline.now()
-            StreamPromise.open(target, opener: core.value, logger: logger) { opening in
+            StreamPromise.open(target, opener: core.value, logger: core.value.clientLog) { opening in
                 result.completeWith(
                     opening.map { opening in
                         opening.abandon()

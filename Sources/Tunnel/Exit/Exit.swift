@@ -315,6 +315,8 @@ extension Exit: SessionsDelegate {
         self.clients.useTicket(ticket, by: offer)
     }
 
+    func sessions(_ sessions: Sessions, didUse offer: OfferID) { self.clients.recordUse() }
+
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID) { self.clients.offerBegan(of: offer.client) }
 
     func sessions(_ sessions: Sessions, offerEnded offer: OfferID, hasBegun: Bool) {

@@ -18,7 +18,7 @@ final class ExitContext {
     let pool: RelayPool
     /// Nil without an audit log.
     let audit: AuditLog?
-    private var logRates = LogRates(now: .now())
+    private let limitedLogger: LimitedLogger
 
     init(
         configuration: ExitConfiguration,
@@ -34,6 +34,7 @@ final class ExitContext {
         self.loop = loop
         self.metrics = metrics
         self.logger = logger
+        self.limitedLogger = LimitedLogger(logger)
     }
 
     /// The exit's long-term key.
@@ -46,10 +47,6 @@ final class ExitContext {
         _ metadata: @autoclosure () -> Logger.Metadata,
         topic: LogRates.Topic = .problems
     ) {
-        let now = NIODeadline.now()
-        if let count = self.logRates.report(at: now) {
-            self.logger.notice("log messages left out because of their rate", metadata: ["count": "\(count)"])
-        }
-        if self.logRates.admit(topic, at: now) { self.logger.log(level: level, message, metadata: metadata()) }
+        self.limitedLogger.log(level, message, metadata(), topic: topic)
     }
 }

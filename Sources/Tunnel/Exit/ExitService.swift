@@ -41,11 +41,17 @@ package final class ExitService: Sendable {
         logger: Logger
     ) async throws -> ExitService {
         let firstRelay = loop.makePromise(of: Void.self)
-        let exit = try await loop.submit {
-            let exit = try Exit(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
-            exit.start()
-            return NIOLoopBound(exit, eventLoop: loop)
-        }.get()
+        let exit: NIOLoopBound<Exit>
+        do {
+            exit = try await loop.submit {
+                let exit = try Exit(configuration: configuration, loop: loop, logger: logger, firstRelay: firstRelay)
+                exit.start()
+                return NIOLoopBound(exit, eventLoop: loop)
+            }.get()
+        } catch {
+            firstRelay.fail(error)
+            throw error
+        }
         return ExitService(exit: exit, loop: loop, firstRelay: firstRelay.futureResult, name: configuration.name)
     }
 

@@ -29,11 +29,6 @@ import Darwin
 /// exits that are missing from it could be downgraded. Only its owner can read it, because it reveals which exits the user visits.
 /// Lines can be removed while an entry runs: it reads the file again after a change.
 package final class ExitPins {
-    /// The error for a file that contains an invalid line.
-    package struct DamagedFile: Error, CustomStringConvertible {
-        package let description: String
-    }
-
     /// Maximum number of exits in the file.
     package static let maximumCount = 10_000
 
@@ -46,7 +41,7 @@ package final class ExitPins {
     /// Reads the file.
     ///
     /// - Parameter path: The file; nil to keep the pins only in memory.
-    /// - Throws: ``DamagedFile``, or the system's error if the file exists but cannot be read.
+    /// - Throws: ``DamagedStateFile``, or the system's error if the file exists but cannot be read.
     package init(path: String?) throws {
         self.path = path
         try self.read()
@@ -71,10 +66,14 @@ package final class ExitPins {
         if self.unsaved.count < Self.maximumCount { self.unsaved.insert(key) }
         let isSaved = try self.change(waits: false) {
             guard self.keys.count < Self.maximumCount else { return false }
-            if !self.keys.contains(key) { self.keys.append(key) }
+            // Also those that could not be written before.
+            for unsaved in self.unsaved.union([key])
+            where !self.keys.contains(unsaved) && self.keys.count < Self.maximumCount {
+                self.keys.append(unsaved)
+            }
             return true
         }
-        if isSaved { self.unsaved.remove(key) }
+        if isSaved { self.unsaved.subtract(self.keys) }
         return isSaved
     }
 
@@ -108,7 +107,7 @@ package final class ExitPins {
         guard changed == nil || changed != self.readAt else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
         guard !text.isEmpty else {
-            throw DamagedFile(description: "\(path): empty; remove the file to start without pins")
+            throw DamagedStateFile(description: "\(path): empty; remove the file to start without pins")
         }
         var keys: [PublicKey] = []
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
@@ -116,7 +115,7 @@ package final class ExitPins {
         where !line.isEmpty && line.first != "#" && keys.count < Self.maximumCount {
             // Do not skip invalid lines: an exit that is missing from the list could be downgraded to plain NIP-74.
             guard case .npub(let key)? = try? NIP19(String(line)) else {
-                throw DamagedFile(description: "\(path):\(index + 1): not an npub; remove this line")
+                throw DamagedStateFile(description: "\(path):\(index + 1): not an npub; remove this line")
             }
             keys.append(key)
         }

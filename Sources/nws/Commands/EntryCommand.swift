@@ -67,7 +67,7 @@ struct EntryCommand: RoleCommand {
         configuration.host = address.host
         configuration.port = address.port
         guard self.maxConnections > 0 else { throw CommandError.configuration("--max-connections: must be at least 1") }
-        configuration.maximumConnections = self.maxConnections
+        configuration.maximumConnections = ProcessSetup.connectionLimit(self.maxConnections, logger: logger)
         configuration.allowsLocalRelays = self.allowLocalRelays ? true : nil
         guard configuration.identity == nil || configuration.identityExits?.isEmpty == false else {
             throw CommandError.configuration(

@@ -169,6 +169,7 @@ struct ExitCommand: RoleCommand {
         configuration.maximumSessions = self.maxSessions
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.connectsPerSecondPerClient = self.maxStreamsPerSecond
+        self.limitStreams(&configuration, logger: logger)
         configuration.takesEarlyData = self.earlyData
         configuration.protocolChoice = self.sessionOptions.protocolChoice
         configuration.policy = policy
@@ -203,6 +204,19 @@ struct ExitCommand: RoleCommand {
         return configuration
     }
 
+    /// Each stream has a connection, and a pair of sockets for TLS.
+    private func limitStreams(_ configuration: inout ExitConfiguration, logger: Logger) {
+        let wanted = configuration.maximumStreams + configuration.maximumPlainStreams
+        let possible = ProcessSetup.connectionLimit(
+            wanted,
+            descriptorsEach: configuration.services.tlsPorts.isEmpty ? 1 : 3,
+            logger: logger
+        )
+        guard possible < wanted else { return }
+        configuration.maximumPlainStreams = min(configuration.maximumPlainStreams, max(1, possible / 4))
+        configuration.maximumStreams = max(1, possible - configuration.maximumPlainStreams)
+    }
+
     func start(
         _ configuration: ExitConfiguration,
         logger: Logger,
@@ -211,11 +225,16 @@ struct ExitCommand: RoleCommand {
         try self.keyFile(Settings())?.lock()
         // Two exits with the same key would both answer every request.
         try KeyFile.lock(configuration.secretKey.publicKey)
-        let service = try await ExitService.start(
-            configuration,
-            on: MultiThreadedEventLoopGroup.singleton.next(),
-            logger: logger
-        )
+        let service: ExitService
+        do {
+            service = try await ExitService.start(
+                configuration,
+                on: MultiThreadedEventLoopGroup.singleton.next(),
+                logger: logger
+            )
+        } catch let error as DamagedStateFile {
+            throw CommandError.configuration("\(error)")
+        }
         running(service)
         let name = service.name
         for relay in name.relaysLeftOut {

@@ -198,7 +198,7 @@ struct RelayCommand: RoleCommand {
         configuration.limits.eventsPerSecond = self.maxEventsPerSecond
         configuration.limits.eventBurst = self.maxEventsPerSecond * 2
         configuration.limits.outboundBytes = self.maxOutboundBytes
-        configuration.limits.connections = self.maxConnections
+        configuration.limits.connections = ProcessSetup.connectionLimit(self.maxConnections, logger: logger)
         configuration.limits.connectionsPerAddress = self.maxConnectionsPerAddress
         configuration.limits.storedEvents = self.maxStoredEvents
         return configuration

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Logging
 import NIOCore
 
 #if canImport(Glibc)
@@ -18,6 +19,9 @@ enum ProcessSetup {
     /// Whether the configuration is read by a running process. No files are created then.
     @TaskLocal static var isReloading = false
 
+    /// Maximum number of descriptors that are kept for connections to relays, files and event loops.
+    private static let reservedDescriptors = 384
+
     /// Maximum limit of open files to request.
     private static let descriptors: UInt = 1 << 20
 
@@ -26,16 +30,47 @@ enum ProcessSetup {
     /// - Returns: The new limit; nil if it cannot be read.
     @discardableResult
     static func raiseFileLimit() -> UInt? {
-        var limit = rlimit()
-        #if canImport(Glibc)
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        #else
-        let resource = RLIMIT_NOFILE
-        #endif
-        guard unsafe getrlimit(resource, &limit) == 0 else { return nil }
+        guard var limit = Self.fileLimit() else { return nil }
         limit.rlim_cur = min(limit.rlim_max, rlim_t(Self.descriptors))
-        _ = unsafe setrlimit(resource, &limit)
-        return unsafe getrlimit(resource, &limit) == 0 ? UInt(limit.rlim_cur) : nil
+        _ = unsafe setrlimit(Self.fileResource, &limit)
+        return Self.fileLimit().map { UInt($0.rlim_cur) }
+    }
+
+    #if canImport(Glibc)
+    private static let fileResource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    #else
+    private static let fileResource = RLIMIT_NOFILE
+    #endif
+
+    private static func fileLimit() -> rlimit? {
+        var limit = rlimit()
+        return unsafe getrlimit(Self.fileResource, &limit) == 0 ? limit : nil
+    }
+
+    /// Lowers a limit of connections if the limit of open files is too low for it. A process without a free descriptor can
+    /// accept no connection, which keeps it busy, and open none.
+    ///
+    /// - Parameters:
+    ///   - wanted: The configured limit.
+    ///   - descriptorsEach: Number of descriptors of a connection.
+    /// - Returns: The limit that leaves at least half of the descriptors, and at most ``reservedDescriptors``, for
+    ///   everything else.
+    static func connectionLimit(_ wanted: Int, descriptorsEach: Int = 1, logger: Logger) -> Int {
+        guard let limit = Self.fileLimit() else { return wanted }
+        // May be RLIM_INFINITY, which is greater than Int.max.
+        let descriptors = Int(clamping: limit.rlim_cur)
+        let possible = max(1, (descriptors - min(Self.reservedDescriptors, descriptors / 2)) / descriptorsEach)
+        guard possible < wanted else { return wanted }
+        // A limit that is hardly lower is not worth a warning to a user who has configured nothing.
+        logger.log(
+            level: possible < wanted / 2 ? .warning : .info,
+            "the limit of open files allows fewer connections than the configuration",
+            metadata: [
+                "open.files": "\(descriptors)", "configured": "\(wanted)", "connections": "\(possible)",
+                "remedy": "raise the limit, for example with ulimit -n, or with LimitNOFILE= in a systemd unit",
+            ]
+        )
+        return possible
     }
 
     /// Opens `/dev/null` for those of standard input, output and error that are closed. Otherwise the next socket would

@@ -5,6 +5,7 @@
 
 import Foundation
 import NostrCrypto
+import SettingsFiles
 import Tunnel
 
 /// A file with the public keys of clients that an exit authorizes.
@@ -15,6 +16,7 @@ struct AuthorizedKeysFile {
     static let maximumLength = 16 << 20
 
     func read() throws -> AuthorizedKeys {
+        try CommandError.explainingFiles { try FileOwnership.checkNotWritableByAll(self.path) }
         guard let data = FileManager.default.contents(atPath: self.path) else {
             throw CommandError.configuration(
                 "--allow: \(self.path) must be a public key (npub or 64 hex digits) or a readable file"

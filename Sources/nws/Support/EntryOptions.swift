@@ -126,7 +126,7 @@ struct EntryOptions: ParsableArguments {
                 on: MultiThreadedEventLoopGroup.singleton.next(),
                 logger: logger
             )
-        } catch let error as ExitPins.DamagedFile {
+        } catch let error as DamagedStateFile {
             throw CommandError.configuration("\(error)")
         } catch let error as NotLoopbackError {
             throw CommandError.configuration(

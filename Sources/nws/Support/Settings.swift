@@ -27,7 +27,10 @@ struct Settings {
     init(environment: [String: String] = ProcessInfo.processInfo.environment, dotEnv path: String = ".env") throws {
         var values: [String: String] = [:]
         if FileManager.default.fileExists(atPath: path) {
-            let file = try CommandError.explainingFiles { try EnvironmentFile(path: path, isOwn: Self.isOwn) }
+            let file = try CommandError.explainingFiles {
+                try FileOwnership.checkOwn(path)
+                return try EnvironmentFile(path: path, isOwn: Self.isOwn)
+            }
             values = file.values
             self.problems = file.problems
         } else {

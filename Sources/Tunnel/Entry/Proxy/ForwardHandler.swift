@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Logging
 import NIOCore
 import TunnelProtocol
 
@@ -15,7 +14,7 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private let request: ProxyRequest
     private let opener: any StreamOpener
-    private let logger: Logger
+    private let logger: LimitedLogger
     private let onEnd: (Result<Void, StreamFailure>) -> Void
     private var opening: StreamOpening?
     private var context: ChannelHandlerContext?
@@ -26,7 +25,7 @@ final class ForwardHandler: ChannelInboundHandler, RemovableChannelHandler {
     init(
         _ target: TargetAddress,
         opener: any StreamOpener,
-        logger: Logger,
+        logger: LimitedLogger,
         onEnd: @escaping (Result<Void, StreamFailure>) -> Void = { _ in }
     ) {
         self.request = ProxyRequest(target, credentials: nil)

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Logging
 import NIOCore
 import TunnelProtocol
 
@@ -17,5 +16,5 @@ struct ProxyContext {
     /// Whether SOCKS clients are told that their stream is open before the exit confirms it.
     let isOptimistic: Bool
     let metrics: TunnelMetrics
-    let logger: Logger
+    let logger: LimitedLogger
 }

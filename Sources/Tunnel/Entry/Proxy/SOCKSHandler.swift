@@ -82,7 +82,12 @@ final class SOCKSHandler: ChannelInboundHandler, RemovableChannelHandler {
             break
         case .fail(let bytes, let failure):
             self.proxy.metrics.handshakeFailed(failure)
-            self.proxy.logger.info("SOCKS handshake failed", metadata: ["reason": "\(failure.rawValue)"])
+            self.proxy.logger.log(
+                .info,
+                "SOCKS handshake failed",
+                ["reason": "\(failure.rawValue)"],
+                topic: .handshakes
+            )
             self.close(after: bytes)
         case .connect(let target, let credentials):
             let request = ProxyRequest(target, credentials: credentials)

@@ -59,7 +59,7 @@ final class StreamOpening: AttachableEndpoint {
     private var exit: PublicKey?
     private unowned let opener: any StreamOpener
     private weak var delegate: (any StreamOpeningDelegate)?
-    private let logger: Logger
+    private let logger: LimitedLogger
     private let startedAt = NIODeadline.now()
     private let onEnd: (StreamEnd?) -> Void
 
@@ -77,7 +77,7 @@ final class StreamOpening: AttachableEndpoint {
         _ request: ProxyRequest,
         earlyData: [UInt8] = [],
         opener: any StreamOpener,
-        logger: Logger,
+        logger: LimitedLogger,
         delegate: any StreamOpeningDelegate,
         onEnd: @escaping (StreamEnd?) -> Void = { _ in }
     ) {
@@ -130,7 +130,7 @@ final class StreamOpening: AttachableEndpoint {
             "target": "\(self.request.target)", "hop": "\(failure.hop.rawValue)", "reason": "\(failure.text)",
         ]
         if let remedy = failure.remedy { metadata["remedy"] = "\(self.opener.text(of: remedy))" }
-        self.logger.warning("cannot connect", metadata: metadata)
+        self.logger.log(.warning, "cannot connect", metadata, topic: .problems)
         self.delegate?.opening(self, didFail: failure)
     }
 
@@ -223,13 +223,15 @@ final class StreamOpening: AttachableEndpoint {
         let target = self.request.target
         let onEnd = self.onEnd
         return { reason, sent, received in
-            logger.info(
+            logger.log(
+                .info,
                 "stream ended",
-                metadata: [
+                [
                     "target": "\(target)", "sent": "\(sent)", "received": "\(received)",
                     "ms": "\((NIODeadline.now() - startedAt).nanoseconds / 1_000_000)",
                     "reason": "\(reason?.rawValue ?? "complete")",
-                ]
+                ],
+                topic: .streams
             )
             onEnd(reason)
         }
@@ -239,7 +241,7 @@ final class StreamOpening: AttachableEndpoint {
 
     func opened() {
         guard case .attached = self.state else { return }
-        self.logger.debug("stream opened", metadata: ["target": "\(self.request.target)"])
+        self.logger.log(.debug, "stream opened", ["target": "\(self.request.target)"], topic: .streams)
         self.delegate?.openingDidSucceed(self)
     }
 

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Logging
 import TunnelProtocol
 
 /// Opens a stream for the program's own code, and retains the opening until it succeeds or fails.
@@ -22,7 +21,7 @@ final class StreamPromise: StreamOpeningDelegate {
     static func open(
         _ target: TargetAddress,
         opener: any StreamOpener,
-        logger: Logger,
+        logger: LimitedLogger,
         completion: @escaping (Result<StreamOpening, StreamFailure>) -> Void
     ) {
         let promise = StreamPromise(completion)

@@ -10,28 +10,49 @@ import TunnelProtocol
 
 /// Limits the rate of messages from unknown clients, and decides which client may open which stream.
 struct Admission {
-    private var messagesPerSecond: Int
-    private var messages: TokenBucket
-    private var offers: TokenBucket
-
-    /// - Parameter messagesPerSecond: Maximum number of messages per second from unknown keys. Bursts may be twice as
-    ///   large. Offers have twice the rate, because they include those of known keys.
-    init(messagesPerSecond: Int, now: NIODeadline) {
-        self.messagesPerSecond = messagesPerSecond
-        self.messages = TokenBucket(perSecond: messagesPerSecond, now: now)
-        self.offers = TokenBucket(perSecond: 2 * messagesPerSecond, now: now)
+    /// The rates of messages from unknown keys, per second. Bursts may be twice as large.
+    struct Rates: Equatable {
+        var messages: Int
+        /// Of those that no use follows, such as offers that are not continued. It bounds what a flood costs the others.
+        /// Bursts may be as large as the rate of all messages.
+        var unused: Int
     }
 
-    mutating func setRate(_ messagesPerSecond: Int, now: NIODeadline) {
-        guard messagesPerSecond != self.messagesPerSecond else { return }
-        self = Admission(messagesPerSecond: messagesPerSecond, now: now)
+    private var rates: Rates
+    private var messages: TokenBucket
+    private var unused: TokenBucket
+    private var offers: TokenBucket
+
+    /// Offers have twice the rate of messages, because they include those of known keys.
+    init(_ rates: Rates, now: NIODeadline) {
+        self.rates = rates
+        self.messages = TokenBucket(perSecond: rates.messages, now: now)
+        self.unused = TokenBucket(perSecond: rates.unused, burst: max(rates.messages, 2 * rates.unused), now: now)
+        self.offers = TokenBucket(perSecond: 2 * rates.messages, now: now)
+    }
+
+    mutating func setRates(_ rates: Rates, now: NIODeadline) {
+        guard rates != self.rates else { return }
+        self = Admission(rates, now: now)
     }
 
     /// Returns whether another message from an unknown key may be verified.
-    mutating func admitMessage(at now: NIODeadline) -> Bool { self.messages.take(at: now) }
+    mutating func admitMessage(at now: NIODeadline) -> Bool {
+        guard self.unused.take(at: now) else { return false }
+        guard self.messages.take(at: now) else {
+            self.unused.refund()
+            return false
+        }
+        return true
+    }
+
+    /// Records that a client whose message was admitted uses what it requested.
+    mutating func recordUse() { self.unused.refund() }
 
     /// When the next message from an unknown key may be verified.
-    func nextMessage(at now: NIODeadline) -> NIODeadline { self.messages.nextToken(at: now) }
+    func nextMessage(at now: NIODeadline) -> NIODeadline {
+        max(self.messages.nextToken(at: now), self.unused.nextToken(at: now))
+    }
 
     /// Returns whether another offer, or query about a session, may be answered. The limit includes known keys, because
     /// each answer needs signatures.

@@ -11,6 +11,8 @@ import TunnelProtocol
 /// A client that uses plain NIP-74, or offers a session with it (exit).
 final class PlainClient {
     let link: PlainLink
+    /// Whether the client has sent more than the message that made it known.
+    var isUsed = false
     private var seen = EventDeduplicator(capacity: 8_192)
 
     init(_ link: PlainLink) {

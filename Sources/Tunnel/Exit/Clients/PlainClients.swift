@@ -63,6 +63,8 @@ final class PlainClients {
     private static let maximumWaitingContent = 16_384
     /// Messages per second for which an exit with an access list makes a key agreement: about a fifteenth of a processor.
     private static let messagesWithListPerSecond = 2_000
+    /// Without a list, the part of the rate of messages that is for clients which do not use what they requested.
+    private static let unusedPart = 10
     /// Minimum interval between sweeps that are triggered by the limit on clients.
     private static let sweepInterval: TimeAmount = .seconds(1)
 
@@ -71,7 +73,7 @@ final class PlainClients {
         self.lane = lane
         self.context = context
         self.verifier = EventVerifier(metrics: context.metrics, logger: context.logger)
-        self.admission = Admission(messagesPerSecond: context.configuration.handshakesPerSecond, now: .now())
+        self.admission = Admission(Self.rates(context.configuration), now: .now())
         self.tickets = TicketJournal(path: context.configuration.ticketFile)
         self.updateAccess()
     }
@@ -213,13 +215,19 @@ final class PlainClients {
     func useTicket(_ hint: UInt64, by offer: Bytes32) -> Bool { self.gate?.useTicket(hint, by: offer) ?? false }
 
     /// Applies the rate limit of a new configuration.
-    func updateRate() { self.admission.setRate(self.messagesPerSecond, now: .now()) }
+    func updateRate() { self.admission.setRates(Self.rates(self.context.configuration), now: .now()) }
 
-    /// With an access list, a message of an unknown client costs only a key agreement.
-    private var messagesPerSecond: Int {
-        self.context.configuration.access == nil
-            ? self.context.configuration.handshakesPerSecond : Self.messagesWithListPerSecond
+    private static func rates(_ configuration: ExitConfiguration) -> Admission.Rates {
+        // With an access list, a message of an unknown client costs only a key agreement.
+        guard configuration.access == nil else {
+            return Admission.Rates(messages: Self.messagesWithListPerSecond, unused: Self.messagesWithListPerSecond)
+        }
+        let rate = configuration.handshakesPerSecond
+        return Admission.Rates(messages: rate, unused: max(1, rate / Self.unusedPart))
     }
+
+    /// Records that a client uses the session that it requested.
+    func recordUse() { self.admission.recordUse() }
 
     /// Ends all streams and removes all clients.
     func closeAll(_ reason: StreamEnd) {
@@ -240,10 +248,14 @@ extension PlainClients: RelaySubscriber {
         // Apply the rate limit before the expensive signature check. A client with streams is known; others have shown
         // nothing but one valid message.
         guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
-        guard self.gate == nil, known?.link.streamCount ?? 0 > 0 else {
+        guard self.gate == nil, let known, known.link.streamCount > 0 else {
             return self.receiveFromStranger(event, on: path)
         }
         self.admit(event, on: path)
+        if !known.isUsed {
+            known.isUsed = true
+            self.admission.recordUse()
+        }
     }
 
     /// Processes a message of an unknown client, or keeps it until the rate limit allows it.

@@ -13,10 +13,15 @@ final class ReplayGuard {
     private let context: ExitContext
     private let journal: ReplayJournal
 
-    /// - Throws: If the journal cannot be used.
+    /// - Throws: `EWOULDBLOCK` if another process uses the journal, or ``ReplayJournal/DamagedFile``.
     init(context: ExitContext) throws {
         self.context = context
         self.journal = try ReplayJournal(path: context.configuration.replayFile, now: Moment.now.seconds)
+        guard let failure = self.journal.failure else { return }
+        context.logger.error(
+            "cannot write the replay journal; until that is possible, plain NIP-74 requests and early data are refused",
+            metadata: ["file": "\(context.configuration.replayFile ?? "")", "error": "\(failure)"]
+        )
     }
 
     /// Returns the reason why a CONNECT is refused. Nil if it may be served.
@@ -33,18 +38,18 @@ final class ReplayGuard {
         self.context.metrics.reported(.replayedConnect)
         if self.journal.isFull {
             self.context.logLimited(.error, "the replay table is full, so new plain NIP-74 requests are refused", [:])
-        } else if self.journal.hasFailed {
+        } else if let failure = self.journal.failure {
             self.context.logLimited(
                 .error,
-                "cannot write to the replay journal, so plain NIP-74 requests are refused; is the disk full?",
-                [:]
+                "cannot write the replay journal, so plain NIP-74 requests are refused",
+                ["error": "\(failure)"]
             )
         }
         return .replayed
     }
 
     /// Whether the journal could not record the last request, because it is full or cannot be written.
-    var cannotRecord: Bool { self.journal.isFull || self.journal.hasFailed }
+    var cannotRecord: Bool { self.journal.isFull || self.journal.failure != nil }
 
     /// Records a request in the journal. Returns false if it was recorded before or cannot be recorded.
     func admitOnce(_ key: String, _ createdAt: Int64, of client: PublicKey) -> Bool {

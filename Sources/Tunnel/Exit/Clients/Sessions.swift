@@ -358,7 +358,11 @@ final class Sessions {
 
 extension Sessions: IncomingSessionDelegate {
     func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
-        self.delegate?.sessions(self, isAskedFor: request, as: id, in: session) ?? .refused(.shuttingDown)
+        let decision = self.delegate?.sessions(self, isAskedFor: request, as: id, in: session)
+        if case .accepted? = decision, !session.isUsed, session.isEstablished {
+            self.delegate?.sessions(self, didUse: session.offer)
+        }
+        return decision ?? .refused(.shuttingDown)
     }
 
     func relays(of session: IncomingSession) -> NumberedRelays { self.relays }
@@ -374,6 +378,7 @@ extension Sessions: IncomingSessionDelegate {
             return false
         }
         self.stopWaiting(session, hasBegun: true)
+        if session.isUsed { self.delegate?.sessions(self, didUse: session.offer) }
         // Checked every second, too.
         let allowed = self.context.configuration.maximumSessions
         if self.count > allowed / Self.unused.part, self.count % Self.unusedCheckStep == 0 { self.endUnused() }

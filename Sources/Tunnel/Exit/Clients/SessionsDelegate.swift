@@ -22,6 +22,8 @@ protocol SessionsDelegate: AnyObject {
     func sessions(_ sessions: Sessions, ticketFor identity: PublicKey) -> Bytes32?
     /// Records that an offer uses the ticket with a hint. Returns false if another offer has used it.
     func sessions(_ sessions: Sessions, use ticket: UInt64, by offer: Bytes32) -> Bool
+    /// The client has continued an offer, and a stream of the session was admitted.
+    func sessions(_ sessions: Sessions, didUse offer: OfferID)
     /// An offer waits for the client's first packet.
     func sessions(_ sessions: Sessions, offerBegan offer: OfferID)
     /// An offer no longer waits: its session has begun, or the offer was discarded.

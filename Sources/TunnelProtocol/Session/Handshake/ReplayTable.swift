@@ -5,32 +5,49 @@
 
 package import NostrCrypto
 
-/// The CONNECTs that an exit has served, kept for as long as their dates allow them to be replayed.
+/// The CONNECTs that an exit has served, kept for as long as their dates allow them to be replayed, and then until their
+/// room is needed.
 ///
 /// A full table rejects new entries and removes no entry that is still valid. Otherwise an attacker could make room for
-/// a replay by filling the table.
+/// a replay by filling the table. CONNECTs that are dated far in the future, and therefore kept for long, have a room of
+/// their own, so that they do not keep others out.
+///
+/// Expired entries are removed only to make room, a quarter at a time, so that a clock that is ahead for a while does not
+/// empty the table.
 package struct ReplayTable: Sendable {
     /// Identifies a CONNECT: a hash of its author and its UUID. An event that was signed again has the same entry.
     package typealias Entry = Bytes32
 
+    /// Maximum number of entries.
+    package struct Capacity: Sendable {
+        package var near: Int
+        /// Of CONNECTs dated more than ``ReplayTable/nearFuture`` ahead.
+        package var far: Int
+
+        /// A stranger has to send more than 400 CONNECTs a second to fill the room for the usual ones.
+        package init(near: Int = 131_072, far: Int = 16_384) {
+            self.near = near
+            self.far = far
+        }
+    }
+
+    /// How far ahead the clock of an honest client may be without a disadvantage, in seconds.
+    private static let nearFuture: Int64 = 120
     /// How long entries are kept beyond the accepted window, in seconds, in case the clock is set back.
     private static let margin: Int64 = 60
 
-    private let capacity: Int
-    private var expirations: [Entry: Int64] = [:]
-    private var nextSweep: Int64 = 0
+    private var near: Room
+    private var far: Room
 
-    /// Creates an empty table.
-    ///
-    /// - Parameter capacity: Maximum number of entries.
-    package init(capacity: Int = 65_536) {
-        self.capacity = capacity
+    package init(capacity: Capacity = Capacity()) {
+        self.near = Room(capacity: capacity.near)
+        self.far = Room(capacity: capacity.far)
     }
 
     /// Number of entries, including expired ones that were not removed yet.
-    package var count: Int { self.expirations.count }
-    /// Whether the number of entries has reached the capacity.
-    package var isFull: Bool { self.expirations.count >= self.capacity }
+    package var count: Int { self.near.expirations.count + self.far.expirations.count }
+    /// Whether the last new entry was rejected because there was no room.
+    package private(set) var isFull = false
 
     /// Computes the entry of a CONNECT from its author and UUID.
     package static func entry(client: PublicKey, key: String) -> Entry {
@@ -45,19 +62,48 @@ package struct ReplayTable: Sendable {
 
     /// Inserts an entry. Returns false if the table already contains it or is full.
     package mutating func insert(_ entry: Entry, expiration: Int64, now: Int64) -> Bool {
-        if self.nextSweep <= now || self.expirations.count >= self.capacity { self.sweep(now: now) }
-        guard self.expirations[entry] == nil, self.expirations.count < self.capacity else { return false }
-        self.expirations[entry] = expiration
-        return true
+        self.isFull = false
+        guard !self.near.contains(entry), !self.far.contains(entry) else { return false }
+        let isFar = expiration - Self.expiration(createdAt: now, now: now) > Self.nearFuture
+        let isInserted =
+            isFar
+            ? self.far.insert(entry, expiration: expiration, now: now)
+            : self.near.insert(entry, expiration: expiration, now: now)
+        self.isFull = !isInserted
+        return isInserted
     }
 
-    /// The entries that have not expired.
-    package func entries(now: Int64) -> [(entry: Entry, expiration: Int64)] {
-        self.expirations.filter { $0.value > now }.map { ($0.key, $0.value) }
+    /// All entries.
+    package var entries: [(entry: Entry, expiration: Int64)] {
+        self.near.expirations.map { ($0.key, $0.value) } + self.far.expirations.map { ($0.key, $0.value) }
     }
 
-    private mutating func sweep(now: Int64) {
-        self.nextSweep = now + Self.margin
-        self.expirations = self.expirations.filter { $0.value > now }
+    /// A number of entries.
+    private struct Room {
+        let capacity: Int
+        private(set) var expirations: [Entry: Int64] = [:]
+        /// No entry expires before this time.
+        private var earliest = Int64.min
+
+        init(capacity: Int) { self.capacity = capacity }
+
+        func contains(_ entry: Entry) -> Bool { self.expirations[entry] != nil }
+
+        mutating func insert(_ entry: Entry, expiration: Int64, now: Int64) -> Bool {
+            if self.expirations.count >= self.capacity { self.makeRoom(now: now) }
+            guard self.expirations.count < self.capacity else { return false }
+            self.expirations[entry] = expiration
+            self.earliest = min(self.earliest, expiration)
+            return true
+        }
+
+        /// Removes up to a quarter of the entries: those that expired first.
+        private mutating func makeRoom(now: Int64) {
+            guard self.earliest <= now else { return }
+            let sorted = self.expirations.values.sorted()
+            let quarter = sorted[sorted.count / 4]
+            self.expirations = self.expirations.filter { $0.value > min(quarter, now) }
+            self.earliest = self.expirations.values.min() ?? .max
+        }
     }
 }

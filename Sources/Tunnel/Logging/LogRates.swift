@@ -15,6 +15,8 @@ struct LogRates {
         case streams
         /// The beginning and end of a session.
         case sessions
+        /// A client of the proxy whose handshake failed.
+        case handshakes
         /// Everything else: refusals and failures.
         case problems
 
@@ -22,6 +24,7 @@ struct LogRates {
             switch self {
             case .streams: 50
             case .sessions: 20
+            case .handshakes: 1
             case .problems: 5
             }
         }

@@ -1,0 +1,34 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import Foundation
+import Logging
+import NIOCore
+import Nostr
+import NostrCrypto
+import Testing
+
+@testable import NostrRelay
+
+@Suite("The archive of a relay's events")
+struct EventArchiveTests {
+    @Test("no change is lost if the archive is closed while it writes")
+    func closingWhileWriting() async throws {
+        let key = SecretKey.generate()
+        let events = try (0..<20).map { try makeEvent(key, content: "\($0)") }
+        for _ in 0..<50 {
+            let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            defer { try? FileManager.default.removeItem(at: folder) }
+            let path = folder.appending(path: "events.sqlite").path()
+            let archive = try EventArchive(path: path, logger: Logger(label: "test"))
+            for event in events { archive.apply([.added(event)]) }
+            try await archive.close()
+            let again = try EventArchive(path: path, logger: Logger(label: "test"))
+            #expect(try again.load().count == events.count)
+            try await again.close()
+        }
+    }
+}
