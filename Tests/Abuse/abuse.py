@@ -231,15 +231,20 @@ def queries(nodes, done):
         time.sleep(0.05)
 
 
+def request(nodes, **members):
+    """Returns a CONNECT message, encrypted and signed with a new key, because an exit ignores repeated ones."""
+    keys = Keys.generate()
+    text = json.dumps({"key": str(uuid.uuid4()), "type": "CONNECT", "destination": "x:80", **members})
+    content = nip44_encrypt(keys.secret_key(), PublicKey.parse(nodes["exit"]), text, Nip44Version.V2)
+    return event_message(signed(keys, KIND, content, [["p", nodes["exit"]]]))
+
+
 def requests(nodes, done, **members):
-    """Sends CONNECT messages, each encrypted and signed with a new key, because an exit ignores repeated ones."""
+    """Sends CONNECT messages."""
     connection = websocket(nodes["relay"])
     connection.setblocking(False)
     while True:
-        keys = Keys.generate()
-        text = json.dumps({"key": str(uuid.uuid4()), "type": "CONNECT", "destination": "x:80", **members})
-        content = nip44_encrypt(keys.secret_key(), PublicKey.parse(nodes["exit"]), text, Nip44Version.V2)
-        rest = memoryview(event_message(signed(keys, KIND, content, [["p", nodes["exit"]]])))
+        rest = memoryview(request(nodes, **members))
         while rest:
             try:
                 rest = rest[connection.send(rest) :]
@@ -262,6 +267,24 @@ def half_open(nodes, done):
     requests(nodes, done, nws=session_offer())
 
 
+def prepared_offers(nodes, done):
+    """Sends 600 offers a second that were made before, so that the attack costs little processor time itself."""
+    offers = [request(nodes, nws=session_offer()) for _ in range(6_000)]
+    connection = websocket(nodes["relay"])
+    start = time.monotonic()
+    for number, offer in enumerate(offers):
+        time.sleep(max(0, start + number / 600 - time.monotonic()))
+        connection.sendall(offer)
+        connection.setblocking(False)
+        try:
+            connection.recv(1 << 16)
+        except BlockingIOError:
+            pass
+        connection.setblocking(True)
+        done.value += 1
+    time.sleep(60)
+
+
 def mute_socks(nodes, done):
     """Opens connections to the entry and sends nothing."""
     connections = []
@@ -276,8 +299,8 @@ def mute_socks(nodes, done):
 
 
 ABUSES = [
-    slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, half_open, mute_socks,
-    never_matching, always_matching, queries,
+    slowloris, huge_frames, tiny_frames, subscriptions, deep_json, wrong_signatures, deaf, connects, half_open,
+    prepared_offers, mute_socks, never_matching, always_matching, queries,
 ]
 # The four attacks that cost most on their own, run at once.
 TOGETHER = [tiny_frames, wrong_signatures, half_open, subscriptions]

@@ -3,6 +3,7 @@
 """The second implementation of sessions (independent/) against the test vectors, and against nws."""
 
 import base64
+import hashlib
 import json
 import signal
 import socket
@@ -47,12 +48,14 @@ from independent.handshake import (
     exit_hash,
     first_transcript,
     identity_hash,
+    transcript_of,
 )
 from independent.streams import StreamReset
 from independent.wire import (
     Ack,
     ConnectionClose,
     Crypto,
+    DuplicateKey,
     Identity,
     ImmediateAck,
     MaxData,
@@ -97,6 +100,7 @@ FRAMES = {
     "STREAM_OPENED stream 70": StreamOpened(70),
     'NEW_PATH path 3, "wss://a.example"': NewPath(3, "wss://a.example"),
     "NEW_TICKET lifetime 604800": NewTicket(604_800, TICKET_SECRET),
+    "DUPLICATE_KEY": DuplicateKey(*(hashlib.sha256(bytes([n])).digest() for n in (2, 3)), bytes([4]) * 64),
 }
 
 
@@ -513,6 +517,11 @@ def allowed_client(sandbox, *lines):
     return Key(bytes.fromhex(keys.secret_key().to_hex())), file
 
 
+def exit_key(sandbox):
+    keys = Keys.parse((sandbox.folder / "exit.key").read_text().strip())
+    return Key(bytes.fromhex(keys.secret_key().to_hex()))
+
+
 def private_exit(sandbox, relay, backend, file):
     return sandbox.exit([relay.url], backend, options=("--allow", file))
 
@@ -605,7 +614,7 @@ def test_an_identity_is_proven_and_gets_a_ticket_for_one_session(sandbox, serve)
 
 def test_an_invite_gives_a_session_without_streams(sandbox, serve):
     sandbox.succeed("key", "generate", "--key-file", "exit.key")
-    secret_key = Key(bytes.fromhex(Keys.parse((sandbox.folder / "exit.key").read_text().strip()).secret_key().to_hex()))
+    secret_key = exit_key(sandbox)
     invite = Credential.of_invite(content(32), secret_key.public)
     _, file = allowed_client(sandbox, f"invite:{(invite.hint_key + invite.proof_key).hex()}")
     backend = serve(echo)
@@ -803,6 +812,7 @@ def violations():
         "STREAM_OPENED": encode_frame(StreamOpened(1)),
         "NEW_PATH": encode_frame(NewPath(1, "ws://127.0.0.1:9")),
         "NEW_TICKET": encode_frame(NewTicket(1, bytes(32))),
+        "two DUPLICATE_KEY": b"".join(encode_frame(DuplicateKey(bytes([n]) * 32, bytes(32), bytes(64))) for n in (1, 2)),
         "data beyond the credit": encode_frame(StreamData(1, 1 << 40, b"x", False)),
         "two final sizes": end + encode_frame(StreamData(1, 10, b"", True)),
         "data beyond the final size": end + byte,
@@ -829,6 +839,7 @@ def violations_of_exits():
         "unknown frame": varint(0x3F),
         "OPEN_STREAM": encode_frame(OpenStream(2, 80, "")),
         "IDENTITY": encode_frame(Identity(0, bytes(32), bytes(64))),
+        "DUPLICATE_KEY": encode_frame(DuplicateKey(bytes(32), bytes(32), bytes(64))),
         "STREAM that was not opened": encode_frame(StreamData(77, 0, b"x", False)),
         "data beyond the credit": encode_frame(StreamData(1, 1 << 40, b"x", False)),
         "final size below data": encode_frame(StreamData(1, 9, b"x", False)) + encode_frame(ResetStream(1, 0, 5)),
@@ -981,3 +992,37 @@ def test_the_entry_hides_its_identity_from_an_exit_with_a_wrong_proof(sandbox, s
     node = own_exit(sandbox, relay, serve(echo), key=key, wants_identity=True, prover=prover)
     assert echoes(SocksStream(open_stream(entry.address, node.name).socket), content(1_000))
     assert node.sessions[0].identities == []
+
+
+# Two exits with one key
+
+
+def test_both_exits_with_one_key_are_told(sandbox, serve):
+    relay, key, backend = sandbox.relay(), Key(), serve(echo).address.rsplit(":", 1)
+    exits = [sandbox.closing(Exit(key, [relay.url], (backend[0], int(backend[1])))) for _ in range(2)]
+    entry = sandbox.entry("--protocol", "session")
+    with open_stream(entry.address, exits[0].name) as client:
+        sessions = eventually(lambda: all(node.sessions for node in exits) and [node.sessions[0] for node in exits])
+        for session in sessions:
+            session.wait_for(lambda session=session: session.has_twin)
+            (other,) = [other for other in sessions if other is not session]
+            assert session.duplicate_key.exit_session_key == other.first_key
+        # The session that the client does not use is over. The other one is not disturbed.
+        eventually(lambda: [session.is_closed for session in sessions].count(True) == 1)
+        client.socket.sendall(b"still there")
+        assert client.socket.recv(100) == b"still there"
+
+
+@pytest.mark.parametrize("is_genuine", [True, False])
+def test_an_exit_believes_only_what_its_key_has_signed(sandbox, serve, is_genuine):
+    nodes = OurClient(sandbox, serve(echo).address, [sandbox.relay()])
+    handshake = nodes.session.handshake
+    fresh, body_hash = Key().public, content(32)
+    signer = exit_key(sandbox) if is_genuine else Key()
+    digest = exit_hash(transcript_of(handshake.offer.hash(handshake.context), fresh, body_hash))
+    with nodes.session.changed:
+        nodes.session.send(DuplicateKey(fresh, body_hash, signer.sign(digest)))
+    if is_genuine:
+        nodes.node.process.wait_for_log("another exit uses the same key")
+    assert echoes(nodes.open(), content(1_000))
+    assert ("same key" in nodes.node.process.stderr) == is_genuine

@@ -320,12 +320,13 @@ def test_optimistic_failure_is_a_reset(sandbox):
             client.socket.recv(1)
 
 
-def test_two_exits_with_one_key_are_noticed(sandbox, http):
+def test_two_exits_with_one_key_are_told_and_so_is_the_client(sandbox, http):
     relay = sandbox.relay()
     exit_node = sandbox.exit([relay.url], http.address)
     sandbox.write("copy.key", (sandbox.folder / "exit.key").read_text())
     # On one machine a lock prevents a second exit. This one has another state folder, as on another machine.
-    sandbox.exit([relay.url], http.address, env={"HOME": str(sandbox.folder / "other")}, key_file="copy.key")
+    copy = sandbox.exit([relay.url], http.address, env={"HOME": str(sandbox.folder / "other")}, key_file="copy.key")
     entry = sandbox.entry()
     with open_stream(entry.address, exit_node.name):
-        entry.process.wait_for_log("two exits use the same key")
+        for node in (entry, exit_node, copy):
+            node.process.wait_for_log("same key")

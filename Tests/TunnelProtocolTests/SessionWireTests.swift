@@ -26,6 +26,13 @@ struct SessionWireTests {
         .streamOpened(StreamID(rawValue: 5)),
         .crypto(offset: 1 << 20, data: ByteBuffer(bytes: [4, 5, 6])),
         .newTicket(Bytes32.sha256(of: [2]), lifetime: 604_800),
+        .duplicateKey(
+            DuplicateKeyReport(
+                fresh: PublicKey(unchecked: .sha256(of: [3])),
+                bodyHash: .sha256(of: [4]),
+                signature: SchnorrSignature(Array(repeating: 5, count: SchnorrSignature.length))!
+            )
+        ),
         .identity(SimulatedSession.identity),
         .newPath(SessionPathOffer(path: PathID(rawValue: 11), relay: "wss://relay.example")),
     ]

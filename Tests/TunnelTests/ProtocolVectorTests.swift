@@ -354,7 +354,7 @@ struct ProtocolVectorTests {
         return Array(buffer.readableBytesView)
     }
 
-    private static func frames() -> [Vector] {
+    private static func frames() throws -> [Vector] {
         let id = StreamID(rawValue: 70)
         let frames: [(String, SessionFrame)] = [
             ("PING", .ping),
@@ -383,6 +383,16 @@ struct ProtocolVectorTests {
                 .newPath(SessionPathOffer(path: PathID(rawValue: 3), relay: "wss://a.example"))
             ),
             ("NEW_TICKET lifetime 604800", .newTicket(.sha256(of: [1]), lifetime: 604_800)),
+            (
+                "DUPLICATE_KEY",
+                .duplicateKey(
+                    DuplicateKeyReport(
+                        fresh: PublicKey(unchecked: .sha256(of: [2])),
+                        bodyHash: .sha256(of: [3]),
+                        signature: try #require(SchnorrSignature(Array(repeating: 4, count: SchnorrSignature.length)))
+                    )
+                )
+            ),
         ]
         var vectors = frames.map { Vector(name: "frame: \($0)", values: ["frame": Self.hex(Self.encoded($1))]) }
         vectors.append(

@@ -17,6 +17,8 @@ struct LogRates {
         case sessions
         /// A client of the proxy whose handshake failed.
         case handshakes
+        /// Another exit with the same key.
+        case duplicateKeys
         /// Everything else: refusals and failures.
         case problems
 
@@ -24,7 +26,7 @@ struct LogRates {
             switch self {
             case .streams: 50
             case .sessions: 20
-            case .handshakes: 1
+            case .handshakes, .duplicateKeys: 1
             case .problems: 5
             }
         }

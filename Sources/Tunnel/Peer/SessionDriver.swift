@@ -212,7 +212,8 @@ extension SessionDriver: PeerLinkDelegate {
             self.logger.debug("session uses new keys", metadata: ["peer": "\(link.peer)"])
             self.delegate?.session(self, didUseKeysOf: generation)
         case .eraseKey(let generation): self.eraseKey(generation)
-        case .identified, .pathOffered, .ticket, .askPeer, .closed: self.delegate?.session(self, didReceive: signal)
+        case .identified, .pathOffered, .ticket, .duplicateKey, .askPeer, .closed:
+            self.delegate?.session(self, didReceive: signal)
         }
     }
 

@@ -29,6 +29,8 @@ package enum ProtocolReport: String, Hashable, Sendable, CaseIterable {
     case downgradeRefused = "downgrade_refused"
     /// A message of this node that a relay sent back.
     case reflected
+    /// A client reports that another exit uses the exit's key.
+    case duplicateKey = "duplicate_key"
     /// A packet that arrived on a path other than the one in its header.
     case wrongPath = "wrong_path"
     /// A packet whose number was received before.

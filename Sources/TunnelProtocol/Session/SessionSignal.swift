@@ -25,6 +25,8 @@ package enum SessionSignal: Hashable, Sendable {
     case pathOffered(SessionPathOffer)
     /// The exit sent a ticket for the next session (client). It is valid for this number of seconds.
     case ticket(Bytes32, lifetime: UInt64)
+    /// The client reports that another exit uses the same key (exit). Verify it.
+    case duplicateKey(DuplicateKeyReport)
     /// The exit may have lost the session (client). Ask it whether it still knows the session.
     case askPeer
     /// The session and all its streams ended. The reason is nil if there was no error.

@@ -36,6 +36,8 @@ package struct SessionStateMachine: StreamEngine {
     private(set) var context: SessionContext
     /// The identity that the client sent (exit).
     private var clientIdentity: ClientIdentity?
+    /// The client's report of another exit with the same key (exit).
+    private var duplicateKey: DuplicateKeyReport?
 
     /// Whether the session has ended.
     package private(set) var isOver = false
@@ -188,6 +190,14 @@ package struct SessionStateMachine: StreamEngine {
         self.send()
     }
 
+    /// Tells the exit that another exit has accepted the offer, too (client).
+    package mutating func report(_ report: DuplicateKeyReport, at now: Moment) {
+        guard !self.isOver else { return }
+        self.context.now = now
+        self.context.control.append(.duplicateKey(report))
+        self.send()
+    }
+
     package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         self.context.now = now
         self.transport.setWritable(path, isWritable)
@@ -273,6 +283,12 @@ package struct SessionStateMachine: StreamEngine {
         case .newTicket(let secret, let lifetime):
             guard self.role == .client else { throw SessionViolation() }
             self.context.actions.append(.signal(.ticket(secret, lifetime: lifetime)))
+        case .duplicateKey(let report):
+            guard self.role == .exit, self.duplicateKey == nil || self.duplicateKey == report else {
+                throw SessionViolation()
+            }
+            if self.duplicateKey == nil { self.context.actions.append(.signal(.duplicateKey(report))) }
+            self.duplicateKey = report
         case .newPath(let offer):
             guard self.role == .client else { throw SessionViolation() }
             // The driver decides whether to connect to the relay.

@@ -144,7 +144,7 @@ struct SessionTransport: Sendable {
     ) {
         for frame in frames {
             switch frame {
-            case .crypto, .newPath, .newTicket: context.control.append(frame)
+            case .crypto, .newPath, .newTicket, .duplicateKey: context.control.append(frame)
             case .identity(let identity) where identity.generation > 0:
                 if context.control.isUnacknowledged(identity) { context.control.append(frame) }
             default: streams.lost(frame, &context)

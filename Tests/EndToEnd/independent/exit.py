@@ -38,11 +38,12 @@ from .handshake import (
     exit_hash,
     first_transcript,
     identity_hash,
+    transcript_of,
 )
 from .relay import Relay, event_digest, signed_event
 from .session import OLD_KEYS, Path, Session
 from .streams import Stream, StreamReset
-from .wire import Identity, Malformed, NewTicket, OpenStream, ResetStream, StreamData, StreamOpened
+from .wire import DuplicateKey, Identity, Malformed, NewTicket, OpenStream, ResetStream, StreamData, StreamOpened
 
 OFFER_KEPT = 15
 TICKET_LIFETIME = 3_600
@@ -167,7 +168,7 @@ class Exit:
         prover = self.prover or credential
         proof = prover.exit_proof(transcript) if prover else b""
         acceptance = Acceptance(0, body, self.key.sign(exit_hash(transcript)), proof)
-        session = ExitSession(self, generation, offer.limits, acceptance, credential)
+        session = ExitSession(self, digest, generation, offer.limits, acceptance, credential)
         for relay in self.session_relays:
             if relay.is_open:
                 relay.subscribe(own.public, session.receive)
@@ -187,8 +188,14 @@ class Exit:
 class ExitSession(Session):
     is_client = False
 
-    def __init__(self, node, generation, peer_limits, acceptance, credential):
+    def __init__(self, node, offer_hash, generation, peer_limits, acceptance, credential):
         super().__init__(generation, peer_limits)
+        self.offer_hash = offer_hash
+        self.first_key = generation.own.public
+        self.duplicate_key = None
+        """The DUPLICATE_KEY that arrived"""
+        self.has_twin = False
+        """Whether it proves another exit with the same key"""
         self.has_begun = False
         self.identities = []
         """Every IDENTITY that arrived, valid or not"""
@@ -243,8 +250,18 @@ class ExitSession(Session):
                 self._open(frame)
             case Identity():
                 self._identify(frame)
+            case DuplicateKey():
+                self._warn(frame)
             case _:
                 super().handle(frame, now)
+
+    def _warn(self, frame):
+        if self.duplicate_key not in (None, frame):
+            raise Malformed("a second, different DUPLICATE_KEY")
+        self.duplicate_key = frame
+        transcript = transcript_of(self.offer_hash, frame.exit_session_key, frame.body_hash)
+        is_other = frame.exit_session_key != self.first_key
+        self.has_twin = is_other and is_signed(self._exit.key.public, exit_hash(transcript), frame.signature)
 
     def handle_unknown_stream(self, frame):
         if isinstance(frame, ResetStream):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Offers (section B.3), proofs (B.4), acceptances and refusals (B.5), and the keys that result from them (B.6)."""
 
+import hashlib
 import hmac
 import os
 import time
@@ -331,7 +332,11 @@ class Generation:
 
 
 def first_transcript(offer_hash, exit_session_key, body):
-    return tagged_hash("nws/session/1/transcript", offer_hash, exit_session_key, body)
+    return transcript_of(offer_hash, exit_session_key, hashlib.sha256(body).digest())
+
+
+def transcript_of(offer_hash, exit_session_key, body_hash):
+    return tagged_hash("nws/session/1/transcript", offer_hash, exit_session_key, body_hash)
 
 
 def exit_hash(transcript):

@@ -194,6 +194,13 @@ class NewTicket:
     secret: bytes
 
 
+@dataclass
+class DuplicateKey:
+    exit_session_key: bytes
+    body_hash: bytes
+    signature: bytes
+
+
 LAYOUTS = {
     Padding: (0x00,),
     Ping: (0x01,),
@@ -211,6 +218,7 @@ LAYOUTS = {
     Identity: (0x43, "varint", "bytes 32", "bytes 64"),
     NewPath: (0x44, "path", "text"),
     NewTicket: (0x45, "varint", "bytes 32"),
+    DuplicateKey: (0x46, "bytes 32", "bytes 32", "bytes 64"),
 }
 CLASSES = {layout[0]: kind for kind, layout in LAYOUTS.items()}
 NOT_ELICITING = (Padding, Ack, ConnectionClose, ImmediateAck)

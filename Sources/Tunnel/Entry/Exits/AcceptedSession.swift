@@ -10,8 +10,8 @@ import TunnelProtocol
 struct AcceptedSession {
     let acceptance: SessionAcceptance
     let transcript: SessionTranscript
-    /// Identifies the offer.
-    let offerHash: Bytes32
+    /// The offer that the exit accepted.
+    let offering: SessionOffering
     /// Encrypts the packets of the session.
     let sealer: MessageSealer
     let exchange: SessionKeyExchange

@@ -32,11 +32,8 @@ final class OutgoingSession {
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
     private let sendsIdentity: Bool
-    private let offerHash: Bytes32
-    /// The client's first key, as long as another exit may answer the offer. Then it is nil, so that the key is erased.
-    private var ownKey: SecretKey?
-    /// Whether another exit with the same key has answered the offer.
-    private var hasTwin = false
+    /// The offer, while another exit with the same key may accept it. Then it is nil, so that its keys are erased.
+    private var offering: SessionOffering?
     private var query: SessionQuery?
     /// Number of tickets that the exit has sent.
     private var tickets = 0
@@ -63,8 +60,7 @@ final class OutgoingSession {
         self.destination = destination
         self.acceptance = accepted.acceptance
         self.context = context
-        self.offerHash = accepted.offerHash
-        self.ownKey = accepted.sealer.own
+        self.offering = accepted.offering
         self.sendsIdentity = Self.sendsIdentity(accepted, to: address.publicKey, context)
         var configuration = context.configuration.session
         configuration.opensAtOnce = context.configuration.isOptimistic
@@ -91,7 +87,7 @@ final class OutgoingSession {
         )
         self.driver.delegate = self
         let bound = NIOLoopBound(self, eventLoop: context.loop)
-        _ = context.loop.scheduleTask(in: Self.twinWindow) { bound.value.ownKey = nil }
+        _ = context.loop.scheduleTask(in: Self.twinWindow) { bound.value.offering = nil }
     }
 
     /// Whether the exit requires the client's identity and has proven that it knows it. No other exit learns who the
@@ -238,7 +234,7 @@ extension OutgoingSession: SessionDriverDelegate {
         for key: PublicKey,
         on relay: RelayConnection
     ) {
-        guard let query, key == query.own.publicKey else { return self.receiveFromStranger(event, for: key) }
+        guard let query, key == query.own.publicKey else { return self.receiveFromStranger(event, for: key, on: relay) }
         guard self.context.verifier.admit(event) else { return }
         guard let answer = query.answer(in: event, of: self.exit) else {
             self.context.metrics.rejected(.invalidAnswer)
@@ -250,19 +246,37 @@ extension OutgoingSession: SessionDriverDelegate {
     }
 
     /// Handles an event of an unknown author: the answer of another exit with the same key, or nothing of interest.
-    private func receiveFromStranger(_ event: Event, for key: PublicKey) {
+    private func receiveFromStranger(_ event: Event, for key: PublicKey, on relay: RelayConnection) {
         self.context.metrics.rejected(.wrongAuthor)
-        guard !self.hasTwin, let ownKey, key == ownKey.publicKey, self.context.verifier.admit(event),
-            let sealer = try? MessageSealer(own: ownKey, peer: event.pubkey),
+        guard let offering, key == offering.ownKey.publicKey, self.context.verifier.admit(event),
+            let sealer = try? MessageSealer(own: offering.ownKey, peer: event.pubkey),
             let message = try? sealer.open(event, recipient: key),
-            let answer = SessionAnswer(plaintext: message.plaintext), case .accepted = answer,
-            answer.isSigned(by: self.exit, offerHash: self.offerHash, fresh: event.pubkey)
+            case .accepted(let other)? = offering.answer(in: message.plaintext, sealer: sealer)
         else { return }
-        self.hasTwin = true
+        self.offering = nil
         self.context.logger.warning(
             "two exits use the same key; each session reaches one of them. Stop one, or give it a key of its own",
             metadata: ["exit": "\(self.exit.npub)"]
         )
+        let report = DuplicateKeyReport(other, fresh: event.pubkey)
+        self.link.update { $0.report(report, at: $1) }
+        self.close(other, sealer: sealer, offering, on: relay)
+    }
+
+    /// Ends the session with another exit that uses the same key, and tells it about this one. It learns that again with the
+    /// next session if the message is lost.
+    private func close(
+        _ other: SessionAcceptance,
+        sealer: MessageSealer,
+        _ offering: SessionOffering,
+        on relay: RelayConnection
+    ) {
+        let report = DuplicateKeyReport(self.acceptance, fresh: self.link.sealer.peer)
+        // An acceptance with an invalid ciphertext has no session.
+        guard let accepted = try? offering.complete(other, sealer: sealer),
+            let message = try? accepted.sealer.seal(report.closingPacket(on: other.path), createdAt: Moment.now.seconds)
+        else { return }
+        message.publish(on: relay) { _ in }
     }
 
     func session(_ session: SessionDriver, didReceive signal: SessionSignal) {
@@ -285,8 +299,8 @@ extension OutgoingSession: SessionDriverDelegate {
             self.context.tickets.insert(ticket, for: self.exit, at: now)
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
-        // The driver handles the signals about keys. Only exits receive identities.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified: break
+        // The driver handles the signals about keys. Only exits receive the other signals.
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified, .duplicateKey: break
         }
     }
 

@@ -20,7 +20,8 @@ final class SessionOffering: AttachableEndpoint {
     let outgoing: OutgoingOffer
     private let exit: PublicKey
     let credential: Credential?
-    private let ownKey: SecretKey
+    /// The client's session key.
+    let ownKey: SecretKey
     private let decapsulationKey: DecapsulationKey
     /// The stream that is opened together with the session.
     private let opening: OfferTerms.Opening?
@@ -107,7 +108,7 @@ final class SessionOffering: AttachableEndpoint {
         return AcceptedSession(
             acceptance: acceptance,
             transcript: transcript,
-            offerHash: self.hash,
+            offering: self,
             sealer: MessageSealer(session: sealer, secrets: secrets, isExit: false),
             exchange: SessionKeyExchange(.client(of: self.exit), secrets: secrets, transcript: transcript),
             exitKnowsClient: exitKnowsClient,

@@ -277,6 +277,20 @@ final class IncomingSession {
         }
     }
 
+    /// Warns the operator if another exit with the same key has accepted the same offer.
+    private func receive(_ report: DuplicateKeyReport) {
+        guard report.isProven(exit: self.context.key, offerHash: self.offerHash, own: self.firstKey) else {
+            return self.context.metrics.reported(.malformedMessage)
+        }
+        self.context.metrics.reported(.duplicateKey)
+        self.context.logLimited(
+            .warning,
+            "another exit uses the same key; each client reaches one of them. Stop one, or give it a key of its own",
+            [:],
+            topic: .duplicateKeys
+        )
+    }
+
     // MARK: End
 
     /// Ends all streams and tells the client. The delegate is notified, and then calls ``stop()``.
@@ -331,6 +345,7 @@ extension IncomingSession: SessionDriverDelegate {
     func session(_ session: SessionDriver, didReceive signal: SessionSignal) {
         switch signal {
         case .identified(let identity): self.identify(identity)
+        case .duplicateKey(let report): self.receive(report)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only clients receive the other signals.
         case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer: break

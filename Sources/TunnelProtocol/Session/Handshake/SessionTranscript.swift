@@ -20,7 +20,11 @@ package struct SessionTranscript: Hashable, Sendable {
     ///   - fresh: The exit's session key.
     ///   - body: The body of the acceptance, which contains the ciphertext.
     package init(offerHash: Bytes32, fresh: PublicKey, body: [UInt8]) {
-        self.init(.tagged("nws/session/1/transcript", [offerHash.bytes, fresh.bytes.bytes, body]))
+        self.init(offerHash: offerHash, fresh: fresh, bodyHash: .sha256(of: body))
+    }
+
+    init(offerHash: Bytes32, fresh: PublicKey, bodyHash: Bytes32) {
+        self.init(.tagged("nws/session/1/transcript", [offerHash.bytes, fresh.bytes.bytes, bodyHash.bytes]))
     }
 
     /// The transcript of a key update.

@@ -127,7 +127,7 @@ struct SessionStream: Sendable {
         case .streamOpened: self.phase == .open ? frame : nil
         case .stream, .resetStream, .ping, .acknowledgement, .maximumData, .connectionClose, .immediateAcknowledgement,
             .crypto,
-            .identity, .newPath, .newTicket:
+            .identity, .newPath, .newTicket, .duplicateKey:
             nil
         }
     }

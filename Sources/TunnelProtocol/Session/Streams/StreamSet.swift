@@ -160,7 +160,8 @@ struct StreamSet: Sendable {
             self.table[id]?.resetWasAcknowledged = true
             self.removeIfOver(id, &context)
         case .ping, .acknowledgement, .stopSending, .maximumData, .maximumStreamData, .connectionClose,
-            .immediateAcknowledgement, .openStream, .streamOpened, .crypto, .identity, .newPath, .newTicket:
+            .immediateAcknowledgement, .openStream, .streamOpened, .crypto, .identity, .newPath, .newTicket,
+            .duplicateKey:
             break
         }
     }
@@ -179,7 +180,7 @@ struct StreamSet: Sendable {
             if let repeated = self.table[id].flatMap({ $0.repeated(frame) }) { context.control.append(repeated) }
         // An identity is sent with every repeated OPEN_STREAM frame.
         case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .crypto, .identity, .newPath,
-            .newTicket:
+            .newTicket, .duplicateKey:
             break
         }
     }

@@ -39,6 +39,8 @@ package enum SessionFrame: Hashable, Sendable {
     case newPath(SessionPathOffer)
     /// A secret with which the client can prove, in its next offer, that the exit knows it (0x45).
     case newTicket(Bytes32, lifetime: UInt64)
+    /// Another exit with the same key has accepted the client's offer (0x46).
+    case duplicateKey(DuplicateKeyReport)
 
     /// The received packets of one path.
     package struct Acknowledgement: Hashable, Sendable {
@@ -71,7 +73,7 @@ package enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .crypto, .identity, .newPath, .newTicket:
+            .crypto, .identity, .newPath, .newTicket, .duplicateKey:
             true
         }
     }
@@ -125,6 +127,11 @@ package enum SessionFrame: Hashable, Sendable {
         case .newTicket(let secret, let lifetime):
             Self.write([0x45, lifetime], into: &buffer)
             buffer.writeBytes(secret.bytes)
+        case .duplicateKey(let report):
+            Self.write([0x46], into: &buffer)
+            buffer.writeBytes(report.fresh.bytes.bytes)
+            buffer.writeBytes(report.bodyHash.bytes)
+            buffer.writeBytes(report.signature.bytes)
         }
     }
 
@@ -144,6 +151,7 @@ package enum SessionFrame: Hashable, Sendable {
         case .crypto(_, let data): 1 + 8 + 4 + data.readableBytes
         case .newPath(let offer): 2 + 1 + 2 + min(offer.relay.utf8.count, Self.maximumTextLength)
         case .newTicket: 2 + 8 + Bytes32.count
+        case .duplicateKey: 2 + 2 * Bytes32.count + SchnorrSignature.length
         case .identity: 2 + 8 + Bytes32.count + SchnorrSignature.length
         }
     }

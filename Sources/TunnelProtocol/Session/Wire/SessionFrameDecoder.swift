@@ -77,6 +77,14 @@ package enum SessionFrameDecoder {
                 throw .truncated
             }
             return .newTicket(secret, lifetime: lifetime)
+        case 0x46:
+            guard let fresh = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }),
+                let bodyHash = buffer.readBytes(length: Bytes32.count).flatMap({ Bytes32($0) }),
+                let signature = buffer.readBytes(length: SchnorrSignature.length).flatMap({ SchnorrSignature($0) })
+            else { throw .truncated }
+            return .duplicateKey(
+                DuplicateKeyReport(fresh: PublicKey(unchecked: fresh), bodyHash: bodyHash, signature: signature)
+            )
         default: throw .unknownFrame(type)
         }
     }
