@@ -113,7 +113,7 @@ let package = Package(
             dependencies: [
                 "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
                 nio("NIOHTTP1"), logging,
-                metrics, deque, "CSQLite",
+                metrics, deque, heap, "CSQLite",
             ],
             swiftSettings: settings
         ),

@@ -29,6 +29,7 @@ final class TunnelBenchmark {
             [
                 "exit", "--relay", url, "--backend", "127.0.0.1:\(self.backend.port)", "--log-level", "error",
                 "--max-streams", "12000", "--max-sessions", "2000", "--max-handshakes-per-second", "100000",
+                "--max-streams-per-second", "100000",
             ],
             in: folder
         )

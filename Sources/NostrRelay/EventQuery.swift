@@ -6,38 +6,39 @@
 import Nostr
 
 /// A query for stored events. It examines some events at a time, so that a query which examines many holds the lock of the
-/// relay only briefly, and can be paid for by its connection.
+/// relay only briefly, and can be paid for by its connection. A query that waits holds nothing but its filters.
 ///
 /// It finds the events that were stored when it began, and that still are.
 struct EventQuery: Sendable {
-    /// A list of positions to examine, newest first.
-    typealias Source = [EventStore.Position]
-
     private struct Part: Sendable {
         let filter: Filter
         let limit: Int
-        /// The sources that are not yet examined; all events that match the filter are in one of them.
-        var sources: [Source]
-        /// Index of the next position in the last source.
-        var next = 0
+        /// The lists that are not yet examined; all events that match the filter are in one of them. Nil before the first
+        /// step.
+        var sources: [EventStore.Source]?
+        /// The last position that was examined in the last source.
+        var examined: EventStore.Position?
         /// Number of matches in the last source.
         var matchesInSource = 0
         var matches: [EventStore.Position] = []
     }
 
     private var parts: [Part]
+    /// Events that were stored later are not found.
+    private let end: EventStore.Serial
     private var finished: Set<EventID> = []
     /// Expired events that were found.
     private(set) var expired: [EventID] = []
 
     /// - Parameters:
     ///   - filters: Each one returns at most its `limit`, and at most `resultLimit`.
-    ///   - store: The events.
-    init(_ filters: [Filter], in store: EventStore, resultLimit: Int) {
+    ///   - end: The serial number of the next event in the store.
+    init(_ filters: [Filter], before end: EventStore.Serial, resultLimit: Int) {
+        self.end = end
         self.parts = filters.compactMap { filter in
             let limit = min(filter.limit ?? resultLimit, resultLimit)
             guard limit > 0, !filter.matchesNothing else { return nil }
-            return Part(filter: filter, limit: limit, sources: store.sources(for: filter))
+            return Part(filter: filter, limit: limit)
         }
     }
 
@@ -55,20 +56,26 @@ struct EventQuery: Sendable {
 
     private mutating func examineLastPart(_ count: Int, in store: EventStore, now: Int64) -> Int {
         let last = self.parts.count - 1
-        guard let source = self.parts[last].sources.last else {
+        if self.parts[last].sources == nil { self.parts[last].sources = store.sources(for: self.parts[last].filter) }
+        guard let source = self.parts[last].sources?.last else {
             self.finish(self.parts.removeLast())
             return 0
         }
         var part = self.parts[last]
-        defer { self.parts[last] = part }
-        var examined = 0
-        while examined < count {
-            guard part.next < source.count, part.matchesInSource < part.limit else { break }
-            let position = source[part.next]
-            if let since = part.filter.since, position.createdAt < since { break }
-            part.next += 1
+        // Owned by the local variable only, so that its arrays are not copied.
+        self.parts.removeLast()
+        defer { self.parts.append(part) }
+        let positions = store.positions(in: source)
+        var next = positions.start(after: part.examined, until: part.filter.until)
+        // A list without a match has a cost, too.
+        var examined = 1
+        while examined <= count, next < positions.count, part.matchesInSource < part.limit {
+            let position = positions[next]
+            if let since = part.filter.since, position.createdAt < since { next = positions.count; break }
+            next += 1
             examined += 1
-            guard let event = store.event(position.id), part.filter.matches(event) else { continue }
+            part.examined = position
+            guard let event = store.event(position.id, before: self.end), part.filter.matches(event) else { continue }
             if let expiration = event.expiration, expiration <= now {
                 self.expired.append(event.id)
                 continue
@@ -76,12 +83,11 @@ struct EventQuery: Sendable {
             part.matches.append(position)
             part.matchesInSource += 1
         }
-        guard examined < count || part.next == source.count || part.matchesInSource == part.limit else {
-            return examined
+        if next >= positions.count || part.matchesInSource == part.limit {
+            part.sources?.removeLast()
+            part.examined = nil
+            part.matchesInSource = 0
         }
-        part.sources.removeLast()
-        part.next = 0
-        part.matchesInSource = 0
         return examined
     }
 
@@ -90,10 +96,6 @@ struct EventQuery: Sendable {
         self.finished.formUnion(part.matches.sorted().prefix(part.limit).map(\.id))
     }
 
-    /// The events that were found, newest first. Call when the query is complete.
-    func results(in store: EventStore) -> [ReceivedEvent] {
-        self.finished.compactMap { store.received($0) }.sorted {
-            EventStore.Position($0.event) < EventStore.Position($1.event)
-        }
-    }
+    /// The events that were found, in any order. Call when the query is complete.
+    func results(in store: EventStore) -> [ReceivedEvent] { self.finished.compactMap { store.received($0) } }
 }

@@ -43,6 +43,22 @@ struct EventStore: Sendable {
         }
     }
 
+    /// Numbers events in the order in which they were stored.
+    typealias Serial = UInt64
+
+    /// A list of positions.
+    enum Source: Sendable {
+        case id(EventID)
+        case author(PublicKey)
+        case kind(EventKind)
+        case all
+    }
+
+    private struct Stored {
+        let received: ReceivedEvent
+        let serial: Serial
+    }
+
     /// The address of a replaceable or addressable event. Only the newest event with an address is stored (NIP-01).
     private struct Address: Hashable {
         let kind: EventKind
@@ -60,7 +76,8 @@ struct EventStore: Sendable {
     /// Whether changes are recorded for an archive.
     private let recordsChanges: Bool
     private var changes: [Change] = []
-    private var events: [EventID: ReceivedEvent] = [:]
+    private var events: [EventID: Stored] = [:]
+    private var nextSerial: Serial = 0
     private var order: [Position] = []
     private var orderByAuthor: [PublicKey: [Position]] = [:]
     private var orderByKind: [EventKind: [Position]] = [:]
@@ -113,7 +130,7 @@ struct EventStore: Sendable {
         let address = Self.address(of: event)
         if let address {
             if let until = self.deletedAddresses[address], event.createdAt <= until { return .deleted }
-            if let old = self.current[address].flatMap({ self.events[$0]?.event }) {
+            if let old = self.current[address].flatMap({ self.event($0) }) {
                 let isNewer =
                     Position(createdAt: event.createdAt, id: event.id)
                     < Position(createdAt: old.createdAt, id: old.id)
@@ -140,7 +157,8 @@ struct EventStore: Sendable {
         let position = Position(createdAt: received.event.createdAt, id: received.event.id)
         // The event's buffers are slices of a larger read buffer. Copy them, so that the read buffer can be freed.
         let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
-        self.events[received.event.id] = owned
+        self.events[received.event.id] = Stored(received: owned, serial: self.nextSerial)
+        self.nextSerial += 1
         if self.recordsChanges { self.changes.append(.added(owned)) }
         Self.insert(position, into: &self.order)
         Self.insert(position, into: &self.orderByAuthor[received.event.pubkey, default: []])
@@ -154,7 +172,7 @@ struct EventStore: Sendable {
     }
 
     private mutating func remove(_ id: EventID) {
-        guard let removed = self.events.removeValue(forKey: id) else { return }
+        guard let removed = self.events.removeValue(forKey: id)?.received else { return }
         if self.recordsChanges { self.changes.append(.removed(id)) }
         let event = removed.event
         let position = Position(createdAt: event.createdAt, id: id)
@@ -168,23 +186,12 @@ struct EventStore: Sendable {
     }
 
     private static func insert(_ position: Position, into order: inout [Position]) {
-        order.insert(position, at: Self.index(of: position, in: order))
+        order.insert(position, at: order.index(of: position))
     }
 
     private static func remove(_ position: Position, from order: inout [Position]) {
-        let index = Self.index(of: position, in: order)
+        let index = order.index(of: position)
         if order.indices.contains(index), order[index].id == position.id { order.remove(at: index) }
-    }
-
-    /// The index of `position` in a sorted array, or the index at which to insert it.
-    private static func index(of position: Position, in order: [Position]) -> Int {
-        var low = 0
-        var high = order.count
-        while low < high {
-            let middle = (low + high) / 2
-            if order[middle] < position { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 
     private static func address(of event: Event) -> Address? {
@@ -205,13 +212,13 @@ struct EventStore: Sendable {
                 if self.deletedIDs[id, default: []].insert(event.pubkey).inserted {
                     self.deletions.append(.id(id, event.pubkey))
                 }
-                if let target = self.events[id]?.event, target.pubkey == event.pubkey, target.kind != .deletion {
+                if let target = self.event(id), target.pubkey == event.pubkey, target.kind != .deletion {
                     self.remove(id)
                 }
             } else if tag.name == "a", let address = Self.parseAddress(value), address.author == event.pubkey {
                 if self.deletedAddresses[address] == nil { self.deletions.append(.address(address)) }
                 self.deletedAddresses[address] = max(self.deletedAddresses[address] ?? .min, event.createdAt)
-                if let target = self.current[address].flatMap({ self.events[$0]?.event }),
+                if let target = self.current[address].flatMap({ self.event($0) }),
                     target.createdAt <= event.createdAt
                 {
                     self.remove(target.id)
@@ -244,26 +251,70 @@ struct EventStore: Sendable {
 
     // MARK: Querying
 
-    func event(_ id: EventID) -> Event? { self.events[id]?.event }
+    private func event(_ id: EventID) -> Event? { self.events[id]?.received.event }
 
-    func received(_ id: EventID) -> ReceivedEvent? { self.events[id] }
+    /// Returns an event that was stored before the one with the number `end`.
+    func event(_ id: EventID, before end: Serial) -> Event? {
+        self.events[id].flatMap { $0.serial < end ? $0.received.event : nil }
+    }
+
+    func received(_ id: EventID) -> ReceivedEvent? { self.events[id]?.received }
 
     /// Begins a query.
     func query(_ filters: [Filter]) -> EventQuery {
-        EventQuery(filters, in: self, resultLimit: self.limits.resultLimit)
+        EventQuery(filters, before: self.nextSerial, resultLimit: self.limits.resultLimit)
     }
 
-    /// Returns lists of positions, each sorted, that together include all events that match `filter`.
-    func sources(for filter: Filter) -> [EventQuery.Source] {
-        if let ids = filter.ids { return [ids.compactMap { self.events[$0].map { Position($0.event) } }.sorted()] }
-        if let authors = filter.authors { return authors.compactMap { self.orderByAuthor[$0] } }
-        if let kinds = filter.kinds { return kinds.compactMap { self.orderByKind[$0] } }
-        return [self.order]
+    /// Returns lists of positions that together include all events that match `filter`.
+    func sources(for filter: Filter) -> [Source] {
+        if let ids = filter.ids { return ids.map(Source.id) }
+        if let authors = filter.authors { return authors.map(Source.author) }
+        if let kinds = filter.kinds { return kinds.map(Source.kind) }
+        return [.all]
+    }
+
+    /// Returns a list of positions, newest first.
+    func positions(in source: Source) -> [Position] {
+        switch source {
+        case .id(let id): self.event(id).map { [Position($0)] } ?? []
+        case .author(let author): self.orderByAuthor[author] ?? []
+        case .kind(let kind): self.orderByKind[kind] ?? []
+        case .all: self.order
+        }
     }
 
     /// Removes events that a query found to be expired.
     mutating func remove(expired ids: [EventID]) {
         for id in ids { self.remove(id) }
+    }
+}
+
+extension [EventStore.Position] {
+    /// The index of `position` in a sorted array, or the index at which to insert it.
+    fileprivate func index(of position: EventStore.Position) -> Int {
+        self.firstIndex { !($0 < position) }
+    }
+
+    /// The index of the first position to examine.
+    ///
+    /// - Parameters:
+    ///   - examined: The last one that was examined.
+    ///   - until: The latest date, in seconds since 1970.
+    func start(after examined: EventStore.Position?, until: Int64?) -> Int {
+        if let examined { return self.firstIndex { examined < $0 } }
+        guard let until else { return 0 }
+        return self.firstIndex { $0.createdAt <= until }
+    }
+
+    /// The first index whose element satisfies a condition that all following ones satisfy, too.
+    private func firstIndex(_ condition: (EventStore.Position) -> Bool) -> Int {
+        var low = 0
+        var high = self.count
+        while low < high {
+            let middle = (low + high) / 2
+            if condition(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }
 

@@ -302,7 +302,8 @@ final class RelayClientSession {
         let (token, query) = self.hub.subscribe(self.subscriber(id), filters)
         self.subscriptions[id] = Subscription(token: token, values: values, bytes: bytes, query: query)
         self.querying.append(id)
-        if !self.isExaminationScheduled { self.examine() }
+        guard !self.isExaminationScheduled else { return }
+        if self.examinedBucket.nextToken(at: now) <= now { self.examine() } else { self.examineLater() }
     }
 
     private func subscriber(_ id: SubscriptionID) -> RelayHub.Subscriber {

@@ -181,7 +181,8 @@ final class RelayHub: Sendable {
             }
             return results
         }
-        for received in results { subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id)) }
+        let sorted = results.sorted { EventStore.Position($0.event) < EventStore.Position($1.event) }
+        for received in sorted { subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id)) }
         subscriber.outbox.send([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
     }
 

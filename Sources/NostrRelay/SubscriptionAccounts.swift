@@ -9,8 +9,9 @@ import NIOCore
 /// What the subscriptions of each connection cost the relay without benefit: events that were compared with a filter and
 /// did not match, and events that were delivered to the same connection more than once.
 ///
-/// A connection whose allowance is used up loses the subscription that caused the cost. Clients that ask for what they
-/// need cause almost no such cost, because subscriptions are indexed.
+/// A connection whose allowance is used up loses the subscription that caused the cost. While all connections together
+/// cost too much, this also happens to those that have recently cost something. Clients that ask for what they need cause
+/// almost no such cost, because subscriptions are indexed.
 struct SubscriptionAccounts: Sendable {
     /// Identifies a connection.
     typealias Connection = UInt64
@@ -23,6 +24,8 @@ struct SubscriptionAccounts: Sendable {
 
     /// Comparisons per second of one connection, and of all together. A comparison takes about 0.1 µs.
     private static let comparisons = (perConnection: 20_000, all: 400_000)
+    /// Comparisons of a connection that have no consequence while all connections together cost too much.
+    private static let harmless = 1_000
     /// The cost of a repeated delivery, in comparisons.
     private static let repeatedDelivery = 16
 
@@ -63,7 +66,7 @@ struct SubscriptionAccounts: Sendable {
     private mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
         if self.total == nil { self.total = TokenBucket(perSecond: Self.comparisons.all, now: now) }
         let isWithinTotal = self.total?.take(cost, at: now) ?? true
-        let isWithinAllowance = self.accounts[connection]?.allowance.take(cost, at: now) ?? false
-        return isWithinTotal && isWithinAllowance
+        guard self.accounts[connection]?.allowance.take(cost, at: now) == true else { return false }
+        return isWithinTotal || self.accounts[connection].map { $0.allowance.used <= Self.harmless } ?? false
     }
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HeapModule
 import Nostr
 import NostrCrypto
 
@@ -22,6 +23,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     private enum Key: Hashable {
         case id(EventID)
         case tag(UInt8, ByteString)
+        /// The recipient in a filter that matches messages of tunnels only.
+        case tunnelRecipient(ByteString)
         case author(PublicKey)
         case kind(EventKind)
         case any
@@ -30,22 +33,28 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     private struct Entry {
         let subscriber: Subscriber
         let filters: [Filter]
+        /// Number of filters that wait for their time.
+        var sleeping = 0
     }
 
     /// A filter for events that are dated too far in the future to be accepted now.
-    private struct Sleeper {
+    private struct Sleeper: Comparable {
         /// Seconds since 1970.
         let wakes: Int64
         let token: Token
-        let filter: Filter
+        /// The index of the filter.
+        let filter: Int
+
+        static func < (left: Sleeper, right: Sleeper) -> Bool { left.wakes < right.wakes }
     }
 
     private static var recipient: UInt8 { UInt8(ascii: "p") }
 
     private var entries: [Token: Entry] = [:]
     private var tokensByKey: [Key: Set<Token>] = [:]
-    /// In descending order of their time.
-    private var sleepers: [Sleeper] = []
+    /// Those of subscriptions that were removed stay until they are half of all.
+    private var sleepers = Heap<Sleeper>()
+    private var removedSleepers = 0
     private var nextToken: Token = 0
     /// Whether tunnel messages are found only by filters with `#p`.
     private let limitsTunnelMessages: Bool
@@ -54,6 +63,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// Number of subscriptions.
     var count: Int { self.entries.count }
+    /// Number of filters that are not indexed yet, with those that were removed and are still kept.
+    var sleeperCount: Int { self.sleepers.count }
 
     /// Adds a subscription. The returned token removes it.
     ///
@@ -61,15 +72,16 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     mutating func insert(_ subscriber: Subscriber, filters: [Filter], newest: Int64 = .max) -> Token {
         let token = self.nextToken
         self.nextToken += 1
-        self.entries[token] = Entry(subscriber: subscriber, filters: filters)
-        for filter in filters {
+        var entry = Entry(subscriber: subscriber, filters: filters)
+        for (number, filter) in filters.enumerated() {
             if let since = filter.since, since > newest {
-                let index = self.sleepers.firstIndex { $0.wakes < since } ?? self.sleepers.count
-                self.sleepers.insert(Sleeper(wakes: since, token: token, filter: filter), at: index)
+                self.sleepers.insert(Sleeper(wakes: since, token: token, filter: number))
+                entry.sleeping += 1
             } else {
                 self.add(filter, token)
             }
         }
+        self.entries[token] = entry
         return token
     }
 
@@ -81,9 +93,14 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     ///
     /// - Parameter newest: The latest date of an event that the relay accepts now, in seconds since 1970.
     mutating func wake(newest: Int64) {
-        while let last = self.sleepers.last, last.wakes <= newest {
-            self.sleepers.removeLast()
-            if self.entries[last.token] != nil { self.add(last.filter, last.token) }
+        while let first = self.sleepers.min, first.wakes <= newest {
+            self.sleepers.removeMin()
+            guard let entry = self.entries[first.token] else {
+                self.removedSleepers -= 1
+                continue
+            }
+            self.entries[first.token]?.sleeping -= 1
+            self.add(entry.filters[first.filter], first.token)
         }
     }
 
@@ -91,8 +108,10 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     @discardableResult
     mutating func remove(_ token: Token) -> Subscriber? {
         guard let entry = self.entries.removeValue(forKey: token) else { return nil }
-        if !self.sleepers.isEmpty, entry.filters.contains(where: { $0.since != nil }) {
-            self.sleepers.removeAll { $0.token == token }
+        self.removedSleepers += entry.sleeping
+        if self.removedSleepers > self.sleepers.count / 2 {
+            self.sleepers = Heap(self.sleepers.unordered.filter { self.entries[$0.token] != nil })
+            self.removedSleepers = 0
         }
         for key in Set(entry.filters.flatMap { self.keys(of: $0) }) {
             self.tokensByKey[key]?.remove(token)
@@ -133,7 +152,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         }
         for tag in event.tags {
             guard let letter = tag.indexedLetter, let value = tag.value else { continue }
-            if !isTunnelMessage || letter == Self.recipient { visit(.tag(letter, value)) }
+            guard !isTunnelMessage || letter == Self.recipient else { continue }
+            visit(.tag(letter, value))
+            if isTunnelMessage { visit(.tunnelRecipient(value)) }
         }
     }
 
@@ -143,7 +164,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         if let ids = filter.ids { return ids.map(Key.id) }
         let wantsTunnelMessages = self.limitsTunnelMessages && (filter.kinds?.contains(.tunnelMessage) ?? true)
         if wantsTunnelMessages, let recipients = filter.tags[Self.recipient] {
-            return recipients.map { .tag(Self.recipient, $0) }
+            // Other events with this recipient are then not compared with the filter.
+            let isTunnelOnly = filter.kinds == [.tunnelMessage]
+            return recipients.map { isTunnelOnly ? .tunnelRecipient($0) : .tag(Self.recipient, $0) }
         }
         if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }) {
             return values.map { .tag(letter, $0) }

@@ -11,13 +11,15 @@ import Testing
 struct FairQueueTests {
     private static func queue(
         running: Int = 4,
+        perGroup: Int = 4,
         perClient: Int = 2,
         waiting: Int = 6,
         waitingPerClient: Int = 4
-    ) -> FairQueue<String, Int> {
+    ) -> FairQueue<String, String, Int> {
         FairQueue(
             FairQueue.Limits(
                 running: running,
+                runningPerGroup: perGroup,
                 runningPerClient: perClient,
                 waiting: waiting,
                 waitingPerClient: waitingPerClient
@@ -26,12 +28,18 @@ struct FairQueueTests {
     }
 
     /// Adds jobs and starts what may run. Returns the started jobs.
-    private static func add(_ jobs: [(String, Int)], to queue: inout FairQueue<String, Int>) -> [Int] {
-        for (client, job) in jobs { _ = queue.append(job, of: client) }
+    private static func add(_ jobs: [(String, Int)], to queue: inout FairQueue<String, String, Int>) -> [Int] {
+        for (client, job) in jobs { _ = queue.append(job, of: Self.owner(client)) }
         return Self.start(&queue)
     }
 
-    private static func start(_ queue: inout FairQueue<String, Int>) -> [Int] {
+    /// Returns a client of the same name as its group, or one that is written after its group and a slash.
+    private static func owner(_ name: String) -> FairQueue<String, String, Int>.Owner {
+        let parts = name.split(separator: "/").map(String.init)
+        return .init(group: parts[0], client: parts[parts.count - 1])
+    }
+
+    private static func start(_ queue: inout FairQueue<String, String, Int>) -> [Int] {
         var started: [Int] = []
         while let next = queue.next() { started.append(next.job) }
         return started
@@ -44,7 +52,7 @@ struct FairQueueTests {
         #expect(slow == [1, 2])
         let other = Self.add([("b", 5)], to: &queue)
         #expect(other == [5])
-        queue.finished("a")
+        queue.finished(Self.owner("a"))
         let next = Self.start(&queue)
         #expect(next == [3])
         #expect(queue.runningCount == 3)
@@ -58,7 +66,7 @@ struct FairQueueTests {
         #expect(first == [1])
         var order: [Int] = []
         for client in ["a", "b", "c", "a"] {
-            queue.finished(client)
+            queue.finished(Self.owner(client))
             order += Self.start(&queue)
         }
         #expect(order == [4, 5, 2, 3])
@@ -67,17 +75,17 @@ struct FairQueueTests {
     @Test("a client's waiting jobs are limited, and a full queue makes room at the cost of the largest share")
     func full() {
         var queue = Self.queue(running: 0, waiting: 6, waitingPerClient: 4)
-        var displaced = (1...5).map { queue.append($0, of: "a") }
+        var displaced = (1...5).map { queue.append($0, of: Self.owner("a")) }
         #expect(displaced == [nil, nil, nil, nil, 5])
-        displaced = [6, 7].map { queue.append($0, of: "b") }
+        displaced = [6, 7].map { queue.append($0, of: Self.owner("b")) }
         #expect(displaced == [nil, nil])
         // The queue is full. Each new client takes a place of the one with the most.
-        displaced = [(8, "c"), (9, "d")].map { queue.append($0.0, of: $0.1) }
+        displaced = [(8, "c"), (9, "d")].map { queue.append($0.0, of: Self.owner($0.1)) }
         #expect(displaced == [4, 3])
-        displaced = [(10, "e"), (11, "f")].map { queue.append($0.0, of: $0.1) }
+        displaced = [(10, "e"), (11, "f")].map { queue.append($0.0, of: Self.owner($0.1)) }
         #expect(Set(displaced) == [2, 7])
         // Now everybody has one job.
-        let last = queue.append(12, of: "g")
+        let last = queue.append(12, of: Self.owner("g"))
         #expect(last == 12)
         #expect(queue.waitingCount == 6)
     }
@@ -86,11 +94,44 @@ struct FairQueueTests {
     func forgotten() {
         var queue = Self.queue()
         _ = Self.add([("a", 1), ("a", 2)], to: &queue)
-        queue.finished("a")
-        queue.finished("a")
-        queue.finished("a")
+        queue.finished(Self.owner("a"))
+        queue.finished(Self.owner("a"))
+        queue.finished(Self.owner("a"))
         #expect(queue.runningCount == 0)
         let next = Self.add([("a", 3)], to: &queue)
         #expect(next == [3])
+    }
+
+    @Test("many clients of one group leave workers and places for others")
+    func groups() {
+        var queue = Self.queue(running: 4, perGroup: 2, waiting: 6)
+        let slow = Self.add((0..<6).map { ("slow/\($0)", $0) }, to: &queue)
+        #expect(slow == [0, 1])
+        // Two more fill the queue.
+        let result1 = Self.add([("slow/6", 6), ("slow/7", 7)], to: &queue)
+        #expect(result1.isEmpty)
+        // No client of the group has two jobs, so a further one finds no place.
+        let result2 = queue.append(8, of: Self.owner("slow/8"))
+        #expect(result2 == 8)
+        let displaced = queue.append(9, of: Self.owner("other/1"))
+        #expect(displaced.map { (2...7).contains($0) } == true)
+        let result3 = Self.start(&queue)
+        #expect(result3 == [9])
+        queue.finished(Self.owner("slow/0"))
+        let result4 = Self.start(&queue)
+        #expect(result4.count == 1)
+        #expect(queue.runningCount == 3)
+    }
+
+    @Test("a client has the same limit whatever its groups")
+    func clientOfManyGroups() {
+        var queue = Self.queue(running: 4, perClient: 1)
+        let result5 = Self.add((0..<4).map { ("domain\($0)/a", $0) }, to: &queue)
+        #expect(result5 == [0])
+        let result6 = Self.add([("domain9/b", 9)], to: &queue)
+        #expect(result6 == [9])
+        queue.finished(Self.owner("domain0/a"))
+        let result7 = Self.start(&queue)
+        #expect(result7 == [1])
     }
 }

@@ -46,12 +46,60 @@ struct CostlyClientTests {
     func longQuery() throws {
         let relay = RelayHarness()
         let (reader, writer) = (try relay.connect(), try relay.connect())
-        let first = try self.author.event("the oldest", at: RelayHarness.now - 10_000)
+        let first = try self.author.event("the oldest", at: RelayHarness.now - 10_000, tags: [["t", "old"]])
         try writer.accepts(first)
         for number in 0..<1_500 { try writer.accepts(self.author.event("note \(number)")) }
-        #expect(try reader.subscribe("old", Query(until: RelayHarness.now - 9_000)) == [first.json])
-        try writer.accepts(self.author.event("another", at: RelayHarness.now - 9_500))
+        #expect(try reader.subscribe("old", Query(tags: ["t": ["old"]])) == [first.json])
+        try writer.accepts(self.author.event("another", at: RelayHarness.now - 9_500, tags: [["t", "old"]]))
         #expect(try reader.live("old").count == 1)
+    }
+
+    @Test("an event that comes while a query waits for its turn is delivered once")
+    func eventDuringQuery() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 1_000
+        let relay = RelayHarness(limits: limits)
+        let (reader, writer) = (try relay.connect(), try relay.connect())
+        for number in 0..<900 { try writer.accepts(self.author.event("note \(number)")) }
+        #expect(try reader.subscribe("a", Query(tags: ["t": ["red"]])).isEmpty)
+        try reader.send(##"["REQ","late",{"#t":["red"]}]"##)
+        let event = try self.author.event("red", tags: [["t", "red"]])
+        try writer.accepts(event)
+        relay.advance(by: 10)
+        #expect(try reader.live("late") == [event.json])
+        #expect(try reader.live("a") == [event.json])
+    }
+
+    @Test("short queries are paid for, too: after too many, further ones wait")
+    func shortQueries() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 1_000
+        let relay = RelayHarness(limits: limits)
+        let (reader, writer) = (try relay.connect(), try relay.connect())
+        for number in 0..<400 { try writer.accepts(self.author.event("note \(number)")) }
+        for name in ["a", "b", "c"] { #expect(try reader.subscribe(name, Query(tags: ["t": ["red"]])).isEmpty) }
+        #expect(throws: MemoryClient.Failure.noEndOfStoredEvents(subscription: "d")) {
+            try reader.subscribe("d", Query(tags: ["t": ["red"]]))
+        }
+    }
+
+    @Test("while many connections cost too much together, one that costs little keeps its subscription")
+    func innocent() throws {
+        let relay = RelayHarness()
+        let costly = try (0..<25).map { _ in try relay.connect() }
+        let (modest, writer) = (try relay.connect(), try relay.connect())
+        for client in costly {
+            for number in 0..<80 { #expect(try client.subscribe("s\(number)", Query(kinds: [1], until: 1)).isEmpty) }
+        }
+        #expect(try modest.subscribe("mine", Query(kinds: [1], until: 1)).isEmpty)
+        var closed = 0
+        // 2,000 comparisons each. The total is used up before the allowance of any connection is.
+        for number in 0..<450 {
+            try writer.accepts(self.author.event("note \(number)"))
+            for client in costly { closed += try client.closedSubscriptions().count }
+        }
+        #expect(closed > 1_000)
+        #expect(try modest.closedSubscriptions().isEmpty)
     }
 
     @Test("the memory of the filters of a connection is limited")

@@ -39,7 +39,9 @@ final class StoreBox {
     func query(_ filters: [Filter], now: Int64) -> [ReceivedEvent] {
         var query = self.store.query(filters)
         while !query.isComplete { _ = query.examine(3, in: self.store, now: now) }
-        let results = query.results(in: self.store)
+        let results = query.results(in: self.store).sorted {
+            EventStore.Position($0.event) < EventStore.Position($1.event)
+        }
         self.store.remove(expired: query.expired)
         return results
     }
@@ -198,6 +200,21 @@ struct SubscriptionIndexTests {
         #expect(index.count == 4)
     }
 
+    @Test("other events with the same recipient are not compared with a filter for tunnel messages")
+    func recipientOfTunnels() throws {
+        var index = SubscriptionIndex<Int>()
+        let (key, exit) = (SecretKey.generate(), "aa")
+        var filter = Filter(kinds: [.tunnelMessage])
+        filter.tags = [UInt8(ascii: "p"): [ByteString(exit)]]
+        _ = index.insert(1, filters: [filter])
+        var compared: [Bool] = []
+        for kind: UInt16 in [1, 28_333] {
+            let event = try makeEvent(key, kind: kind, tags: [Nostr.Tag("p", ByteString(exit))]).event
+            index.forEachCandidate(event) { _, _, matches in compared.append(matches) }
+        }
+        #expect(compared == [true])
+    }
+
     @Test("filters that cannot match are not even compared with events")
     func impossible() throws {
         var index = SubscriptionIndex<Int>()
@@ -228,5 +245,19 @@ struct SubscriptionIndexTests {
         var count = 0
         index.forEachCandidate(try makeEvent(SecretKey.generate(), createdAt: 6_000).event) { _, _, _ in count += 1 }
         #expect(count == 0)
+    }
+
+    @Test("removed subscriptions whose time has not come use no memory")
+    func removedSleepers() {
+        var index = SubscriptionIndex<Int>()
+        for number in 0..<10_000 {
+            let token = index.insert(number, filters: [Filter(since: 5_000), Filter(since: 6_000)], newest: 1)
+            index.remove(token)
+        }
+        #expect(index.sleeperCount <= 4)
+        let stays = index.insert(1, filters: [Filter(since: 5_000)], newest: 1)
+        index.wake(newest: 5_000)
+        #expect(index.sleeperCount == 0)
+        #expect(index.remove(stays) == 1)
     }
 }

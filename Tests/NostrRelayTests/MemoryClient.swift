@@ -47,7 +47,7 @@ final class MemoryClient {
     }
 
     /// The relay sent something else than a test needs.
-    enum Failure: Error {
+    enum Failure: Error, Equatable {
         case notAFrame
         case noChallenge([Message])
         case noVerdict(event: String)

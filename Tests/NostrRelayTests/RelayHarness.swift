@@ -57,6 +57,7 @@ final class RelayHarness {
     /// Moves the relay's clock forward.
     func advance(by seconds: Int64) {
         self.seconds.withLockedValue { $0 += seconds }
+        self.loop.advanceTime(by: .seconds(seconds))
     }
 
     /// Connects a client, in the same way as `RelayServer`.

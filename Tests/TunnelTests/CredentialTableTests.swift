@@ -78,7 +78,7 @@ struct CredentialTableTests {
         #expect(try self.find(self.clients[0], in: &table) == self.clients[0].publicKey)
     }
 
-    @Test("an invite is found by its hint until it expires, and belongs to no identity")
+    @Test("an invite belongs to no identity; it has expired, or was removed, for 30 days")
     func invites() {
         var table = CredentialTable(key: self.exit)
         let credential = Credential(invite: .sha256(of: [1]), exit: self.exit.publicKey)
@@ -86,8 +86,13 @@ struct CredentialTableTests {
         access.invites = [.init(derived: credential.derived, expires: Self.now + 10)]
         table.update(access, at: Self.now)
         let found = Self.find(credential, hint: credential.hint(at: Self.now), in: &table)
-        #expect(found != nil && found?.identity == nil)
-        table.update(access, at: Self.now + 10)
+        #expect(found != nil && found?.identity == nil && found?.refusal == nil)
+        let late = Self.find(credential, hint: credential.hint(at: Self.now), in: &table, at: Self.now + 10)
+        #expect(late?.refusal == .expired)
+        table.update(AuthorizedKeys(), at: Self.now)
+        #expect(Self.find(credential, hint: credential.hint(at: Self.now), in: &table)?.refusal == .revoked)
+        let month: Int64 = 31 * 86_400
+        table.update(AuthorizedKeys(), at: Self.now + month)
         #expect(Self.find(credential, hint: credential.hint(at: Self.now), in: &table) == nil)
     }
 

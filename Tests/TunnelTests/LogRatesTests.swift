@@ -31,13 +31,27 @@ struct LogRatesTests {
         func key(_ number: Int) -> PublicKey {
             PublicKey(unchecked: Bytes32.sha256(of: [UInt8(number & 255), UInt8(number >> 8)]))
         }
-        let first = (0..<50).filter { _ in rates.admit(key(0), at: Self.now) }.count
+        let first = (0..<50).filter { _ in rates.admit(key(0), isKnown: true, at: Self.now) }.count
         #expect(first == 20)
-        for number in 1..<ConnectRates.maximumClients { _ = rates.admit(key(number), at: Self.now) }
-        let others = (0..<50).filter { rates.admit(key(40_000 + $0), at: Self.now) }.count
-        #expect(others == 20)
+        for number in 1..<ConnectRates.maximumClients { _ = rates.admit(key(number), isKnown: true, at: Self.now) }
         rates.sweep(at: Self.now + .seconds(60))
-        let again = (0..<50).filter { _ in rates.admit(key(1), at: Self.now + .seconds(60)) }.count
+        let again = (0..<50).filter { _ in rates.admit(key(1), isKnown: true, at: Self.now + .seconds(60)) }.count
         #expect(again == 20)
+    }
+
+    @Test("clients without an identity open fewer streams, whatever the number of their keys")
+    func strangers() {
+        var rates = ConnectRates(perSecond: 100)
+        func key(_ number: Int) -> PublicKey {
+            PublicKey(unchecked: Bytes32.sha256(of: [UInt8(number & 255), UInt8(number >> 8)]))
+        }
+        let one = (0..<500).filter { _ in rates.admit(key(0), isKnown: false, at: Self.now) }.count
+        #expect(one == 50)
+        let many = (0..<20_000).filter { rates.admit(key($0 + 1), isKnown: false, at: Self.now) }.count
+        #expect(many == 200)
+        let known = (0..<500).filter { _ in rates.admit(key(30_000), isKnown: true, at: Self.now) }.count
+        #expect(known >= 200)
+        let later = (0..<500).filter { rates.admit(key($0), isKnown: false, at: Self.now + .seconds(1)) }.count
+        #expect(later == 50)
     }
 }

@@ -94,6 +94,19 @@ struct TicketTests {
         #expect(try TicketJournal(path: path).read(now: Self.now).count == 1)
     }
 
+    @Test("a file that contains no tickets is replaced")
+    func damagedJournal() throws {
+        let path = Self.temporaryPath()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(repeating: 7, count: 1_000).write(to: URL(fileURLWithPath: path))
+        let journal = TicketJournal(path: path)
+        #expect(throws: DamagedStateFile.self) { try journal.read(now: Self.now) }
+        var table = TicketTable()
+        table.insert(Self.ticket(1))
+        journal.write(Self.ticket(1), of: table, now: Self.now)
+        #expect(try TicketJournal(path: path).read(now: Self.now).count == 1)
+    }
+
     @Test("a client uses each stored ticket once, for the identity to which it was sent", arguments: [true, false])
     func store(isInMemory: Bool) throws {
         let path = Self.temporaryPath()

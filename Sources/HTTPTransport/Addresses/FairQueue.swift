@@ -5,13 +5,15 @@
 
 import DequeModule
 
-/// Jobs of several clients that wait for a limited number of workers. Each client gets the same share, however many jobs
-/// it has. It performs no I/O.
-struct FairQueue<Client: Hashable & Sendable, Job: Sendable>: Sendable {
+/// Jobs of several clients that wait for a limited number of workers. Groups of clients get equal shares, and so do the
+/// clients of a group, however many jobs they have. It performs no I/O.
+struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: Sendable>: Sendable {
     /// The limits of a queue.
     struct Limits: Sendable {
         /// Number of jobs that run at the same time.
         var running: Int
+        /// Number of jobs of one group that run at the same time.
+        var runningPerGroup: Int
         /// Number of jobs of one client that run at the same time.
         var runningPerClient: Int
         /// Number of jobs of all clients that wait.
@@ -20,15 +22,30 @@ struct FairQueue<Client: Hashable & Sendable, Job: Sendable>: Sendable {
         var waitingPerClient: Int
     }
 
-    private struct Share: Sendable {
+    /// The client of a job. A client may have jobs in several groups.
+    struct Owner: Hashable, Sendable {
+        let group: Group
+        let client: Client
+    }
+
+    private struct Members: Sendable {
         var running = 0
-        var waiting: Deque<Job> = []
+        var waiting = 0
+        var jobs: [Client: Deque<Job>] = [:]
+        /// Clients with waiting jobs, in the order of their turns.
+        var turns: Deque<Client> = []
+    }
+
+    private struct Count: Sendable {
+        var running = 0
+        var waiting = 0
     }
 
     private let limits: Limits
-    private var shares: [Client: Share] = [:]
-    /// Clients with waiting jobs, in the order of their turns.
-    private var turns: Deque<Client> = []
+    private var groups: [Group: Members] = [:]
+    private var clients: [Client: Count] = [:]
+    /// Groups with waiting jobs, in the order of their turns.
+    private var turns: Deque<Group> = []
     private(set) var runningCount = 0
     private(set) var waitingCount = 0
 
@@ -36,48 +53,109 @@ struct FairQueue<Client: Hashable & Sendable, Job: Sendable>: Sendable {
 
     /// Adds a job.
     ///
-    /// - Returns: The job that has no place. This is the new job, or the last one of the client with the most waiting jobs
-    ///   if that client has more than this one. Nil if there is room.
-    mutating func append(_ job: Job, of client: Client) -> Job? {
-        guard self.shares[client]?.waiting.count ?? 0 < self.limits.waitingPerClient else { return job }
+    /// - Returns: The job that has no place. This is the new job, or the last one of the largest group or client if that has
+    ///   more than this one. Nil if there is room.
+    mutating func append(_ job: Job, of owner: Owner) -> Job? {
+        guard self.clients[owner.client]?.waiting ?? 0 < self.limits.waitingPerClient else { return job }
         var displaced: Job?
         if self.waitingCount >= self.limits.waiting {
-            guard let longest = self.shares.max(by: { $0.value.waiting.count < $1.value.waiting.count }),
-                longest.value.waiting.count > (self.shares[client]?.waiting.count ?? 0) + 1
-            else { return job }
-            displaced = self.shares[longest.key]?.waiting.popLast()
-            self.waitingCount -= 1
+            displaced = self.makeRoom(for: owner)
+            if displaced == nil { return job }
         }
-        if self.shares[client]?.waiting.isEmpty ?? true { self.turns.append(client) }
-        self.shares[client, default: Share()].waiting.append(job)
+        var members = self.groups[owner.group] ?? Members()
+        if members.waiting == 0 { self.turns.append(owner.group) }
+        if members.jobs[owner.client]?.isEmpty ?? true { members.turns.append(owner.client) }
+        members.jobs[owner.client, default: []].append(job)
+        members.waiting += 1
+        self.groups[owner.group] = members
+        self.clients[owner.client, default: Count()].waiting += 1
         self.waitingCount += 1
         return displaced
     }
 
+    /// Removes and returns a job of the largest group, or of the largest client of the same group. Nil if both are no larger
+    /// than those of a new job.
+    private mutating func makeRoom(for owner: Owner) -> Job? {
+        let size = self.groups[owner.group]?.waiting ?? 0
+        guard let largest = self.groups.max(by: { $0.value.waiting < $1.value.waiting }) else { return nil }
+        let group = largest.value.waiting > size + 1 ? largest.key : owner.group
+        guard
+            let client = self.groups[group]?.jobs.max(by: { $0.value.count < $1.value.count }),
+            group != owner.group
+                || client.value.count > (self.groups[group]?.jobs[owner.client]?.count ?? 0) + 1
+        else { return nil }
+        let job = self.groups[group]?.jobs[client.key]?.popLast()
+        self.groups[group]?.waiting -= 1
+        self.removeIfIdle(Owner(group: group, client: client.key))
+        self.clients[client.key]?.waiting -= 1
+        self.waitingCount -= 1
+        self.removeIfIdle(client.key)
+        return job
+    }
+
     /// Removes and returns the next job that may run now.
-    mutating func next() -> (client: Client, job: Job)? {
+    mutating func next() -> (owner: Owner, job: Job)? {
         guard self.runningCount < self.limits.running else { return nil }
         for _ in 0..<self.turns.count {
-            guard let client = self.turns.popFirst(), var share = self.shares[client] else { continue }
-            guard share.running < self.limits.runningPerClient, let job = share.waiting.popFirst() else {
-                self.turns.append(client)
+            guard let group = self.turns.popFirst(), let members = self.groups[group], members.waiting > 0 else {
                 continue
             }
-            share.running += 1
-            if !share.waiting.isEmpty { self.turns.append(client) }
-            self.shares[client] = share
-            self.runningCount += 1
-            self.waitingCount -= 1
-            return (client, job)
+            let next = members.running < self.limits.runningPerGroup ? self.next(in: group) : nil
+            if self.groups[group]?.waiting ?? 0 > 0 { self.turns.append(group) }
+            if let next { return next }
         }
         return nil
     }
 
-    /// Records that a job of a client has ended.
-    mutating func finished(_ client: Client) {
-        guard let running = self.shares[client]?.running, running > 0 else { return }
-        self.shares[client]?.running = running - 1
+    private mutating func next(in group: Group) -> (owner: Owner, job: Job)? {
+        for _ in 0..<(self.groups[group]?.turns.count ?? 0) {
+            guard let client = self.groups[group]?.turns.popFirst(), self.groups[group]?.jobs[client] != nil else {
+                continue
+            }
+            guard self.clients[client]?.running ?? 0 < self.limits.runningPerClient,
+                let job = self.groups[group]?.jobs[client]?.popFirst()
+            else {
+                self.groups[group]?.turns.append(client)
+                continue
+            }
+            if self.groups[group]?.jobs[client]?.isEmpty == false {
+                self.groups[group]?.turns.append(client)
+            } else {
+                self.groups[group]?.jobs[client] = nil
+            }
+            self.groups[group]?.running += 1
+            self.groups[group]?.waiting -= 1
+            self.clients[client]?.running += 1
+            self.clients[client]?.waiting -= 1
+            self.runningCount += 1
+            self.waitingCount -= 1
+            return (Owner(group: group, client: client), job)
+        }
+        return nil
+    }
+
+    /// Records that a job has ended.
+    mutating func finished(_ owner: Owner) {
+        guard self.groups[owner.group]?.running ?? 0 > 0, self.clients[owner.client]?.running ?? 0 > 0 else { return }
+        self.groups[owner.group]?.running -= 1
+        self.clients[owner.client]?.running -= 1
         self.runningCount -= 1
-        if running == 1, self.shares[client]?.waiting.isEmpty ?? true { self.shares[client] = nil }
+        self.removeIfIdle(owner)
+        self.removeIfIdle(owner.client)
+    }
+
+    private mutating func removeIfIdle(_ owner: Owner) {
+        guard var members = self.groups[owner.group] else { return }
+        if members.jobs[owner.client]?.isEmpty == true {
+            members.jobs[owner.client] = nil
+            members.turns.removeAll { $0 == owner.client }
+        }
+        let isIdle = members.running == 0 && members.waiting == 0
+        self.groups[owner.group] = isIdle ? nil : members
+        if members.waiting == 0 { self.turns.removeAll { $0 == owner.group } }
+    }
+
+    private mutating func removeIfIdle(_ client: Client) {
+        if let count = self.clients[client], count.running == 0, count.waiting == 0 { self.clients[client] = nil }
     }
 }

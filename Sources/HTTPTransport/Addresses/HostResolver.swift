@@ -41,24 +41,26 @@ package struct HostResolver: Sendable {
         }
 
         private let threadPool: NIOThreadPool
-        private let queue: NIOLockedValueBox<FairQueue<String, Job>>
+        typealias Queue = FairQueue<LookupClient.Share, LookupClient, Job>
 
-        init(_ threadPool: NIOThreadPool, _ limits: FairQueue<String, Job>.Limits) {
+        private let queue: NIOLockedValueBox<Queue>
+
+        init(_ threadPool: NIOThreadPool, _ limits: Queue.Limits) {
             self.threadPool = threadPool
-            self.queue = NIOLockedValueBox(FairQueue(limits))
+            self.queue = NIOLockedValueBox(Queue(limits))
         }
 
-        func perform(_ job: Job, for client: String) {
-            let refused = self.queue.withLockedValue { $0.append(job, of: client) }
+        func perform(_ job: Job, for owner: Queue.Owner) {
+            let refused = self.queue.withLockedValue { $0.append(job, of: owner) }
             refused?.refuse()
             self.startNext()
         }
 
         private func startNext() {
-            while let (client, job) = self.queue.withLockedValue({ $0.next() }) {
+            while let (owner, job) = self.queue.withLockedValue({ $0.next() }) {
                 self.threadPool.submit { state in
                     if case .active = state { job.run() } else { job.refuse() }
-                    self.queue.withLockedValue { $0.finished(client) }
+                    self.queue.withLockedValue { $0.finished(owner) }
                     self.startNext()
                 }
             }
@@ -71,13 +73,25 @@ package struct HostResolver: Sendable {
         threadPool.start()
         return Workers(
             threadPool,
-            FairQueue.Limits(running: Self.threadsForOthers, runningPerClient: 2, waiting: 256, waitingPerClient: 32)
+            Workers.Queue.Limits(
+                running: Self.threadsForOthers,
+                runningPerGroup: 4,
+                runningPerClient: 2,
+                waiting: 256,
+                waitingPerClient: 32
+            )
         )
     }()
     /// Names that the user configured are few, so they need no limits.
     private static let ownWorkers = Workers(
         .singleton,
-        FairQueue.Limits(running: .max, runningPerClient: .max, waiting: .max, waitingPerClient: .max)
+        Workers.Queue.Limits(
+            running: .max,
+            runningPerGroup: .max,
+            runningPerClient: .max,
+            waiting: .max,
+            waitingPerClient: .max
+        )
     )
     private static let threadsForOthers = 16
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
@@ -89,8 +103,8 @@ package struct HostResolver: Sendable {
     package static let own = HostResolver(workers: Self.ownWorkers)
     /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
     ///
-    /// At most 16 lookups run at the same time, 2 of each client, and 256 wait, 32 of each client. Further ones fail at
-    /// once. Clients take turns.
+    /// At most 16 lookups run at the same time, 2 of each client and 4 of each share (``LookupClient``), and 256 wait, 32 of
+    /// each client. Further ones fail at once. Shares and clients take turns.
     package static let others = HostResolver(workers: Self.otherWorkers)
 
     private init(workers: Workers) {
@@ -105,12 +119,12 @@ package struct HostResolver: Sendable {
     /// - Parameters:
     ///   - host: Name or IP address.
     ///   - port: Port of the returned addresses.
-    ///   - client: For whom the name is resolved. Lookups are shared evenly among clients.
+    ///   - client: For whom the name is resolved.
     ///   - eventLoop: Event loop of the returned future.
     package func resolve(
         host: String,
         port: Int,
-        for client: String = "",
+        for client: LookupClient = LookupClient("", isKnown: true),
         on eventLoop: any EventLoop
     ) -> EventLoopFuture<[SocketAddress]> {
         if !host.utf8.contains(0), let address = try? SocketAddress(ipAddress: host, port: port) {
@@ -135,7 +149,7 @@ package struct HostResolver: Sendable {
                 promise.fail(ResolutionError(host: host, reason: "too many lookups in progress"))
             }
         )
-        self.workers.perform(job, for: client)
+        self.workers.perform(job, for: Workers.Queue.Owner(group: client.share(for: host), client: client))
         return promise.futureResult
     }
 

@@ -34,6 +34,9 @@ package struct TokenBucket: Sendable {
     /// Puts tokens back, up to the capacity of the bucket.
     package mutating func refund(_ count: Int = 1) { self.tokens = min(self.burst, self.tokens + Double(count)) }
 
+    /// Number of tokens that were taken and not yet refilled.
+    package var used: Int { Int(self.burst - self.tokens) }
+
     /// When the next token is available: now if there is one, never if the bucket is not refilled.
     package func nextToken(at now: NIODeadline) -> NIODeadline {
         guard self.tokens < 1 else { return now }

@@ -69,10 +69,12 @@ public struct ExitConfiguration: Sendable {
     /// Maximum number of accepted offers that wait for the client's first packet. Beyond it, the oldest offer is
     /// discarded.
     public var maximumOffers = 256
-    /// Maximum number of messages per second from unknown keys on each relay, and of session offers per second on all
-    /// relays. Bursts may be twice as large. Further messages are dropped.
+    /// Maximum number of messages per second from unknown keys on all relays together. Bursts may be twice as large. Of
+    /// messages that no stream follows, a tenth of this number is taken. Further messages wait, and those with the least
+    /// proof of work are dropped. With an access list, seven times this number is decrypted.
     public var handshakesPerSecond = 300
-    /// Maximum number of streams that one client opens per second. Bursts may be twice as large.
+    /// Maximum number of streams that one client with a proven identity opens per second. Bursts may be twice as large. Others
+    /// may open a tenth of this number, and half of it together; their bursts may be five times as large.
     public var connectsPerSecondPerClient = 2_000
     /// Maximum number of client keys of plain NIP-74. The reference implementation uses one key for each stream.
     public var maximumPeers = 4_096

@@ -22,11 +22,16 @@ import Darwin
 
 /// The tickets of an exit in a file, so that clients can use them after a restart.
 ///
-/// The file contains records of 136 bytes: identity (32), derived keys (64), expiration (8, big-endian), and the hash of
+/// The file contains a header and records of 136 bytes: identity (32), derived keys (64), expiration (8, big-endian), and the hash of
 /// the offer that used the ticket (32 zero bytes if unused). A later record of a ticket replaces an earlier one. Records
 /// are not synced to disk. If the last ones are lost in a power failure, their clients use their identities instead.
 final class TicketJournal {
     private static let recordLength = 136
+    /// The header, which is as long as a record.
+    private static let header: [UInt8] = {
+        let text = Array("nws tickets 1\n".utf8)
+        return text + Array(repeating: 0, count: recordLength - text.count)
+    }()
     /// The file is written again when it has this many records more than twice the number of tickets.
     private static let slack = 1_024
 
@@ -41,16 +46,20 @@ final class TicketJournal {
         if self.descriptor >= 0 { close(self.descriptor) }
     }
 
-    /// Reads the tickets that have not expired, and removes all other records.
+    /// Reads the tickets that have not expired, and removes all other records. A damaged file is replaced.
     ///
-    /// - Throws: The system's error if the file cannot be read or written.
+    /// - Throws: ``DamagedStateFile``, or the system's error if the file cannot be read or written.
     func read(now: Int64) throws -> TicketTable {
         var table = TicketTable()
         guard let path else { return table }
         if FileManager.default.fileExists(atPath: path) {
             let data = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+            guard data.starts(with: Self.header) else {
+                try self.rewrite(table, now: now)
+                throw DamagedStateFile(description: "\(path): did not contain tickets; it was replaced")
+            }
             // Ignore a truncated last record.
-            for start in stride(from: 0, to: data.count - Self.recordLength + 1, by: Self.recordLength) {
+            for start in stride(from: Self.recordLength, through: data.count - Self.recordLength, by: Self.recordLength) {
                 if let ticket = Self.ticket(in: data, at: start), ticket.expires > now { table.insert(ticket) }
             }
         }
@@ -63,7 +72,7 @@ final class TicketJournal {
         guard self.path != nil else { return }
         guard StateFile.append(Self.record(ticket), to: self.descriptor) else {
             // Remove a partial record, because it would misalign the records after it.
-            _ = ftruncate(self.descriptor, off_t(self.records * Self.recordLength))
+            _ = ftruncate(self.descriptor, off_t((self.records + 1) * Self.recordLength))
             return
         }
         self.records += 1
@@ -93,7 +102,7 @@ final class TicketJournal {
     private func rewrite(_ table: TicketTable, now: Int64) throws {
         guard let path else { return }
         let tickets = table.valid(at: now)
-        let created = try StateFile.replace(path, with: tickets.flatMap(Self.record))
+        let created = try StateFile.replace(path, with: Self.header + tickets.flatMap(Self.record))
         if self.descriptor >= 0 { close(self.descriptor) }
         self.descriptor = created
         self.records = tickets.count

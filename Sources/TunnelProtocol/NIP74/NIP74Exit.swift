@@ -100,8 +100,8 @@ struct NIP74Exit {
             return context.actions.append(.report(.malformedMessage))
         }
         guard Self.isFresh(message.key, createdAt: createdAt, streams, &context) else { return }
-        // The exit writes the UUID to the connection that it opens, so the length is fixed.
-        guard message.key.utf8.count == NIP74Message.reverseKeyLength else {
+        // The exit writes it to the connection that it opens, and the client chooses the address.
+        guard message.hasUUID else {
             return context.actions.append(.report(.malformedMessage))
         }
         streams.table.remember(message.key)

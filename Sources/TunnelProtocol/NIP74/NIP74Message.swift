@@ -70,8 +70,22 @@ package struct NIP74Message: Hashable, Sendable {
         return message
     }
 
-    /// Length of a UUID as text. With CONNECTR, the exit writes the UUID to the connection first.
-    static let reverseKeyLength = 36
+    /// Whether ``key`` is a UUID as text: groups of 8, 4, 4, 4 and 12 hex digits. With CONNECTR, the exit writes it to the
+    /// connection first.
+    var hasUUID: Bool {
+        let groups = self.key.split(separator: "-", omittingEmptySubsequences: false)
+        return groups.map(\.utf8.count) == [8, 4, 4, 4, 12]
+            && groups.allSatisfy { $0.utf8.allSatisfy { Self.isHexDigit($0) } }
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+            UInt8(ascii: "A")...UInt8(ascii: "F"):
+            true
+        default: false
+        }
+    }
 
     /// Maximum length of `key` in bytes.
     static let maximumKeyLength = 64

@@ -296,12 +296,14 @@ package struct SessionStateMachine: StreamEngine {
         }
     }
 
-    /// Records the client's identity. A second, different identity of the same generation is a protocol violation.
+    /// Records the client's identity. A second key in the same generation is a protocol violation.
     private mutating func receive(_ identity: ClientIdentity) throws(SessionViolation) {
         guard self.role == .exit else { throw SessionViolation() }
         if let known = self.clientIdentity, identity.generation <= known.generation {
-            // An older one was repeated because its acknowledgement arrived late.
-            guard identity == known || identity.generation < known.generation else { throw SessionViolation() }
+            // An older one was repeated because its acknowledgement arrived late. The client may have signed again.
+            guard identity.publicKey == known.publicKey || identity.generation < known.generation else {
+                throw SessionViolation()
+            }
             return
         }
         self.clientIdentity = identity

@@ -91,7 +91,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped. Bursts may be twice as large. Has no effect with --allow.",
+            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped. Bursts may be twice as large. Requests that are not used count ten times. With --allow, seven times this rate: a request of an unknown client is decrypted, but not answered.",
             valueName: "count"
         )
     )
@@ -107,7 +107,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum number of streams per second of one identity, or of one session key without an identity. Bursts may be twice as large. Excess streams are refused.",
+            "Maximum rate of new streams of one identity, per second. Bursts may be twice as large. Each client without an identity may open a tenth of that, all of them together half of it, and bursts may be five times as large. Excess streams are refused.",
             valueName: "count"
         )
     )

@@ -281,8 +281,8 @@ class ExitSession(Session):
 
     def _identify(self, frame):
         self.identities.append(frame)
-        if self.identity and self.identity.generation == frame.generation and self.identity != frame:
-            raise Malformed("a second, different IDENTITY")
+        if any(other.generation == frame.generation and other.key != frame.key for other in self.identities):
+            raise Malformed("a second key in IDENTITY")
         keys = next((keys for keys in self.generations.values() if keys.number == frame.generation), None)
         if keys is None or self.identity and frame.generation <= self.identity.generation:
             return

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import Logging
 import NIOCore
 import Nostr
@@ -35,6 +36,8 @@ final class OutgoingSession {
     /// The offer, while another exit with the same key may accept it. Then it is nil, so that its keys are erased.
     private var offering: SessionOffering?
     private var query: SessionQuery?
+    /// Limits the events of unknown authors that are verified.
+    private var strangers = TokenBucket(perSecond: 10, now: .now())
     /// Number of tickets that the exit has sent.
     private var tickets = 0
     private static let maximumTickets = TicketStore.maximumPerExit
@@ -234,6 +237,7 @@ extension OutgoingSession: SessionDriverDelegate {
         for key: PublicKey,
         on relay: RelayConnection
     ) {
+        guard self.strangers.take(at: .now()) else { return self.context.metrics.rejected(.tooManyHandshakes) }
         guard let query, key == query.own.publicKey else { return self.receiveFromStranger(event, for: key, on: relay) }
         guard self.context.verifier.admit(event) else { return }
         guard let answer = query.answer(in: event, of: self.exit) else {

@@ -124,6 +124,11 @@ public struct AuthorizedKeys: Hashable, Sendable {
         self.invites += other.invites
     }
 
+    /// Returns whether an invite is in the list and has not expired.
+    func contains(invite derived: [UInt8], at now: Int64) -> Bool {
+        self.invites.contains { $0.derived == derived && $0.isValid(at: now) }
+    }
+
     /// Returns whether a client may use the service at a port.
     ///
     /// - Parameters:

@@ -14,25 +14,38 @@ struct CredentialTable {
         /// Whose credential it is. Nil for an invite.
         let identity: PublicKey?
         let credential: Credential
+        /// Why an invite is no longer valid. Nil if it is valid.
+        var refusal: StreamEnd?
         /// Whether another offer has used the ticket.
         var isUsed = false
     }
 
     private enum Owner: Hashable {
         case identity(PublicKey)
-        case invite(Int)
+        /// The derived keys of the invite.
+        case invite([UInt8])
+    }
+
+    private struct Invite {
+        let credential: Credential
+        /// Seconds since 1970; nil for never.
+        var expires: Int64?
+        /// Whether the list contains it. If not, it is kept until the time in seconds since 1970.
+        var revokedUntil: Int64?
     }
 
     /// How long a removed client still gets a refusal with a reason, in seconds.
     private static let revocationMemory: Int64 = 30 * 86_400
     /// Maximum number of removed clients.
     private static let maximumRevocations = 10_000
+    /// Maximum number of removed invites.
+    private static let maximumRevokedInvites = 1_000
     /// Maximum number of periods with an index of hints: the window of dates can touch two, and the clock may step.
     private static let maximumPeriods = 3
 
     private let key: SecretKey
     private var listed: [PublicKey: Credential] = [:]
-    private var invites: [Credential] = []
+    private var invites: [[UInt8]: Invite] = [:]
     /// Removed clients, with the time until which they are kept, in seconds since 1970.
     private var revoked: [PublicKey: (credential: Credential, until: Int64)] = [:]
     /// The owners by hint, for each period that was used.
@@ -71,10 +84,25 @@ struct CredentialTable {
                 exit: self.key.publicKey
             )
         }
-        self.invites = access.invites.filter { $0.isValid(at: now) }.map { Credential(.invite, derived: $0.derived) }
+        self.updateInvites(access.invites, at: now)
         self.hints = [:]
         self.tickets.sweep(at: now)
         return self.tickets.revoke { access.grants[$0] != nil }
+    }
+
+    private mutating func updateInvites(_ listed: [AuthorizedKeys.Invite], at now: Int64) {
+        for (derived, invite) in self.invites where invite.revokedUntil == nil {
+            self.invites[derived]?.revokedUntil = now + Self.revocationMemory
+        }
+        for invite in listed {
+            let credential = Credential(.invite, derived: invite.derived)
+            self.invites[invite.derived] = Invite(credential: credential, expires: invite.expires)
+        }
+        self.invites = self.invites.filter { $0.value.revokedUntil.map { $0 > now } ?? true }
+        let revoked = self.invites.filter { $0.value.revokedUntil != nil }
+        guard revoked.count > Self.maximumRevokedInvites else { return }
+        let oldest = revoked.sorted { $0.value.revokedUntil ?? 0 < $1.value.revokedUntil ?? 0 }
+        for (derived, _) in oldest.prefix(revoked.count - Self.maximumRevokedInvites) { self.invites[derived] = nil }
     }
 
     /// Returns the credential that has the hint of a proof and satisfies a condition. Several may have the same hint by
@@ -90,12 +118,16 @@ struct CredentialTable {
             let credential = ticket.credential
             guard isProven(credential) else { return nil }
             return Match(identity: ticket.identity, credential: credential, isUsed: ticket.user != nil)
-        case .identity, .invite: return self.findOwner(proof, where: isProven)
+        case .identity, .invite: return self.findOwner(proof, at: now, where: isProven)
         case nil: return nil
         }
     }
 
-    private mutating func findOwner(_ proof: OfferProof, where isProven: (Credential) -> Bool) -> Match? {
+    private mutating func findOwner(
+        _ proof: OfferProof,
+        at now: Int64,
+        where isProven: (Credential) -> Bool
+    ) -> Match? {
         let period = Credential.period(of: proof.date)
         if self.hints[period] == nil {
             if self.hints.count >= Self.maximumPeriods { self.hints = [:] }
@@ -108,9 +140,12 @@ struct CredentialTable {
                     isProven(credential)
                 else { continue }
                 return Match(identity: identity, credential: credential)
-            case .invite(let index):
-                guard isProven(self.invites[index]) else { continue }
-                return Match(identity: nil, credential: self.invites[index])
+            case .invite(let derived):
+                guard let invite = self.invites[derived], isProven(invite.credential) else { continue }
+                var match = Match(identity: nil, credential: invite.credential)
+                if let expires = invite.expires, expires <= now { match.refusal = .expired }
+                if invite.revokedUntil != nil { match.refusal = .revoked }
+                return match
             }
         }
         return nil
@@ -125,8 +160,8 @@ struct CredentialTable {
         for (identity, entry) in self.revoked {
             index[entry.credential.hint(at: date), default: []].append(.identity(identity))
         }
-        for (number, credential) in self.invites.enumerated() {
-            index[credential.hint(at: date), default: []].append(.invite(number))
+        for (derived, invite) in self.invites {
+            index[invite.credential.hint(at: date), default: []].append(.invite(derived))
         }
         return index
     }

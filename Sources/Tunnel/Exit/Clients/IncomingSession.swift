@@ -76,6 +76,9 @@ final class IncomingSession {
     /// The identity that the client has signed with, or before that the one of the offer's proof.
     var owner: PublicKey? { self.identity ?? self.known?.identity }
 
+    /// The derived keys of the invite with which the client came.
+    var invite: [UInt8]? { self.known?.credential.kind == .invite ? self.known?.credential.derived : nil }
+
     /// Among whom the sessions of the exit are shared.
     var share: SessionEviction.Share { self.owner.map { .identity($0) } ?? .relay(self.arrival) }
 

@@ -27,8 +27,18 @@ final class OfferGate {
     private var table: CredentialTable
     private let journal: TicketJournal
     private var refusals: TokenBucket
-    /// By identity. There are at most as many as in the table.
-    private var offers: [PublicKey?: TokenBucket] = [:]
+    /// There are at most as many as clients in the table.
+    private var offers: [Client: TokenBucket] = [:]
+
+    /// A client with a limit of its own.
+    private enum Client: Hashable {
+        case identity(PublicKey)
+        case invite([UInt8])
+
+        init(_ known: KnownClient) {
+            self = known.identity.map { .identity($0) } ?? .invite(known.credential.derived)
+        }
+    }
 
     init(context: ExitContext, journal: TicketJournal) {
         self.context = context
@@ -78,7 +88,7 @@ final class OfferGate {
         let now = NIODeadline.now()
         let isAdmitted =
             known.refusal == nil
-            ? self.offers[known.identity, default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
+            ? self.offers[Client(known), default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
             : self.refusals.take(at: now)
         if !isAdmitted { self.context.metrics.rejected(.tooManyHandshakes) }
         return isAdmitted
@@ -113,7 +123,7 @@ final class OfferGate {
         let known = KnownClient(
             identity: found.identity,
             credential: found.credential,
-            refusal: self.refusal(of: found.identity, at: now),
+            refusal: found.refusal ?? self.refusal(of: found.identity, at: now),
             ticketIsUsed: found.isUsed
         )
         return (received, known)

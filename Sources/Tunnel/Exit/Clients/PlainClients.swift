@@ -61,8 +61,9 @@ final class PlainClients {
 
     /// Maximum length of the content of a waiting message, in bytes. An offer is shorter.
     private static let maximumWaitingContent = 16_384
-    /// Messages per second for which an exit with an access list makes a key agreement: about a fifteenth of a processor.
-    private static let messagesWithListPerSecond = 2_000
+    /// With an access list, the messages for which the exit makes a key agreement, for each handshake of the limit without a
+    /// list, which costs seven times as much.
+    private static let messagesPerHandshake = 7
     /// Without a list, the part of the rate of messages that is for clients which do not use what they requested.
     private static let unusedPart = 10
     /// Minimum interval between sweeps that are triggered by the limit on clients.
@@ -218,11 +219,12 @@ final class PlainClients {
     func updateRate() { self.admission.setRates(Self.rates(self.context.configuration), now: .now()) }
 
     private static func rates(_ configuration: ExitConfiguration) -> Admission.Rates {
+        let rate = configuration.handshakesPerSecond
         // With an access list, a message of an unknown client costs only a key agreement.
         guard configuration.access == nil else {
-            return Admission.Rates(messages: Self.messagesWithListPerSecond, unused: Self.messagesWithListPerSecond)
+            let messages = Self.messagesPerHandshake * rate
+            return Admission.Rates(messages: messages, unused: messages)
         }
-        let rate = configuration.handshakesPerSecond
         return Admission.Rates(messages: rate, unused: max(1, rate / Self.unusedPart))
     }
 

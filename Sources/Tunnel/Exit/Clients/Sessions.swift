@@ -314,7 +314,9 @@ final class Sessions {
         guard let access = self.context.configuration.access else { return }
         let now = Moment.now.seconds
         for session in Array(self.sessions.values)
-        where !Admission.mayContinue(session.owner, usedPorts: session.usedPorts, access: access, at: now) {
+        where !Admission.mayContinue(session.owner, usedPorts: session.usedPorts, access: access, at: now)
+            || session.invite.map({ !access.contains(invite: $0, at: now) }) ?? false
+        {
             guard session.isEstablished else {
                 self.forget(session)
                 continue

@@ -24,10 +24,10 @@ struct BackendDialer {
     /// Addresses to which no client may make the exit connect: the packets would not pass the machine's firewall.
     private let own: NIOLoopBoundBox<OwnAddresses>
 
-    init(timeout: TimeAmount, loop: any EventLoop) {
+    init(timeout: TimeAmount, own: OwnAddresses = OwnAddresses(), loop: any EventLoop) {
         self.timeout = timeout
         self.loop = loop
-        self.own = NIOLoopBoundBox(OwnAddresses(), eventLoop: loop)
+        self.own = NIOLoopBoundBox(own, eventLoop: loop)
     }
 
     /// Connects to a service. `splice` is added to the pipeline before the first byte is read.
@@ -97,12 +97,12 @@ struct BackendDialer {
 
     /// Connects to an entry that requested it (CONNECTR). The client chose the address, so `policy` must allow it.
     ///
-    /// - Parameter client: The client's key, which has a share of the lookups.
+    /// - Parameter client: The client, which has a share of the lookups.
     func connectToEntry(
         host: String,
         port: Int,
         policy: DialPolicy,
-        client: String,
+        client: LookupClient,
         handler: NIOLoopBound<ReverseStream>
     ) -> EventLoopFuture<any Channel> {
         guard HostName.isValid(host) else { return self.loop.makeFailedFuture(PolicyError()) }
@@ -125,11 +125,11 @@ struct BackendDialer {
     /// Connects to a target on the internet. Its name is resolved once, and every address is checked against the policy.
     /// Public addresses of this machine are not allowed.
     ///
-    /// - Parameter client: The client's key, which has a share of the lookups.
+    /// - Parameter client: The client, which has a share of the lookups.
     func connect(
         to target: ClearnetTarget,
         policy: ExitPolicy,
-        client: String,
+        client: LookupClient,
         splice: NIOLoopBound<SpliceHandler>
     ) -> EventLoopFuture<any Channel> {
         let loop = self.loop

@@ -21,7 +21,7 @@ struct PublicUsage {
     /// Time after which a client without streams is removed.
     private static let memory: TimeAmount = .seconds(60)
 
-    /// Maximum number of stored clients. Beyond it, streams of new clients are refused.
+    /// Maximum number of stored clients. Beyond it, all without a stream are forgotten. Their limits then begin anew.
     private static let maximumClients = 16_384
 
     /// A changed rate limit applies to a known client only after the client was removed.
@@ -45,7 +45,7 @@ struct PublicUsage {
     /// connections per second.
     mutating func begin(_ key: PublicKey, at now: NIODeadline) -> [Throttle]? {
         if self.clients.count >= Self.maximumClients, self.clients[key] == nil {
-            self.sweep(at: now)
+            self.clients = self.clients.filter { $0.value.streams > 0 }
             guard self.clients.count < Self.maximumClients else { return nil }
         }
         var client =

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NostrCrypto
 
 /// The client that requested a stream.
@@ -19,4 +20,7 @@ struct StreamClient {
 
     /// The key whose limits apply.
     var key: PublicKey { self.identity ?? self.peer }
+
+    /// The client's share of name lookups.
+    var lookups: LookupClient { LookupClient(self.key.hex, isKnown: self.identity != nil) }
 }

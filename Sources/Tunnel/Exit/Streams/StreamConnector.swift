@@ -91,7 +91,7 @@ final class StreamConnector {
         id: StreamID
     ) -> StreamDecision {
         guard let target = self.target(of: request, client) else { return .refused(.notAllowed) }
-        guard self.connects.admit(client.key, at: .now()) else {
+        guard self.connects.admit(client.key, isKnown: client.identity != nil, at: .now()) else {
             self.context.metrics.reached(.connectsOfClient)
             return .refused(.tooManyStreams)
         }
@@ -207,7 +207,7 @@ final class StreamConnector {
         case .service(let backend, let port, let tls):
             self.dialer.connect(to: backend, tls: tls, header: self.header(for: client, port: port), splice: splice)
         case .clearnet(let target, let policy):
-            self.dialer.connect(to: target, policy: policy, client: client.key.hex, splice: splice)
+            self.dialer.connect(to: target, policy: policy, client: client.lookups, splice: splice)
         }
     }
 
@@ -291,7 +291,7 @@ final class StreamConnector {
             host: address.host,
             port: Int(address.port),
             policy: policy,
-            client: client.key.hex,
+            client: client.lookups,
             handler: NIOLoopBound(stream, eventLoop: loop)
         ).whenComplete { result in
             switch result {
