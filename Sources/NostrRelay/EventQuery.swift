@@ -71,7 +71,10 @@ struct EventQuery: Sendable {
         var examined = 1
         while examined <= count, next < positions.count, part.matchesInSource < part.limit {
             let position = positions[next]
-            if let since = part.filter.since, position.createdAt < since { next = positions.count; break }
+            if let since = part.filter.since, position.createdAt < since {
+                next = positions.count
+                break
+            }
             next += 1
             examined += 1
             part.examined = position

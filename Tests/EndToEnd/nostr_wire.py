@@ -72,7 +72,9 @@ class RelayConnection:
     def __init__(self, url):
         self.url = url
         self._stack = contextlib.ExitStack()
-        manager = connect(url, compression=None, max_size=None, open_timeout=TIMEOUT, close_timeout=1)
+        manager = connect(
+            url, compression=None, max_size=None, open_timeout=TIMEOUT, close_timeout=1, ping_interval=None
+        )
         self.socket = self._stack.enter_context(manager)
         self._waiting = []
 

@@ -48,14 +48,6 @@ def test_addresses_that_are_not_of_the_internet_are_refused(sandbox, host):
     assert reply_to(entry.address, host, 80) == NOT_ALLOWED
 
 
-def test_a_private_exit_goes_nowhere(sandbox, http):
-    relay = sandbox.relay()
-    exit_node = sandbox.exit([relay.url], "127.0.0.1:9")
-    entry = sandbox.entry("--exit", exit_node.name)
-    host, port = http.address.split(":")
-    assert reply_to(entry.address, host, int(port)) != SUCCEEDED
-
-
 def test_no_exit_means_no_connection(sandbox, http):
     entry = sandbox.entry()
     host, port = http.address.split(":")

@@ -23,7 +23,7 @@ struct HostNameTests {
         "names that resolvers read in another way than rules do are invalid",
         arguments: [
             "", ".", "..", "localhost\0.good.test", "127.0.0.1\0.good.test", "::ffff:127.0.0.1\0.good.test",
-            "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "1.2.3.4.5",
+            "127.1", "-a.example", "a-.example", "example.-", "0x7f000001", "2130706433", "0177.0.0.1", "1.2.3.4.5",
             "a..b",
             ".a", "a b", "bücher.example", "fe80::1%eth0", "[::1]", "a/b", "a\n", "user@host", "host:80", "example.0x1",
             String(repeating: "a", count: 64) + ".example", String(repeating: "a.", count: 127) + "example",

@@ -26,6 +26,7 @@ package enum HostName {
         let labels = name.split(separator: ".", omittingEmptySubsequences: false)
         let areValid = labels.allSatisfy { label in
             (1...Self.maximumLabelLength).contains(label.utf8.count) && label.utf8.allSatisfy(Self.labelBytes.contains)
+                && label.first != "-" && label.last != "-"
         }
         // No top-level domain begins with a digit (RFC 3696, section 2). Resolvers read such names as addresses.
         guard areValid, let first = labels.last?.utf8.first else { return false }

@@ -104,7 +104,12 @@ final class RelaySocket {
             return HostResolver.own.resolve(host: proxy.host, port: proxy.port, on: self.loop)
         }
         let resolver = policy.isUntrusted ? HostResolver.others : .own
-        return resolver.resolve(host: url.host, port: url.port, for: LookupClient(url.host, isKnown: false), on: self.loop).flatMapThrowing {
+        return resolver.resolve(
+            host: url.host,
+            port: url.port,
+            for: LookupClient(url.host, isKnown: false),
+            on: self.loop
+        ).flatMapThrowing {
             let allowed = $0.filter { policy.allows($0, requestTarget: url.requestTarget) }
             guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
             return allowed

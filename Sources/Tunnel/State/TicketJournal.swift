@@ -59,7 +59,8 @@ final class TicketJournal {
                 throw DamagedStateFile(description: "\(path): did not contain tickets; it was replaced")
             }
             // Ignore a truncated last record.
-            for start in stride(from: Self.recordLength, through: data.count - Self.recordLength, by: Self.recordLength) {
+            for start in stride(from: Self.recordLength, through: data.count - Self.recordLength, by: Self.recordLength)
+            {
                 if let ticket = Self.ticket(in: data, at: start), ticket.expires > now { table.insert(ticket) }
             }
         }

@@ -7,6 +7,7 @@ import Dispatch
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import TunnelProtocol
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -131,8 +132,14 @@ final class AuditLog: Sendable {
         }
     }
 
-    /// Waits until everything is written.
-    func flush() { self.queue.sync { self.writeWaiting() } }
+    /// Waits until everything is written, with the number of lines that were left out.
+    func flush() {
+        self.state.withLockedValue { state in
+            guard let count = state.rates.report() else { return }
+            state.waiting.append(Self.lineAboutLeftOut(count, at: Moment.now.seconds))
+        }
+        self.queue.sync { self.writeWaiting() }
+    }
 
     /// A date in UTC, as in RFC 3339.
     static func date(_ seconds: Int64) -> String {
