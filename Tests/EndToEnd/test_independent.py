@@ -507,7 +507,7 @@ def test_no_byte_is_lost_with_a_relay(sandbox, serve, tunnel, killed):
     assert sha256(b"".join(received)) == sha256(body)
 
 
-# Key updates. Without a way to make nws start one soon, only those that this client starts.
+# Key updates
 
 
 def allowed_client(sandbox, *lines):
@@ -550,8 +550,22 @@ def test_keys_are_updated_while_data_passes(sandbox, serve):
     assert session.close_code == PROTOCOL_VIOLATION
 
 
+def test_the_entry_updates_its_keys(sandbox, serve):
+    """Nws does so after half an hour; here, sooner."""
+    relay, key = sandbox.relay(), Key()
+    entry, identity = identity_entry(sandbox, key, "--key-lifetime", "6")
+    node = own_exit(sandbox, relay, serve(echo), key=key, credentials=[Credential.of_client(key, identity)])
+    with open_stream(entry.address, node.name) as client:
+        session = node.sessions[0]
+        for generation in (1, 2):
+            session.wait_for(lambda generation=generation: session.newest_received == generation)
+            session.wait_for(lambda generation=generation: session.identity.generation == generation)
+            client.socket.sendall(b"still there")
+            assert read_exactly(client.socket, 11) == b"still there"
+    assert len(node.sessions) == 1
+
+
 def test_this_exit_updates_its_keys(sandbox, serve):
-    """With this client, because nws updates its keys only after half an hour."""
     relay, key, identity = sandbox.relay(), Key(), Key()
     node = own_exit(sandbox, relay, serve(echo), key=key, credentials=[Credential.of_client(key, identity.public)])
     session = sandbox.closing(connect(key.public, [relay.url], Credential.of_identity(identity, key.public)))
@@ -947,12 +961,12 @@ def test_the_entry_makes_no_proof_for_exits_that_its_user_did_not_name(sandbox, 
 # The identity of a client of nws
 
 
-def identity_entry(sandbox, key):
+def identity_entry(sandbox, key, *options):
     """Starts an entry with an identity for an exit; returns it and the public key."""
     keys = sandbox.keys()
     file = sandbox.write("identity.key", keys.secret_key().to_hex())
-    options = ("--identity", file, "--identity-for", PublicKey.parse(key.public.hex()).to_bech32())
-    entry = sandbox.entry("--protocol", "session", *options)
+    exit_options = ("--identity-for", PublicKey.parse(key.public.hex()).to_bech32())
+    entry = sandbox.entry("--protocol", "session", "--identity", file, *exit_options, *options)
     return entry, bytes.fromhex(keys.public_key().to_hex())
 
 

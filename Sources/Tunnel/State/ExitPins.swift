@@ -57,6 +57,9 @@ package final class ExitPins {
         return self.keys.contains(key) || self.unsaved.contains(key)
     }
 
+    /// Whether there is no room for another exit.
+    package var isFull: Bool { self.keys.count >= Self.maximumCount }
+
     /// Adds an exit. Returns false if the maximum is reached.
     ///
     /// - Throws: `EWOULDBLOCK` if another process has locked the file, or another error of the file.

@@ -47,6 +47,15 @@ struct SessionOptions: ParsableArguments {
     )
     var streamIdleTimeout = 0
 
+    @Option(
+        help: ArgumentHelp(
+            "Time after which a client begins new keys of a session.",
+            valueName: "seconds",
+            visibility: .hidden
+        )
+    )
+    var keyLifetime = 1_800
+
     func configuration() throws -> SessionConfiguration {
         guard (1...86_400).contains(self.sessionTimeout) else {
             throw CommandError.configuration("--session-timeout: must be between 1 and 86400 seconds")
@@ -54,7 +63,11 @@ struct SessionOptions: ParsableArguments {
         guard (0...31_536_000).contains(self.streamIdleTimeout) else {
             throw CommandError.configuration("--stream-idle-timeout: must be between 0 and 31536000 seconds")
         }
+        guard (6...1_800).contains(self.keyLifetime) else {
+            throw CommandError.configuration("--key-lifetime: must be between 6 and 1800 seconds")
+        }
         var configuration = SessionConfiguration()
+        configuration.keyLifetime = .seconds(Int64(self.keyLifetime))
         configuration.peerTimeout = .seconds(Int64(self.sessionTimeout))
         if self.streamIdleTimeout > 0 {
             configuration.streamIdleTimeout = .seconds(Int64(self.streamIdleTimeout))

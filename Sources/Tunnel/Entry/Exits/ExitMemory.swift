@@ -45,7 +45,8 @@ final class ExitMemory {
         case .auto:
             if self.isPinned(exit) { return .offer(mayFallBack: false) }
             if let until = self.plainUntil[exit], until > .now() { return .plain }
-            return .offer(mayFallBack: true)
+            // An exit that the list has no room for must not be downgraded either.
+            return .offer(mayFallBack: !self.pins.isFull)
         }
     }
 
@@ -69,7 +70,10 @@ final class ExitMemory {
         self.plainUntil[exit] = nil
         do {
             if try !self.pins.insert(exit) {
-                self.logger.warning("the list of pinned exits is full, so this exit is not pinned")
+                self.logger.warning(
+                    "the list of pinned exits is full: until you remove some, new exits are not reached with plain NIP-74",
+                    metadata: ["remedy": "nws pins list, nws pins remove NPUB"]
+                )
             }
         } catch {
             self.logger.warning("cannot pin the exit, which supports sessions", metadata: ["error": "\(error)"])
