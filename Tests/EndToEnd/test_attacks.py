@@ -204,6 +204,9 @@ def test_clients_that_may_not_or_no_longer_enter_learn_why_only_if_they_were_kno
     file.write_text(f'expires="2020-01-31" {expired.public_key().to_bech32()}\n')
     node.process.wait_for_log("reloaded")
     assert refusal(listed) == REVOKED
+    node.process.kill()
+    private_exit(sandbox, relay, serve(echo).address, file)
+    assert refusal(listed) == REVOKED
 
 
 def test_strangers_cannot_fill_the_audit_log(sandbox, serve):

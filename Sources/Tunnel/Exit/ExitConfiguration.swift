@@ -55,6 +55,9 @@ public struct ExitConfiguration: Sendable {
     public var auditFile: String?
     /// The file for the tickets that clients use for their next session; nil to keep them only in memory.
     public var ticketFile: String?
+    /// File with the clients that were removed from the access list, so that they learn the reason of a refusal. Nil to keep
+    /// them only in memory.
+    public var revokedFile: String?
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
 

@@ -201,6 +201,11 @@ struct ExitCommand: RoleCommand {
             purpose: "after a restart, clients use their identities instead of tickets",
             logger: logger
         )
+        configuration.revokedFile = StateFolder.file(
+            "revoked-\(key.publicKey.hex.prefix(16))",
+            purpose: "after a restart, clients that were removed from the list do not learn that",
+            logger: logger
+        )
         return configuration
     }
 

@@ -37,7 +37,7 @@ struct CredentialTable {
     /// How long a removed client still gets a refusal with a reason, in seconds.
     private static let revocationMemory: Int64 = 30 * 86_400
     /// Maximum number of removed clients.
-    private static let maximumRevocations = 10_000
+    static let maximumRevocations = 10_000
     /// Maximum number of removed invites.
     private static let maximumRevokedInvites = 1_000
     /// Maximum number of periods with an index of hints: the window of dates can touch two, and the clock may step.
@@ -60,6 +60,23 @@ struct CredentialTable {
         self.tickets = tickets
     }
 
+    /// Adds clients that were removed before the exit started, with the time until which they are kept, in seconds since 1970.
+    /// Takes about 35 µs for each.
+    mutating func restore(revoked: [PublicKey: Int64], at now: Int64) {
+        for (identity, until) in revoked where until > now && self.revoked.count < Self.maximumRevocations {
+            guard let credential = self.credential(of: identity) else { continue }
+            self.revoked[identity] = (credential, min(until, now + Self.revocationMemory))
+        }
+    }
+
+    /// The removed clients, with the time until which they are kept.
+    var revokedClients: [PublicKey: Int64] { self.revoked.mapValues(\.until) }
+
+    /// The credential of an identity. Nil for a key that is not on the curve, which has no owner.
+    private func credential(of identity: PublicKey) -> Credential? {
+        try? Credential(identity: self.key, peer: identity, exit: self.key.publicKey)
+    }
+
     /// Applies a new access list. Takes about 35 µs for each identity that was not in the previous one.
     ///
     /// - Parameter now: Seconds since 1970.
@@ -77,12 +94,7 @@ struct CredentialTable {
             self.revoked[identity] = (credential, now + Self.revocationMemory)
         }
         for identity in access.grants.keys where self.listed[identity] == nil {
-            // A key that is not on the curve has no owner.
-            self.listed[identity] = try? Credential(
-                identity: self.key,
-                peer: identity,
-                exit: self.key.publicKey
-            )
+            self.listed[identity] = self.credential(of: identity)
         }
         self.updateInvites(access.invites, at: now)
         self.hints = [:]

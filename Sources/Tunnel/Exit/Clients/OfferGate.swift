@@ -26,6 +26,7 @@ final class OfferGate {
     private let context: ExitContext
     private var table: CredentialTable
     private let journal: TicketJournal
+    private var revoked: RevokedClients
     private var refusals: TokenBucket
     /// There are at most as many as clients in the table.
     private var offers: [Client: TokenBucket] = [:]
@@ -53,6 +54,15 @@ final class OfferGate {
             )
         }
         self.table = CredentialTable(key: context.configuration.secretKey, tickets: tickets)
+        self.revoked = RevokedClients(path: context.configuration.revokedFile)
+        do {
+            self.table.restore(revoked: try self.revoked.read(), at: Moment.now.seconds)
+        } catch {
+            context.logger.error(
+                "cannot read the removed clients, which get no answer",
+                metadata: ["error": "\(error)"]
+            )
+        }
         self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
     }
 
@@ -63,6 +73,14 @@ final class OfferGate {
             self.journal.write(ticket, of: self.table.tickets, now: now)
         }
         self.offers = [:]
+        do {
+            try self.revoked.write(self.table.revokedClients)
+        } catch {
+            self.context.logger.error(
+                "cannot write the removed clients, which get no answer after a restart",
+                metadata: ["error": "\(error)"]
+            )
+        }
     }
 
     /// Creates a ticket for a client.
