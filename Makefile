@@ -78,8 +78,9 @@ soak: release ## Streams for a long time over failing relays, with kills and res
 	@scripts/install-dependencies test
 	@scripts/soak --minutes $${MINUTES:-30} $${SEED:+--seed $$SEED}
 
-lint: ## Check formatting, and that public declarations are documented
+lint: ## Check formatting, that public declarations are documented, and the values of docs/LIMITS.md
 	@scripts/check-api-docs
+	@scripts/limits --check
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 format: ## Format all sources

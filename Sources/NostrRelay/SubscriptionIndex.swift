@@ -123,17 +123,13 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Calls `body` once for each subscription whose filters were compared with `event`, with the result.
     func forEachCandidate(_ event: Event, _ body: (Token, Subscriber, _ matches: Bool) -> Void) {
         let isTunnelMessage = self.limitsTunnelMessages && event.kind == .tunnelMessage
-        // A subscription may be indexed under several keys of the event, but must be visited only once. Duplicates are
-        // possible only from the second key that has subscriptions.
-        var seen: Set<Token> = []
-        var isFirstHit = true
+        // A subscription may be indexed under several keys of the event, but must be visited only once.
+        var visited: [Set<Token>] = []
         func visit(_ key: Key) {
             guard let tokens = self.tokensByKey[key] else { return }
-            let mayRepeat = !isFirstHit
-            isFirstHit = false
+            defer { visited.append(tokens) }
             for token in tokens {
-                if mayRepeat, seen.contains(token) { continue }
-                seen.insert(token)
+                if visited.contains(where: { $0.contains(token) }) { continue }
                 guard let entry = self.entries[token] else { continue }
                 let matches = entry.filters.contains {
                     (!isTunnelMessage || $0.tags[Self.recipient] != nil) && $0.matches(event)

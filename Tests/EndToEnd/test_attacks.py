@@ -82,6 +82,13 @@ def test_one_offer_is_answered_once_on_the_relay_by_which_it_came(sandbox):
         for connection in connections:
             connection.subscribe("answers", {"kinds": [KIND], "#p": [client.public_key().to_hex()]})
 
+            def reaches_exit(connection=connection):
+                _, text = connection.publish(sealed(Keys.generate(), node.pubkey, *offers(node.name, 1)))
+                return not text.startswith("mute:")
+
+            # The exit is ready when it has subscribed at one of its relays.
+            eventually(reaches_exit)
+
         def answers():
             """Numbers of the relays that have delivered answers since the last call, once the exit answers others."""
             probe, counts = Keys.generate(), []

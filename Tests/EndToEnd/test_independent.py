@@ -151,6 +151,7 @@ UNUSUAL_FRAMES = "frames: PADDING twice, then STREAM stream 1, offset 0, data up
 
 def test_vectors_are_all_known(vectors):
     known = {"keys", "tagged hash", "offer", "acceptance", "identity", "refusal", "key update", "packet of the client"}
+    known |= {"packet of the exit", "proofs of the offer", "messages of plain NIP-74"}
     known |= {"credential: identity", "credential: ticket", "credential: invite"}
     known |= {"keys of generation 0", "keys of generation 1", "session query about e", UNUSUAL_FRAMES}
     assert set(vectors.sections) == known | {f"frame: {name}" for name in FRAMES}
@@ -173,12 +174,16 @@ def test_vectors_of_keys_and_hashes(vectors):
     assert tagged_hash(section["tag"], *fields).hex() == section["hash"]
 
 
-def test_vectors_of_credentials(vectors):
-    by_kind = {
+def credentials(vectors):
+    return {
         "identity": vectors.credential,
         "ticket": Credential.of_ticket(TICKET_SECRET, vectors.exit.public, vectors.identity),
         "invite": Credential.of_invite(TICKET_SECRET, vectors.exit.public),
     }
+
+
+def test_vectors_of_credentials(vectors):
+    by_kind = credentials(vectors)
     assert Credential.of_client(vectors.exit, vectors.identity.public).proof_key == vectors.credential.proof_key
     for kind, (name, credential) in zip((IDENTITY, TICKET, INVITE), by_kind.items()):
         section = vectors.sections[f"credential: {name}"]
@@ -199,6 +204,9 @@ def test_vectors_of_offers(vectors):
     message = json.loads(section["CONNECT"])
     assert message["key"] == section["uuid"] and message["type"] == "CONNECT"
     assert base64.b64decode(message["nws"]) == vectors.offer.encoded()
+    proofs = vectors.sections["proofs of the offer"]
+    for name, credential in credentials(vectors).items():
+        assert credential.proof(vectors.offer, vectors.context, int(section["date"])).hex() == proofs[name]
     body = OfferBody.decoded(vectors.offer.bodies[1])
     assert body.opening == Opening(80, "", b"GET /")
     assert body.encoded().hex() == section["body"]
@@ -279,10 +287,33 @@ def test_vectors_of_packets(vectors):
     assert encode_packet(kind, path, number, data) == plaintext
     assert decode_frames(data) == [Ping()]
 
+    section = vectors.sections["packet of the exit"]
+    plaintext = bytes.fromhex(section["plaintext"])
+    assert encrypt(keys.exit_key, plaintext, bytes.fromhex(section["NIP-44 nonce"])) == section["content"]
+    kind, path, number, data = decode_packet(plaintext)
+    assert (kind, path, number) == (0x11, 2, 300) and encode_packet(kind, path, number, data) == plaintext
+    assert decode_frames(data) == [Ack(2, 100, [(0, 1)]), StreamOpened(1)]
+
+
+def test_vectors_of_plain_messages(vectors):
+    section = {name: json.loads(text) for name, text in vectors.sections["messages of plain NIP-74"].items()}
+    uuid = vectors.sections["offer"]["uuid"]
+    assert section["CONNECT"] == {"key": uuid, "type": "CONNECT", "destination": "x.nostr"}
+    data = base64.b64encode(b"hello").decode()
+    assert section["data"]["type"] in ("DATA", "SOCKS5RESPONSE") and section["data"]["key"] == uuid
+    assert section["data"]["data"] == data
+
 
 def test_vectors_of_a_session_query(vectors):
     body = OfferBody.decoded(vectors.bytes("session query about e", "body"))
     assert body.session == vectors.server.public and body.encapsulation_key is None
+    section = vectors.sections["session query about e"]
+    offer = Offer.decoded(vectors.bytes("session query about e", "offer"))
+    assert offer.bodies == {1: vectors.bytes("session query about e", "body")}
+    proof = vectors.credential.proof(offer, vectors.context, int(vectors.sections["offer"]["date"]))
+    assert proof == offer.proof
+    message = json.loads(section["OFFER"])
+    assert message["type"] == "OFFER" and base64.b64decode(message["nws"]) == offer.encoded()
 
 
 def test_vectors_of_unusual_frames(vectors):

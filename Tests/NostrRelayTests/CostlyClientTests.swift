@@ -23,7 +23,7 @@ struct CostlyClientTests {
             try writer.accepts(self.author.event("note \(number)"))
             closed += try costly.closedSubscriptions().count
         }
-        // The first 200 events use up the allowance for 40,000 comparisons.
+        // The first 50 events use up the allowance for 10,000 comparisons.
         #expect(closed == 200)
         #expect(try modest.live("mine").count == 300)
         #expect(try modest.closedSubscriptions().isEmpty)
@@ -93,7 +93,7 @@ struct CostlyClientTests {
         }
         #expect(try modest.subscribe("mine", Query(kinds: [1], until: 1)).isEmpty)
         var closed = 0
-        // 2,000 comparisons each. The total is used up before the allowance of any connection is.
+        // 2,000 comparisons each. The total is used up before the allowance of any connection.
         for number in 0..<450 {
             try writer.accepts(self.author.event("note \(number)"))
             for client in costly { closed += try client.closedSubscriptions().count }

@@ -95,6 +95,8 @@ struct ProtocolVectorTests {
             ciphertext: ciphertext(1, for: try DecapsulationKey(seed: Self.seed(1)))
         )
         vectors.append(try Self.packet(secrets))
+        vectors.append(try Self.answer(secrets))
+        vectors.append(Self.messages())
         if Self.isWriting {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -135,23 +137,35 @@ struct ProtocolVectorTests {
         ]
     }
 
-    private func credentials() throws -> [Vector] {
-        let secret = Bytes32.sha256(of: [1])
-        let all: [(String, Credential, UInt64)] = [
-            (
-                "identity",
-                try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey), 0
-            ),
-            ("ticket", Credential(ticket: secret, identity: self.identity.publicKey, exit: self.exit.publicKey), 0),
-            ("invite", Credential(invite: secret, exit: self.exit.publicKey), 0),
+    private static let secret = Bytes32.sha256(of: [1])
+
+    private func namedCredentials() throws -> [(String, Credential)] {
+        [
+            ("identity", try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey)),
+            ("ticket", Credential(ticket: Self.secret, identity: self.identity.publicKey, exit: self.exit.publicKey)),
+            ("invite", Credential(invite: Self.secret, exit: self.exit.publicKey)),
         ]
-        return all.map { name, credential, _ in
+    }
+
+    /// Adds the proof of a credential to an offer of c.
+    private func prove(_ offer: inout VersionedOffer, with credential: Credential) {
+        offer.prove(
+            with: credential,
+            exit: self.exit.publicKey,
+            client: self.client[0].publicKey,
+            uuid: Self.uuid,
+            at: Self.date
+        )
+    }
+
+    private func credentials() throws -> [Vector] {
+        try self.namedCredentials().map { name, credential in
             var values = [
                 "kind": "\(credential.kind.rawValue)", "derived": Self.hex(credential.derived), "date": "\(Self.date)",
             ]
             let hint = credential.kind == .ticket ? credential.ticketHint : credential.hint(at: Self.date)
             values["hint"] = Self.hex((0..<8).map { UInt8(truncatingIfNeeded: hint >> UInt64(56 - 8 * $0)) })
-            if credential.kind != .identity { values["secret"] = secret.hex }
+            if credential.kind != .identity { values["secret"] = Self.secret.hex }
             return Vector(name: "credential: \(name)", values: values)
         }
     }
@@ -168,23 +182,37 @@ struct ProtocolVectorTests {
             nonce: Array(UInt8(0)..<16),
             bodies: [VersionedOffer.Body(version: 1, bytes: terms.encoded)]
         )
-        offer.prove(
-            with: try Credential(identity: self.identity, peer: self.exit.publicKey, exit: self.exit.publicKey),
-            exit: self.exit.publicKey,
-            client: self.client[0].publicKey,
-            uuid: Self.uuid,
-            at: Self.date
-        )
+        let unproven = offer
+        var proofs: [String: String] = [:]
+        for (name, credential) in try self.namedCredentials() {
+            var proven = unproven
+            self.prove(&proven, with: credential)
+            proofs[name] = Self.hex(try #require(proven.proof).encoded)
+            if credential.kind == .identity { offer = proven }
+        }
         let proof = try #require(offer.proof)
         let plaintext = SessionOffer.plaintext(offer, key: Self.uuid, destination: "x.nostr", isRepetition: false)
-        let query = OfferTerms(
+        let queryTerms = OfferTerms(
             parameters: SessionParameters(SessionConfiguration()),
             purpose: .query(self.fresh[0].publicKey)
         )
+        var query = VersionedOffer(
+            nonce: Array(UInt8(16)..<32),
+            bodies: [VersionedOffer.Body(version: 1, bytes: queryTerms.encoded)]
+        )
+        self.prove(&query, with: try self.namedCredentials()[0].1)
+        let asked = SessionOffer.plaintext(query, key: Self.uuid, destination: "x.nostr", isRepetition: true)
         return (
             offer,
             [
-                Vector(name: "session query about e", values: ["body": Self.hex(query.encoded)]),
+                Vector(
+                    name: "session query about e",
+                    values: [
+                        "body": Self.hex(queryTerms.encoded), "offer": Self.hex(query.encoded),
+                        "OFFER": String(decoding: asked, as: UTF8.self),
+                    ]
+                ),
+                Vector(name: "proofs of the offer", values: proofs),
                 Vector(
                     name: "offer",
                     values: [
@@ -415,6 +443,42 @@ struct ProtocolVectorTests {
             values: [
                 "plaintext": Self.hex(plaintext), "NIP-44 nonce": nonce.hex,
                 "content": String(decoding: try secrets.clientKey.seal(plaintext, nonce: nonce), as: UTF8.self),
+            ]
+        )
+    }
+
+    private static func answer(_ secrets: SessionSecrets) throws -> Vector {
+        var buffer = ByteBuffer()
+        SessionPacketHeader(path: PathID(rawValue: 2), number: 300).encode(isFromExit: true, into: &buffer)
+        SessionFrame.acknowledgement(.init(path: PathID(rawValue: 2), delay: 100, ranges: [0...1])).encode(
+            into: &buffer
+        )
+        SessionFrame.streamOpened(StreamID(rawValue: 1)).encode(into: &buffer)
+        let plaintext = Array(buffer.readableBytesView)
+        let nonce = Bytes32.sha256(of: [10])
+        return Vector(
+            name: "packet of the exit",
+            values: [
+                "plaintext": Self.hex(plaintext), "NIP-44 nonce": nonce.hex,
+                "content": String(decoding: try secrets.exitKey.seal(plaintext, nonce: nonce), as: UTF8.self),
+            ]
+        )
+    }
+
+    /// Messages of plain NIP-74.
+    private static func messages() -> Vector {
+        let connect = NIP74Message(key: Self.uuid, kind: .connect, destination: "x.nostr")
+        let data = NIP74Message(
+            key: Self.uuid,
+            kind: .data,
+            payload: .bytes(Array("hello".utf8)),
+            destination: "x.nostr"
+        )
+        return Vector(
+            name: "messages of plain NIP-74",
+            values: [
+                "CONNECT": String(decoding: connect.encoded(), as: UTF8.self),
+                "data": String(decoding: data.encoded(), as: UTF8.self),
             ]
         )
     }

@@ -70,11 +70,12 @@ package struct Filter: Hashable, Sendable {
 
     /// Whether `event` meets every condition. ``limit`` is ignored.
     package func matches(_ event: Event) -> Bool {
-        if let ids, !ids.contains(event.id) { return false }
-        if let authors, !authors.contains(event.pubkey) { return false }
-        if let kinds, !kinds.contains(event.kind) { return false }
+        // The cheapest conditions first.
         if let since, event.createdAt < since { return false }
         if let until, event.createdAt > until { return false }
+        if let kinds, !kinds.contains(event.kind) { return false }
+        if let authors, !authors.contains(event.pubkey) { return false }
+        if let ids, !ids.contains(event.id) { return false }
         for (letter, values) in self.tags {
             let found = event.tags.contains { tag in
                 guard tag.indexedLetter == letter, let value = tag.value else { return false }
