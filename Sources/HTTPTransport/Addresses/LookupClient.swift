@@ -3,16 +3,16 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// For whom a name is looked up. Lookups are shared evenly: first among known clients and, for all others, the domains that
-/// they ask for; then among the clients of a domain. A stranger can make any number of keys, but needs a domain with slow
-/// name servers for each further share.
+/// For whom a name is looked up. Each known client has one share of the lookups. All other clients share by the domain that
+/// they ask for, and within a domain by client: a stranger can make any number of keys, but needs a domain with slow name
+/// servers for each further share.
 package struct LookupClient: Hashable, Sendable {
     private let name: String
     private let isKnown: Bool
 
     /// - Parameters:
     ///   - name: Identifies the client.
-    ///   - isKnown: Whether the client cannot have many names.
+    ///   - isKnown: Whether the name is a proven identity. A stranger can make any number of names.
     package init(_ name: String, isKnown: Bool) {
         self.name = name
         self.isKnown = isKnown

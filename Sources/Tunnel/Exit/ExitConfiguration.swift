@@ -69,8 +69,8 @@ public struct ExitConfiguration: Sendable {
     /// If the maximum number of sessions is reached, a new session replaces one that has been idle for at least this
     /// time.
     public var idleSessionAge: TimeAmount = .seconds(2)
-    /// Maximum number of accepted offers that wait for the client's first packet. Beyond it, the oldest offer is
-    /// discarded.
+    /// Maximum number of accepted offers that wait for the client's first packet. Beyond it, the oldest offer
+    /// of the client or relay with most of them is discarded.
     public var maximumOffers = 256
     /// Maximum number of messages per second from unknown keys on all relays together. Bursts may be twice as large. Of
     /// messages that no stream follows, a tenth of this number is taken. Further messages wait, and those with the least

@@ -87,7 +87,7 @@ final class ReplayJournal {
             guard data.starts(with: Self.header) else {
                 throw DamagedStateFile(
                     description:
-                        "\(path): not a replay journal; remove the file. For 20 minutes after that, relays could replay requests to this exit"
+                        "\(path): not a replay journal. Wait 20 minutes, then remove the file; if you remove it sooner, relays can replay old requests to this exit"
                 )
             }
             // Ignore a truncated last record: the exit did not connect for it.

@@ -91,7 +91,7 @@ struct ExitCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages are dropped. Bursts may be twice as large. Requests that are not used count ten times. With --allow, seven times this rate: a request of an unknown client is decrypted, but not answered.",
+            "Maximum rate of messages from unknown clients, per second. Relays take turns, and messages with more proof of work go first; excess messages wait up to 2 s and are then dropped. Bursts may be twice as large. Requests that no stream follows may arrive at a tenth of this rate. With --allow, the rate is seven times as high, because the exit only decrypts such requests and does not answer them.",
             valueName: "count"
         )
     )

@@ -47,13 +47,13 @@ enum ProcessSetup {
         return unsafe getrlimit(Self.fileResource, &limit) == 0 ? limit : nil
     }
 
-    /// Lowers a limit of connections if the limit of open files is too low for it. A process without a free descriptor can
-    /// accept no connection, which keeps it busy, and open none.
+    /// Lowers a limit of connections if the limit of open files is too low for it. Without a free descriptor,
+    /// `accept` fails again and again and uses a whole processor, and no connection can be opened.
     ///
     /// - Parameters:
     ///   - wanted: The configured limit.
     ///   - descriptorsEach: Number of descriptors of a connection.
-    /// - Returns: The limit that leaves at least half of the descriptors, and at most ``reservedDescriptors``, for
+    /// - Returns: The limit that leaves ``reservedDescriptors`` descriptors, or half of all if that is less, for
     ///   everything else.
     static func connectionLimit(_ wanted: Int, descriptorsEach: Int = 1, logger: Logger) -> Int {
         guard let limit = Self.fileLimit() else { return wanted }
@@ -64,7 +64,7 @@ enum ProcessSetup {
         // A limit that is hardly lower is not worth a warning to a user who has configured nothing.
         logger.log(
             level: possible < wanted / 2 ? .warning : .info,
-            "the limit of open files allows fewer connections than the configuration",
+            "the limit of open files is too low for the configured number of connections; using a lower number",
             metadata: [
                 "open.files": "\(descriptors)", "configured": "\(wanted)", "connections": "\(possible)",
                 "remedy": "raise the limit, for example with ulimit -n, or with LimitNOFILE= in a systemd unit",

@@ -71,7 +71,7 @@ final class ExitMemory {
         do {
             if try !self.pins.insert(exit) {
                 self.logger.warning(
-                    "the list of pinned exits is full: until you remove some, new exits are not reached with plain NIP-74",
+                    "the list of pinned exits is full (\(ExitPins.maximumCount)): exits that are not in it are reached only with sessions",
                     metadata: ["remedy": "nws pins list, nws pins remove NPUB"]
                 )
             }

@@ -37,7 +37,7 @@ final class OutgoingSession {
     private var offering: SessionOffering?
     private var query: SessionQuery?
     /// Limits the events of unknown authors that are verified.
-    private var strangers = TokenBucket(perSecond: 10, now: .now())
+    private var strangers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
     /// Number of tickets that the exit has sent.
     private var tickets = 0
     private static let maximumTickets = TicketStore.maximumPerExit

@@ -13,7 +13,7 @@ struct Admission {
     /// The rates of messages from unknown keys, per second. Bursts may be twice as large.
     struct Rates: Equatable {
         var messages: Int
-        /// Of those that no use follows, such as offers that are not continued. It bounds what a flood costs the others.
+        /// The rate of messages whose clients open no stream afterwards. It limits what a flood of unused offers costs.
         /// Bursts may be as large as the rate of all messages.
         var unused: Int
     }

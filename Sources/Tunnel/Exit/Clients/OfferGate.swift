@@ -59,8 +59,8 @@ final class OfferGate {
             self.table.restore(revoked: try self.revoked.read(), at: Moment.now.seconds)
         } catch {
             context.logger.error(
-                "cannot read the removed clients, which get no answer",
-                metadata: ["error": "\(error)"]
+                "cannot read the list of removed clients; they get no answer instead of a refusal",
+                metadata: ["file": "\(context.configuration.revokedFile ?? "")", "error": "\(error)"]
             )
         }
         self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
@@ -77,8 +77,8 @@ final class OfferGate {
             try self.revoked.write(self.table.revokedClients)
         } catch {
             self.context.logger.error(
-                "cannot write the removed clients, which get no answer after a restart",
-                metadata: ["error": "\(error)"]
+                "cannot write the list of removed clients; after a restart they get no answer instead of a refusal",
+                metadata: ["file": "\(self.context.configuration.revokedFile ?? "")", "error": "\(error)"]
             )
         }
     }

@@ -61,10 +61,10 @@ final class PlainClients {
 
     /// Maximum length of the content of a waiting message, in bytes. An offer is shorter.
     private static let maximumWaitingContent = 16_384
-    /// With an access list, the messages for which the exit makes a key agreement, for each handshake of the limit without a
-    /// list, which costs seven times as much.
+    /// With an access list, the exit makes this many key agreements for each message of the configured rate: one costs about
+    /// a seventh of a handshake.
     private static let messagesPerHandshake = 7
-    /// Without a list, the part of the rate of messages that is for clients which do not use what they requested.
+    /// Without a list, the rate of messages is divided by this number for clients that open no stream.
     private static let unusedPart = 10
     /// Minimum interval between sweeps that are triggered by the limit on clients.
     private static let sweepInterval: TimeAmount = .seconds(1)

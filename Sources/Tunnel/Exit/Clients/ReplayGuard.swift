@@ -13,7 +13,7 @@ final class ReplayGuard {
     private let context: ExitContext
     private let journal: ReplayJournal
 
-    /// - Throws: `EWOULDBLOCK` if another process uses the journal, or ``ReplayJournal/DamagedFile``.
+    /// - Throws: `EWOULDBLOCK` if another process uses the journal, or ``DamagedStateFile``.
     init(context: ExitContext) throws {
         self.context = context
         self.journal = try ReplayJournal(path: context.configuration.replayFile, now: Moment.now.seconds)

@@ -40,8 +40,7 @@ package struct DuplicateKeyReport: Hashable, Sendable {
         return Array(packet.readableBytesView)
     }
 
-    /// Returns whether an exit's key has signed an acceptance of an offer that contains another session key than that exit's
-    /// own acceptance.
+    /// Returns whether the exit's long-term key has signed an acceptance of the offer with another session key than `own`.
     ///
     /// - Parameters:
     ///   - exit: The exit's long-term key.
