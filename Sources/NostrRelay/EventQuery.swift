@@ -78,7 +78,10 @@ struct EventQuery: Sendable {
             next += 1
             examined += 1
             part.examined = position
-            guard let event = store.event(position.id, before: self.end), part.filter.matches(event) else { continue }
+            // Events with many tags cost more.
+            guard let event = store.event(position.id, before: self.end),
+                part.filter.matches(event, nil, comparisons: &examined)
+            else { continue }
             if let expiration = event.expiration, expiration <= now {
                 self.expired.append(event.id)
                 continue

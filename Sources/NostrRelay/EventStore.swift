@@ -23,6 +23,8 @@ struct EventStore: Sendable {
         case superseded
         /// The author has deleted the event (NIP-09).
         case deleted
+        /// The event is larger than the store.
+        case full
     }
 
     /// The sort key of an event: newest first, and among events of one second the lowest id first (NIP-01).
@@ -64,6 +66,14 @@ struct EventStore: Sendable {
         let kind: EventKind
         let author: PublicKey
         let identifier: ByteString
+
+        /// Identifies the address in a few bytes, whatever the length of the identifier.
+        var hash: Bytes32 {
+            let kind = [
+                UInt8(truncatingIfNeeded: self.kind.rawValue >> 8), UInt8(truncatingIfNeeded: self.kind.rawValue),
+            ]
+            return .sha256(of: kind + self.author.bytes.bytes + Array(self.identifier.bytes))
+        }
     }
 
     /// A change of the store that an archive must save.
@@ -78,19 +88,21 @@ struct EventStore: Sendable {
     private var changes: [Change] = []
     private var events: [EventID: Stored] = [:]
     private var nextSerial: Serial = 0
+    /// The events in the order in which they arrived, with some that were removed.
+    private var arrivals: Deque<(serial: Serial, id: EventID)> = []
     private var order: [Position] = []
     private var orderByAuthor: [PublicKey: [Position]] = [:]
     private var orderByKind: [EventKind: [Position]] = [:]
     private var current: [Address: EventID] = [:]
     private var byteCount = 0
-    /// Deleted ids with the authors who deleted them, and deleted addresses with the date of the latest deletion.
+    /// Deleted ids with the authors who deleted them, and hashes of deleted addresses with the date of the latest deletion.
     private var deletedIDs: [EventID: Set<PublicKey>] = [:]
-    private var deletedAddresses: [Address: Int64] = [:]
+    private var deletedAddresses: [Bytes32: Int64] = [:]
     private var deletions: Deque<Deletion> = []
 
     private enum Deletion {
         case id(EventID, PublicKey)
-        case address(Address)
+        case address(Bytes32)
     }
 
     init(limits: RelayLimits, recordsChanges: Bool = false) {
@@ -129,7 +141,10 @@ struct EventStore: Sendable {
         if event.kind != .deletion, self.deletedIDs[event.id]?.contains(event.pubkey) == true { return .deleted }
         let address = Self.address(of: event)
         if let address {
-            if let until = self.deletedAddresses[address], event.createdAt <= until { return .deleted }
+            if !self.deletedAddresses.isEmpty, let until = self.deletedAddresses[address.hash], event.createdAt <= until
+            {
+                return .deleted
+            }
             if let old = self.current[address].flatMap({ self.event($0) }) {
                 let isNewer =
                     Position(createdAt: event.createdAt, id: event.id)
@@ -142,14 +157,16 @@ struct EventStore: Sendable {
         self.add(received)
         if event.kind == .deletion { self.apply(deletion: event) }
         self.trim()
-        return .stored
+        return self.events[event.id] == nil ? .full : .stored
     }
 
     private mutating func trim() {
         while self.events.count > self.limits.storedEvents || self.byteCount > self.limits.storedBytes,
-            let oldest = self.order.last
+            let oldest = self.arrivals.popFirst()
         {
-            self.remove(oldest.id)
+            // By arrival, because events can be dated as their authors like. An event that was removed and stored again
+            // has a later number.
+            if self.events[oldest.id]?.serial == oldest.serial { self.remove(oldest.id) }
         }
     }
 
@@ -158,7 +175,12 @@ struct EventStore: Sendable {
         // The event's buffers are slices of a larger read buffer. Copy them, so that the read buffer can be freed.
         let owned = ReceivedEvent(event: received.event.detached(), json: ByteBuffer(received.json.readableBytesView))
         self.events[received.event.id] = Stored(received: owned, serial: self.nextSerial)
+        self.arrivals.append((self.nextSerial, received.event.id))
         self.nextSerial += 1
+        // Replaceable events are removed long before they are the oldest.
+        if self.arrivals.count > 2 * self.events.count + 1_024 {
+            self.arrivals.removeAll { self.events[$0.id]?.serial != $0.serial }
+        }
         if self.recordsChanges { self.changes.append(.added(owned)) }
         Self.insert(position, into: &self.order)
         Self.insert(position, into: &self.orderByAuthor[received.event.pubkey, default: []])
@@ -216,8 +238,9 @@ struct EventStore: Sendable {
                     self.remove(id)
                 }
             } else if tag.name == "a", let address = Self.parseAddress(value), address.author == event.pubkey {
-                if self.deletedAddresses[address] == nil { self.deletions.append(.address(address)) }
-                self.deletedAddresses[address] = max(self.deletedAddresses[address] ?? .min, event.createdAt)
+                let hash = address.hash
+                if self.deletedAddresses[hash] == nil { self.deletions.append(.address(hash)) }
+                self.deletedAddresses[hash] = max(self.deletedAddresses[hash] ?? .min, event.createdAt)
                 if let target = self.current[address].flatMap({ self.event($0) }),
                     target.createdAt <= event.createdAt
                 {

@@ -35,6 +35,8 @@ final class RelayClientSession {
 
     /// Number of stored events that are examined before other work of the event loop has its turn.
     private static let examinedAtOnce = 512
+    /// Number of filter values that count as one filter.
+    private static let valuesPerRequest = 100
 
     /// Events that passed all other checks and wait for verification. There are fewer than
     /// ``ParallelVerifier/maximumBatchSize``.
@@ -259,6 +261,9 @@ final class RelayClientSession {
             self.send(.ok(id, accepted: true, ReasonText(.duplicate, "already have this event")))
         case .kept(.superseded):
             self.send(.ok(id, accepted: false, ReasonText(.invalid, "the relay has a newer version of this event")))
+        case .kept(.full):
+            self.metrics.rejected(.storeFull)
+            self.send(.ok(id, accepted: false, ReasonText(.error, "the event is larger than the relay's store")))
         case .kept(.deleted):
             self.metrics.rejected(.deleted)
             self.send(.ok(id, accepted: false, ReasonText(.blocked, "this event was deleted by its author")))
@@ -270,11 +275,20 @@ final class RelayClientSession {
     private func subscribe(_ id: SubscriptionID, _ filters: [Filter]) {
         self.unsubscribe(id)
         let now = self.clock.monotonic()
-        guard filters.allSatisfy({ _ in self.requestBucket.take(at: now) }) else {
+        let values = filters.reduce(0) { $0 + $1.valueCount }
+        guard self.requestBucket.take(filters.count + values / Self.valuesPerRequest, at: now) else {
             self.metrics.rejected(.rateLimited)
             self.outbox.noteWaste()
             let limit = self.configuration.limits.filtersPerSecond
-            self.send(.closed(id, ReasonText(.rateLimited, "at most \(limit) filters per second")))
+            self.send(
+                .closed(
+                    id,
+                    ReasonText(
+                        .rateLimited,
+                        "at most \(limit) filters, or \(limit * Self.valuesPerRequest) values, per second"
+                    )
+                )
+            )
             return
         }
         guard self.subscriptions.count < self.configuration.limits.subscriptions else {
@@ -283,7 +297,6 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.restricted, "at most \(limit) subscriptions per connection")))
             return
         }
-        let values = filters.reduce(0) { $0 + $1.valueCount }
         guard self.filterValues + values <= self.configuration.limits.filterValues else {
             self.metrics.rejected(.subscriptionLimit)
             let limit = self.configuration.limits.filterValues

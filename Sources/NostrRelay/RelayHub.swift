@@ -91,7 +91,9 @@ final class RelayHub: Sendable {
 
     /// Sends a verified event to its subscribers, and stores it unless it is ephemeral.
     func publish(_ received: ReceivedEvent) -> Outcome {
-        self.state.withLockedValue { state in
+        let received = received.withoutLargerStorage
+        let tags = TagIndex(received.event)
+        return self.state.withLockedValue { state in
             let isEphemeral = received.event.kind.retention == .ephemeral
             if !isEphemeral {
                 guard self.archive?.isBehind != true else { return .notKept }
@@ -100,14 +102,14 @@ final class RelayHub: Sendable {
                 self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
-            let delivered = self.deliver(received, &state)
+            let delivered = self.deliver(received, tags, &state)
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
             return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
         }
     }
 
     /// Sends an event to its subscribers. Ends subscriptions that cost too much.
-    private func deliver(_ received: ReceivedEvent, _ state: inout State) -> Int64 {
+    private func deliver(_ received: ReceivedEvent, _ tags: TagIndex?, _ state: inout State) -> Int64 {
         let now = self.clock.monotonic()
         state.index.wake(newest: self.newestDate(state))
         state.accounts.beginEvent()
@@ -116,14 +118,12 @@ final class RelayHub: Sendable {
         var accounts = state.accounts
         // Otherwise the accounts would be copied at their first change.
         state.accounts = SubscriptionAccounts()
-        state.index.forEachCandidate(received.event) { token, subscriber, matches in
-            let isPaid: Bool
+        state.index.forEachCandidate(received.event, tags) { token, subscriber, matches, cost in
+            var isPaid = accounts.charge(cost, subscriber.connection, at: now)
             if matches {
-                isPaid = accounts.chargeDelivery(subscriber.connection, at: now)
+                if !accounts.chargeDelivery(subscriber.connection, at: now) { isPaid = false }
                 subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
                 delivered += 1
-            } else {
-                isPaid = accounts.chargeMismatch(subscriber.connection, at: now)
             }
             if !isPaid { costly.append(token) }
         }

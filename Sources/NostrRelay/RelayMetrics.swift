@@ -30,6 +30,7 @@ struct RelayMetrics: Sendable {
         case protected
         case deleted
         case archiveBehind = "archive_behind"
+        case storeFull = "store_full"
         case subscriptionLimit = "subscription_limit"
         case costlySubscription = "costly_subscription"
         case invalidFilter = "invalid_filter"

@@ -60,11 +60,6 @@ struct SubscriptionAccounts: Sendable {
     /// Begins with the next event.
     mutating func beginEvent() { self.lastEvent += 1 }
 
-    /// Charges a comparison that did not match. Returns false if the allowance is used up.
-    mutating func chargeMismatch(_ connection: Connection, at now: NIODeadline) -> Bool {
-        self.charge(1, connection, at: now)
-    }
-
     /// Charges a delivery of the current event, if it is not the first one to the connection. Returns false if the
     /// allowance is used up.
     mutating func chargeDelivery(_ connection: Connection, at now: NIODeadline) -> Bool {
@@ -75,7 +70,9 @@ struct SubscriptionAccounts: Sendable {
         return self.charge(Self.repeatedDelivery, connection, at: now)
     }
 
-    private mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
+    /// Charges comparisons that did not match. Returns false if the allowance is used up.
+    mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
+        guard cost > 0 else { return true }
         if self.total == nil {
             self.total = TokenBucket(perSecond: Self.comparisons.all, burst: Self.burst.all, now: now)
         }

@@ -121,21 +121,34 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     }
 
     /// Calls `body` once for each subscription whose filters were compared with `event`, with the result.
-    func forEachCandidate(_ event: Event, _ body: (Token, Subscriber, _ matches: Bool) -> Void) {
+    ///
+    /// - Parameters:
+    ///   - tags: The tags of the event, if they are many.
+    ///   - body: `cost` is the cost of the filters that did not match, in comparisons.
+    func forEachCandidate(
+        _ event: Event,
+        _ tags: TagIndex? = nil,
+        _ body: (Token, Subscriber, _ matches: Bool, _ cost: Int) -> Void
+    ) {
         let isTunnelMessage = self.limitsTunnelMessages && event.kind == .tunnelMessage
         // A subscription may be indexed under several keys of the event, but must be visited only once.
-        var visited: [Set<Token>] = []
+        var visited: Set<Token> = []
         func visit(_ key: Key) {
             guard let tokens = self.tokensByKey[key] else { return }
-            defer { visited.append(tokens) }
-            for token in tokens {
-                if visited.contains(where: { $0.contains(token) }) { continue }
+            for token in tokens where !visited.contains(token) {
                 guard let entry = self.entries[token] else { continue }
-                let matches = entry.filters.contains {
-                    (!isTunnelMessage || $0.tags[Self.recipient] != nil) && $0.matches(event)
+                var cost = 0
+                let matches = entry.filters.contains { filter in
+                    guard !isTunnelMessage || filter.tags[Self.recipient] != nil else { return false }
+                    var comparisons = 1
+                    let matches = filter.matches(event, tags, comparisons: &comparisons)
+                    if !matches { cost += comparisons }
+                    return matches
                 }
-                body(token, entry.subscriber, matches)
+                body(token, entry.subscriber, matches, cost)
             }
+            // The first set is not copied.
+            if visited.isEmpty { visited = tokens } else { visited.formUnion(tokens) }
         }
         visit(.id(event.id))
         if !isTunnelMessage {

@@ -257,7 +257,8 @@ def test_a_flood_of_fresh_keys_does_not_lock_out_a_listed_client(sandbox, echoin
         # The exit decrypts 28 a second, and has now used up its burst.
         exit_node.process.wait_for_log("limit reached")
         for number in range(12):
-            entry = sandbox.entry("--identity", "mine", env={"HOME": str(sandbox.folder / str(number))})
+            home = {"HOME": str(sandbox.folder / str(number))}
+            entry = sandbox.entry("--identity", "mine", "--protocol", "session", env=home)
             started = time.monotonic()
             assert reply(entry, exit_node, 80) == SUCCEEDED
             assert time.monotonic() - started < 5

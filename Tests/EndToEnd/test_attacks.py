@@ -3,6 +3,7 @@
 """Attacks of strangers, of exits and of web pages, each against the program itself."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from independent.exit import Exit
 from independent.handshake import CONNECTION_RESET, NOT_ALLOWED, UNSUPPORTED_VERSION, Credential
 from independent.streams import StreamReset
 from independent.wire import NewPath, StreamData, encode_frame
-from nostr_wire import RelayConnection, signed
+from nostr_wire import RelayConnection, signed, signed_by_hand
 from plain_nip74 import KIND
 from processes import eventually
 from raw_socks import NOT_ALLOWED as SOCKS_NOT_ALLOWED
@@ -233,6 +234,54 @@ def test_strangers_cannot_fill_the_audit_log(sandbox, serve):
     assert "left-out" in events
 
 
+def with_work(keys, receiver, content, bits):
+    """Returns an event with proof of work (NIP-13)."""
+    date, author = int(time.time()), keys.public_key().to_hex()
+    for nonce in range(1 << (bits + 6)):
+        tags = [["p", receiver], ["nonce", str(nonce), str(bits)]]
+        text = json.dumps([0, author, date, KIND, tags, content], separators=(",", ":"))
+        if int.from_bytes(hashlib.sha256(text.encode()).digest()) >> (256 - bits) == 0:
+            return signed_by_hand(keys, KIND, content, tags, date)
+    raise AssertionError("no nonce was found")
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_copies_of_one_message_with_much_work_lock_nobody_out(sandbox, serve, is_listed):
+    options = ("--max-handshakes-per-second", "4")
+    if is_listed:
+        sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+        options += ("--allow", "keys")
+    relay = sandbox.relay()
+    node = sandbox.exit([relay.url], serve(echo).address, options=options)
+    event = with_work(sandbox.keys(), node.pubkey, "garbage" * 10, 16)
+    frame = json.dumps(["EVENT", event], separators=(",", ":"))
+    ended = threading.Event()
+
+    def flood():
+        with RelayConnection(relay.url) as raw:
+            # Use up the burst first.
+            for _ in range(150):
+                raw.send("EVENT", sealed(Keys.generate(), node.pubkey, "garbage"))
+            while not ended.wait(0.05):
+                for _ in range(20):
+                    raw.socket.send(frame)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        node.process.wait_for_log("limit reached")
+        for number in range(4):
+            home = {"HOME": str(sandbox.folder / str(number))}
+            entry = sandbox.entry(*(("--identity", "mine") if is_listed else ()), "--protocol", "session", env=home)
+            started = time.monotonic()
+            assert reply_to(entry.address, node.name) == SUCCEEDED
+            assert time.monotonic() - started < 5
+            entry.process.kill()
+    finally:
+        ended.set()
+        thread.join()
+
+
 # An entry
 
 
@@ -332,6 +381,37 @@ def test_an_entry_does_not_start_with_damaged_pins(sandbox, text):
 
 
 # A relay
+
+
+def test_what_waits_for_a_slow_reader_is_all_that_is_kept(sandbox):
+    """A message can be much larger than the event in it."""
+    relay = sandbox.relay()
+    with RelayConnection(relay.url) as reader, RelayConnection(relay.url) as writer:
+        keys = sandbox.keys()
+        author = keys.public_key().to_hex()
+        reader.subscribe("all", {"kinds": [20_001], "authors": [author]})
+        before = relay.process.memory()
+        # More than the buffers of the connection hold, and less than the relay lets a reader fall behind.
+        for number in range(3_000):
+            event = json.dumps(signed(keys, 20_001, "x" * 7_000 + str(number)), separators=(",", ":"))
+            writer.socket.send('["EVENT",' + event + " " * 120_000 + "]")
+            if number % 100 == 99:
+                writer.accepts(signed(keys, 20_001, "a barrier"))
+        if before is not None:
+            assert relay.process.memory() - before < 64 * MEGABYTE
+
+
+def test_remembered_deletions_use_little_memory(sandbox):
+    relay = sandbox.relay("--max-stored-events", "10")
+    keys = sandbox.keys()
+    author = keys.public_key().to_hex()
+    with RelayConnection(relay.url) as writer:
+        before = relay.process.memory()
+        for number in range(600):
+            address = f"30023:{author}:{number}" + "x" * 120_000
+            writer.accepts(signed(keys, 5, tags=[["a", address]]))
+        if before is not None:
+            assert relay.process.memory() - before < 40 * MEGABYTE
 
 
 def test_queries_that_wait_use_no_memory(sandbox):

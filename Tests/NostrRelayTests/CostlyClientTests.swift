@@ -102,6 +102,61 @@ struct CostlyClientTests {
         #expect(try modest.closedSubscriptions().isEmpty)
     }
 
+    @Test("subscriptions whose filters are compared with many tags end soon; a modest one stays")
+    func manyTags() throws {
+        let relay = RelayHarness()
+        let (costly, modest, writer) = (try relay.connect(), try relay.connect(), try relay.connect())
+        // The first condition, by which the filters are indexed, is met; the second one is not.
+        let values = (0..<500).map { "nope \($0)" }
+        for number in 0..<20 {
+            #expect(try costly.subscribe("s\(number)", Query(tags: ["b": values, "A": ["x"]])).isEmpty)
+        }
+        #expect(try modest.subscribe("mine", Query(tags: ["A": ["x"]])).isEmpty)
+        let tags = [["A", "x"]] + (0..<600).map { ["b", "\($0)"] }
+        var closed = 0
+        for number in 0..<10 {
+            try writer.accepts(self.author.event("note \(number)", tags: tags))
+            closed += try costly.closedSubscriptions().count
+        }
+        #expect(closed == 20)
+        #expect(try modest.live("mine").count == 10)
+    }
+
+    @Test("events with many tags count as many in a query")
+    func manyTagsInQueries() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 2_200
+        let relay = RelayHarness(limits: limits)
+        let (reader, writer) = (try relay.connect(), try relay.connect())
+        let tags = (0..<400).map { ["b", "\($0)"] }
+        for number in 0..<20 { try writer.accepts(self.author.event("note \(number)", tags: tags)) }
+        #expect(try reader.subscribe("a", Query(tags: ["b": ["nope"]])).isEmpty)
+        #expect(throws: MemoryClient.Failure.noEndOfStoredEvents(subscription: "b")) {
+            try reader.subscribe("b", Query(tags: ["b": ["nope"]]))
+        }
+    }
+
+    @Test("filters with many values count as many")
+    func manyValues() throws {
+        let relay = RelayHarness()
+        let client = try relay.connect()
+        let query = Query(tags: ["b": (0..<1_900).map { "\($0)" }])
+        for _ in 0..<20 { _ = try client.subscribe("large", query) }
+        #expect(throws: MemoryClient.Failure.self) { try client.subscribe("large", query) }
+    }
+
+    @Test("an event dated ahead does not outlive those that arrive later")
+    func datedAhead() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 10
+        let relay = RelayHarness(limits: limits)
+        let (reader, writer) = (try relay.connect(), try relay.connect())
+        for number in 0..<20 { try writer.accepts(self.author.event("\(number)", at: RelayHarness.now + 800)) }
+        let honest = try Author().event("now")
+        try writer.accepts(honest)
+        #expect(try reader.subscribe("all", Query(until: RelayHarness.now)) == [honest.json])
+    }
+
     @Test("the memory of the filters of a connection is limited")
     func filterBytes() throws {
         var limits = RelayLimits()

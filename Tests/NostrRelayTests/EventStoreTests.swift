@@ -186,7 +186,7 @@ struct SubscriptionIndexTests {
         _ = index.insert("this id", filters: [Filter(ids: [note.id, message.id])])
         func hits(_ event: Event) -> [String] {
             var found: [String] = []
-            index.forEachCandidate(event) { _, subscriber, matches in if matches { found.append(subscriber) } }
+            index.forEachCandidate(event) { _, subscriber, matches, _ in if matches { found.append(subscriber) } }
             return found.sorted()
         }
         // Messages of tunnels are only for those who ask for a recipient.
@@ -210,7 +210,7 @@ struct SubscriptionIndexTests {
         var compared: [Bool] = []
         for kind: UInt16 in [1, 28_333] {
             let event = try makeEvent(key, kind: kind, tags: [Nostr.Tag("p", ByteString(exit))]).event
-            index.forEachCandidate(event) { _, _, matches in compared.append(matches) }
+            index.forEachCandidate(event) { _, _, matches, _ in compared.append(matches) }
         }
         #expect(compared == [true])
     }
@@ -226,13 +226,13 @@ struct SubscriptionIndexTests {
         for (number, filter) in filters.enumerated() { _ = index.insert(number, filters: [filter], newest: 4_999) }
         var found: [Int] = []
         for kind: UInt16 in [1, 28_333] {
-            index.forEachCandidate(try makeEvent(key, kind: kind).event) { _, number, _ in found.append(number) }
+            index.forEachCandidate(try makeEvent(key, kind: kind).event) { _, number, _, _ in found.append(number) }
         }
         #expect(found.isEmpty)
         // Events that are dated so late can be accepted now.
         index.wake(newest: 5_000)
         let late = try makeEvent(key, createdAt: 5_000).event
-        index.forEachCandidate(late) { _, number, matches in if matches { found.append(number) } }
+        index.forEachCandidate(late) { _, number, matches, _ in if matches { found.append(number) } }
         #expect(found == [6])
     }
 
@@ -243,7 +243,7 @@ struct SubscriptionIndexTests {
         index.remove(token)
         index.wake(newest: 9_000)
         var count = 0
-        index.forEachCandidate(try makeEvent(SecretKey.generate(), createdAt: 6_000).event) { _, _, _ in count += 1 }
+        index.forEachCandidate(try makeEvent(SecretKey.generate(), createdAt: 6_000).event) { _, _, _, _ in count += 1 }
         #expect(count == 0)
     }
 

@@ -178,6 +178,25 @@ struct SessionPartsTests {
         #expect(!again)
     }
 
+    @Test("entries of an earlier run take any free place")
+    func restoredReplayTable() {
+        var table = ReplayTable(capacity: ReplayTable.Capacity(near: 8, far: 2))
+        let now: Int64 = 1_800_000_000
+        // The clock is behind, so all of them seem to be dated ahead.
+        for number in UInt8(0)..<10 {
+            table.restore(
+                .sha256(of: [number]),
+                expiration: ReplayTable.expiration(createdAt: now + 600, now: now + 600),
+                now: now
+            )
+        }
+        #expect(table.count == 10)
+        for number in UInt8(0)..<10 {
+            let isNew = table.insert(.sha256(of: [number]), expiration: now + 900, now: now + 600)
+            #expect(!isNew)
+        }
+    }
+
     @Test("a CONNECT is accepted once, and a full replay table rejects new ones")
     func replayTable() {
         var table = ReplayTable(capacity: .init(near: 2, far: 1))

@@ -48,10 +48,10 @@ struct AdmissionTests {
 
     @Test("of a relay's waiting messages, the one with the most work goes first; of equal ones, the oldest")
     func work() {
-        var queue = StrangerQueue<String>()
+        var queue = StrangerQueue<String, String>()
         let relay = PathID(rawValue: 0)
         for (name, work) in [("a", 0), ("b", 8), ("c", 0), ("d", 12), ("e", 8)] {
-            let isKept = queue.insert(name, work: work, from: relay, at: Self.now)
+            let isKept = queue.insert(name, id: name, work: work, from: relay, at: Self.now)
             #expect(isKept)
         }
         var order: [String] = []
@@ -61,17 +61,32 @@ struct AdmissionTests {
 
     @Test("relays take turns, and a full queue keeps the messages with the most work")
     func flood() {
-        var queue = StrangerQueue<Int>()
+        var queue = StrangerQueue<Int, Int>()
         let (flooded, quiet) = (PathID(rawValue: 0), PathID(rawValue: 1))
-        for number in 0..<1_000 { _ = queue.insert(number, work: 0, from: flooded, at: Self.now) }
-        let isKept = queue.insert(-1, work: 0, from: quiet, at: Self.now)
-        let displaced = queue.insert(-2, work: 9, from: flooded, at: Self.now)
-        let isDropped = queue.insert(-3, work: 0, from: flooded, at: Self.now)
+        for number in 0..<1_000 { _ = queue.insert(number, id: number, work: 0, from: flooded, at: Self.now) }
+        let isKept = queue.insert(-1, id: -1, work: 0, from: quiet, at: Self.now)
+        let displaced = queue.insert(-2, id: -2, work: 9, from: flooded, at: Self.now)
+        let isDropped = queue.insert(-3, id: -3, work: 0, from: flooded, at: Self.now)
         #expect(isKept && !displaced && !isDropped)
         let order = (0..<3).compactMap { _ in queue.next(at: Self.now)?.element }
         #expect(order == [-2, -1, 0])
         let expired = queue.next(at: Self.now + .seconds(2))
         #expect(expired == nil && queue.isEmpty)
+    }
+
+    @Test("a message that is repeated waits once for each relay")
+    func repetition() {
+        var queue = StrangerQueue<Int, Int>()
+        let relays = (0..<2).map { PathID(rawValue: $0) }
+        let kept = relays.map { relay in
+            (0..<50).filter { _ in queue.insert(7, id: 7, work: 20, from: relay, at: Self.now) }.count
+        }
+        #expect(kept == [1, 1])
+        var count = 0
+        while queue.next(at: Self.now) != nil { count += 1 }
+        #expect(count == 2)
+        let isKept = queue.insert(7, id: 7, work: 20, from: relays[0], at: Self.now)
+        #expect(isKept)
     }
 
     @Test("a client may continue while its key is in the list and allows every port that it used")

@@ -6,7 +6,8 @@
 import DequeModule
 
 /// Jobs of several clients that wait for a limited number of workers. Groups of clients get equal shares, and so do the
-/// clients of a group, however many jobs they have. It performs no I/O.
+/// clients of a group, however many jobs they have. Preferred groups go first, and a quarter of the workers is theirs alone.
+/// It performs no I/O.
 struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: Sendable>: Sendable {
     /// The limits of a queue.
     struct Limits: Sendable {
@@ -26,11 +27,14 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
     struct Owner: Hashable, Sendable {
         let group: Group
         let client: Client
+        /// Whether the group is preferred.
+        var isPreferred = false
     }
 
     private struct Members: Sendable {
         var running = 0
         var waiting = 0
+        var isPreferred = false
         var jobs: [Client: Deque<Job>] = [:]
         /// Clients with waiting jobs, in the order of their turns.
         var turns: Deque<Client> = []
@@ -46,6 +50,8 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
     private var clients: [Client: Count] = [:]
     /// Groups with waiting jobs, in the order of their turns.
     private var turns: Deque<Group> = []
+    private var preferredTurns: Deque<Group> = []
+    private var preferredRunningCount = 0
     private(set) var runningCount = 0
     private(set) var waitingCount = 0
 
@@ -63,7 +69,8 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
             if displaced == nil { return job }
         }
         var members = self.groups[owner.group] ?? Members()
-        if members.waiting == 0 { self.turns.append(owner.group) }
+        members.isPreferred = owner.isPreferred
+        if members.waiting == 0 { self.enqueue(owner.group, owner.isPreferred) }
         if members.jobs[owner.client]?.isEmpty ?? true { members.turns.append(owner.client) }
         members.jobs[owner.client, default: []].append(job)
         members.waiting += 1
@@ -73,12 +80,19 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         return displaced
     }
 
+    private mutating func enqueue(_ group: Group, _ isPreferred: Bool) {
+        if isPreferred { self.preferredTurns.append(group) } else { self.turns.append(group) }
+    }
+
     /// Removes and returns a job of the largest group, or of the largest client of the same group. Nil if both are no larger
     /// than those of a new job.
     private mutating func makeRoom(for owner: Owner) -> Job? {
         let size = self.groups[owner.group]?.waiting ?? 0
-        guard let largest = self.groups.max(by: { $0.value.waiting < $1.value.waiting }) else { return nil }
-        let group = largest.value.waiting > size + 1 ? largest.key : owner.group
+        // A preferred group displaces any other.
+        let others = self.groups.filter { !owner.isPreferred || !$0.value.isPreferred }
+        guard let largest = others.max(by: { $0.value.waiting < $1.value.waiting }) else { return nil }
+        let isLarger = owner.isPreferred ? largest.value.waiting > 0 : largest.value.waiting > size + 1
+        let group = isLarger ? largest.key : owner.group
         guard
             let client = self.groups[group]?.jobs.max(by: { $0.value.count < $1.value.count }),
             group != owner.group
@@ -96,15 +110,22 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
     /// Removes and returns the next job that may run now.
     mutating func next() -> (owner: Owner, job: Job)? {
         guard self.runningCount < self.limits.running else { return nil }
+        for _ in 0..<self.preferredTurns.count {
+            if let group = self.preferredTurns.popFirst(), let next = self.turn(of: group) { return next }
+        }
+        let others = self.runningCount - self.preferredRunningCount
+        guard others < self.limits.running - self.limits.running / 4 else { return nil }
         for _ in 0..<self.turns.count {
-            guard let group = self.turns.popFirst(), let members = self.groups[group], members.waiting > 0 else {
-                continue
-            }
-            let next = members.running < self.limits.runningPerGroup ? self.next(in: group) : nil
-            if self.groups[group]?.waiting ?? 0 > 0 { self.turns.append(group) }
-            if let next { return next }
+            if let group = self.turns.popFirst(), let next = self.turn(of: group) { return next }
         }
         return nil
+    }
+
+    private mutating func turn(of group: Group) -> (owner: Owner, job: Job)? {
+        guard let members = self.groups[group], members.waiting > 0 else { return nil }
+        let next = members.running < self.limits.runningPerGroup ? self.next(in: group) : nil
+        if self.groups[group]?.waiting ?? 0 > 0 { self.enqueue(group, members.isPreferred) }
+        return next
     }
 
     private mutating func next(in group: Group) -> (owner: Owner, job: Job)? {
@@ -127,9 +148,11 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
             self.groups[group]?.waiting -= 1
             self.clients[client]?.running += 1
             self.clients[client]?.waiting -= 1
+            let isPreferred = self.groups[group]?.isPreferred == true
             self.runningCount += 1
+            if isPreferred { self.preferredRunningCount += 1 }
             self.waitingCount -= 1
-            return (Owner(group: group, client: client), job)
+            return (Owner(group: group, client: client, isPreferred: isPreferred), job)
         }
         return nil
     }
@@ -140,6 +163,7 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         self.groups[owner.group]?.running -= 1
         self.clients[owner.client]?.running -= 1
         self.runningCount -= 1
+        if owner.isPreferred { self.preferredRunningCount -= 1 }
         self.removeIfIdle(owner)
         self.removeIfIdle(owner.client)
     }
@@ -152,7 +176,10 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         }
         let isIdle = members.running == 0 && members.waiting == 0
         self.groups[owner.group] = isIdle ? nil : members
-        if members.waiting == 0 { self.turns.removeAll { $0 == owner.group } }
+        if members.waiting == 0 {
+            self.turns.removeAll { $0 == owner.group }
+            self.preferredTurns.removeAll { $0 == owner.group }
+        }
     }
 
     private mutating func removeIfIdle(_ client: Client) {

@@ -75,8 +75,8 @@ package struct HostResolver: Sendable {
             threadPool,
             Workers.Queue.Limits(
                 running: Self.threadsForOthers,
-                runningPerGroup: 4,
-                runningPerClient: 2,
+                runningPerGroup: 8,
+                runningPerClient: 4,
                 waiting: 256,
                 waitingPerClient: 32
             )
@@ -93,7 +93,7 @@ package struct HostResolver: Sendable {
             waitingPerClient: .max
         )
     )
-    private static let threadsForOthers = 16
+    private static let threadsForOthers = 64
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let timeout: TimeAmount = .seconds(15)
 
@@ -103,8 +103,8 @@ package struct HostResolver: Sendable {
     package static let own = HostResolver(workers: Self.ownWorkers)
     /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
     ///
-    /// At most 16 lookups run at the same time, 2 of each client and 4 of each share (``LookupClient``), and 256 wait, 32 of
-    /// each client. Further ones fail at once. Shares and clients take turns.
+    /// At most 64 lookups run at the same time, 4 of each client and 8 of each share (``LookupClient``), and 256 wait, 32 of
+    /// each client. Further ones fail at once. Known clients go first; shares and clients take turns.
     package static let others = HostResolver(workers: Self.otherWorkers)
 
     private init(workers: Workers) {
@@ -149,7 +149,10 @@ package struct HostResolver: Sendable {
                 promise.fail(ResolutionError(host: host, reason: "too many lookups in progress"))
             }
         )
-        self.workers.perform(job, for: Workers.Queue.Owner(group: client.share(for: host), client: client))
+        self.workers.perform(
+            job,
+            for: Workers.Queue.Owner(group: client.share(for: host), client: client, isPreferred: client.isKnown)
+        )
         return promise.futureResult
     }
 

@@ -8,7 +8,7 @@
 /// servers for each further share.
 package struct LookupClient: Hashable, Sendable {
     private let name: String
-    private let isKnown: Bool
+    let isKnown: Bool
 
     /// - Parameters:
     ///   - name: Identifies the client.

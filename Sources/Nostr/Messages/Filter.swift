@@ -70,6 +70,16 @@ package struct Filter: Hashable, Sendable {
 
     /// Whether `event` meets every condition. ``limit`` is ignored.
     package func matches(_ event: Event) -> Bool {
+        var comparisons = 0
+        return self.matches(event, nil, comparisons: &comparisons)
+    }
+
+    /// Whether `event` meets every condition. ``limit`` is ignored.
+    ///
+    /// - Parameters:
+    ///   - index: The tags of the event by letter; nil to search them.
+    ///   - comparisons: Increased by a number for the tags and values that were compared: a quarter of them.
+    package func matches(_ event: Event, _ index: TagIndex?, comparisons: inout Int) -> Bool {
         // The cheapest conditions first.
         if let since, event.createdAt < since { return false }
         if let until, event.createdAt > until { return false }
@@ -77,9 +87,16 @@ package struct Filter: Hashable, Sendable {
         if let authors, !authors.contains(event.pubkey) { return false }
         if let ids, !ids.contains(event.id) { return false }
         for (letter, values) in self.tags {
-            let found = event.tags.contains { tag in
-                guard tag.indexedLetter == letter, let value = tag.value else { return false }
-                return values.contains(value)
+            let found: Bool
+            if let index {
+                comparisons += min(values.count, index[letter].count) / 4
+                found = !index[letter].isDisjoint(with: values)
+            } else {
+                comparisons += event.tags.count / 4
+                found = event.tags.contains { tag in
+                    guard tag.indexedLetter == letter, let value = tag.value else { return false }
+                    return values.contains(value)
+                }
             }
             // An addressable event without a `d` tag has an empty identifier.
             let isEmptyIdentifier =

@@ -20,6 +20,12 @@ package struct ReceivedEvent: Sendable {
         self.json = json
     }
 
+    /// The same event, whose JSON does not keep much larger memory alive than its own.
+    package var withoutLargerStorage: ReceivedEvent {
+        guard self.json.readableBytes * 2 < self.json.storageCapacity else { return self }
+        return ReceivedEvent(event: self.event, json: ByteBuffer(bytes: self.json.readableBytesView))
+    }
+
     static func scan(_ scanner: inout JSONScanner) throws(MessageParsingError) -> ReceivedEvent {
         do {
             _ = try scanner.peek()

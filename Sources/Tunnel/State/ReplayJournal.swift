@@ -95,7 +95,7 @@ final class ReplayJournal {
             {
                 guard let entry = Bytes32(data.span, at: start) else { break }
                 let expiration = data[(start + 32)..<(start + 40)].reduce(Int64(0)) { $0 << 8 | Int64($1) }
-                _ = self.table.insert(entry, expiration: expiration, now: now)
+                self.table.restore(entry, expiration: expiration, now: now)
             }
         }
         try self.rewrite()

@@ -49,6 +49,8 @@ final class IncomingSession {
     /// The answer to the offer. Nil when the session has begun, so that the keys in it are erased.
     private var accepted: AcceptedOffer?
     private let offerHash: Bytes32
+    /// Whether this exit has accepted the offer before, with another session key.
+    private let isRepeated: Bool
     /// The URLs of the relays in the answer, by path number.
     private let acceptedRelays: [String]
     /// The path by which the offer arrived.
@@ -107,6 +109,7 @@ final class IncomingSession {
 
     /// - Parameters:
     ///   - accepted: The answer to the offer.
+    ///   - isRepeated: Whether this exit has accepted the offer before.
     ///   - parameters: The client's limits.
     ///   - hasOpening: Whether the exit opens the stream of the offer.
     ///   - known: The client whose proof the offer contains. Nil without an access list.
@@ -115,6 +118,7 @@ final class IncomingSession {
     init(
         _ accepted: AcceptedOffer,
         id: OfferID,
+        isRepeated: Bool,
         parameters: SessionParameters,
         hasOpening: Bool,
         known: KnownClient?,
@@ -123,6 +127,7 @@ final class IncomingSession {
         context: ExitContext
     ) {
         self.offer = id
+        self.isRepeated = isRepeated
         self.arrival = arrival
         self.context = context
         self.accepted = accepted
@@ -282,13 +287,15 @@ final class IncomingSession {
 
     /// Warns the operator if another exit with the same key has accepted the same offer.
     private func receive(_ report: DuplicateKeyReport) {
-        guard report.isProven(exit: self.context.key, offerHash: self.offerHash, own: self.firstKey) else {
+        guard !self.isRepeated,
+            report.isProven(exit: self.context.key, offerHash: self.offerHash, own: self.firstKey)
+        else {
             return self.context.metrics.reported(.malformedMessage)
         }
         self.context.metrics.reported(.duplicateKey)
         self.context.logLimited(
             .warning,
-            "another exit uses the same key; each client reaches one of them. Stop one, or give it a key of its own",
+            "another exit uses the same key, unless this one was restarted a moment ago; each client reaches one of them. Stop one, or give it a key of its own",
             [:],
             topic: .duplicateKeys
         )

@@ -47,7 +47,9 @@ final class PlainClients {
     private let verifier: EventVerifier
     private var admission: Admission
     /// Messages of unknown clients that arrived when their rate limit was reached.
-    private var strangers = StrangerQueue<Event>()
+    private var strangers = StrangerQueue<Event, EventID>()
+    /// With an access list, messages without a valid proof. Their IDs are verified, so a copy can never have one.
+    private var unproven = EventDeduplicator()
     private var strangersTimer: Scheduled<Void>?
     /// Nil without an access list.
     private var gate: OfferGate?
@@ -249,7 +251,7 @@ extension PlainClients: RelaySubscriber {
         let known = self.client(event.pubkey)
         // Apply the rate limit before the expensive signature check. A client with streams is known; others have shown
         // nothing but one valid message.
-        guard !self.verifier.hasAdmitted(event) else { return self.context.metrics.rejected(.duplicate) }
+        guard !self.isKnown(event) else { return self.context.metrics.rejected(.duplicate) }
         guard self.gate == nil, let known, known.link.streamCount > 0 else {
             return self.receiveFromStranger(event, on: path)
         }
@@ -260,6 +262,11 @@ extension PlainClients: RelaySubscriber {
         }
     }
 
+    /// Whether the exit has processed this event. A relay, or anybody, can send it again.
+    private func isKnown(_ event: Event) -> Bool {
+        self.verifier.hasAdmitted(event) || self.unproven.contains(event.id)
+    }
+
     /// Processes a message of an unknown client, or keeps it until the rate limit allows it.
     private func receiveFromStranger(_ event: Event, on path: PathID) {
         if self.strangers.isEmpty, self.admission.admitMessage(at: .now()) { return self.admit(event, on: path) }
@@ -268,7 +275,7 @@ extension PlainClients: RelaySubscriber {
         guard isSmall, event.work == 0 || (try? event.verifyID()) != nil else {
             return self.context.metrics.rejected(.tooManyHandshakes)
         }
-        if !self.strangers.insert(event, work: event.work, from: path, at: .now()) {
+        if !self.strangers.insert(event, id: event.id, work: event.work, from: path, at: .now()) {
             self.context.metrics.rejected(.tooManyHandshakes)
         }
         self.serveStrangersLater()
@@ -285,8 +292,10 @@ extension PlainClients: RelaySubscriber {
     }
 
     private func serveStrangers() {
-        while !self.strangers.isEmpty, self.admission.admitMessage(at: .now()) {
+        while !self.strangers.isEmpty, self.admission.nextMessage(at: .now()) <= .now() {
             guard let (event, path) = self.strangers.next(at: .now()) else { break }
+            // Another relay may have delivered it meanwhile.
+            guard !self.isKnown(event), self.admission.admitMessage(at: .now()) else { continue }
             self.admit(event, on: path)
         }
         if !self.strangers.isEmpty { self.serveStrangersLater() }
@@ -295,9 +304,12 @@ extension PlainClients: RelaySubscriber {
     private func admit(_ event: Event, on path: PathID) {
         // With an access list there is no plain NIP-74, and strangers get no answer.
         if let gate {
-            guard let (offer, known) = gate.offer(in: event, path: path), self.verifier.admit(event),
-                gate.admits(known)
-            else { return }
+            guard let (offer, known) = gate.offer(in: event, path: path) else {
+                // Otherwise copies of one event with much work would keep others out.
+                if (try? event.verifyID()) != nil { _ = self.unproven.insert(event.id) }
+                return
+            }
+            guard self.verifier.admit(event), gate.admits(known) else { return }
             let url = self.relays.relay(path)?.url
             self.delegate?.plainClients(self, didReceive: offer, from: event.pubkey, by: url, known: known)
             return

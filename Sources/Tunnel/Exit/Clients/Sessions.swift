@@ -34,6 +34,8 @@ final class Sessions {
     private var relays = NumberedRelays(limit: SessionConfiguration.maximumPaths)
     private var sessions: [OfferID: IncomingSession] = [:]
     /// Offers that wait for the client's first packet, oldest first.
+    /// Hashes of the offers that were accepted.
+    private var accepted = EventDeduplicator()
     private var waiting: [IncomingSession] = []
     private var rejectingRelays: Set<RelayURL> = []
     private var memoryCheck: Scheduled<Void>?
@@ -221,9 +223,12 @@ final class Sessions {
             ),
             credential: known?.credential
         )
+        // The exit may have accepted the offer before and forgotten it.
+        let isRepeated = !self.accepted.insert(EventID(accepted.hash))
         let session = IncomingSession(
             accepted,
             id: id,
+            isRepeated: isRepeated,
             parameters: parameters,
             hasOpening: opening != nil,
             known: known,

@@ -11,9 +11,12 @@ import TunnelProtocol
 /// Relays take turns, so that a flood on one of them does not delay the messages of the others. Of each relay, the message
 /// with the most proof of work goes first (NIP-13). A client adds work to each repetition of its offer, so it gets in
 /// unless the flood spends more processor time on every message than the client does.
-struct StrangerQueue<Element> {
+///
+/// A message waits once for each relay, however often it is repeated.
+struct StrangerQueue<Element, ID: Hashable> {
     private struct Entry {
         let element: Element
+        let id: ID
         let work: Int
         let expires: NIODeadline
     }
@@ -32,10 +35,13 @@ struct StrangerQueue<Element> {
 
     /// Adds a message. Returns false if a message was dropped: this one, or the one with the least work that made room.
     ///
-    /// - Parameter work: The leading zero bits of the event's ID.
-    mutating func insert(_ element: Element, work: Int, from relay: PathID, at now: NIODeadline) -> Bool {
-        let entry = Entry(element: element, work: work, expires: now + Self.lifetime)
+    /// - Parameters:
+    ///   - id: Identifies the message. A message that waits already is dropped.
+    ///   - work: The leading zero bits of the event's ID.
+    mutating func insert(_ element: Element, id: ID, work: Int, from relay: PathID, at now: NIODeadline) -> Bool {
+        let entry = Entry(element: element, id: id, work: work, expires: now + Self.lifetime)
         var lane = self.lanes[relay] ?? []
+        guard !lane.contains(where: { $0.id == id }) else { return false }
         let isFull = lane.count >= Self.capacity
         if isFull {
             guard let least = lane.first, least.work < work else { return false }

@@ -73,6 +73,16 @@ package struct ReplayTable: Sendable {
         return isInserted
     }
 
+    /// Inserts an entry of an earlier run. It takes any free place, because the clock may have been set since.
+    package mutating func restore(_ entry: Entry, expiration: Int64, now: Int64) {
+        guard !self.near.contains(entry), !self.far.contains(entry) else { return }
+        if self.insert(entry, expiration: expiration, now: now) { return }
+        self.isFull = false
+        if !self.near.insert(entry, expiration: expiration, now: now) {
+            _ = self.far.insert(entry, expiration: expiration, now: now)
+        }
+    }
+
     /// All entries.
     package var entries: [(entry: Entry, expiration: Int64)] {
         self.near.expirations.map { ($0.key, $0.value) } + self.far.expirations.map { ($0.key, $0.value) }
