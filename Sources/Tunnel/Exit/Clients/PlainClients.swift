@@ -49,7 +49,7 @@ final class PlainClients {
     /// Messages of unknown clients that arrived when their rate limit was reached.
     private var strangers = StrangerQueue<Event, EventID>()
     /// With an access list, messages without a valid proof. Their IDs are verified, so a copy can never have one.
-    private var unproven = EventDeduplicator()
+    private var unproven = EventDeduplicator(capacity: rememberedUnproven)
     private var strangersTimer: Scheduled<Void>?
     /// Nil without an access list.
     private var gate: OfferGate?
@@ -66,6 +66,8 @@ final class PlainClients {
     /// With an access list, the exit makes this many key agreements for each message of the configured rate: one costs about
     /// a seventh of a handshake.
     private static let messagesPerHandshake = 7
+    /// Number of messages without a valid proof that are remembered. Twice as many may be.
+    private static let rememberedUnproven = 16_384
     /// Without a list, the rate of messages is divided by this number for clients that open no stream.
     private static let unusedPart = 10
     /// Minimum interval between sweeps that are triggered by the limit on clients.
