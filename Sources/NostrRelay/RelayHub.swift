@@ -91,10 +91,10 @@ final class RelayHub: Sendable {
 
     /// Sends a verified event to its subscribers, and stores it unless it is ephemeral.
     func publish(_ received: ReceivedEvent) -> Outcome {
-        let received = received.withoutLargerStorage
+        let isEphemeral = received.event.kind.retention == .ephemeral
+        let received = isEphemeral ? received.withoutLargerStorage : received
         let tags = TagIndex(received.event)
         return self.state.withLockedValue { state in
-            let isEphemeral = received.event.kind.retention == .ephemeral
             if !isEphemeral {
                 guard self.archive?.isBehind != true else { return .notKept }
                 let result = state.store.insert(received)
@@ -102,7 +102,8 @@ final class RelayHub: Sendable {
                 self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
-            let delivered = self.deliver(received, tags, &state)
+            // The store has copied the event.
+            let delivered = self.deliver(state.store.received(received.event.id) ?? received, tags, &state)
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
             return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
         }

@@ -22,10 +22,8 @@ struct SubscriptionAccounts: Sendable {
         var lastDelivery: UInt64 = 0
     }
 
-    /// Comparisons per second of one connection, and of all together. A comparison takes about 0.3 µs.
+    /// Comparisons per second, and at once, of one connection and of all together. A comparison takes about 0.3 µs.
     private static let comparisons = (perConnection: 10_000, all: 200_000)
-    /// Comparisons at once.
-    private static let burst = (perConnection: 10_000, all: 200_000)
     /// Comparisons of a connection that have no consequence while all connections together cost too much.
     private static let harmless = 1_000
     /// The cost of a repeated delivery, in comparisons.
@@ -40,11 +38,7 @@ struct SubscriptionAccounts: Sendable {
     /// Opens an account.
     mutating func open(at now: NIODeadline) -> Connection {
         let account = Account(
-            allowance: TokenBucket(
-                perSecond: Self.comparisons.perConnection,
-                burst: Self.burst.perConnection,
-                now: now
-            )
+            allowance: Self.bucket(Self.comparisons.perConnection, at: now)
         )
         guard let connection = self.free.popLast() else {
             self.accounts.append(account)
@@ -52,6 +46,10 @@ struct SubscriptionAccounts: Sendable {
         }
         self.accounts[connection] = account
         return connection
+    }
+
+    private static func bucket(_ comparisons: Int, at now: NIODeadline) -> TokenBucket {
+        TokenBucket(perSecond: comparisons, burst: comparisons, now: now)
     }
 
     /// Closes an account. Its subscriptions must have been removed.
@@ -73,9 +71,7 @@ struct SubscriptionAccounts: Sendable {
     /// Charges comparisons that did not match. Returns false if the allowance is used up.
     mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
         guard cost > 0 else { return true }
-        if self.total == nil {
-            self.total = TokenBucket(perSecond: Self.comparisons.all, burst: Self.burst.all, now: now)
-        }
+        if self.total == nil { self.total = Self.bucket(Self.comparisons.all, at: now) }
         let isWithinTotal = self.total?.take(cost, at: now) ?? true
         guard self.accounts[connection].allowance.take(cost, at: now) else { return false }
         return isWithinTotal || self.accounts[connection].allowance.used <= Self.harmless

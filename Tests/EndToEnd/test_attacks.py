@@ -154,7 +154,7 @@ def test_a_private_exit_connects_nobody_to_its_service_by_another_address(sandbo
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("nsenter") or not shutil.which("ip"), reason="needs a network of its own"
+    os.geteuid() != 0 or not shutil.which("nsenter") or not shutil.which("ip"), reason="needs root, nsenter and ip"
 )
 def test_a_public_exit_does_not_reach_its_own_public_address(sandbox):
     """A firewall would protect the machine's services from others, but not from the exit."""

@@ -222,13 +222,13 @@ def test_a_log_that_nobody_reads_does_not_stop_the_traffic(sandbox, http):
             url = f"http://{exit_node.name}/bytes/1000"
             result = subprocess.run([needed("curl"), "-sSf", "--max-time", "10", "-o", os.devnull, "--socks5-hostname", socks, url])
             assert result.returncode == 0
-        # Whoever reads again learns that lines are missing.
+        # When the log is read again, it says how many lines are missing.
         text, deadline = b"", time.monotonic() + 20
         while b"log lines were left out" not in text and time.monotonic() < deadline:
             text += os.read(reader, 1 << 16)
         assert len(text) >= 60_000, "the pipe was not full"
         assert b"log lines were left out" in text
-        # Nobody reads the last lines either, which must not delay the end.
+        # The last lines are not read. The entry must end soon nevertheless.
         started = time.monotonic()
         entry.terminate()
         assert entry.wait(10) == 0

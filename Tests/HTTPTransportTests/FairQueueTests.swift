@@ -134,4 +134,26 @@ struct FairQueueTests {
         let result7 = Self.start(&queue)
         #expect(result7 == [1])
     }
+
+    @Test("preferred groups go first, displace others, and have workers that others do not occupy")
+    func preferred() {
+        var queue = Self.queue(running: 4, perGroup: 4, perClient: 4, waiting: 6, waitingPerClient: 6)
+        let me = FairQueue<String, String, Int>.Owner(group: "me", client: "me", isPreferred: true)
+        let others = Self.add((0..<6).map { ("d\($0)/c\($0)", $0) }, to: &queue)
+        #expect(others == [0, 1, 2])
+        let more = Self.add((6..<9).map { ("d\($0)/c\($0)", $0) }, to: &queue)
+        #expect(more.isEmpty && queue.waitingCount == 6)
+        let displaced = queue.append(100, of: me)
+        #expect(displaced != nil)
+        let mine = Self.start(&queue)
+        #expect(mine == [100])
+        queue.finished(Self.owner("d0/c0"))
+        _ = queue.append(101, of: me)
+        let next = Self.start(&queue)
+        #expect(next == [101])
+        queue.finished(me)
+        queue.finished(me)
+        let rest = Self.start(&queue)
+        #expect(rest.count == 1)
+    }
 }

@@ -56,9 +56,7 @@ struct CostlyClientTests {
 
     @Test("an event that comes while a query waits for its turn is delivered once")
     func eventDuringQuery() throws {
-        var limits = RelayLimits()
-        limits.storedEvents = 1_000
-        let relay = RelayHarness(limits: limits)
+        let relay = RelayHarness(storedEvents: 1_000)
         let (reader, writer) = (try relay.connect(), try relay.connect())
         for number in 0..<900 { try writer.accepts(self.author.event("note \(number)")) }
         #expect(try reader.subscribe("a", Query(tags: ["t": ["red"]])).isEmpty)
@@ -72,9 +70,7 @@ struct CostlyClientTests {
 
     @Test("short queries are paid for, too: after too many, further ones wait")
     func shortQueries() throws {
-        var limits = RelayLimits()
-        limits.storedEvents = 1_000
-        let relay = RelayHarness(limits: limits)
+        let relay = RelayHarness(storedEvents: 1_000)
         let (reader, writer) = (try relay.connect(), try relay.connect())
         for number in 0..<400 { try writer.accepts(self.author.event("note \(number)")) }
         for name in ["a", "b", "c"] { #expect(try reader.subscribe(name, Query(tags: ["t": ["red"]])).isEmpty) }
@@ -124,9 +120,7 @@ struct CostlyClientTests {
 
     @Test("events with many tags count as many in a query")
     func manyTagsInQueries() throws {
-        var limits = RelayLimits()
-        limits.storedEvents = 2_200
-        let relay = RelayHarness(limits: limits)
+        let relay = RelayHarness(storedEvents: 2_200)
         let (reader, writer) = (try relay.connect(), try relay.connect())
         let tags = (0..<400).map { ["b", "\($0)"] }
         for number in 0..<20 { try writer.accepts(self.author.event("note \(number)", tags: tags)) }
@@ -147,9 +141,7 @@ struct CostlyClientTests {
 
     @Test("an event dated ahead does not outlive those that arrive later")
     func datedAhead() throws {
-        var limits = RelayLimits()
-        limits.storedEvents = 10
-        let relay = RelayHarness(limits: limits)
+        let relay = RelayHarness(storedEvents: 10)
         let (reader, writer) = (try relay.connect(), try relay.connect())
         for number in 0..<20 { try writer.accepts(self.author.event("\(number)", at: RelayHarness.now + 800)) }
         let honest = try Author().event("now")

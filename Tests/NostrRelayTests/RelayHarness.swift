@@ -51,6 +51,13 @@ final class RelayHarness {
         self.metrics = metrics
     }
 
+    /// A relay that stores at most this many events.
+    convenience init(storedEvents: Int) {
+        var limits = RelayLimits()
+        limits.storedEvents = storedEvents
+        self.init(limits: limits)
+    }
+
     /// The limits in the relay's information document (NIP-11).
     var limitation: RelayInformation.Limitation { self.configuration.information.limitation }
 

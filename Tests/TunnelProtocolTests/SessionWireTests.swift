@@ -214,7 +214,7 @@ struct SessionPartsTests {
         ]
         #expect(answers == [true, false, true, false])
         #expect(table.isFull)
-        // CONNECTs from the far future have a room of their own.
+        // CONNECTs dated far ahead have a separate limit.
         let far = [insert("d", now + 1_080, at: now), insert("e", now + 1_080, at: now)]
         #expect(far == [true, false])
         let later = insert("c", expiration + 200, at: now + 181)

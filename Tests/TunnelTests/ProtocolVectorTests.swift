@@ -23,7 +23,7 @@ import Foundation
 @Suite("Test vectors of the session protocol")
 struct ProtocolVectorTests {
     /// One step of the protocol. All values are hexadecimal, except numbers and texts.
-    private struct Vector: Codable, Hashable {
+    struct Vector: Codable, Hashable {
         var name: String
         var values: [String: String]
     }
@@ -32,7 +32,7 @@ struct ProtocolVectorTests {
         .deletingLastPathComponent().appending(path: "docs/vectors/session-1.json")
     private static var isWriting: Bool { ProcessInfo.processInfo.environment["NWS_WRITE_VECTORS"] != nil }
 
-    private static let uuid = "b0a4d3a6-5d9c-4f7e-9d3e-5a1b2c3d4e5f"
+    static let uuid = "b0a4d3a6-5d9c-4f7e-9d3e-5a1b2c3d4e5f"
     private static let date: Int64 = 1_800_000_000
     private let exit: SecretKey
     private let identity: SecretKey
@@ -50,7 +50,7 @@ struct ProtocolVectorTests {
         self.fresh = [try key(0x44), try key(0x66)]
     }
 
-    private static func hex(_ bytes: [UInt8]) -> String { Hex.encode(bytes) }
+    static func hex(_ bytes: [UInt8]) -> String { Hex.encode(bytes) }
 
     private static func seed(_ generation: Int) -> [UInt8] {
         [UInt8](repeating: UInt8(0x70 + generation), count: 64)
@@ -94,8 +94,7 @@ struct ProtocolVectorTests {
             secrets,
             ciphertext: ciphertext(1, for: try DecapsulationKey(seed: Self.seed(1)))
         )
-        vectors.append(try Self.packet(secrets))
-        vectors.append(try Self.answer(secrets))
+        vectors += try Self.packets(secrets)
         vectors.append(Self.messages())
         if Self.isWriting {
             let encoder = JSONEncoder()
@@ -372,114 +371,5 @@ struct ProtocolVectorTests {
                 values: Self.values(of: renewed, agreement: agreement, secret: secret)
             ),
         ]
-    }
-
-    // MARK: Packets
-
-    private static func encoded(_ frame: SessionFrame) -> [UInt8] {
-        var buffer = ByteBuffer()
-        frame.encode(into: &buffer)
-        return Array(buffer.readableBytesView)
-    }
-
-    private static func frames() throws -> [Vector] {
-        let id = StreamID(rawValue: 70)
-        let frames: [(String, SessionFrame)] = [
-            ("PING", .ping),
-            (
-                "ACK path 2, delay 1234, packets 90-100, 5-80, 0-2",
-                .acknowledgement(.init(path: PathID(rawValue: 2), delay: 1_234, ranges: [90...100, 5...80, 0...2]))
-            ),
-            ("RESET_STREAM stream 70, code 3, final size 20000", .resetStream(id, code: 3, finalSize: 20_000)),
-            ("STOP_SENDING stream 70, code 3", .stopSending(id, code: 3)),
-            ("CRYPTO offset 512, data 010203", .crypto(offset: 512, data: ByteBuffer(bytes: [1, 2, 3]))),
-            (
-                "STREAM stream 70, offset 20000, data 010203, FIN",
-                .stream(id, offset: 20_000, data: ByteBuffer(bytes: [1, 2, 3]), isFinal: true)
-            ),
-            ("MAX_DATA 2000000000", .maximumData(2_000_000_000)),
-            ("MAX_STREAM_DATA stream 70, 262144", .maximumStreamData(id, 262_144)),
-            ("CONNECTION_CLOSE code 8, reason \"why\"", .connectionClose(code: 8, reason: "why")),
-            ("IMMEDIATE_ACK", .immediateAcknowledgement),
-            (
-                "OPEN_STREAM stream 70, port 443, destination \"example.com\"",
-                .openStream(id, StreamRequest(destination: "example.com", port: 443))
-            ),
-            ("STREAM_OPENED stream 70", .streamOpened(id)),
-            (
-                "NEW_PATH path 3, \"wss://a.example\"",
-                .newPath(SessionPathOffer(path: PathID(rawValue: 3), relay: "wss://a.example"))
-            ),
-            ("NEW_TICKET lifetime 604800", .newTicket(.sha256(of: [1]), lifetime: 604_800)),
-            (
-                "DUPLICATE_KEY",
-                .duplicateKey(
-                    DuplicateKeyReport(
-                        fresh: PublicKey(unchecked: .sha256(of: [2])),
-                        bodyHash: .sha256(of: [3]),
-                        signature: try #require(SchnorrSignature(Array(repeating: 4, count: SchnorrSignature.length)))
-                    )
-                )
-            ),
-        ]
-        var vectors = frames.map { Vector(name: "frame: \($0)", values: ["frame": Self.hex(Self.encoded($1))]) }
-        vectors.append(
-            Vector(
-                name: "frames: PADDING twice, then STREAM stream 1, offset 0, data up to the end of the packet, no FIN",
-                values: ["frames": "00000c0100010203"]
-            )
-        )
-        return vectors
-    }
-
-    private static func packet(_ secrets: SessionSecrets) throws -> Vector {
-        var buffer = ByteBuffer()
-        SessionPacketHeader(path: PathID(rawValue: 2), number: 300).encode(isFromExit: false, into: &buffer)
-        SessionFrame.ping.encode(into: &buffer)
-        let plaintext = Array(buffer.readableBytesView)
-        let nonce = Bytes32.sha256(of: [2])
-        return Vector(
-            name: "packet of the client",
-            values: [
-                "plaintext": Self.hex(plaintext), "NIP-44 nonce": nonce.hex,
-                "content": String(decoding: try secrets.clientKey.seal(plaintext, nonce: nonce), as: UTF8.self),
-            ]
-        )
-    }
-
-    private static func answer(_ secrets: SessionSecrets) throws -> Vector {
-        var buffer = ByteBuffer()
-        SessionPacketHeader(path: PathID(rawValue: 2), number: 300).encode(isFromExit: true, into: &buffer)
-        SessionFrame.acknowledgement(.init(path: PathID(rawValue: 2), delay: 100, ranges: [0...1])).encode(
-            into: &buffer
-        )
-        SessionFrame.streamOpened(StreamID(rawValue: 1)).encode(into: &buffer)
-        let plaintext = Array(buffer.readableBytesView)
-        let nonce = Bytes32.sha256(of: [10])
-        return Vector(
-            name: "packet of the exit",
-            values: [
-                "plaintext": Self.hex(plaintext), "NIP-44 nonce": nonce.hex,
-                "content": String(decoding: try secrets.exitKey.seal(plaintext, nonce: nonce), as: UTF8.self),
-            ]
-        )
-    }
-
-    /// Messages of plain NIP-74.
-    private static func messages() -> Vector {
-        let connect = NIP74Message(key: Self.uuid, kind: .connect, destination: "x.nostr")
-        let data = NIP74Message(
-            key: Self.uuid,
-            kind: .data,
-            payload: .bytes(Array("hello".utf8)),
-            destination: "x.nostr"
-        )
-        return Vector(
-            name: "messages of plain NIP-74",
-            values: [
-                "CONNECT": String(decoding: connect.encoded(), as: UTF8.self),
-                "data": String(decoding: data.encoded(), as: UTF8.self),
-            ]
-        )
     }
 }

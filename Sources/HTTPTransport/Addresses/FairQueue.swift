@@ -84,26 +84,35 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         if isPreferred { self.preferredTurns.append(group) } else { self.turns.append(group) }
     }
 
-    /// Removes and returns a job of the largest group, or of the largest client of the same group. Nil if both are no larger
-    /// than those of a new job.
+    /// Removes and returns the last job of the largest group, or of the largest client in the same group. Nil if both have no
+    /// more than the owner of the new job. A preferred group displaces others first, whatever their size.
     private mutating func makeRoom(for owner: Owner) -> Job? {
+        if owner.isPreferred, let group = self.largestGroup(where: { !$0.isPreferred }) {
+            return self.removeLast(in: group)
+        }
         let size = self.groups[owner.group]?.waiting ?? 0
-        // A preferred group displaces any other.
-        let others = self.groups.filter { !owner.isPreferred || !$0.value.isPreferred }
-        guard let largest = others.max(by: { $0.value.waiting < $1.value.waiting }) else { return nil }
-        let isLarger = owner.isPreferred ? largest.value.waiting > 0 : largest.value.waiting > size + 1
-        let group = isLarger ? largest.key : owner.group
-        guard
-            let client = self.groups[group]?.jobs.max(by: { $0.value.count < $1.value.count }),
-            group != owner.group
-                || client.value.count > (self.groups[group]?.jobs[owner.client]?.count ?? 0) + 1
-        else { return nil }
-        let job = self.groups[group]?.jobs[client.key]?.popLast()
+        if let group = self.largestGroup(where: { $0.waiting > size + 1 }) { return self.removeLast(in: group) }
+        let own = self.groups[owner.group]?.jobs ?? [:]
+        guard own.values.contains(where: { $0.count > (own[owner.client]?.count ?? 0) + 1 }) else { return nil }
+        return self.removeLast(in: owner.group)
+    }
+
+    private func largestGroup(where isEligible: (Members) -> Bool) -> Group? {
+        self.groups.filter { $0.value.waiting > 0 && isEligible($0.value) }
+            .max { $0.value.waiting < $1.value.waiting }?.key
+    }
+
+    /// Removes and returns the last job of the client with the most jobs in a group.
+    private mutating func removeLast(in group: Group) -> Job? {
+        guard let client = self.groups[group]?.jobs.max(by: { $0.value.count < $1.value.count })?.key else {
+            return nil
+        }
+        let job = self.groups[group]?.jobs[client]?.popLast()
         self.groups[group]?.waiting -= 1
-        self.removeIfIdle(Owner(group: group, client: client.key))
-        self.clients[client.key]?.waiting -= 1
+        self.clients[client]?.waiting -= 1
         self.waitingCount -= 1
-        self.removeIfIdle(client.key)
+        self.removeIfIdle(Owner(group: group, client: client))
+        self.removeIfIdle(client)
         return job
     }
 

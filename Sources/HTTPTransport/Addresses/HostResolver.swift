@@ -40,9 +40,9 @@ package struct HostResolver: Sendable {
             let refuse: @Sendable () -> Void
         }
 
-        private let threadPool: NIOThreadPool
         typealias Queue = FairQueue<LookupClient.Share, LookupClient, Job>
 
+        private let threadPool: NIOThreadPool
         private let queue: NIOLockedValueBox<Queue>
 
         init(_ threadPool: NIOThreadPool, _ limits: Queue.Limits) {

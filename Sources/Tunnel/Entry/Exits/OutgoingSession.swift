@@ -259,7 +259,7 @@ extension OutgoingSession: SessionDriverDelegate {
         else { return }
         self.offering = nil
         self.context.logger.warning(
-            "two exits use the same key; each session reaches one of them. Stop one, or give it a key of its own",
+            "two exits use the same key, and a session reaches one or the other. Stop one of them, or give it another key",
             metadata: ["exit": "\(self.exit.npub)"]
         )
         let report = DuplicateKeyReport(other, fresh: event.pubkey)

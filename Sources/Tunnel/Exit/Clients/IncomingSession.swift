@@ -295,7 +295,7 @@ final class IncomingSession {
         self.context.metrics.reported(.duplicateKey)
         self.context.logLimited(
             .warning,
-            "another exit uses the same key, unless this one was restarted a moment ago; each client reaches one of them. Stop one, or give it a key of its own",
+            "another exit uses the same key, and a client reaches one or the other. Stop one of them, or give it another key. Ignore this message if the exit has just been restarted",
             [:],
             topic: .duplicateKeys
         )

@@ -31,7 +31,7 @@ final class OfferGate {
     /// There are at most as many as clients in the table.
     private var offers: [Client: TokenBucket] = [:]
 
-    /// A client with a limit of its own.
+    /// To whom a rate of offers belongs: an identity, or all holders of an invite.
     private enum Client: Hashable {
         case identity(PublicKey)
         case invite([UInt8])

@@ -15,10 +15,6 @@ import TunnelProtocol
 ///
 /// They do not share relay connections with the long-term key.
 final class Sessions {
-    /// Number of keys that are generated in advance, and the number at which the reserve is refilled.
-    private static let spareKeys = (most: 8, least: 3)
-    /// The refill is delayed, so that it does not delay the answer to an offer.
-    private static let refillDelay: TimeAmount = .milliseconds(50)
     private static let memoryCheckInterval: TimeAmount = .seconds(1)
     /// Without an access list: how long a session may exist without a stream that the rules allow, the part of all sessions
     /// that may be without one, and their credit in bytes.
@@ -29,33 +25,25 @@ final class Sessions {
     private static let unusedCheckStep = 16
 
     private let context: ExitContext
-    private let lane = RelayLane()
-    private let keys: KeyReserve
-    private var relays = NumberedRelays(limit: SessionConfiguration.maximumPaths)
+    private let sessionRelays: SessionRelays
+    private var relays: NumberedRelays { self.sessionRelays.numbered }
     private var sessions: [OfferID: IncomingSession] = [:]
     /// Offers that wait for the client's first packet, oldest first.
+    private var waiting: [IncomingSession] = []
     /// Hashes of the offers that were accepted.
     private var accepted = EventDeduplicator()
-    private var waiting: [IncomingSession] = []
     private var rejectingRelays: Set<RelayURL> = []
     private var memoryCheck: Scheduled<Void>?
     weak var delegate: (any SessionsDelegate)?
 
     init(context: ExitContext) {
         self.context = context
-        self.keys = KeyReserve(
-            size: Self.spareKeys.most,
-            refillThreshold: Self.spareKeys.least,
-            refillDelay: Self.refillDelay,
-            pool: context.pool,
-            lane: self.lane,
-            loop: context.loop
-        )
+        self.sessionRelays = SessionRelays(context: context)
     }
 
     func start() {
         self.use(self.context.configuration.relays)
-        self.keys.fill()
+        self.sessionRelays.start()
         self.limitMemoryLater()
     }
 
@@ -82,33 +70,14 @@ final class Sessions {
     func use(_ urls: [RelayURL]) {
         for (path, relay) in self.relays.all where !urls.contains(relay.url) {
             for session in self.sessions.values { session.removeRelay(path) }
-            self.keys.unsubscribe(from: relay)
-            _ = self.relays.remove(relay)
-            self.context.pool.release(relay)
+            self.sessionRelays.remove(relay)
         }
-        for url in urls where !self.relays.contains(url) { self.addRelay(url) }
-    }
-
-    private func addRelay(_ url: RelayURL) {
-        let relay = self.context.pool.use(
-            url,
-            in: self.lane,
-            policy: .configured,
-            authenticationKey: self.context.configuration.relayAuthenticationKey ?? .generate()
-        )
-        guard let relay else { return }
-        guard let path = self.relays.add(relay) else {
-            self.context.logger.warning(
-                "sessions use at most \(SessionConfiguration.maximumPaths) relays; they do not use this relay",
-                metadata: ["relay.url": "\(url)"]
-            )
-            return self.context.pool.release(relay)
-        }
-        self.keys.subscribe(on: relay)
-        let offer = SessionPathOffer(path: path, relay: self.context.configuration.advertised(url).text)
-        for session in self.sessions.values {
-            session.addRelay(relay, as: path)
-            session.announceRelay(offer)
+        for (path, relay) in self.sessionRelays.add(urls) {
+            let offer = SessionPathOffer(path: path, relay: self.context.configuration.advertised(relay.url).text)
+            for session in self.sessions.values {
+                session.addRelay(relay, as: path)
+                session.announceRelay(offer)
+            }
         }
     }
 
@@ -211,7 +180,7 @@ final class Sessions {
             offer,
             encapsulated: encapsulated,
             client: id.client,
-            key: self.keys.take { _ in true },
+            key: self.sessionRelays.takeKey(),
             exit: self.context.configuration.secretKey,
             grant: AcceptedOffer.Grant(
                 parameters: SessionParameters(configuration),
@@ -346,7 +315,7 @@ final class Sessions {
 
     func stop() {
         self.memoryCheck?.cancel()
-        self.keys.stop()
+        self.sessionRelays.stop()
         self.closeAll(.shuttingDown)
     }
 

@@ -6,8 +6,8 @@
 import NIOCore
 package import NostrCrypto
 
-/// Tells an exit that another exit with the same key has accepted the client's offer, with a session key of its own. The
-/// other exit's signature proves it.
+/// A client's report that two exits with the same long-term key have accepted its offer. Each exit gets the session key and
+/// the signature of the other one's acceptance, which prove the report.
 package struct DuplicateKeyReport: Hashable, Sendable {
     /// The other exit's session key.
     package let fresh: PublicKey
