@@ -27,7 +27,7 @@ struct SubscriptionAccounts: Sendable {
     /// Comparisons of a connection that have no consequence while all connections together cost too much.
     private static let harmless = 1_000
     /// The cost of a repeated delivery, in comparisons.
-    private static let repeatedDelivery = 8
+    private static let repeatedDelivery = 25
 
     /// By connection. Those of closed connections are used again.
     private var accounts: [Account] = []

@@ -48,6 +48,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         static func < (left: Sleeper, right: Sleeper) -> Bool { left.wakes < right.wakes }
     }
 
+    /// Maximum number of sets of subscriptions that are searched one by one.
+    private static var maximumSets: Int { 4 }
     private static var recipient: UInt8 { UInt8(ascii: "p") }
 
     private var entries: [Token: Entry] = [:]
@@ -131,11 +133,12 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         _ body: (Token, Subscriber, _ matches: Bool, _ cost: Int) -> Void
     ) {
         let isTunnelMessage = self.limitsTunnelMessages && event.kind == .tunnelMessage
-        // A subscription may be indexed under several keys of the event, but must be visited only once.
-        var visited: Set<Token> = []
+        // A subscription may be indexed under several keys of the event, but must be visited only once. Few sets are searched
+        // one by one, because joining them copies them.
+        var visited: [Set<Token>] = []
         func visit(_ key: Key) {
             guard let tokens = self.tokensByKey[key] else { return }
-            for token in tokens where !visited.contains(token) {
+            for token in tokens where !visited.contains(where: { $0.contains(token) }) {
                 guard let entry = self.entries[token] else { continue }
                 var cost = 0
                 let matches = entry.filters.contains { filter in
@@ -147,8 +150,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
                 }
                 body(token, entry.subscriber, matches, cost)
             }
-            // The first set is not copied.
-            if visited.isEmpty { visited = tokens } else { visited.formUnion(tokens) }
+            visited.append(tokens)
+            if visited.count > Self.maximumSets { visited = [visited.dropFirst().reduce(into: visited[0]) { $0.formUnion($1) }] }
         }
         visit(.id(event.id))
         if !isTunnelMessage {

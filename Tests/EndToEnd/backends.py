@@ -142,19 +142,36 @@ class TCPBackend:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
         self._sockets = []
-        self.connections = 0
+        self._accepted = 0
+        self._probes = {}
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def _accept(self):
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except OSError:
                 return
+            if peer in self._probes:
+                connection.close()
+                self._probes[peer].set()
+                continue
             self._sockets.append(connection)
-            self.connections += 1
+            self._accepted += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    @property
+    def connections(self):
+        """The number of connections so far, with those that were established but not accepted yet."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            accepted = self._probes[probe.getsockname()] = threading.Event()
+            # Connections are accepted in the order in which they were established.
+            probe.connect(self._listener.getsockname())
+            assert accepted.wait(TIMEOUT)
+            del self._probes[probe.getsockname()]
+        return self._accepted
 
     def _serve(self, connection):
         connection.settimeout(TIMEOUT * 2)
