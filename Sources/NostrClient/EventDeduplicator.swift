@@ -5,10 +5,11 @@
 
 package import Nostr
 
-/// Remembers the ids of verified events, so that an event that several relays deliver is handled once.
+/// A bounded set of ids, so that an event that several relays deliver is handled once.
 ///
-/// Keeps two generations of limited size and forgets the older one when the newer is full. Insert an id only after its
-/// signature was verified: otherwise a forged event would suppress the real one.
+/// It has two generations of limited size and forgets the older one when the newer is full. Insert the id of an event only
+/// after its signature was verified, because a forged event would otherwise suppress the real one. Where only the content
+/// matters, it is enough to verify the id.
 package struct EventDeduplicator: Sendable {
     private let capacity: Int
     private var newer: Set<EventID> = []

@@ -72,16 +72,15 @@ package final class EventArchive: Sendable {
             try database.execute(
                 "CREATE TABLE IF NOT EXISTS event (id BLOB PRIMARY KEY NOT NULL, created_at INTEGER NOT NULL, json BLOB NOT NULL)"
             )
-            try database.execute("CREATE INDEX IF NOT EXISTS event_on_created_at ON event (created_at)")
             try database.execute("PRAGMA user_version = \(Self.schemaVersion)")
         }
     }
 
-    /// Reads all events, oldest first. Events that cannot be parsed or verified are logged and skipped.
+    /// Reads all events in the order in which they arrived. Events that cannot be parsed or verified are logged and skipped.
     func load() throws -> [ReceivedEvent] {
         var events: [ReceivedEvent] = []
         try self.database.withLockedValue { database in
-            try database.blobs("SELECT json FROM event ORDER BY created_at, id") { bytes in
+            try database.blobs("SELECT json FROM event ORDER BY rowid") { bytes in
                 let json = ByteBuffer(bytes: bytes)
                 guard let event = try? Event(json: json), (try? event.verify()) != nil else {
                     self.logger.warning("skipping a stored event that cannot be parsed or verified")

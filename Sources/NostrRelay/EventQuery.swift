@@ -45,7 +45,8 @@ struct EventQuery: Sendable {
     /// Whether all events were examined.
     var isComplete: Bool { self.parts.isEmpty }
 
-    /// Examines up to `count` events. Returns how many were examined.
+    /// Examines events until their cost reaches `count`. Returns the cost: one for each event and each list, and a quarter of
+    /// the number of tags that were compared. It may exceed `count`.
     mutating func examine(_ count: Int, in store: EventStore, now: Int64) -> Int {
         var examined = 0
         while examined < count, !self.parts.isEmpty {

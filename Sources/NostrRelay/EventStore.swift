@@ -117,7 +117,7 @@ struct EventStore: Sendable {
         return self.changes
     }
 
-    /// Applies new limits. Events beyond them are removed, oldest first.
+    /// Applies new limits. Events beyond them are removed; those that arrived first go first.
     mutating func update(_ limits: RelayLimits) {
         self.limits = limits
         self.trim()
@@ -131,7 +131,8 @@ struct EventStore: Sendable {
 
     // MARK: Inserting
 
-    /// Inserts an event, and applies it if it is a deletion request. Removes the oldest events if a limit is exceeded.
+    /// Inserts an event, and applies it if it is a deletion request. If a limit is exceeded, removes the events
+    /// that arrived first.
     ///
     /// - Parameter received: A verified event that is not ephemeral.
     mutating func insert(_ received: ReceivedEvent) -> Insertion {

@@ -4,7 +4,6 @@
 //
 
 import CoreMetrics
-import DequeModule
 import HTTPTransport
 import Logging
 import NIOCore
@@ -29,12 +28,8 @@ final class RelayClientSession {
         let token: RelayHub.Index.Token
         let values: Int
         let bytes: Int
-        /// The query for stored events, until it is complete.
-        var query: EventQuery?
     }
 
-    /// Number of stored events that are examined before other work of the event loop has its turn.
-    private static let examinedAtOnce = 512
     /// Number of filter values that count as one filter.
     private static let valuesPerRequest = 100
 
@@ -48,10 +43,7 @@ final class RelayClientSession {
     private var filterValues = 0
     private var filterBytes = 0
     private let connection: SubscriptionAccounts.Connection
-    /// Subscriptions whose query is not complete, in the order of their requests.
-    private var querying: Deque<SubscriptionID> = []
-    private var examinedBucket: TokenBucket
-    private var isExaminationScheduled = false
+    private let queries: QueryQueue
     private var authentication: ClientAuthentication
     private var eventBucket: TokenBucket
     private var requestBucket: TokenBucket
@@ -91,11 +83,7 @@ final class RelayClientSession {
             now: now
         )
         self.connection = hub.connect()
-        self.examinedBucket = TokenBucket(
-            perSecond: limits.examinedEventsPerSecond,
-            burst: limits.storedEvents,
-            now: now
-        )
+        self.queries = QueryQueue(hub: hub, limits: limits, loop: loop, clock: clock)
         self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
     }
 
@@ -112,7 +100,7 @@ final class RelayClientSession {
         self.isClosed = true
         self.hub.unsubscribe(self.subscriptions.values.map(\.token))
         self.subscriptions = [:]
-        self.querying = []
+        self.queries.removeAll()
         self.hub.disconnect(self.connection)
         self.outbox.close()
     }
@@ -312,56 +300,17 @@ final class RelayClientSession {
         }
         self.filterValues += values
         self.filterBytes += bytes
-        let (token, query) = self.hub.subscribe(self.subscriber(id), filters)
-        self.subscriptions[id] = Subscription(token: token, values: values, bytes: bytes, query: query)
-        self.querying.append(id)
-        guard !self.isExaminationScheduled else { return }
-        if self.examinedBucket.nextToken(at: now) <= now { self.examine() } else { self.examineLater() }
-    }
-
-    private func subscriber(_ id: SubscriptionID) -> RelayHub.Subscriber {
-        RelayHub.Subscriber(outbox: self.outbox, id: id, connection: self.connection)
-    }
-
-    /// Examines stored events for the first waiting query, and continues later if there are more.
-    private func examine() {
-        self.isExaminationScheduled = false
-        var allowed = Self.examinedAtOnce
-        while let id = self.querying.first, allowed > 0 {
-            guard var query = self.subscriptions[id]?.query else {
-                self.querying.removeFirst()
-                continue
-            }
-            // Owned by the local variable only, so that it is not copied.
-            self.subscriptions[id]?.query = nil
-            let examined = self.hub.examine(&query, allowed)
-            self.examinedBucket.pay(examined, at: self.clock.monotonic())
-            allowed -= examined
-            guard query.isComplete else {
-                self.subscriptions[id]?.query = query
-                break
-            }
-            self.querying.removeFirst()
-            self.hub.finish(query, for: self.subscriber(id))
-        }
-        if !self.querying.isEmpty { self.examineLater() }
-    }
-
-    private func examineLater() {
-        self.isExaminationScheduled = true
-        let now = self.clock.monotonic()
-        let wait = self.examinedBucket.nextToken(at: now) - now
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(in: wait) {
-            if !bound.value.isClosed { bound.value.examine() }
-        }
+        let subscriber = RelayHub.Subscriber(outbox: self.outbox, id: id, connection: self.connection)
+        let (token, query) = self.hub.subscribe(subscriber, filters)
+        self.subscriptions[id] = Subscription(token: token, values: values, bytes: bytes)
+        self.queries.append(query, of: subscriber)
     }
 
     private func unsubscribe(_ id: SubscriptionID) {
         guard let subscription = self.subscriptions.removeValue(forKey: id) else { return }
         self.filterValues -= subscription.values
         self.filterBytes -= subscription.bytes
-        self.querying.removeAll { $0 == id }
+        self.queries.remove(id)
         self.hub.unsubscribe([subscription.token])
     }
 

@@ -82,10 +82,10 @@ package struct RelayLimits: Sendable {
     package var connectionsPerAddress = 64
     /// How far `created_at` may be in the future, in seconds.
     package var createdAtUpperLimit = 900
-    /// Maximum number of stored events. Beyond it the oldest are removed.
+    /// Maximum number of stored events. Beyond it those that arrived first are removed.
     package var storedEvents = 20_000
-    /// Maximum memory of stored events in bytes: their JSON, plus an estimate for parsed tags. Beyond it the oldest are
-    /// removed.
+    /// Maximum memory of stored events in bytes: their JSON, plus an estimate for parsed tags. Beyond it those that arrived
+    /// first are removed.
     package var storedBytes = 64 << 20
     /// Maximum number of deleted event ids and addresses that are remembered in order to reject these events (NIP-09).
     /// Beyond it the oldest are forgotten.

@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import HTTPTransport
 import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
@@ -42,7 +43,11 @@ final class RelayHub: Sendable {
         var createdAtUpperLimit: Int64
     }
 
+    /// Cost per second, and at once, of the queries of all connections. An examined event takes about 0.4 µs.
+    private static let examinedEvents = (perSecond: 100_000, burst: 200_000)
+
     private let state: NIOLockedValueBox<State>
+    private let examination: NIOLockedValueBox<TokenBucket>
     private let metrics: RelayMetrics
     private let archive: EventArchive?
     private let clock: RelayClock
@@ -55,6 +60,13 @@ final class RelayHub: Sendable {
         limitsTunnelMessages: Bool = true
     ) {
         self.clock = clock
+        self.examination = NIOLockedValueBox(
+            TokenBucket(
+                perSecond: Self.examinedEvents.perSecond,
+                burst: Self.examinedEvents.burst,
+                now: clock.monotonic()
+            )
+        )
         self.state = NIOLockedValueBox(
             State(
                 index: Index(limitsTunnelMessages: limitsTunnelMessages),
@@ -80,7 +92,7 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Applies new limits to the store. Events beyond them are removed, oldest first.
+    /// Applies new limits to the store. Events beyond them are removed; those that arrived first go first.
     func update(_ limits: RelayLimits) {
         self.state.withLockedValue { state in
             state.store.update(limits)
@@ -102,7 +114,7 @@ final class RelayHub: Sendable {
                 self.archive?.apply(state.store.takeChanges())
                 guard result == .stored else { return .kept(result) }
             }
-            // The store has copied the event.
+            // The store's copy, so that waiting deliveries do not keep the read buffer.
             let delivered = self.deliver(state.store.received(received.event.id) ?? received, tags, &state)
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
             return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
@@ -132,7 +144,10 @@ final class RelayHub: Sendable {
         for token in costly {
             guard let subscriber = state.index.remove(token) else { continue }
             self.metrics.rejected(.costlySubscription)
-            let reason = ReasonText(.rateLimited, "too many events are compared with this subscription, or sent twice")
+            let reason = ReasonText(
+                .rateLimited,
+                "this connection's subscriptions compare or repeat too many events; use fewer or narrower filters"
+            )
             subscriber.outbox.send([RelayMessage.closed(subscriber.id, reason).encoded()])
         }
         return delivered
@@ -166,10 +181,23 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Examines up to `count` stored events for a query. Returns how many were examined.
+    /// Examines stored events for a query until their cost reaches `count`. Returns the cost (``EventQuery``).
     func examine(_ query: inout EventQuery, _ count: Int) -> Int {
         let now = self.clock.secondsSince1970()
         return self.state.withLockedValue { query.examine(count, in: $0.store, now: now) }
+    }
+
+    /// When the connections together may examine more stored events: now, if they have not spent too much.
+    func nextExamination(at now: NIODeadline) -> NIODeadline {
+        self.examination.withLockedValue {
+            _ = $0.take(0, at: now)
+            return $0.nextToken(at: now)
+        }
+    }
+
+    /// Charges the connections together for examined events.
+    func payExamination(_ cost: Int, at now: NIODeadline) {
+        self.examination.withLockedValue { $0.pay(cost, at: now) }
     }
 
     /// Sends the results of a complete query, and EOSE.

@@ -10,22 +10,24 @@ import NIOCore
 /// did not match, and events that were delivered to the same connection more than once.
 ///
 /// A connection whose allowance is used up loses the subscription that caused the cost. While all connections together
-/// cost too much, this also happens to those that have recently cost something. Clients that ask for what they need cause
-/// almost no such cost, because subscriptions are indexed.
+/// cost too much, this also happens to those that use up a smaller one. Clients that ask for what they need cause almost
+/// no such cost, because subscriptions are indexed.
 struct SubscriptionAccounts: Sendable {
     /// Identifies a connection while it is open.
     typealias Connection = Int
 
     private struct Account: Sendable {
         var allowance: TokenBucket
+        /// What the connection may cost while all together cost too much.
+        var guarantee: TokenBucket
         /// The number of the last event that was delivered.
         var lastDelivery: UInt64 = 0
     }
 
     /// Comparisons per second, and at once, of one connection and of all together. A comparison takes about 0.3 µs.
     private static let comparisons = (perConnection: 10_000, all: 200_000)
-    /// Comparisons of a connection that have no consequence while all connections together cost too much.
-    private static let harmless = 1_000
+    /// Comparisons per second, and at once, of one connection while all together cost too much.
+    private static let guaranteed = 1_000
     /// The cost of a repeated delivery, in comparisons.
     private static let repeatedDelivery = 25
 
@@ -38,7 +40,8 @@ struct SubscriptionAccounts: Sendable {
     /// Opens an account.
     mutating func open(at now: NIODeadline) -> Connection {
         let account = Account(
-            allowance: Self.bucket(Self.comparisons.perConnection, at: now)
+            allowance: Self.bucket(Self.comparisons.perConnection, at: now),
+            guarantee: Self.bucket(Self.guaranteed, at: now)
         )
         guard let connection = self.free.popLast() else {
             self.accounts.append(account)
@@ -68,12 +71,12 @@ struct SubscriptionAccounts: Sendable {
         return self.charge(Self.repeatedDelivery, connection, at: now)
     }
 
-    /// Charges comparisons that did not match. Returns false if the allowance is used up.
+    /// Charges a cost, in comparisons. Returns false if the allowance is used up.
     mutating func charge(_ cost: Int, _ connection: Connection, at now: NIODeadline) -> Bool {
         guard cost > 0 else { return true }
         if self.total == nil { self.total = Self.bucket(Self.comparisons.all, at: now) }
         let isWithinTotal = self.total?.take(cost, at: now) ?? true
         guard self.accounts[connection].allowance.take(cost, at: now) else { return false }
-        return isWithinTotal || self.accounts[connection].allowance.used <= Self.harmless
+        return isWithinTotal || self.accounts[connection].guarantee.take(cost, at: now)
     }
 }

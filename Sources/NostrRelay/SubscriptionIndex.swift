@@ -151,7 +151,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
                 body(token, entry.subscriber, matches, cost)
             }
             visited.append(tokens)
-            if visited.count > Self.maximumSets { visited = [visited.dropFirst().reduce(into: visited[0]) { $0.formUnion($1) }] }
+            if visited.count > Self.maximumSets {
+                visited = [visited.dropFirst().reduce(into: visited[0]) { $0.formUnion($1) }]
+            }
         }
         visit(.id(event.id))
         if !isTunnelMessage {

@@ -123,6 +123,18 @@ struct FairQueueTests {
         #expect(queue.runningCount == 3)
     }
 
+    @Test("jobs that are not preferred replace no preferred ones")
+    func preferredStay() {
+        var queue = Self.queue(running: 0, waiting: 6, waitingPerClient: 6)
+        let me = FairQueue<String, String, Int>.Owner(group: "me", client: "me", isPreferred: true)
+        for job in 0..<6 { _ = queue.append(job, of: me) }
+        let refused = queue.append(100, of: Self.owner("a"))
+        #expect(refused == 100)
+        let other = FairQueue<String, String, Int>.Owner(group: "other", client: "other", isPreferred: true)
+        let displaced = queue.append(200, of: other)
+        #expect(displaced == 5)
+    }
+
     @Test("a client has the same limit whatever its groups")
     func clientOfManyGroups() {
         var queue = Self.queue(running: 4, perClient: 1)

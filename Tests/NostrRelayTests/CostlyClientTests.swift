@@ -68,7 +68,7 @@ struct CostlyClientTests {
         #expect(try reader.live("a") == [event.json])
     }
 
-    @Test("short queries are paid for, too: after too many, further ones wait")
+    @Test("short queries count against the limit on examined events, too")
     func shortQueries() throws {
         let relay = RelayHarness(storedEvents: 1_000)
         let (reader, writer) = (try relay.connect(), try relay.connect())
@@ -98,6 +98,47 @@ struct CostlyClientTests {
         #expect(try modest.closedSubscriptions().isEmpty)
     }
 
+    @Test("while many connections query too much together, one that asks for little is answered, and the others wait")
+    func queriesOfAll() throws {
+        let relay = RelayHarness(storedEvents: 5_000)
+        let writer = try relay.connect()
+        for number in 0..<900 { try writer.accepts(self.author.event("note \(number)")) }
+        let red = Query(tags: ["t": ["red"]])
+        // Each query examines 900 events. These use up what is for all connections together, 200,000.
+        for queries in Array(repeating: 5, count: 44) + [2] {
+            let costly = try relay.connect()
+            for number in 0..<queries { #expect(try costly.subscribe("s\(number)", red).isEmpty) }
+        }
+        // What is guaranteed to a connection is enough for one.
+        let modest = try relay.connect()
+        #expect(try modest.subscribe("first", red).isEmpty)
+        #expect(throws: MemoryClient.Failure.noEndOfStoredEvents(subscription: "second")) {
+            try modest.subscribe("second", red)
+        }
+        relay.advance(by: 5)
+        #expect(try modest.subscribe("third", red).isEmpty)
+    }
+
+    @Test("while many connections cost too much together, none keeps subscriptions by causing the cost slowly")
+    func slowlyCostly() throws {
+        let relay = RelayHarness()
+        let costly = try (0..<30).map { _ in try relay.connect() }
+        let (modest, writer) = (try relay.connect(), try relay.connect())
+        for client in costly {
+            for number in 0..<90 { #expect(try client.subscribe("s\(number)", Query(kinds: [1], until: 1)).isEmpty) }
+        }
+        #expect(try modest.subscribe("mine", Query(kinds: [1], until: 1)).isEmpty)
+        var closed = 0
+        // 100 events a second: 9,000 comparisons for each connection, which is less than its own limit.
+        for number in 0..<600 {
+            try writer.accepts(self.author.event("note \(number)"))
+            relay.advance(milliseconds: 10)
+            for client in costly { closed += try client.closedSubscriptions().count }
+        }
+        #expect(closed > 200)
+        #expect(try modest.closedSubscriptions().isEmpty)
+    }
+
     @Test("subscriptions whose filters are compared with many tags end soon; a modest one stays")
     func manyTags() throws {
         let relay = RelayHarness()
@@ -118,7 +159,7 @@ struct CostlyClientTests {
         #expect(try modest.live("mine").count == 10)
     }
 
-    @Test("events with many tags count as many in a query")
+    @Test("a query is charged for the tags that it compares")
     func manyTagsInQueries() throws {
         let relay = RelayHarness(storedEvents: 2_200)
         let (reader, writer) = (try relay.connect(), try relay.connect())
@@ -130,7 +171,7 @@ struct CostlyClientTests {
         }
     }
 
-    @Test("filters with many values count as many")
+    @Test("every 100 values of filters count as one filter")
     func manyValues() throws {
         let relay = RelayHarness()
         let client = try relay.connect()

@@ -31,4 +31,19 @@ struct EventArchiveTests {
             try await again.close()
         }
     }
+
+    @Test("events are read in the order in which they arrived, whatever their dates")
+    func order() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appending(path: "events.sqlite").path()
+        let events = try [300, 100, 200].map { try makeEvent(SecretKey.generate(), createdAt: $0, content: "\($0)") }
+        let archive = try EventArchive(path: path, logger: Logger(label: "test"))
+        archive.apply(events.map { .added($0) })
+        try await archive.close()
+        let again = try EventArchive(path: path, logger: Logger(label: "test"))
+        #expect(try again.load().map(\.event.id) == events.map(\.event.id))
+        try await again.close()
+    }
 }

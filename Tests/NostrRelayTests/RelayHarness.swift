@@ -30,7 +30,7 @@ final class RelayHarness {
     private let team: ParallelVerifier
     private let metrics: RelayMetrics
     private let clock: RelayClock
-    private let seconds = NIOLockedValueBox(RelayHarness.now)
+    private let milliseconds = NIOLockedValueBox(RelayHarness.now * 1_000)
     private let logger = Logger(label: "relay harness") { _ in SwiftLogNoOpLogHandler() }
 
     init(limits: RelayLimits = RelayLimits()) {
@@ -40,10 +40,10 @@ final class RelayHarness {
         let metrics = RelayMetrics()
         self.configuration = configuration
         self.loop = loop
-        let seconds = self.seconds
+        let milliseconds = self.milliseconds
         self.clock = RelayClock(
-            secondsSince1970: { seconds.withLockedValue { $0 } },
-            monotonic: { .uptimeNanoseconds(UInt64(seconds.withLockedValue { $0 }) * 1_000_000_000) }
+            secondsSince1970: { milliseconds.withLockedValue { $0 / 1_000 } },
+            monotonic: { .uptimeNanoseconds(UInt64(milliseconds.withLockedValue { $0 }) * 1_000_000) }
         )
         self.hub = RelayHub(limits: limits, metrics: metrics, clock: self.clock)
         // A relay with one event loop verifies signatures at once, without other threads.
@@ -62,9 +62,12 @@ final class RelayHarness {
     var limitation: RelayInformation.Limitation { self.configuration.information.limitation }
 
     /// Moves the relay's clock forward.
-    func advance(by seconds: Int64) {
-        self.seconds.withLockedValue { $0 += seconds }
-        self.loop.advanceTime(by: .seconds(seconds))
+    func advance(by seconds: Int64) { self.advance(milliseconds: seconds * 1_000) }
+
+    /// Moves the relay's clock forward.
+    func advance(milliseconds: Int64) {
+        self.milliseconds.withLockedValue { $0 += milliseconds }
+        self.loop.advanceTime(by: .milliseconds(milliseconds))
     }
 
     /// Connects a client, in the same way as `RelayServer`.

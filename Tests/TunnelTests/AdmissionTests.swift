@@ -26,7 +26,7 @@ struct AdmissionTests {
         #expect(isAdmitted)
     }
 
-    @Test("messages that no use follows have a lower rate, in which others have their share")
+    @Test("messages that no stream follows have a lower rate")
     func unused() {
         var admission = Admission(.init(messages: 100, unused: 10), now: Self.now)
         let burst = (0..<200).filter { _ in admission.admitMessage(at: Self.now) }.count

@@ -5,8 +5,10 @@
 
 import DequeModule
 
-/// Jobs of several clients that wait for a limited number of workers. Groups of clients get equal shares, and so do the
-/// clients of a group, however many jobs they have. Preferred groups go first, and a quarter of the workers is theirs alone.
+/// Jobs of several clients that wait for a limited number of workers.
+///
+/// Preferred groups are served first, and only they may use the last quarter of the workers. Among preferred groups, and
+/// among the others, each group gets an equal share, and so does each client of a group, however many jobs it has.
 /// It performs no I/O.
 struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: Sendable>: Sendable {
     /// The limits of a queue.
@@ -59,8 +61,11 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
 
     /// Adds a job.
     ///
-    /// - Returns: The job that has no place. This is the new job, or the last one of the largest group or client if that has
-    ///   more than this one. Nil if there is room.
+    /// When the queue is full, a preferred job replaces one of the largest group that is not preferred. Any other job replaces
+    /// one of the largest group, or of the largest client in its own group, if that has at least two more jobs. Only preferred
+    /// jobs replace preferred ones.
+    ///
+    /// - Returns: The job that has no place: a replaced job, or the new one. Nil if there is room.
     mutating func append(_ job: Job, of owner: Owner) -> Job? {
         guard self.clients[owner.client]?.waiting ?? 0 < self.limits.waitingPerClient else { return job }
         var displaced: Job?
@@ -84,14 +89,14 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         if isPreferred { self.preferredTurns.append(group) } else { self.turns.append(group) }
     }
 
-    /// Removes and returns the last job of the largest group, or of the largest client in the same group. Nil if both have no
-    /// more than the owner of the new job. A preferred group displaces others first, whatever their size.
+    /// Removes and returns the job that a new job of `owner` replaces. Nil if there is none.
     private mutating func makeRoom(for owner: Owner) -> Job? {
         if owner.isPreferred, let group = self.largestGroup(where: { !$0.isPreferred }) {
             return self.removeLast(in: group)
         }
         let size = self.groups[owner.group]?.waiting ?? 0
-        if let group = self.largestGroup(where: { $0.waiting > size + 1 }) { return self.removeLast(in: group) }
+        let larger = self.largestGroup { $0.waiting > size + 1 && $0.isPreferred == owner.isPreferred }
+        if let larger { return self.removeLast(in: larger) }
         let own = self.groups[owner.group]?.jobs ?? [:]
         guard own.values.contains(where: { $0.count > (own[owner.client]?.count ?? 0) + 1 }) else { return nil }
         return self.removeLast(in: owner.group)

@@ -104,7 +104,8 @@ package struct HostResolver: Sendable {
     /// Resolves names that an untrusted party supplied. Slow lookups here do not delay those of ``own``.
     ///
     /// At most 64 lookups run at the same time, 4 of each client and 8 of each share (``LookupClient``), and 256 wait, 32 of
-    /// each client. Further ones fail at once. Known clients go first; shares and clients take turns.
+    /// each client. When 256 wait, a new one or one of the client or share with the most waiting ones fails. Known clients go
+    /// first; shares and clients take turns.
     package static let others = HostResolver(workers: Self.otherWorkers)
 
     private init(workers: Workers) {

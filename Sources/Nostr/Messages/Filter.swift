@@ -78,7 +78,8 @@ package struct Filter: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - index: The tags of the event by letter; nil to search them.
-    ///   - comparisons: Increased by a number for the tags and values that were compared: a quarter of them.
+    ///   - comparisons: Increased by a quarter of the number of tags (without an index) or values (with one) that were
+    ///     compared.
     package func matches(_ event: Event, _ index: TagIndex?, comparisons: inout Int) -> Bool {
         // The cheapest conditions first.
         if let since, event.createdAt < since { return false }

@@ -73,8 +73,7 @@ public struct SessionConfiguration: Hashable, Sendable {
     public var fallbackDelay: TimeAmount = .seconds(2)
     /// How long to wait for an exit to accept an offer if falling back is not allowed.
     public var offerTimeout: TimeAmount = .seconds(10)
-    /// Interval between repetitions of an offer. The exit also repeats its acceptance after this time, then at doubled
-    /// intervals.
+    /// Interval between repetitions of an offer. An exit answers repetitions at most once in half of this time.
     public var offerRepetition: TimeAmount = .milliseconds(300)
     /// How long an exit keeps an accepted offer while no packet of the session arrives.
     public var offerLifetime: TimeAmount = .seconds(15)

@@ -114,7 +114,7 @@ struct RelayCommand: RoleCommand {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Maximum number of stored events. Beyond it the oldest are removed.",
+            "Maximum number of stored events. Beyond it those that arrived first are removed.",
             valueName: "count"
         )
     )

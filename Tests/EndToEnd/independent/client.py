@@ -277,8 +277,7 @@ class ClientSession(Session):
                 if stream := self.streams.get(frame.stream):
                     stream.is_open = True
             case NewPath():
-                path = self.paths.get(frame.path)
-                if path is None or not is_same_relay(path.relay.url, frame.url):
+                if frame.path not in self.paths:
                     threading.Thread(target=self._add_path, args=(frame.path, frame.url), daemon=True).start()
             case NewTicket():
                 self.tickets.append(frame.secret)

@@ -267,8 +267,8 @@ extension OutgoingSession: SessionDriverDelegate {
         self.close(other, sealer: sealer, offering, on: relay)
     }
 
-    /// Ends the session with another exit that uses the same key, and tells it about this one. It learns that again with the
-    /// next session if the message is lost.
+    /// Ends the session with another exit that uses the same key, and tells it about this one. If the message is lost, the
+    /// next session repeats it.
     private func close(
         _ other: SessionAcceptance,
         sealer: MessageSealer,

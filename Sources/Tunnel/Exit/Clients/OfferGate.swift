@@ -12,7 +12,7 @@ import NostrCrypto
 import TunnelProtocol
 
 /// Decides which messages an exit with an access list takes: offers and session queries with the proof of a client that
-/// the list contains. Everything else leaves no trace but a counter.
+/// the list contains. Any other message is counted, logged at a limited rate, and dropped.
 ///
 /// The checks are in the order of their cost. A message without a valid proof costs one key agreement.
 final class OfferGate {
@@ -31,7 +31,7 @@ final class OfferGate {
     /// There are at most as many as clients in the table.
     private var offers: [Client: TokenBucket] = [:]
 
-    /// To whom a rate of offers belongs: an identity, or all holders of an invite.
+    /// The key of a rate limit: an identity, or an invite, whose holders share the limit.
     private enum Client: Hashable {
         case identity(PublicKey)
         case invite([UInt8])

@@ -48,7 +48,8 @@ final class PlainClients {
     private var admission: Admission
     /// Messages of unknown clients that arrived when their rate limit was reached.
     private var strangers = StrangerQueue<Event, EventID>()
-    /// With an access list, messages without a valid proof. Their IDs are verified, so a copy can never have one.
+    /// With an access list, the IDs of messages without a valid proof. Each ID was verified, so a message with the same ID has
+    /// the same content and is not checked again.
     private var unproven = EventDeduplicator(capacity: rememberedUnproven)
     private var strangersTimer: Scheduled<Void>?
     /// Nil without an access list.
@@ -66,7 +67,7 @@ final class PlainClients {
     /// With an access list, the exit makes this many key agreements for each message of the configured rate: one costs about
     /// a seventh of a handshake.
     private static let messagesPerHandshake = 7
-    /// Number of messages without a valid proof that are remembered. Twice as many may be.
+    /// Minimum number of these IDs that are remembered. At most twice as many are.
     private static let rememberedUnproven = 16_384
     /// Without a list, the rate of messages is divided by this number for clients that open no stream.
     private static let unusedPart = 10

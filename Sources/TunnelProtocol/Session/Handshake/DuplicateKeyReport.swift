@@ -6,8 +6,8 @@
 import NIOCore
 package import NostrCrypto
 
-/// A client's report that two exits with the same long-term key have accepted its offer. Each exit gets the session key and
-/// the signature of the other one's acceptance, which prove the report.
+/// A client's report that two exits with the same long-term key have accepted its offer. Each exit gets the session key, the
+/// hash of the body, and the signature of the other one's acceptance, which prove the report.
 package struct DuplicateKeyReport: Hashable, Sendable {
     /// The other exit's session key.
     package let fresh: PublicKey

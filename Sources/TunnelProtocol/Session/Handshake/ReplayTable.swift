@@ -73,7 +73,7 @@ package struct ReplayTable: Sendable {
         return isInserted
     }
 
-    /// Inserts an entry of an earlier run. It takes any free place, because the clock may have been set since.
+    /// Inserts an entry of an earlier run. It takes a place of either part, because the clock may have been set since.
     package mutating func restore(_ entry: Entry, expiration: Int64, now: Int64) {
         guard !self.near.contains(entry), !self.far.contains(entry) else { return }
         if self.insert(entry, expiration: expiration, now: now) { return }
