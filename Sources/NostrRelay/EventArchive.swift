@@ -23,6 +23,7 @@ package final class EventArchive: Sendable {
 
     private struct State {
         var pending: [EventStore.Change] = []
+        var pendingBytes = 0
         var isWriting = false
         var isBehind = false
         /// Whether the last write failed. Repeated failures are logged once.
@@ -32,6 +33,8 @@ package final class EventArchive: Sendable {
 
     /// Maximum number of changes that wait to be written. Beyond it the relay rejects events.
     static let maximumPending = 10_000
+    /// Maximum size of the events in these changes, in bytes. Beyond it, too.
+    static let maximumPendingBytes = 64 << 20
     /// Time until a failed write is retried.
     private static let retryInterval: DispatchTimeInterval = .seconds(2)
 
@@ -97,12 +100,26 @@ package final class EventArchive: Sendable {
     /// True while too many changes wait to be written, after a failed write, and after ``close()``.
     var isBehind: Bool { self.state.withLockedValue { $0.isBehind } }
 
+    private static func isTooMuch(_ state: State) -> Bool {
+        state.pending.count > Self.maximumPending || state.pendingBytes > Self.maximumPendingBytes
+    }
+
+    private static func size(of changes: [EventStore.Change]) -> Int {
+        changes.reduce(0) { sum, change in
+            switch change {
+            case .added(let received): sum + received.json.readableBytes
+            case .removed: sum
+            }
+        }
+    }
+
     /// Queues changes to be written. They are written asynchronously and in order.
     func apply(_ changes: [EventStore.Change]) {
         guard !changes.isEmpty else { return }
         let mustWrite = self.state.withLockedValue { state in
             state.pending += changes
-            state.isBehind = state.isClosed || state.hasFailed || state.pending.count > Self.maximumPending
+            state.pendingBytes += Self.size(of: changes)
+            state.isBehind = state.isClosed || state.hasFailed || Self.isTooMuch(state)
             guard !state.isClosed, !state.isWriting else { return false }
             state.isWriting = true
             return true
@@ -129,7 +146,9 @@ package final class EventArchive: Sendable {
         let (goesOn, hadFailed) = self.state.withLockedValue { state in
             let hadFailed = state.hasFailed
             state.hasFailed = false
-            state.isBehind = state.pending.count > Self.maximumPending
+            // Those of the batch were in memory until now.
+            state.pendingBytes -= Self.size(of: batch)
+            state.isBehind = Self.isTooMuch(state)
             state.isWriting = !state.pending.isEmpty
             return (state.isWriting, hadFailed)
         }

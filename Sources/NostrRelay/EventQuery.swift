@@ -104,5 +104,9 @@ struct EventQuery: Sendable {
     }
 
     /// The events that were found, in any order. Call when the query is complete.
-    func results(in store: EventStore) -> [ReceivedEvent] { self.finished.compactMap { store.received($0) } }
+    ///
+    /// An event that was removed and stored again since is left out: it was delivered as a new one.
+    func results(in store: EventStore) -> [ReceivedEvent] {
+        self.finished.compactMap { store.event($0, before: self.end) == nil ? nil : store.received($0) }
+    }
 }

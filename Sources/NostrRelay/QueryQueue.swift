@@ -21,9 +21,14 @@ final class QueryQueue {
     private let hub: RelayHub
     private let loop: any EventLoop
     private let clock: RelayClock
+    private struct Entry {
+        let token: RelayHub.Index.Token
+        let subscriber: RelayHub.Subscriber
+    }
+
     private var queries: [SubscriptionID: EventQuery] = [:]
     /// In the order of the requests.
-    private var waiting: Deque<RelayHub.Subscriber> = []
+    private var waiting: Deque<Entry> = []
     private var allowance: TokenBucket
     private var guarantee: TokenBucket
     private var isScheduled = false
@@ -38,9 +43,9 @@ final class QueryQueue {
     }
 
     /// Adds a query. Its results and EOSE are sent when it is complete, which may be before this method returns.
-    func append(_ query: EventQuery, of subscriber: RelayHub.Subscriber) {
+    func append(_ query: EventQuery, of token: RelayHub.Index.Token, _ subscriber: RelayHub.Subscriber) {
         self.queries[subscriber.id] = query
-        self.waiting.append(subscriber)
+        self.waiting.append(Entry(token: token, subscriber: subscriber))
         guard !self.isScheduled else { return }
         let now = self.clock.monotonic()
         if self.nextStep(at: now) <= now { self.examine() } else { self.schedule(at: now) }
@@ -49,7 +54,7 @@ final class QueryQueue {
     /// Removes the query of a subscription, if it is not complete.
     func remove(_ id: SubscriptionID) {
         guard self.queries.removeValue(forKey: id) != nil else { return }
-        self.waiting.removeAll { $0.id == id }
+        self.waiting.removeAll { $0.subscriber.id == id }
     }
 
     /// Removes all queries.
@@ -61,7 +66,7 @@ final class QueryQueue {
     private func nextStep(at now: NIODeadline) -> NIODeadline {
         max(
             self.allowance.nextToken(at: now),
-            min(self.hub.nextExamination(at: now), self.guarantee.nextToken(at: now))
+            min(self.hub.examination.nextToken(at: now), self.guarantee.nextToken(at: now))
         )
     }
 
@@ -75,9 +80,9 @@ final class QueryQueue {
     private func examine() {
         self.isScheduled = false
         var rest = Self.examinedAtOnce
-        while let subscriber = self.waiting.first, rest > 0 {
+        while let entry = self.waiting.first, rest > 0 {
             // Owned by the local variable only, so that it is not copied.
-            guard var query = self.queries.removeValue(forKey: subscriber.id) else {
+            guard var query = self.queries.removeValue(forKey: entry.subscriber.id) else {
                 self.waiting.removeFirst()
                 continue
             }
@@ -85,11 +90,11 @@ final class QueryQueue {
             self.pay(cost)
             rest -= cost
             guard query.isComplete else {
-                self.queries[subscriber.id] = query
+                self.queries[entry.subscriber.id] = query
                 break
             }
             self.waiting.removeFirst()
-            self.hub.finish(query, for: subscriber)
+            self.hub.finish(query, of: entry.token, for: entry.subscriber)
         }
         if !self.waiting.isEmpty { self.schedule(at: self.clock.monotonic()) }
     }
@@ -97,10 +102,10 @@ final class QueryQueue {
     private func pay(_ cost: Int) {
         let now = self.clock.monotonic()
         self.allowance.pay(cost, at: now)
-        if self.hub.nextExamination(at: now) > now, self.guarantee.nextToken(at: now) <= now {
+        if self.hub.examination.nextToken(at: now) > now, self.guarantee.nextToken(at: now) <= now {
             self.guarantee.pay(cost, at: now)
         } else {
-            self.hub.payExamination(cost, at: now)
+            self.hub.examination.pay(cost, at: now)
         }
     }
 }

@@ -31,7 +31,9 @@ final class RelayClientSession {
     }
 
     /// Number of filter values that count as one filter.
-    private static let valuesPerRequest = 100
+    private static let valuesPerRequest = 50
+    /// Values of new filters per second, and at once, of a connection while all connections together have too many.
+    private static let guaranteedValues = (perSecond: 1_000, burst: 5_000)
 
     /// Events that passed all other checks and wait for verification. There are fewer than
     /// ``ParallelVerifier/maximumBatchSize``.
@@ -42,11 +44,13 @@ final class RelayClientSession {
     /// Number of values in the filters of all subscriptions, and their memory.
     private var filterValues = 0
     private var filterBytes = 0
-    private let connection: SubscriptionAccounts.Connection
+    /// Nil until the connection is open.
+    private var connection: SubscriptionAccounts.Connection?
     private let queries: QueryQueue
     private var authentication: ClientAuthentication
     private var eventBucket: TokenBucket
     private var requestBucket: TokenBucket
+    private var valueBucket: TokenBucket
     private var noticeBucket: TokenBucket
     private var isClosed = false
 
@@ -82,13 +86,18 @@ final class RelayClientSession {
             burst: max(limits.filtersPerSecond * 2, limits.filters),
             now: now
         )
-        self.connection = hub.connect()
+        self.valueBucket = TokenBucket(
+            perSecond: Self.guaranteedValues.perSecond,
+            burst: Self.guaranteedValues.burst,
+            now: now
+        )
         self.queries = QueryQueue(hub: hub, limits: limits, loop: loop, clock: clock)
         self.noticeBucket = TokenBucket(perSecond: 10, burst: 50, now: now)
     }
 
     /// Starts the session: sends the AUTH challenge. Call when the connection is open.
     func open() {
+        self.connection = self.hub.connect()
         self.metrics.connections.increment()
         self.send(.challenge(self.authentication.challenge))
     }
@@ -101,13 +110,13 @@ final class RelayClientSession {
         self.hub.unsubscribe(self.subscriptions.values.map(\.token))
         self.subscriptions = [:]
         self.queries.removeAll()
-        self.hub.disconnect(self.connection)
+        if let connection { self.hub.disconnect(connection) }
         self.outbox.close()
     }
 
     /// Handles one WebSocket message.
     func receive(_ text: ByteBuffer) {
-        guard !self.isClosed else { return }
+        guard self.connection != nil, !self.isClosed else { return }
         self.metrics.messages.increment()
         self.metrics.receivedBytes.increment(by: text.readableBytes)
         let message: ClientMessage
@@ -264,20 +273,22 @@ final class RelayClientSession {
         self.unsubscribe(id)
         let now = self.clock.monotonic()
         let values = filters.reduce(0) { $0 + $1.valueCount }
+        guard let connection else { return }
         guard self.requestBucket.take(filters.count + values / Self.valuesPerRequest, at: now) else {
-            self.metrics.rejected(.rateLimited)
-            self.outbox.noteWaste()
             let limit = self.configuration.limits.filtersPerSecond
-            self.send(
-                .closed(
-                    id,
-                    ReasonText(
-                        .rateLimited,
-                        "at most \(limit) filters, or \(limit * Self.valuesPerRequest) values, per second"
-                    )
-                )
-            )
+            self.limitRate(id, "at most \(limit) filters, or \(limit * Self.valuesPerRequest) values, per second")
             return
+        }
+        guard self.hub.filterValues.take(values, at: now) || self.valueBucket.take(values, at: now) else {
+            self.limitRate(id, "too many filter values of all clients; try again later, or with fewer values")
+            return
+        }
+        let bytes = filters.reduce(0) { $0 + $1.byteCount }
+        let limits = self.configuration.limits
+        if self.subscriptions.count >= limits.subscriptions || self.filterValues + values > limits.filterValues
+            || self.filterBytes + bytes > limits.filterBytes
+        {
+            self.forgetEndedSubscriptions()
         }
         guard self.subscriptions.count < self.configuration.limits.subscriptions else {
             self.metrics.rejected(.subscriptionLimit)
@@ -291,7 +302,6 @@ final class RelayClientSession {
             self.send(.closed(id, ReasonText(.restricted, "at most \(limit) filter values per connection")))
             return
         }
-        let bytes = filters.reduce(0) { $0 + $1.byteCount }
         guard self.filterBytes + bytes <= self.configuration.limits.filterBytes else {
             self.metrics.rejected(.subscriptionLimit)
             let limit = self.configuration.limits.filterBytes
@@ -300,10 +310,22 @@ final class RelayClientSession {
         }
         self.filterValues += values
         self.filterBytes += bytes
-        let subscriber = RelayHub.Subscriber(outbox: self.outbox, id: id, connection: self.connection)
+        let subscriber = RelayHub.Subscriber(outbox: self.outbox, id: id, connection: connection)
         let (token, query) = self.hub.subscribe(subscriber, filters)
         self.subscriptions[id] = Subscription(token: token, values: values, bytes: bytes)
-        self.queries.append(query, of: subscriber)
+        self.queries.append(query, of: token, subscriber)
+    }
+
+    private func limitRate(_ id: SubscriptionID, _ reason: String) {
+        self.metrics.rejected(.rateLimited)
+        self.outbox.noteWaste()
+        self.send(.closed(id, ReasonText(.rateLimited, reason)))
+    }
+
+    /// Forgets the subscriptions that the relay has ended because of their cost.
+    private func forgetEndedSubscriptions() {
+        let ended = self.hub.ended(among: self.subscriptions.values.map(\.token))
+        for (id, subscription) in self.subscriptions where ended.contains(subscription.token) { self.unsubscribe(id) }
     }
 
     private func unsubscribe(_ id: SubscriptionID) {

@@ -4,7 +4,6 @@
 //
 
 import CoreMetrics
-import HTTPTransport
 import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
@@ -45,9 +44,14 @@ final class RelayHub: Sendable {
 
     /// Cost per second, and at once, of the queries of all connections. An examined event takes about 0.4 µs.
     private static let examinedEvents = (perSecond: 100_000, burst: 200_000)
+    /// Values of new filters per second, and at once, of all connections. One takes about 3 µs.
+    private static let filterValues = (perSecond: 100_000, burst: 200_000)
 
+    /// Limits the cost of queries.
+    let examination: SharedLimit
+    /// Limits the values of new filters.
+    let filterValues: SharedLimit
     private let state: NIOLockedValueBox<State>
-    private let examination: NIOLockedValueBox<TokenBucket>
     private let metrics: RelayMetrics
     private let archive: EventArchive?
     private let clock: RelayClock
@@ -60,13 +64,10 @@ final class RelayHub: Sendable {
         limitsTunnelMessages: Bool = true
     ) {
         self.clock = clock
-        self.examination = NIOLockedValueBox(
-            TokenBucket(
-                perSecond: Self.examinedEvents.perSecond,
-                burst: Self.examinedEvents.burst,
-                now: clock.monotonic()
-            )
-        )
+        let now = clock.monotonic()
+        let (examined, values) = (Self.examinedEvents, Self.filterValues)
+        self.examination = SharedLimit(perSecond: examined.perSecond, burst: examined.burst, now: now)
+        self.filterValues = SharedLimit(perSecond: values.perSecond, burst: values.burst, now: now)
         self.state = NIOLockedValueBox(
             State(
                 index: Index(limitsTunnelMessages: limitsTunnelMessages),
@@ -131,10 +132,12 @@ final class RelayHub: Sendable {
         var accounts = state.accounts
         // Otherwise the accounts would be copied at their first change.
         state.accounts = SubscriptionAccounts()
+        // A node's old and new subscriptions overlap while it replaces them.
+        let free = received.event.kind == .tunnelMessage ? 2 : 1
         state.index.forEachCandidate(received.event, tags) { token, subscriber, matches, cost in
             var isPaid = accounts.charge(cost, subscriber.connection, at: now)
             if matches {
-                if !accounts.chargeDelivery(subscriber.connection, at: now) { isPaid = false }
+                if !accounts.chargeDelivery(subscriber.connection, free: free, at: now) { isPaid = false }
                 subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
                 delivered += 1
             }
@@ -173,7 +176,7 @@ final class RelayHub: Sendable {
 
     /// Adds a subscription. Live events are sent from now on. Stored events are those of the query.
     ///
-    /// - Returns: A token for ``unsubscribe(_:)``, and the query for ``examine(_:_:)`` and ``finish(_:for:)``.
+    /// - Returns: A token for ``unsubscribe(_:)``, and the query for ``examine(_:_:)`` and ``finish(_:of:for:)``.
     func subscribe(_ subscriber: Subscriber, _ filters: [Filter]) -> (token: Index.Token, query: EventQuery) {
         self.state.withLockedValue { state in
             let token = state.index.insert(subscriber, filters: filters, newest: self.newestDate(state))
@@ -187,22 +190,10 @@ final class RelayHub: Sendable {
         return self.state.withLockedValue { query.examine(count, in: $0.store, now: now) }
     }
 
-    /// When the connections together may examine more stored events: now, if they have not spent too much.
-    func nextExamination(at now: NIODeadline) -> NIODeadline {
-        self.examination.withLockedValue {
-            _ = $0.take(0, at: now)
-            return $0.nextToken(at: now)
-        }
-    }
-
-    /// Charges the connections together for examined events.
-    func payExamination(_ cost: Int, at now: NIODeadline) {
-        self.examination.withLockedValue { $0.pay(cost, at: now) }
-    }
-
-    /// Sends the results of a complete query, and EOSE.
-    func finish(_ query: EventQuery, for subscriber: Subscriber) {
-        let results = self.state.withLockedValue { state in
+    /// Sends the results of a complete query, and EOSE, unless the subscription has ended.
+    func finish(_ query: EventQuery, of token: Index.Token, for subscriber: Subscriber) {
+        let results: [ReceivedEvent]? = self.state.withLockedValue { state in
+            guard state.index.contains(token) else { return nil }
             let results = query.results(in: state.store)
             if !query.expired.isEmpty {
                 state.store.remove(expired: query.expired)
@@ -210,6 +201,7 @@ final class RelayHub: Sendable {
             }
             return results
         }
+        guard let results else { return }
         let sorted = results.sorted { EventStore.Position($0.event) < EventStore.Position($1.event) }
         for received in sorted { subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id)) }
         subscriber.outbox.send([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
@@ -222,6 +214,11 @@ final class RelayHub: Sendable {
                 state.index.remove(token)
             }
         }
+    }
+
+    /// Returns which subscriptions the relay has ended because of their cost.
+    func ended(among tokens: some Sequence<Index.Token>) -> Set<Index.Token> {
+        self.state.withLockedValue { state in Set(tokens.filter { !state.index.contains($0) }) }
     }
 
     /// Number of subscriptions and of stored events, for status reports.

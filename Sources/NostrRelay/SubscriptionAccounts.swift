@@ -22,6 +22,8 @@ struct SubscriptionAccounts: Sendable {
         var guarantee: TokenBucket
         /// The number of the last event that was delivered.
         var lastDelivery: UInt64 = 0
+        /// How often it was delivered.
+        var deliveries = 0
     }
 
     /// Comparisons per second, and at once, of one connection and of all together. A comparison takes about 0.3 µs.
@@ -61,13 +63,16 @@ struct SubscriptionAccounts: Sendable {
     /// Begins with the next event.
     mutating func beginEvent() { self.lastEvent += 1 }
 
-    /// Charges a delivery of the current event, if it is not the first one to the connection. Returns false if the
-    /// allowance is used up.
-    mutating func chargeDelivery(_ connection: Connection, at now: NIODeadline) -> Bool {
-        guard self.accounts[connection].lastDelivery == self.lastEvent else {
+    /// Charges a delivery of the current event to a connection. Returns false if the allowance is used up.
+    ///
+    /// - Parameter free: How many deliveries of the event cost nothing.
+    mutating func chargeDelivery(_ connection: Connection, free: Int, at now: NIODeadline) -> Bool {
+        if self.accounts[connection].lastDelivery != self.lastEvent {
             self.accounts[connection].lastDelivery = self.lastEvent
-            return true
+            self.accounts[connection].deliveries = 0
         }
+        self.accounts[connection].deliveries += 1
+        guard self.accounts[connection].deliveries > free else { return true }
         return self.charge(Self.repeatedDelivery, connection, at: now)
     }
 

@@ -9,13 +9,14 @@ import NostrCrypto
 
 /// Finds the subscriptions that match an event without checking every subscription.
 ///
-/// A filter is indexed by its most selective condition (ids, a tag, authors or kinds, in this order), once for each
-/// value of that condition. A lookup uses the id, tags, author and kind of the event, and then checks the complete
-/// filters of the subscriptions that it found. Filters that cannot match any event that the relay accepts now are not
-/// indexed.
+/// A filter is indexed by ids, authors, a tag or kinds, whichever it has first in this order, once for each value. An
+/// author or a tag is combined with each kind if these are few. A lookup uses the id, author, tags and kind of the event,
+/// and then checks the complete filters of the subscriptions that it found. So that others cannot cause many such checks
+/// in vain, authors come before tags: nobody else can sign as them. Filters that cannot match any event that the relay
+/// accepts now are not indexed.
 ///
-/// Messages of tunnels (kind 28333) are found only by filters with `#p`: nobody else has a use for them, and there are
-/// many.
+/// Messages of tunnels (kind 28333) are found only by filters with `#p`, and only by the first `p` tag, which names their
+/// recipient: nobody else has a use for them, and there are many.
 struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Identifies a subscription in the index.
     typealias Token = UInt64
@@ -23,9 +24,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     private enum Key: Hashable {
         case id(EventID)
         case tag(UInt8, ByteString)
-        /// The recipient in a filter that matches messages of tunnels only.
-        case tunnelRecipient(ByteString)
+        case tagOfKind(UInt8, ByteString, EventKind)
         case author(PublicKey)
+        case authorOfKind(PublicKey, EventKind)
         case kind(EventKind)
         case any
     }
@@ -35,6 +36,10 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         let filters: [Filter]
         /// Number of filters that wait for their time.
         var sleeping = 0
+        /// The number of the last event with which the filters were compared.
+        var lastEvent: UInt64 = 0
+        /// How often an event led to the subscription again after that.
+        var repetitions = 0
     }
 
     /// A filter for events that are dated too far in the future to be accepted now.
@@ -48,8 +53,10 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         static func < (left: Sleeper, right: Sleeper) -> Bool { left.wakes < right.wakes }
     }
 
-    /// Maximum number of sets of subscriptions that are searched one by one.
-    private static var maximumSets: Int { 4 }
+    /// How often a subscription is found again at the cost of a comparison.
+    private static var repetitionsPerComparison: Int { 4 }
+    /// Keys of a filter beyond which its values are not combined with its kinds: this many, or twice the number of its values.
+    private static var maximumCombinations: Int { 64 }
     private static var recipient: UInt8 { UInt8(ascii: "p") }
 
     private var entries: [Token: Entry] = [:]
@@ -58,6 +65,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     private var sleepers = Heap<Sleeper>()
     private var removedSleepers = 0
     private var nextToken: Token = 0
+    private var lastEvent: UInt64 = 0
     /// Whether tunnel messages are found only by filters with `#p`.
     private let limitsTunnelMessages: Bool
 
@@ -67,6 +75,9 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     var count: Int { self.entries.count }
     /// Number of filters that are not indexed yet, with those that were removed and are still kept.
     var sleeperCount: Int { self.sleepers.count }
+
+    /// Whether the subscription was not removed.
+    func contains(_ token: Token) -> Bool { self.entries[token] != nil }
 
     /// Adds a subscription. The returned token removes it.
     ///
@@ -122,54 +133,68 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         return entry.subscriber
     }
 
-    /// Calls `body` once for each subscription whose filters were compared with `event`, with the result.
+    /// Compares the filters of each subscription that `event` may concern, once. Calls `body` with the result, and again for
+    /// the cost of finding a subscription by many tags.
     ///
     /// - Parameters:
     ///   - tags: The tags of the event, if they are many.
-    ///   - body: `cost` is the cost of the filters that did not match, in comparisons.
-    func forEachCandidate(
+    ///   - body: `cost` is the cost of what did not match, in comparisons.
+    mutating func forEachCandidate(
         _ event: Event,
         _ tags: TagIndex? = nil,
         _ body: (Token, Subscriber, _ matches: Bool, _ cost: Int) -> Void
     ) {
         let isTunnelMessage = self.limitsTunnelMessages && event.kind == .tunnelMessage
-        // A subscription may be indexed under several keys of the event, but must be visited only once. Few sets are searched
-        // one by one, because joining them copies them.
-        var visited: [Set<Token>] = []
+        self.lastEvent += 1
         func visit(_ key: Key) {
-            guard let tokens = self.tokensByKey[key] else { return }
-            for token in tokens where !visited.contains(where: { $0.contains(token) }) {
-                guard let entry = self.entries[token] else { continue }
-                var cost = 0
-                let matches = entry.filters.contains { filter in
-                    guard !isTunnelMessage || filter.tags[Self.recipient] != nil else { return false }
-                    var comparisons = 1
-                    let matches = filter.matches(event, tags, comparisons: &comparisons)
-                    if !matches { cost += comparisons }
-                    return matches
-                }
-                body(token, entry.subscriber, matches, cost)
-            }
-            visited.append(tokens)
-            if visited.count > Self.maximumSets {
-                visited = [visited.dropFirst().reduce(into: visited[0]) { $0.formUnion($1) }]
-            }
+            for token in self.tokensByKey[key] ?? [] { self.compare(token, event, tags, isTunnelMessage, body) }
         }
         visit(.id(event.id))
-        if !isTunnelMessage {
-            visit(.author(event.pubkey))
-            visit(.kind(event.kind))
-            visit(.any)
-        }
-        if event.kind.retention == .addressable, event.identifier.bytes.isEmpty {
-            visit(.tag(UInt8(ascii: "d"), ""))
-        }
-        for tag in event.tags {
-            guard let letter = tag.indexedLetter, let value = tag.value else { continue }
-            guard !isTunnelMessage || letter == Self.recipient else { continue }
+        func visit(_ letter: UInt8, _ value: ByteString) {
             visit(.tag(letter, value))
-            if isTunnelMessage { visit(.tunnelRecipient(value)) }
+            visit(.tagOfKind(letter, value, event.kind))
         }
+        if isTunnelMessage {
+            if let recipient = event.firstValue(of: "p") { visit(Self.recipient, recipient) }
+            return
+        }
+        visit(.author(event.pubkey))
+        visit(.authorOfKind(event.pubkey, event.kind))
+        visit(.kind(event.kind))
+        visit(.any)
+        if event.kind.retention == .addressable, event.identifier.bytes.isEmpty { visit(UInt8(ascii: "d"), "") }
+        for tag in event.tags {
+            if let letter = tag.indexedLetter, let value = tag.value { visit(letter, value) }
+        }
+    }
+
+    private mutating func compare(
+        _ token: Token,
+        _ event: Event,
+        _ tags: TagIndex?,
+        _ isTunnelMessage: Bool,
+        _ body: (Token, Subscriber, _ matches: Bool, _ cost: Int) -> Void
+    ) {
+        guard let index = self.entries.index(forKey: token) else { return }
+        let entry = self.entries.values[index]
+        guard entry.lastEvent != self.lastEvent else {
+            // The cost is too small to be charged each time.
+            self.entries.values[index].repetitions += 1
+            if (entry.repetitions + 1).isMultiple(of: Self.repetitionsPerComparison) {
+                body(token, entry.subscriber, false, 1)
+            }
+            return
+        }
+        self.entries.values[index].lastEvent = self.lastEvent
+        var cost = 0
+        let matches = entry.filters.contains { filter in
+            guard !isTunnelMessage || filter.tags[Self.recipient] != nil else { return false }
+            var comparisons = 1
+            let matches = filter.matches(event, tags, comparisons: &comparisons)
+            if !matches { cost += comparisons }
+            return matches
+        }
+        body(token, entry.subscriber, matches, cost)
     }
 
     private func keys(of filter: Filter) -> [Key] {
@@ -178,18 +203,31 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         if let ids = filter.ids { return ids.map(Key.id) }
         let wantsTunnelMessages = self.limitsTunnelMessages && (filter.kinds?.contains(.tunnelMessage) ?? true)
         if wantsTunnelMessages, let recipients = filter.tags[Self.recipient] {
-            // Other events with this recipient are then not compared with the filter.
-            let isTunnelOnly = filter.kinds == [.tunnelMessage]
-            return recipients.map { isTunnelOnly ? .tunnelRecipient($0) : .tag(Self.recipient, $0) }
+            return self.keys(of: filter, Self.recipient, recipients)
+        }
+        if let authors = filter.authors {
+            guard let kinds = self.combinedKinds(of: filter, authors.count) else { return authors.map(Key.author) }
+            return authors.flatMap { author in kinds.map { .authorOfKind(author, $0) } }
         }
         if let (letter, values) = filter.tags.min(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }) {
-            return values.map { .tag(letter, $0) }
+            return self.keys(of: filter, letter, values)
         }
-        if let authors = filter.authors { return authors.map(Key.author) }
         // No event of this kind is looked up by its kind.
         if let kinds = filter.kinds {
             return kinds.filter { $0 != .tunnelMessage || !self.limitsTunnelMessages }.map(Key.kind)
         }
         return [.any]
+    }
+
+    private func keys(of filter: Filter, _ letter: UInt8, _ values: Set<ByteString>) -> [Key] {
+        guard let kinds = self.combinedKinds(of: filter, values.count) else { return values.map { .tag(letter, $0) } }
+        return values.flatMap { value in kinds.map { .tagOfKind(letter, value, $0) } }
+    }
+
+    /// The kinds of a filter, if it is indexed by their combinations with `count` values.
+    private func combinedKinds(of filter: Filter, _ count: Int) -> Set<EventKind>? {
+        guard let kinds = filter.kinds, count * kinds.count <= max(Self.maximumCombinations, 2 * filter.valueCount)
+        else { return nil }
+        return kinds
     }
 }

@@ -349,6 +349,17 @@ def test_a_page_of_another_site_cannot_use_the_proxy(sandbox, field):
     assert printed == ["200"] and backend.connections == 1
 
 
+def test_an_upgrade_request_with_a_body_is_refused(sandbox):
+    relay = sandbox.relay()
+    host, port = relay.address.rsplit(":", 1)
+    fields = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: " + "A" * 22 + "==", "Sec-WebSocket-Version: 13")
+    for body in ("Content-Length: 5", "Transfer-Encoding: chunked"):
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall("\r\n".join(["GET / HTTP/1.1", "Host: x", *fields, body, "", ""]).encode())
+            connection.sendall(b"5\r\nhello\r\n0\r\n\r\n" if "chunked" in body else b"hello")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_failure_page_shows_nothing_that_a_relay_wrote_as_it_is(sandbox):
     # A character before `<` that combines with it would hide it from a search by characters.
     evil = "blocked: \u0600<script>alert(1)</script>"

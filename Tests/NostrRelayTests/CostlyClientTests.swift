@@ -171,13 +171,93 @@ struct CostlyClientTests {
         }
     }
 
-    @Test("every 100 values of filters count as one filter")
+    @Test("every 50 values of filters count as one filter")
     func manyValues() throws {
         let relay = RelayHarness()
         let client = try relay.connect()
         let query = Query(tags: ["b": (0..<1_900).map { "\($0)" }])
-        for _ in 0..<20 { _ = try client.subscribe("large", query) }
+        for _ in 0..<10 { _ = try client.subscribe("large", query) }
         #expect(throws: MemoryClient.Failure.self) { try client.subscribe("large", query) }
+    }
+
+    @Test("events that meet only one of a filter's conditions cost the subscriber nothing")
+    func otherKinds() throws {
+        let relay = RelayHarness()
+        let (reader, writer) = (try relay.connect(), try relay.connect())
+        let me = Author().hex
+        for kind in 1...10 {
+            #expect(try reader.subscribe("kind \(kind)", Query(kinds: [kind], tags: ["p": [me]])).isEmpty)
+        }
+        #expect(try reader.subscribe("friend", Query(authors: [Author().hex], tags: ["p": [me]])).isEmpty)
+        for number in 0..<1_500 {
+            try writer.accepts(self.author.event("\(number)", kind: 20_999, tags: [["p", me]]))
+        }
+        #expect(try reader.closedSubscriptions().isEmpty)
+        let mention = try self.author.event("mention", tags: [["p", me]])
+        try writer.accepts(mention)
+        #expect(try reader.live("kind 1") == [mention.json])
+    }
+
+    @Test("subscriptions that an event finds by thousands of tags end soon")
+    func manyTagsFound() throws {
+        let relay = RelayHarness()
+        let writer = try relay.connect()
+        let costly = try (0..<8).map { _ in try relay.connect() }
+        let values = (0..<1_900).map { "\($0)" }
+        for client in costly {
+            for name in ["a", "b", "c", "d"] {
+                #expect(try client.subscribe(name, Query(tags: ["b": values], until: 1)).isEmpty)
+            }
+        }
+        var closed = 0
+        for number in 0..<30 {
+            try writer.accepts(self.author.event("\(number)", kind: 20_000, tags: values.map { ["b", $0] }))
+            for client in costly { closed += try client.closedSubscriptions().count }
+        }
+        #expect(closed >= 16)
+    }
+
+    @Test("a message of a tunnel is delivered to the first key that it names, also while subscriptions are replaced")
+    func tunnelMessages() throws {
+        let relay = RelayHarness()
+        let (node, other, writer) = (try relay.connect(), try relay.connect(), try relay.connect())
+        let (key, second) = (Author().hex, Author().hex)
+        let query = Query(kinds: [28_333], tags: ["p": [key]])
+        for name in ["old", "new"] { #expect(try node.subscribe(name, query).isEmpty) }
+        #expect(try other.subscribe("other", Query(kinds: [28_333], tags: ["p": [second]])).isEmpty)
+        for number in 0..<800 {
+            try writer.accepts(self.author.event("\(number)", kind: 28_333, tags: [["p", key], ["p", second]]))
+        }
+        #expect(try node.closedSubscriptions().isEmpty)
+        #expect(try node.live("old").count == 800)
+        #expect(try node.live("new").count == 800)
+        #expect(try other.live("other").isEmpty)
+    }
+
+    @Test("a subscription that the relay ended does not count, and nothing follows its end")
+    func ended() throws {
+        let relay = RelayHarness(storedEvents: 1_000)
+        let (costly, writer) = (try relay.connect(), try relay.connect())
+        for number in 0..<200 { #expect(try costly.subscribe("s\(number)", Query(kinds: [1], until: 1)).isEmpty) }
+        for number in 0..<60 { try writer.accepts(self.author.event("note \(number)")) }
+        #expect(try costly.closedSubscriptions().count == 200)
+        #expect(try costly.subscribe("another", Query(kinds: [2])).isEmpty)
+    }
+
+    @Test("while all clients together ask for too many values, one that asks for few is served")
+    func valuesOfAll() throws {
+        let relay = RelayHarness()
+        let many = Query(tags: ["b": (0..<1_900).map { "\($0)" }])
+        for _ in 0..<11 {
+            let costly = try relay.connect()
+            for number in 0..<10 { _ = try? costly.subscribe("s\(number)", many) }
+        }
+        let modest = try relay.connect()
+        for name in ["a", "b"] { #expect(try modest.subscribe(name, many).isEmpty) }
+        #expect(throws: MemoryClient.Failure.self) { try modest.subscribe("many", many) }
+        #expect(try modest.subscribe("few", Query(kinds: [1], tags: ["t": ["red"]])).isEmpty)
+        relay.advance(by: 1)
+        #expect(try modest.subscribe("many", many).isEmpty)
     }
 
     @Test("an event dated ahead does not outlive those that arrive later")

@@ -32,6 +32,22 @@ struct EventArchiveTests {
         }
     }
 
+    @Test("the memory of what waits for the disk is limited")
+    func pendingBytes() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appending(path: "events.sqlite").path()
+        let large = try makeEvent(SecretKey.generate(), content: String(repeating: "x", count: 1 << 20))
+        let archive = try EventArchive(path: path, logger: Logger(label: "test"))
+        archive.apply(Array(repeating: .added(large), count: 60))
+        #expect(!archive.isBehind)
+        archive.apply(Array(repeating: .added(large), count: 70))
+        #expect(archive.isBehind)
+        while archive.isBehind { try await Task.sleep(for: .milliseconds(10)) }
+        try await archive.close()
+    }
+
     @Test("events are read in the order in which they arrived, whatever their dates")
     func order() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)

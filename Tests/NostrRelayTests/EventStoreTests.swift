@@ -167,6 +167,20 @@ struct EventStoreTests {
         #expect(store.bytes <= 3_000)
         #expect(store.count > 3)
     }
+
+    @Test("an event that is removed and stored again during a query is not among its results")
+    func storedAgain() throws {
+        var limits = RelayLimits()
+        limits.storedEvents = 2
+        var store = EventStore(limits: limits)
+        let events = try (0..<4).map { try makeEvent(self.key, createdAt: Int64($0)) }
+        for event in events.prefix(2) { #expect(store.insert(event) == .stored) }
+        var query = store.query([Filter()])
+        while !query.isComplete { _ = query.examine(1, in: store, now: 0) }
+        // Events 0 and 1 make room. Event 1 is stored again, and delivered as a new one.
+        for event in [events[2], events[3], events[1]] { #expect(store.insert(event) == .stored) }
+        #expect(query.results(in: store).isEmpty)
+    }
 }
 
 @Suite("Subscription index")

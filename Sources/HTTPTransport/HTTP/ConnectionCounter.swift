@@ -7,34 +7,65 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 
-/// Counts and limits connections, in total and per client address.
+/// Counts and limits connections, in total and per client address, and the rate of new ones per client address.
 ///
 /// A WebSocket connection through a trusted proxy counts for the address of the client, not for that of the proxy.
 package final class ConnectionCounter: Sendable {
     private struct State {
         var configuration: HTTPServer.Configuration
         var total = 0
-        /// Number of connections per address. There are never more entries than connections.
-        var byAddress: [String: Int] = [:]
+        /// Those without a connection are remembered because of their rate.
+        var byAddress: [String: Address] = [:]
+        var lastSweep: NIODeadline?
 
-        /// Counts a connection of this address. Returns false, and counts nothing, if the limit is reached.
+        /// Counts a connection of this address. Returns false, and counts nothing, if a limit is reached.
         ///
         /// A peer without an IP address has an empty key and the limit of loopback addresses.
-        mutating func count(_ key: String) -> Bool {
+        mutating func count(_ key: String, at now: NIODeadline) -> Bool {
             let isLoopback = key.hasPrefix("127.") || key == "::1" || key.isEmpty
             let limit =
                 isLoopback
                 ? self.configuration.maximumLoopbackConnections : self.configuration.maximumConnectionsPerAddress
-            guard self.byAddress[key, default: 0] < limit else { return false }
-            self.byAddress[key, default: 0] += 1
+            let rate = self.configuration.maximumNewConnectionsPerAddress
+            if self.byAddress[key] == nil { self.sweep(at: now) }
+            var address =
+                self.byAddress[key]
+                ?? Address(rate: TokenBucket(perSecond: rate.perSecond, burst: rate.burst, now: now))
+            guard address.connections < limit, isLoopback || address.rate.take(at: now) else { return false }
+            address.connections += 1
+            self.byAddress[key] = address
             return true
         }
 
         mutating func uncount(_ key: String) {
-            guard let count = self.byAddress[key] else { return }
-            self.byAddress[key] = count > 1 ? count - 1 : nil
+            guard let address = self.byAddress[key] else { return }
+            self.byAddress[key]?.connections = max(0, address.connections - 1)
+        }
+
+        /// Forgets addresses without a connection, if there are many: those whose rate is not used, else all.
+        private mutating func sweep(at now: NIODeadline) {
+            guard self.byAddress.count >= ConnectionCounter.maximumAddresses,
+                self.lastSweep.map({ $0 + ConnectionCounter.sweepInterval <= now }) ?? true
+            else { return }
+            self.lastSweep = now
+            self.byAddress = self.byAddress.filter { _, address in
+                var rate = address.rate
+                _ = rate.take(0, at: now)
+                return address.connections > 0 || rate.used > 0
+            }
+            guard self.byAddress.count >= ConnectionCounter.maximumAddresses else { return }
+            self.byAddress = self.byAddress.filter { $0.value.connections > 0 }
         }
     }
+
+    private struct Address {
+        var connections = 0
+        var rate: TokenBucket
+    }
+
+    /// Number of addresses beyond which those without a connection are forgotten, at most once per second.
+    private static let maximumAddresses = 16_384
+    private static let sweepInterval: TimeAmount = .seconds(1)
 
     private let trustedProxies: [IPNetwork]
     private let state: NIOLockedValueBox<State>
@@ -61,11 +92,11 @@ package final class ConnectionCounter: Sendable {
     /// Counts a new connection. Returns false, and counts nothing, if a limit is reached.
     ///
     /// For trusted proxies only the limit on the total applies.
-    func admit(_ address: SocketAddress?) -> Bool {
+    func admit(_ address: SocketAddress?, at now: NIODeadline = .now()) -> Bool {
         let isTrusted = self.isTrusted(address)
         return self.state.withLockedValue { state in
             guard state.total < state.configuration.maximumConnections,
-                isTrusted || state.count(Self.key(of: address))
+                isTrusted || state.count(Self.key(of: address), at: now)
             else { return false }
             state.total += 1
             return true
@@ -119,8 +150,8 @@ package final class ConnectionCounter: Sendable {
         return try? SocketAddress(ipAddress: String(host), port: 0)
     }
 
-    func admit(forwarded client: SocketAddress) -> Bool {
-        self.state.withLockedValue { $0.count(Self.key(of: client)) }
+    func admit(forwarded client: SocketAddress, at now: NIODeadline = .now()) -> Bool {
+        self.state.withLockedValue { $0.count(Self.key(of: client), at: now) }
     }
 
     func release(forwarded client: SocketAddress) {

@@ -23,6 +23,9 @@ package final class HTTPServer: Sendable {
         package var maximumConnections = 10_000
         /// Maximum number of concurrent connections from one address that is not a loopback address.
         package var maximumConnectionsPerAddress = 64
+        /// Maximum rate of new connections from one address that is not a loopback address, per second and at once. Further
+        /// connections are closed immediately.
+        package var maximumNewConnectionsPerAddress = (perSecond: 10, burst: 200)
         /// Maximum number of concurrent connections from one loopback address, which all local users share.
         package var maximumLoopbackConnections = 8_192
         /// Proxies whose X-Forwarded-For header field is trusted.
@@ -153,6 +156,11 @@ package final class HTTPServer: Sendable {
             maxFrameSize: configuration.webSocket.maximumMessageLength,
             automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
+                // The upgrade would wait for the end of the body, and nothing would be told if it never came.
+                guard !head.hasBody else {
+                    bound.value.refusal = .text(.badRequest, "A WebSocket upgrade request must not have a body.")
+                    return channel.eventLoop.makeSucceededFuture(nil)
+                }
                 let client = connections.client(of: head, from: channel.remoteAddress)
                 if let client {
                     guard connections.admit(forwarded: client) else {
@@ -212,5 +220,13 @@ package final class HTTPServer: Sendable {
     /// Waits until the listening socket is closed.
     package func closed() async throws {
         try await self.channel.closeFuture.get()
+    }
+}
+
+extension HTTPRequestHead {
+    /// Whether the header announces a body.
+    fileprivate var hasBody: Bool {
+        self.headers.contains(name: "Transfer-Encoding")
+            || self.headers["Content-Length"].contains { $0 != "0" }
     }
 }

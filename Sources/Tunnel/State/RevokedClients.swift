@@ -17,6 +17,9 @@ import Foundation
 /// The file contains lines of a public key as hex digits and the time until which the exit remembers it, in seconds since
 /// 1970.
 struct RevokedClients {
+    /// Number of bytes after which the rest of the file is ignored. A line has at most 86.
+    private static let maximumLength = 86 * CredentialTable.maximumRevocations
+
     private let path: String?
     private var saved: [PublicKey: Int64] = [:]
 
@@ -28,7 +31,8 @@ struct RevokedClients {
     /// - Throws: The system's error if the file exists but cannot be read.
     mutating func read() throws -> [PublicKey: Int64] {
         guard let path, FileManager.default.fileExists(atPath: path) else { return [:] }
-        let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+        let data = try Data(contentsOf: URL(fileURLWithPath: path)).prefix(Self.maximumLength)
+        let text = String(decoding: data, as: UTF8.self)
         for line in text.split(whereSeparator: \.isNewline).prefix(CredentialTable.maximumRevocations) {
             let fields = line.split(separator: " ")
             guard fields.count == 2, let key = Bytes32(hex: String(fields[0])), let until = Int64(fields[1]) else {

@@ -206,6 +206,8 @@ final class PlainClients {
     /// Applies the access list of a new configuration.
     func updateAccess() {
         defer { self.updateRate() }
+        // Their proofs may be valid now.
+        self.unproven = EventDeduplicator(capacity: Self.rememberedUnproven)
         guard let access = self.context.configuration.access else {
             self.gate = nil
             return
