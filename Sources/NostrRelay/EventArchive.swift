@@ -107,7 +107,7 @@ package final class EventArchive: Sendable {
     private static func size(of changes: [EventStore.Change]) -> Int {
         changes.reduce(0) { sum, change in
             switch change {
-            case .added(let received): sum + received.json.readableBytes
+            case .added(_, createdAt: _, let json): sum + json.readableBytes
             case .removed: sum
             }
         }
@@ -187,13 +187,10 @@ package final class EventArchive: Sendable {
         _ database: SQLiteDatabase
     ) throws(SQLiteDatabase.Failure) {
         switch change {
-        case .added(let received):
+        case .added(let id, let createdAt, let json):
             try database.run(
                 "INSERT OR REPLACE INTO event (id, created_at, json) VALUES (?, ?, ?)",
-                [
-                    .blob(received.event.id.bytes.bytes), .integer(received.event.createdAt),
-                    .blob(Array(received.json.readableBytesView)),
-                ]
+                [.blob(id.bytes.bytes), .integer(createdAt), .blob(Array(json.readableBytesView))]
             )
         case .removed(let id):
             try database.run("DELETE FROM event WHERE id = ?", [.blob(id.bytes.bytes)])

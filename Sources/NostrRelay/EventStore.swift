@@ -78,7 +78,7 @@ struct EventStore: Sendable {
 
     /// A change of the store that an archive must save.
     enum Change {
-        case added(ReceivedEvent)
+        case added(EventID, createdAt: Int64, json: ByteBuffer)
         case removed(EventID)
     }
 
@@ -182,7 +182,11 @@ struct EventStore: Sendable {
         if self.arrivals.count > 2 * self.events.count + 1_024 {
             self.arrivals.removeAll { self.events[$0.id]?.serial != $0.serial }
         }
-        if self.recordsChanges { self.changes.append(.added(owned)) }
+        if self.recordsChanges {
+            self.changes.append(
+                .added(received.event.id, createdAt: received.event.createdAt, json: owned.json)
+            )
+        }
         Self.insert(position, into: &self.order)
         Self.insert(position, into: &self.orderByAuthor[received.event.pubkey, default: []])
         Self.insert(position, into: &self.orderByKind[received.event.kind, default: []])

@@ -82,11 +82,12 @@ final class QueryQueue {
         var rest = Self.examinedAtOnce
         while let entry = self.waiting.first, rest > 0 {
             // Owned by the local variable only, so that it is not copied.
-            guard var query = self.queries.removeValue(forKey: entry.subscriber.id) else {
+            guard var query = self.queries.removeValue(forKey: entry.subscriber.id),
+                let cost = self.hub.examine(&query, of: entry.token, rest)
+            else {
                 self.waiting.removeFirst()
                 continue
             }
-            let cost = self.hub.examine(&query, rest)
             self.pay(cost)
             rest -= cost
             guard query.isComplete else {

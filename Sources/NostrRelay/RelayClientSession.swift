@@ -83,7 +83,7 @@ final class RelayClientSession {
         self.eventBucket = TokenBucket(perSecond: limits.eventsPerSecond, burst: limits.eventBurst, now: now)
         self.requestBucket = TokenBucket(
             perSecond: limits.filtersPerSecond,
-            burst: max(limits.filtersPerSecond * 2, limits.filters),
+            burst: max(limits.filtersPerSecond * 2, limits.filters + limits.filterValues / Self.valuesPerRequest),
             now: now
         )
         self.valueBucket = TokenBucket(
@@ -279,9 +279,13 @@ final class RelayClientSession {
             self.limitRate(id, "at most \(limit) filters, or \(limit * Self.valuesPerRequest) values, per second")
             return
         }
-        guard self.hub.filterValues.take(values, at: now) || self.valueBucket.take(values, at: now) else {
-            self.limitRate(id, "too many filter values of all clients; try again later, or with fewer values")
-            return
+        if !self.hub.filterValues.take(values, at: now) {
+            guard self.valueBucket.take(0, at: now), self.valueBucket.nextToken(at: now) <= now else {
+                self.limitRate(id, "all clients together have sent too many filter values; try again later")
+                return
+            }
+            // Debts are allowed, so that a large request can succeed.
+            self.valueBucket.pay(values, at: now)
         }
         let bytes = filters.reduce(0) { $0 + $1.byteCount }
         let limits = self.configuration.limits

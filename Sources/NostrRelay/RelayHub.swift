@@ -176,7 +176,7 @@ final class RelayHub: Sendable {
 
     /// Adds a subscription. Live events are sent from now on. Stored events are those of the query.
     ///
-    /// - Returns: A token for ``unsubscribe(_:)``, and the query for ``examine(_:_:)`` and ``finish(_:of:for:)``.
+    /// - Returns: A token for ``unsubscribe(_:)``, and the query for ``examine(_:of:_:)`` and ``finish(_:of:for:)``.
     func subscribe(_ subscriber: Subscriber, _ filters: [Filter]) -> (token: Index.Token, query: EventQuery) {
         self.state.withLockedValue { state in
             let token = state.index.insert(subscriber, filters: filters, newest: self.newestDate(state))
@@ -184,16 +184,18 @@ final class RelayHub: Sendable {
         }
     }
 
-    /// Examines stored events for a query until their cost reaches `count`. Returns the cost (``EventQuery``).
-    func examine(_ query: inout EventQuery, _ count: Int) -> Int {
+    /// Examines stored events for the query of a subscription until their cost reaches `count`. Returns the cost
+    /// (``EventQuery``), or nil if the subscription has ended.
+    func examine(_ query: inout EventQuery, of token: Index.Token, _ count: Int) -> Int? {
         let now = self.clock.secondsSince1970()
-        return self.state.withLockedValue { query.examine(count, in: $0.store, now: now) }
+        return self.state.withLockedValue { state in
+            state.index.contains(token) ? query.examine(count, in: state.store, now: now) : nil
+        }
     }
 
     /// Sends the results of a complete query, and EOSE, unless the subscription has ended.
     func finish(_ query: EventQuery, of token: Index.Token, for subscriber: Subscriber) {
-        let results: [ReceivedEvent]? = self.state.withLockedValue { state in
-            guard state.index.contains(token) else { return nil }
+        let results = self.state.withLockedValue { state in
             let results = query.results(in: state.store)
             if !query.expired.isEmpty {
                 state.store.remove(expired: query.expired)
@@ -201,10 +203,13 @@ final class RelayHub: Sendable {
             }
             return results
         }
-        guard let results else { return }
         let sorted = results.sorted { EventStore.Position($0.event) < EventStore.Position($1.event) }
-        for received in sorted { subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id)) }
-        subscriber.outbox.send([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
+        var messages = sorted.map { Self.delivery(of: $0.json, to: subscriber.id) }
+        messages.append([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
+        self.state.withLockedValue { state in
+            guard state.index.contains(token) else { return }
+            for message in messages { subscriber.outbox.send(message) }
+        }
     }
 
     /// Removes subscriptions.

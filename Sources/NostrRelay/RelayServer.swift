@@ -114,6 +114,7 @@ package final class RelayServer: Sendable {
         http.tls = configuration.tls
         http.maximumConnections = configuration.limits.connections
         http.maximumConnectionsPerAddress = configuration.limits.connectionsPerAddress
+        http.newConnectionsPerAddress = Self.newConnectionsPerAddress
         http.trustedProxies = configuration.trustedProxies
         http.webSocket.maximumMessageLength = configuration.limits.messageLength
         // The JSON parser rejects invalid UTF-8.
@@ -137,6 +138,9 @@ package final class RelayServer: Sendable {
         )
         return RelayServer(server: server, hub: hub, archive: archive, settings: settings)
     }
+
+    /// New connections per second, and at once, from one address that is not a loopback address. One can cause work for 30 ms.
+    private static let newConnectionsPerAddress = (perSecond: 10, burst: 200)
 
     private static func accept(
         _ request: HTTPRequest,

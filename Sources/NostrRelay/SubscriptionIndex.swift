@@ -10,13 +10,14 @@ import NostrCrypto
 /// Finds the subscriptions that match an event without checking every subscription.
 ///
 /// A filter is indexed by ids, authors, a tag or kinds, whichever it has first in this order, once for each value. An
-/// author or a tag is combined with each kind if these are few. A lookup uses the id, author, tags and kind of the event,
+/// author or a tag is combined with each kind if there are few combinations. A lookup uses the id, author, tags and kind of the event,
 /// and then checks the complete filters of the subscriptions that it found. So that others cannot cause many such checks
 /// in vain, authors come before tags: nobody else can sign as them. Filters that cannot match any event that the relay
 /// accepts now are not indexed.
 ///
 /// Messages of tunnels (kind 28333) are found only by filters with `#p`, and only by the first `p` tag, which names their
-/// recipient: nobody else has a use for them, and there are many.
+/// recipient: nobody else has a use for them, and there are many. A filter that also selects other events is indexed for
+/// both.
 struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Identifies a subscription in the index.
     typealias Token = UInt64
@@ -38,7 +39,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         var sleeping = 0
         /// The number of the last event with which the filters were compared.
         var lastEvent: UInt64 = 0
-        /// How often an event led to the subscription again after that.
+        /// How often events have led to the subscription again. Not each time is charged.
         var repetitions = 0
     }
 
@@ -55,8 +56,8 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// How often a subscription is found again at the cost of a comparison.
     private static var repetitionsPerComparison: Int { 4 }
-    /// Keys of a filter beyond which its values are not combined with its kinds: this many, or twice the number of its values.
-    private static var maximumCombinations: Int { 64 }
+    /// Maximum number of keys for each value of a filter, if its values are combined with its kinds.
+    private static var keysPerValue: Int { 2 }
     private static var recipient: UInt8 { UInt8(ascii: "p") }
 
     private var entries: [Token: Entry] = [:]
@@ -155,16 +156,29 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
             visit(.tagOfKind(letter, value, event.kind))
         }
         if isTunnelMessage {
-            if let recipient = event.firstValue(of: "p") { visit(Self.recipient, recipient) }
+            if let recipient = event.firstValue(of: "p") { visit(.tagOfKind(Self.recipient, recipient, event.kind)) }
             return
         }
         visit(.author(event.pubkey))
         visit(.authorOfKind(event.pubkey, event.kind))
         visit(.kind(event.kind))
         visit(.any)
-        if event.kind.retention == .addressable, event.identifier.bytes.isEmpty { visit(UInt8(ascii: "d"), "") }
-        for tag in event.tags {
-            if let letter = tag.indexedLetter, let value = tag.value { visit(letter, value) }
+        // Equal tags count once: their number must not cost the subscribers anything.
+        if let tags {
+            tags.forEach(visit)
+        } else {
+            for (number, tag) in event.tags.enumerated() {
+                guard let letter = tag.indexedLetter, let value = tag.value,
+                    !event.tags.prefix(number).contains(where: { $0.indexedLetter == letter && $0.value == value })
+                else { continue }
+                visit(letter, value)
+            }
+        }
+        let identifier = UInt8(ascii: "d")
+        if event.kind.retention == .addressable, event.identifier.bytes.isEmpty,
+            !event.tags.contains(where: { $0.indexedLetter == identifier && $0.value == "" })
+        {
+            visit(identifier, "")
         }
     }
 
@@ -201,10 +215,17 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         // A filter's `limit` is ignored. It applies only to stored events, so even `limit: 0` gets live ones.
         if filter.matchesNothing { return [] }
         if let ids = filter.ids { return ids.map(Key.id) }
+        var keys: [Key] = []
         let wantsTunnelMessages = self.limitsTunnelMessages && (filter.kinds?.contains(.tunnelMessage) ?? true)
         if wantsTunnelMessages, let recipients = filter.tags[Self.recipient] {
-            return self.keys(of: filter, Self.recipient, recipients)
+            keys = recipients.map { .tagOfKind(Self.recipient, $0, .tunnelMessage) }
+            if filter.kinds?.count == 1 { return keys }
         }
+        return keys + self.keysOfOthers(filter)
+    }
+
+    /// The keys of a filter for events that are no messages of tunnels.
+    private func keysOfOthers(_ filter: Filter) -> [Key] {
         if let authors = filter.authors {
             guard let kinds = self.combinedKinds(of: filter, authors.count) else { return authors.map(Key.author) }
             return authors.flatMap { author in kinds.map { .authorOfKind(author, $0) } }
@@ -226,7 +247,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// The kinds of a filter, if it is indexed by their combinations with `count` values.
     private func combinedKinds(of filter: Filter, _ count: Int) -> Set<EventKind>? {
-        guard let kinds = filter.kinds, count * kinds.count <= max(Self.maximumCombinations, 2 * filter.valueCount)
+        guard let kinds = filter.kinds, count * kinds.count <= Self.keysPerValue * filter.valueCount
         else { return nil }
         return kinds
     }

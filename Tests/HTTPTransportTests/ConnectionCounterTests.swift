@@ -14,7 +14,7 @@ struct ConnectionCounterTests {
         "an IPv6 subscriber, who has 64 bits of addresses, counts as one; an IPv4 address counts in both notations",
         arguments: [
             ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true), ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
-            ("192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false), ("::1", "::2", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false), ("::1", "::2", false),
         ]
     )
     func key(first: String, second: String, areOne: Bool) throws {
@@ -27,7 +27,7 @@ struct ConnectionCounterTests {
     @Test("new connections of one address have a rate, those of others and of loopback addresses do not count")
     func rate() throws {
         var configuration = HTTPServer.Configuration(host: "127.0.0.1", port: 0)
-        configuration.maximumNewConnectionsPerAddress = (perSecond: 1, burst: 3)
+        configuration.newConnectionsPerAddress = (perSecond: 1, burst: 3)
         let counter = ConnectionCounter(configuration)
         let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
         func connect(_ text: String, at time: NIODeadline) throws -> Bool {
@@ -39,7 +39,7 @@ struct ConnectionCounterTests {
         let first = try (0..<5).map { _ in try connect("192.0.2.1", at: start) }
         #expect(first == [true, true, true, false, false])
         #expect(try connect("192.0.2.2", at: start))
-        let local = try (0..<10).map { _ in try connect("127.0.0.1", at: start) }
+        let local = try (0..<10).map { _ in try connect("::ffff:127.0.0.1", at: start) }
         #expect(!local.contains(false))
         let later = try (0..<2).map { _ in try connect("192.0.2.1", at: start + .seconds(1)) }
         #expect(later == [true, false])

@@ -14,6 +14,10 @@ import Testing
 
 @Suite("The archive of a relay's events")
 struct EventArchiveTests {
+    private static func added(_ event: ReceivedEvent) -> EventStore.Change {
+        .added(event.event.id, createdAt: event.event.createdAt, json: event.json)
+    }
+
     @Test("no change is lost if the archive is closed while it writes")
     func closingWhileWriting() async throws {
         let key = SecretKey.generate()
@@ -24,7 +28,7 @@ struct EventArchiveTests {
             defer { try? FileManager.default.removeItem(at: folder) }
             let path = folder.appending(path: "events.sqlite").path()
             let archive = try EventArchive(path: path, logger: Logger(label: "test"))
-            for event in events { archive.apply([.added(event)]) }
+            for event in events { archive.apply([Self.added(event)]) }
             try await archive.close()
             let again = try EventArchive(path: path, logger: Logger(label: "test"))
             #expect(try again.load().count == events.count)
@@ -40,9 +44,9 @@ struct EventArchiveTests {
         let path = folder.appending(path: "events.sqlite").path()
         let large = try makeEvent(SecretKey.generate(), content: String(repeating: "x", count: 1 << 20))
         let archive = try EventArchive(path: path, logger: Logger(label: "test"))
-        archive.apply(Array(repeating: .added(large), count: 60))
+        archive.apply(Array(repeating: Self.added(large), count: 60))
         #expect(!archive.isBehind)
-        archive.apply(Array(repeating: .added(large), count: 70))
+        archive.apply(Array(repeating: Self.added(large), count: 70))
         #expect(archive.isBehind)
         while archive.isBehind { try await Task.sleep(for: .milliseconds(10)) }
         try await archive.close()
@@ -56,7 +60,7 @@ struct EventArchiveTests {
         let path = folder.appending(path: "events.sqlite").path()
         let events = try [300, 100, 200].map { try makeEvent(SecretKey.generate(), createdAt: $0, content: "\($0)") }
         let archive = try EventArchive(path: path, logger: Logger(label: "test"))
-        archive.apply(events.map { .added($0) })
+        archive.apply(events.map(Self.added))
         try await archive.close()
         let again = try EventArchive(path: path, logger: Logger(label: "test"))
         #expect(try again.load().map(\.event.id) == events.map(\.event.id))

@@ -229,6 +229,20 @@ struct SubscriptionIndexTests {
         #expect(compared == [true])
     }
 
+    @Test("events of strangers are not compared with a filter for authors, whatever its other conditions")
+    func strangers() throws {
+        var index = SubscriptionIndex<Int>()
+        let (friend, stranger, me) = (SecretKey.generate(), SecretKey.generate(), SecretKey.generate().publicKey)
+        _ = index.insert(1, filters: [Filter(authors: [friend.publicKey], recipients: [me])])
+        var compared: [Bool] = []
+        let tags = [Nostr.Tag("p", ByteString(me.hex))]
+        for (key, kind): (SecretKey, UInt16) in [(stranger, 1), (friend, 1), (friend, 28_333)] {
+            let event = try makeEvent(key, kind: kind, tags: tags).event
+            index.forEachCandidate(event) { _, _, matches, _ in compared.append(matches) }
+        }
+        #expect(compared == [true, true])
+    }
+
     @Test("filters that cannot match are not even compared with events")
     func impossible() throws {
         var index = SubscriptionIndex<Int>()

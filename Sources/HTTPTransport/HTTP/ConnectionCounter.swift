@@ -26,12 +26,14 @@ package final class ConnectionCounter: Sendable {
             let limit =
                 isLoopback
                 ? self.configuration.maximumLoopbackConnections : self.configuration.maximumConnectionsPerAddress
-            let rate = self.configuration.maximumNewConnectionsPerAddress
             if self.byAddress[key] == nil { self.sweep(at: now) }
-            var address =
-                self.byAddress[key]
-                ?? Address(rate: TokenBucket(perSecond: rate.perSecond, burst: rate.burst, now: now))
-            guard address.connections < limit, isLoopback || address.rate.take(at: now) else { return false }
+            var address = self.byAddress[key] ?? Address()
+            guard address.connections < limit else { return false }
+            if !isLoopback, let limits = self.configuration.newConnectionsPerAddress {
+                var rate = address.rate ?? TokenBucket(perSecond: limits.perSecond, burst: limits.burst, now: now)
+                guard rate.take(at: now) else { return false }
+                address.rate = rate
+            }
             address.connections += 1
             self.byAddress[key] = address
             return true
@@ -49,9 +51,10 @@ package final class ConnectionCounter: Sendable {
             else { return }
             self.lastSweep = now
             self.byAddress = self.byAddress.filter { _, address in
-                var rate = address.rate
+                guard address.connections == 0 else { return true }
+                guard var rate = address.rate else { return false }
                 _ = rate.take(0, at: now)
-                return address.connections > 0 || rate.used > 0
+                return rate.used > 0
             }
             guard self.byAddress.count >= ConnectionCounter.maximumAddresses else { return }
             self.byAddress = self.byAddress.filter { $0.value.connections > 0 }
@@ -60,7 +63,7 @@ package final class ConnectionCounter: Sendable {
 
     private struct Address {
         var connections = 0
-        var rate: TokenBucket
+        var rate: TokenBucket?
     }
 
     /// Number of addresses beyond which those without a connection are forgotten, at most once per second.
@@ -115,9 +118,8 @@ package final class ConnectionCounter: Sendable {
     /// for a peer without an IP address.
     static func key(of address: SocketAddress?) -> String {
         guard let address, let text = address.ipAddress else { return "" }
-        guard let bytes = address.addressBytes, bytes.count == 16, AddressClass.unmapped(bytes).count == 16,
-            text != "::1"
-        else { return text }
+        guard let bytes = address.addressBytes.map(AddressClass.unmapped), text != "::1" else { return text }
+        guard bytes.count == 16 else { return bytes.map(String.init).joined(separator: ".") }
         return bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":")
     }
 

@@ -23,9 +23,9 @@ package final class HTTPServer: Sendable {
         package var maximumConnections = 10_000
         /// Maximum number of concurrent connections from one address that is not a loopback address.
         package var maximumConnectionsPerAddress = 64
-        /// Maximum rate of new connections from one address that is not a loopback address, per second and at once. Further
-        /// connections are closed immediately.
-        package var maximumNewConnectionsPerAddress = (perSecond: 10, burst: 200)
+        /// Maximum number of new connections from one address that is not a loopback address, per second and at once. Further
+        /// ones are closed immediately. Nil for no limit.
+        package var newConnectionsPerAddress: (perSecond: Int, burst: Int)?
         /// Maximum number of concurrent connections from one loopback address, which all local users share.
         package var maximumLoopbackConnections = 8_192
         /// Proxies whose X-Forwarded-For header field is trusted.

@@ -8,7 +8,8 @@
 /// Swift's `String` treats `é` and `e` followed by a combining accent as equal. Nostr filters, tags and addresses do
 /// not.
 ///
-/// A long string is hashed when it is created, so that looking it up in many sets costs no more than for a short one.
+/// A long string is hashed when it is created, so that looking it up in many sets that do not contain it costs no more than
+/// for a short one.
 package struct ByteString: Hashable, Sendable {
     /// The UTF-8 bytes.
     package let bytes: [UInt8]

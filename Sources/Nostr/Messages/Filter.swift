@@ -119,6 +119,8 @@ package enum FilterParsingError: Error, Hashable, Sendable {
     case tooMany(Int)
     /// The filter has more than ``Filter/maximumValues`` values.
     case tooManyValues
+    /// A value of a tag condition has more than ``Filter/maximumValueLength`` bytes.
+    case valueTooLong
 }
 
 extension FilterParsingError: CustomStringConvertible {
@@ -128,6 +130,7 @@ extension FilterParsingError: CustomStringConvertible {
         case .invalid(let name): "filter has an invalid \"\(name)\" field"
         case .tooMany(let limit): "more than \(limit) filters in one REQ"
         case .tooManyValues: "more than \(Filter.maximumValues) values in one filter"
+        case .valueTooLong: "a value of a filter is longer than \(Filter.maximumValueLength) bytes"
         }
     }
 }
@@ -135,6 +138,8 @@ extension FilterParsingError: CustomStringConvertible {
 extension Filter {
     /// Maximum number of values in all conditions of a filter.
     package static let maximumValues = 2_000
+    /// Maximum length of a value in a tag condition, in bytes.
+    package static let maximumValueLength = 1_024
 
     /// Creates a filter from a JSON object. Unknown members are ignored.
     package init(_ value: JSONValue) throws(FilterParsingError) {
@@ -184,6 +189,7 @@ extension Filter {
                 var set: Set<ByteString> = []
                 for element in try values(member.value, name) {
                     guard let bytes = element.stringBytes else { throw .invalid(name) }
+                    guard bytes.count <= Self.maximumValueLength else { throw .valueTooLong }
                     set.insert(ByteString(bytes))
                 }
                 self.tags[member.key[1]] = set

@@ -18,6 +18,13 @@ package struct TagIndex: Sendable {
         }
     }
 
+    /// Calls `body` once for each pair of a letter and a value.
+    package func forEach(_ body: (UInt8, ByteString) -> Void) {
+        for (letter, values) in self.values {
+            for value in values { body(letter, value) }
+        }
+    }
+
     /// The values of the tags with a letter.
     package subscript(letter: UInt8) -> Set<ByteString> { self.values[letter] ?? [] }
 }

@@ -31,9 +31,11 @@ struct RevokedClients {
     /// - Throws: The system's error if the file exists but cannot be read.
     mutating func read() throws -> [PublicKey: Int64] {
         guard let path, FileManager.default.fileExists(atPath: path) else { return [:] }
-        let data = try Data(contentsOf: URL(fileURLWithPath: path)).prefix(Self.maximumLength)
-        let text = String(decoding: data, as: UTF8.self)
-        for line in text.split(whereSeparator: \.isNewline).prefix(CredentialTable.maximumRevocations) {
+        let data = try Data(contentsOf: URL(fileURLWithPath: path))
+        let text = String(decoding: data.prefix(Self.maximumLength), as: UTF8.self)
+        // The last line may be incomplete.
+        let lines = text.split(whereSeparator: \.isNewline).dropLast(data.count > Self.maximumLength ? 1 : 0)
+        for line in lines.prefix(CredentialTable.maximumRevocations) {
             let fields = line.split(separator: " ")
             guard fields.count == 2, let key = Bytes32(hex: String(fields[0])), let until = Int64(fields[1]) else {
                 continue

@@ -206,7 +206,7 @@ final class PlainClients {
     /// Applies the access list of a new configuration.
     func updateAccess() {
         defer { self.updateRate() }
-        // Their proofs may be valid now.
+        // With the new list, the proofs of these messages may be valid.
         self.unproven = EventDeduplicator(capacity: Self.rememberedUnproven)
         guard let access = self.context.configuration.access else {
             self.gate = nil
