@@ -10,9 +10,9 @@ import NostrCrypto
 /// Finds the subscriptions that match an event without checking every subscription.
 ///
 /// A filter is indexed by ids, authors, a tag or kinds, whichever it has first in this order, once for each value. An
-/// author or a tag is combined with each kind if there are few combinations. A lookup uses the id, author, tags and kind of the event,
-/// and then checks the complete filters of the subscriptions that it found. So that others cannot cause many such checks
-/// in vain, authors come before tags: nobody else can sign as them. Filters that cannot match any event that the relay
+/// author or a tag is combined with each kind if there are few combinations. A lookup uses the id, author, tags and kind
+/// of the event, and then checks the complete filters of the subscriptions that it found. Authors come before tags,
+/// because strangers can use any tag and so cause such checks in vain. Filters that cannot match any event that the relay
 /// accepts now are not indexed.
 ///
 /// Messages of tunnels (kind 28333) are found only by filters with `#p`, and only by the first `p` tag, which names their
@@ -56,7 +56,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
 
     /// How often a subscription is found again at the cost of a comparison.
     private static var repetitionsPerComparison: Int { 4 }
-    /// Maximum number of keys for each value of a filter, if its values are combined with its kinds.
+    /// Maximum number of keys for each value of a filter whose values are combined with its kinds.
     private static var keysPerValue: Int { 2 }
     private static var recipient: UInt8 { UInt8(ascii: "p") }
 
