@@ -132,11 +132,12 @@ final class RelayHub: Sendable {
         var accounts = state.accounts
         // Otherwise the accounts would be copied at their first change.
         state.accounts = SubscriptionAccounts()
-        let isTunnel = received.event.kind == .tunnelMessage
+        // A node's old and new subscriptions overlap while it replaces them.
+        let free = received.event.kind == .tunnelMessage ? 2 : 1
         state.index.forEachCandidate(received.event, tags) { token, subscriber, matches, cost in
             var isPaid = accounts.charge(cost, subscriber.connection, at: now)
             if matches {
-                if !accounts.chargeDelivery(to: subscriber.connection, isTunnel, at: now) { isPaid = false }
+                if !accounts.chargeDelivery(subscriber.connection, free: free, at: now) { isPaid = false }
                 subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
                 delivered += 1
             }

@@ -22,6 +22,8 @@ struct SubscriptionAccounts: Sendable {
         var guarantee: TokenBucket
         /// The number of the last event that was delivered.
         var lastDelivery: UInt64 = 0
+        /// How often it was delivered.
+        var deliveries = 0
     }
 
     /// Comparisons per second, and at once, of one connection and of all together. A comparison takes about 0.3 µs.
@@ -30,9 +32,6 @@ struct SubscriptionAccounts: Sendable {
     private static let guaranteed = 1_000
     /// The cost of a repeated delivery, in comparisons.
     private static let repeatedDelivery = 25
-    /// The same for messages of tunnels. It is less than they take, because a node's old and new subscriptions overlap while
-    /// it replaces them, and strangers can send it messages meanwhile.
-    private static let repeatedTunnelMessage = 5
 
     /// By connection. Those of closed connections are used again.
     private var accounts: [Account] = []
@@ -64,19 +63,17 @@ struct SubscriptionAccounts: Sendable {
     /// Begins with the next event.
     mutating func beginEvent() { self.lastEvent += 1 }
 
-    /// Charges a delivery of the current event, if it is not the first one to the connection. Returns false if the
-    /// allowance is used up.
-    mutating func chargeDelivery(
-        to connection: Connection,
-        _ isTunnelMessage: Bool,
-        at now: NIODeadline
-    ) -> Bool {
-        guard self.accounts[connection].lastDelivery == self.lastEvent else {
+    /// Charges a delivery of the current event to a connection. Returns false if the allowance is used up.
+    ///
+    /// - Parameter free: How many deliveries of the event cost nothing.
+    mutating func chargeDelivery(_ connection: Connection, free: Int, at now: NIODeadline) -> Bool {
+        if self.accounts[connection].lastDelivery != self.lastEvent {
             self.accounts[connection].lastDelivery = self.lastEvent
-            return true
+            self.accounts[connection].deliveries = 0
         }
-        let cost = isTunnelMessage ? Self.repeatedTunnelMessage : Self.repeatedDelivery
-        return self.charge(cost, connection, at: now)
+        self.accounts[connection].deliveries += 1
+        guard self.accounts[connection].deliveries > free else { return true }
+        return self.charge(Self.repeatedDelivery, connection, at: now)
     }
 
     /// Charges a cost, in comparisons. Returns false if the allowance is used up.
