@@ -33,7 +33,7 @@ package final class EventArchive: Sendable {
 
     /// Maximum number of changes that wait to be written. Beyond it the relay rejects events.
     static let maximumPending = 10_000
-    /// Maximum size of the events in these changes, in bytes. Beyond it, too.
+    /// Maximum size of the events in these changes, in bytes. Beyond it the relay rejects events, too.
     static let maximumPendingBytes = 64 << 20
     /// Time until a failed write is retried.
     private static let retryInterval: DispatchTimeInterval = .seconds(2)

@@ -16,8 +16,8 @@ import NostrCrypto
 /// accepts now are not indexed.
 ///
 /// Messages of tunnels (kind 28333) are found only by filters with `#p`, and only by the first `p` tag, which names their
-/// recipient: nobody else has a use for them, and there are many. A filter that also selects other events is indexed for
-/// both.
+/// recipient: nobody else has a use for them, and there are many. A filter that selects tunnel messages and other events has
+/// keys for both.
 struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
     /// Identifies a subscription in the index.
     typealias Token = UInt64
@@ -54,7 +54,7 @@ struct SubscriptionIndex<Subscriber: Sendable>: Sendable {
         static func < (left: Sleeper, right: Sleeper) -> Bool { left.wakes < right.wakes }
     }
 
-    /// How often a subscription is found again at the cost of a comparison.
+    /// Number of times that events find a subscription again for the cost of one comparison.
     private static var repetitionsPerComparison: Int { 4 }
     /// Maximum number of keys for each value of a filter whose values are combined with its kinds.
     private static var keysPerValue: Int { 2 }

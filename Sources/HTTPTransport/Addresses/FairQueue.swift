@@ -89,7 +89,7 @@ struct FairQueue<Group: Hashable & Sendable, Client: Hashable & Sendable, Job: S
         if isPreferred { self.preferredTurns.append(group) } else { self.turns.append(group) }
     }
 
-    /// Removes and returns the job that a new job of `owner` replaces. Nil if there is none.
+    /// Makes room for a new job of `owner` by removing a waiting job. Returns the removed job; nil if none may be removed.
     private mutating func makeRoom(for owner: Owner) -> Job? {
         if owner.isPreferred, let group = self.largestGroup(where: { !$0.isPreferred }) {
             return self.removeLast(in: group)

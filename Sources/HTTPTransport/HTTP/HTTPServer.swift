@@ -156,7 +156,7 @@ package final class HTTPServer: Sendable {
             maxFrameSize: configuration.webSocket.maximumMessageLength,
             automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
-                // The upgrade would wait for the end of the body, and nothing would be told if it never came.
+                // The upgrade would wait for the end of the body. If that never came, its state would stay in memory.
                 guard !head.hasBody else {
                     bound.value.refusal = .text(.badRequest, "A WebSocket upgrade request must not have a body.")
                     return channel.eventLoop.makeSucceededFuture(nil)
