@@ -16,7 +16,7 @@ struct PacketSizerTests {
         var number: UInt64 = 0
         var probes = 0
         for _ in 0..<10 {
-            let size = sizer.sizeOfNext(waiting: 1_000_000)
+            let size = sizer.sizeOfNext(waiting: 1_000_000, limit: 65_535)
             if size > 40_960 { probes += 1 }
             sizer.sent(number, size: size)
             sizer.lost(number, size: size)
@@ -26,7 +26,7 @@ struct PacketSizerTests {
         #expect(probes == 3)
         // Other limits mean that another relay answers at this address, which may accept large packets.
         sizer.reconnected(base: 40_960, largest: 50_000)
-        #expect(sizer.sizeOfNext(waiting: 1_000_000) == 50_000)
+        #expect(sizer.sizeOfNext(waiting: 1_000_000, limit: 65_535) == 50_000)
     }
 
     @Test("a discovered packet size holds for one connection only")
@@ -37,8 +37,8 @@ struct PacketSizerTests {
         #expect(sizer.size == 65_535)
         sizer.reconnected(base: 40_960, largest: 65_535)
         #expect(sizer.size == 40_960)
-        #expect(sizer.sizeOfNext(waiting: 65_535) == 65_535)
-        #expect(sizer.sizeOfNext(waiting: 65_534) == 40_960)
+        #expect(sizer.sizeOfNext(waiting: 65_535, limit: 65_535) == 65_535)
+        #expect(sizer.sizeOfNext(waiting: 65_534, limit: 65_535) == 40_960)
     }
 
     @Test("a maximum packet size below 1,024 bytes is rejected", arguments: [0, 1, 20, 1_023])

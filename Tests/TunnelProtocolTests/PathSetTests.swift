@@ -27,7 +27,7 @@ struct PathSetTests {
     private static func paths(_ count: Int) -> PathSet {
         var paths = PathSet(SharedSessionConfiguration(SessionConfiguration()), peerTakes: 40_960)
         for number in 0..<count {
-            _ = paths.add(PathID(rawValue: number), Self.description("ws://\(number)"))
+            _ = paths.add(PathID(rawValue: number), Self.description("ws://\(number)"), at: Self.start)
         }
         return paths
     }
@@ -56,11 +56,17 @@ struct PathSetTests {
         try Self.measure(&paths, 0, rtt: .milliseconds(80))
         try Self.measure(&paths, 1, rtt: .milliseconds(10))
         let now = Self.start + .seconds(1)
-        #expect(paths.forData(at: now) == 1)
-        paths[1].isWritable = false
-        #expect(paths.forData(at: now) == 0)
+        #expect(paths.forData(waiting: 1_000, at: now) == 1)
+        // It is worth to wait for the faster path, but not for longer than the slower one takes.
+        paths[1].setWritable(false, at: now)
+        #expect(paths.forData(waiting: 1_000, at: now) == nil)
+        #expect(paths.forUrgentData(at: now) == nil)
+        let again = try #require(paths.urgentDeadline(now))
+        #expect(again < now + .milliseconds(40))
+        #expect(paths.forUrgentData(at: now + .milliseconds(40)) == 0)
+        #expect(paths.forData(waiting: 1_000, at: now + .milliseconds(40)) == 0)
         _ = paths.remove(Self.zero, at: now)
-        #expect(paths.forData(at: now) == nil)
+        #expect(paths.forData(waiting: 1_000, at: now) == nil)
     }
 
     @Test("a path that is removed gives its frames back")
@@ -104,15 +110,18 @@ struct PathSetTests {
     @Test("a path with a number above the limit, or one that cannot carry the smallest packet, is not used")
     func limits() {
         var paths = Self.paths(0)
-        #expect(paths.add(PathID(rawValue: SessionConfiguration.maximumPaths), Self.description("ws://x")) == nil)
-        #expect(paths.add(PathID(rawValue: -1), Self.description("ws://x")) == nil)
+        #expect(
+            paths.add(PathID(rawValue: SessionConfiguration.maximumPaths), Self.description("ws://x"), at: Self.start)
+                == nil
+        )
+        #expect(paths.add(PathID(rawValue: -1), Self.description("ws://x"), at: Self.start) == nil)
         let small = PathDescription(
             relay: "ws://x",
             maximumPlaintext: 1_023,
             largestPlaintext: 1_023,
             createdAtUpperLimit: nil
         )
-        #expect(paths.add(Self.zero, small) == nil)
+        #expect(paths.add(Self.zero, small, at: Self.start) == nil)
         #expect(paths.indices.isEmpty)
     }
 }

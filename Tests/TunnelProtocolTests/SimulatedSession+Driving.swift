@@ -44,7 +44,11 @@ extension SimulatedSession {
             if self.identifications != 1 { self.unidentified += 1 }
             switch self.dial(id, request) {
             case .success(let answer):
-                self.streams[end][id] = Observed(opened: true, toSend: answer)
+                self.streams[end][id] = Observed(
+                    opened: true,
+                    toSend: answer,
+                    finishesAfterSending: !self.staysOpen.contains(id)
+                )
                 self.ends[end].connected(id, at: self.moment)
             case .failure(let refusal):
                 self.ends[end].reset(id, refusal.end, at: self.moment)

@@ -31,6 +31,8 @@ final class SimulatedSession {
         var eventsPerSecond: Int?
         /// Bandwidth in bytes per second, for each direction.
         var bytesPerSecond: Int?
+        /// The links to the relay, whose delays and rates come in addition to those above.
+        var links: SimulatedLinks?
         /// Largest packet that is accepted, in bytes, and whether larger ones are rejected or silently dropped.
         var largestPacket: (size: Int, refuses: Bool)?
         /// Probability that an event is delivered again, 0.1 to 20 s later, to a random end.
@@ -99,6 +101,9 @@ final class SimulatedSession {
     var opening: [Set<Int>] = [[0], [0]]
     /// Called for each stream at the exit; returns the bytes that the target sends, or why connecting to it fails.
     var dial: (StreamID, StreamRequest) -> Result<[UInt8], SimulatedRefusal> = { _, _ in .success([]) }
+
+    /// Streams that the exit does not finish when it has sent its bytes.
+    var staysOpen: Set<StreamID> = []
 
     struct SimulatedRefusal: Error { let end: StreamEnd }
 
@@ -209,13 +214,22 @@ final class SimulatedSession {
         let isTooLarge = weather.largestPacket.map { plaintext.count > $0.size } ?? false
         if isTooLarge, weather.largestPacket?.refuses == true { outcome = .rejected(.refused) }
         self.relays[path.rawValue] = relay
-        let answerAt = self.now + .nanoseconds(weather.delay.nanoseconds / 2)
+        var atRelay = self.now + .nanoseconds(weather.delay.nanoseconds / 2)
+        var arrival = self.now + weather.delay
+        let length = SimulatedLinks.eventLength(plaintext.count)
+        if var links = weather.links {
+            atRelay = links.up[end].transmit(length, at: self.now, using: &self.generator)
+            arrival = links.down[1 - end].transmit(length, at: atRelay, using: &self.generator)
+            self.relays[path.rawValue].weather.links = links
+            self.updateWritability(of: path, at: end)
+        }
+        let answerAt = atRelay + (weather.links?.down[end].delay ?? .zero)
         self.schedule(answerAt, (0, self.nextCount()), .outcome(to: end, token, outcome))
         guard case .accepted = outcome, !relay.isFrozen, !isTooLarge, !self.chance(weather.loss) else {
             return
         }
         let copies = self.chance(weather.duplication) ? 2 : 1
-        for _ in 0..<copies { self.deliver(plaintext, createdAt, path, weather, by: end) }
+        for _ in 0..<copies { self.deliver(plaintext, createdAt, path, weather, at: arrival, by: end) }
         if self.chance(weather.replay) {
             self.schedule(
                 self.now + .milliseconds(Int64(self.random(100...20_000))),
@@ -225,14 +239,30 @@ final class SimulatedSession {
         }
     }
 
+    /// Reports that the socket to a relay is not writable while much waits to be sent.
+    private func updateWritability(of path: PathID, at end: Int) {
+        guard let at = self.relays[path.rawValue].weather.links?.up[end].writableAt(self.now) else { return }
+        self.ends[end].setWritable(path, false, at: self.moment)
+        self.schedule(
+            at,
+            (0, self.nextCount()),
+            .call { [unowned self] in
+                if self.relays[path.rawValue].weather.links?.up[end].writableAt(self.now) == nil {
+                    self.ends[end].setWritable(path, true, at: self.moment)
+                }
+            }
+        )
+    }
+
     func deliver(
         _ plaintext: [UInt8],
         _ createdAt: Int64,
         _ path: PathID,
         _ weather: Weather,
+        at arrival: NIODeadline,
         by end: Int
     ) {
-        var at = self.now + weather.delay
+        var at = arrival
         if let rate = weather.bytesPerSecond {
             let start = max(self.relays[path.rawValue].busyUntil[end], self.now)
             let done = start + .nanoseconds(Int64(plaintext.count) * 1_000_000_000 / Int64(rate))

@@ -42,11 +42,11 @@ struct StreamSetTests {
     }
 
     /// The frames of the next packet of `size` bytes.
-    private mutating func packet(size: Int, onlyEager: Bool = false) -> [SessionFrame] {
+    private mutating func packet(size: Int, _ selection: SendScheduler.Selection = .all) -> [SessionFrame] {
         var packet = ByteBuffer()
         var frames: [SessionFrame] = []
         self.context.control.write(into: &packet, size: size, &frames, streams: self.streams)
-        self.streams.write(into: &packet, size: size, onlyEager: onlyEager, &frames, &self.context)
+        self.streams.write(into: &packet, size: size, selection, &frames, &self.context)
         return frames
     }
 
@@ -73,7 +73,7 @@ struct StreamSetTests {
         test.open(StreamID(rawValue: 3))
         test.streams.send(StreamID(rawValue: 3), ByteBuffer(string: "hello"), at: test.context.now.monotonic)
         #expect(test.streams.scheduler.hasSmallMessage(test.streams.table))
-        let urgent = test.packet(size: 10_000, onlyEager: true)
+        let urgent = test.packet(size: 10_000, .smallMessages)
         #expect(Self.bytes(urgent, of: StreamID(rawValue: 3)) == 5)
         #expect(Self.bytes(urgent, of: Self.first) == 0)
     }

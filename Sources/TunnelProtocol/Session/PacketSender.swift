@@ -26,6 +26,8 @@ struct PacketSender: Sendable {
     private enum Content: Hashable {
         /// Control frames and stream data.
         case data
+        /// Stream data except small messages, which wait for a faster path.
+        case bulkData
         /// Control frames and a small amount of stream data. The packet is sent although the congestion window is full,
         /// so that small messages do not wait a round trip behind a bulk transfer.
         case urgentData
@@ -35,6 +37,14 @@ struct PacketSender: Sendable {
         case acknowledgements
 
         var hasPing: Bool { self == .probe(withData: true) || self == .probe(withData: false) }
+        /// The streams that may use the packet.
+        var selection: SendScheduler.Selection {
+            switch self {
+            case .bulkData: .bulk
+            case .urgentData: .smallMessages
+            case .data, .probe, .acknowledgements: .all
+            }
+        }
         var hasData: Bool { self != .acknowledgements && self != .probe(withData: false) }
     }
 
@@ -63,7 +73,13 @@ struct PacketSender: Sendable {
     func nextDeadline(_ paths: PathSet, _ streams: StreamSet, _ context: SessionContext) -> NIODeadline? {
         if self.hasMore { return self.waitingSince }
         guard self.canSend(streams, context), let coalescingDeadline else { return nil }
-        return paths.sendDeadline(coalescingDeadline)
+        // The choice of a path depends on the time, so a deadline that has passed is of no use.
+        let due = max(coalescingDeadline, context.now.monotonic)
+        let urgent = self.hasUrgent(streams, context) ? paths.urgentDeadline(due) : nil
+        guard streams.scheduler.hasBulk(streams.table),
+            let bulk = paths.sendDeadline(due, waiting: streams.scheduler.waitingBytes)
+        else { return urgent }
+        return urgent.map { min($0, bulk) } ?? bulk
     }
 
     private func canSend(_ streams: StreamSet, _ context: SessionContext) -> Bool {
@@ -87,23 +103,45 @@ struct PacketSender: Sendable {
         if self.waitingSince == nil, self.canSend(streams, context) { self.waitingSince = now }
         var packets = 0
         self.hasMore = false
-        while self.canSend(streams, context), let index = paths.forData(at: now),
+        while self.hasUrgent(streams, context), let index = paths.forUrgentData(at: now),
+            !paths[index].canCarry(at: now)
+        {
+            guard self.sendPacket(.urgentData, on: index, &paths, &streams, &context) else { break }
+        }
+        while self.canSend(streams, context), let (index, content) = self.pathForData(paths, streams, context),
             self.isWorthSending(on: paths[index], streams, context)
         {
             guard packets < Self.packetsPerTurn else {
                 self.hasMore = true
                 break
             }
-            guard self.sendPacket(.data, on: index, &paths, &streams, &context) else { break }
+            guard self.sendPacket(content, on: index, &paths, &streams, &context) else { break }
             packets += 1
         }
-        while !context.control.isEmpty || streams.scheduler.hasSmallMessage(streams.table),
-            let index = paths.forUrgentData(at: now)
-        {
-            guard self.sendPacket(.urgentData, on: index, &paths, &streams, &context) else { break }
-        }
         if !self.canSend(streams, context) { self.waitingSince = nil }
+        // Paths that could carry more have nothing to send, or only what another path delivers earlier.
+        if !self.hasMore { paths.becameAppLimited(at: now) }
         self.sendAcknowledgements(&paths, &streams, &context)
+    }
+
+    /// Whether control frames or a small message are next.
+    private func hasUrgent(_ streams: StreamSet, _ context: SessionContext) -> Bool {
+        !context.control.isEmpty || streams.scheduler.hasSmallMessage(streams.table)
+    }
+
+    /// The path for the next packet, and what it carries. What is urgent takes only the fastest path.
+    private func pathForData(
+        _ paths: PathSet,
+        _ streams: StreamSet,
+        _ context: SessionContext
+    ) -> (index: Int, content: Content)? {
+        let now = context.now.monotonic
+        let isUrgent = self.hasUrgent(streams, context)
+        if isUrgent, let index = paths.forUrgentData(at: now), paths[index].canCarry(at: now) { return (index, .data) }
+        guard streams.scheduler.hasBulk(streams.table),
+            let index = paths.forData(waiting: streams.scheduler.waitingBytes, at: now)
+        else { return nil }
+        return (index, isUrgent ? .bulkData : .data)
     }
 
     /// Whether to send now instead of waiting for more data: control frames wait, no packet is in flight on the path,
@@ -200,7 +238,7 @@ struct PacketSender: Sendable {
         let size =
             content == .urgentData
             ? min(Self.urgentPacket, paths[index].packetSize)
-            : paths[index].sizer.sizeOfNext(waiting: content.hasData ? waiting : 0)
+            : paths[index].sizeOfNext(waiting: content.hasData ? waiting : 0)
         var packet = ByteBuffer()
         packet.reserveCapacity(min(size, waiting + 2_048))
         self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
@@ -211,8 +249,10 @@ struct PacketSender: Sendable {
             frames.append(.ping)
         }
         if content.hasData {
-            context.control.write(into: &packet, size: size, &frames, streams: streams)
-            streams.write(into: &packet, size: size, onlyEager: content == .urgentData, &frames, &context)
+            if content != .bulkData {
+                context.control.write(into: &packet, size: size, &frames, streams: streams)
+            }
+            streams.write(into: &packet, size: size, content.selection, &frames, &context)
         }
         guard acknowledges || !frames.isEmpty else { return false }
         if !frames.isEmpty, paths[index].shouldAsk(size: packet.readableBytes), packet.readableBytes < size {

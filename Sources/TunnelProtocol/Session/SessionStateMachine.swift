@@ -200,7 +200,7 @@ package struct SessionStateMachine: StreamEngine {
 
     package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         self.context.now = now
-        self.transport.setWritable(path, isWritable)
+        self.transport.setWritable(path, isWritable, at: now.monotonic)
         if isWritable { self.send() }
     }
 

@@ -47,7 +47,7 @@ struct SessionTransport: Sendable {
         _ streams: inout StreamSet,
         _ context: inout SessionContext
     ) {
-        guard let index = self.paths.add(path, description) else { return }
+        guard let index = self.paths.add(path, description, at: context.now.monotonic) else { return }
         // An exit sends no probe before it has received a packet from the client.
         if self.isConfirmed { self.sendProbe(on: index, &streams, &context) }
         self.send(&streams, &context)
@@ -60,9 +60,9 @@ struct SessionTransport: Sendable {
         self.send(&streams, &context)
     }
 
-    mutating func setWritable(_ path: PathID, _ isWritable: Bool) {
+    mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: NIODeadline) {
         guard let index = self.paths.index(of: path) else { return }
-        self.paths[index].isWritable = isWritable
+        self.paths[index].setWritable(isWritable, at: now)
     }
 
     /// Handles the relay's answer to a packet.
@@ -189,6 +189,7 @@ struct SessionTransport: Sendable {
             if let deadline, deadline < earliest { earliest = deadline }
         }
         consider(self.paths.lossDeadline)
+        consider(self.paths.reinjectionDeadline(at: context.now.monotonic))
         consider(self.paths.acknowledgementDeadline)
         consider(self.sender.nextDeadline(self.paths, streams, context))
         if streams.table.liveCount > 0 { consider(self.liveness.keepAliveDeadline) }
@@ -214,7 +215,7 @@ struct SessionTransport: Sendable {
             if let due = self.paths[index].lossDeadline, due <= now {
                 self.repeatLost(self.paths[index].detectLosses(at: now), &streams, &context)
             }
-            if let due = self.paths[index].probeDeadline, due <= now {
+            if let due = self.paths.probeDeadline(of: index), due <= now {
                 self.repeatLost(self.paths.probeTimedOut(index, at: now), &streams, &context)
                 self.sendProbe(on: index, &streams, &context)
             }
@@ -246,6 +247,10 @@ struct SessionTransport: Sendable {
 
     /// Sends what waits, as far as the paths allow.
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
+        let isIdle = streams.scheduler.isEmpty && context.control.isEmpty
+        if let frames = self.paths.reinject(isIdle: isIdle, at: context.now.monotonic) {
+            self.repeatLost(frames, &streams, &context)
+        }
         self.sender.send(&self.paths, &streams, &context)
         self.countSent(at: context.now.monotonic)
     }

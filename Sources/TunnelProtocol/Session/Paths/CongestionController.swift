@@ -5,159 +5,326 @@
 
 import NIOCore
 
-/// Delay-based congestion control for a path: limits the bytes in flight to a window.
+/// Congestion control of a path by a model of its bandwidth and round-trip time (BBR, draft-ietf-ccwg-bbr).
 ///
-/// Relays queue tens of megabytes, so a loss-based window would fill these queues. Instead, the minimum RTT of each
-/// round is compared with the minimum RTT of the last 10 to 20 seconds. The difference is the queueing delay. The
-/// minimum of a round is used because a relay that delivers in batches delays most packets, but some of them only a
-/// little.
+/// The bandwidth is the maximum of the recent delivery rates, the round-trip time the recent minimum. Their product is
+/// what the path holds without a queue. Packets are sent at the bandwidth, and at most twice the product is in flight.
+/// Every few round trips the path is tried at a higher rate; the queue that arises is emptied in the next round trip.
 ///
-/// If the RTT does not fall after the window was reduced, the delay is not caused by this session's packets, and the
-/// window is restored. Loss is a weak signal, because relays may drop events at any time. It reduces the window only a
-/// little, and a spurious loss restores the window.
+/// A relay queues many megabytes without loss, and it drops events for other reasons than congestion. So loss reduces
+/// the window only if much is lost.
 struct CongestionController: Hashable, Sendable {
-    /// The minimum window in packets of full size.
-    static let minimumPackets = 3
-    /// The initial window in packets of full size.
-    static let initialPackets = 10
-    /// Length of a period for which the minimum RTT is recorded.
-    private static let baseLifetime: TimeAmount = .seconds(10)
-    /// RTTs below this value are not used to detect delay of the path itself, because busy processors disturb them too
-    /// much.
-    private static let longRTT: TimeAmount = .milliseconds(20)
-    /// The minimum of the queueing delay that is tolerated.
-    static let leastTarget: TimeAmount = .milliseconds(1)
+    /// Minimum window in packets.
+    static let minimumPackets = 4
+    /// Initial window in bytes.
+    static let initialWindow = 10 * SessionConfiguration.basePacket
 
-    private let maximum: Int
-    private var packet: Int
-    /// The window in bytes.
-    private(set) var window: Int
-    private var isSlowStart = true
-
-    /// The minimum RTT in nanoseconds of the current and of the previous period of ``baseLifetime``.
-    private var base: (current: Int64, previous: Int64, since: NIODeadline)?
-    /// The minimum RTT of the current round in nanoseconds.
-    private var roundLeast = Int64.max
-    /// When the current round started. It ends when a packet that was sent at this time or later is acknowledged.
-    private var roundStart = NIODeadline.uptimeNanoseconds(0)
-    private var wasLimited = false
-    private var roundsOverTarget = 0
-    /// The state before the window was reduced because of delay. The next round shows whether the RTT fell.
-    private var trial: (window: Int, isSlowStart: Bool, rtt: Int64)?
-    /// Number of consecutive rounds with little queueing delay in which the window grew.
-    private var growingRounds = 0
-    /// Bytes that were acknowledged and bytes that were lost in the current round.
-    private var arrivedBytes = 0
-    private var lostBytes = 0
-    /// The share of a round's bytes that may be lost without a reaction. Relays may drop events at any time, and they
-    /// report rate limits explicitly.
-    private static let tolerableLoss = 0.1
-    /// The state before the window was last reduced because of loss, and the time of the reduction.
-    private var beforeLoss: (window: Int, isSlowStart: Bool, at: NIODeadline)?
-
-    init(packet: Int, maximum: Int) {
-        self.packet = packet
-        self.maximum = maximum
-        self.window = min(maximum, Self.initialPackets * packet)
+    private enum Phase: Hashable {
+        /// The rate doubles each round trip, until the bandwidth no longer grows.
+        case startup
+        /// The queue that arose in the startup is emptied.
+        case drain
+        /// The path is tried at a higher rate.
+        case probeUp
+        /// The queue that arose is emptied.
+        case probeDown
+        /// Packets are sent at the bandwidth. The value is the number of round trips that are left.
+        case cruise(rounds: Int)
+        /// Little is in flight until this time, so that the round-trip time without a queue can be measured. Nil until
+        /// the surplus has left.
+        case probeRTT(until: NIODeadline?)
     }
 
-    static func == (left: Self, right: Self) -> Bool { left.window == right.window && left.packet == right.packet }
+    /// Gains of the pacing rate (draft-ietf-ccwg-bbr, section 2.4 and 5.3).
+    private static let startupGain = 2.77
+    private static let drainGain = 0.5
+    private static let probeUpGain = 1.25
+    private static let probeDownGain = 0.75
+    private static let cruiseGain = 0.99
+    /// Gain of the window.
+    private static let windowGain = 2.0
+    /// Number of round trips between two probes for more bandwidth.
+    private static let cruiseRounds = 6
+    /// How long acknowledgements wait at the peer, in seconds.
+    private static let acknowledgementTime = 0.02
+    /// Maximum number of round trips for emptying a queue.
+    private static let drainRounds = 8
+    /// Growth of the bandwidth that counts as growth.
+    private static let startupGrowth = 1.25
+    private static let probeGrowth = 1.1
+    /// Number of round trips for which a maximum is kept, at least.
+    private static let filterRounds = 6
+    /// How long little is in flight to measure the round-trip time.
+    private static let probeRTTDuration: TimeAmount = .milliseconds(100)
+    /// The share of a round's bytes that may be lost without a reaction.
+    private static let tolerableLoss = 0.2
+
+    private let maximum: Int
+    /// The packet size in bytes.
+    private var packet = SessionConfiguration.basePacket
+    /// The limit of the bytes in flight.
+    private(set) var window: Int
+    private var phase = Phase.startup
+    private var bandwidth = RecentMaximum()
+    /// The delivery rates of the current round. A single one is not exact, because packets are large and acknowledged in
+    /// groups.
+    private var samples = RoundSamples()
+    private(set) var minimumRTT = MinimumRTT()
+    private var roundLeast = Int64.max
+    /// Bytes that were acknowledged in excess of the bandwidth, because acknowledgements arrived together.
+    private var excess = RecentMaximum()
+    private var epoch: (start: NIODeadline, bytes: Int) = (.uptimeNanoseconds(0), 0)
+
+    /// The current round trip ends when a packet is acknowledged that was sent after this many bytes were delivered.
+    private var roundEnd: UInt64 = 0
+    private var rounds = 0
+    /// The bandwidth from which growth is judged, and the number of round trips without growth.
+    private var plateau: (bandwidth: Double, rounds: Int) = (0, 0)
+    /// When the current phase started.
+    private var phaseStart = NIODeadline.uptimeNanoseconds(0)
+
+    /// A limit of the window after much was lost.
+    private var ceiling: Int?
+    private var arrivedBytes = 0
+    private var lostBytes = 0
+    /// The ceiling before the last loss, and when it was lowered.
+    private var beforeLoss: (ceiling: Int?, at: NIODeadline)?
+
+    /// - Parameter maximum: The maximum window in bytes.
+    init(maximum: Int) {
+        self.maximum = maximum
+        self.window = min(maximum, Self.initialWindow)
+    }
+
+    static func == (left: Self, right: Self) -> Bool { left.window == right.window && left.phase == right.phase }
 
     func hash(into hasher: inout Hasher) { hasher.combine(self.window) }
 
+    // MARK: Model
+
+    /// What the path is known to carry, in bytes per second; nil before the first measurement.
+    var rate: Double? { self.bandwidth.value > 0 ? self.bandwidth.value : nil }
+
+    /// What the path is expected to carry, in bytes per second. It is an estimate before the first measurement.
+    func expectedRate(rtt: TimeAmount) -> Double {
+        let initial = Double(Self.initialWindow) * 1e9 / Double(max(1_000_000, rtt.nanoseconds))
+        guard case .startup = self.phase else { return self.rate ?? initial }
+        return self.initialFloor > 0 ? max(self.bandwidth.value, initial) : 2 * self.bandwidth.value
+    }
+
+    /// The rate at which packets are sent, in bytes per second; nil to send without pacing.
+    var pacingRate: Double? {
+        guard let rate, let rtt = self.minimumRTT.nanoseconds else { return nil }
+        switch self.phase {
+        case .startup:
+            // The first samples may be of small packets, so the rate does not fall below that of the initial window.
+            return Self.startupGain * max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
+        case .drain: return Self.drainGain * rate
+        case .probeUp: return Self.probeUpGain * rate
+        case .probeDown: return Self.probeDownGain * rate
+        case .cruise, .probeRTT: return Self.cruiseGain * rate
+        }
+    }
+
+    /// The initial window, until the path was full for a round trip.
+    private var initialFloor: Int { self.plateau.bandwidth > 0 ? 0 : Self.initialWindow }
+
+    /// The bytes that the path holds without a queue.
+    private var product: Double {
+        guard let rtt = self.minimumRTT.nanoseconds else { return Double(Self.initialWindow) }
+        return self.bandwidth.value * Double(rtt) / 1e9
+    }
+
     private var minimum: Int { Self.minimumPackets * self.packet }
 
-    /// The queueing delay that is tolerated: a quarter of the minimum RTT, and at least ``leastTarget``.
-    private func target(base: Int64) -> Int64 { max(Self.leastTarget.nanoseconds, base / 4) }
+    /// The window that follows from the model.
+    private var target: Int {
+        if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
+        let gain = self.phase == .startup ? Self.startupGain : Self.windowGain
+        // On a short path most of the excess is a queue in front of a busy processor.
+        let excess = min(self.excess.value, self.product)
+        return max(self.minimum, Int(gain * self.product + excess) + 2 * self.packet)
+    }
 
     /// Updates the packet size in bytes.
     mutating func setPacket(_ size: Int) { self.packet = size }
 
-    /// Records that a packet filled the window.
-    mutating func becameLimited() { self.wasLimited = true }
+    // MARK: Acknowledgements
 
-    /// Updates the RTT and the window after a packet was acknowledged.
-    mutating func acknowledged(sentAt: NIODeadline, rtt: TimeAmount, at now: NIODeadline) {
-        self.roundLeast = min(self.roundLeast, rtt.nanoseconds)
-        self.updateBase(rtt.nanoseconds, at: now)
-        guard sentAt >= self.roundStart else { return }
-        self.endRound(at: now)
-    }
-
-    private mutating func updateBase(_ rtt: Int64, at now: NIODeadline) {
-        guard let known = self.base else {
-            self.base = (rtt, rtt, now)
-            return
-        }
-        if known.since + Self.baseLifetime <= now {
-            self.base = (rtt, known.current, now)
-        } else {
-            self.base?.current = min(known.current, rtt)
-        }
-    }
-
-    private mutating func endRound(at now: NIODeadline) {
-        defer {
-            self.roundLeast = .max
-            self.roundStart = now
-            self.wasLimited = false
-            self.arrivedBytes = 0
-            self.lostBytes = 0
-        }
-        self.judgeTrial(at: now)
-        guard let known = self.base, self.roundLeast < .max else { return }
-        let base = min(known.current, known.previous)
-        let target = self.target(base: base)
-        let queued = self.roundLeast - base
-        if queued > target {
-            self.growingRounds = 0
-            self.roundsOverTarget += 1
-            // A single round over the target may have another cause, such as a busy processor.
-            guard self.roundsOverTarget > 1 else { return }
-            self.roundsOverTarget = 0
-            if self.roundLeast > Self.longRTT.nanoseconds {
-                self.trial = (self.window, self.isSlowStart, self.roundLeast)
-            }
-            self.isSlowStart = false
-            let wanted = Double(self.window) * Double(base + target) / Double(self.roundLeast)
-            self.window = max(self.minimum, Int(max(wanted, Double(self.window) * 0.7)))
-            return
-        }
-        self.roundsOverTarget = 0
-        guard self.wasLimited else { return }
-        if self.isSlowStart {
-            self.window *= 2
-        } else if queued < target / 2 {
-            // Grow faster after several rounds with spare capacity, because a long RTT makes rounds rare.
-            self.growingRounds += 1
-            let isFar = self.growingRounds > 3 && base > Self.longRTT.nanoseconds
-            self.window += max(self.packet, self.window / (isFar ? 3 : 8))
-        } else {
-            self.growingRounds = 0
-            self.window += self.packet / 2
-        }
-        self.window = min(self.maximum, self.window)
-    }
-
-    /// Evaluates whether the RTT fell after the window was reduced.
+    /// Updates the model after packets were acknowledged.
     ///
-    /// If this session's packets had caused the delay, the RTT would have fallen in proportion to the window. If it
-    /// fell by less than half of that, the delay belongs to the path, and the window is restored.
-    private mutating func judgeTrial(at now: NIODeadline) {
-        guard let trial, self.roundLeast < .max else { return }
-        self.trial = nil
-        let expected = Double(trial.rtt) * Double(self.window) / Double(trial.window)
-        guard Double(self.roundLeast) > (Double(trial.rtt) + expected) / 2 else { return }
-        let own = min(trial.rtt, self.roundLeast)
-        self.base = (own, own, now)
-        self.window = max(self.window, trial.window)
-        self.isSlowStart = trial.isSlowStart
+    /// - Parameters:
+    ///   - bytes: Their size.
+    ///   - sample: The delivery rate. Nil if none could be measured.
+    ///   - rtt: The round-trip time. Nil if none could be measured.
+    ///   - delivered: The bytes that were delivered on this path altogether.
+    ///   - inFlight: The bytes that are still in flight.
+    ///   - now: The current time.
+    mutating func acknowledged(
+        _ bytes: Int,
+        sample: DeliveryRate.Sample?,
+        rtt: TimeAmount?,
+        delivered: UInt64,
+        inFlight: Int,
+        at now: NIODeadline
+    ) {
+        self.arrivedBytes += bytes
+        if let rtt {
+            self.minimumRTT.add(rtt, at: now)
+            self.roundLeast = min(self.roundLeast, rtt.nanoseconds)
+        }
+        self.updateExcess(bytes, at: now)
+        if let sample {
+            self.samples.add(sample)
+            if self.phase == .startup, !sample.isAppLimited || sample.rate > self.bandwidth.value {
+                self.bandwidth.add(sample.rate)
+            }
+            if sample.deliveredBefore >= self.roundEnd {
+                self.endRound(isAppLimited: sample.isAppLimited, at: now)
+                self.roundEnd = delivered
+            }
+        }
+        self.advance(inFlight: inFlight, at: now)
+        self.updateWindow(bytes)
     }
 
-    /// Records acknowledged bytes.
-    mutating func delivered(_ bytes: Int) { self.arrivedBytes += bytes }
+    private mutating func updateExcess(_ bytes: Int, at now: NIODeadline) {
+        guard self.bandwidth.value > 0 else { return }
+        let expected = self.bandwidth.value * Double((now - self.epoch.start).nanoseconds) / 1e9
+        if Double(self.epoch.bytes) <= expected {
+            self.epoch = (now, 0)
+            self.epoch.bytes += bytes
+            self.excess.add(min(Double(bytes), Double(self.window)))
+            return
+        }
+        self.epoch.bytes += bytes
+        self.excess.add(min(Double(self.epoch.bytes) - expected, Double(self.window)))
+    }
 
-    /// Records lost packets and reduces the window at most once per round trip.
+    private mutating func endRound(isAppLimited: Bool, at now: NIODeadline) {
+        let measured = self.samples.take()
+        if let measured, !measured.isAppLimited || measured.rate > self.bandwidth.value {
+            self.bandwidth.add(measured.rate)
+        }
+        // While little is sent, the bandwidth is not measured, so it is not forgotten either.
+        if !isAppLimited { self.rounds += 1 }
+        if !isAppLimited, self.rounds % Self.filterRounds == 0 {
+            self.bandwidth.startPeriod()
+            self.excess.startPeriod()
+        }
+        switch self.phase {
+        case .startup where !isAppLimited || self.isFull: self.judgeStartup(measured?.rate, at: now)
+        case .cruise(let rounds) where rounds > 0: self.phase = .cruise(rounds: rounds - 1)
+        case .probeUp where isAppLimited: self.plateau.rounds += 1
+        case .probeUp:
+            if self.bandwidth.value >= self.plateau.bandwidth * Self.probeGrowth {
+                self.plateau = (self.bandwidth.value, 0)
+            } else {
+                self.plateau.rounds += 1
+            }
+            // The ceiling rises again while the path carries more without much loss.
+            if let ceiling, Double(self.lostBytes) <= Self.tolerableLoss * Double(self.arrivedBytes) {
+                self.ceiling = ceiling > self.target ? nil : ceiling + ceiling / 4
+            }
+        default: break
+        }
+        self.roundLeast = .max
+        self.arrivedBytes = 0
+        self.lostBytes = 0
+    }
+
+    /// Ends the startup if the bandwidth no longer grows: after three round trips, or after one if there is a queue.
+    private mutating func judgeStartup(_ measured: Double?, at now: NIODeadline) {
+        guard self.bandwidth.value < self.plateau.bandwidth * Self.startupGrowth else {
+            self.plateau = (self.bandwidth.value, 0)
+            return
+        }
+        self.plateau.rounds += 1
+        guard self.plateau.rounds >= 3 || self.hasQueue else { return }
+        if let measured { self.bandwidth.reset(to: measured) }
+        self.enter(.drain, at: now)
+    }
+
+    /// Whether a queue shows that the path is full, although less than the window was sent. If little was sent, others
+    /// caused the queue.
+    private var isFull: Bool { self.hasQueue && self.arrivedBytes >= Self.initialWindow / 4 }
+
+    /// Whether all packets of the round waited in a queue.
+    private var hasQueue: Bool {
+        guard let least = self.minimumRTT.nanoseconds, self.roundLeast < .max else { return false }
+        return self.roundLeast > least * 3 / 2 + 5_000_000
+    }
+
+    private mutating func enter(_ phase: Phase, at now: NIODeadline) {
+        self.phase = phase
+        self.phaseStart = now
+    }
+
+    /// Changes the phase if it is over.
+    private mutating func advance(inFlight: Int, at now: NIODeadline) {
+        let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
+        switch self.phase {
+        case .startup: break
+        case .drain:
+            if self.isDrained(inFlight, at: now) { self.enter(.cruise(rounds: 1), at: now) }
+        case .cruise(let rounds):
+            guard rounds == 0 else { break }
+            self.plateau = (self.bandwidth.value, 0)
+            self.enter(.probeUp, at: now)
+        case .probeUp:
+            if self.plateau.rounds > 0, self.phaseStart + roundTrip <= now { self.enter(.probeDown, at: now) }
+        case .probeDown:
+            if self.isDrained(inFlight, at: now) { self.enter(.cruise(rounds: Self.cruiseRounds), at: now) }
+        case .probeRTT(let until):
+            self.advanceProbeRTT(until, inFlight: inFlight, at: now)
+            return
+        }
+        guard self.minimumRTT.isOutdated(at: now) else { return }
+        // While little is in flight, there is no queue to be emptied first.
+        if inFlight <= self.minimum / 2 || self.phase == .startup {
+            if self.roundLeast < .max { self.minimumRTT.replace(by: self.roundLeast, at: now) }
+        } else {
+            self.enter(.probeRTT(until: nil), at: now)
+        }
+    }
+
+    /// Whether no more is in flight than the path holds without a queue, or the phase takes too long.
+    private func isDrained(_ inFlight: Int, at now: NIODeadline) -> Bool {
+        let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
+        let delayed = self.bandwidth.value * Self.acknowledgementTime
+        return Double(inFlight) <= self.product + delayed + Double(2 * self.packet)
+            || self.phaseStart + roundTrip * Self.drainRounds <= now
+    }
+
+    private mutating func advanceProbeRTT(_ until: NIODeadline?, inFlight: Int, at now: NIODeadline) {
+        guard let until else {
+            if inFlight <= self.target || self.phaseStart + .seconds(1) <= now {
+                let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
+                self.phase = .probeRTT(until: now + max(Self.probeRTTDuration, roundTrip))
+                self.roundLeast = .max
+            }
+            return
+        }
+        guard until <= now, self.roundLeast < .max else { return }
+        self.minimumRTT.replace(by: self.roundLeast, at: now)
+        self.enter(.cruise(rounds: Self.cruiseRounds), at: now)
+    }
+
+    private mutating func updateWindow(_ bytes: Int) {
+        let target = self.target
+        switch self.phase {
+        case .startup where self.plateau.rounds == 0:
+            // Until the path was full for a round trip, the window does not shrink.
+            if self.window < target { self.window += bytes }
+        case .startup, .drain, .probeUp, .probeDown, .cruise: self.window = min(self.window + bytes, target)
+        case .probeRTT: self.window = min(self.window, target)
+        }
+        self.window = max(self.minimum, min(self.window, self.ceiling ?? .max, self.maximum))
+    }
+
+    // MARK: Losses
+
+    /// Records lost packets. If much is lost, reduces the window, at most once per round trip.
     ///
     /// - Parameters:
     ///   - bytes: The bytes of the lost packets.
@@ -169,22 +336,24 @@ struct CongestionController: Hashable, Sendable {
             self.lostBytes > 2 * self.packet
         else { return }
         if let beforeLoss, sentAt < beforeLoss.at { return }
-        self.beforeLoss = (self.window, self.isSlowStart, now)
-        self.isSlowStart = false
-        self.window = max(self.minimum, self.window * 4 / 5)
+        self.beforeLoss = (self.ceiling, now)
+        self.ceiling = max(self.minimum, self.window * 4 / 5)
+        self.window = min(self.window, self.ceiling ?? .max)
+        if self.phase == .startup { self.enter(.cruise(rounds: 1), at: now) }
     }
 
-    /// Halves the window and returns to slow start, because several probes were not acknowledged.
+    /// Starts anew with a small window, because several probes were not acknowledged.
     mutating func pathIsSilent() {
-        self.isSlowStart = true
+        self.phase = .startup
+        self.plateau = (0, 0)
         self.window = max(self.minimum, self.window / 2)
     }
 
-    /// Restores the window that was reduced for a loss, because a packet that was declared lost arrived.
+    /// Removes the ceiling that was set for a loss, because a packet that was declared lost arrived.
     mutating func lossWasSpurious(sentAt: NIODeadline) {
         guard let beforeLoss, sentAt <= beforeLoss.at else { return }
-        self.window = min(self.maximum, max(self.window, beforeLoss.window))
-        self.isSlowStart = beforeLoss.isSlowStart
+        self.ceiling = beforeLoss.ceiling
+        self.window = max(self.window, min(self.target, self.maximum))
         self.beforeLoss = nil
     }
 }

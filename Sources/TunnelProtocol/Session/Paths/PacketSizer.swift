@@ -57,8 +57,13 @@ struct PacketSizer: Hashable, Sendable {
     var size: Int { self.state == .found ? self.largest : self.base }
 
     /// Maximum size of the next packet if `bytes` bytes are waiting to be sent.
-    func sizeOfNext(waiting bytes: Int) -> Int {
-        if case .waiting = self.state, bytes >= self.largest { return self.largest }
+    ///
+    /// - Parameters:
+    ///   - bytes: Number of bytes that wait.
+    ///   - limit: The largest size that does not occupy the path for too long.
+    func sizeOfNext(waiting bytes: Int, limit: Int) -> Int {
+        guard self.size <= limit else { return Self.unpadded(limit) }
+        if case .waiting = self.state, bytes >= self.largest, self.largest <= limit { return self.largest }
         return self.size
     }
 
@@ -72,6 +77,12 @@ struct PacketSizer: Hashable, Sendable {
     mutating func acknowledged(_ number: UInt64, size: Int) {
         if case .probing(number, _) = self.state { self.state = .found }
         if size > self.base { self.lostInARow = 0 }
+    }
+
+    /// The largest size up to `limit`, at least 256, to which NIP-44 adds no padding.
+    static func unpadded(_ limit: Int) -> Int {
+        let step = (1 << (Int.bitWidth - 1 - max(256, limit).leadingZeroBitCount)) / 4
+        return max(256, limit) / step * step
     }
 
     /// Whether the packet is the probe in flight.

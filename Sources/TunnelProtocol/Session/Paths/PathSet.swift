@@ -18,9 +18,6 @@ struct PathSet: Sendable {
     /// acknowledgement.
     private(set) var acknowledgesEverywhere = false
 
-    /// Maximum number of bytes in flight above the congestion window, for small messages.
-    private static let urgentBytes = 64 << 10
-
     init(_ configuration: SharedSessionConfiguration, peerTakes: UInt64) {
         self.shared = configuration
         self.peerTakes = peerTakes
@@ -45,6 +42,10 @@ struct PathSet: Sendable {
 
     private var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
 
+    private func hasActivePath(beside index: Int) -> Bool {
+        self.paths.indices.contains { $0 != index && self.paths[$0].health == .active }
+    }
+
     /// The shortest smoothed RTT of an active path.
     var shortestRTT: TimeAmount {
         self.paths.filter { $0.health == .active }.map(\.rtt.smoothed).min() ?? self.configuration.initialRTT
@@ -65,7 +66,7 @@ struct PathSet: Sendable {
     // MARK: Adding and removing
 
     /// Adds a path, or updates its description. Returns its position if it was not in use before.
-    mutating func add(_ path: PathID, _ description: PathDescription) -> Int? {
+    mutating func add(_ path: PathID, _ description: PathDescription, at now: NIODeadline) -> Int? {
         guard (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
             description.maximumPlaintext >= SessionConfiguration.minimumPacket
         else { return nil }
@@ -84,7 +85,7 @@ struct PathSet: Sendable {
             self.paths.insert(added, at: index)
         }
         guard self.paths[index].health == .down else { return nil }
-        self.paths[index].isWritable = true
+        self.paths[index].setWritable(true, at: now)
         self.paths[index].probeCount = 0
         // Without another active path, the path is used immediately. Otherwise a probe must be acknowledged first.
         self.paths[index].health = self.hasActivePath ? .probing : .active
@@ -100,22 +101,12 @@ struct PathSet: Sendable {
         return self.paths[index].loseAll(at: now)
     }
 
-    // MARK: Choice
+    // MARK: Acknowledgements
 
-    private func fastest(where isUsable: (SessionPath) -> Bool) -> Int? {
+    /// The fastest usable path.
+    func fastest(where isUsable: (SessionPath) -> Bool) -> Int? {
         self.paths.indices.filter { isUsable(self.paths[$0]) }
             .min { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed }
-    }
-
-    /// The fastest path that can carry data now.
-    func forData(at now: NIODeadline) -> Int? { self.fastest { $0.canCarry(at: now) } }
-
-    /// The fastest path whose window is full but not exceeded by ``urgentBytes``.
-    func forUrgentData(at now: NIODeadline) -> Int? {
-        self.fastest {
-            $0.health == .active && $0.isWritable && $0.pacer.wait(at: now) == nil && !$0.hasRoom
-                && $0.sent.bytesInFlight < $0.congestion.window + Self.urgentBytes
-        }
     }
 
     /// The fastest path for a keep-alive.
@@ -132,8 +123,6 @@ struct PathSet: Sendable {
         if self.paths[index].received.mustAnswerHere, self.paths[index].canAnswer(at: now) { return index }
         return self.fastest { $0.canAnswer(at: now) && $0.health == .active } ?? self.fastest { $0.canAnswer(at: now) }
     }
-
-    // MARK: Acknowledgements
 
     /// Checks a packet before its frames are decoded. Throws if it must be ignored.
     func check(_ header: SessionPacketHeader, on path: PathID) throws(PacketRejection) {
@@ -266,15 +255,13 @@ struct PathSet: Sendable {
     }
 
     /// Whether a probe on the path at `index` should carry data, because no other path is active.
-    func probeCarriesData(_ index: Int) -> Bool {
-        !self.paths.indices.contains { $0 != index && self.paths[$0].health == .active }
-    }
+    func probeCarriesData(_ index: Int) -> Bool { !self.hasActivePath(beside: index) }
 
     /// Handles a probe timeout: nothing was acknowledged on a path for too long (RFC 9002, section 6.2). Returns the
     /// frames to send again.
     mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
         self.acknowledgesEverywhere = true
-        return self.paths[index].probeTimedOut(at: now)
+        return self.paths[index].probeTimedOut(isAlone: !self.hasActivePath(beside: index), at: now)
     }
 
     /// Probes all paths in doubt at once, because the first packet of the peer arrived.
@@ -287,11 +274,16 @@ struct PathSet: Sendable {
     /// When a loss or a probe is due; nil if neither is.
     var lossDeadline: NIODeadline? {
         var earliest: NIODeadline?
-        for path in self.paths {
-            if let loss = path.lossDeadline { earliest = min(earliest ?? loss, loss) }
-            if let probe = path.probeDeadline { earliest = min(earliest ?? probe, probe) }
+        for index in self.paths.indices {
+            if let loss = self.paths[index].lossDeadline { earliest = min(earliest ?? loss, loss) }
+            if let probe = self.probeDeadline(of: index) { earliest = min(earliest ?? probe, probe) }
         }
         return earliest
+    }
+
+    /// When the path at `index` must be probed; nil if no probe is needed.
+    func probeDeadline(of index: Int) -> NIODeadline? {
+        self.paths[index].probeDeadline(isAlone: !self.hasActivePath(beside: index))
     }
 
     /// When an acknowledgement is due and a path can carry it; nil if none is.
@@ -299,11 +291,5 @@ struct PathSet: Sendable {
         guard let due = self.paths.compactMap(\.received.deadline).min() else { return nil }
         let waits = self.paths.filter { $0.health != .down && $0.isWritable }.map { $0.pacer.wait(at: due) ?? due }
         return waits.min().map { max(due, $0) }
-    }
-
-    /// When a path can carry data that is due at `due`; nil if no path can before something changes.
-    func sendDeadline(_ due: NIODeadline) -> NIODeadline? {
-        self.paths.filter { $0.health == .active && $0.isWritable && $0.hasRoom }
-            .map { $0.pacer.wait(at: due) ?? due }.min()
     }
 }

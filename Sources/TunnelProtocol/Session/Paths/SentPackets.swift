@@ -17,6 +17,7 @@ struct SentPackets: Sendable {
     private(set) var largestAcknowledged: UInt64?
     /// Number of packets that were declared lost. Some of them may have arrived later.
     private(set) var lostCount: UInt64 = 0
+    private var rate = DeliveryRate()
 
     /// Maximum number of packets that are kept, unless the oldest is still in flight.
     private static let limit = 8_192
@@ -43,6 +44,7 @@ struct SentPackets: Sendable {
                 sentAt: now,
                 size: size,
                 isAckEliciting: isAckEliciting,
+                rate: isAckEliciting ? self.rate.sent(inFlight: self.bytesInFlight, at: now) : nil,
                 frames: frames
             )
         )
@@ -58,6 +60,16 @@ struct SentPackets: Sendable {
         }
     }
 
+    /// The oldest packet in flight whose frames were not sent again; nil if there is none.
+    var oldestReinjectable: SentPacket? {
+        guard self.elicitingInFlight > 0 else { return nil }
+        return self.packets.first { $0.isInFlight && !$0.wasReinjected && $0.hasContent }
+    }
+
+    mutating func markReinjected(_ number: UInt64) {
+        if let index = self.index(of: number) { self.packets[index].wasReinjected = true }
+    }
+
     // MARK: Acknowledgements
 
     /// Marks a packet as acknowledged. Returns it as it was before; nil if it is unknown or was acknowledged before.
@@ -70,6 +82,35 @@ struct SentPackets: Sendable {
         self.packets[index].frames = []
         self.largestAcknowledged = max(self.largestAcknowledged ?? 0, number)
         return packet
+    }
+
+    /// The bytes that were delivered.
+    var deliveredBytes: UInt64 { self.rate.delivered }
+
+    /// Records that there was less to send than the path could carry.
+    mutating func becameAppLimited() { self.rate.becameAppLimited(inFlight: self.bytesInFlight) }
+
+    /// Returns the delivery rate after packets of `bytes` bytes together were acknowledged; nil if it cannot be measured.
+    ///
+    /// - Parameters:
+    ///   - bytes: The size of the newly acknowledged packets.
+    ///   - newest: The packet among them that was sent last.
+    ///   - minimumRTT: The minimum RTT of the path.
+    ///   - now: The current time.
+    mutating func deliveryRate(
+        _ bytes: Int,
+        newest: SentPacket,
+        minimumRTT: TimeAmount,
+        at now: NIODeadline
+    ) -> DeliveryRate.Sample? {
+        guard let snapshot = newest.rate else { return nil }
+        return self.rate.acknowledged(
+            bytes,
+            snapshot: snapshot,
+            sentAt: newest.sentAt,
+            minimumRTT: minimumRTT,
+            at: now
+        )
     }
 
     private mutating func leftFlight(_ packet: SentPacket) {
@@ -91,6 +132,12 @@ struct SentPackets: Sendable {
     }
 
     // MARK: Loss
+
+    /// The oldest ack-eliciting packet in flight; nil if there is none.
+    var oldestInFlight: SentPacket? {
+        guard self.elicitingInFlight > 0 else { return nil }
+        return self.packets.first { $0.isInFlight }
+    }
 
     /// Whether a packet was sent before the largest acknowledged one.
     func isOvertaken(_ number: UInt64) -> Bool { self.largestAcknowledged.map { number < $0 } ?? false }

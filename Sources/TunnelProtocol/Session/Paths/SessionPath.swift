@@ -5,7 +5,7 @@
 
 import NIOCore
 
-/// A path of a session: the packets in both directions, and the RTT, congestion window, event rate and health.
+/// A path of a session: the packets in both directions, and the RTT, congestion control, event rate and health.
 struct SessionPath: Sendable {
     /// The health of a path.
     enum Health: Hashable, Sendable {
@@ -20,12 +20,15 @@ struct SessionPath: Sendable {
     let id: PathID
     var description: PathDescription
     var health = Health.down
-    var isWritable = true
+    /// Since when the relay's socket accepts no more data; nil if it does.
+    private(set) var unwritableSince: NIODeadline?
+    var isWritable: Bool { self.unwritableSince == nil }
     var rtt: RTTEstimator
     /// When a loss was last found to be spurious.
     private var lastSpurious: NIODeadline?
     var congestion: CongestionController
     var pacer = EventPacer()
+    private var packetPacer = PacketPacer()
     var received = ReceivedPackets()
     private(set) var sizer: PacketSizer
 
@@ -33,6 +36,8 @@ struct SessionPath: Sendable {
     /// Maximum delay with which the peer acknowledges packets.
     private let acknowledgementDelay: TimeAmount
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
+    /// When a packet was last acknowledged.
+    private var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
     /// Number of consecutive probe timeouts (RFC 9002: pto_count).
@@ -48,6 +53,13 @@ struct SessionPath: Sendable {
 
     /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
+    /// How long a packet may occupy the path. Small messages wait behind it.
+    private static let packetTime = 0.02
+    /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would spend too much of a
+    /// slow path on what each event needs in addition.
+    private static let leastPacket = 4_096
+    /// Number of consecutive probe timeouts after which the path is silent.
+    private static let silentProbes = 3
     /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
@@ -62,10 +74,8 @@ struct SessionPath: Sendable {
         self.acknowledgementDelay = configuration.acknowledgementDelay
         self.rtt = RTTEstimator(initial: configuration.initialRTT, granularity: configuration.granularity)
         self.sizer = Self.sizer(description, peerTakes)
-        self.congestion = CongestionController(
-            packet: self.sizer.size,
-            maximum: configuration.maximumCongestionWindow
-        )
+        self.congestion = CongestionController(maximum: configuration.maximumCongestionWindow)
+        self.congestion.setPacket(self.packetSize)
     }
 
     private static func sizer(_ description: PathDescription, _ peerTakes: UInt64) -> PacketSizer {
@@ -76,8 +86,21 @@ struct SessionPath: Sendable {
         )
     }
 
+    mutating func setWritable(_ isWritable: Bool, at now: NIODeadline) {
+        self.unwritableSince = isWritable ? nil : self.unwritableSince ?? now
+    }
+
     /// Maximum size in bytes of a packet that is not a probe for a larger size.
-    var packetSize: Int { self.sizer.size }
+    var packetSize: Int { self.sizer.sizeOfNext(waiting: 0, limit: self.sizeLimit) }
+
+    /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
+    func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
+
+    /// The largest size in bytes that occupies the path for at most ``packetTime``.
+    private var sizeLimit: Int {
+        let rate = self.congestion.expectedRate(rtt: self.rtt.smoothed)
+        return max(Self.leastPacket, Int(min(rate * Self.packetTime, Double(SessionConfiguration.largestPacket))))
+    }
 
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
     mutating func update(_ description: PathDescription, peerTakes: UInt64) {
@@ -106,7 +129,65 @@ struct SessionPath: Sendable {
 
     /// Whether a packet with data may be sent now.
     func canCarry(at now: NIODeadline) -> Bool {
-        self.health == .active && self.isWritable && self.hasRoom && self.pacer.wait(at: now) == nil
+        self.health == .active && self.isWritable && self.hasRoom && self.wait(at: now) == nil
+    }
+
+    /// When both pacers allow the next packet with data. Nil if they allow it now.
+    func wait(at now: NIODeadline) -> NIODeadline? {
+        guard let packet = self.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
+        return max(packet, self.pacer.wait(at: now) ?? packet)
+    }
+
+    // MARK: Arrival
+
+    /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
+    func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
+        let rate = self.congestion.expectedRate(rtt: self.rtt.smoothed)
+        let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
+        let window = TimeAmount.nanoseconds(Int64(Double(surplus) * 1e9 / rate))
+        let event = (self.pacer.wait(at: now) ?? now) - now
+        let wait = max(window, self.packetPacer.delay(at: now), event)
+        let transfer = TimeAmount.nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
+        return wait + transfer + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) + self.silence(at: now)
+    }
+
+    /// How long it takes until a small message has arrived, which does not wait for the window.
+    func messageArrival(at now: NIODeadline) -> TimeAmount {
+        let event = (self.pacer.wait(at: now) ?? now) - now
+        return event + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) + self.silence(at: now)
+    }
+
+    /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
+    ///
+    /// - Parameters:
+    ///   - arrival: The time that the other path takes.
+    ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.
+    ///   - now: The current time.
+    func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
+        guard let packet = self.sent.oldestReinjectable else { return nil }
+        if self.reinjectionDeadline(arrival: arrival).map({ $0 <= now }) ?? false { return packet }
+        let remaining = packet.sentAt + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) - now
+        return isIdle && remaining > Self.clearly(arrival) ? packet : nil
+    }
+
+    /// When the acknowledgement of the oldest packet is overdue for so long that another path, which takes `arrival`, is
+    /// the better one. Nil if there is no packet.
+    func reinjectionDeadline(arrival: TimeAmount) -> NIODeadline? {
+        self.sent.oldestReinjectable.map { $0.sentAt + self.rtt.lossDelay + Self.clearly(arrival) }
+    }
+
+    /// The time by which the other path must be better, because sending again costs bandwidth.
+    private static func clearly(_ arrival: TimeAmount) -> TimeAmount { .nanoseconds(arrival.nanoseconds * 5 / 4) }
+
+    mutating func markReinjected(_ number: UInt64) { self.sent.markReinjected(number) }
+
+    /// By how much an acknowledgement is overdue, and for how long the socket has accepted no data. A path that may have
+    /// stopped to deliver becomes less attractive.
+    private func silence(at now: NIODeadline) -> TimeAmount {
+        let blocked = self.unwritableSince.map { now - $0 } ?? .zero
+        guard let oldest = self.sent.oldestInFlight else { return blocked }
+        let since = max(oldest.sentAt, self.lastAcknowledgement)
+        return max(blocked, now - since - self.rtt.smoothed - self.acknowledgementDelay)
     }
 
     // MARK: Sending
@@ -119,7 +200,6 @@ struct SessionPath: Sendable {
     /// flight does.
     mutating func shouldAsk(size: Int) -> Bool {
         let fills = self.sent.bytesInFlight + size >= self.congestion.window
-        if fills { self.congestion.becameLimited() }
         self.bytesSinceAsking += size
         let isAlone = fills && self.bytesSinceAsking >= self.sent.bytesInFlight + size
         guard isAlone || self.bytesSinceAsking >= self.congestion.window / 2 else { return false }
@@ -132,8 +212,13 @@ struct SessionPath: Sendable {
         self.sizer.sent(self.sent.nextNumber, size: size)
         self.sent.record(size: size, isAckEliciting: isAckEliciting, frames: frames, at: now)
         self.pacer.sent(at: now)
-        if isAckEliciting { self.lastElicitingSent = now }
+        guard isAckEliciting else { return }
+        self.packetPacer.sent(size, rate: self.congestion.pacingRate, at: now)
+        self.lastElicitingSent = now
     }
+
+    /// Records that there was less to send than the path could carry.
+    mutating func becameAppLimited() { self.sent.becameAppLimited() }
 
     // MARK: Acknowledgements
 
@@ -161,11 +246,10 @@ struct SessionPath: Sendable {
                 guard let packet = self.sent.acknowledge(number) else { continue }
                 result.isNew = true
                 if case .lost = packet.state { self.lossWasSpurious(packet, at: now) }
-                if packet.isAckEliciting, newestEliciting.map({ $0.number < number }) ?? true {
-                    newestEliciting = packet
-                }
                 self.sizer.acknowledged(number, size: packet.size)
                 result.frames += packet.frames
+                guard packet.isAckEliciting else { continue }
+                if newestEliciting.map({ $0.number < number }) ?? true { newestEliciting = packet }
                 result.bytes += packet.size
             }
         }
@@ -173,18 +257,29 @@ struct SessionPath: Sendable {
             self.trim(at: now)
             return result
         }
-        self.congestion.setPacket(self.packetSize)
-        self.congestion.delivered(result.bytes)
-        if let newestEliciting, newestEliciting.number == largest {
-            let sample = now - newestEliciting.sentAt
-            let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
-            self.rtt.update(sample, delay: delay)
+        if let newestEliciting {
+            self.lastAcknowledgement = now
+            let isLargest = newestEliciting.number == largest
+            if isLargest {
+                let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
+                self.rtt.update(now - newestEliciting.sentAt, delay: delay)
+            }
+            let sample = self.sent.deliveryRate(
+                result.bytes,
+                newest: newestEliciting,
+                minimumRTT: self.rtt.minimum ?? .zero,
+                at: now
+            )
             self.congestion.acknowledged(
-                sentAt: newestEliciting.sentAt,
-                rtt: self.rtt.latest ?? sample,
+                result.bytes,
+                sample: sample,
+                rtt: isLargest ? self.rtt.latest : nil,
+                delivered: self.sent.deliveredBytes,
+                inFlight: self.sent.bytesInFlight,
                 at: now
             )
         }
+        self.congestion.setPacket(self.packetSize)
         self.probeCount = 0
         self.isDeserted = false
         self.trim(at: now)
@@ -234,22 +329,40 @@ struct SessionPath: Sendable {
     var lossDeadline: NIODeadline? { self.sent.oldestOvertaken.map { $0.sentAt + self.rtt.lossDelay } }
 
     /// When the path must be probed; nil if no probe is needed.
-    var probeDeadline: NIODeadline? {
+    ///
+    /// - Parameter isAlone: Whether no other path is active. Then the time starts with the last packet (RFC 9002, section
+    ///   6.2.1). Otherwise it starts when the path last showed that it delivers, so that what was sent on it meanwhile is
+    ///   soon sent on another one.
+    func probeDeadline(isAlone: Bool) -> NIODeadline? {
         switch self.health {
         case .down: return nil
         case .probing: return self.probeDue
         case .active:
-            guard self.sent.elicitingInFlight > 0 else { return nil }
-            return self.lastElicitingSent + self.rtt.probeTimeout(acknowledgementDelay: self.acknowledgementDelay)
+            guard let oldest = self.sent.oldestInFlight else { return nil }
+            let start = isAlone ? self.lastElicitingSent : max(oldest.sentAt, self.lastAcknowledgement)
+            let timeout = self.rtt.probeTimeout(acknowledgementDelay: self.acknowledgementDelay)
+            return start + .nanoseconds(timeout.nanoseconds << Int64(min(self.probeCount, Self.silentProbes)))
         }
     }
 
-    /// Handles a probe timeout. Returns the frames in flight.
-    mutating func probeTimedOut(at now: NIODeadline) -> [SessionFrame] {
+    /// Handles a probe timeout. Returns the frames to send again.
+    ///
+    /// A TCP connection that lost a segment delivers nothing for a while, and then everything. So the packets in flight are
+    /// declared lost only after ``silentProbes`` timeouts.
+    ///
+    /// - Parameters:
+    ///   - isAlone: Whether no other path is active. Then the probe carries what the oldest packet in flight carried.
+    ///   - now: The current time.
+    mutating func probeTimedOut(isAlone: Bool, at now: NIODeadline) -> [SessionFrame] {
         self.probeCount += 1
-        if self.probeCount > 2 { self.congestion.pathIsSilent() }
-        self.health = .probing
-        return self.loseAll(at: now)
+        guard self.health == .active, self.probeCount < Self.silentProbes else {
+            if self.probeCount == Self.silentProbes { self.congestion.pathIsSilent() }
+            self.health = .probing
+            return self.loseAll(at: now)
+        }
+        guard isAlone, let oldest = self.sent.oldestReinjectable else { return [] }
+        self.markReinjected(oldest.number)
+        return oldest.frames
     }
 
     /// Probes a path in doubt soon, because a packet arrived on it. It probably also works in the other direction.

@@ -31,11 +31,36 @@ struct SendScheduler: Sendable {
     /// Whether no stream can send.
     var isEmpty: Bool { self.eager.isEmpty && self.queued.isEmpty }
 
-    /// Whether the next stream is eager and has only a small message to send.
-    func hasSmallMessage(_ streams: StreamTable) -> Bool {
-        guard let id = self.eager.first else { return false }
-        return streams[id].map { $0.send.waitingBytes <= Self.smallMessage } ?? true
+    /// Which streams may use a packet.
+    enum Selection: Hashable, Sendable {
+        case all
+        case smallMessages
+        /// All streams except those with small messages.
+        case bulk
     }
+
+    /// Maximum number of eager streams among which a small message is looked for.
+    private static let maximumSearch = 16
+
+    /// The position of the first eager stream that has only a small message to send.
+    private func smallMessage(_ streams: StreamTable) -> Int? {
+        self.eager.prefix(Self.maximumSearch).firstIndex {
+            streams[$0].map { $0.send.waitingBytes <= Self.smallMessage } ?? true
+        }
+    }
+
+    /// The position of the first eager stream that has more to send.
+    private func largeMessage(_ streams: StreamTable) -> Int? {
+        self.eager.prefix(Self.maximumSearch).firstIndex {
+            streams[$0].map { $0.send.waitingBytes > Self.smallMessage } ?? false
+        }
+    }
+
+    /// Whether a stream has more than a small message to send.
+    func hasBulk(_ streams: StreamTable) -> Bool { !self.queued.isEmpty || self.largeMessage(streams) != nil }
+
+    /// Whether an eager stream has only a small message to send.
+    func hasSmallMessage(_ streams: StreamTable) -> Bool { self.smallMessage(streams) != nil }
 
     // MARK: Order
 
@@ -59,10 +84,19 @@ struct SendScheduler: Sendable {
         self.blocked = []
     }
 
-    /// Removes and returns the stream whose turn it is.
-    private mutating func next(onlyEager: Bool) -> StreamID? {
-        guard let id = self.eager.popFirst() ?? (onlyEager ? nil : self.queued.popFirst()) else { return nil }
-        self.members.remove(id)
+    /// Removes and returns the stream whose turn it is. Small messages come first.
+    private mutating func next(_ selection: Selection, _ streams: StreamTable) -> StreamID? {
+        let id: StreamID?
+        if selection != .bulk, let index = self.smallMessage(streams) {
+            id = self.eager.remove(at: index)
+        } else if selection == .smallMessages {
+            id = nil
+        } else if let index = self.largeMessage(streams) {
+            id = self.eager.remove(at: index)
+        } else {
+            id = self.queued.popFirst()
+        }
+        if let id { self.members.remove(id) }
         return id
     }
 
@@ -91,7 +125,7 @@ struct SendScheduler: Sendable {
     /// - Parameters:
     ///   - packet: The packet.
     ///   - size: Maximum size of the packet in bytes.
-    ///   - onlyEager: Whether only streams that send little may use the packet.
+    ///   - selection: The streams that may use the packet.
     ///   - frames: Receives the frames.
     ///   - streams: The streams.
     ///   - credit: The send credit of the session.
@@ -99,7 +133,7 @@ struct SendScheduler: Sendable {
     mutating func write(
         into packet: inout ByteBuffer,
         size: Int,
-        onlyEager: Bool,
+        _ selection: Selection,
         _ frames: inout [SessionFrame],
         _ streams: inout StreamTable,
         _ credit: inout CreditLedger,
@@ -108,7 +142,7 @@ struct SendScheduler: Sendable {
         let competing = min(Self.maximumStreamsPerPacket, max(1, self.eager.count + self.queued.count))
         let turn = max(Self.minimumTurn, size / competing)
         while packet.readableBytes + SessionFrame.streamOverhead + 1 < size {
-            guard let id = self.next(onlyEager: onlyEager) else { return }
+            guard let id = self.next(selection, streams) else { return }
             let written = streams[id]?.write(
                 into: &packet,
                 size: size,

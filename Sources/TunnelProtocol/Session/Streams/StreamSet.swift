@@ -133,14 +133,14 @@ struct StreamSet: Sendable {
     mutating func write(
         into packet: inout ByteBuffer,
         size: Int,
-        onlyEager: Bool,
+        _ selection: SendScheduler.Selection,
         _ frames: inout [SessionFrame],
         _ context: inout SessionContext
     ) {
         self.scheduler.write(
             into: &packet,
             size: size,
-            onlyEager: onlyEager,
+            selection,
             &frames,
             &self.table,
             &self.credit,

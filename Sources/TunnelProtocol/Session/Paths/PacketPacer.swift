@@ -1,0 +1,35 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// Spreads the packets of a path over time, so that they do not arrive at the bottleneck in bursts (RFC 9002, section
+/// 7.7).
+struct PacketPacer: Hashable, Sendable {
+    /// How much earlier than at its time a packet may be sent. It limits a burst to what the path carries in this time,
+    /// and one packet.
+    static let burst: TimeAmount = .milliseconds(1)
+    /// How much of the time for which a timer fired late is made up for.
+    static let catchUp: TimeAmount = .milliseconds(3)
+
+    /// When the next packet is due.
+    private var next = NIODeadline.uptimeNanoseconds(0)
+
+    /// When the next packet may be sent. Nil if it may be sent now.
+    func wait(at now: NIODeadline) -> NIODeadline? {
+        let earliest = self.next - Self.burst
+        return earliest > now ? earliest : nil
+    }
+
+    /// How long after `now` the next packet is due.
+    func delay(at now: NIODeadline) -> TimeAmount { max(.zero, self.next - now) }
+
+    /// Records a packet that was sent. `rate` is in bytes per second; nil if there is no limit.
+    mutating func sent(_ bytes: Int, rate: Double?, at now: NIODeadline) {
+        guard let rate, rate > 0 else { return }
+        let time = min(Double(bytes) * 1e9 / rate, 1e9)
+        self.next = max(self.next, now - Self.catchUp) + .nanoseconds(Int64(time))
+    }
+}

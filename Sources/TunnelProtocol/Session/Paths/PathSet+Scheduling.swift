@@ -1,0 +1,139 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+
+/// Which path a packet takes: the one on which it arrives first.
+///
+/// A path that is busy now may still be the better one: what waits is then not sent on a slower path, where it would hold
+/// up what follows it (earliest completion first; Lim et al., "ECF: An MPTCP path scheduler", CoNEXT 2017).
+extension PathSet {
+    /// Maximum number of bytes in flight above the congestion window, for small messages.
+    private static let urgentBytes = 64 << 10
+    /// Minimum time until a choice is made again while a faster path is waited for.
+    private static let shortestWait: TimeAmount = .milliseconds(1)
+
+    // MARK: Bulk data
+
+    private enum Choice {
+        case path(Int)
+        /// Another path, which is busy now, would deliver this much earlier.
+        case wait(TimeAmount)
+        /// No path can carry data now.
+        case none
+    }
+
+    /// Returns the usable path on which a full packet, or `bytes` bytes if they are fewer, arrives first.
+    private func earliest(
+        _ bytes: Int,
+        at now: NIODeadline,
+        where isUsable: (SessionPath) -> Bool
+    ) -> (index: Int, arrival: TimeAmount)? {
+        var best: (index: Int, arrival: TimeAmount)?
+        for index in self.indices where isUsable(self[index]) {
+            let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), at: now)
+            if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
+        }
+        return best
+    }
+
+    private func choice(waiting bytes: Int, at now: NIODeadline) -> Choice {
+        if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
+        guard let best = self.earliest(bytes, at: now, where: { $0.canCarry(at: now) }) else { return .none }
+        var advantage = TimeAmount.zero
+        for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
+            advantage = max(advantage, best.arrival - self[index].arrival(of: bytes, at: now))
+        }
+        return advantage > .zero ? .wait(advantage) : .path(best.index)
+    }
+
+    /// The path for the next packet of `bytes` bytes that wait; nil if no path can carry one now, or if another path would
+    /// deliver all of them before the packet arrives.
+    func forData(waiting bytes: Int, at now: NIODeadline) -> Int? {
+        if case .path(let index) = self.choice(waiting: bytes, at: now) { index } else { nil }
+    }
+
+    /// When a path may carry `bytes` bytes that are due at `due`; nil if no path can before something changes.
+    func sendDeadline(_ due: NIODeadline, waiting bytes: Int) -> NIODeadline? {
+        let again: NIODeadline?
+        switch self.choice(waiting: bytes, at: due) {
+        case .path: return due
+        case .wait(let advantage): again = due + max(Self.shortestWait, advantage)
+        case .none: again = nil
+        }
+        let paced = self.indices.filter { self[$0].health == .active && self[$0].isWritable && self[$0].hasRoom }
+            .compactMap { self[$0].wait(at: due) }.min()
+        guard let again, let paced else { return again ?? paced }
+        return min(again, paced)
+    }
+
+    // MARK: Small messages
+
+    /// The active paths, the one on which a small message arrives first at the front.
+    private func forMessages(at now: NIODeadline) -> [(index: Int, arrival: TimeAmount)] {
+        self.indices.filter { self[$0].health == .active }
+            .map { ($0, self[$0].messageArrival(at: now)) }
+            .sorted { $0.1 < $1.1 }
+    }
+
+    private func canCarryMessage(_ index: Int) -> Bool {
+        self[index].isWritable && self[index].sent.bytesInFlight < self[index].congestion.window + Self.urgentBytes
+    }
+
+    /// The path on which a small message arrives first; nil if it cannot carry one now. Its window may be exceeded by
+    /// ``urgentBytes``.
+    func forUrgentData(at now: NIODeadline) -> Int? {
+        guard let first = self.forMessages(at: now).first, self.canCarryMessage(first.index),
+            self[first.index].pacer.wait(at: now) == nil
+        else { return nil }
+        return first.index
+    }
+
+    /// When a small message that is due at `due` may be sent; nil if it cannot be before something changes.
+    func urgentDeadline(_ due: NIODeadline) -> NIODeadline? {
+        let paths = self.forMessages(at: due)
+        guard let first = paths.first else { return nil }
+        if self.canCarryMessage(first.index) { return self[first.index].pacer.wait(at: due) ?? due }
+        return paths.dropFirst().first.map { due + max(Self.shortestWait, $0.arrival - first.arrival) }
+    }
+
+    // MARK: Reinjection
+
+    /// Returns the frames of a packet in flight on a path that another one would deliver earlier (opportunistic
+    /// retransmission; Raiciu et al., NSDI 2012). Returns them once; nil if there are none.
+    ///
+    /// - Parameters:
+    ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.
+    ///   - now: The current time.
+    mutating func reinject(isIdle: Bool, at now: NIODeadline) -> [SessionFrame]? {
+        guard self.indices.count > 1 else { return nil }
+        for index in self.indices {
+            guard let arrival = self.arrivalBeside(index, at: now),
+                let packet = self[index].reinjectable(arrival: arrival, isIdle: isIdle, at: now)
+            else { continue }
+            self[index].markReinjected(packet.number)
+            return packet.frames
+        }
+        return nil
+    }
+
+    /// When ``reinject(isIdle:at:)`` is due because an acknowledgement is overdue; nil if it is not.
+    func reinjectionDeadline(at now: NIODeadline) -> NIODeadline? {
+        guard self.indices.count > 1 else { return nil }
+        return self.indices.compactMap { index in
+            self.arrivalBeside(index, at: now).flatMap { self[index].reinjectionDeadline(arrival: $0) }
+        }.min()
+    }
+
+    /// How long a full packet takes on the fastest path beside the one at `index`; nil if no other path can carry one now.
+    private func arrivalBeside(_ index: Int, at now: NIODeadline) -> TimeAmount? {
+        self.earliest(.max, at: now) { $0.id != self[index].id && $0.canCarry(at: now) }?.arrival
+    }
+
+    /// Records that nothing more is sent now, on all paths that could carry more.
+    mutating func becameAppLimited(at now: NIODeadline) {
+        for index in self.indices where self[index].canCarry(at: now) { self[index].becameAppLimited() }
+    }
+}

@@ -1,0 +1,105 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Testing
+
+@testable import TunnelProtocol
+
+/// The parts of the congestion control, each alone.
+@Suite("Parts of the congestion control")
+struct CongestionPartsTests {
+    private static let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    @Test("acknowledgements that arrive together do not inflate the delivery rate")
+    func deliveryRate() throws {
+        var rate = DeliveryRate()
+        // 10 packets of 1,000 bytes, one each 10 ms, and all acknowledged after 200 ms.
+        var snapshots: [DeliveryRate.Snapshot] = []
+        for index in 0..<10 {
+            let now = Self.start + .milliseconds(Int64(10 * index))
+            snapshots.append(rate.sent(inFlight: 1_000 * index, at: now))
+        }
+        let measured = rate.acknowledged(
+            10_000,
+            snapshot: snapshots[9],
+            sentAt: Self.start + .milliseconds(90),
+            minimumRTT: .milliseconds(100),
+            at: Self.start + .milliseconds(200)
+        )
+        let sample = try #require(measured)
+        #expect(sample.rate == 50_000)
+        #expect(sample.isAppLimited, "the first packets of a path say little")
+        #expect(rate.delivered == 10_000)
+    }
+
+    @Test("a sample counts as limited by the application until what was in flight then is delivered")
+    func appLimited() {
+        var rate = DeliveryRate()
+        func acknowledge(_ snapshot: DeliveryRate.Snapshot, at milliseconds: Int64) -> DeliveryRate.Sample? {
+            rate.acknowledged(
+                1_000,
+                snapshot: snapshot,
+                sentAt: Self.start,
+                minimumRTT: .zero,
+                at: Self.start + .milliseconds(milliseconds)
+            )
+        }
+        let first = rate.sent(inFlight: 0, at: Self.start)
+        #expect(acknowledge(first, at: 10)?.isAppLimited == true)
+        let second = rate.sent(inFlight: 0, at: Self.start + .milliseconds(10))
+        #expect(acknowledge(second, at: 20)?.isAppLimited == false)
+        rate.becameAppLimited(inFlight: 0)
+        let third = rate.sent(inFlight: 0, at: Self.start + .milliseconds(20))
+        #expect(acknowledge(third, at: 30)?.isAppLimited == true)
+    }
+
+    @Test("packets are spread over time, with bursts of a millisecond")
+    func pacing() {
+        var pacer = PacketPacer()
+        #expect(pacer.wait(at: Self.start) == nil)
+        // 1 MB/s: a packet of 10,000 bytes takes 10 ms.
+        pacer.sent(10_000, rate: 1_000_000, at: Self.start)
+        let next = pacer.wait(at: Self.start)
+        #expect(next.map { $0 > Self.start + .milliseconds(5) && $0 <= Self.start + .milliseconds(9) } ?? false)
+        #expect(pacer.wait(at: Self.start + .milliseconds(9)) == nil)
+        // A pause is not made up for by a burst.
+        pacer.sent(10_000, rate: 1_000_000, at: Self.start + .seconds(5))
+        #expect(pacer.wait(at: Self.start + .seconds(5)) != nil)
+        pacer.sent(10_000, rate: nil, at: Self.start + .seconds(9))
+        #expect(pacer.wait(at: Self.start + .seconds(9)) == nil)
+    }
+
+    @Test("a maximum is forgotten after two periods")
+    func recentMaximum() {
+        var maximum = RecentMaximum()
+        maximum.add(5)
+        maximum.add(3)
+        #expect(maximum.value == 5)
+        maximum.startPeriod()
+        maximum.add(4)
+        #expect(maximum.value == 5)
+        maximum.startPeriod()
+        #expect(maximum.value == 4)
+    }
+
+    @Test("the minimum RTT is outdated when it was not seen for 10 s")
+    func minimumRTT() {
+        var minimum = MinimumRTT()
+        #expect(!minimum.isOutdated(at: Self.start))
+        minimum.add(.milliseconds(100), at: Self.start)
+        minimum.add(.milliseconds(150), at: Self.start + .seconds(9))
+        #expect(minimum.nanoseconds == 100_000_000)
+        #expect(minimum.isOutdated(at: Self.start + .seconds(10)))
+        minimum.add(.milliseconds(104), at: Self.start + .seconds(10))
+        #expect(!minimum.isOutdated(at: Self.start + .seconds(10)))
+        #expect(minimum.nanoseconds == 100_000_000)
+    }
+
+    @Test("a limited packet size has no padding", arguments: [(4_096, 4_096), (9_300, 8_192), (12_500, 12_288)])
+    func unpadded(limit: Int, size: Int) {
+        #expect(PacketSizer.unpadded(limit) == size)
+    }
+}
