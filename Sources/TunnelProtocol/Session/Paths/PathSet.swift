@@ -24,7 +24,7 @@ struct PathSet: Sendable {
     }
 
     subscript(index: Int) -> SessionPath {
-        get { self.paths[index] }
+        _read { yield self.paths[index] }
         _modify { yield &self.paths[index] }
     }
 

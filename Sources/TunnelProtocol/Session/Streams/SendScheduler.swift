@@ -45,14 +45,14 @@ struct SendScheduler: Sendable {
     /// The position of the first eager stream that has only a small message to send.
     private func smallMessage(_ streams: StreamTable) -> Int? {
         self.eager.prefix(Self.maximumSearch).firstIndex {
-            streams[$0].map { $0.send.waitingBytes <= Self.smallMessage } ?? true
+            (streams.waitingBytes(of: $0) ?? 0) <= Self.smallMessage
         }
     }
 
     /// The position of the first eager stream that has more to send.
     private func largeMessage(_ streams: StreamTable) -> Int? {
         self.eager.prefix(Self.maximumSearch).firstIndex {
-            streams[$0].map { $0.send.waitingBytes > Self.smallMessage } ?? false
+            (streams.waitingBytes(of: $0) ?? 0) > Self.smallMessage
         }
     }
 

@@ -30,6 +30,9 @@ struct StreamTable: Sendable {
         _modify { yield &self.streams[id] }
     }
 
+    /// Number of bytes that a stream has to send; nil if it does not exist.
+    func waitingBytes(of id: StreamID) -> Int? { self.streams[id]?.send.waitingBytes }
+
     var isEmpty: Bool { self.streams.isEmpty }
 
     /// Whether no stream has existed yet (exit).
