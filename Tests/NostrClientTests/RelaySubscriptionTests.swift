@@ -120,6 +120,8 @@ struct RelaySubscriptionTests {
         var most = 0
         var sentKeys = 0
         var requests = 0
+        var longest = 0
+        var mostFilters = 0
         var unanswered: SubscriptionID?
 
         mutating func perform(_ actions: [RelaySubscription.Action]) {
@@ -130,6 +132,8 @@ struct RelaySubscriptionTests {
                     self.open[id] = Set(keys)
                     self.sentKeys += keys.count
                     self.requests += 1
+                    self.longest = max(self.longest, ClientMessage.request(id, filters).encoded().readableBytes)
+                    self.mostFilters = max(self.mostFilters, filters.count)
                     self.unanswered = id
                 case .close(let id): self.open[id] = nil
                 case .ready, .retryLater, .authenticate, .reconnect: break
@@ -170,8 +174,8 @@ struct RelaySubscriptionTests {
         }
         #expect(keys.allSatisfy { relay.subscription.isReady($0) })
         #expect(Set(relay.open.values.joined()) == Set(keys.map(\.hex)))
-        #expect(relay.open.count <= RelaySubscription.maximumParts)
-        #expect(relay.most <= RelaySubscription.maximumParts + 1)
+        #expect(relay.open.count <= RelaySubscription.preferredParts)
+        #expect(relay.most <= RelaySubscription.preferredParts + 1)
         // All of them each time would be half a million.
         #expect(relay.sentKeys < 30_000, "\(relay.sentKeys)")
     }
@@ -208,14 +212,14 @@ struct RelaySubscriptionTests {
             // Each key that is reported as ready is in an open subscription of the relay.
             let heard = Set(relay.open.values.joined())
             #expect(keys.allSatisfy { !relay.subscription.isReady($0) || heard.contains($0.hex) }, "seed \(seed)")
-            #expect(relay.open.count <= RelaySubscription.maximumParts + 1, "seed \(seed)")
+            #expect(relay.open.count <= RelaySubscription.preferredParts + 1, "seed \(seed)")
         }
         relay.subscription.allowRetry()
         relay.settle()
         #expect(wanted.allSatisfy { relay.subscription.isReady($0) }, "seed \(seed)")
         let heard = relay.open.values.reduce(0) { $0 + $1.count }
         #expect(wanted.isEmpty ? heard == 0 : heard <= 2 * wanted.count + 8, "seed \(seed)")
-        #expect(relay.open.count <= RelaySubscription.maximumParts, "seed \(seed)")
+        #expect(relay.open.count <= RelaySubscription.preferredParts, "seed \(seed)")
     }
 
     @Test(
@@ -224,11 +228,52 @@ struct RelaySubscriptionTests {
     )
     func fewer(stated: Int?, most: Int) {
         var relay = Relay()
-        relay.subscription.connectionOpened(since: nil, subscriptions: stated)
+        var limits = RelayInformation.Limitation()
+        limits.maximumSubscriptions = stated
+        relay.subscription.connectionOpened(since: nil, limits: limits)
         for _ in 0..<200 {
             relay.settle(adding: SecretKey.generate().publicKey)
         }
         #expect(relay.most == most)
+    }
+
+    @Test(
+        "a REQ is no longer than the relay declares, and all keys are subscribed to",
+        arguments: [(16_384, nil), (4_096, 100), (nil, 2), (nil, nil)] as [(Int?, Int?)]
+    )
+    func longRequests(length: Int?, filters: Int?) throws {
+        var relay = Relay()
+        var limits = RelayInformation.Limitation()
+        limits.maximumMessageLength = length
+        limits.maximumFilters = filters
+        limits.maximumSubscriptions = 20
+        let keys = (0..<256).map { _ in SecretKey.generate().publicKey }
+        for key in keys { relay.subscription.add(key) }
+        relay.subscription.connectionOpened(since: 1_000, limits: limits)
+        relay.settle()
+        #expect(relay.longest <= length ?? 64 << 10)
+        #expect(relay.mostFilters <= filters ?? 10)
+        #expect(keys.allSatisfy { relay.subscription.isReady($0) })
+        #expect(relay.most <= 18)
+    }
+
+    @Test("a relay that takes too few subscriptions gets as many keys as fit, and others when keys are removed")
+    func surplus() throws {
+        var relay = Relay()
+        var limits = RelayInformation.Limitation()
+        limits.maximumMessageLength = 4_096
+        limits.maximumSubscriptions = 4
+        let keys = (0..<100).map { _ in SecretKey.generate().publicKey }
+        for key in keys { relay.subscription.add(key) }
+        relay.subscription.connectionOpened(since: nil, limits: limits)
+        relay.settle()
+        let ready = keys.filter { relay.subscription.isReady($0) }
+        #expect(relay.subscription.surplus == 100 - ready.count)
+        #expect(ready.count >= 20 && ready.count < 100)
+        for key in ready.prefix(10) { relay.subscription.remove(key) }
+        relay.perform(relay.subscription.advance())
+        relay.settle()
+        #expect(keys.count { relay.subscription.isReady($0) && relay.subscription.wanted.contains($0) } == ready.count)
     }
 
     @Test("a rejected REQ loses no key of that REQ, of later changes or of active subscriptions")

@@ -30,7 +30,7 @@ package enum HTTPClient {
         case connectionClosed
     }
 
-    /// Sends a GET request to the first address of a target.
+    /// Sends a GET request to the first address of a target that answers (RFC 8305).
     ///
     /// - Parameters:
     ///   - target: The server and the resource to request.
@@ -42,7 +42,7 @@ package enum HTTPClient {
         accept: String,
         on eventLoop: any EventLoop
     ) -> EventLoopFuture<HTTPResponse> {
-        guard let address = target.addresses.first else {
+        guard !target.addresses.isEmpty else {
             return eventLoop.makeFailedFuture(WebSocketClient.ConnectError.noAddress)
         }
         let promise = eventLoop.makePromise(of: HTTPResponse.self)
@@ -51,14 +51,20 @@ package enum HTTPClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
+                    try operations.addHandler(ConnectedHandler())
                     try target.addProxy(to: operations)
                     try target.addTLS(to: operations)
                     try operations.addHTTPClientHandlers()
                     try operations.addHandler(GetHandler(target: target, accept: accept, promise: promise))
                 }
             }
-            .connect(to: address)
-        connection.whenFailure { promise.fail($0) }
+            .connect(toFirstOf: target.addresses, on: eventLoop)
+        connection.whenComplete { result in
+            switch result {
+            case .success(let channel): ConnectedHandler.start(channel)
+            case .failure(let error): promise.fail(error)
+            }
+        }
         let timer = eventLoop.scheduleTask(in: Self.timeout) { promise.fail(RequestError.timedOut) }
         promise.futureResult.whenComplete { _ in
             timer.cancel()

@@ -9,11 +9,17 @@ import NIOPosix
 package import NIOSSL
 import NIOWebSocket
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Opens client WebSocket connections over TCP, with optional TLS and SOCKS5 proxy.
 package enum WebSocketClient {
     /// The server to connect to and the resource to request.
     package struct Target: Sendable {
-        /// Addresses to connect to, tried in order. The caller has checked that connecting to them is allowed.
+        /// Addresses to connect to. The first that answers is used (RFC 8305). The caller has checked that connecting to them is allowed.
         package var addresses: [SocketAddress]
         /// Name or IP address of the server. Used for the SOCKS5 request, for certificate verification, and, if it is a
         /// name, for TLS server name indication (SNI).
@@ -86,12 +92,20 @@ package enum WebSocketClient {
         }
     }
 
-    /// Timeout for the TCP connection to one address.
+    /// Timeout for the TCP connection, for all addresses of the server together.
     ///
     /// The connection and the handshakes of the proxy, TLS and WebSocket together time out after twice this.
     package static let connectTimeout: TimeAmount = .seconds(10)
+    /// Maximum number of bytes that wait in the kernel to be sent for the first time (`TCP_NOTSENT_LOWAT`).
+    ///
+    /// Bytes in the kernel can no longer be overtaken by a more urgent message. TCP's own window does not count.
+    private static let unsent: SocketOptionValue = 128 << 10
+    /// Marks for the bytes that wait above the kernel. Beyond the upper one, nothing more is written until they fall below
+    /// the lower one.
+    private static let sendBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
 
-    /// Connects to the first address of `target` that accepts a TCP connection, and performs the WebSocket handshake.
+    /// Connects to the first address of `target` that accepts a TCP connection (RFC 8305), and performs the
+    /// WebSocket handshake.
     ///
     /// - Parameters:
     ///   - target: The server to connect to.
@@ -106,53 +120,21 @@ package enum WebSocketClient {
         configuration: WebSocketConfiguration,
         events: WebSocket.Events
     ) -> EventLoopFuture<WebSocket> {
-        guard let first = target.addresses.first else {
-            return eventLoop.makeFailedFuture(ConnectError.noAddress)
-        }
-        var attempt = Self.connect(
-            to: target,
-            address: first,
-            on: eventLoop,
-            configuration: configuration,
-            events: events
-        )
-        for address in target.addresses.dropFirst() {
-            attempt = attempt.flatMapError { error in
-                // The next address is tried only if the TCP connection failed. After a failed handshake the server was
-                // reached, so another address would not help.
-                if error is ConnectError || error is SOCKS5Proxy.Failure { return eventLoop.makeFailedFuture(error) }
-                return Self.connect(
-                    to: target,
-                    address: address,
-                    on: eventLoop,
-                    configuration: configuration,
-                    events: events
-                )
-            }
-        }
-        return attempt
-    }
-
-    private static func connect(
-        to target: Target,
-        address: SocketAddress,
-        on eventLoop: any EventLoop,
-        configuration: WebSocketConfiguration,
-        events: WebSocket.Events
-    ) -> EventLoopFuture<WebSocket> {
+        guard !target.addresses.isEmpty else { return eventLoop.makeFailedFuture(ConnectError.noAddress) }
         let promise = eventLoop.makePromise(of: WebSocket.self)
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(Self.connectTimeout)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: WebSocketConfiguration.receiveAllocator)
-            .channelOption(
-                .writeBufferWaterMark,
-                value: ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
-            )
+            .channelOption(.writeBufferWaterMark, value: Self.sendBuffer)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    #if os(Linux)
+                    try channel.syncOptions?.setOption(.tcpOption(.init(rawValue: TCP_NOTSENT_LOWAT)), value: Self.unsent)
+                    #endif
                     let operations = channel.pipeline.syncOperations
+                    try operations.addHandler(ConnectedHandler())
                     try target.addProxy(to: operations)
                     try target.addTLS(to: operations)
                     try Self.addHandlers(
@@ -164,8 +146,13 @@ package enum WebSocketClient {
                     )
                 }
             }
-        let connection = bootstrap.connect(to: address)
-        connection.whenFailure { promise.fail($0) }
+        let connection = bootstrap.connect(toFirstOf: target.addresses, on: eventLoop)
+        connection.whenComplete { result in
+            switch result {
+            case .success(let channel): ConnectedHandler.start(channel)
+            case .failure(let error): promise.fail(error)
+            }
+        }
         promise.futureResult.whenFailure { _ in connection.whenSuccess { $0.close(promise: nil) } }
         let timeout = eventLoop.scheduleTask(in: Self.connectTimeout + Self.connectTimeout) {
             promise.fail(ConnectError.handshakeFailed("timed out"))

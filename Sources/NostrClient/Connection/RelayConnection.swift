@@ -269,10 +269,7 @@ extension RelayConnection: ReconnectingSocketDelegate {
         let since = self.lastDisconnect.map {
             max($0 - 5, UnixTime.now - self.configuration.catchUp.nanoseconds / 1_000_000_000)
         }
-        self.subscriptions.connectionOpened(
-            since: since,
-            maximumSubscriptions: self.information.limitation.maximumSubscriptions
-        )
+        self.subscriptions.connectionOpened(since: since, limits: self.information.limitation)
         self.delegate?.relay(self, didChange: .connected)
         // The challenge may have arrived before the information document.
         if self.requiresAuthentication { _ = self.authenticate() }

@@ -49,6 +49,7 @@ final class RecipientSubscriptions {
     /// Timer that sends a REQ delayed by the rate limit.
     private var delayedRequest: Scheduled<Void>?
     private var rejectionsInARow = 0
+    private var isSurplusReported = false
 
     init(
         configuration: RelayClientConfiguration,
@@ -108,10 +109,10 @@ final class RecipientSubscriptions {
 
     /// - Parameters:
     ///   - since: The time from which events were missed, in seconds since 1970; nil on the first connection.
-    ///   - maximumSubscriptions: The maximum number of subscriptions that the relay declares (NIP-11); nil if it
-    ///     declares none.
-    func connectionOpened(since: Int64?, maximumSubscriptions: Int?) {
-        self.subscription.connectionOpened(since: since, subscriptions: maximumSubscriptions)
+    ///   - limits: The limits that the relay declares (NIP-11).
+    func connectionOpened(since: Int64?, limits: RelayInformation.Limitation) {
+        self.subscription.connectionOpened(since: since, limits: limits)
+        self.isSurplusReported = false
         self.rejectionsInARow = 0
     }
 
@@ -141,6 +142,18 @@ final class RecipientSubscriptions {
             return
         }
         self.perform(self.subscription.advance())
+        self.reportSurplus()
+    }
+
+    /// Warns once for each connection if the relay's limits do not allow all keys.
+    private func reportSurplus() {
+        let surplus = self.subscription.surplus
+        guard surplus > 0, !self.isSurplusReported else { return }
+        self.isSurplusReported = true
+        self.logger.warning(
+            "relay takes no more subscriptions on one connection, so some sessions do not use it",
+            metadata: ["keys": "\(surplus)"]
+        )
     }
 
     // MARK: Messages of the relay

@@ -45,15 +45,15 @@ struct RelaySubscription: Sendable {
         var acceptance = Acceptance.unknown
     }
 
-    /// Maximum number of active subscriptions, not counting the pending one. Some relays allow ten per connection.
-    static let maximumParts = 4
-    /// ``maximumParts``, or less if the relay declares a lower limit.
-    private var partLimit = Self.maximumParts
+    /// Number of active subscriptions, not counting the pending one, above which they are merged if the relay's limits
+    /// allow it.
+    static let preferredParts = 4
+    private var limits: SubscriptionLimits
     /// Number of removed keys in active subscriptions, beyond the number of wanted keys, that is tolerated. Above it a
     /// new REQ without the removed keys replaces all subscriptions.
     private static let tolerableExcess = 8
 
-    private let recipientsPerFilter: Int
+    private let keysPerFilter: Int
     /// The keys to subscribe to.
     private(set) var wanted: Set<PublicKey> = []
     /// Wanted keys that no REQ names.
@@ -75,7 +75,8 @@ struct RelaySubscription: Sendable {
     private var counter = 0
 
     init(recipientsPerFilter: Int) {
-        self.recipientsPerFilter = max(1, recipientsPerFilter)
+        self.keysPerFilter = recipientsPerFilter
+        self.limits = SubscriptionLimits(RelayInformation.Limitation(), keysPerFilter: recipientsPerFilter)
     }
 
     /// The relay's answer to the newest REQ.
@@ -103,7 +104,22 @@ struct RelaySubscription: Sendable {
     /// Whether ``advance()`` has a REQ to send.
     var hasRequestToSend: Bool {
         guard self.isOpen, !self.isWaiting, self.next == nil, !self.wanted.isEmpty else { return false }
-        return !self.missing.isEmpty || self.excess > self.wanted.count + Self.tolerableExcess
+        return self.hasExcess || (!self.missing.isEmpty && !self.isFull)
+    }
+
+    /// Whether the relay takes no further keys on this connection. ``missing`` keys then wait until others are removed.
+    var isFull: Bool {
+        self.parts.count >= self.limits.subscriptions
+            && self.parts.allSatisfy { $0.recipients.count >= self.limits.keysPerRequest }
+    }
+
+    /// Number of keys that are not subscribed to because the relay takes no more.
+    var surplus: Int { self.isFull ? self.missing.count : 0 }
+
+    /// Whether so many keys in active subscriptions are no longer wanted that they are removed.
+    private var hasExcess: Bool {
+        let wanted = min(self.wanted.count, self.limits.keysPerRequest)
+        return self.excess > (self.isFull && !self.missing.isEmpty ? 0 : wanted + Self.tolerableExcess)
     }
 
     /// Number of keys in active subscriptions that are no longer wanted.
@@ -127,11 +143,13 @@ struct RelaySubscription: Sendable {
 
     /// - Parameters:
     ///   - since: The time from which events were missed, in seconds since 1970; nil if none were.
-    ///   - subscriptions: The maximum number of subscriptions that the relay declares; nil if it declares none. One is
-    ///     reserved for queries, and one for the pending REQ.
-    mutating func connectionOpened(since: Int64?, subscriptions: Int? = nil) {
+    ///   - declared: The limits that the relay declares (NIP-11).
+    mutating func connectionOpened(
+        since: Int64?,
+        limits declared: RelayInformation.Limitation = RelayInformation.Limitation()
+    ) {
         self.connectionClosed()
-        self.partLimit = max(1, min(Self.maximumParts, (subscriptions ?? .max) &- 2))
+        self.limits = SubscriptionLimits(declared, keysPerFilter: self.keysPerFilter)
         self.isOpen = true
         self.isWaiting = false
         self.since = since
@@ -162,25 +180,44 @@ struct RelaySubscription: Sendable {
         let (recipients, replaced) = self.nextRecipients()
         self.next = Part(id: id, recipients: recipients)
         self.replaced = replaced
-        self.missing = []
+        self.missing.subtract(recipients)
         return [.request(id, self.filters(for: recipients))]
     }
 
     /// Returns the keys of the next REQ, and the subscriptions that it replaces.
     ///
-    /// It replaces the newest subscriptions, as long as each has at most twice as many keys as the REQ, or the limit on
-    /// subscriptions is reached. If too many removed keys are subscribed to, it replaces all subscriptions.
+    /// It replaces the newest subscriptions, as long as each has at most twice as many keys as the REQ, or there are too
+    /// many subscriptions, and the REQ does not become too large. If too many removed keys are subscribed to, it replaces
+    /// the subscriptions that have the most of them.
     private func nextRecipients() -> (Set<PublicKey>, replaced: [SubscriptionID]) {
-        guard self.excess <= self.wanted.count + Self.tolerableExcess else {
-            return (self.wanted, self.parts.map(\.id))
-        }
-        var recipients = self.missing
+        let capacity = self.limits.keysPerRequest
+        var recipients: Set<PublicKey> = []
         var replaced: [SubscriptionID] = []
-        for part in self.parts.reversed() {
-            let isCrowded = self.parts.count - replaced.count >= self.partLimit
-            guard isCrowded || part.recipients.count <= 2 * recipients.count else { break }
-            recipients.formUnion(part.recipients.intersection(self.wanted))
+        func take(_ part: Part) -> Bool {
+            let wanted = part.recipients.intersection(self.wanted)
+            guard recipients.count + wanted.count <= capacity else { return false }
+            recipients.formUnion(wanted)
             replaced.append(part.id)
+            return true
+        }
+        if self.hasExcess {
+            func excess(_ part: Part) -> Int { part.recipients.subtracting(self.wanted).count }
+            for part in self.parts.sorted(by: { excess($0) > excess($1) }) where !take(part) { break }
+            recipients.formUnion(self.missing.prefix(capacity - recipients.count))
+            return (recipients, replaced)
+        }
+        recipients = Set(self.missing.prefix(capacity))
+        for part in self.parts.reversed() {
+            let isCrowded =
+                self.parts.count - replaced.count >= min(Self.preferredParts, self.limits.subscriptions)
+            guard isCrowded || part.recipients.count <= 2 * recipients.count, take(part) else { break }
+        }
+        if self.parts.count - replaced.count >= self.limits.subscriptions {
+            // Only some of the missing keys fit, beside those of the smallest subscription.
+            recipients = []
+            replaced = []
+            if let smallest = self.parts.min(by: { $0.recipients.count < $1.recipients.count }) { _ = take(smallest) }
+            recipients.formUnion(self.missing.prefix(capacity - recipients.count))
         }
         return (recipients, replaced)
     }
@@ -233,8 +270,8 @@ struct RelaySubscription: Sendable {
     /// them again. It has no `since`, which would exclude events from clients whose clocks are behind.
     private func filters(for recipients: Set<PublicKey>) -> [Filter] {
         let sorted = recipients.sorted { $0.bytes < $1.bytes }
-        return stride(from: 0, to: sorted.count, by: self.recipientsPerFilter).flatMap { start -> [Filter] in
-            let keys = sorted[start..<min(start + self.recipientsPerFilter, sorted.count)]
+        return stride(from: 0, to: sorted.count, by: self.limits.keysPerFilter).flatMap { start -> [Filter] in
+            let keys = sorted[start..<min(start + self.limits.keysPerFilter, sorted.count)]
             let live = Filter(kinds: [.tunnelMessage], recipients: keys, limit: 0)
             let missing = keys.filter { self.catchingUp.contains($0) }
             guard let since = self.since, !missing.isEmpty else { return [live] }

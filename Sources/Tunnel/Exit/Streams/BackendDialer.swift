@@ -68,31 +68,21 @@ struct BackendDialer {
         }
     }
 
-    /// Connects to the first address that answers, unless the stream ends before.
+    /// Connects to the first address that answers (RFC 8305), unless the stream has ended.
     private func connect(
         to addresses: [SocketAddress],
         isOver: @escaping @Sendable () -> Bool
     ) -> EventLoopFuture<any Channel> {
-        let loop = self.loop
-        let timeout = self.timeout
-        // The deadline applies to all addresses together, because the client waits at most 30 s.
-        let deadline = NIODeadline.now() + timeout + timeout
-        @Sendable func connect(_ address: SocketAddress) -> EventLoopFuture<any Channel> {
-            let bootstrap = ClientBootstrap(group: loop)
-                .connectTimeout(timeout)
-                .channelOption(.allowRemoteHalfClosure, value: true)
-                .channelOption(.autoRead, value: false)
-                .channelOption(.maxMessagesPerRead, value: 1)
-            guard address.protocol != .unix else { return bootstrap.connect(to: address) }
-            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(to: address)
+        guard let first = addresses.first, !isOver() else {
+            return self.loop.makeFailedFuture(ChannelError.unknownLocalAddress)
         }
-        var attempt: EventLoopFuture<any Channel> = loop.makeFailedFuture(ChannelError.unknownLocalAddress)
-        for address in addresses {
-            attempt = attempt.flatMapError { error in
-                isOver() || deadline <= .now() ? loop.makeFailedFuture(error) : connect(address)
-            }
-        }
-        return attempt
+        let bootstrap = ClientBootstrap(group: self.loop)
+            .connectTimeout(self.timeout)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.autoRead, value: false)
+            .channelOption(.maxMessagesPerRead, value: 1)
+        guard first.protocol != .unix else { return bootstrap.connect(to: first) }
+        return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(toFirstOf: addresses, on: self.loop)
     }
 
     /// Connects to an entry that requested it (CONNECTR). The client chose the address, so `policy` must allow it.
