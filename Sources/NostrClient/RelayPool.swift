@@ -154,6 +154,11 @@ package final class RelayPool {
         self.entries[Key(url: url, lane: lane)] != nil
     }
 
+    /// Whether any connection to a relay is open.
+    package func isConnected(to url: RelayURL) -> Bool {
+        self.entries.contains { $0.key.url == url && $0.value.connection.isOpen }
+    }
+
     package var connections: [RelayConnection] { self.entries.values.map(\.connection) }
 
     package func connections(in lane: RelayLane) -> [RelayConnection] { self.connections.filter { $0.lane == lane } }

@@ -15,6 +15,7 @@ enum MetricHelp {
         "nws_client_events_received_total": "Events received from relays.",
         "nws_client_messages_malformed_total": "Malformed relay messages.",
         "nws_client_notices_total": "NOTICE messages received from relays.",
+        "nws_client_publishes_held_total": "Events not sent because the relay limits their rate.",
         "nws_client_publishes_rejected_total": "Published events that a relay rejected or had no subscriber for.",
         "nws_client_publishes_unanswered_total": "Published events for which a relay sent no OK in time.",
         "nws_entry_handshakes_failed_total": "Failed handshakes of proxy clients, by reason.",

@@ -173,6 +173,8 @@ enum StatusPage {
           rows("relays", report.relays, relay => {
             const first = cell(relay.url);
             if (!relay.isUp && relay.error) first.append(Object.assign(document.createElement("small"), { textContent: relay.error }));
+            if (relay.isUp && relay.limitedRate != null) first.append(Object.assign(document.createElement("small"), { textContent:
+              "limits the rate of events, to about " + (relay.limitedRate < 1 ? (relay.limitedRate * 60).toFixed(1) + " a minute" : relay.limitedRate.toFixed(1) + " a second") }));
             return [first, cell(relay.isUp ? "up" : "down", relay.isUp ? "up" : "down"),
               cell(relay.roundTrip == null ? "–" : relay.roundTrip.toFixed(relay.roundTrip < 10 ? 1 : 0) + " ms", "n", "round trip"),
               cell(relay.loss == null ? "–" : (relay.loss * 100).toFixed(relay.loss < .1 ? 1 : 0) + " %", "n", "loss"),

@@ -22,6 +22,8 @@ package struct StatusReport: Codable, Hashable, Sendable {
         /// Bytes of messages sent and received by the connections to the relay, across reconnects. Unused connections
         /// are removed, which lowers the value.
         package var bytes: Int64?
+        /// Events per second to which the relay limits the node, as measured; nil if it does not.
+        package var limitedRate: Double?
         /// Bytes of messages sent and received in the last second.
         package internal(set) var rate: Double?
 
@@ -33,7 +35,8 @@ package struct StatusReport: Codable, Hashable, Sendable {
             roundTrip: Double?,
             loss: Double?,
             sessions: Int,
-            bytes: Int64? = nil
+            bytes: Int64? = nil,
+            limitedRate: Double? = nil
         ) {
             self.url = url
             self.isUp = isUp
@@ -42,6 +45,7 @@ package struct StatusReport: Codable, Hashable, Sendable {
             self.loss = loss
             self.sessions = sessions
             self.bytes = bytes
+            self.limitedRate = limitedRate
         }
     }
 

@@ -26,6 +26,7 @@ final class PendingPublications {
     private struct Publication {
         let completion: (PublishResult) -> Void
         let timeout: Scheduled<Void>
+        let sentAt: NIODeadline
     }
 
     private let limit: Int
@@ -54,11 +55,12 @@ final class PendingPublications {
             bound.value.metrics.unanswered.increment()
             publication.completion(.unanswered)
         }
-        self.publications[id] = Publication(completion: completion, timeout: timeout)
+        self.publications[id] = Publication(completion: completion, timeout: timeout, sentAt: .now())
         return true
     }
 
-    func contains(_ id: EventID) -> Bool { self.publications[id] != nil }
+    /// When the event was sent; nil if it is not registered.
+    func sendTime(of id: EventID) -> NIODeadline? { self.publications[id]?.sentAt }
 
     /// Handles an OK message. Returns the result, which is also passed to the completion of the event, if it is
     /// registered.

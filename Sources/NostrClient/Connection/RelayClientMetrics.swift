@@ -16,5 +16,7 @@ struct RelayClientMetrics: Sendable {
     let notices = Counter(label: "nws_client_notices_total")
     let malformed = Counter(label: "nws_client_messages_malformed_total")
     let rejected = Counter(label: "nws_client_publishes_rejected_total")
+    /// Events that were not sent because the relay limits their rate.
+    let held = Counter(label: "nws_client_publishes_held_total")
     let unanswered = Counter(label: "nws_client_publishes_unanswered_total")
 }

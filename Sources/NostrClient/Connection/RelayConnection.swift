@@ -32,6 +32,7 @@ package final class RelayConnection {
     private var lastDisconnect: Int64?
     private var authentication = RelayAuthentication()
     private let publications: PendingPublications
+    private var eventRate = EventRate()
     private let queries: RelayQueries
     private let subscriptions: RecipientSubscriptions
 
@@ -87,6 +88,9 @@ package final class RelayConnection {
         self.socket.delegate = self
         self.subscriptions.delegate = self
     }
+
+    /// The rate of events in events per second, if the relay limits it; nil otherwise.
+    package var limitedRate: Double? { self.eventRate.limitedRate }
 
     // MARK: Connecting
 
@@ -184,10 +188,15 @@ package final class RelayConnection {
         if let limit = self.information.limitation.maximumMessageLength, message.readableBytes > limit {
             return completion(.rejected(ReasonText(.invalid, "longer than the relay's limit of \(limit) bytes")))
         }
+        guard self.eventRate.admits(at: .now()) else {
+            self.metrics.held.increment()
+            return completion(.rejected(ReasonText(.rateLimited, "held back, because the relay limits the rate of events")))
+        }
         guard self.publications.add(id, completion: completion) else {
             return completion(.rejected(ReasonText(.rateLimited, "too many unanswered events")))
         }
         self.metrics.published.increment()
+        self.eventRate.sent(at: .now())
         self.send(message)
     }
 
@@ -201,11 +210,14 @@ package final class RelayConnection {
             self.logger.warning("relay rejected our authentication", metadata: ["reason": "\(reason)"])
             return
         }
-        guard self.publications.contains(id) else { return }
+        guard let sentAt = self.publications.sendTime(of: id) else { return }
         var reason = reason
         if !isAccepted, reason.prefix == .authRequired, !self.authenticate() {
             // Authentication cannot help: there is no challenge, or the relay has already accepted or rejected the key.
             reason = ReasonText(.restricted, reason.text)
+        }
+        if self.eventRate.receiveOK(isAccepted, reason, sentAt: sentAt, at: .now()) {
+            self.delegate?.relay(self, didChange: .rateLimited)
         }
         let result = self.publications.receiveOK(id, isAccepted, reason)
         if case .rejected = result {

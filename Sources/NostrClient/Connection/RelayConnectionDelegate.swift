@@ -15,6 +15,8 @@ extension RelayConnection {
         case connected
         /// The relay accepted a subscription. This may be reported several times per connection.
         case subscribed
+        /// The relay rejected an event because of its rate limit. Events are sent more slowly from now on.
+        case rateLimited
         /// The connection ended, or could not be established. Repeated failures to connect are reported once.
         case disconnected(reason: String)
     }

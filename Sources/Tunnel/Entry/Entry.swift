@@ -127,7 +127,7 @@ final class Entry {
         for relay in self.peers.all.flatMap(\.connections) + self.context.pool.connections(in: self.context.lane) {
             status.add(relay)
         }
-        for relay in self.context.pool.connections { status.add(relay.carriedBytes, of: relay.url) }
+        for relay in self.context.pool.connections { status.addTraffic(of: relay) }
         for peer in self.peers.all where !peer.link.isNone {
             for (url, path) in peer.link.pathStatus { status.add(path, of: url) }
             status.peers.append(
@@ -185,6 +185,8 @@ final class Entry {
 }
 
 extension Entry: PeerTableDelegate, RelayLogDelegate, ReverseRequestsDelegate {
+    func isConnected(to url: RelayURL) -> Bool { self.context.pool.isConnected(to: url) }
+
     func peerTableDidBecomeIdle(_ table: PeerTable) { self.finishDrainIfIdle() }
 
     func peerTable(_ table: PeerTable, willRemove peer: ExitPeer) { self.exits.willRemove(peer) }

@@ -115,7 +115,7 @@ final class Exit {
             if relay.subscriptionIsAccepted { status.isReady = true }
             status.add(relay)
         }
-        for relay in self.context.pool.connections { status.add(relay.carriedBytes, of: relay.url) }
+        for relay in self.context.pool.connections { status.addTraffic(of: relay) }
         self.sessions?.addStatus(to: &status)
         status.peers += self.clients.status
         return status

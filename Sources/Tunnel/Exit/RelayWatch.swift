@@ -21,6 +21,7 @@ protocol RelayWatchDelegate: AnyObject {
 final class RelayWatch: RelayConnectionDelegate {
     private let lane: RelayLane
     private let logger: Logger
+    private let log: RelayLog
     /// Succeeds when the first relay has accepted the exit's subscription.
     private let firstRelay: EventLoopPromise<Void>
     private var hasRelay = false
@@ -33,6 +34,7 @@ final class RelayWatch: RelayConnectionDelegate {
         self.lane = lane
         self.firstRelay = firstRelay
         self.logger = logger
+        self.log = RelayLog(logger: logger)
     }
 
     /// Fails the future of the first relay, because the exit is stopped.
@@ -40,9 +42,10 @@ final class RelayWatch: RelayConnectionDelegate {
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
         guard relay.lane == self.lane else { return }
-        self.logger.log(state, of: relay)
+        self.log.log(state, of: relay)
         switch state {
         case .connected: self.isUnreachable = false
+        case .rateLimited: break
         case .subscribed:
             guard relay.subscriptionIsAccepted else { return }
             if !self.hasRelay {

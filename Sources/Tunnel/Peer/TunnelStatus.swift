@@ -27,6 +27,9 @@ public struct TunnelStatus: Sendable {
         public fileprivate(set) var lostPackets: UInt64 = 0
         /// Number of sessions that use the relay.
         public fileprivate(set) var sessions = 0
+        /// Events per second that are sent to the relay at most, because it has rejected some with `rate-limited:`; nil if it
+        /// has not.
+        public fileprivate(set) var limitedRate: Double?
         /// Number of message bytes that were sent to and received from the relay while it has been in use.
         public fileprivate(set) var bytes: Int64 = 0
     }
@@ -71,10 +74,12 @@ public struct TunnelStatus: Sendable {
         self.relays[index].roundTrip = min(self.relays[index].roundTrip ?? roundTrip, roundTrip)
     }
 
-    /// Adds the number of bytes of a connection to its relay.
-    mutating func add(_ bytes: Int64, of url: RelayURL) {
-        guard let index = self.relays.firstIndex(where: { $0.url == url }) else { return }
-        self.relays[index].bytes += bytes
+    /// Adds the number of bytes of a connection to its relay, and the lowest rate to which the relay limits one.
+    mutating func addTraffic(of relay: RelayConnection) {
+        guard let index = self.relays.firstIndex(where: { $0.url == relay.url }) else { return }
+        self.relays[index].bytes += relay.carriedBytes
+        guard let rate = relay.limitedRate else { return }
+        self.relays[index].limitedRate = min(rate, self.relays[index].limitedRate ?? rate)
     }
 }
 

@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 
 /// Builds packets: decides when one is sent, on which path, and what it carries.
 struct PacketSender: Sendable {
@@ -154,7 +155,7 @@ struct PacketSender: Sendable {
 
     /// Sends a PING on the fastest path.
     mutating func sendKeepAlive(_ paths: inout PathSet, _ streams: inout StreamSet, _ context: inout SessionContext) {
-        guard let index = paths.forKeepAlive else { return }
+        guard let index = paths.forKeepAlive(at: context.now.monotonic) else { return }
         self.sendPacket(.probe(withData: true), on: index, &paths, &streams, &context)
     }
 
@@ -165,7 +166,7 @@ struct PacketSender: Sendable {
         _ streams: inout StreamSet,
         _ context: inout SessionContext
     ) {
-        if paths[index].isWritable {
+        if paths[index].canAnswer(at: context.now.monotonic) {
             let withData = paths.probeCarriesData(index)
             self.sendPacket(.probe(withData: withData), on: index, &paths, &streams, &context)
         }
@@ -209,9 +210,13 @@ struct PacketSender: Sendable {
         self.sendPacket(asks ? .probe(withData: false) : .acknowledgements, on: carrier, &paths, &streams, &context)
     }
 
-    /// Tells the peer on all paths that the session ends.
+    /// Tells the peer on all paths that the session ends. Paths that are paced are left out.
     mutating func sendClose(_ reason: StreamEnd?, _ paths: inout PathSet, _ context: inout SessionContext) {
-        for index in paths.indices where paths[index].health != .down {
+        let now = context.now.monotonic
+        let connected = paths.indices.filter { paths[$0].health != .down }
+        let ready = connected.filter { paths[$0].pacer.wait(at: now) == nil }
+        // If all relays limit the rate, one event more is better than a peer that waits for its timeout.
+        for index in ready.isEmpty ? Array(connected.prefix(1)) : ready {
             var packet = ByteBuffer()
             self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
             SessionFrame.connectionClose(code: reason?.code ?? 0, reason: "").encode(into: &packet)

@@ -97,7 +97,8 @@ struct PingCommand: AsyncParsableCommand {
         let loss =
             relay.sentPackets > 0
             ? ", lost \(relay.lostPackets) of \(relay.sentPackets) packets" : ""
-        return "relay: \(relay.url) \(trip)\(loss)"
+        let limit = relay.limitedRate.map { ", " + StatusText.rateLimit($0) } ?? ""
+        return "relay: \(relay.url) \(trip)\(loss)\(limit)"
     }
 
     private static func milliseconds(_ value: Double) -> String { String(format: "%.1f ms", value) }

@@ -20,7 +20,8 @@ extension StatusReport {
                 roundTrip: relay.roundTrip,
                 loss: relay.sentPackets > 0 ? Double(relay.lostPackets) / Double(relay.sentPackets) : nil,
                 sessions: relay.sessions,
-                bytes: relay.bytes
+                bytes: relay.bytes,
+                limitedRate: relay.limitedRate
             )
         }
         let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }

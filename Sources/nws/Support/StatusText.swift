@@ -34,6 +34,7 @@ enum StatusText {
                     ])
                 )
                 if !relay.isUp, let error = relay.error { lines.append("  \(error)") }
+                if relay.isUp, let rate = relay.limitedRate { lines.append("  \(self.rateLimit(rate))") }
             }
             lines += ["", row(["PEER", "PROTOCOL", "STREAMS", "AGE", ""])]
             for session in report.sessions {
@@ -47,6 +48,14 @@ enum StatusText {
             lines.append("\(time)  \(problem.text)")
         }
         return lines.map(Console.printable)
+    }
+
+    /// Says that a relay limits the rate of events.
+    static func rateLimit(_ perSecond: Double) -> String {
+        let rate =
+            perSecond < 1
+            ? String(format: "%.1f events a minute", perSecond * 60) : String(format: "%.1f events a second", perSecond)
+        return "limits the rate of events, to about \(rate)"
     }
 
     private static let widths = [64, 9, 11, 9, 11, 9]

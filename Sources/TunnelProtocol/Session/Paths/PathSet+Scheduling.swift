@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 
 /// Which path a packet takes: the one on which it arrives first.
 ///

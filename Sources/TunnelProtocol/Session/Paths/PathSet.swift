@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 
 /// The paths of a session: which are in use, which one a packet takes, and what was received on each.
 ///
@@ -110,7 +111,9 @@ struct PathSet: Sendable {
     }
 
     /// The fastest path for a keep-alive.
-    var forKeepAlive: Int? { self.fastest { $0.health == .active && $0.isWritable } }
+    func forKeepAlive(at now: NIODeadline) -> Int? {
+        self.fastest { $0.health == .active && $0.canAnswer(at: now) }
+    }
 
     /// The paths that can carry an acknowledgement now.
     func forAcknowledgements(at now: NIODeadline) -> [Int] {
@@ -217,7 +220,7 @@ struct PathSet: Sendable {
             self.paths[index].pacer.accepted(at: now)
             return []
         case .rejected(.rateLimited):
-            self.paths[index].pacer.refused(at: now)
+            self.paths[index].wasRateLimited(number, at: now)
             return self.paths[index].lose(number, at: now)
         case .rejected(.noSubscriber):
             // The peer is not subscribed at this relay, or no longer.

@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 
 /// A path of a session: the packets in both directions, and the RTT, congestion control, event rate and health.
 struct SessionPath: Sendable {
@@ -108,6 +109,11 @@ struct SessionPath: Sendable {
         let sizer = Self.sizer(description, peerTakes)
         self.sizer.reconnected(base: sizer.base, largest: sizer.largest)
         self.congestion.setPacket(self.packetSize)
+    }
+
+    /// Records that the relay rejected a packet because of its rate limit.
+    mutating func wasRateLimited(_ number: UInt64, at now: NIODeadline) {
+        self.pacer.rejected(sentAt: self.sent[number]?.sentAt ?? now, at: now)
     }
 
     /// Records that the relay rejected a packet. Returns true if the packet's size is the likely reason.
@@ -334,6 +340,11 @@ struct SessionPath: Sendable {
     ///   6.2.1). Otherwise it starts when the path last showed that it delivers, so that what was sent on it meanwhile is
     ///   soon sent on another one.
     func probeDeadline(isAlone: Bool) -> NIODeadline? {
+        // Nothing is sent between paced events.
+        self.probeTime(isAlone: isAlone).map { self.pacer.wait(at: $0) ?? $0 }
+    }
+
+    private func probeTime(isAlone: Bool) -> NIODeadline? {
         switch self.health {
         case .down: return nil
         case .probing: return self.probeDue

@@ -1,0 +1,39 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+
+/// Limits the events of everything that shares a connection to a relay, after the relay has rejected one with
+/// `rate-limited:`. Sessions pace themselves as well, but do not know of each other.
+struct EventRate {
+    /// An event may be earlier than the pacer allows by this part of the interval, because a session that paces itself
+    /// measured the time slightly earlier.
+    private static let tolerance: Int64 = 5
+
+    private var pacer = EventPacer()
+
+    /// The rate in events per second; nil if the relay has not rejected an event.
+    var limitedRate: Double? { self.pacer.rate }
+
+    /// Whether an event may be sent now.
+    func admits(at now: NIODeadline) -> Bool {
+        guard let next = self.pacer.wait(at: now) else { return true }
+        return (next - now).nanoseconds <= self.pacer.interval.nanoseconds / Self.tolerance
+    }
+
+    mutating func sent(at now: NIODeadline) { self.pacer.sent(at: now) }
+
+    /// Handles the relay's answer to an event. Returns whether the relay was found to limit the rate.
+    mutating func receiveOK(_ isAccepted: Bool, _ reason: ReasonText, sentAt: NIODeadline, at now: NIODeadline) -> Bool {
+        let wasLimited = self.pacer.rate != nil
+        if isAccepted {
+            self.pacer.accepted(at: now)
+        } else if reason.prefix == .rateLimited {
+            self.pacer.rejected(sentAt: sentAt, at: now)
+        }
+        return !wasLimited && self.pacer.rate != nil
+    }
+}
