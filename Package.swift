@@ -75,6 +75,8 @@ let package = Package(
         .target(name: "CByteKernels"),
         // Memory statistics of the allocator.
         .target(name: "CProcessMemory"),
+        // Changes of the network and the clock.
+        .target(name: "CHostEvents"),
         // Keys, signatures, NIP-44. All secret keys but those of TLS.
         .target(
             name: "NostrCrypto",
@@ -93,6 +95,7 @@ let package = Package(
         .target(
             name: "HTTPTransport",
             dependencies: [
+                "CHostEvents",
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
                 nioSSL, logging, deque,
             ],

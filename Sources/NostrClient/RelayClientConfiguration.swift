@@ -46,5 +46,7 @@ public struct RelayClientConfiguration: Sendable {
     public init() {
         // The JSON scanner rejects invalid UTF-8.
         self.webSocket.validatesUTF8 = false
+        // Relay connections send pings themselves (RelayLiveness).
+        self.webSocket.pingInterval = nil
     }
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 package import Logging
 package import NIOCore
 import NIOSSL
@@ -58,6 +59,8 @@ package final class RelayPool {
     private var entries: [Key: Entry] = [:]
     private var tls: (context: NIOSSLContext, since: NIODeadline)?
     private var isStopped = false
+    /// Reports changes of the network from the first connection until ``stop()``.
+    private var hostWatch: HostWatch.Registration?
 
     /// - Parameters:
     ///   - lingering: How long a connection without users stays open.
@@ -121,6 +124,7 @@ package final class RelayPool {
                 delegate: delegate
             )
             self.entries[key] = Entry(connection: connection, users: 1)
+            self.watchHost()
             connection.start()
             return connection
         } catch {
@@ -135,6 +139,18 @@ package final class RelayPool {
         let context = try NIOSSLContext(configuration: self.configuration.tls)
         self.tls = (context, now)
         return context
+    }
+
+    private func watchHost() {
+        guard self.hostWatch == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.hostWatch = HostWatch.shared.observe(on: self.loop) { bound.value.networkChanged() }
+    }
+
+    /// Checks all connections soon.
+    private func networkChanged() {
+        self.logger.debug("addresses, routes or the clock have changed, checking connections to relays")
+        for entry in self.entries.values { entry.connection.verify() }
     }
 
     private func closeUnused() {
@@ -180,6 +196,7 @@ package final class RelayPool {
     /// Closes all connections. The pool creates no new ones afterwards.
     package func stop() {
         self.isStopped = true
+        self.hostWatch = nil
         let entries = self.entries
         self.entries = [:]
         for entry in entries.values {

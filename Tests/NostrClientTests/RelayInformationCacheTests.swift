@@ -25,11 +25,11 @@ struct RelayInformationCacheTests {
     func validity() throws {
         let cache = RelayInformationCache()
         let (url, other) = (try Self.url(1), try Self.url(2))
-        cache.note(Self.information("one"), clockOffset: 3, of: url, at: self.start)
+        cache.note(Self.information("one"), clock: RelayClock(reported: 3, at: self.start), of: url, at: self.start)
         #expect(cache.known(of: other, at: self.start) == nil)
         let last = self.start + RelayInformationCache.validity - .nanoseconds(1)
         #expect(cache.known(of: url, at: last)?.information.name == "one")
-        #expect(cache.known(of: url, at: last)?.clockOffset == 3)
+        #expect(cache.known(of: url, at: last)?.clock?.reported == 3)
         #expect(cache.known(of: url, at: self.start + RelayInformationCache.validity) == nil)
         // And is gone for good.
         #expect(cache.known(of: url, at: self.start) == nil)
@@ -39,7 +39,7 @@ struct RelayInformationCacheTests {
     func lost() throws {
         let cache = RelayInformationCache()
         let url = try Self.url(1)
-        cache.note(Self.information("one"), clockOffset: nil, of: url, at: self.start)
+        cache.note(Self.information("one"), clock: nil, of: url, at: self.start)
         cache.forget(url)
         #expect(cache.known(of: url, at: self.start) == nil)
     }
@@ -52,15 +52,15 @@ struct RelayInformationCacheTests {
             let isOld = number < 10
             cache.note(
                 Self.information("old"),
-                clockOffset: nil,
+                clock: nil,
                 of: try Self.url(number),
                 at: isOld ? self.start : later
             )
         }
-        cache.note(Self.information("new"), clockOffset: nil, of: try Self.url(1_000), at: later)
+        cache.note(Self.information("new"), clock: nil, of: try Self.url(1_000), at: later)
         #expect(cache.count == RelayInformationCache.maximumRelays - 9)
         for number in 1_001..<3_000 {
-            cache.note(Self.information("new"), clockOffset: nil, of: try Self.url(number), at: later)
+            cache.note(Self.information("new"), clock: nil, of: try Self.url(number), at: later)
             #expect(cache.count <= RelayInformationCache.maximumRelays)
             #expect(cache.known(of: try Self.url(number), at: later) != nil)
         }

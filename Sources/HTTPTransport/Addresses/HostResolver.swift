@@ -82,18 +82,24 @@ package struct HostResolver: Sendable {
             )
         )
     }()
-    /// Names that the user configured are few, so they need no limits.
-    private static let ownWorkers = Workers(
-        .singleton,
-        Workers.Queue.Limits(
-            running: .max,
-            runningPerGroup: .max,
-            runningPerClient: .max,
-            waiting: .max,
-            waitingPerClient: .max
+    /// The threads for names that the user configured. Names are limited one by one, so that some whose name servers do not
+    /// answer delay no others.
+    private static let ownWorkers: Workers = {
+        let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOwn)
+        threadPool.start()
+        return Workers(
+            threadPool,
+            Workers.Queue.Limits(
+                running: Self.threadsForOwn,
+                runningPerGroup: .max,
+                runningPerClient: 2,
+                waiting: 4_096,
+                waitingPerClient: 256
+            )
         )
-    )
+    }()
     private static let threadsForOthers = 64
+    private static let threadsForOwn = 32
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let timeout: TimeAmount = .seconds(15)
 
@@ -114,22 +120,26 @@ package struct HostResolver: Sendable {
 
     /// Resolves `host` to its addresses, in the system's order of preference.
     ///
-    /// An IP address is returned without a lookup. The future fails with ``ResolutionError`` if the name cannot be
+    /// An IP address and `localhost` are returned without a lookup. The future fails with ``ResolutionError`` if the name cannot be
     /// resolved within 15 s.
     ///
     /// - Parameters:
     ///   - host: Name or IP address.
     ///   - port: Port of the returned addresses.
-    ///   - client: For whom the name is resolved.
+    ///   - client: For whom the name is resolved. By default, each name has its own share of the lookups.
     ///   - eventLoop: Event loop of the returned future.
     package func resolve(
         host: String,
         port: Int,
-        for client: LookupClient = LookupClient("", isKnown: true),
+        for client: LookupClient? = nil,
         on eventLoop: any EventLoop
     ) -> EventLoopFuture<[SocketAddress]> {
+        let client = client ?? LookupClient(host, isKnown: true)
         if !host.utf8.contains(0), let address = try? SocketAddress(ipAddress: host, port: port) {
             return eventLoop.makeSucceededFuture([address])
+        }
+        if let addresses = Self.loopbackAddresses(host: host, port: port) {
+            return eventLoop.makeSucceededFuture(addresses)
         }
         let promise = eventLoop.makePromise(of: [SocketAddress].self)
         let isOver = NIOLockedValueBox(false)
@@ -155,6 +165,12 @@ package struct HostResolver: Sendable {
             for: Workers.Queue.Owner(group: client.share(for: host), client: client, isPreferred: client.isKnown)
         )
         return promise.futureResult
+    }
+
+    /// The addresses of `localhost`, which needs no name server (RFC 6761, section 6.3). Nil for other names.
+    private static func loopbackAddresses(host: String, port: Int) -> [SocketAddress]? {
+        guard ["localhost", "localhost."].contains(host.lowercased()) else { return nil }
+        return try? [SocketAddress(ipAddress: "127.0.0.1", port: port), SocketAddress(ipAddress: "::1", port: port)]
     }
 
     private static func lookUp(host: String, port: Int) throws -> [SocketAddress] {

@@ -17,6 +17,8 @@ package struct WebSocket: Sendable {
         package var onMessage: @Sendable (ByteBuffer) -> Void
         /// Called with each complete binary message. If nil, binary messages go to ``onMessage``.
         package var onBinary: (@Sendable (ByteBuffer) -> Void)?
+        /// Called before the first frame of a read is handled, whatever its kind.
+        package var onBurstStart: (@Sendable () -> Void)?
         /// Called after all messages of one read have been delivered.
         package var onBurstEnd: (@Sendable () -> Void)?
         /// Called with false when the send buffer is full, and with true when it has drained.
@@ -24,7 +26,7 @@ package struct WebSocket: Sendable {
         /// Called once, when the connection has ended.
         package var onClose: @Sendable (WebSocketCloseReason) -> Void
 
-        /// Creates callbacks. ``onBinary`` and ``onBurstEnd`` are nil.
+        /// Creates callbacks. ``onBinary``, ``onBurstStart`` and ``onBurstEnd`` are nil.
         package init(
             onMessage: @escaping @Sendable (ByteBuffer) -> Void,
             onWritabilityChange: @escaping @Sendable (Bool) -> Void = { _ in },
@@ -123,6 +125,30 @@ package struct WebSocket: Sendable {
     /// Starts the closing handshake with status 1008 (policy violation), because the peer exceeded a limit.
     package func closeForPolicyViolation() {
         self.handler.value.close(code: .policyViolation)
+    }
+
+    /// Sends a ping.
+    package func ping() { self.handler.value.ping() }
+
+    /// Whether the peer has answered a ping.
+    package var hasAnsweredPing: Bool { self.handler.value.hasAnsweredPing }
+
+    /// The address of this machine, or nil if it is not known.
+    package var localAddress: SocketAddress? { self.channel.localAddress }
+
+    /// Whether the TCP peer, or the network, does not answer: something that was sent is not acknowledged, and no
+    /// acknowledgement has arrived for `timeout` or for three round trips. False if this is not known.
+    package func isUnacknowledged(for timeout: TimeAmount) -> EventLoopFuture<Bool> {
+        #if os(Linux)
+        guard let information = TCPInfo.of(self.channel) else { return self.eventLoop.makeSucceededFuture(false) }
+        return information.map {
+            let since = TimeAmount.milliseconds(Int64($0.millisecondsSinceAcknowledgement))
+            let roundTrip = TimeAmount.microseconds(Int64($0.roundTripMicroseconds))
+            return $0.unacknowledgedSegments > 0 && since >= max(timeout, roundTrip + roundTrip + roundTrip)
+        }
+        #else
+        return self.eventLoop.makeSucceededFuture(false)
+        #endif
     }
 
     /// Closes the connection without a closing handshake. Buffered data is discarded.

@@ -52,10 +52,16 @@ package enum WebSocketClient {
 
     /// Why a connection could not be established.
     package enum ConnectError: Error, Sendable, CustomStringConvertible {
-        /// The server did not accept the WebSocket upgrade. The value is the HTTP status of its response.
-        case refused(status: Int)
+        /// The server did not accept the WebSocket upgrade.
+        ///
+        /// - Parameters:
+        ///   - status: The HTTP status of its response.
+        ///   - retryAfter: When the server allows the next attempt (RFC 9110, section 10.2.3). Nil if it did not say.
+        case refused(status: Int, retryAfter: TimeAmount?)
         /// The connection ended, failed or timed out during the handshake. The value describes what happened.
         case handshakeFailed(String)
+        /// The handshake was not complete in time.
+        case timedOut
         /// The target has no addresses.
         case noAddress
         /// The TLS handshake failed. The value describes what happened.
@@ -83,10 +89,13 @@ package enum WebSocketClient {
         package var description: String {
             switch self {
             case .tls(let what): what
-            case .refused(let status) where (200..<300).contains(status):
+            case .refused(let status, _) where (200..<300).contains(status):
                 "not a Nostr relay: HTTP \(status) instead of a WebSocket upgrade"
-            case .refused(let status): "WebSocket upgrade failed: the server answered with HTTP \(status)"
+            case .refused(let status, let wait?):
+                "WebSocket upgrade failed: the server answered with HTTP \(status), and allows another attempt after \(wait.nanoseconds / 1_000_000_000) s"
+            case .refused(let status, nil): "WebSocket upgrade failed: the server answered with HTTP \(status)"
             case .handshakeFailed(let what): "WebSocket handshake failed: \(what)"
+            case .timedOut: "WebSocket handshake failed: timed out"
             case .noAddress: "the server has no address to connect to"
             }
         }
@@ -112,13 +121,15 @@ package enum WebSocketClient {
     ///   - eventLoop: Event loop of the connection. `events` are called on it.
     ///   - configuration: Limits and timers of the connection.
     ///   - events: Callbacks for the connection.
+    ///   - onConnect: Called when the TCP connection is established.
     /// - Returns: The open connection. Fails with ``ConnectError``, ``SOCKS5Proxy/Failure``, or the error of the last
     ///   TCP connection attempt.
     package static func connect(
         to target: Target,
         on eventLoop: any EventLoop,
         configuration: WebSocketConfiguration,
-        events: WebSocket.Events
+        events: WebSocket.Events,
+        onConnect: @escaping @Sendable () -> Void = {}
     ) -> EventLoopFuture<WebSocket> {
         guard !target.addresses.isEmpty else { return eventLoop.makeFailedFuture(ConnectError.noAddress) }
         let promise = eventLoop.makePromise(of: WebSocket.self)
@@ -149,13 +160,15 @@ package enum WebSocketClient {
         let connection = bootstrap.connect(toFirstOf: target.addresses, on: eventLoop)
         connection.whenComplete { result in
             switch result {
-            case .success(let channel): ConnectedHandler.start(channel)
+            case .success(let channel):
+                onConnect()
+                ConnectedHandler.start(channel)
             case .failure(let error): promise.fail(error)
             }
         }
         promise.futureResult.whenFailure { _ in connection.whenSuccess { $0.close(promise: nil) } }
         let timeout = eventLoop.scheduleTask(in: Self.connectTimeout + Self.connectTimeout) {
-            promise.fail(ConnectError.handshakeFailed("timed out"))
+            promise.fail(ConnectError.timedOut)
         }
         promise.futureResult.whenComplete { _ in timeout.cancel() }
         return promise.futureResult

@@ -10,8 +10,9 @@ package struct WebSocketConfiguration: Sendable {
     /// Maximum size of a received message in bytes, including all fragments. A longer message closes the connection
     /// with status 1009.
     package var maximumMessageLength: Int = 1 << 20
-    /// Time between pings. If nothing at all is received between two pings, the connection is closed.
-    package var pingInterval: TimeAmount = .seconds(25)
+    /// Time between pings. If nothing at all is received between two pings, the connection is closed. Nil for a connection
+    /// whose owner sends pings (``WebSocket/ping()``).
+    package var pingInterval: TimeAmount? = .seconds(25)
     /// How long to wait for the peer's close frame before closing the connection.
     package var closeTimeout: TimeAmount = .seconds(2)
     /// Whether received text messages are checked for valid UTF-8 (RFC 6455, section 8.1). Turn it off only if the

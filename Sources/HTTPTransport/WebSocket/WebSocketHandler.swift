@@ -37,6 +37,8 @@ final class WebSocketHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var assembler: WebSocketAssembler
     private var heardSincePing = true
+    /// Whether a pong was received.
+    private(set) var hasAnsweredPing = false
     private var pinger: Scheduled<Void>?
     private var closeTimer: Scheduled<Void>?
     private var flushIsScheduled = false
@@ -138,9 +140,8 @@ final class WebSocketHandler: ChannelInboundHandler {
     }
 
     private func armPinger(_ context: ChannelHandlerContext) {
-        self.pinger = context.eventLoop.assumeIsolated().scheduleTask(in: self.configuration.pingInterval) {
-            self.ping()
-        }
+        guard let interval = self.configuration.pingInterval else { return }
+        self.pinger = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { self.pingOrTimeOut() }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -170,7 +171,14 @@ final class WebSocketHandler: ChannelInboundHandler {
         }
     }
 
-    private func ping() {
+    /// Sends a ping.
+    func ping() {
+        guard case .open = self.state else { return }
+        self.writer.write(.ping, [ByteBuffer()])
+        self.writer.flush()
+    }
+
+    private func pingOrTimeOut() {
         guard case .open = self.state, let context = self.context else { return }
         guard self.heardSincePing else {
             self.finish(.timedOut)
@@ -178,8 +186,7 @@ final class WebSocketHandler: ChannelInboundHandler {
             return
         }
         self.heardSincePing = false
-        self.writer.write(.ping, [ByteBuffer()])
-        self.writer.flush()
+        self.ping()
         self.armPinger(context)
     }
 
@@ -275,6 +282,8 @@ final class WebSocketHandler: ChannelInboundHandler {
                 if let context = self.context { self.endBurst(context) }
             }
         }
+        if self.burst == nil { self.events.onBurstStart?() }
+        if frame.opcode == .pong { self.hasAnsweredPing = true }
         let burst = self.burst ?? (.now(), 0, 0)
         self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
         if case .closed = self.state { return }

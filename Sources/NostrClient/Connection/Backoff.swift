@@ -5,35 +5,84 @@
 
 import NIOCore
 
-/// The wait before the next attempt to connect. It doubles after each failure, up to a limit, and is randomized. The
-/// caller passes the random number generator.
+/// The wait before the next attempt to connect. The caller passes the random number generator.
 struct Backoff: Sendable {
-    /// Maximum wait after the first failure.
+    /// Maximum wait after the first refusal. It doubles after each further one.
     static let initialLimit: TimeAmount = .milliseconds(250)
-    /// Maximum wait during the first ``earlyFailures`` failures. It is short, because open streams continue only when the
+    /// Maximum wait during the first ``earlyFailures`` refusals. It is short, because open streams continue only when the
     /// relay is connected again.
     static let earlyLimit: TimeAmount = .seconds(3)
-    /// Number of consecutive failures after which the limit is ``lateLimit``.
+    /// Number of consecutive refusals after which the limit is ``lateLimit``.
     static let earlyFailures = 60
     /// Maximum wait after more failures.
     static let lateLimit: TimeAmount = .seconds(30)
+    /// Wait after an attempt that nothing answered.
+    static let unansweredWait: TimeAmount = .seconds(1)
+    /// How long attempts that nothing answers are repeated after ``unansweredWait``. After that, waits double up to
+    /// ``lateLimit``.
+    static let eagerTime: TimeAmount = .minutes(2)
+    /// Wait after a relay asked for fewer attempts and named no time. It doubles up to ``mostLimitedWait``.
+    static let limitedWait: TimeAmount = .seconds(30)
+    /// Maximum wait after a relay asked for fewer attempts and named no time.
+    static let mostLimitedWait: TimeAmount = .minutes(10)
     /// A connection that lasted this long resets the count of failures.
     static let resetAfter: TimeAmount = .seconds(5)
 
-    private var failures = 0
+    private var refusals = 0
+    private var limitations = 0
+    /// When the first of the attempts began that nothing answered.
+    private var unansweredSince: NIODeadline?
+    /// Number of attempts that nothing answered after ``eagerTime``.
+    private var lateAttempts = 0
 
-    /// Records a failure. Returns the time to wait, a random time between half of the limit and the limit.
+    /// Records a failure. Returns the time to wait.
     ///
-    /// The limit doubles from ``initialLimit`` to ``earlyLimit``. After ``earlyFailures`` failures it is ``lateLimit``.
-    mutating func next(using generator: inout some RandomNumberGenerator) -> TimeAmount {
-        let limit = self.failures < Self.earlyFailures ? Self.earlyLimit : Self.lateLimit
-        let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(self.failures, 10)))
-        self.failures += 1
-        return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
+    /// After a refusal it is a random time between half of the limit and the limit. The limit doubles from
+    /// ``initialLimit`` to ``earlyLimit``. After ``earlyFailures`` refusals it is ``lateLimit``.
+    mutating func next(
+        after failure: ConnectionFailure,
+        at now: NIODeadline,
+        using generator: inout some RandomNumberGenerator
+    ) -> TimeAmount {
+        switch failure {
+        case .ended, .refused:
+            let limit = self.refusals < Self.earlyFailures ? Self.earlyLimit : Self.lateLimit
+            let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(self.refusals, 10)))
+            self.refusals += 1
+            return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
+        case .unanswered:
+            return self.nextUnanswered(at: now)
+        case .limited(let retryAfter):
+            let wait = retryAfter ?? min(Self.mostLimitedWait, Self.doubled(Self.limitedWait, self.limitations))
+            self.limitations += 1
+            // A tenth more, at random, so that the clients of a relay do not return at the same time.
+            return wait + .nanoseconds(Int64.random(in: 0...max(1, wait.nanoseconds / 10), using: &generator))
+        }
+    }
+
+    /// Returns the time until the next attempt that may run beside one that nothing has answered.
+    mutating func nextUnanswered(at now: NIODeadline) -> TimeAmount {
+        let since = self.unansweredSince ?? now
+        self.unansweredSince = since
+        guard now - since >= Self.eagerTime else { return Self.unansweredWait }
+        self.lateAttempts += 1
+        return min(Self.lateLimit, Self.doubled(Self.unansweredWait, self.lateAttempts))
+    }
+
+    private static func doubled(_ time: TimeAmount, _ times: Int) -> TimeAmount {
+        .nanoseconds(time.nanoseconds << Int64(min(times, 10)))
     }
 
     /// Records that a connection ended after `duration`.
     mutating func connectionEnded(after duration: TimeAmount) {
-        if duration >= Self.resetAfter { self.failures = 0 }
+        self.networkChanged()
+        guard duration >= Self.resetAfter else { return }
+        self = Backoff()
+    }
+
+    /// Records that the network may answer again. Refusals still count.
+    mutating func networkChanged() {
+        self.unansweredSince = nil
+        self.lateAttempts = 0
     }
 }

@@ -34,6 +34,8 @@ final class PendingPublications {
     private let loop: any EventLoop
     private let metrics: RelayClientMetrics
     private var publications: [EventID: Publication] = [:]
+    /// Whether the relay answers events. Some relays never send OK.
+    private(set) var isAnswered = false
 
     /// - Parameters:
     ///   - limit: Maximum number of events that wait for an answer.
@@ -65,6 +67,7 @@ final class PendingPublications {
     /// Handles an OK message. Returns the result, which is also passed to the completion of the event, if it is
     /// registered.
     func receiveOK(_ id: EventID, _ isAccepted: Bool, _ reason: ReasonText) -> PublishResult {
+        self.isAnswered = true
         // A duplicate is already stored. `mute:` means that no client is subscribed; some relays send it with OK true.
         let isStored = reason.prefix != .mute && (isAccepted || reason.prefix == .duplicate)
         let result: PublishResult = isStored ? .accepted : .rejected(reason)

@@ -20,25 +20,23 @@ protocol ReconnectingSocketDelegate: AnyObject {
     ///   - isFirstReport: Whether the connection was open, or this is the first failure. False if the previous attempt failed,
     ///     too.
     func socketDidClose(_ reason: String, wasOpen: Bool, isFirstReport: Bool)
+    /// The relay does not answer pings. Send a message that it answers.
+    func socketNeedsMessage()
 }
 
-/// Keeps a connection to a relay open until ``stop()``: uses one ``RelaySocket`` after another, with growing pauses after
-/// failures.
+/// Keeps a connection to a relay open until ``stop()``.
+///
+/// It uses one ``RelaySocket`` after another. While the current one, or the network, does not answer, it tries to connect
+/// anew beside it, and keeps whichever works first.
 ///
 /// All methods must be called on its event loop.
 final class ReconnectingSocket {
-    private enum State {
-        /// Not started.
-        case idle
-        /// Resolving, connecting or upgrading.
-        case connecting(RelaySocket)
-        /// Waiting for the next attempt.
-        case waiting(Scheduled<Void>)
-        /// Connected; messages can be sent.
-        case open(RelaySocket)
-        /// Stopped; it never reconnects.
-        case stopped
-    }
+    /// Maximum number of attempts at the same time. With one each second, each has this many seconds.
+    private static let maximumAttempts = 3
+    /// How long an attempt whose TCP connection is established is left alone before another one is made.
+    private static let handshakeTime: TimeAmount = .seconds(4)
+    /// Minimum time between attempts that are made because the network has changed.
+    private static let verificationInterval: TimeAmount = .milliseconds(300)
 
     private let target: RelaySocket.Target
     private let configuration: RelayClientConfiguration
@@ -47,10 +45,21 @@ final class ReconnectingSocket {
     private let logger: Logger
     weak var delegate: (any ReconnectingSocketDelegate)?
 
-    private var state = State.idle
+    private var isStarted = false
+    private var isStopped = false
+    /// The open connection.
+    private var current: RelaySocket?
+    /// Connections that are being established, oldest first.
+    private var attempts: [RelaySocket] = []
+    /// Timer of the next attempt.
+    private var nextAttempt: Scheduled<Void>?
+    private var lastAttempt: NIODeadline?
+    /// When the relay, which asked for fewer attempts, allows the next one.
+    private var limitedUntil: NIODeadline?
     private var backoff = Backoff()
     private var generator = SystemRandomNumberGenerator()
-    private var lastClockOffset: Int64?
+    private var knownAddresses: [SocketAddress] = []
+    private var lastClock: RelayClock?
     private var openWaiters: [UInt64: (Bool) -> Void] = [:]
     private var lastWaiter: UInt64 = 0
 
@@ -80,18 +89,13 @@ final class ReconnectingSocket {
     // MARK: State
 
     /// Whether messages can be sent.
-    var isOpen: Bool { if case .open = self.state { true } else { false } }
+    var isOpen: Bool { self.current != nil }
 
     /// Whether the send buffer has room.
-    var isWritable: Bool { if case .open(let socket) = self.state { socket.isWritable } else { false } }
+    var isWritable: Bool { self.current?.isWritable ?? false }
 
-    /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
-    var clockOffset: Int64? {
-        switch self.state {
-        case .connecting(let socket), .open(let socket): socket.clockOffset ?? self.lastClockOffset
-        case .idle, .waiting, .stopped: self.lastClockOffset
-        }
-    }
+    /// The clock of the relay; nil if the relay did not report its time.
+    var clock: RelayClock? { self.current?.clock ?? self.lastClock }
 
     /// Calls `body` once: with true when messages can be sent, or with false when `timeout` expires.
     func whenOpen(within timeout: TimeAmount, _ body: @escaping (Bool) -> Void) {
@@ -106,57 +110,116 @@ final class ReconnectingSocket {
     // MARK: Connecting
 
     /// Connects, and reconnects until ``stop()``.
-    func start() { if case .idle = self.state { self.connect() } }
+    func start() {
+        guard !self.isStarted else { return }
+        self.isStarted = true
+        self.attempt()
+    }
 
     /// Disconnects and does not reconnect.
     func stop() {
-        let state = self.state
-        self.state = .stopped
-        switch state {
-        case .connecting(let socket), .open(let socket): socket.abandon()
-        case .waiting(let retry): retry.cancel()
-        case .idle, .stopped: break
-        }
+        self.isStopped = true
+        self.endAttempts()
+        self.current?.abandon()
+        self.current = nil
     }
 
-    private func connect() {
+    private func attempt() {
+        guard !self.isStopped else { return }
+        if self.attempts.count >= Self.maximumAttempts {
+            let index = self.attempts.firstIndex { $0.connectedAt == nil } ?? 0
+            self.attempts.remove(at: index).abandon()
+        }
+        self.lastAttempt = .now()
         let socket = RelaySocket(
             self.target,
             configuration: self.configuration,
             informationCache: self.informationCache,
+            knownAddresses: self.knownAddresses,
             loop: self.loop,
             logger: self.logger,
             delegate: self
         )
-        self.state = .connecting(socket)
+        self.attempts.append(socket)
+        self.schedule(in: self.backoff.nextUnanswered(at: .now()))
         socket.connect()
     }
 
-    /// Closes the connection if it is open. A new one is established after a pause.
-    func reconnect() { if case .open(let socket) = self.state { socket.close() } }
+    private func schedule(in time: TimeAmount) {
+        self.nextAttempt?.cancel()
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.nextAttempt = self.loop.scheduleTask(in: time) { bound.value.attemptIsDue() }
+    }
 
-    /// Closes the connection because the relay violates the protocol. A new one is established after a pause.
-    func closeForPolicyViolation() {
-        switch self.state {
-        case .connecting(let socket), .open(let socket): socket.closeForPolicyViolation()
-        case .idle, .waiting, .stopped: break
+    private func attemptIsDue() {
+        self.nextAttempt = nil
+        if let current, !current.isSilent { return self.endAttempts() }
+        // Something answers the newest attempt, so another one would not be faster.
+        if let since = self.attempts.last?.connectedAt, .now() - since < Self.handshakeTime {
+            return self.schedule(in: Backoff.unansweredWait)
+        }
+        self.attempt()
+    }
+
+    private func endAttempts() {
+        self.nextAttempt?.cancel()
+        self.nextAttempt = nil
+        let attempts = self.attempts
+        self.attempts = []
+        for socket in attempts { socket.abandon() }
+    }
+
+    /// Checks soon whether the connection still exists, or tries to connect now: the network may have changed.
+    func verify() {
+        guard self.isStarted, !self.isStopped else { return }
+        self.backoff.networkChanged()
+        if let current {
+            current.verify()
+        } else if !self.isLimited, self.attempts.last?.connectedAt == nil,
+            self.lastAttempt.map({ .now() - $0 >= Self.verificationInterval }) ?? true
+        {
+            self.attempt()
         }
     }
 
+    /// Whether the relay asked for fewer attempts, and the time for the next one has not come.
+    private var isLimited: Bool { self.limitedUntil.map { $0 > .now() } ?? false }
+
+    /// Closes the connection if it is open. A new one is established after a pause.
+    func reconnect() { self.current?.close() }
+
+    /// Closes the connection because the relay violates the protocol. A new one is established after a pause.
+    func closeForPolicyViolation() {
+        for socket in self.attempts { socket.closeForPolicyViolation() }
+        self.current?.closeForPolicyViolation()
+    }
+
     /// Sends a message if the connection is open.
-    func send(_ message: ByteBuffer) {
-        guard case .open(let socket) = self.state else { return }
+    ///
+    /// - Parameter expectsAnswer: Whether the relay is known to answer such a message.
+    func send(_ message: ByteBuffer, expectsAnswer: Bool = false) {
+        guard let current else { return }
         self.carriedBytes += Int64(message.readableBytes)
-        socket.send(message)
+        current.send(message, expectsAnswer: expectsAnswer)
     }
 }
 
 extension ReconnectingSocket: RelaySocketDelegate {
     func relaySocketDidOpen(_ socket: RelaySocket) {
-        guard case .connecting(let current) = self.state, current === socket else { return }
-        self.state = .open(socket)
+        guard self.attempts.contains(where: { $0 === socket }) else { return }
+        self.attempts.removeAll { $0 === socket }
+        self.endAttempts()
+        if let old = self.current {
+            old.abandon()
+            self.current = nil
+            self.delegate?.socketDidClose("the connection did not answer", wasOpen: true, isFirstReport: true)
+        }
+        self.backoff.networkChanged()
+        self.limitedUntil = nil
+        self.current = socket
         self.lastError = nil
         if let information = socket.information { self.information = information }
+        if !socket.addresses.isEmpty { self.knownAddresses = socket.addresses }
         self.delegate?.socketDidOpen()
         let waiters = self.openWaiters
         self.openWaiters = [:]
@@ -165,29 +228,48 @@ extension ReconnectingSocket: RelaySocketDelegate {
 
     func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer) {
         self.carriedBytes += Int64(message.readableBytes)
+        if socket === self.current, !self.attempts.isEmpty { self.endAttempts() }
         self.delegate?.socketDidReceive(message)
     }
 
     func relaySocket(_ socket: RelaySocket, didChangeWritability isWritable: Bool) {
-        if self.isOpen { self.delegate?.socketDidChangeWritability(isWritable) }
+        if socket === self.current { self.delegate?.socketDidChangeWritability(isWritable) }
     }
 
-    func relaySocket(_ socket: RelaySocket, didClose reason: String) {
-        if case .stopped = self.state { return }
-        let wasOpen = self.isOpen
-        let isFirstReport = wasOpen || self.lastError == nil
-        self.lastClockOffset = socket.clockOffset ?? self.lastClockOffset
-        self.lastError = reason
+    func relaySocketIsSilent(_ socket: RelaySocket) {
+        guard socket === self.current, self.nextAttempt == nil, !self.isLimited else { return }
+        self.logger.debug("relay does not answer, connecting anew beside the connection")
+        self.attempt()
+    }
+
+    func relaySocketNeedsMessage(_ socket: RelaySocket) {
+        if socket === self.current { self.delegate?.socketNeedsMessage() }
+    }
+
+    func relaySocket(_ socket: RelaySocket, didClose reason: String, _ failure: ConnectionFailure) {
+        if self.isStopped { return }
+        let wasOpen = socket === self.current
+        guard wasOpen || self.attempts.contains(where: { $0 === socket }) else { return }
+        let isFirstReport = wasOpen || (self.current == nil && self.lastError == nil)
+        self.attempts.removeAll { $0 === socket }
+        self.lastClock = socket.clock ?? self.lastClock
         // The next connection may reach another server, which has other limits.
         self.informationCache?.forget(self.target.url)
-        self.backoff.connectionEnded(after: socket.openedAt.map { NIODeadline.now() - $0 } ?? .zero)
-        let wait = self.backoff.next(using: &self.generator)
+        if wasOpen { self.backoff.connectionEnded(after: socket.openedAt.map { .now() - $0 } ?? .zero) }
+        let wait = self.backoff.next(after: failure, at: .now(), using: &self.generator)
         self.logger.debug(
             wasOpen ? "relay disconnected" : "relay not reachable",
             metadata: ["reason": "\(reason)", "retry_ms": "\(wait.nanoseconds / 1_000_000)"]
         )
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.state = .waiting(self.loop.scheduleTask(in: wait) { bound.value.connect() })
+        if case .limited = failure {
+            self.endAttempts()
+            self.limitedUntil = .now() + wait
+        }
+        if wasOpen { self.current = nil }
+        // Attempts that run continue.
+        if self.attempts.isEmpty { self.schedule(in: wait) }
+        guard self.current == nil else { return }
+        self.lastError = reason
         self.delegate?.socketDidClose(reason, wasOpen: wasOpen, isFirstReport: isFirstReport)
     }
 }

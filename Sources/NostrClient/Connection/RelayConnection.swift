@@ -104,7 +104,13 @@ package final class RelayConnection {
     package var isUnreachable: Bool { !self.isOpen && self.lastError != nil }
 
     /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
-    package var clockOffset: Int64? { self.socket.clockOffset }
+    package var clockOffset: Int64? { self.clock.map { $0.time(at: .now()) - UnixTime.now } }
+
+    /// The relay's clock. Nil if the relay did not report its time.
+    package var clock: RelayClock? { self.socket.clock }
+
+    /// Checks soon whether the connection still exists, or tries to connect now: the network may have changed.
+    func verify() { self.socket.verify() }
 
     /// Connects, and reconnects until ``stop()``.
     func start() { self.socket.start() }
@@ -197,7 +203,7 @@ package final class RelayConnection {
         }
         self.metrics.published.increment()
         self.eventRate.sent(at: .now())
-        self.send(message)
+        self.socket.send(message, expectsAnswer: self.publications.isAnswered)
     }
 
     private func receiveOK(_ id: EventID, _ isAccepted: Bool, _ reason: ReasonText) {
@@ -305,6 +311,11 @@ extension RelayConnection: ReconnectingSocketDelegate {
 
     func socketDidChangeWritability(_ isWritable: Bool) {
         for subscriber in self.subscriptions.subscribers { subscriber.relay(self, didChangeWritability: isWritable) }
+    }
+
+    func socketNeedsMessage() {
+        // No event has this id, so every relay that follows NIP-01 answers with EOSE alone.
+        self.query(Filter(ids: [EventID(.zero)], limit: 1), timeout: self.configuration.publishTimeout) { _, _ in }
     }
 
     func socketDidClose(_ reason: String, wasOpen: Bool, isFirstReport: Bool) {

@@ -19,8 +19,8 @@ final class RelayInformationCache {
 
     struct Known {
         let information: RelayInformation
-        /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
-        let clockOffset: Int64?
+        /// The relay's clock. Nil if the relay did not report its time.
+        let clock: RelayClock?
         fileprivate let at: NIODeadline
     }
 
@@ -38,13 +38,13 @@ final class RelayInformationCache {
         return known
     }
 
-    func note(_ information: RelayInformation, clockOffset: Int64?, of url: RelayURL, at now: NIODeadline) {
+    func note(_ information: RelayInformation, clock: RelayClock?, of url: RelayURL, at now: NIODeadline) {
         if self.relays[url] == nil, self.relays.count >= Self.maximumRelays {
             self.relays = self.relays.filter { now - $0.value.at < Self.validity }
             // All documents are recent. Drop them; the next connections request them again.
             if self.relays.count >= Self.maximumRelays { self.relays = [:] }
         }
-        self.relays[url] = Known(information: information, clockOffset: clockOffset, at: now)
+        self.relays[url] = Known(information: information, clock: clock, at: now)
     }
 
     func forget(_ url: RelayURL) {

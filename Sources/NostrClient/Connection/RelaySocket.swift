@@ -17,8 +17,12 @@ protocol RelaySocketDelegate: AnyObject {
     /// called.
     func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer)
     func relaySocket(_ socket: RelaySocket, didChangeWritability isWritable: Bool)
+    /// The relay, or the network, does not answer. Called about once a second until something is received.
+    func relaySocketIsSilent(_ socket: RelaySocket)
+    /// The relay does not answer pings. Send a message that it answers.
+    func relaySocketNeedsMessage(_ socket: RelaySocket)
     /// The connection ended, or could not be established. Called once.
-    func relaySocket(_ socket: RelaySocket, didClose reason: String)
+    func relaySocket(_ socket: RelaySocket, didClose reason: String, _ failure: ConnectionFailure)
 }
 
 /// A single connection to a relay, from resolving its host name to its end.
@@ -26,6 +30,9 @@ protocol RelaySocketDelegate: AnyObject {
 /// It connects once. ``ReconnectingSocket`` creates another one to reconnect. All methods must be called on its event
 /// loop.
 final class RelaySocket {
+    /// How long a lookup may take if addresses of an earlier one are known.
+    private static let lookupTimeout: TimeAmount = .milliseconds(250)
+
     /// What to connect to, and how.
     struct Target {
         let url: RelayURL
@@ -51,23 +58,32 @@ final class RelaySocket {
     private var state = State.connecting
     /// Timer that aborts the connection if its send buffer stays full.
     private var stall: Scheduled<Void>?
+    private var liveness: RelayLiveness?
+
+    /// When the TCP connection was established; nil before.
+    private(set) var connectedAt: NIODeadline?
+    /// The addresses of the relay, if they were looked up.
+    private(set) var addresses: [SocketAddress] = []
+    /// Addresses of an earlier lookup. They are used if a new lookup takes long or fails.
+    private let knownAddresses: [SocketAddress]
 
     /// When the socket opened; nil before.
     private(set) var openedAt: NIODeadline?
     /// The information document of the relay (NIP-11). Nil if it was not received in time.
     private(set) var information: RelayInformation?
-    /// Seconds by which the relay's clock is ahead of this machine's, by the Date header field of the information
-    /// document. Nil if unknown.
-    private(set) var clockOffset: Int64?
+    /// The relay's clock, by the Date header field of the information document. Nil if unknown.
+    private(set) var clock: RelayClock?
 
     init(
         _ target: Target,
         configuration: RelayClientConfiguration,
         informationCache: RelayInformationCache?,
+        knownAddresses: [SocketAddress],
         loop: any EventLoop,
         logger: Logger,
         delegate: any RelaySocketDelegate
     ) {
+        self.knownAddresses = knownAddresses
         self.target = target
         self.configuration = configuration
         self.informationCache = informationCache
@@ -82,7 +98,7 @@ final class RelaySocket {
     /// it at the same time over another connection. Call once.
     func connect() {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.addresses().flatMap { bound.value.open($0) }.whenComplete { bound.value.connected($0) }
+        self.allowedAddresses().flatMap { bound.value.open($0) }.whenComplete { bound.value.connected($0) }
     }
 
     /// The proxy that this connection uses.
@@ -93,7 +109,7 @@ final class RelaySocket {
     }
 
     /// Addresses of the proxy, or those of the relay that the policy allows.
-    private func addresses() -> EventLoopFuture<[SocketAddress]> {
+    private func allowedAddresses() -> EventLoopFuture<[SocketAddress]> {
         let url = self.target.url
         let policy = self.target.policy
         if let proxy = self.proxy {
@@ -104,19 +120,34 @@ final class RelaySocket {
             return HostResolver.own.resolve(host: proxy.host, port: proxy.port, on: self.loop)
         }
         let resolver = policy.isUntrusted ? HostResolver.others : .own
-        return resolver.resolve(
+        let lookup = resolver.resolve(
             host: url.host,
             port: url.port,
             for: LookupClient(url.host, isKnown: false),
             on: self.loop
-        ).flatMapThrowing {
+        )
+        return self.orKnownAddresses(lookup).flatMapThrowing {
             let allowed = $0.filter { policy.allows($0, requestTarget: url.requestTarget) }
             guard !allowed.isEmpty else { throw RelayConnectionError.addressNotAllowed }
             return allowed
         }
     }
 
+    /// The addresses of a lookup, or those of an earlier one if it takes too long or fails.
+    private func orKnownAddresses(_ lookup: EventLoopFuture<[SocketAddress]>) -> EventLoopFuture<[SocketAddress]> {
+        let known = self.knownAddresses
+        guard !known.isEmpty else { return lookup }
+        let promise = self.loop.makePromise(of: [SocketAddress].self)
+        let timer = self.loop.scheduleTask(in: Self.lookupTimeout) { promise.succeed(known) }
+        lookup.whenComplete { result in
+            timer.cancel()
+            promise.succeed((try? result.get()) ?? known)
+        }
+        return promise.futureResult
+    }
+
     private func open(_ addresses: [SocketAddress]) -> EventLoopFuture<WebSocket> {
+        if self.proxy == nil { self.addresses = addresses }
         let url = self.target.url
         var target = WebSocketClient.Target(
             addresses: addresses,
@@ -127,19 +158,22 @@ final class RelaySocket {
         )
         if let proxy = self.proxy { target.proxy = (proxy, port: url.port) }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
+        var events = WebSocket.Events(
+            onMessage: { bound.value.receive($0) },
+            onWritabilityChange: { bound.value.writabilityChanged($0) },
+            onClose: { bound.value.finish("\($0)", .ended) }
+        )
+        events.onBurstStart = { bound.value.liveness?.heard() }
         let socket = WebSocketClient.connect(
             to: target,
             on: self.loop,
             configuration: self.configuration.webSocket,
-            events: WebSocket.Events(
-                onMessage: { bound.value.receive($0) },
-                onWritabilityChange: { bound.value.writabilityChanged($0) },
-                onClose: { bound.value.finish("\($0)") }
-            )
+            events: events,
+            onConnect: { bound.value.connectedAt = .now() }
         )
         if let known = self.informationCache?.known(of: url, at: .now()) {
             self.information = known.information
-            self.clockOffset = known.clockOffset
+            self.clock = known.clock
             return socket
         }
         return socket.and(self.requestInformation(target)).map { socket, information in
@@ -160,7 +194,7 @@ final class RelaySocket {
             timer.cancel()
             let document = try? result.get()
             let information = document.flatMap { try? RelayInformation(json: $0.body) }
-            bound.value.learned(information, clockOffset: document?.date.map { $0 - UnixTime.now })
+            bound.value.learned(information, document?.date.map { RelayClock(reported: $0, at: .now()) })
             answer.succeed(information)
         }
         return answer.futureResult
@@ -170,11 +204,11 @@ final class RelaySocket {
     ///
     /// The document of a relay that requires authentication is not stored. Requesting it again delays the first REQ
     /// until the AUTH challenge has usually arrived. A REQ that is sent before it would be rejected.
-    private func learned(_ information: RelayInformation?, clockOffset: Int64?) {
+    private func learned(_ information: RelayInformation?, _ clock: RelayClock?) {
         if case .closed = self.state { return }
-        if let clockOffset { self.clockOffset = clockOffset }
+        if let clock { self.clock = clock }
         guard let information, information.limitation.authenticationRequired != true else { return }
-        self.informationCache?.note(information, clockOffset: clockOffset, of: self.target.url, at: .now())
+        self.informationCache?.note(information, clock: clock, of: self.target.url, at: .now())
     }
 
     private func connected(_ result: Result<WebSocket, any Error>) {
@@ -186,9 +220,12 @@ final class RelaySocket {
         case .success(let socket):
             self.state = .open(socket)
             self.openedAt = .now()
+            let liveness = RelayLiveness(socket, delegate: self)
+            self.liveness = liveness
+            liveness.start()
             self.delegate?.relaySocketDidOpen(self)
         case .failure(let error):
-            self.finish(RelayConnectionError.text(of: error))
+            self.finish(RelayConnectionError.text(of: error), ConnectionFailure(error))
         }
     }
 
@@ -199,9 +236,18 @@ final class RelaySocket {
         if case .open(let socket) = self.state { socket.isWritable } else { false }
     }
 
-    func send(_ message: ByteBuffer) {
-        if case .open(let socket) = self.state { socket.sendText(message) }
+    /// - Parameter expectsAnswer: Whether the relay is known to answer such a message.
+    func send(_ message: ByteBuffer, expectsAnswer: Bool) {
+        guard case .open(let socket) = self.state else { return }
+        socket.sendText(message)
+        if expectsAnswer { self.liveness?.expectAnswer() }
     }
+
+    /// Whether the relay, or the network, does not answer.
+    var isSilent: Bool { self.liveness?.isSilent ?? false }
+
+    /// Finds out soon whether the open connection still exists.
+    func verify() { self.liveness?.verify() }
 
     private func receive(_ message: ByteBuffer) {
         if case .closed = self.state { return }
@@ -241,16 +287,23 @@ final class RelaySocket {
     /// Closes the connection without calling the delegate.
     func abandon() {
         self.delegate = nil
+        self.liveness?.stop()
         let state = self.state
         self.state = .closed
         self.stall?.cancel()
         if case .open(let socket) = state { socket.close() }
     }
 
-    private func finish(_ reason: String) {
+    private func finish(_ reason: String, _ failure: ConnectionFailure) {
         if case .closed = self.state { return }
         self.state = .closed
         self.stall?.cancel()
-        self.delegate?.relaySocket(self, didClose: reason)
+        self.liveness?.stop()
+        self.delegate?.relaySocket(self, didClose: reason, failure)
     }
+}
+
+extension RelaySocket: RelayLivenessDelegate {
+    func livenessFoundSilence() { self.delegate?.relaySocketIsSilent(self) }
+    func livenessNeedsMessage() { self.delegate?.relaySocketNeedsMessage(self) }
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import NIOCore
 
 #if canImport(Glibc)
@@ -63,11 +64,10 @@ extension Channel {
     /// A measure of the written data that is not acknowledged; 0 if all of it is acknowledged. Nil if the channel is
     /// not a TCP socket.
     private func sendQueueLength() -> EventLoopFuture<UInt64>? {
-        guard let socket = self as? any SocketOptionProvider, self.remoteAddress?.ipAddress != nil else { return nil }
         #if os(Linux)
-        let info: EventLoopFuture<TCPInfo> = socket.unsafeGetSocketOption(level: .tcp, name: .init(rawValue: TCP_INFO))
-        return info.map { UInt64($0.unacknowledgedSegments) + UInt64($0.unsentBytes) }
+        return TCPInfo.of(self)?.map { UInt64($0.unacknowledgedSegments) + UInt64($0.unsentBytes) }
         #else
+        guard let socket = self as? any SocketOptionProvider, self.remoteAddress?.ipAddress != nil else { return nil }
         let unsent: EventLoopFuture<CInt> = socket.unsafeGetSocketOption(
             level: .socket,
             name: .init(rawValue: SO_NWRITE)
@@ -76,18 +76,3 @@ extension Channel {
         #endif
     }
 }
-
-#if os(Linux)
-/// The beginning of Linux's `struct tcp_info` (`linux/tcp.h`). The declaration in glibc does not contain all of these
-/// fields.
-private struct TCPInfo {
-    private var options: (UInt64, UInt64, UInt64)
-    /// `tcpi_unacked`, at offset 24.
-    var unacknowledgedSegments: UInt32
-    private var other: UInt32
-    private var metrics: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
-    private var counters: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
-    /// `tcpi_notsent_bytes`, at offset 144.
-    var unsentBytes: UInt32
-}
-#endif
