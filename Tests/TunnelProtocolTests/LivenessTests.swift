@@ -78,11 +78,14 @@ struct LivenessTests {
             configuration: SharedSessionConfiguration(self.configuration),
             now: Self.start
         )
-        #expect(client.keepAliveDeadline == Self.start + self.configuration.keepAlive)
+        func deadline(_ roundTrip: TimeAmount) -> NIODeadline { client.keepAliveDeadline(roundTrip: roundTrip) }
+        #expect(deadline(.milliseconds(100)) == Self.start + self.configuration.keepAlive)
         client.heard(at: Self.start + .seconds(1))
         client.heardData(at: Self.start + .seconds(1))
-        #expect(client.keepAliveDeadline == Self.start + .seconds(1) + self.configuration.suspicion)
+        #expect(deadline(.milliseconds(100)) == Self.start + .milliseconds(1_500))
+        #expect(deadline(.milliseconds(200)) == Self.start + .milliseconds(1_800))
+        #expect(deadline(.seconds(5)) == Self.start + .seconds(1) + self.configuration.suspicion)
         client.sentKeepAlive(at: Self.start + .seconds(3))
-        #expect(client.keepAliveDeadline == Self.start + .seconds(3) + self.configuration.keepAlive)
+        #expect(deadline(.milliseconds(100)) == Self.start + .seconds(3) + self.configuration.keepAlive)
     }
 }

@@ -235,7 +235,7 @@ package final class RelayConnection {
 
     /// Whether the relay requires authentication, according to its information document or to the reason for which it
     /// closed a subscription.
-    private var requiresAuthentication: Bool {
+    package var requiresAuthentication: Bool {
         self.information.limitation.authenticationRequired == true || self.subscriptions.requiresAuthentication
     }
 
@@ -347,6 +347,14 @@ extension RelayConnection: RecipientSubscriptionsDelegate {
     }
 
     func reconnect() { self.socket.reconnect() }
+
+    func didRequest(_ key: PublicKey, for subscriber: (any RelaySubscriber)?) {
+        subscriber?.relay(self, didRequest: key)
+    }
+
+    func didReject(_ key: PublicKey, for subscriber: (any RelaySubscriber)?) {
+        subscriber?.relay(self, didReject: key)
+    }
 
     func didSubscribe(_ key: PublicKey, for subscriber: (any RelaySubscriber)?) {
         subscriber?.relay(self, didSubscribe: key)

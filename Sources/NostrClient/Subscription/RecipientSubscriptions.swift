@@ -17,6 +17,10 @@ protocol RecipientSubscriptionsDelegate: AnyObject {
     func authenticate() -> Bool
     /// The relay closed an active subscription, so events may be lost. Reconnect to request them.
     func reconnect()
+    /// A REQ for the key was sent.
+    func didRequest(_ key: PublicKey, for subscriber: (any RelaySubscriber)?)
+    /// The relay rejected the REQ for the key.
+    func didReject(_ key: PublicKey, for subscriber: (any RelaySubscriber)?)
     /// Messages for the key are delivered from now on.
     func didSubscribe(_ key: PublicKey, for subscriber: (any RelaySubscriber)?)
     /// The relay accepted a subscription: it sent EOSE or an event, or no rejection for long enough.
@@ -177,8 +181,15 @@ final class RecipientSubscriptions {
 
     private func settle(_ id: SubscriptionID, _ acceptance: RelaySubscription.Acceptance) {
         // Otherwise the timers would report the rejected subscription as accepted.
-        if case .rejected = acceptance, self.subscription.isPending(id) { self.cancelTimers() }
+        var rejected: Set<PublicKey> = []
+        if case .rejected = acceptance, self.subscription.isPending(id) {
+            self.cancelTimers()
+            rejected = self.subscription.pendingRecipients
+        }
         let actions = self.subscription.settle(id, acceptance)
+        for key in rejected where !self.subscription.isRequested(key) {
+            self.delegate?.didReject(key, for: self.recipients[key]?.subscriber)
+        }
         if self.rejectionsInARow > 0, self.isAccepted { self.rejectionsInARow = 0 }
         // This method is called for every event, so it should return early.
         guard !actions.isEmpty else { return }
@@ -192,6 +203,9 @@ final class RecipientSubscriptions {
             case .request(let id, let filters):
                 self.delegate?.send(ClientMessage.request(id, filters).encoded())
                 self.armTimers(id)
+                for key in self.subscription.pendingRecipients where self.recipients[key]?.isNotified == false {
+                    self.delegate?.didRequest(key, for: self.recipients[key]?.subscriber)
+                }
             case .close(let id):
                 self.delegate?.send(ClientMessage.close(id).encoded())
             case .ready(let keys):

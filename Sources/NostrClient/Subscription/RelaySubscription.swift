@@ -101,6 +101,9 @@ struct RelaySubscription: Sendable {
     /// Whether this REQ was sent and is not active yet.
     func isPending(_ id: SubscriptionID) -> Bool { self.next?.id == id }
 
+    /// The keys of the REQ that was sent and is not active yet.
+    var pendingRecipients: Set<PublicKey> { self.next?.recipients ?? [] }
+
     /// Whether ``advance()`` has a REQ to send.
     var hasRequestToSend: Bool {
         guard self.isOpen, !self.isWaiting, self.next == nil, !self.wanted.isEmpty else { return false }

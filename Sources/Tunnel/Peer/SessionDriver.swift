@@ -179,6 +179,11 @@ extension SessionDriver: RelaySubscriber {
         self.link.receive(message, path: self.path(of: relay) ?? PathID(rawValue: -1))
     }
 
+    /// The peer's answers come later than the relay has handled the REQ, so packets need not wait for that.
+    func relay(_ relay: RelayConnection, didRequest key: PublicKey) {
+        if let path = self.path(of: relay), !relay.requiresAuthentication { self.link.addPath(path, relay) }
+    }
+
     func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
         if let path = self.path(of: relay) { self.link.addPath(path, relay) }
         self.barriers[key]?.subscribed(on: relay)

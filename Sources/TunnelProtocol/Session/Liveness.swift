@@ -24,6 +24,11 @@ struct Liveness: Sendable {
     /// Time between ``SessionSignal/askPeer`` signals while a new stream waits for the exit.
     private static let urgentInterval: TimeAmount = .milliseconds(800)
 
+    /// A client that was receiving data sends a PING after this many round trips without a packet, or after
+    /// ``shortestQuiet`` if that is longer.
+    private static let quietRoundTrips: Int64 = 4
+    private static let shortestQuiet: TimeAmount = .milliseconds(500)
+
     init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, now: NIODeadline) {
         self.isExit = role == .exit
         self.shared = configuration
@@ -55,10 +60,13 @@ struct Liveness: Sendable {
     // MARK: Keep-alive
 
     /// When the peer is sent a PING, while streams are open.
-    var keepAliveDeadline: NIODeadline {
+    ///
+    /// - Parameter roundTrip: The shortest round-trip time of a path.
+    func keepAliveDeadline(roundTrip: TimeAmount) -> NIODeadline {
         // A client that only receives has no unanswered packet by which it could detect that the exit is lost.
         if !self.isExit, let lastData, lastData > self.lastKeepAlive {
-            return self.lastHeard + self.configuration.suspicion
+            let quiet = TimeAmount.nanoseconds(roundTrip.nanoseconds * Self.quietRoundTrips)
+            return self.lastHeard + min(self.configuration.suspicion, max(Self.shortestQuiet, quiet))
         }
         return max(self.lastHeard, self.lastKeepAlive) + self.configuration.keepAlive
     }

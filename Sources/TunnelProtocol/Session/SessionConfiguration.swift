@@ -39,6 +39,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// Whether a stream is reported as open before the exit confirms it (client). The first data is then sent together
     /// with the request. If opening fails, the stream is reset.
     public var opensAtOnce = false
+    /// Whether ``opensAtOnce`` holds for streams to services to which the exit has connected within the last minute
+    /// (client).
+    public var opensRecentAtOnce = true
     /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit.
     public var sendBuffer = 256 << 10
     /// Maximum congestion window of a path in bytes.

@@ -90,10 +90,11 @@ package struct SessionStateMachine: StreamEngine {
             return
         }
         self.context.now = now
-        guard self.streams.open(id, request, &self.context) else { return }
+        let opening = self.streams.open(id, request, &self.context)
+        if case .failed = opening { return }
         // The user waits, so find out soon whether an exit that does not answer still knows the session.
         self.transport.querySooner(at: now.monotonic)
-        if self.configuration.opensAtOnce {
+        if case .reported = opening {
             // The request is not sent yet, so that the driver can add the first bytes to the same packet.
             self.transport.sendLater(at: now.monotonic)
         } else {

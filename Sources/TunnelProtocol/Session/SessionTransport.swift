@@ -192,11 +192,15 @@ struct SessionTransport: Sendable {
         consider(self.paths.reinjectionDeadline(at: context.now.monotonic))
         consider(self.paths.acknowledgementDeadline)
         consider(self.sender.nextDeadline(self.paths, streams, context))
-        if streams.table.liveCount > 0 { consider(self.liveness.keepAliveDeadline) }
+        if streams.table.liveCount > 0 { consider(self.keepAliveDeadline) }
         consider(self.liveness.queryDeadline)
         consider(self.keys.nextDeadline)
         consider(streams.nextDeadline)
         return earliest
+    }
+
+    private var keepAliveDeadline: NIODeadline {
+        self.liveness.keepAliveDeadline(roundTrip: self.paths.shortestRTT)
     }
 
     /// Whether the client has not renewed the keys for too long (exit).
@@ -221,7 +225,7 @@ struct SessionTransport: Sendable {
             }
         }
         streams.timeout(self.paths.reachability, &context)
-        if streams.table.liveCount > 0, self.liveness.keepAliveDeadline <= now {
+        if streams.table.liveCount > 0, self.keepAliveDeadline <= now {
             self.liveness.sentKeepAlive(at: now)
             self.sender.sendKeepAlive(&self.paths, &streams, &context)
             self.countSent(at: now)

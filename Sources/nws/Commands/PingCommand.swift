@@ -51,6 +51,8 @@ struct PingCommand: AsyncParsableCommand {
             let logger = Logger.console("nws.ping", self.logLevel.level)
             var configuration = try self.entry.configuration(Settings(), logger: logger)
             configuration.servesProxy = false
+            // Each attempt is to reach the exit.
+            configuration.session.opensRecentAtOnce = false
             // The user has named the targets.
             configuration.identityExits = nil
             let text = self.target.contains(":") ? self.target : "\(self.target):80"

@@ -61,6 +61,13 @@ struct EntryOptions: ParsableArguments {
     )
     var optimistic = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Always wait for the exit to confirm that a stream is open. By default, a stream to a service that connected within the last minute is reported as open at once, which saves a round trip; a failure then appears as a connection reset."
+        )
+    )
+    var confirmStreams = false
+
     @OptionGroup var session: SessionOptions
     @OptionGroup var relayClient: RelayClientOptions
 
@@ -96,6 +103,7 @@ struct EntryOptions: ParsableArguments {
             } + configuration.exits.map(\.publicKey)
         )
         configuration.isOptimistic = self.optimistic
+        configuration.session.opensRecentAtOnce = !self.confirmStreams
         configuration.protocolChoice = self.session.protocolChoice
         configuration.relayAuthenticationKey = try self.session.authenticationKey()
         if let identity = configuration.identity, identity.publicKey == configuration.relayAuthenticationKey?.publicKey

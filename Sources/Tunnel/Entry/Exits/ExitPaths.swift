@@ -35,6 +35,8 @@ struct ExitPaths {
         self.entries[index].isReady = isReady
     }
 
+    func isReady(_ relay: RelayConnection) -> Bool { self.entries.first { $0.relay === relay }?.isReady ?? false }
+
     mutating func setListed(_ url: RelayURL) {
         guard let index = self.entries.firstIndex(where: { $0.relay.url == url }) else { return }
         self.entries[index].isListed = true

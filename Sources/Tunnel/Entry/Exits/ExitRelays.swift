@@ -105,7 +105,9 @@ final class ExitRelays {
         if let known = self.paths.relay(url) { return known }
         guard let relay = self.context.use(url, in: self.lane, policy: policy) else { return nil }
         self.paths.append(relay)
-        if relay.subscribe(self.clientKey, to: self, catchesUp: self.catchesUp) { self.paths.setReady(relay, true) }
+        if relay.subscribe(self.clientKey, to: self, catchesUp: self.catchesUp) || relay.hasRequested(self.clientKey) {
+            self.paths.setReady(relay, true)
+        }
         return relay
     }
 
@@ -132,14 +134,23 @@ extension ExitRelays: RelaySubscriber {
         self.delegate?.exitRelays(self, didReceive: event, for: key, on: relay)
     }
 
-    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
-        guard let path = self.paths.path(of: relay) else { return }
+    /// An answer of the exit comes later than the relay has handled the REQ, so that the offer need not wait for that.
+    func relay(_ relay: RelayConnection, didRequest key: PublicKey) {
+        if !relay.requiresAuthentication { self.becameReady(relay) }
+    }
+
+    func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) { self.becameReady(relay) }
+
+    func relay(_ relay: RelayConnection, didReject key: PublicKey) { self.relayDidDisconnect(relay) }
+
+    private func becameReady(_ relay: RelayConnection) {
+        guard let path = self.paths.path(of: relay), !self.paths.isReady(relay) else { return }
         self.paths.setReady(relay, true)
         self.delegate?.exitRelays(self, didBecomeReady: path, on: relay)
     }
 
     func relayDidDisconnect(_ relay: RelayConnection) {
-        guard let path = self.paths.path(of: relay) else { return }
+        guard let path = self.paths.path(of: relay), self.paths.isReady(relay) else { return }
         self.paths.setReady(relay, false)
         self.delegate?.exitRelays(self, didLose: path)
     }

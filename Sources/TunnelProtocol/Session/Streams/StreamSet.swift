@@ -15,6 +15,9 @@ struct StreamSet: Sendable {
     private(set) var scheduler = SendScheduler()
     private(set) var credit: CreditLedger
     private var timers = TimerQueue<StreamID>()
+    private var recent = RecentServices()
+    /// The requests that the exit has not answered (client).
+    private var requests: [StreamID: (request: StreamRequest, isReported: Bool)] = [:]
 
     init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, peer: SessionParameters) {
         self.isExit = role == .exit
@@ -33,19 +36,32 @@ struct StreamSet: Sendable {
 
     // MARK: Opening
 
-    /// Opens a stream (client). Returns false if it ended at once because a limit does not allow it.
-    mutating func open(_ id: StreamID, _ request: StreamRequest, _ context: inout SessionContext) -> Bool {
+    /// How a stream was opened.
+    enum Opening {
+        /// A limit does not allow the stream. It has ended.
+        case failed
+        /// The exit must confirm that it is open.
+        case requested
+        /// It was reported as open at once.
+        case reported
+    }
+
+    /// Opens a stream (client).
+    mutating func open(_ id: StreamID, _ request: StreamRequest, _ context: inout SessionContext) -> Opening {
         guard self.table.open(id, at: context.now.monotonic) else {
             context.actions.append(.ended(id, .tooManyStreams))
-            return false
+            return .failed
         }
+        let isReported =
+            self.configuration.opensAtOnce
+            || (self.configuration.opensRecentAtOnce && self.recent.contains(request, at: context.now.monotonic))
+        self.requests[id] = (request, isReported)
         context.control.append(.openStream(id, request))
         self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
-        if self.configuration.opensAtOnce {
-            context.actions.append(.opened(id))
-            context.actions.append(.credit(id, self.configuration.sendBuffer))
-        }
-        return true
+        guard isReported else { return .requested }
+        context.actions.append(.opened(id))
+        context.actions.append(.credit(id, self.configuration.sendBuffer))
+        return .reported
     }
 
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
@@ -77,27 +93,28 @@ struct StreamSet: Sendable {
         guard self.table[id]?.phase == .dialling else { return }
         context.control.append(.streamOpened(id))
         self.credit.useFullWindow(of: self.configuration)
-        self.becameOpen(id, &context)
+        self.becameOpen(id, hasCredit: false, &context)
     }
 
     /// Handles STREAM_OPENED, or the first bytes of a stream if they arrive before it (client).
     mutating func received(opened id: StreamID, _ context: inout SessionContext) {
         guard !self.isExit, self.isRequested(id) else { return }
-        if !self.configuration.opensAtOnce { context.actions.append(.opened(id)) }
-        self.becameOpen(id, &context)
+        let known = self.requests.removeValue(forKey: id)
+        if let known { self.recent.connected(known.request, at: context.now.monotonic) }
+        let isReported = known?.isReported ?? false
+        if !isReported { context.actions.append(.opened(id)) }
+        self.becameOpen(id, hasCredit: isReported, &context)
     }
 
     /// Starts the idle timeout of an open stream, and gives the driver credit unless it already has it.
-    private mutating func becameOpen(_ id: StreamID, _ context: inout SessionContext) {
+    private mutating func becameOpen(_ id: StreamID, hasCredit: Bool, _ context: inout SessionContext) {
         self.table[id]?.phase = .open
         self.table[id]?.lastActivity = context.now.monotonic
         self.timers.cancel(id)
         if let timeout = self.configuration.streamIdleTimeout {
             self.timers.schedule(id, at: context.now.monotonic + timeout)
         }
-        if self.isExit || !self.configuration.opensAtOnce {
-            context.actions.append(.credit(id, self.configuration.sendBuffer))
-        }
+        if !hasCredit { context.actions.append(.credit(id, self.configuration.sendBuffer)) }
     }
 
     // MARK: Sending
@@ -265,6 +282,7 @@ struct StreamSet: Sendable {
         _ context: inout SessionContext
     ) {
         guard let stream = self.table[id], stream.phase != .reset else { return }
+        if let failed = self.requests.removeValue(forKey: id), resetter != .driver { self.recent.failed(failed.request) }
         self.scheduler.dropped(stream.send.waitingBytes)
         self.scheduler.remove(id)
         self.credit.consumed(self.table[id]?.reset() ?? 0)
@@ -280,6 +298,7 @@ struct StreamSet: Sendable {
     /// Removes a stream if nothing is left to do for it.
     private mutating func removeIfOver(_ id: StreamID, _ context: inout SessionContext) {
         guard self.table[id]?.isOver == true else { return }
+        self.requests[id] = nil
         if self.table.leave(id) { context.actions.append(.ended(id, nil)) }
         self.timers.cancel(id)
         guard var stream = self.table.remove(id) else { return }
