@@ -121,10 +121,10 @@ class Sandbox:
         # The relays of the tests are on loopback.
         return Entry(self.nws("entry", "--listen", listen, "--allow-local-relays", *arguments, *options, **settings))
 
-    def tunnel(self, backend):
+    def tunnel(self, backend, *entry_options):
         """Starts a relay, an exit with the backend, and an entry."""
         relay = self.relay()
-        return relay, self.exit([relay.url], backend), self.entry()
+        return relay, self.exit([relay.url], backend), self.entry(*entry_options)
 
     # Files, keys and resources
 

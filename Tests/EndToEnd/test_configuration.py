@@ -60,7 +60,7 @@ def test_services_change_without_a_restart(sandbox, echoing):
     relay = sandbox.relay()
     file = sandbox.write("exit.yaml", f"service: {{22: {echoing.address}}}\n")
     exit_node = sandbox.exit([relay.url], None, options=("--config", "exit.yaml"))
-    entry = sandbox.entry()
+    entry = sandbox.entry("--confirm-streams")
     with open_stream(entry.address, exit_node.name, 22) as client:
         assert reply_to(entry.address, exit_node.name, 23) == NOT_ALLOWED
         file.write_text(f"service: {{23: {echoing.address}}}\nsession-timeout: 60\n")
@@ -111,7 +111,7 @@ def test_a_changed_key_needs_a_restart(sandbox, echoing):
 
 
 def test_a_stream_that_is_open_at_sigterm_may_finish(sandbox, echoing):
-    _, exit_node, entry = sandbox.tunnel(echoing.address)
+    _, exit_node, entry = sandbox.tunnel(echoing.address, "--confirm-streams")
     with open_stream(entry.address, exit_node.name) as client:
         exit_node.process.send(signal.SIGTERM)
         exit_node.process.wait_for_log("shutting down: no new streams")

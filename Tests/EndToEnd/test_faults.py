@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Faults: readers that stop, relays that are killed, and services that disappear."""
 
+import http.server
 import select
 import signal
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from backends import TCPBackend, content, echo, read_to_end, sha256
 from processes import TIMEOUT, eventually
 from programs import Curl
-from raw_socks import SocksClient, open_stream
+from raw_socks import SUCCEEDED, SocksClient, open_stream
 
 MEGABYTE = 1_000_000
 PARTIAL_FILE, EMPTY_REPLY, RECEIVE_ERROR = 18, 52, 56
@@ -213,7 +215,7 @@ def test_service_that_comes_back_is_reached_again(sandbox, http):
 
 def test_exit_that_is_gone_is_reported_and_found_when_it_is_back(sandbox, http):
     """An nws relay reports that no exit is subscribed, so the client gets an error quickly."""
-    relay, exit_node, entry = sandbox.tunnel(http.address)
+    relay, exit_node, entry = sandbox.tunnel(http.address, "--confirm-streams")
     assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)
     exit_node.process.kill()
     started = time.monotonic()
@@ -234,3 +236,60 @@ def test_request_during_the_start_of_the_exit_waits_for_it(sandbox, http):
     fetch = Curl(sandbox, entry, exit_node.name, "/bytes/10")
     sandbox.exit([relay.url], http.address)
     assert fetch.body() == content(10)
+
+
+# Relays that ask for less
+
+
+class BusyRelay:
+    """Answers each request with HTTP 429, and records when."""
+
+    def __init__(self, wait):
+        owner = self
+        self.requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                owner.requests.append(time.monotonic())
+                self.send_response(429)
+                self.send_header("Retry-After", str(wait))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"ws://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_retry_after_is_obeyed(sandbox):
+    busy = sandbox.closing(BusyRelay(wait=4))
+    sandbox.starting_exit([busy.url])
+    eventually(lambda: busy.requests and time.monotonic() > busy.requests[0] + 4.5 and len(busy.requests) > 2)
+    # Each connection also asks for the information document (NIP-11).
+    since = [at - busy.requests[0] for at in busy.requests]
+    assert all(at < 1 or at >= 4 for at in since), since
+    assert max(since) >= 4
+
+
+def test_one_relay_restart_is_one_line_for_many_connections(sandbox):
+    echoing = sandbox.closing(TCPBackend(echo))
+    relay, exit_node, entry = sandbox.tunnel(echoing.address)
+    for number in range(20):
+        with SocksClient(entry.address) as client:
+            client.greet(b"\x02")
+            client.authenticate(f"identity-{number}".encode())
+            assert client.request(exit_node.name) == SUCCEEDED
+    relay.process.kill()
+    entry.process.wait_for_log("relay down")
+    again = sandbox.relay(listen=relay.url.removeprefix("ws://"))
+    assert again.url == relay.url
+    eventually(lambda: entry.process.stderr.count("relay up") == 2)
+    assert entry.process.stderr.count("relay down") == 1

@@ -263,11 +263,11 @@ def test_the_http_proxy_wants_the_password(sandbox, http):
 
 
 def test_credentials_keep_sessions_and_connections_apart(sandbox, http):
-    relay, exit_node, entry = sandbox.tunnel(http.address)
+    relay, exit_node, entry = sandbox.tunnel(http.address, "--log-level", "debug")
     for user in ("a:1", "a:2", "a:1", "b:1"):
         status, _, _ = curl(sandbox, "--proxy", entry.socks, "-U", user, f"http://{exit_node.name}/bytes/10")
         assert status == 0
-    ups = [line for line in entry.process.stderr.splitlines() if "relay up" in line]
+    ups = [line for line in entry.process.stderr.splitlines() if "relay connected" in line]
     assert len(ups) == 3
     encoded = base64.b64encode(b"a:1").decode()
     assert encoded not in entry.process.stderr and "a:1" not in entry.process.stderr

@@ -108,7 +108,7 @@ def test_a_clients_streams_are_bounded(sandbox, http):
         sandbox, [relay], "--rule", "allow cidr 127.0.0.0/8", "--max-streams-per-client", "2", "--max-connects-per-second",
         "1000",
     )  # fmt: skip
-    entry = sandbox.entry("--exit", exit_node.name)
+    entry = sandbox.entry("--exit", exit_node.name, "--confirm-streams")
     host, port = http.address.split(":")
     with open_stream(entry.address, host, int(port)), open_stream(entry.address, host, int(port)):
         assert reply_to(entry.address, host, int(port)) != SUCCEEDED

@@ -11,12 +11,12 @@ import time
 
 import pytest
 
-from backends import content, echo, read_exactly, sha256
+from backends import TCPBackend, content, echo, read_exactly, sha256
 from nostr_wire import RelayConnection
 from plain_nip74 import KIND, PlainClient
 from processes import eventually
 from programs import Curl
-from raw_socks import SocksClient, open_stream
+from raw_socks import REFUSED, SUCCEEDED, SocksClient, open_stream, reply_to
 from sandbox import HERE, Relay
 
 MEGABYTE = 1_000_000
@@ -318,6 +318,23 @@ def test_optimistic_failure_is_a_reset(sandbox):
         client.socket.sendall(b"x")
         with pytest.raises(ConnectionError):
             client.socket.recv(1)
+
+
+def test_a_service_that_connected_lately_is_reported_as_open_at_once(sandbox):
+    echoing = TCPBackend(echo)
+    _, exit_node, entry = sandbox.tunnel(echoing.address)
+    careful = sandbox.entry("--confirm-streams")
+    assert reply_to(entry.address, exit_node.name) == SUCCEEDED
+    assert reply_to(careful.address, exit_node.name) == SUCCEEDED
+    # The service is gone.
+    echoing.close()
+    with open_stream(entry.address, exit_node.name) as client:
+        with pytest.raises(ConnectionResetError):
+            client.socket.sendall(b"x")
+            client.socket.recv(1)
+    assert reply_to(careful.address, exit_node.name) == REFUSED
+    # The failure was noticed.
+    assert reply_to(entry.address, exit_node.name) == REFUSED
 
 
 def test_two_exits_with_one_key_are_told_and_so_is_the_client(sandbox, http):

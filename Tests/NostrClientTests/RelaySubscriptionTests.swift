@@ -383,10 +383,10 @@ struct RelayClientPartsTests {
         let start = Self.start
         #expect(watch.verdict(isUnacknowledged: true, at: start) == .answered)
         watch.sent(at: start)
-        watch.sent(at: start + .milliseconds(900))
+        watch.sent(at: start + .milliseconds(200))
         let check = start + AnswerWatch.networkTimeout
         #expect(watch.checkTime == check)
-        #expect(watch.verdict(isUnacknowledged: true, at: start + .milliseconds(600)) == .wait(until: check))
+        #expect(watch.verdict(isUnacknowledged: true, at: start + .milliseconds(250)) == .wait(until: check))
         #expect(watch.verdict(isUnacknowledged: true, at: check) == .silent)
         #expect(watch.verdict(isUnacknowledged: false, at: check) == .wait(until: check + AnswerWatch.networkTimeout))
         #expect(watch.verdict(isUnacknowledged: false, at: start + .seconds(5)) == .silent)

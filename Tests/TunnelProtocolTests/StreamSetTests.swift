@@ -37,7 +37,7 @@ struct StreamSetTests {
     }
 
     private mutating func open(_ id: StreamID) {
-        _ = self.streams.open(id, Self.request, &self.context)
+        _ = self.streams.open(id, Self.request, isReachable: true, &self.context)
         self.streams.received(opened: id, &self.context)
     }
 
@@ -96,7 +96,7 @@ struct StreamSetTests {
     @Test("lost frames are sent again with current values, and only while they are needed")
     func repeated() throws {
         var test = Self(role: .client)
-        _ = test.streams.open(Self.first, Self.request, &test.context)
+        _ = test.streams.open(Self.first, Self.request, isReachable: true, &test.context)
         let opening = test.packet(size: 1_000)
         #expect(opening == [.openStream(Self.first, Self.request)])
         test.streams.lost(opening[0], &test.context)
@@ -193,5 +193,31 @@ struct StreamSetTests {
         #expect(test.streams.scheduler.waitingBytes == 0)
         test.streams.received(maximumData: 1_000)
         #expect(test.streams.scheduler.isEmpty)
+    }
+
+    private mutating func reports(_ number: Int, isReachable: Bool = true) -> Bool {
+        let id = StreamID(rawValue: number)
+        return if case .reported = self.streams.open(id, Self.request, isReachable: isReachable, &self.context) {
+            true
+        } else {
+            false
+        }
+    }
+
+    @Test("a stream to a service that connected within the last minute is reported as open at once")
+    func recentService() {
+        var test = Self(role: .client)
+        #expect(!test.reports(1))
+        test.streams.received(opened: Self.first, &test.context)
+        #expect(!test.reports(3, isReachable: false))
+        test.streams.reset(StreamID(rawValue: 3), .cancelled, by: .driver, &test.context)
+        #expect(test.reports(5))
+        // The service refuses.
+        test.streams.reset(StreamID(rawValue: 5), .refused, by: .peer, &test.context)
+        #expect(!test.reports(7))
+        test.streams.received(opened: StreamID(rawValue: 7), &test.context)
+        let now = test.context.now
+        test.context.now = Moment(monotonic: now.monotonic + RecentServices.lifetime, seconds: now.seconds + 60)
+        #expect(!test.reports(9))
     }
 }

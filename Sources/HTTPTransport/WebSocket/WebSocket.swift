@@ -137,14 +137,16 @@ package struct WebSocket: Sendable {
     package var localAddress: SocketAddress? { self.channel.localAddress }
 
     /// Whether the TCP peer, or the network, does not answer: something that was sent is not acknowledged, and no
-    /// acknowledgement has arrived for `timeout` or for three round trips. False if this is not known.
+    /// acknowledgement has arrived for `timeout`, nor for the time that TCP needs to send a lost segment again: its least
+    /// retransmission timeout (RFC 6298, 200 ms on Linux) and four round trips. False if this is not known.
     package func isUnacknowledged(for timeout: TimeAmount) -> EventLoopFuture<Bool> {
         #if os(Linux)
         guard let information = TCPInfo.of(self.channel) else { return self.eventLoop.makeSucceededFuture(false) }
         return information.map {
             let since = TimeAmount.milliseconds(Int64($0.millisecondsSinceAcknowledgement))
             let roundTrip = TimeAmount.microseconds(Int64($0.roundTripMicroseconds))
-            return $0.unacknowledgedSegments > 0 && since >= max(timeout, roundTrip + roundTrip + roundTrip)
+            let repetition = TimeAmount.milliseconds(200) + .nanoseconds(4 * roundTrip.nanoseconds)
+            return $0.unacknowledgedSegments > 0 && since >= max(timeout, repetition)
         }
         #else
         return self.eventLoop.makeSucceededFuture(false)

@@ -7,8 +7,9 @@ import NIOCore
 
 /// Decides when a relay, or the network to it, has been silent for too long. It performs no I/O.
 struct AnswerWatch: Sendable {
-    /// Time after which an unacknowledged segment means that the network does not answer.
-    static let networkTimeout: TimeAmount = .milliseconds(700)
+    /// Time after which an unacknowledged segment may mean that the network does not answer. It is longer on long paths;
+    /// see `WebSocket.isUnacknowledged(for:)`.
+    static let networkTimeout: TimeAmount = .milliseconds(300)
     /// Time after which a missing answer means that the relay does not answer.
     static let relayTimeout: TimeAmount = .seconds(5)
     /// Time for the answer if there is reason to believe that the connection has ended.

@@ -61,6 +61,9 @@ final class PendingPublications {
         return true
     }
 
+    /// Whether any event has not been answered.
+    var isWaiting: Bool { !self.publications.isEmpty }
+
     /// When the event was sent; nil if it is not registered.
     func sendTime(of id: EventID) -> NIODeadline? { self.publications[id]?.sentAt }
 

@@ -202,6 +202,9 @@ final class ReconnectingSocket {
         self.carriedBytes += Int64(message.readableBytes)
         current.send(message, expectsAnswer: expectsAnswer)
     }
+
+    /// Records that the relay has not answered all messages that it is known to answer.
+    func expectAnswer() { self.current?.expectAnswer() }
 }
 
 extension ReconnectingSocket: RelaySocketDelegate {

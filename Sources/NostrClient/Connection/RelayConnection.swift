@@ -226,6 +226,7 @@ package final class RelayConnection {
             self.delegate?.relay(self, didChange: .rateLimited)
         }
         let result = self.publications.receiveOK(id, isAccepted, reason)
+        if self.publications.isWaiting { self.socket.expectAnswer() }
         if case .rejected = result {
             self.logger.debug("relay rejected an event", metadata: ["reason": "\(reason)"])
         }

@@ -243,6 +243,9 @@ final class RelaySocket {
         if expectsAnswer { self.liveness?.expectAnswer() }
     }
 
+    /// Records that the relay has not answered all messages that it is known to answer.
+    func expectAnswer() { self.liveness?.expectAnswer() }
+
     /// Whether the relay, or the network, does not answer.
     var isSilent: Bool { self.liveness?.isSilent ?? false }
 

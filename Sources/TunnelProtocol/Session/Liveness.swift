@@ -26,8 +26,8 @@ struct Liveness: Sendable {
 
     /// A client that was receiving data sends a PING after this many round trips without a packet, or after
     /// ``shortestQuiet`` if that is longer.
-    private static let quietRoundTrips: Int64 = 4
-    private static let shortestQuiet: TimeAmount = .milliseconds(500)
+    private static let quietRoundTrips: Int64 = 3
+    private static let shortestQuiet: TimeAmount = .milliseconds(300)
 
     init(role: SessionStateMachine.Role, configuration: SharedSessionConfiguration, now: NIODeadline) {
         self.isExit = role == .exit

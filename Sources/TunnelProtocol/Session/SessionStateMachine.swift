@@ -90,7 +90,8 @@ package struct SessionStateMachine: StreamEngine {
             return
         }
         self.context.now = now
-        let opening = self.streams.open(id, request, &self.context)
+        let isReachable = self.transport.paths.reachability == .reachable
+        let opening = self.streams.open(id, request, isReachable: isReachable, &self.context)
         if case .failed = opening { return }
         // The user waits, so find out soon whether an exit that does not answer still knows the session.
         self.transport.querySooner(at: now.monotonic)

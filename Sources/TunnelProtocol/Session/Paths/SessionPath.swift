@@ -43,7 +43,8 @@ struct SessionPath: Sendable {
     private var bytesSinceAsking = 0
     /// Number of consecutive probe timeouts (RFC 9002: pto_count).
     var probeCount = 0
-    /// When the next probe is due while the path is in the state `probing`.
+    /// When the next probe is due while the path is in the state `probing`, or because a packet arrived on a path that had
+    /// been silent.
     var probeDue: NIODeadline?
     /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
     /// this path since.
@@ -287,6 +288,7 @@ struct SessionPath: Sendable {
         }
         self.congestion.setPacket(self.packetSize)
         self.probeCount = 0
+        self.probeDue = nil
         self.isDeserted = false
         self.trim(at: now)
         return result
@@ -352,7 +354,8 @@ struct SessionPath: Sendable {
             guard let oldest = self.sent.oldestInFlight else { return nil }
             let start = isAlone ? self.lastElicitingSent : max(oldest.sentAt, self.lastAcknowledgement)
             let timeout = self.rtt.probeTimeout(acknowledgementDelay: self.acknowledgementDelay)
-            return start + .nanoseconds(timeout.nanoseconds << Int64(min(self.probeCount, Self.silentProbes)))
+            let due = start + .nanoseconds(timeout.nanoseconds << Int64(min(self.probeCount, Self.silentProbes)))
+            return self.probeDue.map { min($0, due) } ?? due
         }
     }
 
@@ -366,6 +369,7 @@ struct SessionPath: Sendable {
     ///   - now: The current time.
     mutating func probeTimedOut(isAlone: Bool, at now: NIODeadline) -> [SessionFrame] {
         self.probeCount += 1
+        self.probeDue = nil
         guard self.health == .active, self.probeCount < Self.silentProbes else {
             if self.probeCount == Self.silentProbes { self.congestion.pathIsSilent() }
             self.health = .probing
@@ -376,10 +380,11 @@ struct SessionPath: Sendable {
         return oldest.frames
     }
 
-    /// Probes a path in doubt soon, because a packet arrived on it. It probably also works in the other direction.
+    /// Probes a path soon that has been silent, because a packet arrived on it. It probably also works in the other
+    /// direction.
     mutating func heard(at now: NIODeadline) {
         self.isDeserted = false
-        guard self.health == .probing else { return }
+        guard self.health == .probing || self.probeCount > 0 else { return }
         let next = max(now, self.lastElicitingSent + self.rtt.smoothed)
         self.probeDue = min(self.probeDue ?? next, next)
     }

@@ -47,14 +47,23 @@ struct StreamSet: Sendable {
     }
 
     /// Opens a stream (client).
-    mutating func open(_ id: StreamID, _ request: StreamRequest, _ context: inout SessionContext) -> Opening {
+    ///
+    /// - Parameter isReachable: Whether the exit can be reached, as far as is known. If not, the stream is not reported as
+    ///   open at once only because the exit has connected to the service before.
+    mutating func open(
+        _ id: StreamID,
+        _ request: StreamRequest,
+        isReachable: Bool,
+        _ context: inout SessionContext
+    ) -> Opening {
         guard self.table.open(id, at: context.now.monotonic) else {
             context.actions.append(.ended(id, .tooManyStreams))
             return .failed
         }
         let isReported =
             self.configuration.opensAtOnce
-            || (self.configuration.opensRecentAtOnce && self.recent.contains(request, at: context.now.monotonic))
+            || (self.configuration.opensRecentAtOnce && isReachable
+                && self.recent.contains(request, at: context.now.monotonic))
         self.requests[id] = (request, isReported)
         context.control.append(.openStream(id, request))
         self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
