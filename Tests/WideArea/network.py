@@ -74,6 +74,8 @@ class Network:
         home = self.folder / host
         home.mkdir(exist_ok=True)
         environment = dict(os.environ, HOME=str(home), XDG_STATE_HOME=str(home / "state"))
+        # The program would warn that it does not know this variable.
+        environment.pop("NWS_BINARY", None)
         process = subprocess.Popen(
             ["ip", "netns", "exec", f"wan-{host}", *map(str, command)], cwd=home, env=environment, **options
         )

@@ -104,7 +104,7 @@ package final class RelayConnection {
     package var isUnreachable: Bool { !self.isOpen && self.lastError != nil }
 
     /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
-    package var clockOffset: Int64? { self.clock.map { $0.time(at: .now()) - UnixTime.now } }
+    package var clockOffset: Int64? { self.clock.map { $0.now - UnixTime.now } }
 
     /// The relay's clock. Nil if the relay did not report its time.
     package var clock: RelayClock? { self.socket.clock }

@@ -194,7 +194,7 @@ final class RelaySocket {
             timer.cancel()
             let document = try? result.get()
             let information = document.flatMap { try? RelayInformation(json: $0.body) }
-            bound.value.learned(information, document?.date.map { RelayClock(reported: $0, at: .now()) })
+            bound.value.learned(information, document?.date.map { RelayClock(reported: $0) })
             answer.succeed(information)
         }
         return answer.futureResult

@@ -19,6 +19,8 @@ import TunnelProtocol
 /// engine are performed in their order.
 final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     let startedAt = NIODeadline.now()
+    /// The correction of the clock, and for which second it was determined.
+    private var clock: (second: Int64, correction: Int64) = (0, 0)
     /// The peer's first key. It identifies the link in log messages.
     let peer: PublicKey
     private(set) var sealer: MessageSealer
@@ -280,6 +282,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         work: Int
     ) {
         let sealer = self.sealer
+        let createdAt = createdAt + self.clockCorrection(at: createdAt)
         guard work > 0 else {
             return self.publish(
                 token,
@@ -294,6 +297,14 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             guard let self, !self.isClosed else { return }
             self.publish(token, result, paths: paths)
         }
+    }
+
+    /// The seconds to add to the local time for the date of an event. It is determined once in a second.
+    private func clockCorrection(at second: Int64) -> Int64 {
+        if self.clock.second != second {
+            self.clock = (second, RelayConnection.clockCorrection(of: self.relays.values))
+        }
+        return self.clock.correction
     }
 
     /// Publishes one event on every path. Reports the first acceptance, or the last failure if no relay accepts the

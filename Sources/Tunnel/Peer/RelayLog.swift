@@ -19,7 +19,10 @@ protocol RelayLogDelegate: AnyObject {
 final class RelayLog: RelayConnectionDelegate {
     /// Maximum number of relays whose state is remembered. Beyond it, all are forgotten and may be logged again.
     private static let maximumRelays = 512
-    /// Time after which the warning about a relay's rate limit is repeated.
+    /// Difference between the clocks of this machine and a relay that is not mentioned, in seconds. Exits reject requests
+    /// that are older than two minutes.
+    private static let tolerableOffset: Int64 = 60
+    /// Time after which the warning about a relay's rate limit, or about the clock, is repeated.
     private static let warningInterval: TimeAmount = .minutes(10)
 
     private let logger: Logger
@@ -27,6 +30,7 @@ final class RelayLog: RelayConnectionDelegate {
     /// Whether a relay was logged as up.
     private var states: [RelayURL: Bool] = [:]
     private var warnings: [RelayURL: NIODeadline] = [:]
+    private var lastClockWarning: NIODeadline?
 
     init(logger: Logger) {
         self.logger = logger
@@ -44,6 +48,7 @@ final class RelayLog: RelayConnectionDelegate {
         case .connected:
             guard self.note(true, url) else { return }
             self.logger.info("relay up", metadata: ["relay.url": "\(url)"])
+            self.warnAboutClock(relay)
         case .disconnected(let reason):
             guard self.delegate?.isConnected(to: url) != true, self.note(false, url) else { return }
             self.logger.info("relay down", metadata: ["relay.url": "\(url)", "reason": "\(reason)"])
@@ -58,6 +63,21 @@ final class RelayLog: RelayConnectionDelegate {
             )
         case .subscribed: break
         }
+    }
+
+    private func warnAboutClock(_ relay: RelayConnection) {
+        guard let offset = relay.clockOffset, abs(offset) > Self.tolerableOffset else { return }
+        let now = NIODeadline.now()
+        guard self.lastClockWarning.map({ $0 + Self.warningInterval <= now }) ?? true else { return }
+        self.lastClockWarning = now
+        self.logger.warning(
+            "this machine's clock differs from the relay's; peers may reject each other's requests",
+            metadata: [
+                "relay.url": "\(relay.url)",
+                "difference": "\(abs(offset)) s \(offset > 0 ? "behind" : "ahead of") the relay",
+                "remedy": "set the clock of this machine; nws doctor compares it with several relays",
+            ]
+        )
     }
 
     /// Returns whether the state of a relay differs from the one logged last.

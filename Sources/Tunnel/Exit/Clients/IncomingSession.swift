@@ -230,7 +230,8 @@ final class IncomingSession {
         }
         self.unanswered.remove(path)
         // Sealing does not fail with valid keys. The client repeats an offer whose answer is lost.
-        if relay.isOpen, let message = try? self.accepted?.acceptance(on: path, createdAt: Moment.now.seconds) {
+        let date = Moment.now.seconds + relay.clockCorrection
+        if relay.isOpen, let message = try? self.accepted?.acceptance(on: path, createdAt: date) {
             message.publish(on: relay) { _ in }
         }
     }
