@@ -5,7 +5,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 PROGRAM ?= .build/release/nws
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly wan
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -71,6 +71,10 @@ instructions: ## Count the instructions of each stage (callgrind) and compare th
 abuse: release ## Floods and other attacks next to a download: their cost, and memory
 	@scripts/install-dependencies test
 	@scripts/abuse
+
+wan: release ## Transfers and outages over an emulated internet, beside ssh; needs root (SCENARIOS=…, PAIRS=5)
+	@scripts/install-dependencies wan
+	@scripts/wan $${SCENARIOS:-} --pairs $${PAIRS:-5}
 
 nightly: sanitize fuzz abuse autobahn soak ## The long checks: sanitizers, fuzzing, attacks, Autobahn, soak
 

@@ -9,7 +9,7 @@ package import Nostr
 import NostrCrypto
 
 /// Tests whether a relay can carry tunnels. The test publishes a small and then a large message to its own key, and
-/// waits until the relay delivers them.
+/// waits until the relay delivers them. Then it publishes ``burstLength`` small ones at once, to find a limit on the rate.
 package enum RelayExamination {
     /// The result of the test.
     package struct Finding: Sendable {
@@ -25,10 +25,16 @@ package enum RelayExamination {
         /// Whether the large message was received. It is as large as a session's packets before larger ones were probed
         /// (RFC 8899).
         package fileprivate(set) var carriesFullPackets = false
+        /// Number of messages that the relay accepted of those that were sent at once. Nil if there was no such test.
+        package fileprivate(set) var acceptedOfBurst: Int?
+        /// Whether the relay rejected a message because of its rate limit.
+        package fileprivate(set) var limitsRate = false
         /// Why the relay rejected a message.
         package fileprivate(set) var refusal: ReasonText?
     }
 
+    /// Number of messages that are sent at once.
+    package static let burstLength = 10
     /// Timeout for each step of the test.
     private static let timeout: TimeAmount = .seconds(8)
     /// Plaintext bytes of the small and of the large message. The large one has the base packet size of sessions.
@@ -59,6 +65,7 @@ package enum RelayExamination {
         private var relay: RelayConnection?
         private var small: (id: EventID, sentAt: NIODeadline)?
         private var large: EventID?
+        private var unanswered = 0
         private var timer: Scheduled<Void>?
 
         init(_ url: RelayURL, loop: any EventLoop, promise: EventLoopPromise<Finding>) {
@@ -125,6 +132,7 @@ package enum RelayExamination {
             self.relay?.publish(event.id, ClientMessage.encodeEvent(event)) { [weak self] result in
                 guard case .rejected(let reason) = result else { return }
                 self?.finding.refusal = reason
+                if reason.prefix == .rateLimited { self?.finding.limitsRate = true }
                 self?.finish()
             }
         }
@@ -146,8 +154,35 @@ package enum RelayExamination {
                 self.publish(event)
             } else if event.id == self.large {
                 self.finding.carriesFullPackets = true
-                self.finish()
+                self.sendBurst()
             }
+        }
+
+        private func sendBurst() {
+            self.large = nil
+            self.restartTimer()
+            let events = (0..<RelayExamination.burstLength).compactMap { number in
+                self.message(RelayExamination.plaintextLengths.small + number)
+            }
+            self.unanswered = events.count
+            self.finding.acceptedOfBurst = 0
+            for event in events {
+                self.relay?.publish(event.id, ClientMessage.encodeEvent(event)) { [weak self] result in
+                    self?.receive(result)
+                }
+            }
+        }
+
+        private func receive(_ result: PublishResult) {
+            switch result {
+            // Some relays never send OK.
+            case .accepted, .unanswered: self.finding.acceptedOfBurst? += 1
+            case .rejected(let reason):
+                if reason.prefix == .rateLimited { self.finding.limitsRate = true }
+            case .unreachable, .lost: break
+            }
+            self.unanswered -= 1
+            if self.unanswered == 0 { self.finish() }
         }
 
         private func finish() {

@@ -12,7 +12,7 @@ import threading
 import time
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-PROGRAM = os.environ.get("NWS_BINARY") or str(FOLDER.parents[1] / ".build/release/nws")
+PROGRAM = os.path.abspath(os.environ.get("NWS_BINARY") or FOLDER.parents[1] / ".build/release/nws")
 STARTING = 30
 """Seconds within which a process must be ready."""
 

@@ -142,7 +142,10 @@ package enum WebSocketClient {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     #if os(Linux)
-                    try channel.syncOptions?.setOption(.tcpOption(.init(rawValue: TCP_NOTSENT_LOWAT)), value: Self.unsent)
+                    try channel.syncOptions?.setOption(
+                        .tcpOption(.init(rawValue: TCP_NOTSENT_LOWAT)),
+                        value: Self.unsent
+                    )
                     #endif
                     let operations = channel.pipeline.syncOperations
                     try operations.addHandler(ConnectedHandler())

@@ -39,7 +39,12 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard case .head(let head) = Self.unwrapInboundIn(data) else { return }
-        self.promise.fail(WebSocketClient.ConnectError.refused(status: Int(head.status.code), retryAfter: RetryAfter.wait(head.headers)))
+        self.promise.fail(
+            WebSocketClient.ConnectError.refused(
+                status: Int(head.status.code),
+                retryAfter: RetryAfter.wait(head.headers)
+            )
+        )
         context.close(promise: nil)
     }
 

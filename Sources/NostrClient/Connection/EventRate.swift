@@ -27,7 +27,8 @@ struct EventRate {
     mutating func sent(at now: NIODeadline) { self.pacer.sent(at: now) }
 
     /// Handles the relay's answer to an event. Returns whether the relay was found to limit the rate.
-    mutating func receiveOK(_ isAccepted: Bool, _ reason: ReasonText, sentAt: NIODeadline, at now: NIODeadline) -> Bool {
+    mutating func receiveOK(_ isAccepted: Bool, _ reason: ReasonText, sentAt: NIODeadline, at now: NIODeadline) -> Bool
+    {
         let wasLimited = self.pacer.rate != nil
         if isAccepted {
             self.pacer.accepted(at: now)

@@ -196,7 +196,9 @@ package final class RelayConnection {
         }
         guard self.eventRate.admits(at: .now()) else {
             self.metrics.held.increment()
-            return completion(.rejected(ReasonText(.rateLimited, "held back, because the relay limits the rate of events")))
+            return completion(
+                .rejected(ReasonText(.rateLimited, "held back, because the relay limits the rate of events"))
+            )
         }
         guard self.publications.add(id, completion: completion) else {
             return completion(.rejected(ReasonText(.rateLimited, "too many unanswered events")))

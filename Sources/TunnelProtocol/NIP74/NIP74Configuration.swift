@@ -72,6 +72,9 @@ public struct NIP74Configuration: Sendable {
     public var idleTimeout: TimeAmount = .minutes(5)
     /// How long an entry waits for the first bytes of an exit after a relay accepted the client's first bytes.
     public var answerTimeout: TimeAmount = .seconds(60)
+    /// Minimum time from the CONNECT of a reference entry to the exit's first message. The entry subscribes to the answers
+    /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription.
+    public var firstAnswerDelay: TimeAmount = .milliseconds(60)
     /// How long a stream to the reference may be silent after its local side finished.
     public var plainLinger: TimeAmount = .seconds(30)
     /// How long messages are kept that arrived before their CONNECT.

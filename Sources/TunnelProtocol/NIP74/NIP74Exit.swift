@@ -157,7 +157,10 @@ struct NIP74Exit {
         self.lastStream += 1
         let id = StreamID(rawValue: self.lastStream)
         let now = context.now.monotonic
-        streams.table.insert(NIP74Stream(id: id, key: message.key, path: path, phase: .dialling, now: now))
+        var stream = NIP74Stream(id: id, key: message.key, path: path, phase: .dialling, now: now)
+        // A client that offers sessions is subscribed before it sends CONNECT.
+        if message.offer == nil { stream.notBefore = now + self.configuration.firstAnswerDelay }
+        streams.table.insert(stream)
         let request = StreamRequest(
             destination: message.destination,
             port: nil,

@@ -170,6 +170,13 @@ struct DoctorCommand: AsyncParsableCommand {
             )
         }
         let trip = String(format: "round trip %.1f ms", roundTrip)
+        if finding.limitsRate {
+            let accepted = finding.acceptedOfBurst.map { "\($0) of \(RelayExamination.burstLength)" } ?? "not all"
+            return Self.say(
+                .doubtful,
+                "\(url)\(named): \(trip), but the relay limits the rate of events: it accepted \(accepted) that were sent at once; good for finding an exit, too slow for transfers\(Self.limits(finding.information))"
+            )
+        }
         guard finding.carriesFullPackets else {
             let why = finding.refusal.map { ": \($0)" } ?? ""
             return Self.say(
@@ -177,7 +184,10 @@ struct DoctorCommand: AsyncParsableCommand {
                 "\(url)\(named): \(trip), but large packets (55 kB) were not delivered\(why); sessions are slower or fail on this relay\(Self.limits(finding.information))"
             )
         }
-        return Self.say(.good, "\(url)\(named): \(trip), large packets delivered\(Self.limits(finding.information))")
+        return Self.say(
+            .good,
+            "\(url)\(named): \(trip), large packets delivered, no limit on the rate found; good for all uses\(Self.limits(finding.information))"
+        )
     }
 
     private static func advice(_ reason: ReasonText) -> String {

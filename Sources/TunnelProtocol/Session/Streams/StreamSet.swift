@@ -291,7 +291,9 @@ struct StreamSet: Sendable {
         _ context: inout SessionContext
     ) {
         guard let stream = self.table[id], stream.phase != .reset else { return }
-        if let failed = self.requests.removeValue(forKey: id), resetter != .driver { self.recent.failed(failed.request) }
+        if let failed = self.requests.removeValue(forKey: id), resetter != .driver {
+            self.recent.failed(failed.request)
+        }
         self.scheduler.dropped(stream.send.waitingBytes)
         self.scheduler.remove(id)
         self.credit.consumed(self.table[id]?.reset() ?? 0)
