@@ -117,14 +117,17 @@ package enum RelayExamination {
             self.timer = self.loop.scheduleTask(in: RelayExamination.timeout) { bound.value.finish() }
         }
 
-        /// Creates an event of the same size as one that encrypts this many bytes.
-        private func message(_ length: Int) -> Event? {
+        /// Creates an event of the same size as one that encrypts this many bytes. Events with another number differ.
+        private func message(_ length: Int, number: Int = 0) -> Event? {
             try? Event.signed(
                 by: self.key,
                 createdAt: UnixTime.now,
                 kind: .tunnelMessage,
                 tags: [Tag("p", ByteString(self.key.publicKey.hex))],
-                content: ByteBuffer(repeating: UInt8(ascii: "A"), count: NIP44.payloadLength(plaintextLength: length))
+                content: ByteBuffer(
+                    repeating: UInt8(ascii: "A") + UInt8(number),
+                    count: NIP44.payloadLength(plaintextLength: length)
+                )
             )
         }
 
@@ -161,8 +164,8 @@ package enum RelayExamination {
         private func sendBurst() {
             self.large = nil
             self.restartTimer()
-            let events = (0..<RelayExamination.burstLength).compactMap { number in
-                self.message(RelayExamination.plaintextLengths.small + number)
+            let events = (1...RelayExamination.burstLength).compactMap { number in
+                self.message(RelayExamination.plaintextLengths.small, number: number)
             }
             self.unanswered = events.count
             self.finding.acceptedOfBurst = 0

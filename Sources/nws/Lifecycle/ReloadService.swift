@@ -15,8 +15,8 @@ actor ReloadService<Command: RoleCommand>: Service {
     private let role: StartedRole<Command.Running>
     private let logger: Logger
 
-    /// Interval at which files are checked for changes.
-    private static var interval: Duration { .seconds(1) }
+    /// Interval at which files are checked for changes. It is the most frequent cause for an idle node to wake.
+    private static var interval: Duration { .seconds(2) }
 
     /// - Parameters:
     ///   - hangups: SIGHUP.
