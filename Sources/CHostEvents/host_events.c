@@ -33,7 +33,9 @@ static int arm(int descriptor) {
     struct itimerspec timer;
     memset(&timer, 0, sizeof timer);
     timer.it_value.tv_sec = now.tv_sec + 365 * 24 * 3600;
-    return timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &timer, NULL);
+    int result = timerfd_settime(descriptor, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &timer, NULL);
+    // ECANCELED: the clock was set since the last read. The timer is armed nevertheless.
+    return result == 0 || errno == ECANCELED ? 0 : -1;
 }
 
 static int open_clock(void) {

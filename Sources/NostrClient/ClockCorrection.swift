@@ -18,7 +18,10 @@ enum ClockCorrection {
     /// - Parameter offsets: Seconds by which the clock of each relay is ahead of this machine's.
     static func seconds(_ offsets: [Int64]) -> Int64 {
         guard !offsets.isEmpty else { return 0 }
-        let median = offsets.sorted()[offsets.count / 2]
+        let sorted = offsets.sorted()
+        let (lower, upper) = (sorted[(sorted.count - 1) / 2], sorted[sorted.count / 2])
+        // Of two relays that disagree, the one that agrees more with this machine.
+        let median = abs(lower) < abs(upper) ? lower : upper
         return (Self.tolerance...Self.most).contains(abs(median)) ? median : 0
     }
 }

@@ -182,6 +182,7 @@ package enum RelayExamination {
             case .accepted, .unanswered: self.finding.acceptedOfBurst? += 1
             case .rejected(let reason):
                 if reason.prefix == .rateLimited { self.finding.limitsRate = true }
+            case .held: self.finding.limitsRate = true
             case .unreachable, .lost: break
             }
             self.unanswered -= 1

@@ -59,6 +59,10 @@ package final class RelayPool {
     private var entries: [Key: Entry] = [:]
     private var tls: (context: NIOSSLContext, since: NIODeadline)?
     private var isStopped = false
+    /// Minimum time between two checks of all connections.
+    private static let checkInterval: TimeAmount = .seconds(1)
+    private var lastCheck: NIODeadline?
+    private var nextCheck: Scheduled<Void>?
     /// Reports changes of the network from the first connection until ``stop()``.
     private var hostWatch: HostWatch.Registration?
 
@@ -147,8 +151,17 @@ package final class RelayPool {
         self.hostWatch = HostWatch.shared.observe(on: self.loop) { bound.value.networkChanged() }
     }
 
-    /// Checks all connections soon.
+    /// Checks all connections soon, at most once in ``checkInterval``.
     private func networkChanged() {
+        guard self.nextCheck == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let due = self.lastCheck.map { $0 + Self.checkInterval } ?? .now()
+        self.nextCheck = self.loop.scheduleTask(deadline: due) { bound.value.checkConnections() }
+    }
+
+    private func checkConnections() {
+        self.nextCheck = nil
+        self.lastCheck = .now()
         self.logger.debug("addresses, routes or the clock have changed, checking connections to relays")
         for entry in self.entries.values { entry.connection.verify() }
     }
@@ -197,6 +210,7 @@ package final class RelayPool {
     package func stop() {
         self.isStopped = true
         self.hostWatch = nil
+        self.nextCheck?.cancel()
         let entries = self.entries
         self.entries = [:]
         for entry in entries.values {

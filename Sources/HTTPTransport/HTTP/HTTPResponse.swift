@@ -17,9 +17,10 @@ package struct HTTPResponse: Sendable {
 
     /// The time at which the server generated the response, in seconds since 1970 (RFC 9110, section 6.6.1).
     ///
-    /// Nil if the Date header field is missing or malformed.
+    /// Nil if the Date header field is missing or malformed, or if the response comes from a cache (Age).
     package var date: Int64? {
-        self.headers.first(name: "Date").flatMap(HTTPDate.seconds)
+        guard self.headers.first(name: "Age").map({ $0 == "0" }) ?? true else { return nil }
+        return self.headers.first(name: "Date").flatMap(HTTPDate.seconds)
     }
 
     init(status: HTTPResponseStatus, headers: HTTPHeaders, body: ByteBuffer) {

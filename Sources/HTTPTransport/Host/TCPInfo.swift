@@ -15,7 +15,12 @@ import Musl
 /// What the kernel knows about a TCP connection: the beginning of Linux's `struct tcp_info` (`linux/tcp.h`). The
 /// declaration in glibc does not contain all of these fields.
 package struct TCPInfo: Sendable {
-    private var options: (UInt64, UInt64, UInt64)
+    private var state: (UInt8, UInt8)
+    /// Number of retransmission timeouts since the last acknowledgement (`tcpi_retransmits`, at offset 2).
+    package var retransmissionTimeouts: UInt8
+    private var probes: UInt8
+    private var scales: UInt32
+    private var options: (UInt64, UInt64)
     /// Segments that were sent and not acknowledged (`tcpi_unacked`, at offset 24).
     package var unacknowledgedSegments: UInt32
     private var segments: (UInt32, UInt32, UInt32, UInt32)

@@ -136,7 +136,7 @@ package struct WebSocket: Sendable {
     /// The address of this machine, or nil if it is not known.
     package var localAddress: SocketAddress? { self.channel.localAddress }
 
-    /// Whether the TCP peer, or the network, does not answer: something that was sent is not acknowledged, and no
+    /// Whether the TCP peer, or the network, does not answer: something that was sent again is not acknowledged, and no
     /// acknowledgement has arrived for `timeout`, nor for the time that TCP needs to send a lost segment again: its least
     /// retransmission timeout (RFC 6298, 200 ms on Linux) and four round trips. False if this is not known.
     package func isUnacknowledged(for timeout: TimeAmount) -> EventLoopFuture<Bool> {
@@ -146,7 +146,7 @@ package struct WebSocket: Sendable {
             let since = TimeAmount.milliseconds(Int64($0.millisecondsSinceAcknowledgement))
             let roundTrip = TimeAmount.microseconds(Int64($0.roundTripMicroseconds))
             let repetition = TimeAmount.milliseconds(200) + .nanoseconds(4 * roundTrip.nanoseconds)
-            return $0.unacknowledgedSegments > 0 && since >= max(timeout, repetition)
+            return $0.unacknowledgedSegments > 0 && $0.retransmissionTimeouts > 0 && since >= max(timeout, repetition)
         }
         #else
         return self.eventLoop.makeSucceededFuture(false)

@@ -21,6 +21,8 @@ package struct EventPacer: Hashable, Sendable {
     private static let fewEvents = 20
     /// The share of the rate before the first rejection that is used if there were only ``fewEvents``.
     private static let cautiousShare = 0.1
+    /// The least rate after the first rejection, in events per second. Few events were accepted if few were sent.
+    private static let leastEstimate = 0.2
     /// The time before the first rejection over which accepted events are counted, in seconds.
     private static let window: UInt64 = 10
     /// The share of the measured limit that is used.
@@ -63,9 +65,11 @@ package struct EventPacer: Hashable, Sendable {
 
     /// When the next event may be sent. Nil if it may be sent now.
     package func wait(at now: NIODeadline) -> NIODeadline? {
-        guard self.rate != nil, self.nextSend > now else { return nil }
-        return self.nextSend
+        self.nextSend > now ? self.nextSend : nil
     }
+
+    /// Sends nothing until `time`. The rate does not change.
+    package mutating func hold(until time: NIODeadline) { self.nextSend = max(self.nextSend, time) }
 
     /// Time between two events at the current rate; zero if events are not paced.
     package var interval: TimeAmount {
@@ -131,7 +135,7 @@ package struct EventPacer: Hashable, Sendable {
         guard count > 0 else { return Self.unknownRate }
         let counted = NIODeadline.uptimeNanoseconds((max(1, self.taken.period) - 1) * Self.window * 1_000_000_000)
         let perSecond = Double(count) / max(1, Self.seconds(now - max(counted, self.firstAccepted ?? now)))
-        return perSecond * (count < Self.fewEvents ? Self.cautiousShare : Self.share)
+        return max(Self.leastEstimate, perSecond * (count < Self.fewEvents ? Self.cautiousShare : Self.share))
     }
 
     private static func seconds(_ time: TimeAmount) -> Double { Double(time.nanoseconds) / 1_000_000_000 }

@@ -53,7 +53,9 @@ struct Backoff: Sendable {
         case .unanswered:
             return self.nextUnanswered(at: now)
         case .limited(let retryAfter):
-            let wait = retryAfter ?? min(Self.mostLimitedWait, Self.doubled(Self.limitedWait, self.limitations))
+            let least = min(Self.mostLimitedWait, Self.doubled(Self.unansweredWait, self.limitations))
+            let own = min(Self.mostLimitedWait, Self.doubled(Self.limitedWait, self.limitations))
+            let wait = retryAfter.map { max($0, least) } ?? own
             self.limitations += 1
             // A tenth more, at random, so that the clients of a relay do not return at the same time.
             return wait + .nanoseconds(Int64.random(in: 0...max(1, wait.nanoseconds / 10), using: &generator))

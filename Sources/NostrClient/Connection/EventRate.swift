@@ -18,10 +18,10 @@ struct EventRate {
     /// The rate in events per second; nil if the relay has not rejected an event.
     var limitedRate: Double? { self.pacer.rate }
 
-    /// Whether an event may be sent now.
-    func admits(at now: NIODeadline) -> Bool {
-        guard let next = self.pacer.wait(at: now) else { return true }
-        return (next - now).nanoseconds <= self.pacer.interval.nanoseconds / Self.tolerance
+    /// How long an event must wait; nil if it may be sent now.
+    func wait(at now: NIODeadline) -> TimeAmount? {
+        guard let next = self.pacer.wait(at: now) else { return nil }
+        return (next - now).nanoseconds <= self.pacer.interval.nanoseconds / Self.tolerance ? nil : next - now
     }
 
     mutating func sent(at now: NIODeadline) { self.pacer.sent(at: now) }

@@ -4,7 +4,7 @@
 //
 
 import CoreMetrics
-import NIOCore
+package import NIOCore
 package import Nostr
 
 /// The result of publishing an event.
@@ -13,6 +13,8 @@ package enum PublishResult: Hashable, Sendable {
     case accepted
     /// The relay or this client rejected the event, or no client is subscribed to it (`mute:`).
     case rejected(ReasonText)
+    /// The event was not sent, because the relay limits the rate of events. It may be sent after this time.
+    case held(TimeAmount)
     /// There is no connection to the relay.
     case unreachable
     /// The connection ended before the relay answered.

@@ -154,11 +154,22 @@ final class ReconnectingSocket {
     private func attemptIsDue() {
         self.nextAttempt = nil
         if let current, !current.isSilent { return self.endAttempts() }
+        // A lookup takes its time. Another one would not be faster.
+        if self.attempts.contains(where: \.isLookingUp) { return self.schedule(in: Backoff.unansweredWait) }
         // Something answers the newest attempt, so another one would not be faster.
         if let since = self.attempts.last?.connectedAt, .now() - since < Self.handshakeTime {
             return self.schedule(in: Backoff.unansweredWait)
         }
+        self.reportUnanswered()
         self.attempt()
+    }
+
+    /// Reports once that the relay cannot be reached, although attempts continue.
+    private func reportUnanswered() {
+        guard !self.attempts.isEmpty, self.current == nil, self.lastError == nil else { return }
+        let reason = "no answer"
+        self.lastError = reason
+        self.delegate?.socketDidClose(reason, wasOpen: false, isFirstReport: true)
     }
 
     private func endAttempts() {
@@ -213,6 +224,7 @@ extension ReconnectingSocket: RelaySocketDelegate {
         self.attempts.removeAll { $0 === socket }
         self.endAttempts()
         if let old = self.current {
+            if !old.addresses.isEmpty { self.knownAddresses = old.addresses }
             old.abandon()
             self.current = nil
             self.delegate?.socketDidClose("the connection did not answer", wasOpen: true, isFirstReport: true)
@@ -230,8 +242,9 @@ extension ReconnectingSocket: RelaySocketDelegate {
     }
 
     func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer) {
+        guard socket === self.current else { return }
         self.carriedBytes += Int64(message.readableBytes)
-        if socket === self.current, !self.attempts.isEmpty { self.endAttempts() }
+        if !self.attempts.isEmpty { self.endAttempts() }
         self.delegate?.socketDidReceive(message)
     }
 
@@ -259,7 +272,9 @@ extension ReconnectingSocket: RelaySocketDelegate {
         // The next connection may reach another server, which has other limits.
         self.informationCache?.forget(self.target.url)
         if wasOpen { self.backoff.connectionEnded(after: socket.openedAt.map { .now() - $0 } ?? .zero) }
-        let wait = self.backoff.next(after: failure, at: .now(), using: &self.generator)
+        if wasOpen, !socket.addresses.isEmpty { self.knownAddresses = socket.addresses }
+        var wait = self.backoff.next(after: failure, at: .now(), using: &self.generator)
+        if let limitedUntil { wait = max(wait, limitedUntil - .now()) }
         self.logger.debug(
             wasOpen ? "relay disconnected" : "relay not reachable",
             metadata: ["reason": "\(reason)", "retry_ms": "\(wait.nanoseconds / 1_000_000)"]

@@ -194,11 +194,9 @@ package final class RelayConnection {
         if let limit = self.information.limitation.maximumMessageLength, message.readableBytes > limit {
             return completion(.rejected(ReasonText(.invalid, "longer than the relay's limit of \(limit) bytes")))
         }
-        guard self.eventRate.admits(at: .now()) else {
+        if let wait = self.eventRate.wait(at: .now()) {
             self.metrics.held.increment()
-            return completion(
-                .rejected(ReasonText(.rateLimited, "held back, because the relay limits the rate of events"))
-            )
+            return completion(.held(wait))
         }
         guard self.publications.add(id, completion: completion) else {
             return completion(.rejected(ReasonText(.rateLimited, "too many unanswered events")))

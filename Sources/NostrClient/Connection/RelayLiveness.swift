@@ -86,7 +86,7 @@ final class RelayLiveness {
     private func pingIfIdle() {
         if !self.heardSincePing {
             self.ask()
-            if self.socket.hasAnsweredPing { self.expectAnswer() }
+            self.expectAnswer()
         }
         self.heardSincePing = false
         self.armPinger()

@@ -13,8 +13,7 @@ import Nostr
 protocol RelaySocketDelegate: AnyObject {
     /// The WebSocket is open, and the relay's information document has arrived or is no longer awaited.
     func relaySocketDidOpen(_ socket: RelaySocket)
-    /// Called for each message of the relay. Some relays send their AUTH challenge before ``relaySocketDidOpen(_:)`` is
-    /// called.
+    /// Called for each message of the relay, after ``relaySocketDidOpen(_:)``.
     func relaySocket(_ socket: RelaySocket, didReceive message: ByteBuffer)
     func relaySocket(_ socket: RelaySocket, didChangeWritability isWritable: Bool)
     /// The relay, or the network, does not answer. Called about once a second until something is received.
@@ -60,6 +59,12 @@ final class RelaySocket {
     private var stall: Scheduled<Void>?
     private var liveness: RelayLiveness?
 
+    /// Messages that arrived before ``RelaySocketDelegate/relaySocketDidOpen(_:)``. Others than the first ones are dropped.
+    private var early: [ByteBuffer] = []
+    private static let maximumEarlyMessages = 4
+
+    /// Whether the addresses of the relay are still being looked up.
+    private(set) var isLookingUp = true
     /// When the TCP connection was established; nil before.
     private(set) var connectedAt: NIODeadline?
     /// The addresses of the relay, if they were looked up.
@@ -137,17 +142,23 @@ final class RelaySocket {
     private func orKnownAddresses(_ lookup: EventLoopFuture<[SocketAddress]>) -> EventLoopFuture<[SocketAddress]> {
         let known = self.knownAddresses
         guard !known.isEmpty else { return lookup }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
         let promise = self.loop.makePromise(of: [SocketAddress].self)
         let timer = self.loop.scheduleTask(in: Self.lookupTimeout) { promise.succeed(known) }
         lookup.whenComplete { result in
             timer.cancel()
-            promise.succeed((try? result.get()) ?? known)
+            guard let found = try? result.get() else { return promise.succeed(known) }
+            // Even if it is too late for this connection, the next one uses it.
+            bound.value.addresses = found
+            promise.succeed(found)
         }
         return promise.futureResult
     }
 
     private func open(_ addresses: [SocketAddress]) -> EventLoopFuture<WebSocket> {
-        if self.proxy == nil { self.addresses = addresses }
+        self.isLookingUp = false
+        if case .closed = self.state { return self.loop.makeFailedFuture(RelayConnectionError.stopped) }
+        if self.proxy == nil, self.addresses.isEmpty { self.addresses = addresses }
         let url = self.target.url
         var target = WebSocketClient.Target(
             addresses: addresses,
@@ -224,6 +235,9 @@ final class RelaySocket {
             self.liveness = liveness
             liveness.start()
             self.delegate?.relaySocketDidOpen(self)
+            let early = self.early
+            self.early = []
+            for message in early { self.receive(message) }
         case .failure(let error):
             self.finish(RelayConnectionError.text(of: error), ConnectionFailure(error))
         }
@@ -253,8 +267,13 @@ final class RelaySocket {
     func verify() { self.liveness?.verify() }
 
     private func receive(_ message: ByteBuffer) {
-        if case .closed = self.state { return }
-        self.delegate?.relaySocket(self, didReceive: message)
+        switch self.state {
+        case .closed: return
+        case .open: self.delegate?.relaySocket(self, didReceive: message)
+        case .connecting:
+            // The challenge of a relay, which may come before its information document.
+            if self.early.count < Self.maximumEarlyMessages { self.early.append(message) }
+        }
     }
 
     private func writabilityChanged(_ isWritable: Bool) {

@@ -18,6 +18,8 @@ struct SubscriptionLimits: Hashable, Sendable {
     private static let undeclaredLength = 64 << 10
     /// Maximum number of filters in a REQ for a relay that declares no limit.
     private static let undeclaredFilters = 10
+    /// Maximum number of filters in a REQ, and of keys in a filter, if the relay declares more.
+    private static let mostFilters = 1_000
     /// Maximum number of active subscriptions for a relay that declares no limit. Some relays allow ten per connection.
     private static let undeclaredSubscriptions = 7
     /// Maximum number of active subscriptions if the relay declares more.
@@ -34,8 +36,10 @@ struct SubscriptionLimits: Hashable, Sendable {
     ///   - keysPerFilter: Maximum number of keys in one filter.
     init(_ declared: RelayInformation.Limitation, keysPerFilter: Int) {
         let length = declared.maximumMessageLength ?? Self.undeclaredLength
-        let filters = max(1, (declared.maximumFilters ?? Self.undeclaredFilters) / Self.filtersPerKey)
-        self.keysPerFilter = max(1, keysPerFilter)
+        // The relay chooses these numbers, which may be large.
+        let declaredFilters = min(declared.maximumFilters ?? Self.undeclaredFilters, Self.mostFilters)
+        let filters = max(1, declaredFilters / Self.filtersPerKey)
+        self.keysPerFilter = max(1, min(keysPerFilter, Self.mostFilters))
         let room = max(0, length - Self.length.request) / Self.filtersPerKey - Self.length.filter
         let lengthOfKey = Self.length.key + (Self.length.filter + self.keysPerFilter - 1) / self.keysPerFilter
         self.keysPerRequest = max(1, min(room / lengthOfKey, filters * self.keysPerFilter))

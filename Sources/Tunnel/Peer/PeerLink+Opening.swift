@@ -46,6 +46,9 @@ extension PeerLink where Engine == SessionStateMachine {
 }
 
 extension PublishOutcome {
+    /// How long a message waits for authentication.
+    private static let authenticationTime: TimeAmount = .milliseconds(250)
+
     /// Converts the result of a publication to an outcome for an engine.
     init(_ result: PublishResult, path: PathID) {
         self =
@@ -54,11 +57,13 @@ extension PublishOutcome {
             case .accepted, .unanswered: .accepted(path)
             case .rejected(let reason):
                 switch reason.prefix {
+                case .rateLimited: .rejected(.rateLimited)
                 // The connection authenticates meanwhile, so a later attempt may succeed.
-                case .rateLimited, .authRequired: .rejected(.rateLimited)
+                case .authRequired: .rejected(.held(Self.authenticationTime))
                 case .mute: .rejected(.noSubscriber)
                 case .duplicate, .pow, .blocked, .invalid, .restricted, .error, nil: .rejected(.refused)
                 }
+            case .held(let time): .rejected(.held(time))
             case .unreachable: .rejected(.unreachable)
             case .lost: .lost
             }

@@ -184,6 +184,8 @@ extension SessionDriver: RelaySubscriber {
         if let path = self.path(of: relay), !relay.requiresAuthentication { self.link.addPath(path, relay) }
     }
 
+    func relay(_ relay: RelayConnection, didReject key: PublicKey) { self.relayDidDisconnect(relay) }
+
     func relay(_ relay: RelayConnection, didSubscribe key: PublicKey) {
         if let path = self.path(of: relay) { self.link.addPath(path, relay) }
         self.barriers[key]?.subscribed(on: relay)

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+package import NIOCore
+
 /// Identifies a message that an engine asked its driver to publish.
 package struct MessageToken: Hashable, Sendable {
     /// A number that is unique within the engine.
@@ -26,8 +28,10 @@ package enum PublishOutcome: Hashable, Sendable {
 
 /// Why a relay did not accept a message.
 package enum PublishRejection: Hashable, Sendable {
-    /// The relay limits the rate or requires authentication first. The message may be sent again later.
+    /// The relay limits the rate. The message may be sent again later.
     case rateLimited
+    /// The message was not sent, or the relay requires authentication first. It may be sent again after this time.
+    case held(TimeAmount)
     /// No client of the relay is subscribed to the receiver's key (`mute:`).
     case noSubscriber
     /// The relay rejected the message for another reason. Sending it again does not help.

@@ -121,7 +121,7 @@ struct NIP74Entry {
                 return streams.endSilently(id, .exitSilent, &context)
             }
             self.publishAgain(id, after: self.configuration.connectRepetition, &streams, &context)
-        case .rejected(.rateLimited):
+        case .rejected(.rateLimited), .rejected(.held):
             context.actions.append(.report(.backedOff))
             self.publishAgain(id, after: self.configuration.backOff.first, &streams, &context)
         case .rejected(.refused): streams.endSilently(id, .relayRefused, &context)

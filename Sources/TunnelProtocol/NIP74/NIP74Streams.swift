@@ -146,7 +146,7 @@ struct NIP74Streams {
         case .accepted:
             self.table[id]?.inFlight[index].status = .accepted
             self.table[id]?.lastAccepted = now
-        case .rejected(.rateLimited): self.table[id]?.inFlight[index].status = .rejected
+        case .rejected(.rateLimited), .rejected(.held): self.table[id]?.inFlight[index].status = .rejected
         case .rejected(.noSubscriber), .rejected(.refused), .rejected(.unreachable):
             return self.end(id, .relayRefused, &context)
         case .lost: return self.end(id, .relayLost, &context)

@@ -13,6 +13,8 @@ struct Liveness: Sendable {
     private var configuration: SessionConfiguration { self.shared.value }
     private(set) var lastHeard: NIODeadline
     private var lastKeepAlive: NIODeadline
+    /// When a PING was last sent by ``keepAliveDeadline(roundTrip:)``; nil if none was.
+    private var lastSentKeepAlive: NIODeadline?
     /// When stream data was last received.
     private var lastData: NIODeadline?
     /// Since when this side waits for any packet from the peer, or nil if it does not wait.
@@ -66,12 +68,17 @@ struct Liveness: Sendable {
         // A client that only receives has no unanswered packet by which it could detect that the exit is lost.
         if !self.isExit, let lastData, lastData > self.lastKeepAlive {
             let quiet = TimeAmount.nanoseconds(roundTrip.nanoseconds * Self.quietRoundTrips)
-            return self.lastHeard + min(self.configuration.suspicion, max(Self.shortestQuiet, quiet))
+            let soon = self.lastHeard + min(self.configuration.suspicion, max(Self.shortestQuiet, quiet))
+            // Data that comes now and then causes few PINGs.
+            return self.lastSentKeepAlive.map { max(soon, $0 + self.configuration.suspicion) } ?? soon
         }
         return max(self.lastHeard, self.lastKeepAlive) + self.configuration.keepAlive
     }
 
-    mutating func sentKeepAlive(at now: NIODeadline) { self.lastKeepAlive = now }
+    mutating func sentKeepAlive(at now: NIODeadline) {
+        self.lastKeepAlive = now
+        self.lastSentKeepAlive = now
+    }
 
     // MARK: Queries
 

@@ -81,7 +81,7 @@ struct SessionTransport: Sendable {
         case .rejected(.noSubscriber):
             // The peer may have restarted. It is then subscribed under its own key, not under the session's key.
             if !self.liveness.hasQuery || streams.table.hasRequests { self.querySooner(at: now) }
-        case .rejected(.refused), .rejected(.unreachable), .lost: break
+        case .rejected(.held), .rejected(.refused), .rejected(.unreachable), .lost: break
         }
         self.send(&streams, &context)
     }

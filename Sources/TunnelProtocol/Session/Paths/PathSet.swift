@@ -222,6 +222,9 @@ struct PathSet: Sendable {
         case .rejected(.rateLimited):
             self.paths[index].wasRateLimited(number, at: now)
             return self.paths[index].lose(number, at: now)
+        case .rejected(.held(let time)):
+            self.paths[index].pacer.hold(until: now + time)
+            return self.paths[index].lose(number, at: now)
         case .rejected(.noSubscriber):
             // The peer is not subscribed at this relay, or no longer.
             self.paths[index].isDeserted = true

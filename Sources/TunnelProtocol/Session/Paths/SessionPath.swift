@@ -46,6 +46,8 @@ struct SessionPath: Sendable {
     /// When the next probe is due while the path is in the state `probing`, or because a packet arrived on a path that had
     /// been silent.
     var probeDue: NIODeadline?
+    /// Whether the path was probed because a packet arrived on it, since a packet was last acknowledged.
+    private var hasProbedAgain = false
     /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
     /// this path since.
     var isDeserted = false
@@ -289,6 +291,7 @@ struct SessionPath: Sendable {
         self.congestion.setPacket(self.packetSize)
         self.probeCount = 0
         self.probeDue = nil
+        self.hasProbedAgain = false
         self.isDeserted = false
         self.trim(at: now)
         return result
@@ -368,8 +371,10 @@ struct SessionPath: Sendable {
     ///   - isAlone: Whether no other path is active. Then the probe carries what the oldest packet in flight carried.
     ///   - now: The current time.
     mutating func probeTimedOut(isAlone: Bool, at now: NIODeadline) -> [SessionFrame] {
-        self.probeCount += 1
+        // A probe because a packet arrived is no sign that the path is silent.
+        let isEarly = self.health == .active && self.probeDue.map { $0 <= now } ?? false
         self.probeDue = nil
+        if !isEarly { self.probeCount += 1 }
         guard self.health == .active, self.probeCount < Self.silentProbes else {
             if self.probeCount == Self.silentProbes { self.congestion.pathIsSilent() }
             self.health = .probing
@@ -384,7 +389,13 @@ struct SessionPath: Sendable {
     /// direction.
     mutating func heard(at now: NIODeadline) {
         self.isDeserted = false
-        guard self.health == .probing || self.probeCount > 0 else { return }
+        if self.health == .active {
+            // Once in a silence.
+            guard self.probeCount > 0, !self.hasProbedAgain, self.sent.elicitingInFlight > 0 else { return }
+            self.hasProbedAgain = true
+        } else if self.health == .down {
+            return
+        }
         let next = max(now, self.lastElicitingSent + self.rtt.smoothed)
         self.probeDue = min(self.probeDue ?? next, next)
     }
