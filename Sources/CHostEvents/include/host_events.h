@@ -4,11 +4,12 @@
 #ifndef NWS_HOST_EVENTS_H
 #define NWS_HOST_EVENTS_H
 
-// Events of the host that end network connections without a word. Linux only; elsewhere `nws_host_events_open` fails.
+// Events of the host after which network connections may no longer work. Only Linux is supported; on other systems
+// `nws_host_events_open` fails.
 
 /// An address or a route was added or removed.
 #define NWS_HOST_NETWORK_CHANGED 1
-/// The wall clock was set, or the machine was suspended and continues.
+/// The wall clock was set, or the machine has resumed from suspend.
 #define NWS_HOST_CLOCK_CHANGED 2
 
 /// The descriptors to wait on. One that could not be opened is -1.

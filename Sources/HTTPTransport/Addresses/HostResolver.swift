@@ -45,8 +45,10 @@ package struct HostResolver: Sendable {
         private let threadPool: NIOThreadPool
         private let queue: NIOLockedValueBox<Queue>
 
-        init(_ threadPool: NIOThreadPool, _ limits: Queue.Limits) {
-            self.threadPool = threadPool
+        /// Starts as many threads as lookups may run at the same time.
+        init(_ limits: Queue.Limits) {
+            self.threadPool = NIOThreadPool(numberOfThreads: limits.running)
+            self.threadPool.start()
             self.queue = NIOLockedValueBox(Queue(limits))
         }
 
@@ -68,38 +70,20 @@ package struct HostResolver: Sendable {
     }
 
     /// The threads for names from untrusted parties. Their name servers may be slow on purpose.
-    private static let otherWorkers: Workers = {
-        let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOthers)
-        threadPool.start()
-        return Workers(
-            threadPool,
-            Workers.Queue.Limits(
-                running: Self.threadsForOthers,
-                runningPerGroup: 8,
-                runningPerClient: 4,
-                waiting: 256,
-                waitingPerClient: 32
-            )
+    private static let otherWorkers = Workers(
+        Workers.Queue.Limits(running: 64, runningPerGroup: 8, runningPerClient: 4, waiting: 256, waitingPerClient: 32)
+    )
+    /// The threads for names that the user configured. Each name has a limit, so that a name server that does not answer
+    /// delays only its own names.
+    private static let ownWorkers = Workers(
+        Workers.Queue.Limits(
+            running: 32,
+            runningPerGroup: .max,
+            runningPerClient: 2,
+            waiting: 4_096,
+            waitingPerClient: 256
         )
-    }()
-    /// The threads for names that the user configured. Names are limited one by one, so that some whose name servers do not
-    /// answer delay no others.
-    private static let ownWorkers: Workers = {
-        let threadPool = NIOThreadPool(numberOfThreads: Self.threadsForOwn)
-        threadPool.start()
-        return Workers(
-            threadPool,
-            Workers.Queue.Limits(
-                running: Self.threadsForOwn,
-                runningPerGroup: .max,
-                runningPerClient: 2,
-                waiting: 4_096,
-                waitingPerClient: 256
-            )
-        )
-    }()
-    private static let threadsForOthers = 64
-    private static let threadsForOwn = 32
+    )
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let timeout: TimeAmount = .seconds(15)
 
@@ -120,7 +104,7 @@ package struct HostResolver: Sendable {
 
     /// Resolves `host` to its addresses, in the system's order of preference.
     ///
-    /// An IP address and `localhost` are returned without a lookup. The future fails with ``ResolutionError`` if the name cannot be
+    /// An IP address and `localhost` need no lookup. The future fails with ``ResolutionError`` if the name cannot be
     /// resolved within 15 s.
     ///
     /// - Parameters:

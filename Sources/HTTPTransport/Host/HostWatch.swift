@@ -8,11 +8,11 @@ import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
 
-/// Reports when connections may have ended without a word: an address or route of the machine has changed, or the machine
-/// was suspended and continues.
+/// Reports when open connections may no longer work: an address or route of the machine has changed, its clock was set, or
+/// it has resumed from suspend.
 ///
-/// One thread of the process waits for these events. It uses no time while there are none. Linux only; elsewhere nothing
-/// is reported.
+/// One thread of the process waits for these events. It blocks in the kernel and does not poll. Only Linux is supported;
+/// on other systems nothing is reported.
 package final class HostWatch: Sendable {
     /// The watch of the process.
     package static let shared = HostWatch()

@@ -11,13 +11,13 @@ import Musl
 import Darwin
 #endif
 
-/// The time since the machine was started. Nobody can set this clock, and it goes on while the machine is suspended.
+/// The time since the machine was started, including the time in suspend. Setting the wall clock does not change it.
 enum BootClock {
     /// Whole seconds since the start.
     static var seconds: Int64 {
         var time = timespec()
         #if canImport(Darwin)
-        // On Apple platforms this clock goes on during sleep.
+        // On Apple platforms, CLOCK_MONOTONIC includes the time in sleep.
         let result = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
         #else
         let result = unsafe clock_gettime(CLOCK_BOOTTIME, &time)

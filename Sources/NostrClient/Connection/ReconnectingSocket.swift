@@ -26,8 +26,8 @@ protocol ReconnectingSocketDelegate: AnyObject {
 
 /// Keeps a connection to a relay open until ``stop()``.
 ///
-/// It uses one ``RelaySocket`` after another. While the current one, or the network, does not answer, it tries to connect
-/// anew beside it, and keeps whichever works first.
+/// It uses one ``RelaySocket`` after another. If the current one does not answer, it opens a new one before it closes the
+/// current one, and keeps the one that works first.
 ///
 /// All methods must be called on its event loop.
 final class ReconnectingSocket {
@@ -254,7 +254,7 @@ extension ReconnectingSocket: RelaySocketDelegate {
 
     func relaySocketIsSilent(_ socket: RelaySocket) {
         guard socket === self.current, self.nextAttempt == nil, !self.isLimited else { return }
-        self.logger.debug("relay does not answer, connecting anew beside the connection")
+        self.logger.debug("relay does not answer, opening another connection")
         self.attempt()
     }
 
