@@ -71,19 +71,27 @@ package struct HostResolver: Sendable {
 
     /// The threads for names from untrusted parties. Their name servers may be slow on purpose.
     private static let otherWorkers = Workers(
-        Workers.Queue.Limits(running: 64, runningPerGroup: 8, runningPerClient: 4, waiting: 256, waitingPerClient: 32)
+        Workers.Queue.Limits(
+            running: Self.threadsForOthers,
+            runningPerGroup: 8,
+            runningPerClient: 4,
+            waiting: 256,
+            waitingPerClient: 32
+        )
     )
     /// The threads for names that the user configured. Each name has a limit, so that a name server that does not answer
     /// delays only its own names.
     private static let ownWorkers = Workers(
         Workers.Queue.Limits(
-            running: 32,
+            running: Self.threadsForOwn,
             runningPerGroup: .max,
             runningPerClient: 2,
             waiting: 4_096,
             waitingPerClient: 256
         )
     )
+    private static let threadsForOthers = 64
+    private static let threadsForOwn = 32
     /// Time after which a lookup fails. The thread stays busy until the system call returns.
     private static let timeout: TimeAmount = .seconds(15)
 

@@ -188,9 +188,9 @@ final class ExitPeer {
         let sendsData =
             !mayFallBack && self.context.configuration.isOptimistic
             && self.context.memory.isPinned(self.address.publicKey)
-        guard sendsData || credential != nil else { return nil }
+        guard sendsData || credential?.kind == .ticket else { return nil }
         guard let opening = self.queue.first?.openingOfOffer(withData: sendsData),
-            !opening.data.isEmpty || credential != nil
+            !opening.data.isEmpty || credential?.kind == .ticket
         else { return nil }
         return opening
     }
