@@ -37,7 +37,7 @@ struct StreamSetTests {
     }
 
     private mutating func open(_ id: StreamID) {
-        _ = self.streams.open(id, Self.request, isReachable: true, &self.context)
+        _ = self.streams.open(id, Self.request, mayBeReported: true, &self.context)
         self.streams.received(opened: id, &self.context)
     }
 
@@ -96,7 +96,7 @@ struct StreamSetTests {
     @Test("lost frames are sent again with current values, and only while they are needed")
     func repeated() throws {
         var test = Self(role: .client)
-        _ = test.streams.open(Self.first, Self.request, isReachable: true, &test.context)
+        _ = test.streams.open(Self.first, Self.request, mayBeReported: true, &test.context)
         let opening = test.packet(size: 1_000)
         #expect(opening == [.openStream(Self.first, Self.request)])
         test.streams.lost(opening[0], &test.context)
@@ -195,9 +195,9 @@ struct StreamSetTests {
         #expect(test.streams.scheduler.isEmpty)
     }
 
-    private mutating func reports(_ number: UInt64, isReachable: Bool = true) -> Bool {
+    private mutating func reports(_ number: UInt64, mayBeReported: Bool = true) -> Bool {
         let id = StreamID(rawValue: number)
-        return if case .reported = self.streams.open(id, Self.request, isReachable: isReachable, &self.context) {
+        return if case .reported = self.streams.open(id, Self.request, mayBeReported: mayBeReported, &self.context) {
             true
         } else {
             false
@@ -210,7 +210,7 @@ struct StreamSetTests {
         let firstIsReported = test.reports(1)
         #expect(!firstIsReported)
         test.streams.received(opened: Self.first, &test.context)
-        let secondIsReported = test.reports(3, isReachable: false)
+        let secondIsReported = test.reports(3, mayBeReported: false)
         #expect(!secondIsReported)
         test.streams.reset(StreamID(rawValue: 3), .cancelled, by: .driver, &test.context)
         let thirdIsReported = test.reports(5)

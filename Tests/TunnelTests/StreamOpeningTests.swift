@@ -101,6 +101,26 @@ struct StreamOpeningTests {
         #expect(self.owner.failures.count == 1)
     }
 
+    @Test("there is an alternative only while another exit is left, and only for a target on the internet")
+    func alternative() {
+        self.owner.exitsLeft = 10
+        let named = self.opening()
+        #expect(!named.hasAlternative)
+        let opening = self.opening()
+        for attempt in 1...3 {
+            opening.selected(SecretKey.generate().publicKey)
+            // The third exit is the last that is tried.
+            #expect(opening.hasAlternative == (attempt < 3))
+            opening.attach(to: self.carrier, as: Self.id, earlyBytes: 0)
+            opening.ended(.peerLost)
+            self.owner.embedded.run()
+        }
+        self.owner.exitsLeft = 0
+        let only = self.opening()
+        only.selected(SecretKey.generate().publicKey)
+        #expect(!only.hasAlternative)
+    }
+
     @Test("an opening that its client abandoned is cancelled, or resets its stream")
     func abandoned() {
         let waiting = self.opening()

@@ -32,13 +32,20 @@ extension PeerLink where Engine == NIP74StateMachine {
 extension PeerLink where Engine == SessionStateMachine {
     /// Opens a stream. Returns false without opening it if the peer's limit on streams is reached.
     ///
-    /// - Parameter earlyBytes: Number of the stream's first bytes that the peer has already received.
-    func open(_ request: StreamRequest, earlyBytes: Int, endpoint: any AttachableEndpoint) -> Bool {
+    /// - Parameters:
+    ///   - earlyBytes: Number of the stream's first bytes that the peer has already received.
+    ///   - hasAlternative: Whether another exit is tried if this one fails.
+    func open(
+        _ request: StreamRequest,
+        earlyBytes: Int,
+        hasAlternative: Bool,
+        endpoint: any AttachableEndpoint
+    ) -> Bool {
         guard self.engine.hasRoomForStream else { return false }
         let id = self.makeStream(endpoint)
         endpoint.attach(to: self, as: id, earlyBytes: earlyBytes)
         self.update {
-            $0.open(id, request, at: $1)
+            $0.open(id, request, hasAlternative: hasAlternative, at: $1)
             $0.assumeSent(id, earlyBytes)
         }
         return true

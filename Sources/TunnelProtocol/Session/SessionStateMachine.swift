@@ -84,14 +84,22 @@ package struct SessionStateMachine: StreamEngine {
     // MARK: Streams
 
     /// Opens a stream (client). The result is ``StreamAction/opened(_:)`` or ``StreamAction/ended(_:_:)``.
-    package mutating func open(_ id: StreamID, _ request: StreamRequest, at now: Moment) {
+    ///
+    /// - Parameter hasAlternative: Whether the caller will try another exit if this one fails. Then the stream is not
+    ///   reported as open only because the exit has connected to the service before.
+    package mutating func open(
+        _ id: StreamID,
+        _ request: StreamRequest,
+        hasAlternative: Bool = false,
+        at now: Moment
+    ) {
         guard !self.isOver else {
             self.context.actions.append(.ended(id, .peerLost))
             return
         }
         self.context.now = now
-        let isReachable = self.transport.paths.reachability == .reachable
-        let opening = self.streams.open(id, request, isReachable: isReachable, &self.context)
+        let mayBeReported = !hasAlternative && self.transport.paths.reachability == .reachable
+        let opening = self.streams.open(id, request, mayBeReported: mayBeReported, &self.context)
         if case .failed = opening { return }
         // The user waits, so find out soon whether an exit that does not answer still knows the session.
         self.transport.querySooner(at: now.monotonic)

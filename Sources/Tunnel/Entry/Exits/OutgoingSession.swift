@@ -115,7 +115,13 @@ final class OutgoingSession {
 
     /// Opens a stream.
     func open(_ opening: StreamOpening, _ request: StreamRequest, earlyBytes: Int) {
-        guard self.link.open(request, earlyBytes: earlyBytes, endpoint: opening) else {
+        let isOpened = self.link.open(
+            request,
+            earlyBytes: earlyBytes,
+            hasAlternative: opening.hasAlternative,
+            endpoint: opening
+        )
+        guard isOpened else {
             self.context.metrics.ended(.tooManyStreams)
             return opening.fail(.tooManyStreams)
         }

@@ -134,14 +134,21 @@ final class StreamOpening: AttachableEndpoint {
         self.delegate?.opening(self, didFail: failure)
     }
 
+    /// Whether another exit can be tried if the chosen one fails.
+    var hasAlternative: Bool {
+        guard let exit else { return false }
+        var request = self.request
+        request.triedExits.insert(exit)
+        return request.triedExits.count < Self.maximumExits && self.opener.hasAnotherExit(for: request)
+    }
+
     private func tryAnotherExit(after failure: ProxyFailure) -> Bool {
         guard let exit, failure.isWorthAnotherExit(for: self.request.target) else { return false }
         if failure.isFailureOfExit { self.opener.exitFailed(exit) }
+        let hasAlternative = self.hasAlternative
         self.request.triedExits.insert(exit)
         self.exit = nil
-        guard self.request.triedExits.count < Self.maximumExits, self.opener.hasAnotherExit(for: self.request) else {
-            return false
-        }
+        guard hasAlternative else { return false }
         self.startAgain()
         return true
     }

@@ -48,12 +48,12 @@ struct StreamSet: Sendable {
 
     /// Opens a stream (client).
     ///
-    /// - Parameter isReachable: Whether the exit can be reached, as far as is known. If not, the stream is not reported as
-    ///   open at once only because the exit has connected to the service before.
+    /// - Parameter mayBeReported: Whether the stream may be reported as open at once because the exit has connected to
+    ///   the service before.
     mutating func open(
         _ id: StreamID,
         _ request: StreamRequest,
-        isReachable: Bool,
+        mayBeReported: Bool,
         _ context: inout SessionContext
     ) -> Opening {
         guard self.table.open(id, at: context.now.monotonic) else {
@@ -62,7 +62,7 @@ struct StreamSet: Sendable {
         }
         let isReported =
             self.configuration.opensAtOnce
-            || (self.configuration.opensRecentAtOnce && isReachable
+            || (self.configuration.opensRecentAtOnce && mayBeReported
                 && self.recent.contains(request, at: context.now.monotonic))
         self.requests[id] = (request, isReported)
         context.control.append(.openStream(id, request))
