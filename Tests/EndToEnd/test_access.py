@@ -92,6 +92,23 @@ def test_only_authorized_keys_get_in_and_only_where_they_may(sandbox, echoing):
     eventually(lambda: echoing.connections == 2)
 
 
+def test_a_late_acceptance_ends_streams_that_fell_back_to_plain(sandbox, echoing):
+    sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], echoing.address, options=("--allow", "keys"))
+    entry = sandbox.entry("--identity", "mine")
+    exit_node.process.send(signal.SIGSTOP)
+    client = open_stream(entry.address, exit_node.name, 80).socket
+    entry.process.wait_for_log("using plain NIP-74 with it")
+    # The exit answers the offer only now. It ignores plain NIP-74, so the stream must not wait for that.
+    exit_node.process.send(signal.SIGCONT)
+    client.settimeout(20)
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    assert reply(entry, exit_node, 80) == SUCCEEDED
+    assert echoing.connections == 1
+
+
 def test_an_exit_with_a_list_sends_strangers_nothing(sandbox, echoing):
     sandbox.succeed("key", "authorize", "keys", identity(sandbox, "mine"))
     relay = sandbox.relay()

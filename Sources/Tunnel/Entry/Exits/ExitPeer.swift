@@ -304,10 +304,17 @@ extension ExitPeer: PlainExitDelegate {
 
     func plainExit(_ exit: PlainExit, didFailToOffer reason: StreamEnd) { self.fail(reason) }
 
-    func plainExitDidAcceptLate(_ exit: PlainExit) {
+    func plainExit(_ exit: PlainExit, didAcceptLate terms: AcceptanceTerms) {
         self.context.memory.recordSession(self.address.publicKey)
-        self.logger.info("exit accepted the session after the fallback; new requests use a session")
         self.delegate?.exitPeerDidRetire(self)
+        guard terms.wantsIdentity else {
+            return self.logger.info("exit accepted the session after the fallback; new requests use a session")
+        }
+        // An exit with an access list does not answer plain NIP-74, so its streams would only wait.
+        self.logger.warning(
+            "exit accepted the session only after the fallback to plain NIP-74, which it does not answer; its streams are reset, new requests use a session"
+        )
+        self.close(.connectionReset)
     }
 
     func plainExitDidBecomeIdle(_ exit: PlainExit) { self.delegate?.exitPeerDidBecomeIdle(self) }

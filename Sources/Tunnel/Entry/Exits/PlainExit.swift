@@ -33,7 +33,7 @@ protocol PlainExitDelegate: AnyObject {
     /// The exit does not accept the ticket. Offer a session with the client's identity.
     func plainExitNeedsOtherCredential(_ exit: PlainExit)
     /// The acceptance arrived after the fallback. It shows that the exit supports sessions.
-    func plainExitDidAcceptLate(_ exit: PlainExit)
+    func plainExit(_ exit: PlainExit, didAcceptLate terms: AcceptanceTerms)
     /// The last stream ended.
     func plainExitDidBecomeIdle(_ exit: PlainExit)
 }
@@ -189,9 +189,9 @@ final class PlainExit {
             self.isOffering = false
             self.link.update { $0.offerSettled(offering.outgoing.key, at: $1) }
             self.delegate?.plainExit(self, didBegin: session, earlyBytes: accepted.openedBytes ?? 0, on: relay)
-        case .accepted:
+        case .accepted(let answered):
             self.offering = nil
-            self.delegate?.plainExitDidAcceptLate(self)
+            self.delegate?.plainExit(self, didAcceptLate: answered.terms)
         case .refused(let refusal):
             guard self.isOffering, offering === self.offering else { return }
             // After an offer with data, another one could deliver the data twice.
