@@ -56,17 +56,17 @@ struct PathSetTests {
         try Self.measure(&paths, 0, rtt: .milliseconds(80))
         try Self.measure(&paths, 1, rtt: .milliseconds(10))
         let now = Self.start + .seconds(1)
-        #expect(paths.forData(waiting: 1_000, at: now) == 1)
+        #expect(paths.forData(SendDemand(bytes: 1_000, room: 1 << 20), at: now) == 1)
         // It is worth to wait for the faster path, but not for longer than the slower one takes.
         paths[1].setWritable(false, at: now)
-        #expect(paths.forData(waiting: 1_000, at: now) == nil)
+        #expect(paths.forData(SendDemand(bytes: 1_000, room: 1 << 20), at: now) == nil)
         #expect(paths.forUrgentData(at: now) == nil)
         let again = try #require(paths.urgentDeadline(now))
         #expect(again < now + .milliseconds(40))
         #expect(paths.forUrgentData(at: now + .milliseconds(40)) == 0)
-        #expect(paths.forData(waiting: 1_000, at: now + .milliseconds(40)) == 0)
+        #expect(paths.forData(SendDemand(bytes: 1_000, room: 1 << 20), at: now + .milliseconds(40)) == 0)
         _ = paths.remove(Self.zero, at: now)
-        #expect(paths.forData(waiting: 1_000, at: now) == nil)
+        #expect(paths.forData(SendDemand(bytes: 1_000, room: 1 << 20), at: now) == nil)
     }
 
     @Test("a path that is removed gives its frames back")

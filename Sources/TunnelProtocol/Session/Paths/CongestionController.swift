@@ -24,8 +24,10 @@ struct CongestionController: Hashable, Sendable {
         case startup
         /// The queue that arose in the startup is emptied.
         case drain
-        /// The path is tried at a higher rate.
+        /// The path is tried at a higher rate, for a round trip.
         case probeUp
+        /// The packets of the probe are acknowledged, which shows whether the path carries more.
+        case probeResult
         /// The queue that arose is emptied.
         case probeDown
         /// Packets are sent at the bandwidth. The value is the number of round trips that are left.
@@ -39,6 +41,8 @@ struct CongestionController: Hashable, Sendable {
     private static let startupGain = 2.77
     private static let drainGain = 0.5
     private static let probeUpGain = 1.25
+    /// By how much the gain of the next probe is larger if the path carries more, at most ``startupGain``.
+    private static let probeAcceleration = 1.5
     private static let probeDownGain = 0.75
     private static let cruiseGain = 0.99
     /// Gain of the window.
@@ -80,6 +84,8 @@ struct CongestionController: Hashable, Sendable {
     private var rounds = 0
     /// The bandwidth from which growth is judged, and the number of round trips without growth.
     private var plateau: (bandwidth: Double, rounds: Int) = (0, 0)
+    /// The gain of the pacing rate of the current probe, or of the next one.
+    private var probeGain = Self.probeUpGain
     /// When the current phase started.
     private var phaseStart = NIODeadline.uptimeNanoseconds(0)
 
@@ -120,7 +126,8 @@ struct CongestionController: Hashable, Sendable {
             // The first samples may be of small packets, so the rate does not fall below that of the initial window.
             return Self.startupGain * max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
         case .drain: return Self.drainGain * rate
-        case .probeUp: return Self.probeUpGain * rate
+        case .probeUp: return self.probeGain * rate
+        case .probeResult: return rate
         case .probeDown: return Self.probeDownGain * rate
         case .cruise, .probeRTT: return Self.cruiseGain * rate
         }
@@ -140,7 +147,7 @@ struct CongestionController: Hashable, Sendable {
     /// The window that follows from the model.
     private var target: Int {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
-        let gain = self.phase == .startup ? Self.startupGain : Self.windowGain
+        let gain = self.phase == .startup ? Self.startupGain : max(Self.windowGain, self.probeGain)
         // On a short path most of the excess is a queue in front of a busy processor.
         let excess = min(self.excess.value, self.product)
         return max(self.minimum, Int(gain * self.product + excess) + 2 * self.packet)
@@ -202,6 +209,7 @@ struct CongestionController: Hashable, Sendable {
     }
 
     private mutating func endRound(isAppLimited: Bool, at now: NIODeadline) {
+        let largest = self.samples.largest
         let measured = self.samples.take()
         if let measured, !measured.isAppLimited || measured.rate > self.bandwidth.value {
             self.bandwidth.add(measured.rate)
@@ -215,17 +223,8 @@ struct CongestionController: Hashable, Sendable {
         switch self.phase {
         case .startup where !isAppLimited || self.isFull: self.judgeStartup(measured?.rate, at: now)
         case .cruise(let rounds) where rounds > 0: self.phase = .cruise(rounds: rounds - 1)
-        case .probeUp where isAppLimited: self.plateau.rounds += 1
-        case .probeUp:
-            if self.bandwidth.value >= self.plateau.bandwidth * Self.probeGrowth {
-                self.plateau = (self.bandwidth.value, 0)
-            } else {
-                self.plateau.rounds += 1
-            }
-            // The ceiling rises again while the path carries more without much loss.
-            if let ceiling, Double(self.lostBytes) <= Self.tolerableLoss * Double(self.arrivedBytes) {
-                self.ceiling = ceiling > self.target ? nil : ceiling + ceiling / 4
-            }
+        case .probeUp: self.enter(.probeResult, at: now)
+        case .probeResult: self.judgeProbe(largest, at: now)
         default: break
         }
         self.roundLeast = .max
@@ -233,16 +232,33 @@ struct CongestionController: Hashable, Sendable {
         self.lostBytes = 0
     }
 
-    /// Ends the startup if the bandwidth no longer grows: after three round trips, or after one if there is a queue.
+    /// Ends the startup if the bandwidth no longer grows: after three round trips, or after two if there is a queue. One
+    /// is not enough, because the TCP connections below may be in their slow start.
     private mutating func judgeStartup(_ measured: Double?, at now: NIODeadline) {
         guard self.bandwidth.value < self.plateau.bandwidth * Self.startupGrowth else {
             self.plateau = (self.bandwidth.value, 0)
             return
         }
         self.plateau.rounds += 1
-        guard self.plateau.rounds >= 3 || self.hasQueue else { return }
+        guard self.plateau.rounds >= 3 || (self.plateau.rounds == 2 && self.hasQueue) else { return }
         if let measured { self.bandwidth.reset(to: measured) }
         self.enter(.drain, at: now)
+    }
+
+    /// Probes again, at a still higher rate, if the path delivered what the probe sent. Otherwise empties the queue.
+    private mutating func judgeProbe(_ largest: Double, at now: NIODeadline) {
+        // The ceiling rises again while the path carries more without much loss.
+        if let ceiling, Double(self.lostBytes) <= Self.tolerableLoss * Double(self.arrivedBytes) {
+            self.ceiling = ceiling > self.target ? nil : ceiling + ceiling / 4
+        }
+        guard largest >= self.plateau.bandwidth * Self.probeGrowth else {
+            self.probeGain = Self.probeUpGain
+            return self.enter(.probeDown, at: now)
+        }
+        self.bandwidth.add(largest)
+        self.plateau = (self.bandwidth.value, 0)
+        self.probeGain = min(self.probeGain * Self.probeAcceleration, Self.startupGain)
+        self.enter(.probeUp, at: now)
     }
 
     /// Whether a queue shows that the path is full, although less than the window was sent. If little was sent, others
@@ -262,7 +278,6 @@ struct CongestionController: Hashable, Sendable {
 
     /// Changes the phase if it is over.
     private mutating func advance(inFlight: Int, at now: NIODeadline) {
-        let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
         switch self.phase {
         case .startup: break
         case .drain:
@@ -271,8 +286,7 @@ struct CongestionController: Hashable, Sendable {
             guard rounds == 0 else { break }
             self.plateau = (self.bandwidth.value, 0)
             self.enter(.probeUp, at: now)
-        case .probeUp:
-            if self.plateau.rounds > 0, self.phaseStart + roundTrip <= now { self.enter(.probeDown, at: now) }
+        case .probeUp, .probeResult: break
         case .probeDown:
             if self.isDrained(inFlight, at: now) { self.enter(.cruise(rounds: Self.cruiseRounds), at: now) }
         case .probeRTT(let until):
@@ -316,7 +330,7 @@ struct CongestionController: Hashable, Sendable {
         case .startup where self.plateau.rounds == 0:
             // Until the path was full for a round trip, the window does not shrink.
             if self.window < target { self.window += bytes }
-        case .startup, .drain, .probeUp, .probeDown, .cruise: self.window = min(self.window + bytes, target)
+        case .startup, .drain, .probeUp, .probeResult, .probeDown, .cruise: self.window = min(self.window + bytes, target)
         case .probeRTT: self.window = min(self.window, target)
         }
         self.window = max(self.minimum, min(self.window, self.ceiling ?? .max, self.maximum))

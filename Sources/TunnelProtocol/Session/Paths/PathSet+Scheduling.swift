@@ -13,6 +13,8 @@ import Nostr
 extension PathSet {
     /// Maximum number of bytes in flight above the congestion window, for small messages.
     private static let urgentBytes = 64 << 10
+    /// By how much more than expected the nearest path may carry (BLEST's lambda).
+    private static let blockingMargin = 1.5
     /// Minimum time until a choice is made again while a faster path is waited for.
     private static let shortestWait: TimeAmount = .milliseconds(1)
 
@@ -40,26 +42,43 @@ extension PathSet {
         return best
     }
 
-    private func choice(waiting bytes: Int, at now: NIODeadline) -> Choice {
+    private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
         if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
-        guard let best = self.earliest(bytes, at: now, where: { $0.canCarry(at: now) }) else { return .none }
+        guard let best = self.earliest(demand.bytes, at: now, where: { $0.canCarry(at: now) }) else { return .none }
         var advantage = TimeAmount.zero
         for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
-            advantage = max(advantage, best.arrival - self[index].arrival(of: bytes, at: now))
+            advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
-        return advantage > .zero ? .wait(advantage) : .path(best.index)
+        if advantage > .zero { return .wait(advantage) }
+        return self.blockingTime(of: best, room: demand.room, at: now).map { .wait($0) } ?? .path(best.index)
     }
 
-    /// The path for the next packet of `bytes` bytes that wait; nil if no path can carry one now, or if another path would
-    /// deliver all of them before the packet arrives.
-    func forData(waiting bytes: Int, at now: NIODeadline) -> Int? {
-        if case .path(let index) = self.choice(waiting: bytes, at: now) { index } else { nil }
+    /// Returns when to choose again, if a packet on the path `best` would keep the nearest path from sending: until the
+    /// packet arrives, the receiver can pass on nothing that follows it, and the nearest path could send more than the
+    /// receiver's window holds (blocking estimation; Ferlin et al., "BLEST", IFIP Networking 2016).
+    private func blockingTime(
+        of best: (index: Int, arrival: TimeAmount),
+        room: Int,
+        at now: NIODeadline
+    ) -> TimeAmount? {
+        guard let nearest = self.forMessages(at: now).first, nearest.index != best.index else { return nil }
+        let path = self[nearest.index]
+        let time = Double((best.arrival - nearest.arrival).nanoseconds) / 1e9
+        let bytes = Self.blockingMargin * path.congestion.expectedRate(rtt: path.rtt.smoothed) * time
+        guard bytes > Double(room + path.sent.bytesInFlight) else { return nil }
+        return .nanoseconds(path.rtt.smoothed.nanoseconds / 4)
     }
 
-    /// When a path may carry `bytes` bytes that are due at `due`; nil if no path can before something changes.
-    func sendDeadline(_ due: NIODeadline, waiting bytes: Int) -> NIODeadline? {
+    /// The path for the next packet; nil if no path can carry one now, or if another path would deliver all that waits
+    /// before the packet arrives, or if the packet would keep another path from sending.
+    func forData(_ demand: SendDemand, at now: NIODeadline) -> Int? {
+        if case .path(let index) = self.choice(demand, at: now) { index } else { nil }
+    }
+
+    /// When a path may carry what is due at `due`; nil if no path can before something changes.
+    func sendDeadline(_ due: NIODeadline, _ demand: SendDemand) -> NIODeadline? {
         let again: NIODeadline?
-        switch self.choice(waiting: bytes, at: due) {
+        switch self.choice(demand, at: due) {
         case .path: return due
         case .wait(let advantage): again = due + max(Self.shortestWait, advantage)
         case .none: again = nil

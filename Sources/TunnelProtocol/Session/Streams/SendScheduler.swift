@@ -39,7 +39,7 @@ struct SendScheduler: Sendable {
         case bulk
     }
 
-    /// Maximum number of eager streams among which a small message is looked for.
+    /// Maximum number of streams of a queue that are looked at to choose a stream or a path.
     private static let maximumSearch = 16
 
     /// The position of the first eager stream that has only a small message to send.
@@ -61,6 +61,13 @@ struct SendScheduler: Sendable {
 
     /// Whether an eager stream has only a small message to send.
     func hasSmallMessage(_ streams: StreamTable) -> Bool { self.smallMessage(streams) != nil }
+
+    /// Number of bytes that the peer allows the next streams to send.
+    func room(_ streams: StreamTable) -> UInt64 {
+        (self.queued.prefix(Self.maximumSearch) + self.eager.prefix(Self.maximumSearch)).reduce(0) {
+            $0 + (streams[$1]?.send.room ?? 0)
+        }
+    }
 
     // MARK: Order
 

@@ -57,8 +57,11 @@ struct SendStream: Sendable {
 
     /// Number of new bytes that the stream's limit allows to send. The session's limit is not considered.
     var allowance: Int {
-        Int(min(UInt64(self.unsentBytes), self.limit > self.sentOffset ? self.limit - self.sentOffset : 0))
+        Int(min(UInt64(self.unsentBytes), self.room))
     }
+
+    /// Number of bytes that the peer allows beyond those that were sent.
+    var room: UInt64 { self.limit > self.sentOffset ? self.limit - self.sentOffset : 0 }
 
     /// Whether the end was not sent yet and no unsent bytes precede it.
     var hasUnsentEnd: Bool { self.isFinished && !self.finalWasSent && self.unsentBytes == 0 }

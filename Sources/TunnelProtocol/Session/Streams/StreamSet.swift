@@ -128,6 +128,12 @@ struct StreamSet: Sendable {
 
     // MARK: Sending
 
+    /// What waits to be sent.
+    var demand: SendDemand {
+        let room = min(self.credit.allowance, self.scheduler.room(self.table))
+        return SendDemand(bytes: self.scheduler.waitingBytes, room: Int(clamping: room))
+    }
+
     /// Queues bytes to be sent.
     mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: NIODeadline) {
         guard self.isUsable(id), self.table[id]?.send.append(data) == true else { return }
