@@ -55,24 +55,23 @@ struct ControlQueue: Sendable {
     mutating func write(into packet: inout ByteBuffer, size: Int, _ written: inout [SessionFrame], streams: StreamSet) {
         var identity = self.identity.map(SessionFrame.identity)
         while let frame = self.frames.first {
-            var introduction: SessionFrame?
+            // These frames go into one packet, because packets may be reordered.
+            var together = [frame]
             if case .openStream(let id, _) = frame {
                 guard streams.isRequested(id) else {
                     self.frames.removeFirst()
                     continue
                 }
-                introduction = identity
+                if let identity { together.insert(identity, at: 0) }
+                if let limit = streams.limit(ofRequested: id) { together.append(.maximumStreamData(id, limit)) }
             }
-            guard packet.readableBytes + frame.maximumLength + (introduction?.maximumLength ?? 0) < size else { return }
-            if let introduction {
-                // Both frames go into one packet, because packets may be reordered.
-                introduction.encode(into: &packet)
-                written.append(introduction)
-                identity = nil
-            }
+            guard together.reduce(packet.readableBytes, { $0 + $1.maximumLength }) < size else { return }
+            if case .openStream = frame { identity = nil }
             self.frames.removeFirst()
-            frame.encode(into: &packet)
-            written.append(frame)
+            for frame in together {
+                frame.encode(into: &packet)
+                written.append(frame)
+            }
         }
     }
 }

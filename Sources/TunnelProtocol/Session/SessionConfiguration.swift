@@ -27,8 +27,11 @@ public struct SessionConfiguration: Hashable, Sendable {
 
     /// Maximum number of streams that a client may have open at the same time.
     public var maximumStreams = 1_024
-    /// Initial receive window of a stream in bytes. It grows while the reader is fast.
+    /// Initial receive window of a stream in bytes, which the handshake declares. It grows while the reader is fast.
     public var initialStreamWindow = 256 << 10
+    /// The receive window that a stream gets when it is opened, in bytes, while it fits into a quarter of
+    /// ``windowBudget``. The initial one is less than several relays together carry in a round trip.
+    public var openStreamWindow = 1 << 20
     /// Maximum receive window of a stream in bytes. It allows about 80 MB/s over a relay that delivers every 100 ms.
     public var maximumStreamWindow = 16 << 20
     /// Credit in bytes for all streams together until the exit has connected the first one (exit). Nil for the full

@@ -26,8 +26,6 @@ struct CongestionController: Hashable, Sendable {
         case drain
         /// The path is tried at a higher rate, for a round trip.
         case probeUp
-        /// The packets of the probe are acknowledged, which shows whether the path carries more.
-        case probeResult
         /// The queue that arose is emptied.
         case probeDown
         /// Packets are sent at the bandwidth. The value is the number of round trips that are left.
@@ -41,8 +39,6 @@ struct CongestionController: Hashable, Sendable {
     private static let startupGain = 2.77
     private static let drainGain = 0.5
     private static let probeUpGain = 1.25
-    /// By how much the gain of the next probe is larger if the path carries more, at most ``startupGain``.
-    private static let probeAcceleration = 1.5
     private static let probeDownGain = 0.75
     private static let cruiseGain = 0.99
     /// Gain of the window.
@@ -53,15 +49,20 @@ struct CongestionController: Hashable, Sendable {
     private static let acknowledgementTime = 0.02
     /// Maximum number of round trips for emptying a queue.
     private static let drainRounds = 8
-    /// Growth of the bandwidth that counts as growth.
+    /// Growth of the bandwidth that counts as growth: in the startup, and after a probe, whose round trip ends at a rate that
+    /// is higher by a quarter.
     private static let startupGrowth = 1.25
-    private static let probeGrowth = 1.1
+    private static let probeGrowth = 1.08
+    /// If less than this share of the bandwidth is delivered in spite of a long queue, the bandwidth has become lower.
+    private static let collapse = 0.7
+    /// The number of such round trips after which it is measured anew.
+    private static let collapsedRounds = 2
     /// Number of round trips for which a maximum is kept, at least.
     private static let filterRounds = 6
     /// How long little is in flight to measure the round-trip time.
     private static let probeRTTDuration: TimeAmount = .milliseconds(100)
-    /// The share of a round's bytes that may be lost without a reaction.
-    private static let tolerableLoss = 0.2
+    /// How long the surplus may take to leave before that.
+    private static let longestDraining: TimeAmount = .seconds(1)
 
     private let maximum: Int
     /// The packet size in bytes.
@@ -74,27 +75,21 @@ struct CongestionController: Hashable, Sendable {
     /// groups.
     private var samples = RoundSamples()
     private(set) var minimumRTT = MinimumRTT()
+    /// The smallest RTT of the current round and of the one before, in nanoseconds.
     private var roundLeast = Int64.max
-    /// Bytes that were acknowledged in excess of the bandwidth, because acknowledgements arrived together.
-    private var excess = RecentMaximum()
-    private var epoch: (start: NIODeadline, bytes: Int) = (.uptimeNanoseconds(0), 0)
+    private var lastRoundLeast = Int64.max
+    private var aggregation = AckAggregation()
+    private var losses = LossCeiling()
 
     /// The current round trip ends when a packet is acknowledged that was sent after this many bytes were delivered.
     private var roundEnd: UInt64 = 0
     private var rounds = 0
     /// The bandwidth from which growth is judged, and the number of round trips without growth.
     private var plateau: (bandwidth: Double, rounds: Int) = (0, 0)
-    /// The gain of the pacing rate of the current probe, or of the next one.
-    private var probeGain = Self.probeUpGain
+    /// Number of round trips in a row that delivered much less than the bandwidth in spite of a queue.
+    private var collapsed = 0
     /// When the current phase started.
     private var phaseStart = NIODeadline.uptimeNanoseconds(0)
-
-    /// A limit of the window after much was lost.
-    private var ceiling: Int?
-    private var arrivedBytes = 0
-    private var lostBytes = 0
-    /// The ceiling before the last loss, and when it was lowered.
-    private var beforeLoss: (ceiling: Int?, at: NIODeadline)?
 
     /// - Parameter maximum: The maximum window in bytes.
     init(maximum: Int) {
@@ -126,8 +121,7 @@ struct CongestionController: Hashable, Sendable {
             // The first samples may be of small packets, so the rate does not fall below that of the initial window.
             return Self.startupGain * max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
         case .drain: return Self.drainGain * rate
-        case .probeUp: return self.probeGain * rate
-        case .probeResult: return rate
+        case .probeUp: return Self.probeUpGain * rate
         case .probeDown: return Self.probeDownGain * rate
         case .cruise, .probeRTT: return Self.cruiseGain * rate
         }
@@ -147,9 +141,9 @@ struct CongestionController: Hashable, Sendable {
     /// The window that follows from the model.
     private var target: Int {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
-        let gain = self.phase == .startup ? Self.startupGain : max(Self.windowGain, self.probeGain)
+        let gain = self.phase == .startup ? Self.startupGain : Self.windowGain
         // On a short path most of the excess is a queue in front of a busy processor.
-        let excess = min(self.excess.value, self.product)
+        let excess = min(self.aggregation.excess, self.product)
         return max(self.minimum, Int(gain * self.product + excess) + 2 * self.packet)
     }
 
@@ -175,12 +169,12 @@ struct CongestionController: Hashable, Sendable {
         inFlight: Int,
         at now: NIODeadline
     ) {
-        self.arrivedBytes += bytes
+        self.losses.arrived(bytes)
         if let rtt {
             self.minimumRTT.add(rtt, at: now)
             self.roundLeast = min(self.roundLeast, rtt.nanoseconds)
         }
-        self.updateExcess(bytes, at: now)
+        self.aggregation.add(bytes, bandwidth: self.bandwidth.value, window: self.window, at: now)
         if let sample {
             self.samples.add(sample)
             if self.phase == .startup, !sample.isAppLimited || sample.rate > self.bandwidth.value {
@@ -195,21 +189,7 @@ struct CongestionController: Hashable, Sendable {
         self.updateWindow(bytes)
     }
 
-    private mutating func updateExcess(_ bytes: Int, at now: NIODeadline) {
-        guard self.bandwidth.value > 0 else { return }
-        let expected = self.bandwidth.value * Double((now - self.epoch.start).nanoseconds) / 1e9
-        if Double(self.epoch.bytes) <= expected {
-            self.epoch = (now, 0)
-            self.epoch.bytes += bytes
-            self.excess.add(min(Double(bytes), Double(self.window)))
-            return
-        }
-        self.epoch.bytes += bytes
-        self.excess.add(min(Double(self.epoch.bytes) - expected, Double(self.window)))
-    }
-
     private mutating func endRound(isAppLimited: Bool, at now: NIODeadline) {
-        let largest = self.samples.largest
         let measured = self.samples.take()
         if let measured, !measured.isAppLimited || measured.rate > self.bandwidth.value {
             self.bandwidth.add(measured.rate)
@@ -218,18 +198,23 @@ struct CongestionController: Hashable, Sendable {
         if !isAppLimited { self.rounds += 1 }
         if !isAppLimited, self.rounds % Self.filterRounds == 0 {
             self.bandwidth.startPeriod()
-            self.excess.startPeriod()
+            self.aggregation.startPeriod()
         }
+        let full = measured.flatMap { $0.isAppLimited ? nil : $0.rate }
         switch self.phase {
-        case .startup where !isAppLimited || self.isFull: self.judgeStartup(measured?.rate, at: now)
-        case .cruise(let rounds) where rounds > 0: self.phase = .cruise(rounds: rounds - 1)
-        case .probeUp: self.enter(.probeResult, at: now)
-        case .probeResult: self.judgeProbe(largest, at: now)
-        default: break
+        case .startup where !isAppLimited || self.isFull: self.judgeStartup(full, at: now)
+        case .startup, .drain, .probeRTT: break
+        case .probeUp:
+            self.losses.probed(target: self.target)
+            self.enter(.probeDown, at: now)
+        case .probeDown: self.judgeRound(full, at: now)
+        case .cruise(let rounds):
+            self.phase = .cruise(rounds: max(0, rounds - 1))
+            self.judgeRound(full, at: now)
         }
+        self.lastRoundLeast = self.roundLeast
         self.roundLeast = .max
-        self.arrivedBytes = 0
-        self.lostBytes = 0
+        self.losses.endRound()
     }
 
     /// Ends the startup if the bandwidth no longer grows: after three round trips, or after two if there is a queue. One
@@ -245,31 +230,44 @@ struct CongestionController: Hashable, Sendable {
         self.enter(.drain, at: now)
     }
 
-    /// Probes again, at a still higher rate, if the path delivered what the probe sent. Otherwise empties the queue.
-    private mutating func judgeProbe(_ largest: Double, at now: NIODeadline) {
-        // The ceiling rises again while the path carries more without much loss.
-        if let ceiling, Double(self.lostBytes) <= Self.tolerableLoss * Double(self.arrivedBytes) {
-            self.ceiling = ceiling > self.target ? nil : ceiling + ceiling / 4
+    /// Looks for a bandwidth that has changed much: starts up again if the last probe delivered more without a queue, and
+    /// measures anew if much less is delivered than the path is expected to carry.
+    private mutating func judgeRound(_ measured: Double?, at now: NIODeadline) {
+        guard let measured else { return }
+        if self.plateau.bandwidth > 0, measured >= self.plateau.bandwidth * Self.probeGrowth, !self.hasQueue {
+            self.plateau = (self.bandwidth.value, 0)
+            return self.enter(.startup, at: now)
         }
-        guard largest >= self.plateau.bandwidth * Self.probeGrowth else {
-            self.probeGain = Self.probeUpGain
-            return self.enter(.probeDown, at: now)
+        guard self.hasLongQueue, measured < Self.collapse * self.bandwidth.value else {
+            self.collapsed = 0
+            return
         }
-        self.bandwidth.add(largest)
-        self.plateau = (self.bandwidth.value, 0)
-        self.probeGain = min(self.probeGain * Self.probeAcceleration, Self.startupGain)
-        self.enter(.probeUp, at: now)
+        self.collapsed += 1
+        guard self.collapsed >= Self.collapsedRounds else { return }
+        self.collapsed = 0
+        self.bandwidth.reset(to: measured)
+        self.enter(.drain, at: now)
     }
 
     /// Whether a queue shows that the path is full, although less than the window was sent. If little was sent, others
     /// caused the queue.
-    private var isFull: Bool { self.hasQueue && self.arrivedBytes >= Self.initialWindow / 4 }
+    private var isFull: Bool { self.hasQueue && self.losses.arrivedBytes >= Self.initialWindow * 3 / 4 }
 
-    /// Whether all packets of the round waited in a queue.
+    /// Whether all packets of the round waited in a queue. The minimum may be that of small packets, and large ones take
+    /// time without a queue, too.
     private var hasQueue: Bool {
         guard let least = self.minimumRTT.nanoseconds, self.roundLeast < .max else { return false }
-        return self.roundLeast > least * 3 / 2 + 5_000_000
+        let transfer = 2 * Double(self.packet) * 1e9 / max(self.bandwidth.value, 1)
+        return self.roundLeast > least * 3 / 2 + 5_000_000 + Int64(min(transfer, 1e9))
     }
+
+    /// Whether the queue of the round took longer than the path without it.
+    private var hasLongQueue: Bool {
+        guard let least = self.minimumRTT.nanoseconds, self.roundLeast < .max else { return false }
+        return self.hasQueue && self.roundLeast > 2 * least + 20_000_000
+    }
+
+    // MARK: Phases
 
     private mutating func enter(_ phase: Phase, at now: NIODeadline) {
         self.phase = phase
@@ -279,14 +277,16 @@ struct CongestionController: Hashable, Sendable {
     /// Changes the phase if it is over.
     private mutating func advance(inFlight: Int, at now: NIODeadline) {
         switch self.phase {
-        case .startup: break
+        case .startup, .probeUp: break
         case .drain:
-            if self.isDrained(inFlight, at: now) { self.enter(.cruise(rounds: 1), at: now) }
+            if self.isDrained(inFlight, at: now) {
+                self.plateau = (self.bandwidth.value, 0)
+                self.enter(.cruise(rounds: 1), at: now)
+            }
         case .cruise(let rounds):
             guard rounds == 0 else { break }
             self.plateau = (self.bandwidth.value, 0)
             self.enter(.probeUp, at: now)
-        case .probeUp, .probeResult: break
         case .probeDown:
             if self.isDrained(inFlight, at: now) { self.enter(.cruise(rounds: Self.cruiseRounds), at: now) }
         case .probeRTT(let until):
@@ -296,7 +296,7 @@ struct CongestionController: Hashable, Sendable {
         guard self.minimumRTT.isOutdated(at: now) else { return }
         // While little is in flight, there is no queue to be emptied first.
         if inFlight <= self.minimum / 2 || self.phase == .startup {
-            if self.roundLeast < .max { self.minimumRTT.replace(by: self.roundLeast, at: now) }
+            self.replaceMinimumRTT(at: now)
         } else {
             self.enter(.probeRTT(until: nil), at: now)
         }
@@ -312,16 +312,29 @@ struct CongestionController: Hashable, Sendable {
 
     private mutating func advanceProbeRTT(_ until: NIODeadline?, inFlight: Int, at now: NIODeadline) {
         guard let until else {
-            if inFlight <= self.target || self.phaseStart + .seconds(1) <= now {
+            if inFlight <= self.target {
                 let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
                 self.phase = .probeRTT(until: now + max(Self.probeRTTDuration, roundTrip))
                 self.roundLeast = .max
+                self.lastRoundLeast = .max
+            } else if self.phaseStart + Self.longestDraining <= now {
+                // A queue that does not leave would be taken for a part of the path.
+                self.minimumRTT.keep(at: now)
+                self.enter(.drain, at: now)
             }
             return
         }
-        guard until <= now, self.roundLeast < .max else { return }
-        self.minimumRTT.replace(by: self.roundLeast, at: now)
+        guard until <= now, self.replaceMinimumRTT(at: now) else { return }
         self.enter(.cruise(rounds: Self.cruiseRounds), at: now)
+    }
+
+    /// Replaces the outdated minimum by that of the last two rounds. Returns false if there is none.
+    @discardableResult
+    private mutating func replaceMinimumRTT(at now: NIODeadline) -> Bool {
+        let least = min(self.roundLeast, self.lastRoundLeast)
+        guard least < .max else { return false }
+        self.minimumRTT.replace(by: least, at: now)
+        return true
     }
 
     private mutating func updateWindow(_ bytes: Int) {
@@ -330,10 +343,10 @@ struct CongestionController: Hashable, Sendable {
         case .startup where self.plateau.rounds == 0:
             // Until the path was full for a round trip, the window does not shrink.
             if self.window < target { self.window += bytes }
-        case .startup, .drain, .probeUp, .probeResult, .probeDown, .cruise: self.window = min(self.window + bytes, target)
+        case .startup, .drain, .probeUp, .probeDown, .cruise: self.window = min(self.window + bytes, target)
         case .probeRTT: self.window = min(self.window, target)
         }
-        self.window = max(self.minimum, min(self.window, self.ceiling ?? .max, self.maximum))
+        self.window = max(self.minimum, min(self.window, self.losses.ceiling ?? .max, self.maximum))
     }
 
     // MARK: Losses
@@ -345,14 +358,9 @@ struct CongestionController: Hashable, Sendable {
     ///   - sentAt: When the newest of them was sent.
     ///   - now: The current time.
     mutating func lost(_ bytes: Int, sentAt: NIODeadline, at now: NIODeadline) {
-        self.lostBytes += bytes
-        guard Double(self.lostBytes) > Self.tolerableLoss * Double(self.lostBytes + self.arrivedBytes),
-            self.lostBytes > 2 * self.packet
-        else { return }
-        if let beforeLoss, sentAt < beforeLoss.at { return }
-        self.beforeLoss = (self.ceiling, now)
-        self.ceiling = max(self.minimum, self.window * 4 / 5)
-        self.window = min(self.window, self.ceiling ?? .max)
+        let reduced = max(self.minimum, self.window * 4 / 5)
+        guard self.losses.lost(bytes, sentAt: sentAt, packet: self.packet, reduced: reduced, at: now) else { return }
+        self.window = min(self.window, reduced)
         if self.phase == .startup { self.enter(.cruise(rounds: 1), at: now) }
     }
 
@@ -365,9 +373,8 @@ struct CongestionController: Hashable, Sendable {
 
     /// Removes the ceiling that was set for a loss, because a packet that was declared lost arrived.
     mutating func lossWasSpurious(sentAt: NIODeadline) {
-        guard let beforeLoss, sentAt <= beforeLoss.at else { return }
-        self.ceiling = beforeLoss.ceiling
-        self.window = max(self.window, min(self.target, self.maximum))
-        self.beforeLoss = nil
+        if self.losses.wasSpurious(sentAt: sentAt) {
+            self.window = max(self.window, min(self.target, self.maximum))
+        }
     }
 }

@@ -31,6 +31,9 @@ struct MinimumRTT: Hashable, Sendable {
         }
     }
 
+    /// Keeps an outdated minimum, because a new one cannot be measured.
+    mutating func keep(at now: NIODeadline) { self.measuredAt = now }
+
     /// Replaces an outdated minimum.
     mutating func replace(by rtt: Int64, at now: NIODeadline) {
         self.nanoseconds = rtt

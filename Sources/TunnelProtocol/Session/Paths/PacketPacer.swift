@@ -11,7 +11,8 @@ struct PacketPacer: Hashable, Sendable {
     /// How much earlier than at its time a packet may be sent. It limits a burst to what the path carries in this time,
     /// and one packet.
     static let burst: TimeAmount = .milliseconds(1)
-    /// How much of the time for which a timer fired late is made up for.
+    /// How much of the time for which a timer fired late is made up for, at least. It may also be half of the time of the
+    /// packet, because otherwise the rate would fall below the bandwidth, and the measured bandwidth with it.
     static let catchUp: TimeAmount = .milliseconds(3)
 
     /// When the next packet is due.
@@ -29,7 +30,7 @@ struct PacketPacer: Hashable, Sendable {
     /// Records a packet that was sent. `rate` is in bytes per second; nil if there is no limit.
     mutating func sent(_ bytes: Int, rate: Double?, at now: NIODeadline) {
         guard let rate, rate > 0 else { return }
-        let time = min(Double(bytes) * 1e9 / rate, 1e9)
-        self.next = max(self.next, now - Self.catchUp) + .nanoseconds(Int64(time))
+        let time = TimeAmount.nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e9)))
+        self.next = max(self.next, now - max(Self.catchUp, .nanoseconds(time.nanoseconds / 2))) + time
     }
 }

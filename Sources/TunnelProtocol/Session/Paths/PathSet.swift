@@ -80,7 +80,7 @@ struct PathSet: Sendable {
             let added = SessionPath(
                 id: path,
                 description: description,
-                configuration: self.configuration,
+                configuration: self.shared,
                 peerTakes: self.peerTakes
             )
             self.paths.insert(added, at: index)
@@ -97,22 +97,24 @@ struct PathSet: Sendable {
     /// use.
     mutating func remove(_ path: PathID, at now: NIODeadline) -> [SessionFrame]? {
         guard let index = self.index(of: path), self.paths[index].health != .down else { return nil }
+        let wasActive = self.paths[index].health == .active
         self.paths[index].health = .down
         self.paths[index].probeDue = nil
+        if wasActive { self.probeSoonIfNoneIsActive(at: now) }
         return self.paths[index].loseAll(at: now)
     }
 
     // MARK: Acknowledgements
 
-    /// The fastest usable path.
-    func fastest(where isUsable: (SessionPath) -> Bool) -> Int? {
+    /// The usable path on which a small message arrives first.
+    private func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
         self.paths.indices.filter { isUsable(self.paths[$0]) }
-            .min { self.paths[$0].rtt.smoothed < self.paths[$1].rtt.smoothed }
+            .min { self.paths[$0].messageArrival(at: now) < self.paths[$1].messageArrival(at: now) }
     }
 
     /// The fastest path for a keep-alive.
     func forKeepAlive(at now: NIODeadline) -> Int? {
-        self.fastest { $0.health == .active && $0.canAnswer(at: now) }
+        self.fastest(at: now) { $0.health == .active && $0.canAnswer(at: now) }
     }
 
     /// The paths that can carry an acknowledgement now.
@@ -124,7 +126,8 @@ struct PathSet: Sendable {
     /// otherwise the fastest usable path.
     func forAcknowledgement(of index: Int, at now: NIODeadline) -> Int? {
         if self.paths[index].received.mustAnswerHere, self.paths[index].canAnswer(at: now) { return index }
-        return self.fastest { $0.canAnswer(at: now) && $0.health == .active } ?? self.fastest { $0.canAnswer(at: now) }
+        return self.fastest(at: now) { $0.canAnswer(at: now) && $0.health == .active }
+            ?? self.fastest(at: now) { $0.canAnswer(at: now) }
     }
 
     /// Checks a packet before its frames are decoded. Throws if it must be ignored.
@@ -243,6 +246,7 @@ struct PathSet: Sendable {
         guard self.paths[index].health == .active else { return [] }
         self.paths[index].health = .probing
         let frames = self.paths[index].loseAll(at: now)
+        self.probeSoonIfNoneIsActive(at: now)
         self.scheduleProbe(of: index, at: now)
         return frames
     }
@@ -267,7 +271,18 @@ struct PathSet: Sendable {
     /// frames to send again.
     mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
         self.acknowledgesEverywhere = true
-        return self.paths[index].probeTimedOut(isAlone: !self.hasActivePath(beside: index), at: now)
+        let wasActive = self.paths[index].health == .active
+        let frames = self.paths[index].probeTimedOut(isAlone: !self.hasActivePath(beside: index), at: now)
+        if wasActive, self.paths[index].health != .active { self.probeSoonIfNoneIsActive(at: now) }
+        return frames
+    }
+
+    /// Probes all paths in doubt at once if the last active path was lost. The times between their probes are long while
+    /// another path is active.
+    private mutating func probeSoonIfNoneIsActive(at now: NIODeadline) {
+        guard !self.hasActivePath else { return }
+        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probeCount = 0 }
+        self.probeNow(at: now)
     }
 
     /// Probes all paths in doubt at once, because the first packet of the peer arrived.

@@ -14,13 +14,18 @@ struct RTTEstimator: Hashable, Sendable {
     private(set) var variation: TimeAmount
     /// The minimum of all samples.
     private(set) var minimum: TimeAmount?
-    /// The recent maximum of the samples in nanoseconds. It decreases by 1/64 with each sample. A relay that delivers
-    /// in batches often delays a packet until its next batch.
+    /// The recent maximum of the samples in nanoseconds. It decreases by 1/64 with each sample, or faster if they are rare.
+    /// A relay that delivers in batches often delays a packet until its next batch.
     private var recentMaximum: Int64 = 0
+    private var lastSample = NIODeadline.uptimeNanoseconds(0)
+    /// When ``reordering`` last changed.
+    private var lastReordering = NIODeadline.uptimeNanoseconds(0)
     /// Factor of the loss threshold. It grows when packets that were declared lost arrive, because the relay then
     /// reorders more than expected.
     private var reordering = 1.0
 
+    /// How long the recent maximum is kept, approximately: as many smoothed RTTs, and so many nanoseconds at least.
+    private static let memory: (roundTrips: Int64, least: Int64) = (16, 4_000_000_000)
     /// Maximum of ``reordering``.
     private static let widestReordering = 8.0
 
@@ -35,7 +40,7 @@ struct RTTEstimator: Hashable, Sendable {
 
     /// Adds a sample: the time from sending a packet until it was acknowledged. The peer delayed the acknowledgement by
     /// `delay`.
-    mutating func update(_ sample: TimeAmount, delay: TimeAmount) {
+    mutating func update(_ sample: TimeAmount, delay: TimeAmount, at now: NIODeadline) {
         let minimum = min(self.minimum?.nanoseconds ?? .max, sample.nanoseconds)
         self.minimum = .nanoseconds(minimum)
         var adjusted = sample.nanoseconds
@@ -49,14 +54,25 @@ struct RTTEstimator: Hashable, Sendable {
             self.smoothed = .nanoseconds((7 * self.smoothed.nanoseconds + adjusted) / 8)
         }
         self.latest = .nanoseconds(adjusted)
-        self.recentMaximum = max(adjusted, self.recentMaximum - self.recentMaximum / 64)
+        let memory = max(Self.memory.least, Self.memory.roundTrips * self.smoothed.nanoseconds)
+        let age = Double(min(memory, (now - self.lastSample).nanoseconds)) / Double(memory)
+        self.recentMaximum = max(adjusted, Int64(Double(self.recentMaximum) * (1 - max(1 / 64, age))))
+        self.lastSample = now
+        if self.reordering > 1, self.lastReordering + .nanoseconds(memory) <= now {
+            self.lastReordering = now
+            self.reordering = max(1, self.reordering / 1.25)
+        }
     }
 
     /// The time without an acknowledgement after which the path is probed (RFC 9002, section 6.2.1: PTO).
-    func probeTimeout(acknowledgementDelay: TimeAmount) -> TimeAmount {
+    ///
+    /// - Parameters:
+    ///   - acknowledgementDelay: Maximum delay with which the peer acknowledges packets.
+    ///   - transfer: How long the path needs for what is in flight. After small packets the RTT is shorter than that.
+    func probeTimeout(acknowledgementDelay: TimeAmount, transfer: TimeAmount = .zero) -> TimeAmount {
         .nanoseconds(
             max(
-                self.smoothed.nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
+                max(self.smoothed, transfer).nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
                 self.recentMaximum * 5 / 4
             ) + acknowledgementDelay.nanoseconds
         )
@@ -75,7 +91,8 @@ struct RTTEstimator: Hashable, Sendable {
     }
 
     /// Increases the loss threshold because a packet that was declared lost arrived.
-    mutating func lossWasSpurious() {
+    mutating func lossWasSpurious(at now: NIODeadline) {
+        self.lastReordering = now
         self.reordering = min(Self.widestReordering, self.reordering * 1.25)
     }
 

@@ -8,21 +8,16 @@ struct RoundSamples: Hashable, Sendable {
     private struct Sum: Hashable {
         var rates = 0.0
         var count = 0
-        var largest = 0.0
         var mean: Double? { self.count > 0 ? self.rates / Double(self.count) : nil }
 
         mutating func add(_ rate: Double) {
             self.rates += rate
             self.count += 1
-            self.largest = max(self.largest, rate)
         }
     }
 
     private var full = Sum()
     private var appLimited = Sum()
-
-    /// The largest sample that was not limited by the application; 0 if there is none.
-    var largest: Double { self.full.largest }
 
     mutating func add(_ sample: DeliveryRate.Sample) {
         if sample.isAppLimited { self.appLimited.add(sample.rate) } else { self.full.add(sample.rate) }

@@ -34,9 +34,13 @@ struct SessionPath: Sendable {
     private(set) var sizer: PacketSizer
 
     private(set) var sent = SentPackets()
+    private let shared: SharedSessionConfiguration
+    private var configuration: SessionConfiguration { self.shared.value }
     /// Maximum delay with which the peer acknowledges packets.
-    private let acknowledgementDelay: TimeAmount
+    private var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
+    /// When the RTT was last measured.
+    private var lastSample = NIODeadline.uptimeNanoseconds(0)
     /// When a packet was last acknowledged.
     private var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
@@ -55,6 +59,8 @@ struct SessionPath: Sendable {
     /// measured.
     var lastPing = NIODeadline.uptimeNanoseconds(0)
 
+    /// For how long a queue is expected to remain that the last RTT has shown.
+    private static let queueMemory: TimeAmount = .seconds(1)
     /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
     /// How long a packet may occupy the path. Small messages wait behind it.
@@ -72,13 +78,14 @@ struct SessionPath: Sendable {
     ///   - description: The relay and its limits.
     ///   - configuration: The limits of the session.
     ///   - peerTakes: Maximum packet size in bytes that the peer accepts.
-    init(id: PathID, description: PathDescription, configuration: SessionConfiguration, peerTakes: UInt64) {
+    init(id: PathID, description: PathDescription, configuration: SharedSessionConfiguration, peerTakes: UInt64) {
         self.id = id
         self.description = description
-        self.acknowledgementDelay = configuration.acknowledgementDelay
-        self.rtt = RTTEstimator(initial: configuration.initialRTT, granularity: configuration.granularity)
+        self.shared = configuration
+        let values = configuration.value
+        self.rtt = RTTEstimator(initial: values.initialRTT, granularity: values.granularity)
         self.sizer = Self.sizer(description, peerTakes)
-        self.congestion = CongestionController(maximum: configuration.maximumCongestionWindow)
+        self.congestion = CongestionController(maximum: values.maximumCongestionWindow)
         self.congestion.setPacket(self.packetSize)
     }
 
@@ -109,9 +116,17 @@ struct SessionPath: Sendable {
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
     mutating func update(_ description: PathDescription, peerTakes: UInt64) {
         self.description = description
+        if self.health == .down { self.forgetNetwork() }
         let sizer = Self.sizer(description, peerTakes)
         self.sizer.reconnected(base: sizer.base, largest: sizer.largest)
         self.congestion.setPacket(self.packetSize)
+    }
+
+    /// Forgets what was measured, because the new connection may use another network (RFC 9000, section 9.4).
+    private mutating func forgetNetwork() {
+        self.rtt = RTTEstimator(initial: self.configuration.initialRTT, granularity: self.configuration.granularity)
+        self.congestion = CongestionController(maximum: self.configuration.maximumCongestionWindow)
+        self.packetPacer = PacketPacer()
     }
 
     /// Records that the relay rejected a packet because of its rate limit.
@@ -151,19 +166,37 @@ struct SessionPath: Sendable {
 
     /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
     func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
-        let rate = self.congestion.expectedRate(rtt: self.rtt.smoothed)
         let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
-        let window = TimeAmount.nanoseconds(Int64(Double(surplus) * 1e9 / rate))
         let event = (self.pacer.wait(at: now) ?? now) - now
-        let wait = max(window, self.packetPacer.delay(at: now), event)
-        let transfer = TimeAmount.nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
-        return wait + transfer + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) + self.silence(at: now)
+        let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
+        let ahead = min(self.sent.bytesInFlight, self.congestion.window)
+        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
+    }
+
+    /// How long the path needs for `bytes` bytes at the expected rate.
+    private func transferTime(_ bytes: Int) -> TimeAmount {
+        let rate = max(1, self.congestion.expectedRate(rtt: self.rtt.smoothed))
+        return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
+    }
+
+    /// How long a packet takes to the peer behind `bytes` bytes in flight: half of the minimum RTT, and the time in the
+    /// queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A path that
+    /// carries nothing gives no new RTT, and its queue is gone.
+    private func delay(behind bytes: Int, at now: NIODeadline) -> TimeAmount {
+        guard let minimum = self.congestion.minimumRTT.nanoseconds else {
+            return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
+        }
+        let inFlight = self.transferTime(bytes).nanoseconds - minimum
+        let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
+        let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
+        let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
+        return .nanoseconds(minimum / 2 + queue)
     }
 
     /// How long it takes until a small message has arrived, which does not wait for the window.
     func messageArrival(at now: NIODeadline) -> TimeAmount {
         let event = (self.pacer.wait(at: now) ?? now) - now
-        return event + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) + self.silence(at: now)
+        return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
     }
 
     /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
@@ -268,10 +301,12 @@ struct SessionPath: Sendable {
         }
         if let newestEliciting {
             self.lastAcknowledgement = now
-            let isLargest = newestEliciting.number == largest
+            // The time of a packet that was declared lost is that of a pause, perhaps of an earlier connection.
+            let isLargest = newestEliciting.number == largest && newestEliciting.isInFlight
             if isLargest {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
-                self.rtt.update(now - newestEliciting.sentAt, delay: delay)
+                self.rtt.update(now - newestEliciting.sentAt, delay: delay, at: now)
+                self.lastSample = now
             }
             let sample = self.sent.deliveryRate(
                 result.bytes,
@@ -301,7 +336,7 @@ struct SessionPath: Sendable {
         // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
         if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
             self.lastSpurious = now
-            self.rtt.lossWasSpurious()
+            self.rtt.lossWasSpurious(at: now)
         }
         self.congestion.lossWasSpurious(sentAt: packet.sentAt)
     }
@@ -356,7 +391,10 @@ struct SessionPath: Sendable {
         case .active:
             guard let oldest = self.sent.oldestInFlight else { return nil }
             let start = isAlone ? self.lastElicitingSent : max(oldest.sentAt, self.lastAcknowledgement)
-            let timeout = self.rtt.probeTimeout(acknowledgementDelay: self.acknowledgementDelay)
+            let timeout = self.rtt.probeTimeout(
+                acknowledgementDelay: self.acknowledgementDelay,
+                transfer: self.transferTime(self.sent.bytesInFlight)
+            )
             let due = start + .nanoseconds(timeout.nanoseconds << Int64(min(self.probeCount, Self.silentProbes)))
             return self.probeDue.map { min($0, due) } ?? due
         }
@@ -381,6 +419,8 @@ struct SessionPath: Sendable {
             return self.loseAll(at: now)
         }
         guard isAlone, let oldest = self.sent.oldestReinjectable else { return [] }
+        // A PING alone shows whether the connection is alive, and then nothing was lost.
+        guard self.probeCount > 1 || oldest.size <= Self.leastPacket else { return [] }
         self.markReinjected(oldest.number)
         return oldest.frames
     }

@@ -87,6 +87,13 @@ struct CreditLedger: Sendable {
         return true
     }
 
+    /// Reserves the growth of a stream that is opened. Returns false if the windows have grown by a quarter of what is
+    /// allowed, because the rest is for streams that use theirs.
+    mutating func reserveFirstGrowth(_ bytes: Int) -> Bool {
+        guard bytes > 0, self.windowGrowth + bytes <= self.windowBudget / 4 else { return false }
+        return self.reserveGrowth(bytes)
+    }
+
     /// Returns the reservation of a stream that ended.
     mutating func returnGrowth(_ bytes: Int) { self.windowGrowth -= bytes }
 }

@@ -189,6 +189,12 @@ struct SessionStream: Sendable {
         context.control.append(.maximumStreamData(self.id, self.receive.renewCredit()))
     }
 
+    /// Widens the receive window of a stream that has received nothing. Returns the new limit.
+    mutating func widen(to window: Int) -> UInt64 {
+        self.receive.widen(to: window)
+        return self.receive.renewCredit()
+    }
+
     // MARK: End
 
     /// Drops the data of both directions. Returns the number of received bytes that were not consumed.

@@ -65,12 +65,28 @@ struct StreamSet: Sendable {
             || (self.configuration.opensRecentAtOnce && mayBeReported
                 && self.recent.contains(request, at: context.now.monotonic))
         self.requests[id] = (request, isReported)
+        // The exit learns the wider window with the request.
+        _ = self.widenFirst(id)
         context.control.append(.openStream(id, request))
         self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
         guard isReported else { return .requested }
         context.actions.append(.opened(id))
         context.actions.append(.credit(id, self.configuration.sendBuffer))
         return .reported
+    }
+
+    /// Widens the receive window of a stream that is being opened. Returns the new limit, or nil if there is no room.
+    private mutating func widenFirst(_ id: StreamID) -> UInt64? {
+        let window = min(self.configuration.openStreamWindow, self.configuration.maximumStreamWindow)
+        guard self.table[id] != nil,
+            self.credit.reserveFirstGrowth(window - self.configuration.initialStreamWindow)
+        else { return nil }
+        return self.table[id]?.widen(to: window)
+    }
+
+    /// The limit that the exit must learn together with the request; nil if it is the initial one.
+    func limit(ofRequested id: StreamID) -> UInt64? {
+        self.table[id].map(\.receive.limit).flatMap { $0 > UInt64(self.configuration.initialStreamWindow) ? $0 : nil }
     }
 
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
@@ -102,6 +118,7 @@ struct StreamSet: Sendable {
         guard self.table[id]?.phase == .dialling else { return }
         context.control.append(.streamOpened(id))
         self.credit.useFullWindow(of: self.configuration)
+        if let limit = self.widenFirst(id) { context.control.append(.maximumStreamData(id, limit)) }
         self.becameOpen(id, hasCredit: false, &context)
     }
 
@@ -131,7 +148,10 @@ struct StreamSet: Sendable {
     /// What waits to be sent.
     var demand: SendDemand {
         let room = min(self.credit.allowance, self.scheduler.room(self.table))
-        return SendDemand(bytes: self.scheduler.waitingBytes, room: Int(clamping: room))
+        var bytes = self.scheduler.waitingBytes
+        // A send buffer that is full stands for more than it holds.
+        if bytes >= self.configuration.sendBuffer / 2 { bytes = max(bytes, SendDemand.bulk) }
+        return SendDemand(bytes: bytes, room: Int(clamping: room))
     }
 
     /// Queues bytes to be sent.
