@@ -38,7 +38,7 @@ struct SessionNetworkTests {
         let far = SimulatedTransfer.links(megabits: 100, milliseconds: 100)
         let transfer = SimulatedTransfer(40_000_000, over: [far])
         // At the full rate it would take 4.3 s. The first round trips, of 400 ms each, are slower.
-        #expect(Self.share(transfer, of: 100) > 0.68)
+        #expect(Self.share(transfer, of: 100) > 0.64)
         #expect(transfer.medianDelay < 250, "200 ms without a queue")
     }
 

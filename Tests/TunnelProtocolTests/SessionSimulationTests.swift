@@ -42,7 +42,7 @@ struct SessionSimulationTests {
     }
 
     /// Runs one simulation; returns what went wrong, or nil.
-    private static func run(seed: UInt64) -> String? {
+    static func run(seed: UInt64) -> String? {
         var configuration = SessionConfiguration()
         var generator = SeededGenerator(seed: seed)
         if generator.next() % 3 == 0 {

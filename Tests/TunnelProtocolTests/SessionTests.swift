@@ -141,7 +141,7 @@ struct SessionTests {
         let slow = session.open(1) { $0.readsSlowly = true }
         session.run(for: .seconds(5))
         let held = session.streams[0][slow]?.unread ?? 0
-        #expect(held == SessionConfiguration().initialStreamWindow)
+        #expect(held == SessionConfiguration().openStreamWindow)
         #expect((session.streams[1][slow]?.sent ?? 0) <= held + SessionConfiguration().sendBuffer + 65_536)
         let other = session.open(2)
         #expect(session.run(for: .seconds(5)) { Self.ended(session, other) })

@@ -17,8 +17,14 @@ struct SimulatedLink {
     var loss = 0.0
     /// Bytes that wait to be sent before the node's socket is no longer writable.
     var sendBuffer = 192 << 10
+    /// Whether TCP starts slowly, also after a pause: its window doubles each round trip.
+    var startsSlowly = false
 
     private static let segment = 1_460
+    private static let initialWindow = 10.0 * 1_460
+    /// The pause after which TCP starts slowly again.
+    private static let longestPause: TimeAmount = .seconds(1)
+    private var window = Self.initialWindow
     private var freeAt = NIODeadline.uptimeNanoseconds(0)
     private var lastArrival = NIODeadline.uptimeNanoseconds(0)
 
@@ -30,9 +36,11 @@ struct SimulatedLink {
 
     /// Sends bytes. Returns when the last of them arrives.
     mutating func transmit(_ bytes: Int, at now: NIODeadline, using generator: inout SeededGenerator) -> NIODeadline {
+        if self.freeAt + Self.longestPause < now { self.window = Self.initialWindow }
         self.freeAt = max(self.freeAt, now)
-        if let bytesPerSecond {
-            self.freeAt = self.freeAt + .nanoseconds(Int64(Double(bytes) * 1e9 / bytesPerSecond))
+        if let rate {
+            self.freeAt = self.freeAt + .nanoseconds(Int64(Double(bytes) * 1e9 / rate))
+            self.window += Double(bytes)
         }
         var arrival = self.freeAt + self.delay
         if self.loss > 0 {
@@ -45,12 +53,18 @@ struct SimulatedLink {
         return self.lastArrival
     }
 
+    /// What the link carries now, in bytes per second.
+    private var rate: Double? {
+        guard let bytesPerSecond, self.startsSlowly else { return self.bytesPerSecond }
+        return min(bytesPerSecond, self.window * 1e9 / Double(max(1, 2 * self.delay.nanoseconds)))
+    }
+
     /// When the socket is writable again; nil if it is writable.
     func writableAt(_ now: NIODeadline) -> NIODeadline? {
-        guard let bytesPerSecond else { return nil }
-        let backlog = Double((self.freeAt - now).nanoseconds) * bytesPerSecond / 1e9
+        guard let rate else { return nil }
+        let backlog = Double((self.freeAt - now).nanoseconds) * rate / 1e9
         guard backlog > Double(self.sendBuffer) else { return nil }
-        return self.freeAt - .nanoseconds(Int64(Double(self.sendBuffer / 2) * 1e9 / bytesPerSecond))
+        return self.freeAt - .nanoseconds(Int64(Double(self.sendBuffer / 2) * 1e9 / rate))
     }
 }
 

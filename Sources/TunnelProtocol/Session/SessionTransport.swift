@@ -251,6 +251,7 @@ struct SessionTransport: Sendable {
 
     /// Sends what waits, as far as the paths allow.
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
+        if self.isConfirmed { self.paths.measureAll(at: context.now.monotonic) }
         let isIdle = streams.scheduler.isEmpty && context.control.isEmpty
         if let frames = self.paths.reinject(isIdle: isIdle, at: context.now.monotonic) {
             self.repeatLost(frames, &streams, &context)

@@ -17,7 +17,7 @@ struct CongestionController: Hashable, Sendable {
     /// Minimum window in packets.
     static let minimumPackets = 4
     /// Initial window in bytes.
-    static let initialWindow = 10 * SessionConfiguration.basePacket
+    static let initialWindow = 128 << 10
 
     private enum Phase: Hashable {
         /// The rate doubles each round trip, until the bandwidth no longer grows.
@@ -361,7 +361,8 @@ struct CongestionController: Hashable, Sendable {
         let reduced = max(self.minimum, self.window * 4 / 5)
         guard self.losses.lost(bytes, sentAt: sentAt, packet: self.packet, reduced: reduced, at: now) else { return }
         self.window = min(self.window, reduced)
-        if self.phase == .startup { self.enter(.cruise(rounds: 1), at: now) }
+        // Without a measurement the bandwidth is still unknown.
+        if self.phase == .startup, self.plateau.bandwidth > 0 { self.enter(.cruise(rounds: 1), at: now) }
     }
 
     /// Starts anew with a small window, because several probes were not acknowledged.

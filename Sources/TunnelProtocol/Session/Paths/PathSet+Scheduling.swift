@@ -14,7 +14,7 @@ extension PathSet {
     /// Maximum number of bytes in flight above the congestion window, for small messages.
     private static let urgentBytes = 64 << 10
     /// By how much more than expected the nearest path may carry (BLEST's lambda).
-    private static let blockingMargin = 1.5
+    private static let blockingMargin = 3.0
     /// Minimum time until a choice is made again while a faster path is waited for.
     private static let shortestWait: TimeAmount = .milliseconds(1)
 
@@ -44,29 +44,31 @@ extension PathSet {
 
     private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
         if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
-        guard let best = self.earliest(demand.bytes, at: now, where: { $0.canCarry(at: now) }) else { return .none }
+        // A path that was not measured yet may be a far one.
+        let isMeasured = self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample }
+        let best = self.earliest(demand.bytes, at: now) {
+            $0.canCarry(at: now) && ($0.rtt.hasSample || !isMeasured)
+        }
+        guard let best else { return .none }
         var advantage = TimeAmount.zero
         for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
             advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
-        return self.blockingTime(of: best, room: demand.room, at: now).map { .wait($0) } ?? .path(best.index)
+        guard let nearest = self.blocked(by: best, room: demand.room, at: now) else { return .path(best.index) }
+        if self[nearest].canCarry(at: now) { return .path(nearest) }
+        return .wait(.nanoseconds(self[nearest].rtt.smoothed.nanoseconds / 4))
     }
 
-    /// Returns when to choose again, if a packet on the path `best` would keep the nearest path from sending: until the
-    /// packet arrives, the receiver can pass on nothing that follows it, and the nearest path could send more than the
-    /// receiver's window holds (blocking estimation; Ferlin et al., "BLEST", IFIP Networking 2016).
-    private func blockingTime(
-        of best: (index: Int, arrival: TimeAmount),
-        room: Int,
-        at now: NIODeadline
-    ) -> TimeAmount? {
+    /// Returns the nearest path if a packet on the path `best` would keep it from sending: until the packet arrives, the
+    /// receiver can pass on nothing that follows it, and the nearest path could send more than the receiver's window holds
+    /// (blocking estimation; Ferlin et al., "BLEST", IFIP Networking 2016).
+    private func blocked(by best: (index: Int, arrival: TimeAmount), room: Int, at now: NIODeadline) -> Int? {
         guard let nearest = self.forMessages(at: now).first, nearest.index != best.index else { return nil }
         let path = self[nearest.index]
         let time = Double((best.arrival - nearest.arrival).nanoseconds) / 1e9
         let bytes = Self.blockingMargin * path.congestion.expectedRate(rtt: path.rtt.smoothed) * time
-        guard bytes > Double(room + path.sent.bytesInFlight) else { return nil }
-        return .nanoseconds(path.rtt.smoothed.nanoseconds / 4)
+        return bytes > Double(room + path.sent.bytesInFlight) ? nearest.index : nil
     }
 
     /// The path for the next packet; nil if no path can carry one now, or if another path would deliver all that waits

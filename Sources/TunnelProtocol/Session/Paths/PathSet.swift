@@ -290,6 +290,17 @@ struct PathSet: Sendable {
         for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probeDue = now }
     }
 
+    /// Probes the active paths whose RTT is not known, because bulk data does not use them while another path's is.
+    mutating func measureAll(at now: NIODeadline) {
+        guard self.paths.count > 1 else { return }
+        for index in self.paths.indices
+        where self.paths[index].health == .active && !self.paths[index].rtt.hasSample
+            && self.paths[index].sent.elicitingInFlight == 0
+        {
+            self.paths[index].probeDue = now
+        }
+    }
+
     // MARK: Time
 
     /// When a loss or a probe is due; nil if neither is.

@@ -26,6 +26,7 @@ struct RTTEstimator: Hashable, Sendable {
 
     /// How long the recent maximum is kept, approximately: as many smoothed RTTs, and so many nanoseconds at least.
     private static let memory: (roundTrips: Int64, least: Int64) = (16, 4_000_000_000)
+    private static let longestTransfer: TimeAmount = .seconds(2)
     /// Maximum of ``reordering``.
     private static let widestReordering = 8.0
 
@@ -68,11 +69,12 @@ struct RTTEstimator: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - acknowledgementDelay: Maximum delay with which the peer acknowledges packets.
-    ///   - transfer: How long the path needs for what is in flight. After small packets the RTT is shorter than that.
+    ///   - transfer: How long the path needs for what is in flight. After small packets the RTT is shorter than that. At most
+    ///     ``longestTransfer`` counts, because the path may have become faster.
     func probeTimeout(acknowledgementDelay: TimeAmount, transfer: TimeAmount = .zero) -> TimeAmount {
         .nanoseconds(
             max(
-                max(self.smoothed, transfer).nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
+                max(self.smoothed, min(transfer, Self.longestTransfer)).nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
                 self.recentMaximum * 5 / 4
             ) + acknowledgementDelay.nanoseconds
         )

@@ -10,6 +10,6 @@ struct SendDemand: Hashable, Sendable {
 
     /// Number of stream bytes that wait, or that are expected.
     var bytes: Int
-    /// Number of new bytes that the peer's flow control allows.
+    /// Number of new bytes that the peer's flow control allows the next stream.
     var room: Int
 }

@@ -107,8 +107,10 @@ struct SessionPath: Sendable {
     /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
     func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
 
-    /// The largest size in bytes that occupies the path for at most ``packetTime``.
+    /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
+    /// smaller packets would only carry less.
     private var sizeLimit: Int {
+        if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
         let rate = self.congestion.expectedRate(rtt: self.rtt.smoothed)
         return max(Self.leastPacket, Int(min(rate * Self.packetTime, Double(SessionConfiguration.largestPacket))))
     }
@@ -314,7 +316,7 @@ struct SessionPath: Sendable {
                 minimumRTT: self.rtt.minimum ?? .zero,
                 at: now
             )
-            self.congestion.acknowledged(
+                            self.congestion.acknowledged(
                 result.bytes,
                 sample: sample,
                 rtt: isLargest ? self.rtt.latest : nil,
@@ -389,7 +391,7 @@ struct SessionPath: Sendable {
         case .down: return nil
         case .probing: return self.probeDue
         case .active:
-            guard let oldest = self.sent.oldestInFlight else { return nil }
+            guard let oldest = self.sent.oldestInFlight else { return self.probeDue }
             let start = isAlone ? self.lastElicitingSent : max(oldest.sentAt, self.lastAcknowledgement)
             let timeout = self.rtt.probeTimeout(
                 acknowledgementDelay: self.acknowledgementDelay,

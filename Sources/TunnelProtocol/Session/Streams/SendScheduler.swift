@@ -39,7 +39,7 @@ struct SendScheduler: Sendable {
         case bulk
     }
 
-    /// Maximum number of streams of a queue that are looked at to choose a stream or a path.
+    /// Maximum number of eager streams among which a message is looked for.
     private static let maximumSearch = 16
 
     /// The position of the first eager stream that has only a small message to send.
@@ -62,11 +62,10 @@ struct SendScheduler: Sendable {
     /// Whether an eager stream has only a small message to send.
     func hasSmallMessage(_ streams: StreamTable) -> Bool { self.smallMessage(streams) != nil }
 
-    /// Number of bytes that the peer allows the next streams to send.
+    /// Number of bytes that the peer allows the next stream to send that has more than a small message.
     func room(_ streams: StreamTable) -> UInt64 {
-        (self.queued.prefix(Self.maximumSearch) + self.eager.prefix(Self.maximumSearch)).reduce(0) {
-            $0 + (streams[$1]?.send.room ?? 0)
-        }
+        let next = self.largeMessage(streams).map { self.eager[$0] } ?? self.queued.first
+        return next.flatMap { streams[$0]?.send.room } ?? 0
     }
 
     // MARK: Order
