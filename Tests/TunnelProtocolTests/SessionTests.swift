@@ -81,7 +81,7 @@ struct SessionTests {
         func duration(_ relays: Int) -> Double {
             let weather = Weather(delay: .milliseconds(1), eventsPerSecond: 50)
             let session = SimulatedSession(seed: 5, weather: .init(repeating: weather, count: relays))
-            let down = patterned(30_000_000, seed: 6)
+            let down = patterned(60_000_000, seed: 6)
             session.dial = { _, _ in .success(down) }
             let id = session.open(1)
             let start = session.now
@@ -93,7 +93,7 @@ struct SessionTests {
         let (one, three) = (duration(1), duration(3))
         #expect(one / three >= 2.5, "\(one) s and \(three) s")
         // One relay is used to at least 75% of its limit of 50 events (of 40,960 bytes) per second.
-        #expect(30_000_000 / one > 0.75 * 50 * 40_960, "\(one) s")
+        #expect(60_000_000 / one > 0.75 * 50 * 40_960, "\(one) s")
     }
 
     @Test("a stream survives the loss of all relays for a minute")

@@ -105,6 +105,11 @@ struct PacketSizer: Hashable, Sendable {
         }
     }
 
+    /// Records that a packet did not reach the peer for a reason that its size has nothing to do with.
+    mutating func withdrawn(_ number: UInt64) {
+        if case .probing(number, let attempts) = self.state { self.state = .waiting(attempts: attempts - 1) }
+    }
+
     /// Records that the relay rejected a packet of `size` bytes. Returns true if the size is the likely reason; larger
     /// packets are then no longer sent.
     mutating func refused(size: Int) -> Bool {

@@ -224,14 +224,14 @@ struct PathSet: Sendable {
             return []
         case .rejected(.rateLimited):
             self.paths[index].wasRateLimited(number, at: now)
-            return self.paths[index].lose(number, at: now)
+            return self.paths[index].lose(number, isForItsSize: false, at: now)
         case .rejected(.held(let time)):
             self.paths[index].pacer.hold(until: now + time)
-            return self.paths[index].lose(number, at: now)
+            return self.paths[index].lose(number, isForItsSize: false, at: now)
         case .rejected(.noSubscriber):
             // The peer is not subscribed at this relay, or no longer.
             self.paths[index].isDeserted = true
-            return self.paths[index].lose(number, at: now) + self.doubt(index, at: now)
+            return self.paths[index].lose(number, isForItsSize: false, at: now) + self.doubt(index, at: now)
         case .rejected(.refused):
             let isForItsSize = self.paths[index].wasRefused(number)
             let frames = self.paths[index].lose(number, at: now)

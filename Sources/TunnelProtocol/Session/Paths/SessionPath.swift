@@ -316,7 +316,7 @@ struct SessionPath: Sendable {
                 minimumRTT: self.rtt.minimum ?? .zero,
                 at: now
             )
-                            self.congestion.acknowledged(
+            self.congestion.acknowledged(
                 result.bytes,
                 sample: sample,
                 rtt: isLargest ? self.rtt.latest : nil,
@@ -449,8 +449,11 @@ struct SessionPath: Sendable {
     }
 
     /// Declares a packet lost because the relay did not accept it. Returns its frames.
-    mutating func lose(_ number: UInt64, at now: NIODeadline) -> [SessionFrame] {
-        self.markLost(number, isByTime: false, at: now)
+    ///
+    /// - Parameter isForItsSize: Whether its size may be the reason.
+    mutating func lose(_ number: UInt64, isForItsSize: Bool = true, at now: NIODeadline) -> [SessionFrame] {
+        if !isForItsSize { self.sizer.withdrawn(number) }
+        return self.markLost(number, isByTime: false, at: now)
     }
 
     private mutating func markLost(_ number: UInt64, isByTime: Bool, at now: NIODeadline) -> [SessionFrame] {
