@@ -452,13 +452,21 @@ struct SessionPath: Sendable {
     ///
     /// - Parameter isForItsSize: Whether its size may be the reason.
     mutating func lose(_ number: UInt64, isForItsSize: Bool = true, at now: NIODeadline) -> [SessionFrame] {
-        if !isForItsSize { self.sizer.withdrawn(number) }
-        return self.markLost(number, isByTime: false, at: now)
+        self.markLost(number, isByTime: false, isForItsSize: isForItsSize, at: now)
     }
 
-    private mutating func markLost(_ number: UInt64, isByTime: Bool, at now: NIODeadline) -> [SessionFrame] {
+    private mutating func markLost(
+        _ number: UInt64,
+        isByTime: Bool,
+        isForItsSize: Bool = true,
+        at now: NIODeadline
+    ) -> [SessionFrame] {
         guard let packet = self.sent.lose(number, isByTime: isByTime, at: now) else { return [] }
-        self.sizer.lost(number, size: packet.size)
+        if isForItsSize {
+            self.sizer.lost(number, size: packet.size)
+        } else {
+            self.sizer.withdrawn(number)
+        }
         self.congestion.setPacket(self.packetSize)
         return packet.frames
     }
