@@ -46,14 +46,20 @@ typedef struct {
     uint8_t bytes[MAX_PACKET];
 } Packet;
 
+// Packets in the order of their times.
+typedef struct {
+    Packet **packets;
+    unsigned head, tail;
+} Queue;
+
 typedef struct {
     char name[24];
     int number, mtu, fd, is_down;
     double delay, rate, loss, jitter, reorder;
     int64_t up_free, down_free; // when each link is free
-    int64_t last_due;           // of the packets to this host that keep their order
-    Packet **queue;             // packets to this host, in the order of their due times
-    unsigned head, tail;
+    int64_t last_due[MAX_HOSTS]; // of the packets from each host to this one that keep their order
+    Queue coming;               // packets on the way to this host's downlink
+    Queue leaving;              // packets that pass the downlink, or have passed it
     int forgets;                // whether connections must be known
     uint32_t flows[FLOWS];      // hashes of the TCP connections that began since "forget"
     unsigned long passed, dropped;
@@ -163,6 +169,31 @@ static int64_t transmit(int64_t *free_at, int64_t at, double rate, int length) {
 
 static int chance(double percent) { return percent > 0 && drand48() * 100 < percent; }
 
+static void insert(Queue *queue, Packet *packet) {
+    unsigned place = queue->tail++;
+    for (; place != queue->head && queue->packets[(place - 1) % QUEUE]->due > packet->due; place--)
+        queue->packets[place % QUEUE] = queue->packets[(place - 1) % QUEUE];
+    queue->packets[place % QUEUE] = packet;
+}
+
+static Packet *first(const Queue *queue) {
+    return queue->head == queue->tail ? NULL : queue->packets[queue->head % QUEUE];
+}
+
+// Lets the packets into the host's downlink that have come to it.
+static void enter_downlink(Host *host, int64_t at) {
+    for (Packet *packet; (packet = first(&host->coming)) && packet->due <= at;) {
+        host->coming.head++;
+        int64_t due = transmit(&host->down_free, packet->due, host->rate, packet->length);
+        if (due < 0 || host->leaving.tail - host->leaving.head >= QUEUE) {
+            host->dropped++, free(packet);
+            continue;
+        }
+        packet->due = due;
+        insert(&host->leaving, packet);
+    }
+}
+
 static void forward(Host *from, const uint8_t *bytes, int length, int64_t at) {
     int number = number_in(bytes, length, 0);
     Host *to = NULL;
@@ -174,21 +205,20 @@ static void forward(Host *from, const uint8_t *bytes, int length, int64_t at) {
     int64_t due = passes ? transmit(&from->up_free, at, from->rate, length) : -1;
     if (due >= 0) {
         double delay = from->delay + to->delay + drand48() * from->jitter + drand48() * to->jitter;
-        due = transmit(&to->down_free, due + (int64_t)(delay * 1e6), to->rate, length);
+        due += (int64_t)(delay * 1e6);
     }
-    if (due < 0 || to->tail - to->head >= QUEUE) {
+    if (due < 0 || to->coming.tail - to->coming.head >= QUEUE) {
         to->dropped++;
         return;
     }
+    // Only packets of the same way keep their order: what comes from far must not hold up what comes from near.
+    int64_t *last = &to->last_due[from - hosts];
     if (chance(from->reorder) || chance(to->reorder)) due += REORDER_NS;
-    else due = to->last_due = due > to->last_due ? due : to->last_due;
+    else due = *last = due > *last ? due : *last;
     Packet *packet = malloc(sizeof *packet);
     packet->due = due, packet->length = length;
     memcpy(packet->bytes, bytes, length);
-    unsigned place = to->tail++;
-    for (; place != to->head && to->queue[(place - 1) % QUEUE]->due > due; place--)
-        to->queue[place % QUEUE] = to->queue[(place - 1) % QUEUE];
-    to->queue[place % QUEUE] = packet;
+    insert(&to->coming, packet);
     to->passed++;
 }
 
@@ -218,19 +248,22 @@ static void obey(char *line) {
 // Delivers what is due. Returns when the next packet is due.
 static int64_t deliver(int64_t at) {
     int64_t next = at + 100000000;
-    for (Host *host = hosts; host < hosts + count; host++)
-        while (host->head != host->tail) {
-            Packet *packet = host->queue[host->head % QUEUE];
+    for (Host *host = hosts; host < hosts + count; host++) {
+        enter_downlink(host, at);
+        Packet *packet = first(&host->coming);
+        if (packet && packet->due < next) next = packet->due;
+        while ((packet = first(&host->leaving))) {
             if (packet->due > at) {
                 if (packet->due < next) next = packet->due;
                 break;
             }
             if (write(host->fd, packet->bytes, packet->length) < 0 && errno == EAGAIN) {
-                next = at + 200000;
+                if (at + 200000 < next) next = at + 200000;
                 break;
             }
-            free(packet), host->head++;
+            free(packet), host->leaving.head++;
         }
+    }
     return next;
 }
 
@@ -240,7 +273,8 @@ int main(int argc, char **argv) {
         Host *host = &hosts[count];
         host->number = count + 1, host->mtu = 1500;
         if (!configure(host, argv[i]) || !host->name[0]) return fprintf(stderr, "cannot read host %d\n", i), 64;
-        host->queue = calloc(QUEUE, sizeof *host->queue);
+        host->coming.packets = calloc(QUEUE, sizeof *host->coming.packets);
+        host->leaving.packets = calloc(QUEUE, sizeof *host->leaving.packets);
         host->fd = open_host(host), count++;
     }
     if (!count) return fprintf(stderr, "usage: router name=NAME[,delay=MS][,rate=MBIT]… …\n"), 64;
