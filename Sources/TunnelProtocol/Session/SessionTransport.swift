@@ -19,6 +19,9 @@ struct SessionTransport: Sendable {
     private var isConfirmed: Bool
     private var sender: PacketSender
 
+    /// The bytes of packets in flight that are sent again at once on a faster path.
+    private static let reinjectedAtOnce = SessionConfiguration.largestPacket
+
     /// - Parameters:
     ///   - role: The side of the session.
     ///   - configuration: Limits and timeouts.
@@ -253,8 +256,12 @@ struct SessionTransport: Sendable {
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
         if self.isConfirmed { self.paths.measureAll(at: context.now.monotonic) }
         let isIdle = streams.scheduler.isEmpty && context.control.isEmpty
-        if let frames = self.paths.reinject(isIdle: isIdle, at: context.now.monotonic) {
-            self.repeatLost(frames, &streams, &context)
+        var reinjected = 0
+        while reinjected < Self.reinjectedAtOnce,
+            let packet = self.paths.reinject(isIdle: isIdle, at: context.now.monotonic)
+        {
+            self.repeatLost(packet.frames, &streams, &context)
+            reinjected += packet.size
         }
         self.sender.send(&self.paths, &streams, &context)
         self.countSent(at: context.now.monotonic)

@@ -35,8 +35,9 @@ extension PathSet {
         where isUsable: (SessionPath) -> Bool
     ) -> (index: Int, arrival: TimeAmount)? {
         var best: (index: Int, arrival: TimeAmount)?
+        let answer = self.answerTime
         for index in self.indices where isUsable(self[index]) {
-            let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), at: now)
+            let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), answer: answer, at: now)
             if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
         }
         return best
@@ -51,8 +52,9 @@ extension PathSet {
         }
         guard let best else { return .none }
         var advantage = TimeAmount.zero
+        let answer = self.answerTime
         for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
-            advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
+            advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, answer: answer, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
         guard let nearest = self.blocked(by: best, room: demand.room, at: now) else { return .path(best.index) }
@@ -95,8 +97,9 @@ extension PathSet {
 
     /// The active paths, the one on which a small message arrives first at the front.
     private func forMessages(at now: NIODeadline) -> [(index: Int, arrival: TimeAmount)] {
-        self.indices.filter { self[$0].health == .active }
-            .map { ($0, self[$0].messageArrival(at: now)) }
+        let answer = self.answerTime
+        return self.indices.filter { self[$0].health == .active }
+            .map { ($0, self[$0].messageArrival(answer: answer, at: now)) }
             .sorted { $0.1 < $1.1 }
     }
 
@@ -123,20 +126,20 @@ extension PathSet {
 
     // MARK: Reinjection
 
-    /// Returns the frames of a packet in flight on a path that another one would deliver earlier (opportunistic
-    /// retransmission; Raiciu et al., NSDI 2012). Returns them once; nil if there are none.
+    /// Returns a packet in flight on a path that another one would deliver earlier (opportunistic retransmission; Raiciu et
+    /// al., NSDI 2012). Returns each packet once; nil if there is none.
     ///
     /// - Parameters:
     ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.
     ///   - now: The current time.
-    mutating func reinject(isIdle: Bool, at now: NIODeadline) -> [SessionFrame]? {
+    mutating func reinject(isIdle: Bool, at now: NIODeadline) -> SentPacket? {
         guard self.indices.count > 1 else { return nil }
         for index in self.indices {
             guard let arrival = self.arrivalBeside(index, at: now),
                 let packet = self[index].reinjectable(arrival: arrival, isIdle: isIdle, at: now)
             else { continue }
             self[index].markReinjected(packet.number)
-            return packet.frames
+            return packet
         }
         return nil
     }

@@ -108,8 +108,16 @@ struct PathSet: Sendable {
 
     /// The usable path on which a small message arrives first.
     private func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
-        self.paths.indices.filter { isUsable(self.paths[$0]) }
-            .min { self.paths[$0].messageArrival(at: now) < self.paths[$1].messageArrival(at: now) }
+        let answer = self.answerTime
+        return self.paths.indices.filter { isUsable(self.paths[$0]) }
+            .map { ($0, self.paths[$0].messageArrival(answer: answer, at: now)) }
+            .min { $0.1 < $1.1 }?.0
+    }
+
+    /// How long an acknowledgement takes, in nanoseconds: half of the shortest RTT, because it comes on the nearest path.
+    var answerTime: Int64 {
+        let least = self.paths.lazy.filter { $0.health == .active }.compactMap(\.congestion.minimumRTT.nanoseconds).min()
+        return (least ?? self.configuration.initialRTT.nanoseconds) / 2
     }
 
     /// The fastest path for a keep-alive.

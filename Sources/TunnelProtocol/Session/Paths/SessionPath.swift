@@ -167,12 +167,17 @@ struct SessionPath: Sendable {
     // MARK: Arrival
 
     /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
-    func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
+    ///
+    /// - Parameters:
+    ///   - bytes: The number of bytes.
+    ///   - answer: How long an acknowledgement takes, in nanoseconds. It comes on the nearest path.
+    ///   - now: The current time.
+    func arrival(of bytes: Int, answer: Int64, at now: NIODeadline) -> TimeAmount {
         let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
         let event = (self.pacer.wait(at: now) ?? now) - now
         let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
         let ahead = min(self.sent.bytesInFlight, self.congestion.window)
-        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
+        return wait + self.transferTime(bytes) + self.delay(behind: ahead, answer: answer, at: now) + self.silence(at: now)
     }
 
     /// How long the path needs for `bytes` bytes at the expected rate.
@@ -181,10 +186,10 @@ struct SessionPath: Sendable {
         return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
     }
 
-    /// How long a packet takes to the peer behind `bytes` bytes in flight: half of the minimum RTT, and the time in the
-    /// queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A path that
-    /// carries nothing gives no new RTT, and its queue is gone.
-    private func delay(behind bytes: Int, at now: NIODeadline) -> TimeAmount {
+    /// How long a packet takes to the peer behind `bytes` bytes in flight: the minimum RTT without the way back, and the
+    /// time in the queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A
+    /// path that carries nothing gives no new RTT, and its queue is gone.
+    private func delay(behind bytes: Int, answer: Int64, at now: NIODeadline) -> TimeAmount {
         guard let minimum = self.congestion.minimumRTT.nanoseconds else {
             return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
         }
@@ -192,13 +197,17 @@ struct SessionPath: Sendable {
         let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
         let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
         let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
-        return .nanoseconds(minimum / 2 + queue)
+        return .nanoseconds(max(minimum / 2, minimum - answer) + queue)
     }
 
     /// How long it takes until a small message has arrived, which does not wait for the window.
-    func messageArrival(at now: NIODeadline) -> TimeAmount {
+    ///
+    /// - Parameters:
+    ///   - answer: How long an acknowledgement takes, in nanoseconds. It comes on the nearest path.
+    ///   - now: The current time.
+    func messageArrival(answer: Int64, at now: NIODeadline) -> TimeAmount {
         let event = (self.pacer.wait(at: now) ?? now) - now
-        return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
+        return event + self.delay(behind: self.sent.bytesInFlight, answer: answer, at: now) + self.silence(at: now)
     }
 
     /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
