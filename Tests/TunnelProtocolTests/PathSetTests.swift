@@ -36,7 +36,7 @@ struct PathSetTests {
     private static func measure(_ paths: inout PathSet, _ index: Int, rtt: TimeAmount) throws {
         paths[index].record(size: 1_000, isAckEliciting: true, frames: [.ping], at: Self.start)
         let acknowledgement = SessionFrame.Acknowledgement(path: paths[index].id, delay: 0, ranges: [0...0])
-        _ = try paths.acknowledged(acknowledgement, at: Self.start + rtt)
+        _ = try paths.acknowledged(acknowledgement, on: acknowledgement.path, at: Self.start + rtt)
     }
 
     @Test("the first path carries data at once, and another one after an acknowledged probe")
@@ -94,7 +94,7 @@ struct PathSetTests {
     func violation() {
         var paths = Self.paths(1)
         let acknowledgement = SessionFrame.Acknowledgement(path: Self.zero, delay: 0, ranges: [0...0])
-        #expect(throws: SessionViolation.self) { try paths.acknowledged(acknowledgement, at: Self.start) }
+        #expect(throws: SessionViolation.self) { try paths.acknowledged(acknowledgement, on: acknowledgement.path, at: Self.start) }
     }
 
     @Test("a packet counts once, and only on the path in its header")

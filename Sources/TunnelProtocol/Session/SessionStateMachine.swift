@@ -261,18 +261,18 @@ package struct SessionStateMachine: StreamEngine {
         }
         self.closingOnViolation { machine throws(SessionViolation) in
             guard packet.acknowledgesEachPathOnce else { throw SessionViolation() }
-            for frame in packet.frames where !machine.isOver { try machine.receive(frame) }
+            for frame in packet.frames where !machine.isOver { try machine.receive(frame, on: path) }
         }
         guard !self.isOver else { return }
         self.transport.scheduleAcknowledgement(of: packet, at: now.monotonic)
         self.send()
     }
 
-    private mutating func receive(_ frame: SessionFrame) throws(SessionViolation) {
+    private mutating func receive(_ frame: SessionFrame, on path: PathID) throws(SessionViolation) {
         switch frame {
         case .ping, .immediateAcknowledgement: break
         case .acknowledgement(let acknowledgement):
-            try self.transport.received(acknowledgement, &self.streams, &self.context)
+            try self.transport.received(acknowledgement, on: path, &self.streams, &self.context)
         case .resetStream(let id, let code, let finalSize):
             try self.streams.received(reset: id, StreamEnd(code: code), finalSize: finalSize, &self.context)
         case .stopSending(let id, let code):

@@ -128,10 +128,11 @@ struct SessionTransport: Sendable {
     /// Handles an ACK frame.
     mutating func received(
         _ acknowledgement: SessionFrame.Acknowledgement,
+        on path: PathID,
         _ streams: inout StreamSet,
         _ context: inout SessionContext
     ) throws(SessionViolation) {
-        guard let news = try self.paths.acknowledged(acknowledgement, at: context.now.monotonic) else { return }
+        guard let news = try self.paths.acknowledged(acknowledgement, on: path, at: context.now.monotonic) else { return }
         for frame in news.arrived {
             if case .identity(let identity) = frame { context.control.identityWasAcknowledged(identity) }
             streams.acknowledged(frame, &context)

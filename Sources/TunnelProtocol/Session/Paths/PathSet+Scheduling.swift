@@ -35,9 +35,8 @@ extension PathSet {
         where isUsable: (SessionPath) -> Bool
     ) -> (index: Int, arrival: TimeAmount)? {
         var best: (index: Int, arrival: TimeAmount)?
-        let answer = self.answerTime
         for index in self.indices where isUsable(self[index]) {
-            let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), answer: answer, at: now)
+            let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), at: now)
             if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
         }
         return best
@@ -52,9 +51,8 @@ extension PathSet {
         }
         guard let best else { return .none }
         var advantage = TimeAmount.zero
-        let answer = self.answerTime
         for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
-            advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, answer: answer, at: now))
+            advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
         guard let nearest = self.blocked(by: best, room: demand.room, at: now) else { return .path(best.index) }
@@ -97,9 +95,8 @@ extension PathSet {
 
     /// The active paths, the one on which a small message arrives first at the front.
     private func forMessages(at now: NIODeadline) -> [(index: Int, arrival: TimeAmount)] {
-        let answer = self.answerTime
-        return self.indices.filter { self[$0].health == .active }
-            .map { ($0, self[$0].messageArrival(answer: answer, at: now)) }
+        self.indices.filter { self[$0].health == .active }
+            .map { ($0, self[$0].messageArrival(at: now)) }
             .sorted { $0.1 < $1.1 }
     }
 

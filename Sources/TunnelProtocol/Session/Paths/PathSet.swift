@@ -108,16 +108,9 @@ struct PathSet: Sendable {
 
     /// The usable path on which a small message arrives first.
     private func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
-        let answer = self.answerTime
-        return self.paths.indices.filter { isUsable(self.paths[$0]) }
-            .map { ($0, self.paths[$0].messageArrival(answer: answer, at: now)) }
+        self.paths.indices.filter { isUsable(self.paths[$0]) }
+            .map { ($0, self.paths[$0].messageArrival(at: now)) }
             .min { $0.1 < $1.1 }?.0
-    }
-
-    /// How long an acknowledgement takes, in nanoseconds: half of the shortest RTT, because it comes on the nearest path.
-    var answerTime: Int64 {
-        let least = self.paths.lazy.filter { $0.health == .active }.compactMap(\.congestion.minimumRTT.nanoseconds).min()
-        return (least ?? self.configuration.initialRTT.nanoseconds) / 2
     }
 
     /// The fastest path for a keep-alive.
@@ -200,14 +193,17 @@ struct PathSet: Sendable {
         var lost: [SessionFrame]
     }
 
-    /// Handles an ACK frame. Returns nil if it contains nothing new. The peer must not acknowledge packets that were
-    /// never sent.
+    /// Handles an ACK frame, which arrived on `path`. Returns nil if it contains nothing new. The peer must not acknowledge
+    /// packets that were never sent.
     mutating func acknowledged(
         _ acknowledgement: SessionFrame.Acknowledgement,
+        on path: PathID,
         at now: NIODeadline
     ) throws(SessionViolation) -> Acknowledged? {
         guard let index = self.index(of: acknowledgement.path) else { return nil }
-        guard let result = self.paths[index].acknowledged(acknowledgement, at: now) else { throw SessionViolation() }
+        // The way back is about as long as the way there.
+        let answer = path == acknowledgement.path ? nil : self.index(of: path).flatMap { self.paths[$0].forwardDelay }
+        guard let result = self.paths[index].acknowledged(acknowledgement, answer: answer, at: now) else { throw SessionViolation() }
         guard result.isNew else { return nil }
         self.acknowledgesEverywhere = false
         if self.paths[index].health == .probing {

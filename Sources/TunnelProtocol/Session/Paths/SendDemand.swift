@@ -6,7 +6,7 @@
 /// What waits to be sent, for the choice of a path.
 struct SendDemand: Hashable, Sendable {
     /// Number of bytes that a transfer is expected to have left that fills its send buffer.
-    static let bulk = 1 << 20
+    static let bulk = 2 << 20
 
     /// Number of stream bytes that wait, or that are expected.
     var bytes: Int

@@ -39,6 +39,9 @@ struct SessionPath: Sendable {
     /// Maximum delay with which the peer acknowledges packets.
     private var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
+    /// How long a packet takes to the peer.
+    private var forward = MinimumRTT()
+    var forwardDelay: Int64? { self.forward.nanoseconds }
     /// When the RTT was last measured.
     private var lastSample = NIODeadline.uptimeNanoseconds(0)
     /// When a packet was last acknowledged.
@@ -129,6 +132,7 @@ struct SessionPath: Sendable {
         self.rtt = RTTEstimator(initial: self.configuration.initialRTT, granularity: self.configuration.granularity)
         self.congestion = CongestionController(maximum: self.configuration.maximumCongestionWindow)
         self.packetPacer = PacketPacer()
+        self.forward = MinimumRTT()
     }
 
     /// Records that the relay rejected a packet because of its rate limit.
@@ -167,17 +171,12 @@ struct SessionPath: Sendable {
     // MARK: Arrival
 
     /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
-    ///
-    /// - Parameters:
-    ///   - bytes: The number of bytes.
-    ///   - answer: How long an acknowledgement takes, in nanoseconds. It comes on the nearest path.
-    ///   - now: The current time.
-    func arrival(of bytes: Int, answer: Int64, at now: NIODeadline) -> TimeAmount {
+    func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
         let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
         let event = (self.pacer.wait(at: now) ?? now) - now
         let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
         let ahead = min(self.sent.bytesInFlight, self.congestion.window)
-        return wait + self.transferTime(bytes) + self.delay(behind: ahead, answer: answer, at: now) + self.silence(at: now)
+        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
     }
 
     /// How long the path needs for `bytes` bytes at the expected rate.
@@ -186,10 +185,9 @@ struct SessionPath: Sendable {
         return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
     }
 
-    /// How long a packet takes to the peer behind `bytes` bytes in flight: the minimum RTT without the way back, and the
-    /// time in the queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A
+    /// How long a packet takes to the peer behind `bytes` bytes in flight: without a queue, and in the queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A
     /// path that carries nothing gives no new RTT, and its queue is gone.
-    private func delay(behind bytes: Int, answer: Int64, at now: NIODeadline) -> TimeAmount {
+    private func delay(behind bytes: Int, at now: NIODeadline) -> TimeAmount {
         guard let minimum = self.congestion.minimumRTT.nanoseconds else {
             return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
         }
@@ -197,17 +195,13 @@ struct SessionPath: Sendable {
         let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
         let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
         let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
-        return .nanoseconds(max(minimum / 2, minimum - answer) + queue)
+        return .nanoseconds((self.forwardDelay ?? minimum / 2) + queue)
     }
 
     /// How long it takes until a small message has arrived, which does not wait for the window.
-    ///
-    /// - Parameters:
-    ///   - answer: How long an acknowledgement takes, in nanoseconds. It comes on the nearest path.
-    ///   - now: The current time.
-    func messageArrival(answer: Int64, at now: NIODeadline) -> TimeAmount {
+    func messageArrival(at now: NIODeadline) -> TimeAmount {
         let event = (self.pacer.wait(at: now) ?? now) - now
-        return event + self.delay(behind: self.sent.bytesInFlight, answer: answer, at: now) + self.silence(at: now)
+        return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
     }
 
     /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
@@ -219,7 +213,8 @@ struct SessionPath: Sendable {
     func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
         guard let packet = self.sent.oldestReinjectable else { return nil }
         if self.reinjectionDeadline(arrival: arrival).map({ $0 <= now }) ?? false { return packet }
-        let remaining = packet.sentAt + .nanoseconds(self.rtt.smoothed.nanoseconds / 2) - now
+        let delay = max(self.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
+        let remaining = packet.sentAt + .nanoseconds(delay) - now
         return isIdle && remaining > Self.clearly(arrival) ? packet : nil
     }
 
@@ -286,8 +281,14 @@ struct SessionPath: Sendable {
     }
 
     /// Processes an ACK frame. Returns nil if it acknowledges a packet that was never sent.
+    ///
+    /// - Parameters:
+    ///   - acknowledgement: The frame.
+    ///   - answer: How long it took, in nanoseconds, if it came on another path; nil if it came on this one.
+    ///   - now: The current time.
     mutating func acknowledged(
         _ acknowledgement: SessionFrame.Acknowledgement,
+        answer: Int64?,
         at now: NIODeadline
     ) -> AcknowledgementResult? {
         guard let largest = acknowledgement.ranges.first?.upperBound, largest < self.sent.nextNumber else { return nil }
@@ -318,6 +319,13 @@ struct SessionPath: Sendable {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
                 self.rtt.update(now - newestEliciting.sentAt, delay: delay, at: now)
                 self.lastSample = now
+                let whole = (now - newestEliciting.sentAt).nanoseconds
+                let forward = answer.map { max(0, whole - $0) } ?? whole / 2
+                if self.forward.isOutdated(at: now) {
+                    self.forward.replace(by: forward, at: now)
+                } else {
+                    self.forward.add(.nanoseconds(forward), at: now)
+                }
             }
             let sample = self.sent.deliveryRate(
                 result.bytes,
