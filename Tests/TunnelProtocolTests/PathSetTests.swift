@@ -94,7 +94,9 @@ struct PathSetTests {
     func violation() {
         var paths = Self.paths(1)
         let acknowledgement = SessionFrame.Acknowledgement(path: Self.zero, delay: 0, ranges: [0...0])
-        #expect(throws: SessionViolation.self) { try paths.acknowledged(acknowledgement, on: acknowledgement.path, at: Self.start) }
+        #expect(throws: SessionViolation.self) {
+            try paths.acknowledged(acknowledgement, on: acknowledgement.path, at: Self.start)
+        }
     }
 
     @Test("a packet counts once, and only on the path in its header")

@@ -37,7 +37,7 @@ struct SessionNetworkTests {
     func far() {
         let far = SimulatedTransfer.links(megabits: 100, milliseconds: 100)
         let transfer = SimulatedTransfer(40_000_000, over: [far])
-        // At the full rate it would take 4.3 s. The first round trips, of 400 ms each, are slower.
+        // At the full rate it would take 4.3 s. The first round trips, of 400 ms each, are slower: they begin with 128 KiB.
         #expect(Self.share(transfer, of: 100) > 0.64)
         #expect(transfer.medianDelay < 250, "200 ms without a queue")
     }
@@ -73,6 +73,47 @@ struct SessionNetworkTests {
         #expect((both.rate ?? 0) > 0.95 * (alone.rate ?? 0))
         #expect(both.medianDelay < 1.5 * alone.medianDelay)
         #expect(both.delay(0.99) < 2 * alone.delay(0.99))
+    }
+
+    @Test("a relay that is a little farther away adds up", arguments: [35, 80])
+    func farther(milliseconds: Int64) {
+        let near = SimulatedTransfer.links(megabits: 50, milliseconds: 10)
+        let farther = SimulatedTransfer.links(megabits: 50, milliseconds: milliseconds)
+        let transfer = SimulatedTransfer(40_000_000, over: [near, farther])
+        #expect(Self.share(transfer, of: 100) > 0.8)
+    }
+
+    @Test("TCP connections that start slowly hide the bandwidth only for a while")
+    func slowStart() {
+        func slowly(_ links: SimulatedLinks) -> SimulatedLinks {
+            var links = links
+            for index in 0...1 {
+                links.up[index].startsSlowly = true
+                links.down[index].startsSlowly = true
+            }
+            return links
+        }
+        let near = SimulatedTransfer(30_000_000, over: [slowly(Self.near)])
+        #expect(Self.share(near, of: 100) > 0.9)
+        let both = SimulatedTransfer(30_000_000, over: [slowly(Self.remote), slowly(Self.near)])
+        #expect(Self.share(both, of: 100) > 0.9)
+        let alike = SimulatedTransfer(40_000_000, over: [slowly(Self.thirty), slowly(Self.thirty)])
+        #expect(Self.share(alike, of: 60) > 0.85)
+    }
+
+    @Test("a bandwidth that changes during a transfer is found", arguments: [(5.0, 50.0), (50.0, 5.0)])
+    func change(from: Double, to: Double) {
+        let links = SimulatedTransfer.links(megabits: from, milliseconds: 15)
+        let transfer = SimulatedTransfer(20_000_000, over: [links]) { session in
+            session.after(.seconds(4)) {
+                var weather = SimulatedSession.Weather()
+                weather.links = SimulatedTransfer.links(megabits: to, milliseconds: 15)
+                session.setWeather(weather, path: 0)
+            }
+        }
+        // The transfer begins after 2 s, so that the first rate lasts for 2 s.
+        #expect(Self.share(transfer, of: from < to ? 25 : 5) > 0.8)
+        #expect(transfer.delay(0.9) < 1_500)
     }
 
     @Test("two relays that are alike carry nearly twice as much as one of them")

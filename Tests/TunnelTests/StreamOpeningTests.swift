@@ -101,7 +101,7 @@ struct StreamOpeningTests {
         #expect(self.owner.failures.count == 1)
     }
 
-    @Test("there is an alternative only while another exit is left, and only for a target on the internet")
+    @Test("there is an alternative only after an exit was selected, and while another one is left")
     func alternative() {
         self.owner.exitsLeft = 10
         let named = self.opening()

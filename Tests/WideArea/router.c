@@ -191,6 +191,7 @@ static void enter_downlink(Host *host, int64_t at) {
         }
         packet->due = due;
         insert(&host->leaving, packet);
+        host->passed++;
     }
 }
 
@@ -219,7 +220,6 @@ static void forward(Host *from, const uint8_t *bytes, int length, int64_t at) {
     packet->due = due, packet->length = length;
     memcpy(packet->bytes, bytes, length);
     insert(&to->coming, packet);
-    to->passed++;
 }
 
 static void obey(char *line) {

@@ -58,6 +58,8 @@ final class RelaySocket {
     /// Timer that aborts the connection if its send buffer stays full.
     private var stall: Scheduled<Void>?
     private var liveness: RelayLiveness?
+    /// Whether the relay answers the message that was sent last.
+    private var isAnswered = false
 
     /// Messages that arrived before ``RelaySocketDelegate/relaySocketDidOpen(_:)``. Others than the first ones are dropped.
     private var early: [ByteBuffer] = []
@@ -174,7 +176,7 @@ final class RelaySocket {
             onWritabilityChange: { bound.value.writabilityChanged($0) },
             onClose: { bound.value.finish("\($0)", .ended) }
         )
-        events.onBurstStart = { bound.value.liveness?.heard() }
+        events.onBurstStart = { bound.value.heard() }
         let socket = WebSocketClient.connect(
             to: target,
             on: self.loop,
@@ -254,7 +256,18 @@ final class RelaySocket {
     func send(_ message: ByteBuffer, expectsAnswer: Bool) {
         guard case .open(let socket) = self.state else { return }
         socket.sendText(message)
+        self.isAnswered = expectsAnswer
         if expectsAnswer { self.liveness?.expectAnswer() }
+    }
+
+    private func heard() {
+        self.liveness?.heard()
+        self.expectAnswerIfFull()
+    }
+
+    /// A full send buffer holds messages that the relay has not answered. Nothing more is sent that would show it.
+    private func expectAnswerIfFull() {
+        if self.isAnswered, !self.isWritable { self.liveness?.expectAnswer() }
     }
 
     /// Records that the relay has not answered all messages that it is known to answer.
@@ -280,6 +293,7 @@ final class RelaySocket {
         guard case .open = self.state else { return }
         self.stall?.cancel()
         if !isWritable { self.abortIfStalled() }
+        self.expectAnswerIfFull()
         self.delegate?.relaySocket(self, didChangeWritability: isWritable)
     }
 

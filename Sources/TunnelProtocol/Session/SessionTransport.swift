@@ -132,7 +132,9 @@ struct SessionTransport: Sendable {
         _ streams: inout StreamSet,
         _ context: inout SessionContext
     ) throws(SessionViolation) {
-        guard let news = try self.paths.acknowledged(acknowledgement, on: path, at: context.now.monotonic) else { return }
+        guard let news = try self.paths.acknowledged(acknowledgement, on: path, at: context.now.monotonic) else {
+            return
+        }
         for frame in news.arrived {
             if case .identity(let identity) = frame { context.control.identityWasAcknowledged(identity) }
             streams.acknowledged(frame, &context)
@@ -255,7 +257,6 @@ struct SessionTransport: Sendable {
 
     /// Sends what waits, as far as the paths allow.
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
-        if self.isConfirmed { self.paths.measureAll(at: context.now.monotonic) }
         let isIdle = streams.scheduler.isEmpty && context.control.isEmpty
         var reinjected = 0
         while reinjected < Self.reinjectedAtOnce,
@@ -265,6 +266,7 @@ struct SessionTransport: Sendable {
             reinjected += packet.size
         }
         self.sender.send(&self.paths, &streams, &context)
+        if self.isConfirmed { self.paths.measureAll(at: context.now.monotonic) }
         self.countSent(at: context.now.monotonic)
     }
 

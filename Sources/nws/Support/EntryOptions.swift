@@ -63,7 +63,7 @@ struct EntryOptions: ParsableArguments {
 
     @Flag(
         help: ArgumentHelp(
-            "Always wait for the exit to confirm that a stream is open. By default, a stream to a service that connected within the last minute is reported as open at once, which saves a round trip; a failure then appears as a connection reset. Streams that another exit could carry always wait."
+            "Always wait for the exit to confirm that a stream is open. By default, a stream to a service that connected within the last minute is reported as open at once, which saves a round trip; a failure then appears as a connection reset. Streams that can be retried through another exit wait, unless --optimistic is set."
         )
     )
     var confirmStreams = false

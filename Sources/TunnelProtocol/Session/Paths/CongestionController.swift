@@ -271,6 +271,7 @@ struct CongestionController: Hashable, Sendable {
 
     private mutating func enter(_ phase: Phase, at now: NIODeadline) {
         self.phase = phase
+        self.collapsed = 0
         self.phaseStart = now
     }
 
@@ -362,7 +363,9 @@ struct CongestionController: Hashable, Sendable {
         guard self.losses.lost(bytes, sentAt: sentAt, packet: self.packet, reduced: reduced, at: now) else { return }
         self.window = min(self.window, reduced)
         // Without a measurement the bandwidth is still unknown.
-        if self.phase == .startup, self.plateau.bandwidth > 0 { self.enter(.cruise(rounds: 1), at: now) }
+        guard self.phase == .startup, self.plateau.bandwidth > 0 else { return }
+        self.plateau = (self.bandwidth.value, 0)
+        self.enter(.cruise(rounds: 1), at: now)
     }
 
     /// Starts anew with a small window, because several probes were not acknowledged.

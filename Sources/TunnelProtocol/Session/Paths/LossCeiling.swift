@@ -33,8 +33,8 @@ struct LossCeiling: Hashable, Sendable {
         self.lostBytes = 0
     }
 
-    /// Whether so much was lost that the path is probably full. The round trip may have just begun, so that of the round
-    /// trip before counts, too.
+    /// Whether so much was lost that the path is probably full. The round trip may have just begun, so the bytes of the
+    /// previous one are used if they are more.
     private var isTooMuch: Bool {
         let arrived = max(self.arrivedBytes, self.arrivedBefore)
         return Double(self.lostBytes) > Self.tolerableLoss * Double(self.lostBytes + arrived)

@@ -45,13 +45,16 @@ extension PathSet {
     private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
         if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
         // A path that was not measured yet may be a far one.
-        let isMeasured = self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample }
-        let best = self.earliest(demand.bytes, at: now) {
-            $0.canCarry(at: now) && ($0.rtt.hasSample || !isMeasured)
+        let isMeasured = self.indices.contains {
+            self[$0].health == .active && self[$0].isWritable && self[$0].rtt.hasSample
         }
-        guard let best else { return .none }
+        func isKnown(_ path: SessionPath) -> Bool { path.rtt.hasSample || !isMeasured }
+        guard let best = self.earliest(demand.bytes, at: now, where: { $0.canCarry(at: now) && isKnown($0) }) else {
+            return .none
+        }
         var advantage = TimeAmount.zero
-        for index in self.indices where self[index].health == .active && !self[index].canCarry(at: now) {
+        for index in self.indices
+        where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index]) {
             advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
@@ -64,7 +67,9 @@ extension PathSet {
     /// receiver can pass on nothing that follows it, and the nearest path could send more than the receiver's window holds
     /// (blocking estimation; Ferlin et al., "BLEST", IFIP Networking 2016).
     private func blocked(by best: (index: Int, arrival: TimeAmount), room: Int, at now: NIODeadline) -> Int? {
-        guard let nearest = self.forMessages(at: now).first, nearest.index != best.index else { return nil }
+        guard let nearest = self.forMessages(at: now).first(where: { self[$0.index].rtt.hasSample }),
+            nearest.index != best.index
+        else { return nil }
         let path = self[nearest.index]
         let time = Double((best.arrival - nearest.arrival).nanoseconds) / 1e9
         let bytes = Self.blockingMargin * path.congestion.expectedRate(rtt: path.rtt.smoothed) * time

@@ -201,9 +201,11 @@ struct PathSet: Sendable {
         at now: NIODeadline
     ) throws(SessionViolation) -> Acknowledged? {
         guard let index = self.index(of: acknowledgement.path) else { return nil }
-        // The way back is about as long as the way there.
-        let answer = path == acknowledgement.path ? nil : self.index(of: path).flatMap { self.paths[$0].forwardDelay }
-        guard let result = self.paths[index].acknowledged(acknowledgement, answer: answer, at: now) else { throw SessionViolation() }
+        let returnDelay =
+            path == acknowledgement.path ? nil : self.index(of: path).flatMap { self.paths[$0].forwardDelay }
+        guard let result = self.paths[index].acknowledged(acknowledgement, returnDelay: returnDelay, at: now) else {
+            throw SessionViolation()
+        }
         guard result.isNew else { return nil }
         self.acknowledgesEverywhere = false
         if self.paths[index].health == .probing {
@@ -274,9 +276,10 @@ struct PathSet: Sendable {
     /// Handles a probe timeout: nothing was acknowledged on a path for too long (RFC 9002, section 6.2). Returns the
     /// frames to send again.
     mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
-        self.acknowledgesEverywhere = true
         let wasActive = self.paths[index].health == .active
+        let count = self.paths[index].probeCount
         let frames = self.paths[index].probeTimedOut(isAlone: !self.hasActivePath(beside: index), at: now)
+        if self.paths[index].probeCount > count { self.acknowledgesEverywhere = true }
         if wasActive, self.paths[index].health != .active { self.probeSoonIfNoneIsActive(at: now) }
         return frames
     }
@@ -284,9 +287,7 @@ struct PathSet: Sendable {
     /// Probes all paths in doubt at once if the last active path was lost. The times between their probes are long while
     /// another path is active.
     private mutating func probeSoonIfNoneIsActive(at now: NIODeadline) {
-        guard !self.hasActivePath else { return }
-        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probeCount = 0 }
-        self.probeNow(at: now)
+        if !self.hasActivePath { self.probeNow(at: now) }
     }
 
     /// Probes all paths in doubt at once, because the first packet of the peer arrived.
@@ -299,7 +300,7 @@ struct PathSet: Sendable {
         guard self.paths.count > 1 else { return }
         for index in self.paths.indices
         where self.paths[index].health == .active && !self.paths[index].rtt.hasSample
-            && self.paths[index].sent.elicitingInFlight == 0
+            && self.paths[index].sent.elicitingInFlight == 0 && self.paths[index].canAnswer(at: now)
         {
             self.paths[index].probeDue = now
         }

@@ -26,6 +26,7 @@ struct RTTEstimator: Hashable, Sendable {
 
     /// How long the recent maximum is kept, approximately: as many smoothed RTTs, and so many nanoseconds at least.
     private static let memory: (roundTrips: Int64, least: Int64) = (16, 4_000_000_000)
+    /// Maximum time of what is in flight that counts for the probe timeout.
     private static let longestTransfer: TimeAmount = .seconds(2)
     /// Maximum of ``reordering``.
     private static let widestReordering = 8.0
@@ -74,7 +75,8 @@ struct RTTEstimator: Hashable, Sendable {
     func probeTimeout(acknowledgementDelay: TimeAmount, transfer: TimeAmount = .zero) -> TimeAmount {
         .nanoseconds(
             max(
-                max(self.smoothed, min(transfer, Self.longestTransfer)).nanoseconds + max(4 * self.variation.nanoseconds, self.granularity),
+                max(self.smoothed, min(transfer, Self.longestTransfer)).nanoseconds
+                    + max(4 * self.variation.nanoseconds, self.granularity),
                 self.recentMaximum * 5 / 4
             ) + acknowledgementDelay.nanoseconds
         )

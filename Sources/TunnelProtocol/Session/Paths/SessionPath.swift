@@ -29,7 +29,7 @@ struct SessionPath: Sendable {
     private var lastSpurious: NIODeadline?
     var congestion: CongestionController
     var pacer = EventPacer()
-    private var packetPacer = PacketPacer()
+    private(set) var packetPacer = PacketPacer()
     var received = ReceivedPackets()
     private(set) var sizer: PacketSizer
 
@@ -37,15 +37,17 @@ struct SessionPath: Sendable {
     private let shared: SharedSessionConfiguration
     private var configuration: SessionConfiguration { self.shared.value }
     /// Maximum delay with which the peer acknowledges packets.
-    private var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
+    var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
     private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
-    /// How long a packet takes to the peer.
+    /// The minimum one-way delay to the peer.
     private var forward = MinimumRTT()
     var forwardDelay: Int64? { self.forward.nanoseconds }
+    /// The first packet of the current connection. Earlier ones are not measured.
+    private var firstNumber: UInt64 = 0
     /// When the RTT was last measured.
-    private var lastSample = NIODeadline.uptimeNanoseconds(0)
+    private(set) var lastSample = NIODeadline.uptimeNanoseconds(0)
     /// When a packet was last acknowledged.
-    private var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
+    private(set) var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
     /// Number of consecutive probe timeouts (RFC 9002: pto_count).
@@ -62,8 +64,6 @@ struct SessionPath: Sendable {
     /// measured.
     var lastPing = NIODeadline.uptimeNanoseconds(0)
 
-    /// For how long a queue is expected to remain that the last RTT has shown.
-    private static let queueMemory: TimeAmount = .seconds(1)
     /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
     /// How long a packet may occupy the path. Small messages wait behind it.
@@ -133,6 +133,9 @@ struct SessionPath: Sendable {
         self.congestion = CongestionController(maximum: self.configuration.maximumCongestionWindow)
         self.packetPacer = PacketPacer()
         self.forward = MinimumRTT()
+        // The next packets are probes, and say nothing about the rate.
+        self.sent.becameAppLimited()
+        self.firstNumber = self.sent.nextNumber
     }
 
     /// Records that the relay rejected a packet because of its rate limit.
@@ -168,76 +171,6 @@ struct SessionPath: Sendable {
         return max(packet, self.pacer.wait(at: now) ?? packet)
     }
 
-    // MARK: Arrival
-
-    /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
-    func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
-        let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
-        let event = (self.pacer.wait(at: now) ?? now) - now
-        let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
-        let ahead = min(self.sent.bytesInFlight, self.congestion.window)
-        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
-    }
-
-    /// How long the path needs for `bytes` bytes at the expected rate.
-    private func transferTime(_ bytes: Int) -> TimeAmount {
-        let rate = max(1, self.congestion.expectedRate(rtt: self.rtt.smoothed))
-        return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
-    }
-
-    /// How long a packet takes to the peer behind `bytes` bytes in flight: without a queue, and in the queue. That time is known from the bytes in flight, and from the last RTT, as far as that is recent. A
-    /// path that carries nothing gives no new RTT, and its queue is gone.
-    private func delay(behind bytes: Int, at now: NIODeadline) -> TimeAmount {
-        guard let minimum = self.congestion.minimumRTT.nanoseconds else {
-            return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
-        }
-        let inFlight = self.transferTime(bytes).nanoseconds - minimum
-        let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
-        let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
-        let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
-        return .nanoseconds((self.forwardDelay ?? minimum / 2) + queue)
-    }
-
-    /// How long it takes until a small message has arrived, which does not wait for the window.
-    func messageArrival(at now: NIODeadline) -> TimeAmount {
-        let event = (self.pacer.wait(at: now) ?? now) - now
-        return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
-    }
-
-    /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
-    ///
-    /// - Parameters:
-    ///   - arrival: The time that the other path takes.
-    ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.
-    ///   - now: The current time.
-    func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
-        guard let packet = self.sent.oldestReinjectable else { return nil }
-        if self.reinjectionDeadline(arrival: arrival).map({ $0 <= now }) ?? false { return packet }
-        let delay = max(self.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
-        let remaining = packet.sentAt + .nanoseconds(delay) - now
-        return isIdle && remaining > Self.clearly(arrival) ? packet : nil
-    }
-
-    /// When the acknowledgement of the oldest packet is overdue for so long that another path, which takes `arrival`, is
-    /// the better one. Nil if there is no packet.
-    func reinjectionDeadline(arrival: TimeAmount) -> NIODeadline? {
-        self.sent.oldestReinjectable.map { $0.sentAt + self.rtt.lossDelay + Self.clearly(arrival) }
-    }
-
-    /// The time by which the other path must be better, because sending again costs bandwidth.
-    private static func clearly(_ arrival: TimeAmount) -> TimeAmount { .nanoseconds(arrival.nanoseconds * 5 / 4) }
-
-    mutating func markReinjected(_ number: UInt64) { self.sent.markReinjected(number) }
-
-    /// By how much an acknowledgement is overdue, and for how long the socket has accepted no data. A path that may have
-    /// stopped to deliver becomes less attractive.
-    private func silence(at now: NIODeadline) -> TimeAmount {
-        let blocked = self.unwritableSince.map { now - $0 } ?? .zero
-        guard let oldest = self.sent.oldestInFlight else { return blocked }
-        let since = max(oldest.sentAt, self.lastAcknowledgement)
-        return max(blocked, now - since - self.rtt.smoothed - self.acknowledgementDelay)
-    }
-
     // MARK: Sending
 
     /// Returns whether a packet of `size` bytes should contain IMMEDIATE_ACK: half of the window was sent since the
@@ -261,6 +194,7 @@ struct SessionPath: Sendable {
         self.sent.record(size: size, isAckEliciting: isAckEliciting, frames: frames, at: now)
         self.pacer.sent(at: now)
         guard isAckEliciting else { return }
+        if self.health == .active { self.probeDue = nil }
         self.packetPacer.sent(size, rate: self.congestion.pacingRate, at: now)
         self.lastElicitingSent = now
     }
@@ -284,11 +218,11 @@ struct SessionPath: Sendable {
     ///
     /// - Parameters:
     ///   - acknowledgement: The frame.
-    ///   - answer: How long it took, in nanoseconds, if it came on another path; nil if it came on this one.
+    ///   - returnDelay: The one-way delay in nanoseconds of the path on which the frame came, if that is another one.
     ///   - now: The current time.
     mutating func acknowledged(
         _ acknowledgement: SessionFrame.Acknowledgement,
-        answer: Int64?,
+        returnDelay: Int64?,
         at now: NIODeadline
     ) -> AcknowledgementResult? {
         guard let largest = acknowledgement.ranges.first?.upperBound, largest < self.sent.nextNumber else { return nil }
@@ -302,7 +236,7 @@ struct SessionPath: Sendable {
                 if case .lost = packet.state { self.lossWasSpurious(packet, at: now) }
                 self.sizer.acknowledged(number, size: packet.size)
                 result.frames += packet.frames
-                guard packet.isAckEliciting else { continue }
+                guard packet.isAckEliciting, number >= self.firstNumber else { continue }
                 if newestEliciting.map({ $0.number < number }) ?? true { newestEliciting = packet }
                 result.bytes += packet.size
             }
@@ -319,13 +253,7 @@ struct SessionPath: Sendable {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
                 self.rtt.update(now - newestEliciting.sentAt, delay: delay, at: now)
                 self.lastSample = now
-                let whole = (now - newestEliciting.sentAt).nanoseconds
-                let forward = answer.map { max(0, whole - $0) } ?? whole / 2
-                if self.forward.isOutdated(at: now) {
-                    self.forward.replace(by: forward, at: now)
-                } else {
-                    self.forward.add(.nanoseconds(forward), at: now)
-                }
+                self.measureForward(returnDelay: returnDelay, at: now)
             }
             let sample = self.sent.deliveryRate(
                 result.bytes,
@@ -351,6 +279,17 @@ struct SessionPath: Sendable {
         return result
     }
 
+    /// Measures the one-way delay after a sample of the RTT.
+    private mutating func measureForward(returnDelay: Int64?, at now: NIODeadline) {
+        guard let whole = self.rtt.latest?.nanoseconds else { return }
+        let delay = returnDelay.map { $0 < whole ? whole - $0 : whole / 2 } ?? whole / 2
+        if self.forward.isOutdated(at: now) {
+            self.forward.replace(by: delay, at: now)
+        } else {
+            self.forward.add(.nanoseconds(delay), at: now)
+        }
+    }
+
     private mutating func lossWasSpurious(_ packet: SentPacket, at now: NIODeadline) {
         // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
         if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
@@ -366,6 +305,9 @@ struct SessionPath: Sendable {
     }
 
     // MARK: Loss
+
+    /// Records that the frames of a packet were sent again.
+    mutating func markReinjected(_ number: UInt64) { self.sent.markReinjected(number) }
 
     /// Declares packets lost by the time threshold. Returns their frames, oldest first.
     mutating func detectLosses(at now: NIODeadline) -> [SessionFrame] {
@@ -431,6 +373,7 @@ struct SessionPath: Sendable {
         // A probe because a packet arrived is no sign that the path is silent.
         let isEarly = self.health == .active && self.probeDue.map { $0 <= now } ?? false
         self.probeDue = nil
+        if isEarly, self.probeCount == 0 { return [] }
         if !isEarly { self.probeCount += 1 }
         guard self.health == .active, self.probeCount < Self.silentProbes else {
             if self.probeCount == Self.silentProbes { self.congestion.pathIsSilent() }

@@ -149,7 +149,7 @@ struct StreamSet: Sendable {
     var demand: SendDemand {
         let room = min(self.credit.allowance, self.scheduler.room(self.table))
         var bytes = self.scheduler.waitingBytes
-        // A send buffer that is full stands for more than it holds.
+        // A send buffer that fills up suggests that more data follows.
         if bytes >= self.configuration.sendBuffer / 2 { bytes = max(bytes, SendDemand.bulk) }
         return SendDemand(bytes: bytes, room: Int(clamping: room))
     }

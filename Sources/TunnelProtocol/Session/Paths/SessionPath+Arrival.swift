@@ -1,0 +1,80 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+
+/// When a packet would arrive at the peer by this path.
+extension SessionPath {
+    /// For how long a queue is expected to remain that the last RTT has shown.
+    private static let queueMemory: TimeAmount = .seconds(1)
+
+    /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
+    func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
+        let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
+        let event = (self.pacer.wait(at: now) ?? now) - now
+        let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
+        let ahead = min(self.sent.bytesInFlight, self.congestion.window)
+        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
+    }
+
+    /// How long the path needs for `bytes` bytes at the expected rate.
+    func transferTime(_ bytes: Int) -> TimeAmount {
+        let rate = max(1, self.congestion.expectedRate(rtt: self.rtt.smoothed))
+        return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
+    }
+
+    /// The one-way delay of a packet behind `bytes` bytes in flight: the minimum one-way delay and the queueing delay. The
+    /// queueing delay is estimated from the bytes in flight, and from the last RTT sample, whose weight decreases to zero
+    /// within ``queueMemory``. A path that carries nothing gives no new sample, and its queue is gone.
+    private func delay(behind bytes: Int, at now: NIODeadline) -> TimeAmount {
+        guard let minimum = self.congestion.minimumRTT.nanoseconds else {
+            return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
+        }
+        let inFlight = self.transferTime(bytes).nanoseconds - minimum
+        let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
+        let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
+        let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
+        return .nanoseconds((self.forwardDelay ?? minimum / 2) + queue)
+    }
+
+    /// How long it takes until a small message has arrived, which does not wait for the window.
+    func messageArrival(at now: NIODeadline) -> TimeAmount {
+        let event = (self.pacer.wait(at: now) ?? now) - now
+        return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
+    }
+
+    /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
+    ///
+    /// - Parameters:
+    ///   - arrival: The time that the other path takes.
+    ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.
+    ///   - now: The current time.
+    func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
+        guard let packet = self.sent.oldestReinjectable else { return nil }
+        if self.reinjectionDeadline(arrival: arrival).map({ $0 <= now }) ?? false { return packet }
+        let delay = max(self.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
+        let remaining = packet.sentAt + .nanoseconds(delay) - now
+        return isIdle && remaining > Self.clearly(arrival) ? packet : nil
+    }
+
+    /// When the acknowledgement of the oldest packet is overdue for so long that another path, which takes `arrival`, is
+    /// the better one. Nil if there is no packet.
+    func reinjectionDeadline(arrival: TimeAmount) -> NIODeadline? {
+        self.sent.oldestReinjectable.map { $0.sentAt + self.rtt.lossDelay + Self.clearly(arrival) }
+    }
+
+    /// The time by which the other path must be better, because sending again costs bandwidth.
+    private static func clearly(_ arrival: TimeAmount) -> TimeAmount { .nanoseconds(arrival.nanoseconds * 5 / 4) }
+
+    /// By how much an acknowledgement is overdue, and for how long the socket has accepted no data. A path that may have
+    /// stopped to deliver becomes less attractive.
+    private func silence(at now: NIODeadline) -> TimeAmount {
+        let blocked = self.unwritableSince.map { now - $0 } ?? .zero
+        guard let oldest = self.sent.oldestInFlight else { return blocked }
+        let since = max(oldest.sentAt, self.lastAcknowledgement)
+        return max(blocked, now - since - self.rtt.smoothed - self.acknowledgementDelay)
+    }
+}
