@@ -79,9 +79,9 @@ def serve(network):
 
 
 class Nws:
-    """Relays, an exit and an entry. `way` leads through them."""
+    """Relays, an exit and an entry. `way` leads through them. If it is `listed`, the exit knows the entry by its identity."""
 
-    def __init__(self, network, relays=("relay",), tls=False, family=4, entry=()):
+    def __init__(self, network, relays=("relay",), tls=False, family=4, listed=False):
         scheme, options, trust = "ws", (), ()
         if tls:
             certificate, key = self._certificate(network, [network.address(relay, family) for relay in relays])
@@ -94,8 +94,14 @@ class Nws:
         }
         urls = [f"{scheme}://{network.address(relay, family)}:7777" for relay in relays]
         named = [argument for url in urls for argument in ("--relay", url)]
+        allow, entry = (), ()
+        if listed:
+            key = network.folder / "identity.key"
+            lines = subprocess.check_output([PROGRAM, "key", "generate", "--key-file", key], text=True).splitlines()
+            npub = next(line.removeprefix("npub: ") for line in lines if line.startswith("npub: "))
+            allow, entry = ("--allow", npub), ("--identity", key)
         self.exit = Role(
-            network, "exit", "exit", *named, *trust, "--service", "80=127.0.0.1:8080", "81=127.0.0.1:8081",
+            network, "exit", "exit", *named, *trust, *allow, "--service", "80=127.0.0.1:8080", "81=127.0.0.1:8081",
             "--key-file", network.folder / "exit.key", want="name",
         )  # fmt: skip
         self.name = self.exit.facts["name"]

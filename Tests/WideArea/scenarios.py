@@ -134,6 +134,26 @@ def trips(options, pair):
     }
 
 
+def known(options, pair):
+    """Round trips to the first byte for a client that the exit knows: with its identity, with a ticket, and with a ticket
+    while the relay is connected."""
+    with Network(HOME, congestion=options.congestion) as network:
+        serve(network)
+        nodes = Nws(network, tls=options.tls, listed=True)
+        first = nodes.way.run("open", 1)[0]
+        echo = median(nodes.way.run("echo", 20))
+        nodes.restart_entry()
+        again = nodes.way.run("open", 1)[0]
+        # The entry ends a session without streams after a minute.
+        time.sleep(90)
+        connected = nodes.way.run("open", 1)[0]
+    return {
+        "identity / echo": first / echo,
+        "ticket / echo": again / echo,
+        "ticket, relay connected / echo": connected / echo,
+    }
+
+
 def outage(event, gap, size=30 * MB):
     """Seconds from the return of the network to the next byte of a download. `event` begins and ends the outage."""
 
@@ -178,6 +198,7 @@ SCENARIOS = {
     "uneven": beside_one({**NEAR, "relay2": "delay=150,rate=10"}, ("relay", "relay2")),
     "frozen": frozen,
     "trips": trips,
+    "known": known,
     "dark5": outage(lambda pair: (f"down {side(pair)}", f"up {side(pair)}"), 5),
     "dark30": outage(lambda pair: (f"down {side(pair)}", f"up {side(pair)}"), 30),
     "dark100": outage(lambda pair: (f"down {side(pair)}", f"up {side(pair)}"), 100),
@@ -205,5 +226,6 @@ TARGETS = {
     },
     "frozen": {"longest pause s": ("<=", 1)},
     "trips": {"new session / echo": ("<=", 4.2), "next stream / echo": ("<=", 1.1)},
+    "known": {"ticket / echo": ("<=", 3.3), "ticket, relay connected / echo": ("<=", 2.3)},
     **{name: {"first byte s": ("<=", 2)} for name in ("dark5", "dark30", "dark100", "forget", "move")},
 }  # fmt: skip

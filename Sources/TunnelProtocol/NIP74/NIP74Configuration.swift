@@ -62,7 +62,7 @@ public struct NIP74Configuration: Sendable {
     public var exitTimeout: TimeAmount = .seconds(3)
     /// Time between repetitions of a CONNECT that did not reach the exit.
     public var connectRepetition: TimeAmount = .milliseconds(400)
-    /// How long an exit may take to accept an offer: if plain NIP-74 may follow, and if it may not.
+    /// How long an exit may take to accept an offer: if plain NIP-74 may follow, and if it may not or the offer has a proof.
     public var fallbackDelay: (first: TimeAmount, only: TimeAmount) = (.seconds(2), .seconds(10))
     /// Time between repetitions of an offer.
     public var offerRepetition: TimeAmount = .milliseconds(300)

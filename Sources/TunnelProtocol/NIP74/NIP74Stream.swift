@@ -226,10 +226,11 @@ struct NIP74Stream {
         return last + (self.isFinished ? configuration.plainLinger : configuration.idleTimeout)
     }
 
-    /// When the exit must have answered the offer.
+    /// When the exit must have answered the offer. An exit that knows the client supports sessions, and it may not serve
+    /// plain NIP-74 at all, so an offer with a proof has more time.
     func offerDeadline(_ configuration: NIP74Configuration) -> NIODeadline {
         let (first, only) = configuration.fallbackDelay
-        return self.startedAt + (self.mayFallBack ? first : only)
+        return self.startedAt + (self.mayFallBack && self.offer?.proof == nil ? first : only)
     }
 
     /// When the stream must be looked at next.
