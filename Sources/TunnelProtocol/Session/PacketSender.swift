@@ -78,7 +78,7 @@ struct PacketSender: Sendable {
         let due = max(coalescingDeadline, context.now.monotonic)
         let urgent = self.hasUrgent(streams, context) ? paths.urgentDeadline(due) : nil
         guard streams.scheduler.hasBulk(streams.table),
-            let bulk = paths.sendDeadline(due, streams.demand)
+            let bulk = paths.sendDeadline(due, streams.demand(hasOnePath: paths.indices.count == 1))
         else { return urgent }
         return urgent.map { min($0, bulk) } ?? bulk
     }
@@ -140,7 +140,7 @@ struct PacketSender: Sendable {
         let isUrgent = self.hasUrgent(streams, context)
         if isUrgent, let index = paths.forUrgentData(at: now), paths[index].canCarry(at: now) { return (index, .data) }
         guard streams.scheduler.hasBulk(streams.table),
-            let index = paths.forData(streams.demand, at: now)
+            let index = paths.forData(streams.demand(hasOnePath: paths.indices.count == 1), at: now)
         else { return nil }
         return (index, isUrgent ? .bulkData : .data)
     }

@@ -145,8 +145,9 @@ struct StreamSet: Sendable {
 
     // MARK: Sending
 
-    /// What waits to be sent.
-    var demand: SendDemand {
+    /// What waits to be sent. If there is only one path, the room is not determined, because nothing depends on it.
+    func demand(hasOnePath: Bool) -> SendDemand {
+        guard !hasOnePath else { return SendDemand(bytes: self.scheduler.waitingBytes, room: .max) }
         let room = min(self.credit.allowance, self.scheduler.room(self.table))
         var bytes = self.scheduler.waitingBytes
         // A send buffer that fills up suggests that more data follows.
