@@ -55,22 +55,30 @@ struct ControlQueue: Sendable {
     mutating func write(into packet: inout ByteBuffer, size: Int, _ written: inout [SessionFrame], streams: StreamSet) {
         var identity = self.identity.map(SessionFrame.identity)
         while let frame = self.frames.first {
-            // These frames go into one packet, because packets may be reordered.
-            var together = [frame]
+            // What goes into the packet of OPEN_STREAM, because packets may be reordered.
+            var introduction: SessionFrame?
+            var credit: SessionFrame?
             if case .openStream(let id, _) = frame {
                 guard streams.isRequested(id) else {
                     self.frames.removeFirst()
                     continue
                 }
-                if let identity { together.insert(identity, at: 0) }
-                if let limit = streams.limit(ofRequested: id) { together.append(.maximumStreamData(id, limit)) }
+                introduction = identity
+                credit = streams.limit(ofRequested: id).map { .maximumStreamData(id, $0) }
             }
-            guard together.reduce(packet.readableBytes, { $0 + $1.maximumLength }) < size else { return }
-            if case .openStream = frame { identity = nil }
+            let additional = (introduction?.maximumLength ?? 0) + (credit?.maximumLength ?? 0)
+            guard packet.readableBytes + frame.maximumLength + additional < size else { return }
             self.frames.removeFirst()
-            for frame in together {
-                frame.encode(into: &packet)
-                written.append(frame)
+            if let introduction {
+                introduction.encode(into: &packet)
+                written.append(introduction)
+                identity = nil
+            }
+            frame.encode(into: &packet)
+            written.append(frame)
+            if let credit {
+                credit.encode(into: &packet)
+                written.append(credit)
             }
         }
     }
