@@ -105,6 +105,8 @@ class Nws:
             "--key-file", network.folder / "exit.key", want="name",
         )  # fmt: skip
         self.name = self.exit.facts["name"]
+        if listed:
+            entry = (*entry, "--identity-for", self.name)
         self._network = network
         self._entry_options = (*trust, *entry)
         self.start_entry()
