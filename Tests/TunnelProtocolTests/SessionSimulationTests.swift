@@ -42,7 +42,7 @@ struct SessionSimulationTests {
     }
 
     /// Runs one simulation; returns what went wrong, or nil.
-    static func run(seed: UInt64) -> String? {
+    private static func run(seed: UInt64) -> String? {
         var configuration = SessionConfiguration()
         var generator = SeededGenerator(seed: seed)
         if generator.next() % 3 == 0 {

@@ -265,7 +265,7 @@ final class RelaySocket {
         self.expectAnswerIfFull()
     }
 
-    /// A full send buffer holds messages that the relay has not answered. Nothing more is sent that would show it.
+    /// Expects an answer while the send buffer is full, because nothing is sent then that would make the relay answer.
     private func expectAnswerIfFull() {
         if self.isAnswered, !self.isWritable { self.liveness?.expectAnswer() }
     }

@@ -329,7 +329,7 @@ struct CongestionController: Hashable, Sendable {
         self.enter(.cruise(rounds: Self.cruiseRounds), at: now)
     }
 
-    /// Replaces the outdated minimum by that of the last two rounds. Returns false if there is none.
+    /// Replaces the outdated minimum with the smallest RTT of the last two round trips. Returns false if none was measured.
     @discardableResult
     private mutating func replaceMinimumRTT(at now: NIODeadline) -> Bool {
         let least = min(self.roundLeast, self.lastRoundLeast)

@@ -10,7 +10,7 @@ struct LossCeiling: Hashable, Sendable {
     /// The share of a round's bytes that may be lost without a reaction.
     private static let tolerableLoss = 0.2
 
-    /// The limit in bytes; nil if there is none.
+    /// The limit in bytes. Nil without a limit.
     private(set) var ceiling: Int?
     /// Bytes that arrived and that were lost in the current round trip, and that arrived in the one before.
     private(set) var arrivedBytes = 0
@@ -40,7 +40,8 @@ struct LossCeiling: Hashable, Sendable {
         return Double(self.lostBytes) > Self.tolerableLoss * Double(self.lostBytes + arrived)
     }
 
-    /// Raises the ceiling after a probe without much loss. Removes it if it exceeds the window that follows from the model.
+    /// Raises the ceiling if little was lost in the round trip of a probe. Removes it if it exceeds the window that follows
+    /// from the model.
     mutating func probed(target: Int) {
         guard let ceiling, !self.isTooMuch else { return }
         self.ceiling = ceiling > target ? nil : ceiling + ceiling / 4

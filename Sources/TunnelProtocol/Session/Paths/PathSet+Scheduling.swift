@@ -67,13 +67,14 @@ extension PathSet {
     /// receiver can pass on nothing that follows it, and the nearest path could send more than the receiver's window holds
     /// (blocking estimation; Ferlin et al., "BLEST", IFIP Networking 2016).
     private func blocked(by best: (index: Int, arrival: TimeAmount), room: Int, at now: NIODeadline) -> Int? {
-        guard let nearest = self.forMessages(at: now).first(where: { self[$0.index].rtt.hasSample }),
-            nearest.index != best.index
+        guard let nearest = self.fastest(at: now, where: { $0.health == .active && $0.rtt.hasSample }),
+            nearest != best.index
         else { return nil }
-        let path = self[nearest.index]
-        let time = Double((best.arrival - nearest.arrival).nanoseconds) / 1e9
+        let path = self[nearest]
+        let time = Double((best.arrival - path.messageArrival(at: now)).nanoseconds) / 1e9
         let bytes = Self.blockingMargin * path.congestion.expectedRate(rtt: path.rtt.smoothed) * time
-        return bytes > Double(room + path.sent.bytesInFlight) ? nearest.index : nil
+        // The peer chooses the room, so the sum might not be an Int.
+        return bytes > Double(room) + Double(path.sent.bytesInFlight) ? nearest : nil
     }
 
     /// The path for the next packet; nil if no path can carry one now, or if another path would deliver all that waits
@@ -129,7 +130,7 @@ extension PathSet {
     // MARK: Reinjection
 
     /// Returns a packet in flight on a path that another one would deliver earlier (opportunistic retransmission; Raiciu et
-    /// al., NSDI 2012). Returns each packet once; nil if there is none.
+    /// al., NSDI 2012). Each packet is returned at most once. Returns nil if no packet qualifies.
     ///
     /// - Parameters:
     ///   - isIdle: Whether nothing else waits to be sent. If not, only a packet counts whose acknowledgement is overdue.

@@ -107,10 +107,13 @@ struct PathSet: Sendable {
     // MARK: Acknowledgements
 
     /// The usable path on which a small message arrives first.
-    private func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
-        self.paths.indices.filter { isUsable(self.paths[$0]) }
-            .map { ($0, self.paths[$0].messageArrival(at: now)) }
-            .min { $0.1 < $1.1 }?.0
+    func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
+        var best: (index: Int, arrival: TimeAmount)?
+        for index in self.paths.indices where isUsable(self.paths[index]) {
+            let arrival = self.paths[index].messageArrival(at: now)
+            if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
+        }
+        return best?.index
     }
 
     /// The fastest path for a keep-alive.

@@ -17,7 +17,7 @@ struct RTTEstimator: Hashable, Sendable {
     /// The recent maximum of the samples in nanoseconds. It decreases by 1/64 with each sample, or faster if they are rare.
     /// A relay that delivers in batches often delays a packet until its next batch.
     private var recentMaximum: Int64 = 0
-    private var lastSample = NIODeadline.uptimeNanoseconds(0)
+    private(set) var lastSample = NIODeadline.uptimeNanoseconds(0)
     /// When ``reordering`` last changed.
     private var lastReordering = NIODeadline.uptimeNanoseconds(0)
     /// Factor of the loss threshold. It grows when packets that were declared lost arrive, because the relay then

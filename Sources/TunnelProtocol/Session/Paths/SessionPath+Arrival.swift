@@ -35,7 +35,7 @@ extension SessionPath {
         }
         let inFlight = self.transferTime(bytes).nanoseconds - minimum
         let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
-        let age = Double((now - self.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
+        let age = Double((now - self.rtt.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
         let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
         return .nanoseconds((self.forwardDelay ?? minimum / 2) + queue)
     }
@@ -46,7 +46,8 @@ extension SessionPath {
         return event + self.delay(behind: self.sent.bytesInFlight, at: now) + self.silence(at: now)
     }
 
-    /// The oldest packet that another path would deliver earlier, if that path takes `arrival`; nil if there is none.
+    /// Returns the oldest packet in flight that another path, which takes `arrival`, would deliver earlier. Returns nil if no
+    /// packet qualifies.
     ///
     /// - Parameters:
     ///   - arrival: The time that the other path takes.
@@ -70,7 +71,7 @@ extension SessionPath {
     private static func clearly(_ arrival: TimeAmount) -> TimeAmount { .nanoseconds(arrival.nanoseconds * 5 / 4) }
 
     /// By how much an acknowledgement is overdue, and for how long the socket has accepted no data. A path that may have
-    /// stopped to deliver becomes less attractive.
+    /// stopped delivering becomes less attractive.
     private func silence(at now: NIODeadline) -> TimeAmount {
         let blocked = self.unwritableSince.map { now - $0 } ?? .zero
         guard let oldest = self.sent.oldestInFlight else { return blocked }

@@ -44,8 +44,6 @@ struct SessionPath: Sendable {
     var forwardDelay: Int64? { self.forward.nanoseconds }
     /// The first packet of the current connection. Earlier ones are not measured.
     private var firstNumber: UInt64 = 0
-    /// When the RTT was last measured.
-    private(set) var lastSample = NIODeadline.uptimeNanoseconds(0)
     /// When a packet was last acknowledged.
     private(set) var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
@@ -252,7 +250,6 @@ struct SessionPath: Sendable {
             if isLargest {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
                 self.rtt.update(now - newestEliciting.sentAt, delay: delay, at: now)
-                self.lastSample = now
                 self.measureForward(returnDelay: returnDelay, at: now)
             }
             let sample = self.sent.deliveryRate(
