@@ -202,6 +202,25 @@ struct SessionTests {
         }
     }
 
+    @Test(
+        "packets shrink for a relay that takes only small ones and does not say so",
+        arguments: [(32_768, true), (10_000, true), (4_096, true), (32_768, false), (10_000, false)]
+    )
+    func undeclaredLimit(limit: Int, refuses: Bool) {
+        var weather = Weather(delay: .milliseconds(20), bytesPerSecond: 10_000_000)
+        weather.largestPacket = (limit, refuses)
+        let session = SimulatedSession(seed: 22, weather: [weather])
+        let data = patterned(2_000_000, seed: 23)
+        session.dial = { _, _ in .success(data) }
+        let id = session.open(1)
+        #expect(session.run(for: .seconds(60)) { session.streams[0][id]?.data.count == data.count })
+        #expect(session.streams[0][id]?.data == data)
+        let tooLarge = session.published.filter { $0.size > limit }
+        #expect(tooLarge.count < 100)
+        let seconds = Double(session.now.uptimeNanoseconds) / 1e9 - 1
+        #expect(seconds < (refuses ? 2 : 20), "\(seconds) s, \(tooLarge.count) packets too large")
+    }
+
     @Test("a session returns to small packets when the relay stops delivering large ones")
     func smallerPackets() {
         let fast = Weather(delay: .milliseconds(1), bytesPerSecond: 80_000_000)

@@ -241,9 +241,11 @@ struct PacketSender: Sendable {
     ) -> Bool {
         let waiting = streams.scheduler.waitingBytes
         let size =
-            content == .urgentData
-            ? min(Self.urgentPacket, paths[index].packetSize)
-            : paths[index].sizeOfNext(waiting: content.hasData ? waiting : 0)
+            switch content {
+            case .urgentData: min(Self.urgentPacket, paths[index].packetSize)
+            case .probe: paths[index].probeSize
+            default: paths[index].sizeOfNext(waiting: content.hasData ? waiting : 0)
+            }
         var packet = ByteBuffer()
         packet.reserveCapacity(min(size, waiting + 2_048))
         self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)

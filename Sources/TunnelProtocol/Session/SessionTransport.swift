@@ -195,7 +195,8 @@ struct SessionTransport: Sendable {
             if let deadline, deadline < earliest { earliest = deadline }
         }
         consider(self.paths.lossDeadline)
-        consider(self.paths.reinjectionDeadline(at: context.now.monotonic))
+        let isIdle = Self.isIdle(streams, context)
+        consider(self.paths.reinjectionDeadline(isIdle: isIdle, at: context.now.monotonic))
         consider(self.paths.acknowledgementDeadline)
         consider(self.sender.nextDeadline(self.paths, streams, context))
         if streams.table.liveCount > 0 { consider(self.keepAliveDeadline) }
@@ -255,9 +256,14 @@ struct SessionTransport: Sendable {
         self.countSent(at: context.now.monotonic)
     }
 
+    /// Whether nothing waits that may be sent.
+    private static func isIdle(_ streams: StreamSet, _ context: SessionContext) -> Bool {
+        streams.scheduler.isEmpty && context.control.isEmpty
+    }
+
     /// Sends what waits, as far as the paths allow.
     mutating func send(_ streams: inout StreamSet, _ context: inout SessionContext) {
-        let isIdle = streams.scheduler.isEmpty && context.control.isEmpty
+        let isIdle = Self.isIdle(streams, context)
         var reinjected = 0
         while reinjected < Self.reinjectedAtOnce,
             let packet = self.paths.reinject(isIdle: isIdle, at: context.now.monotonic)

@@ -45,6 +45,8 @@ struct DeliveryRate: Hashable, Sendable {
         if inFlight == 0 {
             self.firstSentAt = now
             self.deliveredAt = now
+            // Until now there was nothing to send.
+            self.becameAppLimited(inFlight: 0)
         }
         return Snapshot(
             delivered: self.delivered,

@@ -9,6 +9,10 @@
 /// reject events of half of it. So one packet of the larger size is sent as a probe when there is enough data to fill
 /// it. Further large packets are sent only after the probe was acknowledged. The loss of a probe is not a sign of
 /// congestion.
+///
+/// A relay may also reject, drop or answer with a closed connection packets of the base size, without having declared a
+/// lower limit. Then the base size is halved until such a packet arrives (RFC 8899, section 5.2: BASE_PLPMTU that is not
+/// supported).
 struct PacketSizer: Hashable, Sendable {
     private enum State: Hashable {
         /// No probe is in flight. The value is the number of probes that were sent.
@@ -26,15 +30,36 @@ struct PacketSizer: Hashable, Sendable {
     /// If more large packets than this are lost in a row, the path returns to the base size and probes again (RFC 8899,
     /// section 4.3: black hole detection).
     private static let blackHole = 8
+    /// The base size is not reduced below this many bytes. If the relay rejects such packets too, their size is not the
+    /// reason.
+    private static let leastBase = 2_048
+    /// The base size is reduced if this many times a small packet was acknowledged after a larger one had been lost, and
+    /// none of that size was ever acknowledged.
+    private static let maximumSilentLosses = 3
+    /// After this many acknowledged packets of the reduced base size a larger one is tried, because the reason may have been
+    /// another one.
+    private static let raiseInterval = 1_000
 
+    /// The packet size in bytes that the relay's declared limits allow.
+    let declaredBase: Int
     /// The packet size in bytes that the relay is expected to accept.
-    let base: Int
+    private(set) var base: Int
     /// The largest packet size in bytes that both endpoints and the relay's declared limits allow.
     let largest: Int
     private var state: State
     private var lostInARow = 0
+    /// Whether the relay rejected small packets as well, so that rejections say nothing about the size.
+    private var isSizeIrrelevant = false
+    /// The size in bytes of the largest packet that was acknowledged on this connection.
+    private(set) var confirmed = 0
+    /// The size in bytes of the smallest packet larger than ``confirmed`` that was lost since the last acknowledgement.
+    private var leastLost: Int?
+    private var silentLosses = 0
+    /// Number of packets of the reduced base size that were acknowledged.
+    private var acknowledgedAtBase = 0
 
     init(base: Int, largest: Int) {
+        self.declaredBase = base
         self.base = base
         self.largest = max(base, largest)
         self.state = largest > base ? .waiting(attempts: 0) : .failed
@@ -45,11 +70,13 @@ struct PacketSizer: Hashable, Sendable {
     /// If the sizes did not change, a failed search is not repeated: a relay that closes the connection because of a
     /// packet's size would do so again.
     mutating func reconnected(base: Int, largest: Int) {
-        guard base == self.base, max(base, largest) == self.largest else {
+        guard base == self.declaredBase, max(base, largest) == self.largest else {
             self = PacketSizer(base: base, largest: largest)
             return
         }
         self.lostInARow = 0
+        self.isSizeIrrelevant = false
+        self.confirmed = 0
         if self.state == .found { self.state = .waiting(attempts: 0) }
     }
 
@@ -77,6 +104,36 @@ struct PacketSizer: Hashable, Sendable {
     mutating func acknowledged(_ number: UInt64, size: Int) {
         if case .probing(number, _) = self.state { self.state = .found }
         if size > self.base { self.lostInARow = 0 }
+        self.checkBase(acknowledged: size)
+    }
+
+    private mutating func checkBase(acknowledged size: Int) {
+        defer { self.leastLost = nil }
+        if size > self.confirmed {
+            self.confirmed = size
+            self.silentLosses = 0
+        }
+        if let lost = self.leastLost, lost > self.confirmed {
+            self.silentLosses += 1
+            if self.silentLosses >= Self.maximumSilentLosses { self.reduceBase(below: lost) }
+        }
+        guard self.base < self.declaredBase, size > self.base * 3 / 4 else { return }
+        self.acknowledgedAtBase += 1
+        guard self.acknowledgedAtBase >= Self.raiseInterval else { return }
+        self.acknowledgedAtBase = 0
+        self.base = min(self.declaredBase, 2 * self.base)
+    }
+
+    /// Reduces the base size after a packet of `size` bytes did not arrive. Returns false if it is too small for that.
+    @discardableResult
+    private mutating func reduceBase(below size: Int) -> Bool {
+        let reduced = Self.unpadded(size / 2)
+        guard reduced >= Self.leastBase else { return false }
+        self.base = min(self.base, reduced)
+        self.state = .failed
+        self.silentLosses = 0
+        self.acknowledgedAtBase = 0
+        return true
     }
 
     /// The largest size up to `limit`, at least 256, to which NIP-44 adds no padding.
@@ -92,6 +149,7 @@ struct PacketSizer: Hashable, Sendable {
 
     /// Records that a packet was declared lost.
     mutating func lost(_ number: UInt64, size: Int) {
+        if size > self.confirmed, size <= self.base { self.leastLost = min(self.leastLost ?? size, size) }
         switch self.state {
         case .probing(number, let attempts):
             self.state = attempts < Self.maximumAttempts ? .waiting(attempts: attempts) : .failed
@@ -110,11 +168,17 @@ struct PacketSizer: Hashable, Sendable {
         if case .probing(number, let attempts) = self.state { self.state = .waiting(attempts: attempts - 1) }
     }
 
-    /// Records that the relay rejected a packet of `size` bytes. Returns true if the size is the likely reason; larger
-    /// packets are then no longer sent.
+    /// Records that the relay rejected a packet of `size` bytes. Returns true if the size is the likely reason; packets of
+    /// this size are then no longer sent.
     mutating func refused(size: Int) -> Bool {
-        guard size > self.base else { return false }
-        self.state = .failed
-        return true
+        if size > self.base {
+            self.state = .failed
+            return true
+        }
+        guard !self.isSizeIrrelevant, size >= Self.leastBase else { return false }
+        if self.reduceBase(below: size) { return true }
+        self.isSizeIrrelevant = true
+        self.base = self.declaredBase
+        return false
     }
 }

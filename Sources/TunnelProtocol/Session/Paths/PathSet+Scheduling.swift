@@ -45,9 +45,7 @@ extension PathSet {
     private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
         if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
         // A path that was not measured yet may be a far one.
-        let isMeasured = self.indices.contains {
-            self[$0].health == .active && self[$0].isWritable && self[$0].rtt.hasSample
-        }
+        let isMeasured = self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample }
         func isKnown(_ path: SessionPath) -> Bool { path.rtt.hasSample || !isMeasured }
         guard let best = self.earliest(demand.bytes, at: now, where: { $0.canCarry(at: now) && isKnown($0) }) else {
             return .none
@@ -148,10 +146,12 @@ extension PathSet {
     }
 
     /// When ``reinject(isIdle:at:)`` is due because an acknowledgement is overdue; nil if it is not.
-    func reinjectionDeadline(at now: NIODeadline) -> NIODeadline? {
+    func reinjectionDeadline(isIdle: Bool, at now: NIODeadline) -> NIODeadline? {
         guard self.indices.count > 1 else { return nil }
         return self.indices.compactMap { index in
-            self.arrivalBeside(index, at: now).flatMap { self[index].reinjectionDeadline(arrival: $0) }
+            self.arrivalBeside(index, at: now).flatMap {
+                self[index].reinjectionDeadline(arrival: $0, isIdle: isIdle)
+            }
         }.min()
     }
 

@@ -10,6 +10,9 @@ import Nostr
 extension SessionPath {
     /// For how long a queue is expected to remain that the last RTT has shown.
     private static let queueMemory: TimeAmount = .seconds(1)
+    /// While nothing else waits, a packet is sent again that has been in flight for this many times as long as another path
+    /// takes. The one-way delay of its own path is only estimated, and may be much too low.
+    private static let patience = 3
 
     /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
     func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
@@ -55,7 +58,7 @@ extension SessionPath {
     ///   - now: The current time.
     func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
         guard let packet = self.sent.oldestReinjectable else { return nil }
-        if self.reinjectionDeadline(arrival: arrival).map({ $0 <= now }) ?? false { return packet }
+        if self.reinjectionDeadline(arrival: arrival, isIdle: isIdle).map({ $0 <= now }) ?? false { return packet }
         let delay = max(self.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
         let remaining = packet.sentAt + .nanoseconds(delay) - now
         return isIdle && remaining > Self.clearly(arrival) ? packet : nil
@@ -63,8 +66,10 @@ extension SessionPath {
 
     /// When the acknowledgement of the oldest packet is overdue for so long that another path, which takes `arrival`, is
     /// the better one. Nil if there is no packet.
-    func reinjectionDeadline(arrival: TimeAmount) -> NIODeadline? {
-        self.sent.oldestReinjectable.map { $0.sentAt + self.rtt.lossDelay + Self.clearly(arrival) }
+    func reinjectionDeadline(arrival: TimeAmount, isIdle: Bool) -> NIODeadline? {
+        guard let packet = self.sent.oldestReinjectable else { return nil }
+        let overdue = packet.sentAt + self.rtt.lossDelay + Self.clearly(arrival)
+        return isIdle ? min(overdue, packet.sentAt + arrival * Self.patience + self.acknowledgementDelay) : overdue
     }
 
     /// The time by which the other path must be better, because sending again costs bandwidth.

@@ -105,6 +105,10 @@ struct SessionPath: Sendable {
     /// Maximum size in bytes of a packet that is not a probe for a larger size.
     var packetSize: Int { self.sizer.sizeOfNext(waiting: 0, limit: self.sizeLimit) }
 
+    /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
+    /// to deliver, so that its loss has no other reason.
+    var probeSize: Int { min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket)) }
+
     /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
     func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
 
