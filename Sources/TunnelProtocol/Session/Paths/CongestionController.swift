@@ -74,10 +74,8 @@ struct CongestionController: Hashable, Sendable {
     /// The delivery rates of the current round. A single one is not exact, because packets are large and acknowledged in
     /// groups.
     private var samples = RoundSamples()
-    private(set) var minimumRTT = MinimumRTT()
-    /// The smallest RTT of the current round and of the one before, in nanoseconds.
-    private var roundLeast = Int64.max
-    private var lastRoundLeast = Int64.max
+    private var roundTrips = RoundTrips()
+    var minimumRTT: MinimumRTT { self.roundTrips.minimum }
     private var aggregation = AckAggregation()
     private var losses = LossCeiling()
 
@@ -170,10 +168,7 @@ struct CongestionController: Hashable, Sendable {
         at now: NIODeadline
     ) {
         self.losses.arrived(bytes)
-        if let rtt {
-            self.minimumRTT.add(rtt, at: now)
-            self.roundLeast = min(self.roundLeast, rtt.nanoseconds)
-        }
+        if let rtt { self.roundTrips.add(rtt, at: now) }
         self.aggregation.add(bytes, bandwidth: self.bandwidth.value, window: self.window, at: now)
         if let sample {
             self.samples.add(sample)
@@ -212,8 +207,7 @@ struct CongestionController: Hashable, Sendable {
             self.phase = .cruise(rounds: max(0, rounds - 1))
             self.judgeRound(full, at: now)
         }
-        self.lastRoundLeast = self.roundLeast
-        self.roundLeast = .max
+        self.roundTrips.endRound()
         self.losses.endRound()
     }
 
@@ -253,18 +247,10 @@ struct CongestionController: Hashable, Sendable {
     /// caused the queue.
     private var isFull: Bool { self.hasQueue && self.losses.arrivedBytes >= Self.initialWindow * 3 / 4 }
 
-    /// Whether all packets of the round waited in a queue. The minimum may be that of small packets, and large ones take
-    /// time without a queue, too.
-    private var hasQueue: Bool {
-        guard let least = self.minimumRTT.nanoseconds, self.roundLeast < .max else { return false }
-        let transfer = 2 * Double(self.packet) * 1e9 / max(self.bandwidth.value, 1)
-        return self.roundLeast > least * 3 / 2 + 5_000_000 + Int64(min(transfer, 1e9))
-    }
+    private var hasQueue: Bool { self.roundTrips.hasQueue(packet: self.packet, bandwidth: self.bandwidth.value) }
 
-    /// Whether the queue of the round took longer than the path without it.
     private var hasLongQueue: Bool {
-        guard let least = self.minimumRTT.nanoseconds, self.roundLeast < .max else { return false }
-        return self.hasQueue && self.roundLeast > 2 * least + 20_000_000
+        self.roundTrips.hasLongQueue(packet: self.packet, bandwidth: self.bandwidth.value)
     }
 
     // MARK: Phases
@@ -297,7 +283,7 @@ struct CongestionController: Hashable, Sendable {
         guard self.minimumRTT.isOutdated(at: now) else { return }
         // While little is in flight, there is no queue to be emptied first.
         if inFlight <= self.minimum / 2 || self.phase == .startup {
-            self.replaceMinimumRTT(at: now)
+            self.roundTrips.replaceMinimum(at: now)
         } else {
             self.enter(.probeRTT(until: nil), at: now)
         }
@@ -316,26 +302,16 @@ struct CongestionController: Hashable, Sendable {
             if inFlight <= self.target {
                 let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
                 self.phase = .probeRTT(until: now + max(Self.probeRTTDuration, roundTrip))
-                self.roundLeast = .max
-                self.lastRoundLeast = .max
+                self.roundTrips.restart()
             } else if self.phaseStart + Self.longestDraining <= now {
                 // A queue that does not leave would be taken for a part of the path.
-                self.minimumRTT.keep(at: now)
+                self.roundTrips.keepMinimum(at: now)
                 self.enter(.drain, at: now)
             }
             return
         }
-        guard until <= now, self.replaceMinimumRTT(at: now) else { return }
+        guard until <= now, self.roundTrips.replaceMinimum(at: now) else { return }
         self.enter(.cruise(rounds: Self.cruiseRounds), at: now)
-    }
-
-    /// Replaces the outdated minimum with the smallest RTT of the last two round trips. Returns false if none was measured.
-    @discardableResult
-    private mutating func replaceMinimumRTT(at now: NIODeadline) -> Bool {
-        let least = min(self.roundLeast, self.lastRoundLeast)
-        guard least < .max else { return false }
-        self.minimumRTT.replace(by: least, at: now)
-        return true
     }
 
     private mutating func updateWindow(_ bytes: Int) {

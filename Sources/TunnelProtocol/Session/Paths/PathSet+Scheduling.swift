@@ -70,7 +70,7 @@ extension PathSet {
         else { return nil }
         let path = self[nearest]
         let time = Double((best.arrival - path.messageArrival(at: now)).nanoseconds) / 1e9
-        let bytes = Self.blockingMargin * path.congestion.expectedRate(rtt: path.rtt.smoothed) * time
+        let bytes = Self.blockingMargin * path.model.expectedRate * time
         // The peer chooses the room, so the sum might not be an Int.
         return bytes > Double(room) + Double(path.sent.bytesInFlight) ? nearest : nil
     }

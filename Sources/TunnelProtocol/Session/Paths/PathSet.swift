@@ -87,7 +87,7 @@ struct PathSet: Sendable {
         }
         guard self.paths[index].health == .down else { return nil }
         self.paths[index].setWritable(true, at: now)
-        self.paths[index].probeCount = 0
+        self.paths[index].probe.connected()
         // Without another active path, the path is used immediately. Otherwise a probe must be acknowledged first.
         self.paths[index].health = self.hasActivePath ? .probing : .active
         return index
@@ -99,7 +99,7 @@ struct PathSet: Sendable {
         guard let index = self.index(of: path), self.paths[index].health != .down else { return nil }
         let wasActive = self.paths[index].health == .active
         self.paths[index].health = .down
-        self.paths[index].probeDue = nil
+        self.paths[index].probe.cancel()
         if wasActive { self.probeSoonIfNoneIsActive(at: now) }
         return self.paths[index].loseAll(at: now)
     }
@@ -205,7 +205,7 @@ struct PathSet: Sendable {
     ) throws(SessionViolation) -> Acknowledged? {
         guard let index = self.index(of: acknowledgement.path) else { return nil }
         let returnDelay =
-            path == acknowledgement.path ? nil : self.index(of: path).flatMap { self.paths[$0].forwardDelay }
+            path == acknowledgement.path ? nil : self.index(of: path).flatMap { self.paths[$0].model.forwardDelay }
         guard let result = self.paths[index].acknowledged(acknowledgement, returnDelay: returnDelay, at: now) else {
             throw SessionViolation()
         }
@@ -213,7 +213,7 @@ struct PathSet: Sendable {
         self.acknowledgesEverywhere = false
         if self.paths[index].health == .probing {
             self.paths[index].health = .active
-            self.paths[index].probeDue = nil
+            self.paths[index].probe.cancel()
         }
         return Acknowledged(arrived: result.frames, lost: self.paths[index].detectLosses(at: now))
     }
@@ -269,8 +269,10 @@ struct PathSet: Sendable {
         let timeout = self.paths[index].rtt.probeTimeout(acknowledgementDelay: self.configuration.acknowledgementDelay)
         let (alone, beside) = self.configuration.probing
         let most = self.hasActivePath ? beside.nanoseconds : alone.nanoseconds
-        let wait = min(most, timeout.nanoseconds << Int64(min(self.paths[index].probeCount, 16)))
-        self.paths[index].probeDue = now + .nanoseconds(max(self.configuration.granularity.nanoseconds, wait))
+        let wait = min(most, timeout.nanoseconds << Int64(min(self.paths[index].probe.count, 16)))
+        self.paths[index].probe.schedule(
+            at: now + .nanoseconds(max(self.configuration.granularity.nanoseconds, wait))
+        )
     }
 
     /// Whether a probe on the path at `index` should carry data, because no other path is active.
@@ -280,9 +282,9 @@ struct PathSet: Sendable {
     /// frames to send again.
     mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
         let wasActive = self.paths[index].health == .active
-        let count = self.paths[index].probeCount
+        let count = self.paths[index].probe.count
         let frames = self.paths[index].probeTimedOut(isAlone: !self.hasActivePath(beside: index), at: now)
-        if self.paths[index].probeCount > count { self.acknowledgesEverywhere = true }
+        if self.paths[index].probe.count > count { self.acknowledgesEverywhere = true }
         if wasActive, self.paths[index].health != .active { self.probeSoonIfNoneIsActive(at: now) }
         return frames
     }
@@ -295,7 +297,7 @@ struct PathSet: Sendable {
 
     /// Probes all paths in doubt at once, because the first packet of the peer arrived.
     mutating func probeNow(at now: NIODeadline) {
-        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probeDue = now }
+        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probe.schedule(at: now) }
     }
 
     /// Probes the active paths whose RTT is not known, because bulk data does not use them while another path's is.
@@ -305,7 +307,7 @@ struct PathSet: Sendable {
         where self.paths[index].health == .active && !self.paths[index].rtt.hasSample
             && self.paths[index].sent.elicitingInFlight == 0 && self.paths[index].canAnswer(at: now)
         {
-            self.paths[index].probeDue = now
+            self.paths[index].probe.schedule(at: now)
         }
     }
 

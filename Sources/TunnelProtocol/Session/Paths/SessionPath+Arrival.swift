@@ -18,15 +18,9 @@ extension SessionPath {
     func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
         let surplus = max(0, self.sent.bytesInFlight + min(bytes, self.packetSize) - self.congestion.window)
         let event = (self.pacer.wait(at: now) ?? now) - now
-        let wait = max(self.transferTime(surplus), self.packetPacer.delay(at: now), event)
+        let wait = max(self.model.transferTime(surplus), self.model.packetPacer.delay(at: now), event)
         let ahead = min(self.sent.bytesInFlight, self.congestion.window)
-        return wait + self.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
-    }
-
-    /// How long the path needs for `bytes` bytes at the expected rate.
-    func transferTime(_ bytes: Int) -> TimeAmount {
-        let rate = max(1, self.congestion.expectedRate(rtt: self.rtt.smoothed))
-        return .nanoseconds(Int64(min(Double(bytes) * 1e9 / rate, 1e12)))
+        return wait + self.model.transferTime(bytes) + self.delay(behind: ahead, at: now) + self.silence(at: now)
     }
 
     /// The one-way delay of a packet behind `bytes` bytes in flight: the minimum one-way delay and the queueing delay. The
@@ -36,11 +30,11 @@ extension SessionPath {
         guard let minimum = self.congestion.minimumRTT.nanoseconds else {
             return .nanoseconds(self.rtt.smoothed.nanoseconds / 2)
         }
-        let inFlight = self.transferTime(bytes).nanoseconds - minimum
+        let inFlight = self.model.transferTime(bytes).nanoseconds - minimum
         let measured = (self.rtt.smoothed.nanoseconds - minimum) / 2
         let age = Double((now - self.rtt.lastSample).nanoseconds) / Double(Self.queueMemory.nanoseconds)
         let queue = max(inFlight, Int64(Double(measured) * max(0, 1 - age)), 0)
-        return .nanoseconds((self.forwardDelay ?? minimum / 2) + queue)
+        return .nanoseconds((self.model.forwardDelay ?? minimum / 2) + queue)
     }
 
     /// How long it takes until a small message has arrived, which does not wait for the window.
@@ -59,7 +53,7 @@ extension SessionPath {
     func reinjectable(arrival: TimeAmount, isIdle: Bool, at now: NIODeadline) -> SentPacket? {
         guard let packet = self.sent.oldestReinjectable else { return nil }
         if self.reinjectionDeadline(arrival: arrival, isIdle: isIdle).map({ $0 <= now }) ?? false { return packet }
-        let delay = max(self.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
+        let delay = max(self.model.forwardDelay ?? 0, self.rtt.smoothed.nanoseconds / 2)
         let remaining = packet.sentAt + .nanoseconds(delay) - now
         return isIdle && remaining > Self.clearly(arrival) ? packet : nil
     }
@@ -80,7 +74,7 @@ extension SessionPath {
     private func silence(at now: NIODeadline) -> TimeAmount {
         let blocked = self.unwritableSince.map { now - $0 } ?? .zero
         guard let oldest = self.sent.oldestInFlight else { return blocked }
-        let since = max(oldest.sentAt, self.lastAcknowledgement)
+        let since = max(oldest.sentAt, self.probe.lastAcknowledgement)
         return max(blocked, now - since - self.rtt.smoothed - self.acknowledgementDelay)
     }
 }

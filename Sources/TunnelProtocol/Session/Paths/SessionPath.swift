@@ -24,12 +24,11 @@ struct SessionPath: Sendable {
     /// Since when the relay's socket accepts no more data; nil if it does.
     private(set) var unwritableSince: NIODeadline?
     var isWritable: Bool { self.unwritableSince == nil }
-    var rtt: RTTEstimator
-    /// When a loss was last found to be spurious.
-    private var lastSpurious: NIODeadline?
-    var congestion: CongestionController
+    private(set) var model: PathModel
+    var rtt: RTTEstimator { self.model.rtt }
+    var congestion: CongestionController { self.model.congestion }
     var pacer = EventPacer()
-    private(set) var packetPacer = PacketPacer()
+    var probe = ProbeTimer()
     var received = ReceivedPackets()
     private(set) var sizer: PacketSizer
 
@@ -38,23 +37,10 @@ struct SessionPath: Sendable {
     private var configuration: SessionConfiguration { self.shared.value }
     /// Maximum delay with which the peer acknowledges packets.
     var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
-    private(set) var lastElicitingSent = NIODeadline.uptimeNanoseconds(0)
-    /// The minimum one-way delay to the peer.
-    private var forward = MinimumRTT()
-    var forwardDelay: Int64? { self.forward.nanoseconds }
     /// The first packet of the current connection. Earlier ones are not measured.
     private var firstNumber: UInt64 = 0
-    /// When a packet was last acknowledged.
-    private(set) var lastAcknowledgement = NIODeadline.uptimeNanoseconds(0)
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
-    /// Number of consecutive probe timeouts (RFC 9002: pto_count).
-    var probeCount = 0
-    /// When the next probe is due while the path is in the state `probing`, or because a packet arrived on a path that had
-    /// been silent.
-    var probeDue: NIODeadline?
-    /// Whether the path was probed because a packet arrived on it, since a packet was last acknowledged.
-    private var hasProbedAgain = false
     /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
     /// this path since.
     var isDeserted = false
@@ -69,8 +55,6 @@ struct SessionPath: Sendable {
     /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would spend too much of a
     /// slow path on what each event needs in addition.
     private static let leastPacket = 4_096
-    /// Number of consecutive probe timeouts after which the path is silent.
-    private static let silentProbes = 3
     /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
@@ -83,11 +67,9 @@ struct SessionPath: Sendable {
         self.id = id
         self.description = description
         self.shared = configuration
-        let values = configuration.value
-        self.rtt = RTTEstimator(initial: values.initialRTT, granularity: values.granularity)
+        self.model = PathModel(configuration.value)
         self.sizer = Self.sizer(description, peerTakes)
-        self.congestion = CongestionController(maximum: values.maximumCongestionWindow)
-        self.congestion.setPacket(self.packetSize)
+        self.model.setPacket(self.packetSize)
     }
 
     private static func sizer(_ description: PathDescription, _ peerTakes: UInt64) -> PacketSizer {
@@ -116,8 +98,7 @@ struct SessionPath: Sendable {
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
         if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
-        let rate = self.congestion.expectedRate(rtt: self.rtt.smoothed)
-        return max(Self.leastPacket, Int(min(rate * Self.packetTime, Double(SessionConfiguration.largestPacket))))
+        return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(SessionConfiguration.largestPacket))))
     }
 
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
@@ -126,15 +107,12 @@ struct SessionPath: Sendable {
         if self.health == .down { self.forgetNetwork() }
         let sizer = Self.sizer(description, peerTakes)
         self.sizer.reconnected(base: sizer.base, largest: sizer.largest)
-        self.congestion.setPacket(self.packetSize)
+        self.model.setPacket(self.packetSize)
     }
 
     /// Forgets what was measured, because the new connection may use another network (RFC 9000, section 9.4).
     private mutating func forgetNetwork() {
-        self.rtt = RTTEstimator(initial: self.configuration.initialRTT, granularity: self.configuration.granularity)
-        self.congestion = CongestionController(maximum: self.configuration.maximumCongestionWindow)
-        self.packetPacer = PacketPacer()
-        self.forward = MinimumRTT()
+        self.model = PathModel(self.configuration)
         // The next packets are probes, and say nothing about the rate.
         self.sent.becameAppLimited()
         self.firstNumber = self.sent.nextNumber
@@ -148,7 +126,7 @@ struct SessionPath: Sendable {
     /// Records that the relay rejected a packet. Returns true if the packet's size is the likely reason.
     mutating func wasRefused(_ number: UInt64) -> Bool {
         guard let packet = self.sent[number], self.sizer.refused(size: packet.size) else { return false }
-        self.congestion.setPacket(self.packetSize)
+        self.model.setPacket(self.packetSize)
         return true
     }
 
@@ -169,7 +147,7 @@ struct SessionPath: Sendable {
 
     /// When both pacers allow the next packet with data. Nil if they allow it now.
     func wait(at now: NIODeadline) -> NIODeadline? {
-        guard let packet = self.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
+        guard let packet = self.model.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
         return max(packet, self.pacer.wait(at: now) ?? packet)
     }
 
@@ -196,9 +174,8 @@ struct SessionPath: Sendable {
         self.sent.record(size: size, isAckEliciting: isAckEliciting, frames: frames, at: now)
         self.pacer.sent(at: now)
         guard isAckEliciting else { return }
-        if self.health == .active { self.probeDue = nil }
-        self.packetPacer.sent(size, rate: self.congestion.pacingRate, at: now)
-        self.lastElicitingSent = now
+        self.model.sent(size, at: now)
+        self.probe.sent(isActive: self.health == .active, at: now)
     }
 
     /// Records that there was less to send than the path could carry.
@@ -235,7 +212,7 @@ struct SessionPath: Sendable {
             for number in known {
                 guard let packet = self.sent.acknowledge(number) else { continue }
                 result.isNew = true
-                if case .lost = packet.state { self.lossWasSpurious(packet, at: now) }
+                if case .lost = packet.state { self.model.lossWasSpurious(packet, at: now) }
                 self.sizer.acknowledged(number, size: packet.size)
                 result.frames += packet.frames
                 guard packet.isAckEliciting, number >= self.firstNumber else { continue }
@@ -248,13 +225,12 @@ struct SessionPath: Sendable {
             return result
         }
         if let newestEliciting {
-            self.lastAcknowledgement = now
             // The time of a packet that was declared lost is that of a pause, perhaps of an earlier connection.
             let isLargest = newestEliciting.number == largest && newestEliciting.isInFlight
             if isLargest {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
-                self.rtt.update(now - newestEliciting.sentAt, delay: delay, at: now)
-                self.measureForward(returnDelay: returnDelay, at: now)
+                let time = now - newestEliciting.sentAt
+                self.model.measured(time, delay: delay, returnDelay: returnDelay, at: now)
             }
             let sample = self.sent.deliveryRate(
                 result.bytes,
@@ -262,42 +238,13 @@ struct SessionPath: Sendable {
                 minimumRTT: self.rtt.minimum ?? .zero,
                 at: now
             )
-            self.congestion.acknowledged(
-                result.bytes,
-                sample: sample,
-                rtt: isLargest ? self.rtt.latest : nil,
-                delivered: self.sent.deliveredBytes,
-                inFlight: self.sent.bytesInFlight,
-                at: now
-            )
+            self.model.acknowledged(result.bytes, sample: sample, hasRTT: isLargest, self.sent, at: now)
         }
-        self.congestion.setPacket(self.packetSize)
-        self.probeCount = 0
-        self.probeDue = nil
-        self.hasProbedAgain = false
+        self.model.setPacket(self.packetSize)
+        self.probe.acknowledged(isEliciting: newestEliciting != nil, at: now)
         self.isDeserted = false
         self.trim(at: now)
         return result
-    }
-
-    /// Measures the one-way delay after a sample of the RTT.
-    private mutating func measureForward(returnDelay: Int64?, at now: NIODeadline) {
-        guard let whole = self.rtt.latest?.nanoseconds else { return }
-        let delay = returnDelay.map { $0 < whole ? whole - $0 : whole / 2 } ?? whole / 2
-        if self.forward.isOutdated(at: now) {
-            self.forward.replace(by: delay, at: now)
-        } else {
-            self.forward.add(.nanoseconds(delay), at: now)
-        }
-    }
-
-    private mutating func lossWasSpurious(_ packet: SentPacket, at now: NIODeadline) {
-        // Only a spurious loss by the time threshold increases the threshold, at most once per round trip.
-        if packet.wasLostByTime, self.lastSpurious.map({ $0 + self.rtt.smoothed <= now }) ?? true {
-            self.lastSpurious = now
-            self.rtt.lossWasSpurious(at: now)
-        }
-        self.congestion.lossWasSpurious(sentAt: packet.sentAt)
     }
 
     private mutating func trim(at now: NIODeadline) {
@@ -314,7 +261,7 @@ struct SessionPath: Sendable {
     mutating func detectLosses(at now: NIODeadline) -> [SessionFrame] {
         let deadline = now - self.rtt.lossDelay
         var newest: NIODeadline?
-        var bytes = 0
+        var lost = (packets: 0, bytes: 0)
         var frames: [SessionFrame] = []
         for number in self.sent.numbers {
             guard let packet = self.sent[number], self.sent.isOvertaken(number), packet.sentAt <= deadline else {
@@ -326,10 +273,10 @@ struct SessionPath: Sendable {
             // The packet may have been lost because of its size, so it is not a sign of congestion.
             if isProbe { continue }
             newest = packet.sentAt
-            bytes += packet.size
-            self.rtt.lossWasReal()
+            lost.bytes += packet.size
+            lost.packets += 1
         }
-        if let newest { self.congestion.lost(bytes, sentAt: newest, at: now) }
+        if let newest { self.model.lost(lost.packets, bytes: lost.bytes, sentAt: newest, at: now) }
         return frames
     }
 
@@ -338,9 +285,7 @@ struct SessionPath: Sendable {
 
     /// When the path must be probed; nil if no probe is needed.
     ///
-    /// - Parameter isAlone: Whether no other path is active. Then the time starts with the last packet (RFC 9002, section
-    ///   6.2.1). Otherwise it starts when the path last showed that it delivers, so that what was sent on it meanwhile is
-    ///   soon sent on another one.
+    /// - Parameter isAlone: Whether no other path is active.
     func probeDeadline(isAlone: Bool) -> NIODeadline? {
         // Nothing is sent between paced events.
         self.probeTime(isAlone: isAlone).map { self.pacer.wait(at: $0) ?? $0 }
@@ -349,41 +294,36 @@ struct SessionPath: Sendable {
     private func probeTime(isAlone: Bool) -> NIODeadline? {
         switch self.health {
         case .down: return nil
-        case .probing: return self.probeDue
+        case .probing: return self.probe.due
         case .active:
-            guard let oldest = self.sent.oldestInFlight else { return self.probeDue }
-            let start = isAlone ? self.lastElicitingSent : max(oldest.sentAt, self.lastAcknowledgement)
             let timeout = self.rtt.probeTimeout(
                 acknowledgementDelay: self.acknowledgementDelay,
-                transfer: self.transferTime(self.sent.bytesInFlight)
+                transfer: self.model.transferTime(self.sent.bytesInFlight)
             )
-            let due = start + .nanoseconds(timeout.nanoseconds << Int64(min(self.probeCount, Self.silentProbes)))
-            return self.probeDue.map { min($0, due) } ?? due
+            return self.probe.deadline(oldest: self.sent.oldestInFlight?.sentAt, isAlone: isAlone, timeout: timeout)
         }
     }
 
     /// Handles a probe timeout. Returns the frames to send again.
     ///
     /// A TCP connection that lost a segment delivers nothing for a while, and then everything. So the packets in flight are
-    /// declared lost only after ``silentProbes`` timeouts.
+    /// declared lost only after ``ProbeTimer/silentProbes`` timeouts.
     ///
     /// - Parameters:
     ///   - isAlone: Whether no other path is active. Then the probe carries what the oldest packet in flight carried.
     ///   - now: The current time.
     mutating func probeTimedOut(isAlone: Bool, at now: NIODeadline) -> [SessionFrame] {
-        // A probe because a packet arrived is no sign that the path is silent.
-        let isEarly = self.health == .active && self.probeDue.map { $0 <= now } ?? false
-        self.probeDue = nil
-        if isEarly, self.probeCount == 0 { return [] }
-        if !isEarly { self.probeCount += 1 }
-        guard self.health == .active, self.probeCount < Self.silentProbes else {
-            if self.probeCount == Self.silentProbes { self.congestion.pathIsSilent() }
+        switch self.probe.timedOut(isActive: self.health == .active, at: now) {
+        case .early: return []
+        case .silent(let isNew):
+            if isNew { self.model.pathIsSilent() }
             self.health = .probing
             return self.loseAll(at: now)
+        case .overdue: break
         }
         guard isAlone, let oldest = self.sent.oldestReinjectable else { return [] }
         // A PING alone shows whether the connection is alive, and then nothing was lost.
-        guard self.probeCount > 1 || oldest.size <= Self.leastPacket else { return [] }
+        guard self.probe.count > 1 || oldest.size <= Self.leastPacket else { return [] }
         self.markReinjected(oldest.number)
         return oldest.frames
     }
@@ -392,15 +332,13 @@ struct SessionPath: Sendable {
     /// direction.
     mutating func heard(at now: NIODeadline) {
         self.isDeserted = false
-        if self.health == .active {
-            // Once in a silence.
-            guard self.probeCount > 0, !self.hasProbedAgain, self.sent.elicitingInFlight > 0 else { return }
-            self.hasProbedAgain = true
-        } else if self.health == .down {
-            return
-        }
-        let next = max(now, self.lastElicitingSent + self.rtt.smoothed)
-        self.probeDue = min(self.probeDue ?? next, next)
+        guard self.health != .down else { return }
+        self.probe.heard(
+            isActive: self.health == .active,
+            isWaiting: self.sent.elicitingInFlight > 0,
+            roundTrip: self.rtt.smoothed,
+            at: now
+        )
     }
 
     /// Declares all packets in flight lost because the path was removed or is silent. This is not treated as
@@ -428,7 +366,7 @@ struct SessionPath: Sendable {
         } else {
             self.sizer.withdrawn(number)
         }
-        self.congestion.setPacket(self.packetSize)
+        self.model.setPacket(self.packetSize)
         return packet.frames
     }
 }
