@@ -297,7 +297,9 @@ struct PathSet: Sendable {
 
     /// Probes all paths in doubt at once, because the first packet of the peer arrived.
     mutating func probeNow(at now: NIODeadline) {
-        for index in self.paths.indices where self.paths[index].health == .probing { self.paths[index].probe.schedule(at: now) }
+        for index in self.paths.indices where self.paths[index].health == .probing {
+            self.paths[index].probe.schedule(at: now)
+        }
     }
 
     /// Probes the active paths whose RTT is not known, because bulk data does not use them while another path's is.

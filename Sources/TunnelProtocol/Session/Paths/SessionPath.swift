@@ -98,7 +98,8 @@ struct SessionPath: Sendable {
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
         if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
-        return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(SessionConfiguration.largestPacket))))
+        let size = min(self.model.expectedRate * Self.packetTime, Double(SessionConfiguration.largestPacket))
+        return max(Self.leastPacket, Int(size))
     }
 
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
