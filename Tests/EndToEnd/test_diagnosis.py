@@ -51,12 +51,12 @@ def pump(source, target):
         pass
 
 
-def test_doctor_compares_the_clock(sandbox, serve):
-    relay = sandbox.relay()
+def clock_front(serve, relay, difference):
+    """A reverse proxy of a relay whose clock differs from that of the relay by this many seconds."""
     host, port = relay.address.split(":")
 
-    def answer_late(client):
-        """Forwards to the relay, but answers with a Date ten minutes in the past."""
+    def answer(client):
+        """Forwards to the relay, but answers with another Date."""
         with socket.create_connection((host, int(port))) as upstream:
             request = client.recv(65536)
             upstream.sendall(request)
@@ -65,10 +65,35 @@ def test_doctor_compares_the_clock(sandbox, serve):
                 pump(upstream, client)
                 return
             upstream.shutdown(socket.SHUT_WR)
-            date = email.utils.formatdate(time.time() - 600, usegmt=True).encode()
+            date = email.utils.formatdate(time.time() + difference, usegmt=True).encode()
             client.sendall(re.sub(rb"(?i)date: [^\r]*", b"Date: " + date, read_to_end(upstream)))
 
-    front = serve(answer_late)
+    return serve(answer)
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+@pytest.mark.parametrize("difference", [-180, -3000])
+def test_a_wrong_clock_is_named_at_once(sandbox, serve, difference, is_listed):
+    relay = sandbox.relay()
+    options = ()
+    if is_listed:
+        npub = sandbox.succeed("key", "generate", "--key-file", "client.key")[1].removeprefix("npub: ")
+        options = ("--allow", npub)
+    exit_node = sandbox.exit([relay.url], options=options)
+    access = ("--identity", "client.key", "--identity-for", exit_node.npub) if is_listed else ()
+    # The client dates its requests by the clock of the relay.
+    front = clock_front(serve, relay, difference)
+    started = time.monotonic()
+    process, status = sandbox.finished(
+        "ping", exit_node.npub, "--relay", f"ws://{front.address}", "--count", "1", *access
+    )
+    assert status == 1 and "check the clocks of both machines" in process.describe(), process.describe()
+    assert time.monotonic() - started < 8, process.describe()
+
+
+def test_doctor_compares_the_clock(sandbox, serve):
+    relay = sandbox.relay()
+    front = clock_front(serve, relay, -600)
     lines = sandbox.succeed("doctor", "--relay", f"ws://{front.address}")
     assert re.match(r"warn  clock: (599|60[01]) s ahead of the relays'", lines[-1]), lines
     # With two relays, the one whose clock differs is named.

@@ -133,6 +133,20 @@ struct NIP74OfferTests {
         )
         tunnel.settle()
         #expect(tunnel.reports.last == .staleConnect)
+        #expect(tunnel.outdatedOffers.map(\.key) == ["e"])
+    }
+
+    @Test("an outdated offer is refused with an explanation if one of the clocks is probably wrong")
+    func explained() {
+        for (date, correction, isExplained) in [
+            (-3_600, 0, true), (3_600, 0, true), (-3_601, 0, false), (3_601, 0, false), (-7_200, -7_200, true),
+            (-7_200, -3_700, false), (80_000, 79_500, true), (.min, 0, false), (.max, 0, false),
+        ] as [(Int64, Int64, Bool)] {
+            let now: Int64 = 1_700_000_000
+            let (sum, overflows) = now.addingReportingOverflow(date)
+            let explained = NIP74Configuration.isExplained(overflows ? date : sum, at: now, correction: correction)
+            #expect(explained == isExplained, "\(date), \(correction)")
+        }
     }
 
     @Test("a CONNECT with an offer that the exit does not understand is not dialled")

@@ -49,6 +49,7 @@ struct SimulatedTunnel {
     var exitSentData = 0
     /// Session offers that the exit has reported, in order.
     var offers: [SessionOffer] = []
+    var outdatedOffers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
     var published: [(byEntry: Bool, plaintext: [UInt8], createdAt: Int64, at: NIODeadline)] = []
     /// Called for each published message; returns the relay's answer. The default accepts all messages.
@@ -289,6 +290,8 @@ struct SimulatedTunnel {
             self.reverseRequests.append(request)
         case .signal(.offered(let offer)):
             self.offers.append(offer)
+        case .signal(.outdated(let offer)):
+            self.outdatedOffers.append(offer)
         case .signal(.exitSentData):
             self.exitSentData += 1
         case .report(let report):

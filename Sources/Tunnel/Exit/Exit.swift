@@ -258,6 +258,15 @@ extension Exit: PlainClientsDelegate {
         self.sessions?.receive(offer, from: client, by: url, known: known)
     }
 
+    func plainClients(
+        _ clients: PlainClients,
+        didReceiveOutdated offer: SessionOffer,
+        from client: PublicKey,
+        by url: RelayURL?
+    ) {
+        self.sessions?.refuse(offer, from: client, by: url, .clockSkew)
+    }
+
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink) {
         guard self.context.configuration.reverseConnections != nil else {
             return self.context.metrics.reported(.reverseConnect)

@@ -91,6 +91,22 @@ public struct NIP74Configuration: Sendable {
         (now + Self.connectWindow.lowerBound...now + Self.connectWindow.upperBound).contains(date)
     }
 
+    /// Maximum difference in seconds between the date of an offer and the time at which the exit explains why it refuses it.
+    /// Older ones are probably repeated by a relay.
+    private static let explainedDifference: Int64 = 3_600
+
+    /// Returns whether an offer whose date is not recent should be refused with an explanation: one of the two clocks is
+    /// probably wrong.
+    ///
+    /// - Parameters:
+    ///   - date: Seconds since 1970, as a peer wrote it.
+    ///   - now: Seconds since 1970, by the clock of this machine.
+    ///   - correction: The seconds by which the relays' clocks are ahead of it.
+    package static func isExplained(_ date: Int64, at now: Int64, correction: Int64) -> Bool {
+        (now - Self.explainedDifference...now + Self.explainedDifference).contains(date)
+            || Self.isRecent(date, at: now + correction)
+    }
+
     /// First and longest wait before messages are repeated that a relay rejected as rate-limited.
     public var backOff: (first: TimeAmount, most: TimeAmount) { (.seconds(1), .seconds(30)) }
     /// Number of consecutive rejections after which a stream ends.

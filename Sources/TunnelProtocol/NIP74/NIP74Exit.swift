@@ -120,7 +120,8 @@ struct NIP74Exit {
         _ context: inout NIP74Context
     ) {
         guard NIP74Configuration.isRecent(offer.createdAt, at: context.now.seconds) else {
-            return context.actions.append(.report(.staleConnect))
+            context.actions.append(.report(.staleConnect))
+            return context.actions.append(.signal(.outdated(offer)))
         }
         // Only an offer of a new session may become a plain stream.
         guard let terms = offer.body.flatMap({ OfferTerms(encoded: $0) }), terms.queriedSession == nil else {

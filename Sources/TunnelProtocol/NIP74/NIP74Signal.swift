@@ -7,6 +7,8 @@
 package enum NIP74Signal: Sendable {
     /// A client offers a session (exit). Accept the offer, or wait until the client sends plain data.
     case offered(SessionOffer)
+    /// A client offers a session with a date that is not recent (exit).
+    case outdated(SessionOffer)
     /// An entry asks the exit to connect to it (CONNECTR).
     case reverse(ReverseRequest)
     /// The exit sent data in plain NIP-74 (entry). The engine reports this once.

@@ -278,7 +278,7 @@ extension PlainExit: PeerLinkDelegate {
         switch signal {
         case .exitSentData: self.context.memory.recordPlain(self.exit)
         // Only exits receive these signals.
-        case .offered, .reverse: break
+        case .offered, .outdated, .reverse: break
         }
     }
 

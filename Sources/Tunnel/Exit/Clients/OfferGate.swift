@@ -112,11 +112,21 @@ final class OfferGate {
         return isAdmitted
     }
 
-    /// Returns the offer in an event, and the client whose proof it contains. Counts any other event as rejected and returns nil. The
-    /// ID and signature of the event are not verified.
-    func offer(in event: Event, path: PathID) -> (SessionOffer, KnownClient)? {
+    /// Returns the offer in an event, and the client whose proof it contains. Counts any other event as rejected and returns
+    /// nil. The ID and signature of the event are not verified.
+    ///
+    /// - Parameters:
+    ///   - event: The event.
+    ///   - path: The relay by which it arrived.
+    ///   - clockCorrection: The seconds by which the relays' clocks are ahead of this machine's.
+    func offer(in event: Event, path: PathID, clockCorrection: Int64) -> (SessionOffer, KnownClient)? {
         let now = Moment.now.seconds
-        guard NIP74Configuration.isRecent(event.createdAt, at: now),
+        // An offer with another date is refused, if it has the proof of a client in the list.
+        func isExplained(_ date: Int64) -> Bool {
+            NIP74Configuration.isRecent(date, at: now)
+                || NIP74Configuration.isExplained(date, at: now, correction: clockCorrection)
+        }
+        guard isExplained(event.createdAt),
             event.content.readableBytes <= Self.maximumContent,
             let conversation = try? ConversationKey(
                 secretKey: self.context.configuration.secretKey,
@@ -124,7 +134,7 @@ final class OfferGate {
             ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let message = NIP74Message(plaintext: plaintext), message.kind == .connect || message.kind == .offer,
             let offer = message.offer.flatMap({ VersionedOffer(encoded: $0) }), let proof = offer.proof,
-            NIP74Configuration.isRecent(proof.date, at: now),
+            isExplained(proof.date),
             let found = self.table.find(
                 proof,
                 at: now,
@@ -137,11 +147,12 @@ final class OfferGate {
             self.context.logLimited(.info, "message without a proof of an authorized key ignored", [:])
             return nil
         }
+        let isRecent = [event.createdAt, proof.date].allSatisfy { NIP74Configuration.isRecent($0, at: now) }
         let received = SessionOffer(key: message.key, offer: offer, createdAt: event.createdAt, path: path)
         let known = KnownClient(
             identity: found.identity,
             credential: found.credential,
-            refusal: found.refusal ?? self.refusal(of: found.identity, at: now),
+            refusal: found.refusal ?? self.refusal(of: found.identity, at: now) ?? (isRecent ? nil : .clockSkew),
             ticketIsUsed: found.isUsed
         )
         return (received, known)

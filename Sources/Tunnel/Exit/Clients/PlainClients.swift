@@ -29,6 +29,13 @@ protocol PlainClientsDelegate: AnyObject {
         by url: RelayURL?,
         known: KnownClient?
     )
+    /// A client offers a session with a date that is not recent. Its clock or this machine's is probably wrong.
+    func plainClients(
+        _ clients: PlainClients,
+        didReceiveOutdated offer: SessionOffer,
+        from client: PublicKey,
+        by url: RelayURL?
+    )
     /// A client requests that the exit connect to it (CONNECTR).
     func plainClients(_ clients: PlainClients, didReceive request: ReverseRequest, on link: PlainLink)
 }
@@ -87,6 +94,9 @@ final class PlainClients {
     // MARK: Relays
 
     var connections: [RelayConnection] { self.relays.all.map(\.relay) }
+
+    /// The seconds by which the relays' clocks are ahead of this machine's.
+    private var clockCorrection: Int64 { RelayConnection.clockCorrection(of: self.connections) }
 
     /// Connects to these relays, and disconnects from all others.
     func use(_ urls: [RelayURL]) {
@@ -309,7 +319,7 @@ extension PlainClients: RelaySubscriber {
     private func admit(_ event: Event, on path: PathID) {
         // With an access list there is no plain NIP-74, and strangers get no answer.
         if let gate {
-            guard let (offer, known) = gate.offer(in: event, path: path) else {
+            guard let (offer, known) = gate.offer(in: event, path: path, clockCorrection: self.clockCorrection) else {
                 // Otherwise copies of one event with much work would keep others out.
                 if (try? event.verifyID()) != nil { _ = self.unproven.insert(event.id) }
                 return
@@ -353,6 +363,16 @@ extension PlainClients: PeerLinkDelegate {
             }
             let url = self.relays.relay(offer.path)?.url
             self.delegate?.plainClients(self, didReceive: offer, from: link.peer, by: url, known: nil)
+        case .outdated(let offer):
+            guard
+                NIP74Configuration.isExplained(
+                    offer.createdAt,
+                    at: Moment.now.seconds,
+                    correction: self.clockCorrection
+                ), self.admission.admitOffer(at: .now())
+            else { return }
+            let url = self.relays.relay(offer.path)?.url
+            self.delegate?.plainClients(self, didReceiveOutdated: offer, from: link.peer, by: url)
         case .reverse(let request): self.delegate?.plainClients(self, didReceive: request, on: link)
         // Only entries receive this signal.
         case .exitSentData: break

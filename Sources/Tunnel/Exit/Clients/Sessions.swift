@@ -89,7 +89,7 @@ final class Sessions {
     ///   - url: The relay by which the offer arrived.
     ///   - known: The client whose proof the offer contains. Nil if the exit has no access list.
     func receive(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, known: KnownClient?) {
-        let arrival = self.relays.all.first { $0.relay.url == url }
+        let arrival = self.arrival(url)
         func refuse(_ reason: StreamEnd) { self.refuse(offer, client, reason, on: arrival?.relay) }
         if let refusal = known?.refusal { return refuse(refusal) }
         guard let body = offer.body else { return refuse(.unsupportedVersion) }
@@ -216,6 +216,17 @@ final class Sessions {
         _ = self.context.loop.scheduleTask(in: self.context.configuration.session.offerLifetime) {
             if !boundSession.value.isEstablished { bound.value.forget(boundSession.value) }
         }
+    }
+
+    private func arrival(_ url: RelayURL?) -> (path: PathID, relay: RelayConnection)? {
+        self.relays.all.first { $0.relay.url == url }
+    }
+
+    /// Refuses an offer.
+    ///
+    /// - Parameter url: The relay by which it arrived.
+    func refuse(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, _ reason: StreamEnd) {
+        self.refuse(offer, client, reason, on: self.arrival(url)?.relay)
     }
 
     /// Refuses an offer on the relay by which it arrived, or on all if that relay is not connected.
