@@ -30,6 +30,11 @@ extension RelayConnection {
     /// The seconds to add to the local time for the date of an event to this relay; 0 if it is right.
     package var clockCorrection: Int64 { ClockCorrection.seconds(self.clockOffset.map { [$0] } ?? []) }
 
+    /// The date of an event to these relays, in seconds since 1970, by the median of their clocks.
+    package static func date(for relays: some Sequence<RelayConnection>) -> Int64 {
+        UnixTime.now + Self.clockCorrection(of: relays)
+    }
+
     /// The seconds to add to the local time for the date of an event to several relays: by the median of their clocks.
     package static func clockCorrection(of relays: some Sequence<RelayConnection>) -> Int64 {
         ClockCorrection.seconds(relays.compactMap(\.clockOffset))

@@ -27,7 +27,11 @@ struct NegotiationTests {
 
     @Test("an offer is made once, and its result decides what is served")
     func offer() {
-        var negotiation = Negotiation(.offer(mayFallBack: true), gatheringDeadline: Self.start)
+        var negotiation = Negotiation(
+            .offer(mayFallBack: true),
+            gatheringDeadline: Self.start,
+            patience: .milliseconds(300)
+        )
         let step = negotiation.advance(Self.ready, at: Self.start)
         #expect(step == .offer(mayFallBack: true))
         let step2 = negotiation.advance(Self.ready, at: Self.start)
@@ -49,7 +53,7 @@ struct NegotiationTests {
             Self.situation { $0.isNeeded = false }, Self.situation { $0.hasReadyRelay = false },
             Self.situation { $0.isAwaitingList = true },
         ] {
-            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start)
+            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start, patience: .milliseconds(300))
             let step = negotiation.advance(situation, at: Self.start + .seconds(60))
             #expect(step == .wait)
             #expect(negotiation.phase == .gathering)
@@ -58,17 +62,44 @@ struct NegotiationTests {
 
     @Test("relays that are still connecting are waited for until the deadline")
     func gathering() {
-        var negotiation = Negotiation(.plain, gatheringDeadline: Self.start + .seconds(1))
+        var negotiation = Negotiation(.plain, gatheringDeadline: Self.start + .seconds(1), patience: .milliseconds(300))
         let connecting = Self.situation { $0.isConnecting = true }
         let step = negotiation.advance(connecting, at: Self.start)
         #expect(step == .wait)
-        let step2 = negotiation.advance(connecting, at: Self.start + .seconds(1))
-        #expect(step2 == .beginPlain)
+        let step2 = negotiation.advance(connecting, at: Self.start + .milliseconds(299))
+        #expect(step2 == .wait)
+        let step3 = negotiation.advance(connecting, at: Self.start + .milliseconds(300))
+        #expect(step3 == .beginPlain)
+        // The first relay is late.
+        var late = Negotiation(
+            .offer(mayFallBack: true),
+            gatheringDeadline: Self.start + .seconds(1),
+            patience: .milliseconds(300)
+        )
+        let step4 = late.advance(connecting, at: Self.start + .milliseconds(900))
+        #expect(step4 == .wait)
+        let step5 = late.advance(connecting, at: Self.start + .seconds(1))
+        #expect(step5 == .offer(mayFallBack: true))
+    }
+
+    @Test("an exit that speaks sessions gets the offer as soon as one relay is ready")
+    func firstRelay() {
+        var negotiation = Negotiation(
+            .offer(mayFallBack: false),
+            gatheringDeadline: Self.start + .seconds(1),
+            patience: .milliseconds(300)
+        )
+        let step = negotiation.advance(Self.situation { $0.isConnecting = true }, at: Self.start)
+        #expect(step == .offer(mayFallBack: false))
     }
 
     @Test("a relay of the exit's list is waited for, but not for ever")
     func listedRelays() {
-        var negotiation = Negotiation(.offer(mayFallBack: false), gatheringDeadline: Self.start)
+        var negotiation = Negotiation(
+            .offer(mayFallBack: false),
+            gatheringDeadline: Self.start,
+            patience: .milliseconds(300)
+        )
         negotiation.receivedList(waitingUntil: Self.start + .seconds(3))
         let lacking = Self.situation { $0.lacksListedRelay = true }
         let step = negotiation.advance(lacking, at: Self.start + .seconds(2))
@@ -79,7 +110,11 @@ struct NegotiationTests {
 
     @Test("a waiting stream fails early if every relay failed, and never while an offer is pending")
     func givingUp() {
-        var negotiation = Negotiation(.offer(mayFallBack: true), gatheringDeadline: Self.start)
+        var negotiation = Negotiation(
+            .offer(mayFallBack: true),
+            gatheringDeadline: Self.start,
+            patience: .milliseconds(300)
+        )
         #expect(negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: true))
         #expect(!negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: false))
         #expect(negotiation.givesUp(onlyIfUnreachable: false, isUnreachable: false))

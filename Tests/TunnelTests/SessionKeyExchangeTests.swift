@@ -29,7 +29,8 @@ struct SessionKeyExchangeTests {
             parameters: SessionParameters(SessionConfiguration()),
             opening: OfferTerms.Opening(request: StreamRequest(destination: "", port: 22), data: [1, 2]),
             credential: credential,
-            mayFallBack: false
+            mayFallBack: false,
+            date: 0
         )
     }
 

@@ -108,10 +108,10 @@ package enum WebSocketClient {
     /// Maximum number of bytes that wait in the kernel to be sent for the first time (`TCP_NOTSENT_LOWAT`).
     ///
     /// Bytes in the kernel can no longer be overtaken by a more urgent message. TCP's own window does not count.
-    private static let unsent: SocketOptionValue = 128 << 10
+    private static let unsent: SocketOptionValue = 16 << 10
     /// Marks for the bytes that wait above the kernel. Beyond the upper one, nothing more is written until they fall below
     /// the lower one.
-    private static let sendBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
+    private static let sendBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 8 << 10, high: 32 << 10)
 
     /// Connects to the first address of `target` that accepts a TCP connection (RFC 8305), and performs the
     /// WebSocket handshake.

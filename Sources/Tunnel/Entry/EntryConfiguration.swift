@@ -91,9 +91,11 @@ public struct EntryConfiguration: Sendable {
     /// How long a request waits if all relays of the name are unreachable. It is also the timeout for connecting to
     /// relays that are queried for an exit's relay list, and to the relays in this list.
     public var relayConnectTimeout: TimeAmount = .seconds(2)
-    /// How long the first request to an exit waits for slower relays. The request is sent to all relays that are ready,
-    /// because it is not known on which of them the exit listens.
+    /// How long the first request to an exit that may speak only plain NIP-74 waits for slower relays. The request is sent
+    /// to all relays that are ready, because it is not known on which of them the exit listens.
     public var relayGathering: TimeAmount = .seconds(1)
+    /// How long this request waits for them after the first relay is ready.
+    public var relayPatience: TimeAmount = .milliseconds(300)
     /// Timeout for a query for the relay list of an exit (NIP-65), or for announcements.
     public var relayListTimeout: TimeAmount = .seconds(3)
     /// How long an exit's session and relays are kept after its last stream.

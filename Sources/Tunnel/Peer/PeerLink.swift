@@ -299,6 +299,12 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         }
     }
 
+    /// The date of an event, in seconds since 1970, by the median of the relays' clocks.
+    var date: Int64 {
+        let now = Moment.now.seconds
+        return now + self.clockCorrection(at: now)
+    }
+
     /// The seconds to add to the local time for the date of an event. It is determined once in a second.
     private func clockCorrection(at second: Int64) -> Int64 {
         if self.clock.second != second {

@@ -124,8 +124,12 @@ struct NIP74Entry {
         case .rejected(.rateLimited), .rejected(.held):
             context.actions.append(.report(.backedOff))
             self.publishAgain(id, after: self.configuration.backOff.first, &streams, &context)
-        case .rejected(.refused): streams.endSilently(id, .relayRefused, &context)
-        case .rejected(.unreachable), .lost: streams.endSilently(id, .noRelay, &context)
+        case .rejected(.refused), .rejected(.unreachable), .lost:
+            // The offer of a session is made as soon as the first relay is ready, and another one may become ready.
+            if stream.offer != nil, !stream.mayFallBack, stream.startedAt + self.configuration.exitTimeout > now {
+                return self.publishAgain(id, after: self.configuration.connectRepetition, &streams, &context)
+            }
+            streams.endSilently(id, outcome == .rejected(.refused) ? .relayRefused : .noRelay, &context)
         }
     }
 

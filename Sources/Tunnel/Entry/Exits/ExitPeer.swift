@@ -43,7 +43,8 @@ final class ExitPeer {
         self.logger = logger
         self.negotiation = Negotiation(
             context.memory.opening(with: address.publicKey),
-            gatheringDeadline: .now() + context.configuration.relayGathering
+            gatheringDeadline: .now() + context.configuration.relayGathering,
+            patience: context.configuration.relayPatience
         )
         let lane = address.isolation.isEmpty ? context.lane : RelayLane(isolation: address.isolation)
         let key =
@@ -234,6 +235,7 @@ extension ExitPeer: ExitRelaysDelegate {
     func exitRelays(_ relays: ExitRelays, didBecomeReady path: PathID, on relay: RelayConnection) {
         self.link.addPath(path, relay)
         self.serve()
+        if case .gathering = self.negotiation.phase { self.serveLater(after: self.context.configuration.relayPatience) }
     }
 
     func exitRelays(_ relays: ExitRelays, didLose path: PathID) {

@@ -50,14 +50,19 @@ struct Negotiation {
 
     private(set) var phase = Phase.gathering
     private let opening: Opening
-    private let gatheringDeadline: NIODeadline
+    private var gatheringDeadline: NIODeadline
+    private let patience: TimeAmount
     private var listedDeadline: NIODeadline?
 
-    /// - Parameter gatheringDeadline: Time until which the entry waits for connecting relays, because it is not known
-    ///   on which relays the exit listens.
-    init(_ opening: Opening, gatheringDeadline: NIODeadline) {
+    /// - Parameters:
+    ///   - opening: The protocol with which the entry starts.
+    ///   - gatheringDeadline: Time until which the entry waits for connecting relays, because it is not known on which
+    ///     relays the exit listens.
+    ///   - patience: How long it waits for them after the first relay is ready.
+    init(_ opening: Opening, gatheringDeadline: NIODeadline, patience: TimeAmount) {
         self.opening = opening
         self.gatheringDeadline = gatheringDeadline
+        self.patience = patience
     }
 
     /// Whether plain NIP-74 may follow an offer.
@@ -68,9 +73,13 @@ struct Negotiation {
 
     /// Returns what to do now, and enters the next phase if an offer or plain NIP-74 starts.
     mutating func advance(_ situation: Situation, at now: NIODeadline) -> Step {
-        guard situation.isNeeded, situation.hasReadyRelay, !situation.isAwaitingList,
-            !situation.isConnecting || self.gatheringDeadline <= now
-        else { return .wait }
+        guard situation.isNeeded, situation.hasReadyRelay, !situation.isAwaitingList else { return .wait }
+        // An offer is repeated on relays that become ready later. Plain NIP-74 has no repetition, so a CONNECT that it may
+        // use waits for them.
+        if self.phase == .gathering, self.opening != .offer(mayFallBack: false), situation.isConnecting {
+            self.gatheringDeadline = min(self.gatheringDeadline, now + self.patience)
+            if self.gatheringDeadline > now { return .wait }
+        }
         if let listedDeadline, listedDeadline > now, situation.lacksListedRelay { return .wait }
         switch (self.phase, self.opening) {
         case (.gathering, .offer(let mayFallBack)):

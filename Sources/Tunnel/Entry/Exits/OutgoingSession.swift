@@ -176,7 +176,8 @@ final class OutgoingSession {
             parameters: SessionParameters(self.context.configuration.session),
             exit: self.exit,
             destination: self.destination,
-            credential: self.context.queryCredential(for: self.address)
+            credential: self.context.queryCredential(for: self.address),
+            date: RelayConnection.date(for: relays)
         )
         self.query = query
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
@@ -284,7 +285,7 @@ extension OutgoingSession: SessionDriverDelegate {
         let report = DuplicateKeyReport(self.acceptance, fresh: self.link.sealer.peer)
         // An acceptance with an invalid ciphertext has no session.
         guard let accepted = try? offering.complete(other, sealer: sealer),
-            let message = try? accepted.sealer.seal(report.closingPacket(on: other.path), createdAt: Moment.now.seconds)
+            let message = try? accepted.sealer.seal(report.closingPacket(on: other.path), createdAt: self.link.date)
         else { return }
         message.publish(on: relay) { _ in }
     }

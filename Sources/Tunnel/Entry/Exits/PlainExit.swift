@@ -116,7 +116,8 @@ final class PlainExit {
             parameters: SessionParameters(self.context.configuration.session),
             opening: opening,
             credential: credential,
-            mayFallBack: mayFallBack
+            mayFallBack: mayFallBack,
+            date: self.link.date
         )
         offering.delegate = self
         let earlier = self.offering
@@ -234,7 +235,7 @@ final class PlainExit {
             return false
         }
         let message = NIP74Message.connectReverse(key: key, destination: self.destination, address: "\(address)")
-        if let sealed = try? self.link.sealer.seal(message.encoded(), createdAt: Moment.now.seconds) {
+        if let sealed = try? self.link.sealer.seal(message.encoded(), createdAt: self.link.date) {
             for relay in paths.map(\.relay) where relay.isOpen { sealed.publish(on: relay) { _ in } }
         }
         return true

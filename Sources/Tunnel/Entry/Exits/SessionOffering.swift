@@ -38,6 +38,7 @@ final class SessionOffering: AttachableEndpoint {
     ///   - opening: The stream to open together with the session.
     ///   - credential: The secret for the proof that the exit knows the client. Nil for an offer without a proof.
     ///   - mayFallBack: Whether plain NIP-74 may follow.
+    ///   - date: The time in seconds since 1970, for the proof.
     /// - Throws: If no key can be generated.
     init(
         to exit: PublicKey,
@@ -45,7 +46,8 @@ final class SessionOffering: AttachableEndpoint {
         parameters: SessionParameters,
         opening: OfferTerms.Opening?,
         credential: Credential?,
-        mayFallBack: Bool
+        mayFallBack: Bool,
+        date: Int64
     ) throws(CryptoError) {
         let decapsulationKey = try DecapsulationKey()
         let uuid = EntryContext.makeUUID()
@@ -62,7 +64,7 @@ final class SessionOffering: AttachableEndpoint {
                 exit: exit,
                 client: ownKey.publicKey,
                 uuid: uuid,
-                at: Moment.now.seconds
+                at: date
             )
         }
         self.exit = exit

@@ -16,6 +16,7 @@ struct SessionQuery {
     let own: SecretKey
     private let plaintext: [UInt8]
     private let offer: VersionedOffer
+    private let date: Int64
 
     /// - Parameters:
     ///   - session: The exit's session key.
@@ -24,13 +25,15 @@ struct SessionQuery {
     ///   - exit: The exit's long-term key.
     ///   - destination: The exit's name.
     ///   - credential: The secret for the proof that the exit knows the client. Nil if the client has none for this exit.
+    ///   - date: The date of the query, in seconds since 1970.
     init(
         about session: PublicKey,
         own: SecretKey,
         parameters: SessionParameters,
         exit: PublicKey,
         destination: String,
-        credential: Credential?
+        credential: Credential?,
+        date: Int64
     ) {
         self.key = EntryContext.makeUUID()
         self.own = own
@@ -41,10 +44,11 @@ struct SessionQuery {
                 exit: exit,
                 client: own.publicKey,
                 uuid: self.key,
-                at: Moment.now.seconds
+                at: date
             )
         }
         self.offer = offer
+        self.date = date
         self.plaintext = SessionOffer.plaintext(
             offer,
             key: self.key,
@@ -56,7 +60,7 @@ struct SessionQuery {
     /// Returns the query as an event for the exit.
     func sealed(for exit: PublicKey) -> SealedMessage? {
         guard let sealer = try? MessageSealer(own: self.own, peer: exit) else { return nil }
-        return try? sealer.seal(self.plaintext, createdAt: Moment.now.seconds)
+        return try? sealer.seal(self.plaintext, createdAt: self.date)
     }
 
     /// Returns the exit's signed answer in an event. Nil if the event is not a valid answer to this query.

@@ -121,12 +121,10 @@ final class OfferGate {
     ///   - clockCorrection: The seconds by which the relays' clocks are ahead of this machine's.
     func offer(in event: Event, path: PathID, clockCorrection: Int64) -> (SessionOffer, KnownClient)? {
         let now = Moment.now.seconds
+        let isRecent = NIP74Configuration.isRecent(event.createdAt, at: now)
         // An offer with another date is refused, if it has the proof of a client in the list.
-        func isExplained(_ date: Int64) -> Bool {
-            NIP74Configuration.isRecent(date, at: now)
-                || NIP74Configuration.isExplained(date, at: now, correction: clockCorrection)
-        }
-        guard isExplained(event.createdAt),
+        guard
+            isRecent || NIP74Configuration.isExplained(event.createdAt, at: now, correction: clockCorrection),
             event.content.readableBytes <= Self.maximumContent,
             let conversation = try? ConversationKey(
                 secretKey: self.context.configuration.secretKey,
@@ -134,7 +132,7 @@ final class OfferGate {
             ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
             let message = NIP74Message(plaintext: plaintext), message.kind == .connect || message.kind == .offer,
             let offer = message.offer.flatMap({ VersionedOffer(encoded: $0) }), let proof = offer.proof,
-            isExplained(proof.date),
+            NIP74Configuration.isRecent(proof.date, at: isRecent ? now : event.createdAt),
             let found = self.table.find(
                 proof,
                 at: now,
@@ -147,7 +145,6 @@ final class OfferGate {
             self.context.logLimited(.info, "message without a proof of an authorized key ignored", [:])
             return nil
         }
-        let isRecent = [event.createdAt, proof.date].allSatisfy { NIP74Configuration.isRecent($0, at: now) }
         let received = SessionOffer(key: message.key, offer: offer, createdAt: event.createdAt, path: path)
         let known = KnownClient(
             identity: found.identity,

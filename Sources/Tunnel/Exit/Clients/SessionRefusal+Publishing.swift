@@ -24,7 +24,7 @@ extension SessionRefusal {
                 signedBy: exit,
                 offerHash: offer.offer.hash(exit: exit.publicKey, client: client, uuid: offer.key),
                 fresh: sealer.own.publicKey
-            ), let message = try? sealer.seal(refusal.encoded, createdAt: Moment.now.seconds)
+            ), let message = try? sealer.seal(refusal.encoded, createdAt: RelayConnection.date(for: relays))
         else { return }
         // The client repeats an offer whose answer is lost.
         for relay in relays where relay.isOpen { message.publish(on: relay) { _ in } }

@@ -142,7 +142,7 @@ final class ExitRelayList {
         do {
             let event = try Event.signed(
                 by: self.key,
-                createdAt: max(UnixTime.now, self.newestDate + 1),
+                createdAt: max(RelayConnection.date(for: self.connections.values), self.newestDate + 1),
                 kind: .relayList,
                 tags: self.advertised.map { Tag("r", ByteString($0.text)) },
                 content: ByteBuffer()
@@ -163,7 +163,7 @@ final class ExitRelayList {
     private func deletion(of event: Event) throws -> Event {
         try Event.signed(
             by: self.key,
-            createdAt: UnixTime.now,
+            createdAt: RelayConnection.date(for: self.connections.values),
             kind: .deletion,
             tags: [Tag("e", ByteString(event.id.bytes.hex)), Tag("k", ByteString("\(EventKind.relayList.rawValue)"))],
             content: ByteBuffer()

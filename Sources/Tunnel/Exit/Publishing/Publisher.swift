@@ -37,7 +37,7 @@ final class Publisher {
         guard self.announces,
             let event = try? ExitAnnouncement.withdrawal(
                 by: self.context.configuration.secretKey,
-                createdAt: Moment.now.seconds
+                createdAt: RelayConnection.date(for: self.clients.connections)
             )
         else { return }
         self.publish(
@@ -89,7 +89,7 @@ final class Publisher {
             let event = try? ExitAnnouncement.event(
                 by: self.context.configuration.secretKey,
                 relays: self.context.configuration.advertisedRelaysInOrder,
-                createdAt: Moment.now.seconds
+                createdAt: RelayConnection.date(for: relays)
             )
         else { return }
         self.publish(
@@ -103,7 +103,7 @@ final class Publisher {
         guard
             let event = try? self.certificate?.event(
                 by: self.context.configuration.secretKey,
-                createdAt: Moment.now.seconds
+                createdAt: RelayConnection.date(for: [relay])
             )
         else { return }
         self.publish(event, on: [relay], onRejection: "relay rejects the certificate; clients cannot find it there")

@@ -18,6 +18,8 @@ struct CongestionController: Hashable, Sendable {
     static let minimumPackets = 4
     /// Initial window in bytes.
     static let initialWindow = 128 << 10
+    /// The least that it is reduced to, in bytes.
+    private static let leastInitial = 4 << 10
 
     private enum Phase: Hashable {
         /// The rate doubles each round trip, until the bandwidth no longer grows.
@@ -65,6 +67,8 @@ struct CongestionController: Hashable, Sendable {
     private static let longestDraining: TimeAmount = .seconds(1)
 
     private let maximum: Int
+    /// The window of a path about which nothing is known. It is reduced if the path turns out to be too slow for it.
+    private var initial = Self.initialWindow
     /// The packet size in bytes.
     private var packet = SessionConfiguration.basePacket
     /// The limit of the bytes in flight.
@@ -92,7 +96,7 @@ struct CongestionController: Hashable, Sendable {
     /// - Parameter maximum: The maximum window in bytes.
     init(maximum: Int) {
         self.maximum = maximum
-        self.window = min(maximum, Self.initialWindow)
+        self.window = min(maximum, self.initial)
     }
 
     static func == (left: Self, right: Self) -> Bool { left.window == right.window && left.phase == right.phase }
@@ -106,7 +110,7 @@ struct CongestionController: Hashable, Sendable {
 
     /// What the path is expected to carry, in bytes per second. It is an estimate before the first measurement.
     func expectedRate(rtt: TimeAmount) -> Double {
-        let initial = Double(Self.initialWindow) * 1e9 / Double(max(1_000_000, rtt.nanoseconds))
+        let initial = Double(self.initial) * 1e9 / Double(max(1_000_000, rtt.nanoseconds))
         guard case .startup = self.phase else { return self.rate ?? initial }
         return self.initialFloor > 0 ? max(self.bandwidth.value, initial) : 2 * self.bandwidth.value
     }
@@ -125,12 +129,15 @@ struct CongestionController: Hashable, Sendable {
         }
     }
 
+    /// Whether the path was full for a round trip, so that its bandwidth is known.
+    var isMeasured: Bool { self.plateau.bandwidth > 0 }
+
     /// The initial window, until the path was full for a round trip.
-    private var initialFloor: Int { self.plateau.bandwidth > 0 ? 0 : Self.initialWindow }
+    private var initialFloor: Int { self.isMeasured ? 0 : self.initial }
 
     /// The bytes that the path holds without a queue.
     private var product: Double {
-        guard let rtt = self.minimumRTT.nanoseconds else { return Double(Self.initialWindow) }
+        guard let rtt = self.minimumRTT.nanoseconds else { return Double(self.initial) }
         return self.bandwidth.value * Double(rtt) / 1e9
     }
 
@@ -348,6 +355,7 @@ struct CongestionController: Hashable, Sendable {
     mutating func pathIsSilent() {
         self.phase = .startup
         self.plateau = (0, 0)
+        self.initial = max(Self.leastInitial, self.initial / 4)
         self.window = max(self.minimum, self.window / 2)
     }
 

@@ -55,6 +55,11 @@ struct SessionPath: Sendable {
     /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would spend too much of a
     /// slow path on what each event needs in addition.
     private static let leastPacket = 4_096
+    /// Maximum packet size in bytes on a path that has delivered fewer than ``firstBytes``.
+    private static let firstPacket = 16_384
+    private static let firstBytes: UInt64 = 64 << 10
+    /// Maximum RTT of a packet that was declared lost.
+    private static let longestSample: TimeAmount = .seconds(3)
     /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
@@ -98,8 +103,9 @@ struct SessionPath: Sendable {
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
         if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
-        let size = min(self.model.expectedRate * Self.packetTime, Double(SessionConfiguration.largestPacket))
-        return max(Self.leastPacket, Int(size))
+        let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes < Self.firstBytes
+        let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
+        return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))
     }
 
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
@@ -226,8 +232,10 @@ struct SessionPath: Sendable {
             return result
         }
         if let newestEliciting {
-            // The time of a packet that was declared lost is that of a pause, perhaps of an earlier connection.
-            let isLargest = newestEliciting.number == largest && newestEliciting.isInFlight
+            // The time of a packet that was declared lost may be that of a pause. If it is short, the packet was declared
+            // lost too early, because the path is slower than expected.
+            let isTimely = newestEliciting.isInFlight || now - newestEliciting.sentAt <= Self.longestSample
+            let isLargest = newestEliciting.number == largest && isTimely
             if isLargest {
                 let delay = TimeAmount.microseconds(Int64(min(acknowledgement.delay, 1_000_000)))
                 let time = now - newestEliciting.sentAt
