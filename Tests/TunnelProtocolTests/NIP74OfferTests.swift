@@ -134,6 +134,23 @@ struct NIP74OfferTests {
         tunnel.settle()
         #expect(tunnel.reports.last == .staleConnect)
         #expect(tunnel.outdatedOffers.map(\.key) == ["e"])
+        // A refusal of a query would end the session.
+        let terms = OfferTerms(
+            parameters: SessionParameters(SessionConfiguration()),
+            purpose: .query(SecretKey.generate().publicKey)
+        )
+        let body = VersionedOffer.Body(version: SessionConfiguration.version, bytes: terms.encoded)
+        let nonce = [UInt8](repeating: 1, count: VersionedOffer.nonceLength)
+        tunnel.exit.receive(
+            NIP74Message(key: "f", kind: .offer, offer: VersionedOffer(nonce: nonce, bodies: [body]).encoded).encoded(),
+            createdAt: tunnel.moment.seconds - 121,
+            generation: 0,
+            path: SimulatedTunnel.path,
+            at: tunnel.moment
+        )
+        tunnel.settle()
+        #expect(tunnel.reports.filter { $0 == .staleConnect }.count == 2)
+        #expect(tunnel.outdatedOffers.map(\.key) == ["e"])
     }
 
     @Test("an outdated offer is refused with an explanation if one of the clocks is probably wrong")

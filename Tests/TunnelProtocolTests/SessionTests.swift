@@ -78,9 +78,9 @@ struct SessionTests {
 
     @Test("three relays with a rate limit carry nearly three times as much as one")
     func rateLimits() {
-        func duration(_ relays: Int) -> Double {
+        func duration(_ relays: Int, seed: UInt64) -> Double {
             let weather = Weather(delay: .milliseconds(1), eventsPerSecond: 50)
-            let session = SimulatedSession(seed: 5, weather: .init(repeating: weather, count: relays))
+            let session = SimulatedSession(seed: seed, weather: .init(repeating: weather, count: relays))
             let down = patterned(60_000_000, seed: 6)
             session.dial = { _, _ in .success(down) }
             let id = session.open(1)
@@ -90,7 +90,9 @@ struct SessionTests {
             #expect(session.streams[0][id]?.data == down)
             return Double((session.now - start).nanoseconds) / 1e9
         }
-        let (one, three) = (duration(1), duration(3))
+        let one = duration(1, seed: 5)
+        // The median, because what the relays refuse at the beginning depends on chance.
+        let three = (UInt64(5)...7).map { duration(3, seed: $0) }.sorted()[1]
         // Three relays take longer to learn their limits, of which each loses about a second.
         #expect(one / three >= 2.2, "\(one) s and \(three) s")
         // One relay is used to at least 75% of its limit of 50 events (of 40,960 bytes) per second.
@@ -204,7 +206,10 @@ struct SessionTests {
 
     @Test(
         "packets shrink for a relay that takes only small ones and does not say so",
-        arguments: [(32_768, true), (10_000, true), (4_096, true), (32_768, false), (10_000, false)]
+        arguments: [
+            (32_768, true), (10_000, true), (4_096, true), (2_500, true), (2_048, true), (32_768, false),
+            (10_000, false),
+        ]
     )
     func undeclaredLimit(limit: Int, refuses: Bool) {
         var weather = Weather(delay: .milliseconds(20), bytesPerSecond: 10_000_000)

@@ -94,7 +94,7 @@ public struct EntryConfiguration: Sendable {
     /// How long the first request to an exit that may speak only plain NIP-74 waits for slower relays. The request is sent
     /// to all relays that are ready, because it is not known on which of them the exit listens.
     public var relayGathering: TimeAmount = .seconds(1)
-    /// How long this request waits for them after the first relay is ready.
+    /// How long such a request waits for slower relays after the first one is ready.
     public var relayPatience: TimeAmount = .milliseconds(300)
     /// Timeout for a query for the relay list of an exit (NIP-65), or for announcements.
     public var relayListTimeout: TimeAmount = .seconds(3)

@@ -58,6 +58,9 @@ struct NIP74Entry {
         // opened.
         let usable = stream.connectPaths.filter(streams.hasPath) + streams.paths(without: stream.connectPaths)
         guard let first = usable.first, let destination = streams.destination(on: first) else {
+            if stream.waitsForRelays(self.configuration, at: context.now.monotonic) {
+                return self.publishAgain(id, after: self.configuration.connectRepetition, &streams, &context)
+            }
             return streams.endSilently(id, .noRelay, &context)
         }
         let token = context.makeToken()
@@ -125,8 +128,7 @@ struct NIP74Entry {
             context.actions.append(.report(.backedOff))
             self.publishAgain(id, after: self.configuration.backOff.first, &streams, &context)
         case .rejected(.refused), .rejected(.unreachable), .lost:
-            // The offer of a session is made as soon as the first relay is ready, and another one may become ready.
-            if stream.offer != nil, !stream.mayFallBack, stream.startedAt + self.configuration.exitTimeout > now {
+            if stream.waitsForRelays(self.configuration, at: now) {
                 return self.publishAgain(id, after: self.configuration.connectRepetition, &streams, &context)
             }
             streams.endSilently(id, outcome == .rejected(.refused) ? .relayRefused : .noRelay, &context)

@@ -121,7 +121,11 @@ struct NIP74Exit {
     ) {
         guard NIP74Configuration.isRecent(offer.createdAt, at: context.now.seconds) else {
             context.actions.append(.report(.staleConnect))
-            return context.actions.append(.signal(.outdated(offer)))
+            // A refusal of a query would end the session.
+            if offer.body.flatMap({ OfferTerms(encoded: $0) })?.queriedSession == nil {
+                context.actions.append(.signal(.outdated(offer)))
+            }
+            return
         }
         // Only an offer of a new session may become a plain stream.
         guard let terms = offer.body.flatMap({ OfferTerms(encoded: $0) }), terms.queriedSession == nil else {

@@ -233,6 +233,12 @@ struct NIP74Stream {
         return self.startedAt + (self.mayFallBack && self.offer?.proof == nil ? first : only)
     }
 
+    /// Whether the offer of a session waits for a relay. It is made as soon as the first relay is ready, and if that one
+    /// fails, another one may become ready.
+    func waitsForRelays(_ configuration: NIP74Configuration, at now: NIODeadline) -> Bool {
+        self.offer != nil && !self.mayFallBack && !self.isAnswered && self.startedAt + configuration.exitTimeout > now
+    }
+
     /// When the stream must be looked at next.
     func nextDeadline(
         _ configuration: NIP74Configuration,

@@ -52,6 +52,7 @@ struct NIP74Streams {
                 self.table[id]?.path = other
                 continue
             }
+            if stream.waitsForRelays(self.configuration, at: context.now.monotonic) { continue }
             self.end(id, .relayLost, &context)
         }
     }

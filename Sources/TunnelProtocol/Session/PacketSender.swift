@@ -120,9 +120,9 @@ struct PacketSender: Sendable {
             packets += 1
         }
         if !self.canSend(streams, context) { self.waitingSince = nil }
-        // Paths that could carry more have nothing to send, or only what another path delivers earlier.
-        if !self.hasMore { paths.becameAppLimited(at: now) }
         self.sendAcknowledgements(&paths, &streams, &context)
+        // Last, because an acknowledgement may have been sent with a PING, which counts as in flight.
+        if !self.hasMore { paths.becameAppLimited(nothingWaits: !self.canSend(streams, context), at: now) }
     }
 
     /// Whether control frames or a small message are next.

@@ -33,6 +33,8 @@ final class ExitPeer {
     /// Whether to begin a session without a waiting stream, to measure the exit.
     private var isMeasured = false
     private var isClosed = false
+    /// Whether a timer ends the wait for relays beside the first one.
+    private var isGathering = false
 
     /// - Parameter policy: The policy for the relays of the address.
     init(_ address: ExitAddress, policy: DialPolicy, context: EntryContext) {
@@ -129,7 +131,11 @@ final class ExitPeer {
         guard !self.isClosed else { return }
         let situation = self.relays.situation(isNeeded: !self.queue.isEmpty || self.isMeasured)
         switch self.negotiation.advance(situation, at: .now()) {
-        case .wait: break
+        case .wait:
+            if situation.hasReadyRelay, !self.isGathering, case .gathering = self.negotiation.phase {
+                self.isGathering = true
+                self.serveLater(after: self.context.configuration.relayPatience)
+            }
         case .offer(let mayFallBack): self.offer(mayFallBack: mayFallBack)
         case .beginPlain:
             self.makePlain()
@@ -190,6 +196,8 @@ final class ExitPeer {
             !mayFallBack && self.context.configuration.isOptimistic
             && self.context.memory.isPinned(self.address.publicKey)
         guard sendsData || credential?.kind == .ticket else { return nil }
+        // A relay that reports a wrong time and holds the offer back could have it served much later.
+        guard RelayConnection.clockCorrection(of: self.relays.all) == 0 else { return nil }
         guard let opening = self.queue.first?.openingOfOffer(withData: sendsData),
             !opening.data.isEmpty || credential?.kind == .ticket
         else { return nil }
@@ -235,7 +243,6 @@ extension ExitPeer: ExitRelaysDelegate {
     func exitRelays(_ relays: ExitRelays, didBecomeReady path: PathID, on relay: RelayConnection) {
         self.link.addPath(path, relay)
         self.serve()
-        if case .gathering = self.negotiation.phase { self.serveLater(after: self.context.configuration.relayPatience) }
     }
 
     func exitRelays(_ relays: ExitRelays, didLose path: PathID) {

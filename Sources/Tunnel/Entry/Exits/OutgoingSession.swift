@@ -251,7 +251,8 @@ extension OutgoingSession: SessionDriverDelegate {
             self.context.metrics.rejected(.invalidAnswer)
             return
         }
-        guard case .refused(let refusal) = answer else { return }
+        // The exit may know the session if it only rejects the date of the query.
+        guard case .refused(let refusal) = answer, refusal.reason != .clockSkew else { return }
         self.context.logger.info("exit no longer knows the session", metadata: ["exit": "\(self.exit.npub)"])
         self.link.close(refusal.reason)
     }

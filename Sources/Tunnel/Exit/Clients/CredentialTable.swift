@@ -40,8 +40,9 @@ struct CredentialTable {
     static let maximumRevocations = 10_000
     /// Maximum number of removed invites.
     private static let maximumRevokedInvites = 1_000
-    /// Maximum number of periods with an index of hints: the window of dates can touch two, and the clock may step.
-    private static let maximumPeriods = 3
+    /// Maximum number of periods with an index of hints: the dates of offers that are refused with an explanation can touch
+    /// six, and the clock may step.
+    private static let maximumPeriods = 8
 
     private let key: SecretKey
     private var listed: [PublicKey: Credential] = [:]
@@ -142,7 +143,7 @@ struct CredentialTable {
     ) -> Match? {
         let period = Credential.period(of: proof.date)
         if self.hints[period] == nil {
-            if self.hints.count >= Self.maximumPeriods { self.hints = [:] }
+            if self.hints.count >= Self.maximumPeriods, let oldest = self.hints.keys.min() { self.hints[oldest] = nil }
             self.hints[period] = self.index(at: proof.date)
         }
         for owner in self.hints[period]?[proof.hint] ?? [] {

@@ -105,7 +105,7 @@ final class OfferGate {
     func admits(_ known: KnownClient) -> Bool {
         let now = NIODeadline.now()
         let isAdmitted =
-            known.refusal == nil
+            known.refusal == nil || known.refusal == .clockSkew
             ? self.offers[Client(known), default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
             : self.refusals.take(at: now)
         if !isAdmitted { self.context.metrics.rejected(.tooManyHandshakes) }

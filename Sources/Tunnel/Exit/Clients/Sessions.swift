@@ -91,9 +91,14 @@ final class Sessions {
     func receive(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, known: KnownClient?) {
         let arrival = self.arrival(url)
         func refuse(_ reason: StreamEnd) { self.refuse(offer, client, reason, on: arrival?.relay) }
-        if let refusal = known?.refusal { return refuse(refusal) }
-        guard let body = offer.body else { return refuse(.unsupportedVersion) }
-        guard let terms = OfferTerms(encoded: body) else { return refuse(.protocolViolation) }
+        let terms = offer.body.flatMap { OfferTerms(encoded: $0) }
+        if let refusal = known?.refusal {
+            // A refusal of a query would end the session.
+            if refusal != .clockSkew || terms?.queriedSession == nil { refuse(refusal) }
+            return
+        }
+        guard offer.body != nil else { return refuse(.unsupportedVersion) }
+        guard let terms else { return refuse(.protocolViolation) }
         guard case .session(let encapsulationKey) = terms.purpose else {
             if let key = terms.queriedSession, !self.hasSession(key, of: client) { refuse(.unknownSession) }
             return

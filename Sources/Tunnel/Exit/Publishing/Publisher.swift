@@ -19,6 +19,8 @@ final class Publisher {
     /// Relays on whose current connection the events were published.
     private var published: Set<ObjectIdentifier> = []
     private var renewal: Scheduled<Void>?
+    /// The date of the newest announcement, in seconds since 1970.
+    private var newestDate: Int64 = 0
 
     init(context: ExitContext, clients: PlainClients) {
         self.context = context
@@ -37,7 +39,7 @@ final class Publisher {
         guard self.announces,
             let event = try? ExitAnnouncement.withdrawal(
                 by: self.context.configuration.secretKey,
-                createdAt: RelayConnection.date(for: self.clients.connections)
+                createdAt: self.date(for: self.clients.connections)
             )
         else { return }
         self.publish(
@@ -84,12 +86,18 @@ final class Publisher {
         }
     }
 
+    /// The date of an announcement or its deletion. It is never older than an earlier one, which the relays would keep.
+    private func date(for relays: [RelayConnection]) -> Int64 {
+        self.newestDate = max(self.newestDate, RelayConnection.date(for: relays))
+        return self.newestDate
+    }
+
     private func announce(on relays: [RelayConnection]) {
         guard self.announces, self.renewal != nil,
             let event = try? ExitAnnouncement.event(
                 by: self.context.configuration.secretKey,
                 relays: self.context.configuration.advertisedRelaysInOrder,
-                createdAt: RelayConnection.date(for: relays)
+                createdAt: self.date(for: relays)
             )
         else { return }
         self.publish(

@@ -252,7 +252,7 @@ struct CongestionController: Hashable, Sendable {
 
     /// Whether a queue shows that the path is full, although less than the window was sent. If little was sent, others
     /// caused the queue.
-    private var isFull: Bool { self.hasQueue && self.losses.arrivedBytes >= Self.initialWindow * 3 / 4 }
+    private var isFull: Bool { self.hasQueue && self.losses.arrivedBytes >= self.initial * 3 / 4 }
 
     private var hasQueue: Bool { self.roundTrips.hasQueue(packet: self.packet, bandwidth: self.bandwidth.value) }
 
@@ -356,7 +356,7 @@ struct CongestionController: Hashable, Sendable {
         self.phase = .startup
         self.plateau = (0, 0)
         self.initial = max(Self.leastInitial, self.initial / 4)
-        self.window = max(self.minimum, self.window / 2)
+        self.window = max(self.minimum, min(self.window / 2, self.initial))
     }
 
     /// Removes the ceiling that was set for a loss, because a packet that was declared lost arrived.

@@ -39,16 +39,12 @@ struct DeliveryRate: Hashable, Sendable {
     /// Samples are limited by the application until more bytes than this are delivered. Nil if they are not. The first
     /// packet of a path is usually a PING.
     private var appLimitedUntil: UInt64? = 0
-    /// Whether a packet was declared lost since the last acknowledgement.
-    private var isAfterLoss = false
 
     /// Records that an ack-eliciting packet is sent, while `inFlight` bytes are in flight without it.
     mutating func sent(inFlight: Int, at now: NIODeadline) -> Snapshot {
         if inFlight == 0 {
             self.firstSentAt = now
             self.deliveredAt = now
-            // Until now there was nothing to send, unless all that was in flight was lost.
-            if !self.isAfterLoss { self.becameAppLimited(inFlight: 0) }
         }
         return Snapshot(
             delivered: self.delivered,
@@ -62,9 +58,6 @@ struct DeliveryRate: Hashable, Sendable {
     mutating func becameAppLimited(inFlight: Int) {
         self.appLimitedUntil = self.delivered + UInt64(inFlight)
     }
-
-    /// Records that a packet was declared lost.
-    mutating func lost() { self.isAfterLoss = true }
 
     /// Records an acknowledgement. Returns nil if it is too close to the previous one to give a rate.
     ///
@@ -81,7 +74,6 @@ struct DeliveryRate: Hashable, Sendable {
         minimumRTT: TimeAmount,
         at now: NIODeadline
     ) -> Sample? {
-        self.isAfterLoss = false
         self.delivered += UInt64(bytes)
         self.deliveredAt = now
         if let limit = self.appLimitedUntil, self.delivered > limit { self.appLimitedUntil = nil }

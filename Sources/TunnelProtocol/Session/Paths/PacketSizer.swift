@@ -30,11 +30,10 @@ struct PacketSizer: Hashable, Sendable {
     /// If more large packets than this are lost in a row, the path returns to the base size and probes again (RFC 8899,
     /// section 4.3: black hole detection).
     private static let blackHole = 8
-    /// The base size is not reduced below this many bytes. If the relay rejects such packets too, their size is not the
-    /// reason.
+    /// The least base size in bytes. If the relay rejects such packets too, their size is not the reason.
     private static let leastBase = 2_048
     /// The base size is reduced if this many times a small packet was acknowledged after a larger one had been lost, and
-    /// none of that size was ever acknowledged.
+    /// none of that size was acknowledged meanwhile.
     private static let maximumSilentLosses = 3
     /// After this many acknowledged packets of the reduced base size a larger one is tried, because the reason may have been
     /// another one.
@@ -52,8 +51,11 @@ struct PacketSizer: Hashable, Sendable {
     private var isSizeIrrelevant = false
     /// The size in bytes of the largest packet that was acknowledged on this connection.
     private(set) var confirmed = 0
-    /// The size in bytes of the smallest packet larger than ``confirmed`` that was lost since the last acknowledgement.
-    private var leastLost: Int?
+    /// The size in bytes of the smallest packet that was lost and larger than ``confirmed``. Nil if packets of that size
+    /// arrive.
+    private var suspect: Int?
+    /// Whether a packet of at least this size was lost since the last acknowledgement.
+    private var hasLostSuspect = false
     private var silentLosses = 0
     /// Number of packets of the reduced base size that were acknowledged.
     private var acknowledgedAtBase = 0
@@ -70,6 +72,7 @@ struct PacketSizer: Hashable, Sendable {
     /// If the sizes did not change, a failed search is not repeated: a relay that closes the connection because of a
     /// packet's size would do so again.
     mutating func reconnected(base: Int, largest: Int) {
+        // ``suspect`` stays: a relay that closes the connection because of a packet's size does so again.
         guard base == self.declaredBase, max(base, largest) == self.largest else {
             self = PacketSizer(base: base, largest: largest)
             return
@@ -108,31 +111,39 @@ struct PacketSizer: Hashable, Sendable {
     }
 
     private mutating func checkBase(acknowledged size: Int) {
-        defer { self.leastLost = nil }
-        if size > self.confirmed {
-            self.confirmed = size
+        self.confirmed = max(self.confirmed, size)
+        if let suspect, size >= suspect {
+            self.suspect = nil
             self.silentLosses = 0
-        }
-        if let lost = self.leastLost, lost > self.confirmed {
+        } else if let suspect, self.hasLostSuspect {
             self.silentLosses += 1
-            if self.silentLosses >= Self.maximumSilentLosses { self.reduceBase(below: lost) }
+            if self.silentLosses >= Self.maximumSilentLosses { self.reduceBase(below: suspect) }
         }
+        self.hasLostSuspect = false
         guard self.base < self.declaredBase, size > self.base * 3 / 4 else { return }
         self.acknowledgedAtBase += 1
         guard self.acknowledgedAtBase >= Self.raiseInterval else { return }
+        self.setBase(min(self.declaredBase, 2 * self.base))
+    }
+
+    private mutating func setBase(_ size: Int) {
+        self.base = size
         self.acknowledgedAtBase = 0
-        self.base = min(self.declaredBase, 2 * self.base)
+        self.silentLosses = 0
+        self.suspect = nil
+        if size < self.declaredBase {
+            self.state = .failed
+        } else if self.state == .failed, self.largest > size {
+            self.state = .waiting(attempts: 0)
+        }
     }
 
     /// Reduces the base size after a packet of `size` bytes did not arrive. Returns false if it is too small for that.
     @discardableResult
     private mutating func reduceBase(below size: Int) -> Bool {
-        let reduced = Self.unpadded(size / 2)
-        guard reduced >= Self.leastBase else { return false }
-        self.base = min(self.base, reduced)
-        self.state = .failed
-        self.silentLosses = 0
-        self.acknowledgedAtBase = 0
+        let reduced = max(Self.leastBase, Self.unpadded(size / 2))
+        guard reduced < size else { return false }
+        self.setBase(min(self.base, reduced))
         return true
     }
 
@@ -149,7 +160,10 @@ struct PacketSizer: Hashable, Sendable {
 
     /// Records that a packet was declared lost.
     mutating func lost(_ number: UInt64, size: Int) {
-        if size > self.confirmed, size <= self.base { self.leastLost = min(self.leastLost ?? size, size) }
+        if size > self.confirmed, size > Self.leastBase, size <= self.base {
+            self.suspect = min(self.suspect ?? size, size)
+            self.hasLostSuspect = true
+        }
         switch self.state {
         case .probing(number, let attempts):
             self.state = attempts < Self.maximumAttempts ? .waiting(attempts: attempts) : .failed
@@ -175,10 +189,11 @@ struct PacketSizer: Hashable, Sendable {
             self.state = .failed
             return true
         }
-        guard !self.isSizeIrrelevant, size >= Self.leastBase else { return false }
+        // What arrived before was not too long.
+        guard !self.isSizeIrrelevant, size > self.confirmed else { return false }
         if self.reduceBase(below: size) { return true }
         self.isSizeIrrelevant = true
-        self.base = self.declaredBase
+        self.setBase(self.declaredBase)
         return false
     }
 }

@@ -161,7 +161,13 @@ extension PathSet {
     }
 
     /// Records that nothing more is sent now, on all paths that could carry more.
-    mutating func becameAppLimited(at now: NIODeadline) {
-        for index in self.indices where self[index].canCarry(at: now) { self[index].becameAppLimited() }
+    ///
+    /// - Parameters:
+    ///   - nothingWaits: Whether there is nothing to send. If not, what waits is what another path delivers earlier.
+    ///   - now: The current time.
+    mutating func becameAppLimited(nothingWaits: Bool, at now: NIODeadline) {
+        for index in self.indices where self[index].health == .active && self[index].isWritable && self[index].hasRoom {
+            if nothingWaits || self[index].wait(at: now) == nil { self[index].becameAppLimited() }
+        }
     }
 }

@@ -164,7 +164,6 @@ struct SentPackets: Sendable {
         self.packets[index].wasLostByTime = isByTime
         guard self.packets[index].isAckEliciting else { return nil }
         self.lostCount += 1
-        self.rate.lost()
         self.leftFlight(self.packets[index])
         return self.packets[index]
     }
