@@ -205,7 +205,7 @@ struct SessionTests {
     }
 
     @Test(
-        "packets shrink for a relay that takes only small ones and does not say so",
+        "packets become smaller if a relay does not declare its limit on their size",
         arguments: [
             (32_768, true), (10_000, true), (4_096, true), (2_500, true), (2_048, true), (32_768, false),
             (10_000, false),

@@ -30,7 +30,7 @@ struct NegotiationTests {
         var negotiation = Negotiation(
             .offer(mayFallBack: true),
             gatheringDeadline: Self.start,
-            patience: .milliseconds(300)
+            slowerRelayTimeout: .milliseconds(300)
         )
         let step = negotiation.advance(Self.ready, at: Self.start)
         #expect(step == .offer(mayFallBack: true))
@@ -53,7 +53,7 @@ struct NegotiationTests {
             Self.situation { $0.isNeeded = false }, Self.situation { $0.hasReadyRelay = false },
             Self.situation { $0.isAwaitingList = true },
         ] {
-            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start, patience: .milliseconds(300))
+            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start, slowerRelayTimeout: .milliseconds(300))
             let step = negotiation.advance(situation, at: Self.start + .seconds(60))
             #expect(step == .wait)
             #expect(negotiation.phase == .gathering)
@@ -62,7 +62,11 @@ struct NegotiationTests {
 
     @Test("relays that are still connecting are waited for until the deadline")
     func gathering() {
-        var negotiation = Negotiation(.plain, gatheringDeadline: Self.start + .seconds(1), patience: .milliseconds(300))
+        var negotiation = Negotiation(
+            .plain,
+            gatheringDeadline: Self.start + .seconds(1),
+            slowerRelayTimeout: .milliseconds(300)
+        )
         let connecting = Self.situation { $0.isConnecting = true }
         let step = negotiation.advance(connecting, at: Self.start)
         #expect(step == .wait)
@@ -74,7 +78,7 @@ struct NegotiationTests {
         var late = Negotiation(
             .offer(mayFallBack: true),
             gatheringDeadline: Self.start + .seconds(1),
-            patience: .milliseconds(300)
+            slowerRelayTimeout: .milliseconds(300)
         )
         let step4 = late.advance(connecting, at: Self.start + .milliseconds(900))
         #expect(step4 == .wait)
@@ -87,7 +91,7 @@ struct NegotiationTests {
         var negotiation = Negotiation(
             .offer(mayFallBack: false),
             gatheringDeadline: Self.start + .seconds(1),
-            patience: .milliseconds(300)
+            slowerRelayTimeout: .milliseconds(300)
         )
         let step = negotiation.advance(Self.situation { $0.isConnecting = true }, at: Self.start)
         #expect(step == .offer(mayFallBack: false))
@@ -98,7 +102,7 @@ struct NegotiationTests {
         var negotiation = Negotiation(
             .offer(mayFallBack: false),
             gatheringDeadline: Self.start,
-            patience: .milliseconds(300)
+            slowerRelayTimeout: .milliseconds(300)
         )
         negotiation.receivedList(waitingUntil: Self.start + .seconds(3))
         let lacking = Self.situation { $0.lacksListedRelay = true }
@@ -113,7 +117,7 @@ struct NegotiationTests {
         var negotiation = Negotiation(
             .offer(mayFallBack: true),
             gatheringDeadline: Self.start,
-            patience: .milliseconds(300)
+            slowerRelayTimeout: .milliseconds(300)
         )
         #expect(negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: true))
         #expect(!negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: false))

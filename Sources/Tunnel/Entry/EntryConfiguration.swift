@@ -95,7 +95,7 @@ public struct EntryConfiguration: Sendable {
     /// to all relays that are ready, because it is not known on which of them the exit listens.
     public var relayGathering: TimeAmount = .seconds(1)
     /// How long such a request waits for slower relays after the first one is ready.
-    public var relayPatience: TimeAmount = .milliseconds(300)
+    public var slowerRelayTimeout: TimeAmount = .milliseconds(300)
     /// Timeout for a query for the relay list of an exit (NIP-65), or for announcements.
     public var relayListTimeout: TimeAmount = .seconds(3)
     /// How long an exit's session and relays are kept after its last stream.

@@ -46,7 +46,7 @@ final class ExitPeer {
         self.negotiation = Negotiation(
             context.memory.opening(with: address.publicKey),
             gatheringDeadline: .now() + context.configuration.relayGathering,
-            patience: context.configuration.relayPatience
+            slowerRelayTimeout: context.configuration.slowerRelayTimeout
         )
         let lane = address.isolation.isEmpty ? context.lane : RelayLane(isolation: address.isolation)
         let key =
@@ -134,7 +134,7 @@ final class ExitPeer {
         case .wait:
             if situation.hasReadyRelay, !self.isGathering, case .gathering = self.negotiation.phase {
                 self.isGathering = true
-                self.serveLater(after: self.context.configuration.relayPatience)
+                self.serveLater(after: self.context.configuration.slowerRelayTimeout)
             }
         case .offer(let mayFallBack): self.offer(mayFallBack: mayFallBack)
         case .beginPlain:

@@ -51,18 +51,18 @@ struct Negotiation {
     private(set) var phase = Phase.gathering
     private let opening: Opening
     private var gatheringDeadline: NIODeadline
-    private let patience: TimeAmount
+    private let slowerRelayTimeout: TimeAmount
     private var listedDeadline: NIODeadline?
 
     /// - Parameters:
     ///   - opening: The protocol with which the entry starts.
     ///   - gatheringDeadline: Time until which the entry waits for connecting relays, because it is not known on which
     ///     relays the exit listens.
-    ///   - patience: How long it waits for them after the first relay is ready.
-    init(_ opening: Opening, gatheringDeadline: NIODeadline, patience: TimeAmount) {
+    ///   - slowerRelayTimeout: How long it waits for them after the first relay is ready.
+    init(_ opening: Opening, gatheringDeadline: NIODeadline, slowerRelayTimeout: TimeAmount) {
         self.opening = opening
         self.gatheringDeadline = gatheringDeadline
-        self.patience = patience
+        self.slowerRelayTimeout = slowerRelayTimeout
     }
 
     /// Whether plain NIP-74 may follow an offer.
@@ -77,7 +77,7 @@ struct Negotiation {
         // An offer is repeated on relays that become ready later. Plain NIP-74 has no repetition, so a CONNECT that it may
         // use waits for them.
         if self.phase == .gathering, self.opening != .offer(mayFallBack: false), situation.isConnecting {
-            self.gatheringDeadline = min(self.gatheringDeadline, now + self.patience)
+            self.gatheringDeadline = min(self.gatheringDeadline, now + self.slowerRelayTimeout)
             if self.gatheringDeadline > now { return .wait }
         }
         if let listedDeadline, listedDeadline > now, situation.lacksListedRelay { return .wait }

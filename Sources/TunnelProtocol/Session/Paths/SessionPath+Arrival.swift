@@ -11,8 +11,8 @@ extension SessionPath {
     /// For how long a queue is expected to remain that the last RTT has shown.
     private static let queueMemory: TimeAmount = .seconds(1)
     /// While nothing else waits, a packet is sent again that has been in flight for this many times as long as another path
-    /// takes. The one-way delay of its own path is only estimated, and may be much too low.
-    private static let patience = 3
+    /// takes. The one-way delay of the packet's own path is an estimate, which may be much too low.
+    private static let overdueFactor = 3
 
     /// How long it takes until `bytes` more bytes have arrived at the peer, if they are sent as soon as this path allows.
     func arrival(of bytes: Int, at now: NIODeadline) -> TimeAmount {
@@ -63,7 +63,7 @@ extension SessionPath {
     func reinjectionDeadline(arrival: TimeAmount, isIdle: Bool) -> NIODeadline? {
         guard let packet = self.sent.oldestReinjectable else { return nil }
         let overdue = packet.sentAt + self.rtt.lossDelay + Self.clearly(arrival)
-        return isIdle ? min(overdue, packet.sentAt + arrival * Self.patience + self.acknowledgementDelay) : overdue
+        return isIdle ? min(overdue, packet.sentAt + arrival * Self.overdueFactor + self.acknowledgementDelay) : overdue
     }
 
     /// The time by which the other path must be better, because sending again costs bandwidth.
