@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Foundation
 import NIOCore
 import Nostr
 import NostrCrypto
@@ -30,6 +31,21 @@ struct RelayClientPartsTests {
         #expect(next() >= .seconds(15))
         backoff.connectionEnded(after: .seconds(5))
         #expect(next() <= .milliseconds(250))
+    }
+
+    @Test("while the port is closed, waits grow to a second, and after two minutes to 30 s")
+    func closedPort() {
+        var generator = SystemRandomNumberGenerator()
+        var backoff = Backoff()
+        let waits = (0..<170).map { _ in backoff.next(after: .portClosed, at: Self.start, using: &generator) }
+        #expect(waits[0] <= .milliseconds(250))
+        let early = waits.prefix(Backoff.closedPortFailures)
+        #expect(early.allSatisfy { $0 <= .seconds(1) })
+        #expect((.seconds(80)...(.seconds(160))).contains(early.reduce(.zero, +)))
+        #expect(waits[169] >= .seconds(15))
+        let closed = IOError(errnoCode: ECONNREFUSED, reason: "connect")
+        #expect(ConnectionFailure(closed) == .portClosed)
+        #expect(ConnectionFailure(IOError(errnoCode: EHOSTUNREACH, reason: "connect")) == .unanswered)
     }
 
     @Test("while nothing answers, each second for two minutes, then ever more rarely until the network changes")

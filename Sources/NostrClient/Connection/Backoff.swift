@@ -14,6 +14,11 @@ struct Backoff: Sendable {
     static let earlyLimit: TimeAmount = .seconds(3)
     /// Number of consecutive refusals after which the limit is ``lateLimit``.
     static let earlyFailures = 60
+    /// Maximum wait during the first ``closedPortFailures`` attempts if the port is closed. An attempt costs the relay's host
+    /// two packets, and the relay may only be restarting.
+    static let closedPortLimit: TimeAmount = .seconds(1)
+    /// Number of consecutive refusals after which the limit is ``lateLimit`` if the port is closed: two minutes.
+    static let closedPortFailures = 160
     /// Maximum wait after more failures.
     static let lateLimit: TimeAmount = .seconds(30)
     /// Wait after an attempt that nothing answered.
@@ -38,7 +43,8 @@ struct Backoff: Sendable {
     /// Records a failure. Returns the time to wait.
     ///
     /// After a refusal it is a random time between half of the limit and the limit. The limit doubles from
-    /// ``initialLimit`` to ``earlyLimit``. After ``earlyFailures`` refusals it is ``lateLimit``.
+    /// ``initialLimit`` to ``earlyLimit``, or to ``closedPortLimit``. After ``earlyFailures`` refusals, or
+    /// ``closedPortFailures``, it is ``lateLimit``.
     mutating func next(
         after failure: ConnectionFailure,
         at now: NIODeadline,
@@ -46,10 +52,9 @@ struct Backoff: Sendable {
     ) -> TimeAmount {
         switch failure {
         case .ended, .refused:
-            let limit = self.refusals < Self.earlyFailures ? Self.earlyLimit : Self.lateLimit
-            let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(self.refusals, 10)))
-            self.refusals += 1
-            return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
+            return self.nextRefused(Self.earlyLimit, failures: Self.earlyFailures, using: &generator)
+        case .portClosed:
+            return self.nextRefused(Self.closedPortLimit, failures: Self.closedPortFailures, using: &generator)
         case .unanswered:
             return self.nextUnanswered(at: now)
         case .limited(let retryAfter):
@@ -60,6 +65,17 @@ struct Backoff: Sendable {
             // A tenth more, at random, so that the clients of a relay do not return at the same time.
             return wait + .nanoseconds(Int64.random(in: 0...max(1, wait.nanoseconds / 10), using: &generator))
         }
+    }
+
+    private mutating func nextRefused(
+        _ earlyLimit: TimeAmount,
+        failures: Int,
+        using generator: inout some RandomNumberGenerator
+    ) -> TimeAmount {
+        let limit = self.refusals < failures ? earlyLimit : Self.lateLimit
+        let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(self.refusals, 10)))
+        self.refusals += 1
+        return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
     }
 
     /// Returns the time until the next attempt that may run beside one that nothing has answered.

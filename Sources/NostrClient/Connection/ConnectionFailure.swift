@@ -20,7 +20,9 @@ enum ConnectionFailure: Hashable {
     case ended
     /// Nothing answered: a timeout, no route, or no answer of a name server.
     case unanswered
-    /// Something answered and refused: the port is closed, or a handshake failed.
+    /// The port is closed: the relay is not running, or is being restarted.
+    case portClosed
+    /// Something answered and refused: a handshake failed.
     case refused
     /// The server asked for fewer attempts (HTTP 429 or 503). The time is nil if it named none.
     case limited(retryAfter: TimeAmount?)
@@ -33,7 +35,8 @@ enum ConnectionFailure: Hashable {
             case WebSocketClient.ConnectError.refused(let status, let wait)
             where wait != nil || Self.limitingStatuses.contains(status):
                 .limited(retryAfter: wait)
-            case let error as IOError where error.errnoCode != ECONNREFUSED: .unanswered
+            case let error as IOError where error.errnoCode == ECONNREFUSED: .portClosed
+            case is IOError: .unanswered
             case ChannelError.connectTimeout, is HostResolver.ResolutionError: .unanswered
             case WebSocketClient.ConnectError.timedOut: .unanswered
             default: .refused

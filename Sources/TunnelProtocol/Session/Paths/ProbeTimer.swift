@@ -17,6 +17,8 @@ struct ProbeTimer: Hashable, Sendable {
     private(set) var due: NIODeadline?
     /// Whether the path was probed because a packet arrived on it, since a packet was last acknowledged.
     private var hasProbedAgain = false
+    /// Whether a packet was acknowledged since the relay was connected.
+    private var isAnswered = false
     /// When an ack-eliciting packet was last sent.
     private(set) var lastSent = NIODeadline.uptimeNanoseconds(0)
     /// When an ack-eliciting packet was last acknowledged.
@@ -38,6 +40,7 @@ struct ProbeTimer: Hashable, Sendable {
         self.count = 0
         self.due = nil
         self.hasProbedAgain = false
+        self.isAnswered = true
     }
 
     /// Schedules a probe.
@@ -46,7 +49,11 @@ struct ProbeTimer: Hashable, Sendable {
     mutating func cancel() { self.due = nil }
 
     /// Starts counting anew, because the relay was connected.
-    mutating func connected() { self.count = 0 }
+    mutating func connected() {
+        self.count = 0
+        self.hasProbedAgain = false
+        self.isAnswered = false
+    }
 
     /// When an active path must be probed.
     ///
@@ -85,6 +92,9 @@ struct ProbeTimer: Hashable, Sendable {
 
     /// Schedules a probe because a packet arrived on a path that has been silent: once in a silence if it is active.
     ///
+    /// A path on which nothing was acknowledged yet has been silent, too: what was sent on it is lost if the peer was connected
+    /// to the relay later.
+    ///
     /// - Parameters:
     ///   - isActive: Whether the path is active. If not, it is in doubt.
     ///   - isWaiting: Whether an acknowledgement is expected.
@@ -92,7 +102,7 @@ struct ProbeTimer: Hashable, Sendable {
     ///   - now: The current time.
     mutating func heard(isActive: Bool, isWaiting: Bool, roundTrip: TimeAmount, at now: NIODeadline) {
         if isActive {
-            guard self.count > 0, !self.hasProbedAgain, isWaiting else { return }
+            guard self.count > 0 || !self.isAnswered, !self.hasProbedAgain, isWaiting else { return }
             self.hasProbedAgain = true
         }
         let next = max(now, self.lastSent + roundTrip)
