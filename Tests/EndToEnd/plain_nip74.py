@@ -54,9 +54,9 @@ class Peer:
 
 
 class PlainClient(Peer):
-    """A client with one stream to an exit."""
+    """A client with one stream to an exit. It subscribes at once, or with :meth:`subscribe`."""
 
-    def __init__(self, relay_url, exit_pubkey, destination):
+    def __init__(self, relay_url, exit_pubkey, destination, subscribes=True):
         super().__init__(relay_url)
         self.exit = exit_pubkey
         self.destination = destination
@@ -64,8 +64,12 @@ class PlainClient(Peer):
         self.events = []
         self.messages = []
         self.data = b""
+        if subscribes:
+            self.subscribe()
+
+    def subscribe(self):
         self.relay.subscribe(
-            "answers", {"kinds": [KIND], "authors": [exit_pubkey], "since": int(time.time()), "#p": [self.pubkey]}
+            "answers", {"kinds": [KIND], "authors": [self.exit], "since": int(time.time()), "#p": [self.pubkey]}
         )
 
     def connect(self, data=None):
@@ -73,6 +77,10 @@ class PlainClient(Peer):
 
     def send(self, data, kind="SOCKS5RESPONSE"):
         self.relay.accepts(self.seal(self.exit, self.message(self.key, kind, data, self.destination)))
+
+    def send_at_once(self, data, kind="SOCKS5RESPONSE"):
+        """Sends a message, and does not wait until the relay has accepted the one before."""
+        self.relay.send("EVENT", self.seal(self.exit, self.message(self.key, kind, data, self.destination)))
 
     def receive(self, timeout=TIMEOUT):
         """Returns the next answer: a message, or its text if that is not JSON."""

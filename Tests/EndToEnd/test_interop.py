@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from nostr_sdk import Event, Filter, Kind, Nip19Profile
@@ -22,6 +23,8 @@ from transcripts import Transcript, data_of
 
 MOST_DATA = 30_555
 UNTIL_FIRST_DATA = 0.25
+# How long after CONNECT the reference has subscribed, in seconds.
+REFERENCE_SUBSCRIBES = 0.02
 
 
 # A plain NIP-74 client with an nws exit
@@ -49,6 +52,24 @@ def test_plain_client_gets_its_answer_and_then_the_end(sandbox, relay, http):
     assert data.startswith(b"HTTP/1.1 200") and data.endswith(content(1000))
     with pytest.raises(ValueError):
         json.loads(close)
+
+
+def test_parallel_plain_clients_that_subscribe_after_their_request_get_their_answers(sandbox, http):
+    relay = sandbox.relay()
+    exit_node = sandbox.exit([relay.url], http.address)
+
+    def fetch(_):
+        # As the reference does: the subscription follows the request, and the exit may have answered before it.
+        with PlainClient(relay.url, exit_node.pubkey, exit_node.name, subscribes=False) as client:
+            client.send_at_once(None, "CONNECT")
+            client.send_at_once(get("/bytes/1000"))
+            time.sleep(REFERENCE_SUBSCRIBES)
+            client.subscribe()
+            data, _ = client.receive_to_close()
+            return data.endswith(content(1000))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(fetch, range(160))) == 160
 
 
 def test_plain_client_gets_bulk_in_messages_that_it_can_read(sandbox, relay, http):

@@ -49,6 +49,28 @@ struct NIP74PlainTests {
         #expect(tunnel.exitStreams[id]?.ended == .some(nil))
     }
 
+    @Test("an exit repeats its first answer until the client is subscribed, in order and for 3 s")
+    func lateSubscription() throws {
+        for subscribes in [true, false] {
+            var tunnel = SimulatedTunnel()
+            tunnel.inject(Self.connect(), toExit: true)
+            let id = try #require(tunnel.exitStreams.keys.first)
+            tunnel.verdict = { _, _ in .rejected(.noSubscriber) }
+            tunnel.sendAll([1, 2], on: id, fromEntry: false, finish: false)
+            tunnel.advance(.milliseconds(500))
+            tunnel.sendAll([3], on: id, fromEntry: false, finish: false)
+            #expect(tunnel.exitStreams[id]?.ended == nil)
+            let repetitions = tunnel.published.filter { !$0.byEntry }.count
+            #expect((5...10).contains(repetitions))
+            if subscribes { tunnel.verdict = { _, _ in .accepted(SimulatedTunnel.path) } }
+            tunnel.advance(.seconds(3))
+            let last = try #require(tunnel.published.last { NIP74Message(plaintext: $0.plaintext) != nil })
+            #expect(NIP74Message(plaintext: last.plaintext)?.payload == .bytes([1, 2, 3]))
+            #expect(tunnel.exitStreams[id]?.ended == (subscribes ? nil : .some(.relayRefused)))
+            #expect(!tunnel.reports.contains(.backedOff))
+        }
+    }
+
     @Test("a client that sends DATA is answered with DATA")
     func mirrorsData() throws {
         var tunnel = SimulatedTunnel()

@@ -58,7 +58,8 @@ public struct NIP74Configuration: Sendable {
     /// How long a relay may take to accept CONNECT. It is longer than the wait for an OK, after which a message counts as
     /// accepted.
     public var connectTimeout: TimeAmount = .seconds(15)
-    /// How long CONNECT is repeated while the exit is not subscribed, for example because a relay was restarted.
+    /// How long CONNECT is repeated while the exit is not subscribed, for example because a relay was restarted. An exit
+    /// repeats its first answer for as long while the client is not subscribed.
     public var exitTimeout: TimeAmount = .seconds(3)
     /// Time between repetitions of a CONNECT that did not reach the exit.
     public var connectRepetition: TimeAmount = .milliseconds(400)
@@ -73,7 +74,8 @@ public struct NIP74Configuration: Sendable {
     /// How long an entry waits for the first bytes of an exit after a relay accepted the client's first bytes.
     public var answerTimeout: TimeAmount = .seconds(60)
     /// Minimum time from the CONNECT of a reference entry to the exit's first message. The entry subscribes to the answers
-    /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription.
+    /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription. A relay that
+    /// says that nobody is subscribed gets the answer again after the same time.
     public var firstAnswerDelay: TimeAmount = .milliseconds(60)
     /// How long a stream to the reference may be silent after its local side finished.
     public var plainLinger: TimeAmount = .seconds(30)

@@ -23,7 +23,15 @@ struct NIP74Stream {
 
     /// A message that was published and is not settled.
     struct InFlight {
-        enum Status { case pending, accepted, rejected }
+        enum Status {
+            case pending
+            case accepted
+            case rejected
+            /// Exit: the client is not subscribed yet.
+            case unheard
+
+            var mustBeRepeated: Bool { self == .rejected || self == .unheard }
+        }
         let token: MessageToken
         let data: ByteBuffer
         var status = Status.pending
@@ -162,13 +170,18 @@ struct NIP74Stream {
             self.inFlightBytes -= first.data.readableBytes
             self.backOffs = 0
         }
-        guard self.inFlight.first?.status == .rejected, self.inFlight.allSatisfy({ $0.status != .pending }) else {
-            return .none
-        }
+        guard let first = self.inFlight.first, first.status.mustBeRepeated,
+            self.inFlight.allSatisfy({ $0.status != .pending })
+        else { return .none }
         let laterWasTaken = self.inFlight.contains { $0.status == .accepted }
         guard !laterWasTaken, self.backOffs < NIP74Configuration.maximumBackOffs else { return .refused }
-        let (first, most) = configuration.backOff
-        let wait = TimeAmount.nanoseconds(min(most.nanoseconds, first.nanoseconds << Int64(self.backOffs)))
+        if first.status == .unheard {
+            self.notBefore = now + configuration.firstAnswerDelay
+            self.requeueInFlight()
+            return .none
+        }
+        let (shortest, longest) = configuration.backOff
+        let wait = TimeAmount.nanoseconds(min(longest.nanoseconds, shortest.nanoseconds << Int64(self.backOffs)))
         self.backOffs += 1
         self.notBefore = now + wait
         self.requeueInFlight()
@@ -231,6 +244,11 @@ struct NIP74Stream {
     func offerDeadline(_ configuration: NIP74Configuration) -> NIODeadline {
         let (first, only) = configuration.fallbackDelay
         return self.startedAt + (self.mayFallBack && self.offer?.proof == nil ? first : only)
+    }
+
+    /// Whether messages that nobody is subscribed to are repeated at an exit: the client may still be about to subscribe.
+    func waitsForSubscription(_ configuration: NIP74Configuration, at now: NIODeadline) -> Bool {
+        self.lastAccepted == nil && self.startedAt + configuration.exitTimeout > now
     }
 
     /// Whether the offer of a session waits for a relay. It is made as soon as the first relay is ready, and if that one

@@ -95,7 +95,7 @@ struct NIP74Streams {
         while var stream = self.table[id], !stream.sendQueue.isEmpty {
             guard stream.phase == .open, let path = self.paths[stream.path], path.isWritable,
                 stream.inFlightBytes < self.configuration.inFlightBytes,
-                !stream.inFlight.contains(where: { $0.status == .rejected })
+                !stream.inFlight.contains(where: \.status.mustBeRepeated)
             else { return }
             guard stream.notBefore <= now else { return self.schedule(id, &context) }
             guard let date = self.dates.next(of: &stream, on: path, at: context.now) else {
@@ -141,13 +141,17 @@ struct NIP74Streams {
         _ context: inout NIP74Context
     ) {
         let now = context.now.monotonic
-        guard let index = self.table[id]?.inFlight.firstIndex(where: { $0.token == token }) else { return }
+        guard let stream = self.table[id],
+            let index = stream.inFlight.firstIndex(where: { $0.token == token })
+        else { return }
         self.table[id]?.lastAnswered = now
         switch outcome {
         case .accepted:
             self.table[id]?.inFlight[index].status = .accepted
             self.table[id]?.lastAccepted = now
         case .rejected(.rateLimited), .rejected(.held): self.table[id]?.inFlight[index].status = .rejected
+        case .rejected(.noSubscriber) where !self.isEntry && stream.waitsForSubscription(self.configuration, at: now):
+            self.table[id]?.inFlight[index].status = .unheard
         case .rejected(.noSubscriber), .rejected(.refused), .rejected(.unreachable):
             return self.end(id, .relayRefused, &context)
         case .lost: return self.end(id, .relayLost, &context)
