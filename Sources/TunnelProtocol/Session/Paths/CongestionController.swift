@@ -45,6 +45,8 @@ struct CongestionController: Hashable, Sendable {
     private static let cruiseGain = 0.99
     /// Gain of the window.
     private static let windowGain = 2.0
+    /// An RTT below which it is mostly time of processors. What is in flight in excess then only waits for them.
+    private static let processorRTT = 4_000_000.0
     /// Number of round trips between two probes for more bandwidth.
     private static let cruiseRounds = 6
     /// How long acknowledgements wait at the peer, in seconds.
@@ -147,9 +149,9 @@ struct CongestionController: Hashable, Sendable {
     private var target: Int {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
         let gain = self.phase == .startup ? Self.startupGain : Self.windowGain
-        // On a short path most of the excess is a queue in front of a busy processor.
-        let excess = min(self.aggregation.excess, self.product)
-        return max(self.minimum, Int(gain * self.product + excess) + 2 * self.packet)
+        let excess = (gain - 1) * self.product + min(self.aggregation.excess, self.product)
+        let share = min(1, Double(self.minimumRTT.nanoseconds ?? .max) / Self.processorRTT)
+        return max(self.minimum, Int(self.product + share * excess) + 2 * self.packet)
     }
 
     /// Updates the packet size in bytes.
