@@ -77,7 +77,7 @@ struct PathSchedulingTests {
         #expect(paths[0].rtt.smoothed == .milliseconds(70))
     }
 
-    @Test("a path in doubt is probed at once when no other one is left")
+    @Test("a path that is probing is probed at once when no other one is left")
     func lastPath() throws {
         var paths = try Self.paths(.milliseconds(10), .milliseconds(10))
         let now = Self.start + .seconds(1)

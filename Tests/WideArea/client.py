@@ -74,7 +74,7 @@ def echoes(where, is_wanted, pause):
 
 
 def response(connection):
-    """Reads the head of a response. Returns the length of its body, and what of it has arrived."""
+    """Reads the head of an HTTP response, and nothing of its body. Returns the length of the body."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += receive(connection, 1)

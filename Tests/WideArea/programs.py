@@ -1,6 +1,6 @@
 # This source file is part of the nws open source project
 # SPDX-License-Identifier: MIT
-"""The programs that are measured on a network: nws, and ssh by way of the relay's host as its rival."""
+"""The programs that are measured on a network: nws, and ssh through the relay's host for comparison."""
 
 import json
 import os

@@ -49,13 +49,13 @@ def figures(way, down, up):
     return result
 
 
-def beside_ssh(hosts, down, up):
-    """nws and ssh on one network, in alternating order."""
+def beside_ssh(hosts, down, up, family=4):
+    """nws and ssh on one network, in alternating order. `family` is that of the relay's address in nws."""
 
     def measure(options, pair):
         with Network(hosts, congestion=options.congestion) as network:
             serve(network)
-            ways = {"nws": Nws(network, tls=options.tls).way, "ssh": ssh(network)}
+            ways = {"nws": Nws(network, tls=options.tls, family=family).way, "ssh": ssh(network)}
             for way in ways.values():
                 way.run("get", 1_000)
             order = ("nws", "ssh") if pair % 2 == 0 else ("ssh", "nws")
@@ -208,6 +208,9 @@ SCENARIOS = {
         {"relay": "delay=20", "exit": "delay=10,rate=50,reorder=2", "entry": "delay=10,rate=50,reorder=2"},
         10 * MB, 10 * MB,
     ),
+    "ipv6": beside_ssh(
+        {"relay": "delay=20", "exit": "delay=10,rate=50", "entry": "delay=10,rate=50"}, 10 * MB, 10 * MB, family=6,
+    ),
     "mtu": beside_ssh(
         {"relay": "delay=20", "exit": "delay=10,rate=50,mtu=1280", "entry": "delay=10,rate=50,mtu=1280"},
         10 * MB, 10 * MB,
@@ -229,3 +232,10 @@ TARGETS = {
     "known": {"ticket / echo": ("<=", 3.3), "ticket, relay connected / echo": ("<=", 2.3)},
     **{name: {"first byte s": ("<=", 2)} for name in ("dark5", "dark30", "dark100", "forget", "move")},
 }  # fmt: skip
+
+# With wss:// relays, a new connection takes a leg longer: half a round trip.
+TLS_TARGETS = {
+    **TARGETS,
+    "trips": {"new session / echo": ("<=", 4.7), "next stream / echo": ("<=", 1.1)},
+    "known": {"ticket / echo": ("<=", 3.8), "ticket, relay connected / echo": ("<=", 2.3)},
+}

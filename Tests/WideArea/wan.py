@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from scenarios import SCENARIOS, TARGETS
+from scenarios import SCENARIOS, TARGETS, TLS_TARGETS
 
 COMPARE = {">=": operator.ge, "<=": operator.le}
 
@@ -49,7 +49,7 @@ def main():
         rows = {}
         for key, values in figures.items():
             rows[key] = {"median": statistics.median(values), "values": values}
-        for key, (sign, target) in TARGETS.get(name, {}).items():
+        for key, (sign, target) in (TLS_TARGETS if options.tls else TARGETS).get(name, {}).items():
             row = rows.setdefault(key, {"median": None, "values": []})
             limit = target * (1 - options.slack if sign == ">=" else 1 + options.slack)
             row["target"] = f"{sign} {target}"

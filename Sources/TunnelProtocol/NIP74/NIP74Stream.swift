@@ -176,7 +176,9 @@ struct NIP74Stream {
         let laterWasTaken = self.inFlight.contains { $0.status == .accepted }
         guard !laterWasTaken, self.backOffs < NIP74Configuration.maximumBackOffs else { return .refused }
         if first.status == .unheard {
-            self.notBefore = now + configuration.firstAnswerDelay
+            // The wait doubles, because a client that never subscribes must not cost much.
+            self.notBefore = now + .nanoseconds(configuration.firstAnswerDelay.nanoseconds << Int64(self.backOffs))
+            self.backOffs += 1
             self.requeueInFlight()
             return .none
         }

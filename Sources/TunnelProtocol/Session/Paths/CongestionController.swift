@@ -8,7 +8,7 @@ import NIOCore
 /// Congestion control of a path by a model of its bandwidth and round-trip time (BBR, draft-ietf-ccwg-bbr).
 ///
 /// The bandwidth is the maximum of the recent delivery rates, the round-trip time the recent minimum. Their product is
-/// what the path holds without a queue. Packets are sent at the bandwidth, and at most twice the product is in flight.
+/// what the path holds without a queue. Packets are sent at the bandwidth, and the window is about twice the product.
 /// Every few round trips the path is tried at a higher rate; the queue that arises is emptied in the next round trip.
 ///
 /// A relay queues many megabytes without loss, and it drops events for other reasons than congestion. So loss reduces
@@ -21,31 +21,8 @@ struct CongestionController: Hashable, Sendable {
     /// The least that it is reduced to, in bytes.
     private static let leastInitial = 4 << 10
 
-    private enum Phase: Hashable {
-        /// The rate doubles each round trip, until the bandwidth no longer grows.
-        case startup
-        /// The queue that arose in the startup is emptied.
-        case drain
-        /// The path is tried at a higher rate, for a round trip.
-        case probeUp
-        /// The queue that arose is emptied.
-        case probeDown
-        /// Packets are sent at the bandwidth. The value is the number of round trips that are left.
-        case cruise(rounds: Int)
-        /// Little is in flight until this time, so that the round-trip time without a queue can be measured. Nil until
-        /// the surplus has left.
-        case probeRTT(until: NIODeadline?)
-    }
-
-    /// Gains of the pacing rate (draft-ietf-ccwg-bbr, section 2.4 and 5.3).
-    private static let startupGain = 2.77
-    private static let drainGain = 0.5
-    private static let probeUpGain = 1.25
-    private static let probeDownGain = 0.75
-    private static let cruiseGain = 0.99
-    /// Gain of the window.
-    private static let windowGain = 2.0
-    /// An RTT below which it is mostly time of processors. What is in flight in excess then only waits for them.
+    /// An RTT in nanoseconds below which most of it is processor time of the nodes and the relay. Bytes in flight above the
+    /// product would only wait for a processor then, so they are reduced in proportion to the RTT.
     private static let processorRTT = 4_000_000.0
     /// Number of round trips between two probes for more bandwidth.
     private static let cruiseRounds = 6
@@ -61,8 +38,6 @@ struct CongestionController: Hashable, Sendable {
     private static let collapse = 0.7
     /// The number of such round trips after which it is measured anew.
     private static let collapsedRounds = 2
-    /// Number of round trips for which a maximum is kept, at least.
-    private static let filterRounds = 6
     /// How long little is in flight to measure the round-trip time.
     private static let probeRTTDuration: TimeAmount = .milliseconds(100)
     /// How long the surplus may take to leave before that.
@@ -75,19 +50,12 @@ struct CongestionController: Hashable, Sendable {
     private var packet = SessionConfiguration.basePacket
     /// The limit of the bytes in flight.
     private(set) var window: Int
-    private var phase = Phase.startup
-    private var bandwidth = RecentMaximum()
-    /// The delivery rates of the current round. A single one is not exact, because packets are large and acknowledged in
-    /// groups.
-    private var samples = RoundSamples()
+    private var phase = CongestionPhase.startup
+    private var bandwidth = PathBandwidth()
     private var roundTrips = RoundTrips()
     var minimumRTT: MinimumRTT { self.roundTrips.minimum }
-    private var aggregation = AckAggregation()
     private var losses = LossCeiling()
 
-    /// The current round trip ends when a packet is acknowledged that was sent after this many bytes were delivered.
-    private var roundEnd: UInt64 = 0
-    private var rounds = 0
     /// The bandwidth from which growth is judged, and the number of round trips without growth.
     private var plateau: (bandwidth: Double, rounds: Int) = (0, 0)
     /// Number of round trips in a row that delivered much less than the bandwidth in spite of a queue.
@@ -119,16 +87,12 @@ struct CongestionController: Hashable, Sendable {
 
     /// The rate at which packets are sent, in bytes per second; nil to send without pacing.
     var pacingRate: Double? {
-        guard let rate, let rtt = self.minimumRTT.nanoseconds else { return nil }
-        switch self.phase {
-        case .startup:
+        guard var rate, let rtt = self.minimumRTT.nanoseconds else { return nil }
+        if case .startup = self.phase {
             // The first samples may be of small packets, so the rate does not fall below that of the initial window.
-            return Self.startupGain * max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
-        case .drain: return Self.drainGain * rate
-        case .probeUp: return Self.probeUpGain * rate
-        case .probeDown: return Self.probeDownGain * rate
-        case .cruise, .probeRTT: return Self.cruiseGain * rate
+            rate = max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
         }
+        return self.phase.pacingGain * rate
     }
 
     /// Whether the path was full for a round trip, so that its bandwidth is known.
@@ -148,8 +112,7 @@ struct CongestionController: Hashable, Sendable {
     /// The window that follows from the model.
     private var target: Int {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
-        let gain = self.phase == .startup ? Self.startupGain : Self.windowGain
-        let excess = (gain - 1) * self.product + min(self.aggregation.excess, self.product)
+        let excess = (self.phase.windowGain - 1) * self.product + min(self.bandwidth.excess, self.product)
         let share = min(1, Double(self.minimumRTT.nanoseconds ?? .max) / Self.processorRTT)
         return max(self.minimum, Int(self.product + share * excess) + 2 * self.packet)
     }
@@ -178,33 +141,16 @@ struct CongestionController: Hashable, Sendable {
     ) {
         self.losses.arrived(bytes)
         if let rtt { self.roundTrips.add(rtt, at: now) }
-        self.aggregation.add(bytes, bandwidth: self.bandwidth.value, window: self.window, at: now)
-        if let sample {
-            self.samples.add(sample)
-            if self.phase == .startup, !sample.isAppLimited || sample.rate > self.bandwidth.value {
-                self.bandwidth.add(sample.rate)
-            }
-            if sample.deliveredBefore >= self.roundEnd {
-                self.endRound(isAppLimited: sample.isAppLimited, at: now)
-                self.roundEnd = delivered
-            }
+        self.bandwidth.acknowledged(bytes, window: self.window, at: now)
+        if let sample, self.bandwidth.add(sample, isGrowing: self.phase == .startup, delivered: delivered) {
+            self.endRound(isAppLimited: sample.isAppLimited, at: now)
         }
         self.advance(inFlight: inFlight, at: now)
         self.updateWindow(bytes)
     }
 
     private mutating func endRound(isAppLimited: Bool, at now: NIODeadline) {
-        let measured = self.samples.take()
-        if let measured, !measured.isAppLimited || measured.rate > self.bandwidth.value {
-            self.bandwidth.add(measured.rate)
-        }
-        // While little is sent, the bandwidth is not measured, so it is not forgotten either.
-        if !isAppLimited { self.rounds += 1 }
-        if !isAppLimited, self.rounds % Self.filterRounds == 0 {
-            self.bandwidth.startPeriod()
-            self.aggregation.startPeriod()
-        }
-        let full = measured.flatMap { $0.isAppLimited ? nil : $0.rate }
+        let full = self.bandwidth.endRound(isAppLimited: isAppLimited)
         switch self.phase {
         case .startup where !isAppLimited || self.isFull: self.judgeStartup(full, at: now)
         case .startup, .drain, .probeRTT: break
@@ -264,7 +210,7 @@ struct CongestionController: Hashable, Sendable {
 
     // MARK: Phases
 
-    private mutating func enter(_ phase: Phase, at now: NIODeadline) {
+    private mutating func enter(_ phase: CongestionPhase, at now: NIODeadline) {
         self.phase = phase
         self.collapsed = 0
         self.phaseStart = now

@@ -8,11 +8,11 @@ import NIOCore
 /// Spreads the packets of a path over time, so that they do not arrive at the bottleneck in bursts (RFC 9002, section
 /// 7.7).
 struct PacketPacer: Hashable, Sendable {
-    /// How much earlier than at its time a packet may be sent. It limits a burst to what the path carries in this time,
-    /// and one packet.
+    /// How much earlier than at its pacing time a packet may be sent. It limits a burst to what the path carries in this
+    /// time, and one packet.
     static let burst: TimeAmount = .milliseconds(1)
-    /// How much of the time for which a timer fired late is made up for, at least. It may also be half of the time of the
-    /// packet, because otherwise the rate would fall below the bandwidth, and the measured bandwidth with it.
+    /// Pacing time that is not lost when packets are sent late, or half of the packet's own pacing time if that is more.
+    /// Without it, late timers would lower the rate, and then the measured bandwidth.
     static let catchUp: TimeAmount = .milliseconds(3)
 
     /// When the next packet is due.

@@ -10,9 +10,9 @@
 /// it. Further large packets are sent only after the probe was acknowledged. The loss of a probe is not a sign of
 /// congestion.
 ///
-/// A relay may also reject, drop or answer with a closed connection packets of the base size, without having declared a
-/// lower limit. Then the base size is halved until such a packet arrives (RFC 8899, section 5.2: BASE_PLPMTU that is not
-/// supported).
+/// A relay may also reject or drop packets of the base size, or close the connection when it receives one, although it
+/// declared no lower limit. The base size is then halved until a packet arrives (RFC 8899, section 5.2: BASE_PLPMTU that is
+/// not supported).
 struct PacketSizer: Hashable, Sendable {
     private enum State: Hashable {
         /// No probe is in flight. The value is the number of probes that were sent.

@@ -8,8 +8,8 @@ import Nostr
 
 /// Which path a packet takes: the one on which it arrives first.
 ///
-/// A path that is busy now may still be the better one: what waits is then not sent on a slower path, where it would hold
-/// up what follows it (earliest completion first; Lim et al., "ECF: An MPTCP path scheduler", CoNEXT 2017).
+/// A busy path may still deliver first. The data then waits for it, because a slower path would delay everything that
+/// follows (earliest completion first; Lim et al., "ECF: An MPTCP path scheduler", CoNEXT 2017).
 extension PathSet {
     /// Maximum number of bytes in flight above the congestion window, for small messages.
     private static let urgentBytes = 64 << 10
@@ -163,7 +163,7 @@ extension PathSet {
     /// Records that nothing more is sent now, on all paths that could carry more.
     ///
     /// - Parameters:
-    ///   - nothingWaits: Whether there is nothing to send. If not, what waits is what another path delivers earlier.
+    ///   - nothingWaits: Whether nothing waits to be sent. If not, the data waits for another path that delivers it earlier.
     ///   - now: The current time.
     mutating func becameAppLimited(nothingWaits: Bool, at now: NIODeadline) {
         for index in self.indices where self[index].health == .active && self[index].isWritable && self[index].hasRoom {

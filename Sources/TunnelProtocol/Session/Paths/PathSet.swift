@@ -11,7 +11,7 @@ import Nostr
 /// Paths are addressed by their position, in ascending order of their identifiers.
 struct PathSet: Sendable {
     private let shared: SharedSessionConfiguration
-    private var configuration: SessionConfiguration { self.shared.value }
+    var configuration: SessionConfiguration { self.shared.value }
     /// Maximum packet size in bytes that the peer accepts.
     private let peerTakes: UInt64
     private var paths: [SessionPath] = []
@@ -41,9 +41,9 @@ struct PathSet: Sendable {
         return up.allSatisfy(\.isDeserted) ? .peerIsAbsent : .reachable
     }
 
-    private var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
+    var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
 
-    private func hasActivePath(beside index: Int) -> Bool {
+    func hasActivePath(beside index: Int) -> Bool {
         self.paths.indices.contains { $0 != index && self.paths[$0].health == .active }
     }
 
@@ -262,22 +262,6 @@ struct PathSet: Sendable {
 
     // MARK: Probes
 
-    /// Schedules the next probe. The interval doubles with each timeout. Its maximum is higher while another path is
-    /// active.
-    mutating func scheduleProbe(of index: Int, at now: NIODeadline) {
-        guard self.paths[index].health == .probing else { return }
-        let timeout = self.paths[index].rtt.probeTimeout(acknowledgementDelay: self.configuration.acknowledgementDelay)
-        let (alone, beside) = self.configuration.probing
-        let most = self.hasActivePath ? beside.nanoseconds : alone.nanoseconds
-        let wait = min(most, timeout.nanoseconds << Int64(min(self.paths[index].probe.count, 16)))
-        self.paths[index].probe.schedule(
-            at: now + .nanoseconds(max(self.configuration.granularity.nanoseconds, wait))
-        )
-    }
-
-    /// Whether a probe on the path at `index` should carry data, because no other path is active.
-    func probeCarriesData(_ index: Int) -> Bool { !self.hasActivePath(beside: index) }
-
     /// Handles a probe timeout: nothing was acknowledged on a path for too long (RFC 9002, section 6.2). Returns the
     /// frames to send again.
     mutating func probeTimedOut(_ index: Int, at now: NIODeadline) -> [SessionFrame] {
@@ -289,51 +273,9 @@ struct PathSet: Sendable {
         return frames
     }
 
-    /// Probes all paths in doubt at once if the last active path was lost. The times between their probes are long while
+    /// Probes all paths at once that are probing, if the last active path was lost. The times between their probes are long while
     /// another path is active.
     private mutating func probeSoonIfNoneIsActive(at now: NIODeadline) {
         if !self.hasActivePath { self.probeNow(at: now) }
-    }
-
-    /// Probes all paths in doubt at once, because the first packet of the peer arrived.
-    mutating func probeNow(at now: NIODeadline) {
-        for index in self.paths.indices where self.paths[index].health == .probing {
-            self.paths[index].probe.schedule(at: now)
-        }
-    }
-
-    /// Probes the active paths whose RTT is not known, because bulk data does not use them while another path's is.
-    mutating func measureAll(at now: NIODeadline) {
-        guard self.paths.count > 1 else { return }
-        for index in self.paths.indices
-        where self.paths[index].health == .active && !self.paths[index].rtt.hasSample
-            && self.paths[index].sent.elicitingInFlight == 0 && self.paths[index].canAnswer(at: now)
-        {
-            self.paths[index].probe.schedule(at: now)
-        }
-    }
-
-    // MARK: Time
-
-    /// When a loss or a probe is due; nil if neither is.
-    var lossDeadline: NIODeadline? {
-        var earliest: NIODeadline?
-        for index in self.paths.indices {
-            if let loss = self.paths[index].lossDeadline { earliest = min(earliest ?? loss, loss) }
-            if let probe = self.probeDeadline(of: index) { earliest = min(earliest ?? probe, probe) }
-        }
-        return earliest
-    }
-
-    /// When the path at `index` must be probed; nil if no probe is needed.
-    func probeDeadline(of index: Int) -> NIODeadline? {
-        self.paths[index].probeDeadline(isAlone: !self.hasActivePath(beside: index))
-    }
-
-    /// When an acknowledgement is due and a path can carry it; nil if none is.
-    var acknowledgementDeadline: NIODeadline? {
-        guard let due = self.paths.compactMap(\.received.deadline).min() else { return nil }
-        let waits = self.paths.filter { $0.health != .down && $0.isWritable }.map { $0.pacer.wait(at: due) ?? due }
-        return waits.min().map { max(due, $0) }
     }
 }

@@ -5,7 +5,7 @@
 
 import NIOCore
 
-/// When a path is probed: nothing was acknowledged on it for too long (RFC 9002, section 6.2), it is in doubt, or a packet
+/// When a path is probed: nothing was acknowledged on it for too long (RFC 9002, section 6.2), it is probing, or a packet
 /// arrived on it after a silence.
 struct ProbeTimer: Hashable, Sendable {
     /// Number of consecutive probe timeouts after which the path is silent.
@@ -13,7 +13,7 @@ struct ProbeTimer: Hashable, Sendable {
 
     /// Number of consecutive probe timeouts (RFC 9002: pto_count).
     private(set) var count = 0
-    /// When the next probe is due while the path is in doubt, or because a packet arrived on a path that had been silent.
+    /// When the next probe is due while the path is probing, or because a packet arrived on a path that had been silent.
     private(set) var due: NIODeadline?
     /// Whether the path was probed because a packet arrived on it, since a packet was last acknowledged.
     private var hasProbedAgain = false
@@ -74,7 +74,7 @@ struct ProbeTimer: Hashable, Sendable {
     enum Timeout: Hashable, Sendable {
         /// A probe was scheduled before the timeout. It is no sign that the path is silent.
         case early
-        /// The path is silent for the first time, or was in doubt before.
+        /// The path is silent for the first time, or was probing before.
         case silent(isNew: Bool)
         /// A packet or its acknowledgement may have been lost.
         case overdue
@@ -92,11 +92,11 @@ struct ProbeTimer: Hashable, Sendable {
 
     /// Schedules a probe because a packet arrived on a path that has been silent: once in a silence if it is active.
     ///
-    /// A path on which nothing was acknowledged yet has been silent, too: what was sent on it is lost if the peer was connected
-    /// to the relay later.
+    /// A path on which nothing was acknowledged yet counts as silent, because the peer may have connected to the relay only
+    /// after the first packets were sent. The relay then dropped them.
     ///
     /// - Parameters:
-    ///   - isActive: Whether the path is active. If not, it is in doubt.
+    ///   - isActive: Whether the path is active. If not, it is probing.
     ///   - isWaiting: Whether an acknowledgement is expected.
     ///   - roundTrip: The RTT of the path, at least the time between two such probes.
     ///   - now: The current time.

@@ -5,7 +5,8 @@
 
 /// What waits to be sent, for the choice of a path.
 struct SendDemand: Hashable, Sendable {
-    /// Number of bytes that a transfer is expected to have left that fills its send buffer.
+    /// Number of bytes that are assumed to wait when at least half of a send buffer does
+    /// (``SessionConfiguration/sendBuffer``).
     static let bulk = 2 << 20
 
     /// Number of stream bytes that wait, or that are expected.

@@ -50,18 +50,11 @@ struct SessionPath: Sendable {
 
     /// Number of probe timeouts for which lost packets are kept.
     private static let lostLifetime: Int64 = 3
-    /// How long a packet may occupy the path. Small messages wait behind it.
-    private static let packetTime = 0.02
-    /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would spend too much of a
-    /// slow path on what each event needs in addition.
-    private static let leastPacket = 4_096
-    /// Maximum packet size in bytes on a path that has delivered fewer than ``firstBytes``.
-    private static let firstPacket = 16_384
-    private static let firstBytes: UInt64 = 64 << 10
+    /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would waste a
+    /// slow path on what each event needs besides its data.
+    static let leastPacket = 4_096
     /// Maximum RTT of a packet that was declared lost.
     private static let longestSample: TimeAmount = .seconds(3)
-    /// Maximum number of ack-eliciting packets in flight.
-    private static let maximumInFlight = 2_048
 
     /// - Parameters:
     ///   - id: The path's number.
@@ -87,25 +80,6 @@ struct SessionPath: Sendable {
 
     mutating func setWritable(_ isWritable: Bool, at now: NIODeadline) {
         self.unwritableSince = isWritable ? nil : self.unwritableSince ?? now
-    }
-
-    /// Maximum size in bytes of a packet that is not a probe for a larger size.
-    var packetSize: Int { self.sizer.sizeOfNext(waiting: 0, limit: self.sizeLimit) }
-
-    /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
-    /// to deliver, so that its loss has no other reason.
-    var probeSize: Int { min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket)) }
-
-    /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
-    func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
-
-    /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
-    /// smaller packets would only carry less.
-    private var sizeLimit: Int {
-        if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
-        let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes < Self.firstBytes
-        let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
-        return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))
     }
 
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
@@ -135,27 +109,6 @@ struct SessionPath: Sendable {
         guard let packet = self.sent[number], self.sizer.refused(size: packet.size) else { return false }
         self.model.setPacket(self.packetSize)
         return true
-    }
-
-    /// Whether the congestion window allows another packet.
-    var hasRoom: Bool {
-        self.sent.bytesInFlight < self.congestion.window && self.sent.elicitingInFlight < Self.maximumInFlight
-    }
-
-    /// Whether a packet without data may be sent now.
-    func canAnswer(at now: NIODeadline) -> Bool {
-        self.health != .down && self.isWritable && self.pacer.wait(at: now) == nil
-    }
-
-    /// Whether a packet with data may be sent now.
-    func canCarry(at now: NIODeadline) -> Bool {
-        self.health == .active && self.isWritable && self.hasRoom && self.wait(at: now) == nil
-    }
-
-    /// When both pacers allow the next packet with data. Nil if they allow it now.
-    func wait(at now: NIODeadline) -> NIODeadline? {
-        guard let packet = self.model.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
-        return max(packet, self.pacer.wait(at: now) ?? packet)
     }
 
     // MARK: Sending
@@ -190,16 +143,6 @@ struct SessionPath: Sendable {
 
     // MARK: Acknowledgements
 
-    /// The result of processing an ACK frame.
-    struct AcknowledgementResult {
-        /// The frames of newly acknowledged packets.
-        var frames: [SessionFrame] = []
-        /// Whether any packet was newly acknowledged.
-        var isNew = false
-        /// The size of the newly acknowledged packets in bytes.
-        var bytes = 0
-    }
-
     /// Processes an ACK frame. Returns nil if it acknowledges a packet that was never sent.
     ///
     /// - Parameters:
@@ -210,9 +153,9 @@ struct SessionPath: Sendable {
         _ acknowledgement: SessionFrame.Acknowledgement,
         returnDelay: Int64?,
         at now: NIODeadline
-    ) -> AcknowledgementResult? {
+    ) -> SessionPathAcknowledgement? {
         guard let largest = acknowledgement.ranges.first?.upperBound, largest < self.sent.nextNumber else { return nil }
-        var result = AcknowledgementResult()
+        var result = SessionPathAcknowledgement()
         var newestEliciting: SentPacket?
         for range in acknowledgement.ranges {
             let known = Range(range).clamped(to: self.sent.numbers)
@@ -232,8 +175,8 @@ struct SessionPath: Sendable {
             return result
         }
         if let newestEliciting {
-            // The time of a packet that was declared lost may be that of a pause. If it is short, the packet was declared
-            // lost too early, because the path is slower than expected.
+            // The RTT of a packet that was declared lost may include an outage. If it is short, the packet was declared lost
+            // too early, because the path is slower than expected.
             let isTimely = newestEliciting.isInFlight || now - newestEliciting.sentAt <= Self.longestSample
             let isLargest = newestEliciting.number == largest && isTimely
             if isLargest {
@@ -289,34 +232,10 @@ struct SessionPath: Sendable {
         return frames
     }
 
-    /// When ``detectLosses(at:)`` must be called next; nil if no packet can be declared lost by time.
-    var lossDeadline: NIODeadline? { self.sent.oldestOvertaken.map { $0.sentAt + self.rtt.lossDelay } }
-
-    /// When the path must be probed; nil if no probe is needed.
-    ///
-    /// - Parameter isAlone: Whether no other path is active.
-    func probeDeadline(isAlone: Bool) -> NIODeadline? {
-        // Nothing is sent between paced events.
-        self.probeTime(isAlone: isAlone).map { self.pacer.wait(at: $0) ?? $0 }
-    }
-
-    private func probeTime(isAlone: Bool) -> NIODeadline? {
-        switch self.health {
-        case .down: return nil
-        case .probing: return self.probe.due
-        case .active:
-            let timeout = self.rtt.probeTimeout(
-                acknowledgementDelay: self.acknowledgementDelay,
-                transfer: self.model.transferTime(self.sent.bytesInFlight)
-            )
-            return self.probe.deadline(oldest: self.sent.oldestInFlight?.sentAt, isAlone: isAlone, timeout: timeout)
-        }
-    }
-
     /// Handles a probe timeout. Returns the frames to send again.
     ///
-    /// A TCP connection that lost a segment delivers nothing for a while, and then everything. So the packets in flight are
-    /// declared lost only after ``ProbeTimer/silentProbes`` timeouts.
+    /// After TCP has lost a segment, it delivers nothing until the retransmission arrives, and then all data at once. So the
+    /// packets in flight are declared lost only after ``ProbeTimer/silentProbes`` timeouts.
     ///
     /// - Parameters:
     ///   - isAlone: Whether no other path is active. Then the probe carries what the oldest packet in flight carried.

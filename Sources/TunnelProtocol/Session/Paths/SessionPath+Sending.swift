@@ -1,0 +1,62 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import Nostr
+
+/// What a path can carry now, and how large its packets are.
+extension SessionPath {
+    /// How long a packet may occupy the path. Small messages wait behind it.
+    private static let packetTime = 0.02
+    /// Maximum packet size in bytes on a path that has delivered fewer than ``firstBytes``.
+    private static let firstPacket = 16_384
+    private static let firstBytes: UInt64 = 64 << 10
+    /// Maximum number of ack-eliciting packets in flight.
+    private static let maximumInFlight = 2_048
+
+    // MARK: Packet size
+
+    /// Maximum size in bytes of a packet that is not a probe for a larger size.
+    var packetSize: Int { self.sizer.sizeOfNext(waiting: 0, limit: self.sizeLimit) }
+
+    /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
+    /// to deliver, so that its loss has no other reason.
+    var probeSize: Int { min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket)) }
+
+    /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
+    func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
+
+    /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
+    /// smaller packets would only carry less.
+    private var sizeLimit: Int {
+        if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
+        let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes < Self.firstBytes
+        let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
+        return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))
+    }
+
+    // MARK: Readiness
+
+    /// Whether the congestion window allows another packet.
+    var hasRoom: Bool {
+        self.sent.bytesInFlight < self.congestion.window && self.sent.elicitingInFlight < Self.maximumInFlight
+    }
+
+    /// Whether a packet without data may be sent now.
+    func canAnswer(at now: NIODeadline) -> Bool {
+        self.health != .down && self.isWritable && self.pacer.wait(at: now) == nil
+    }
+
+    /// Whether a packet with data may be sent now.
+    func canCarry(at now: NIODeadline) -> Bool {
+        self.health == .active && self.isWritable && self.hasRoom && self.wait(at: now) == nil
+    }
+
+    /// When both pacers allow the next packet with data. Nil if they allow it now.
+    func wait(at now: NIODeadline) -> NIODeadline? {
+        guard let packet = self.model.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
+        return max(packet, self.pacer.wait(at: now) ?? packet)
+    }
+}
