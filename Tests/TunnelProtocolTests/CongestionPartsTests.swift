@@ -93,7 +93,7 @@ struct CongestionPartsTests {
         minimum.add(.milliseconds(150), at: Self.start + .seconds(9))
         #expect(minimum.nanoseconds == 100_000_000)
         #expect(minimum.isOutdated(at: Self.start + .seconds(10)))
-        minimum.add(.milliseconds(104), at: Self.start + .seconds(10))
+        minimum.add(.milliseconds(124), at: Self.start + .seconds(10))
         #expect(!minimum.isOutdated(at: Self.start + .seconds(10)))
         #expect(minimum.nanoseconds == 100_000_000)
     }

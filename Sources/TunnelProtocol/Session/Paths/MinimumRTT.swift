@@ -10,6 +10,11 @@ struct MinimumRTT: Hashable, Sendable {
     /// How long a measurement is valid (draft-ietf-ccwg-bbr: MinRTTFilterLen).
     static let lifetime: TimeAmount = .seconds(10)
 
+    /// An RTT confirms the minimum if it is longer by at most this share. The minimum may be that of small packets, and large
+    /// ones take longer also without a queue. An error of this size does no harm, but a new measurement costs half of the
+    /// bandwidth for several round trips.
+    private static let tolerance: Int64 = 4
+
     /// The minimum in nanoseconds; nil before the first measurement.
     private(set) var nanoseconds: Int64?
     private var measuredAt = NIODeadline.uptimeNanoseconds(0)
@@ -20,12 +25,11 @@ struct MinimumRTT: Hashable, Sendable {
     }
 
     mutating func add(_ rtt: TimeAmount, at now: NIODeadline) {
-        // A value slightly above the minimum confirms it.
         guard let known = self.nanoseconds else {
             self.replace(by: rtt.nanoseconds, at: now)
             return
         }
-        if rtt.nanoseconds <= known + known / 16 {
+        if rtt.nanoseconds <= known + known / Self.tolerance {
             self.nanoseconds = min(known, rtt.nanoseconds)
             self.measuredAt = now
         }

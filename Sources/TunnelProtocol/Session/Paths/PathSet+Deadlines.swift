@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 
 /// When paths are probed, and when something is due on one of them.
 extension PathSet {
@@ -62,7 +63,7 @@ extension PathSet {
 
     /// When an acknowledgement is due and a path can carry it; nil if none is.
     var acknowledgementDeadline: NIODeadline? {
-        guard let due = self.indices.compactMap { self[$0].received.deadline }.min() else { return nil }
+        guard let due = self.indices.compactMap({ self[$0].received.deadline }).min() else { return nil }
         let waits = self.indices.filter { self[$0].health != .down && self[$0].isWritable }
             .map { self[$0].pacer.wait(at: due) ?? due }
         return waits.min().map { max(due, $0) }
