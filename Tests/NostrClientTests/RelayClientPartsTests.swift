@@ -43,6 +43,11 @@ struct RelayClientPartsTests {
         #expect(early.allSatisfy { $0 <= .seconds(1) })
         #expect((.seconds(80)...(.seconds(160))).contains(early.reduce(.zero, +)))
         #expect(waits[169] >= .seconds(15))
+        // A proxy that is there before the relay refuses at first.
+        var restart = Backoff()
+        for _ in 0..<70 { _ = restart.next(after: .portClosed, at: Self.start, using: &generator) }
+        #expect(restart.next(after: .refused, at: Self.start, using: &generator) <= .milliseconds(250))
+        #expect(restart.next(after: .portClosed, at: Self.start, using: &generator) <= .milliseconds(250))
         let closed = IOError(errnoCode: ECONNREFUSED, reason: "connect")
         #expect(ConnectionFailure(closed) == .portClosed)
         #expect(ConnectionFailure(IOError(errnoCode: EHOSTUNREACH, reason: "connect")) == .unanswered)

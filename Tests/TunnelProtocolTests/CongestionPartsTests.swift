@@ -98,6 +98,30 @@ struct CongestionPartsTests {
         #expect(minimum.nanoseconds == 100_000_000)
     }
 
+    /// The window in bytes after many round trips at this bandwidth in bytes per second.
+    private static func window(_ bandwidth: Double, rtt: TimeAmount) -> Int {
+        var controller = CongestionController(maximum: 32 << 20)
+        let product = Int(bandwidth * Double(rtt.nanoseconds) / 1e9)
+        var delivered: UInt64 = 0
+        var now = Self.start
+        for _ in 0..<200 {
+            now = now + rtt
+            let sample = DeliveryRate.Sample(rate: bandwidth, isAppLimited: false, deliveredBefore: delivered)
+            delivered += UInt64(product)
+            controller.acknowledged(product, sample: sample, rtt: rtt, delivered: delivered, inFlight: product, at: now)
+        }
+        return controller.window
+    }
+
+    @Test("on a path of 4 ms and more the window is twice what it holds; on a shorter one the processors set the pace")
+    func shortPaths() {
+        let packets = 2 * SessionConfiguration.basePacket
+        #expect(Self.window(100_000_000, rtt: .milliseconds(4)) >= 800_000 + packets)
+        #expect(Self.window(100_000_000, rtt: .milliseconds(40)) >= 8_000_000 + packets)
+        let short = Self.window(100_000_000, rtt: .milliseconds(1))
+        #expect(short >= 125_000 + packets && short <= 150_000 + packets)
+    }
+
     @Test("a limited packet size has no padding", arguments: [(4_096, 4_096), (9_300, 8_192), (12_500, 12_288)])
     func unpadded(limit: Int, size: Int) {
         #expect(PacketSizer.unpadded(limit) == size)

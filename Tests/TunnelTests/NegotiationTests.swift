@@ -35,7 +35,7 @@ struct NegotiationTests {
         let step = negotiation.advance(Self.ready, at: Self.start)
         #expect(step == .offer(mayFallBack: true))
         let step2 = negotiation.advance(Self.ready, at: Self.start)
-        #expect(step2 == .wait)
+        #expect(step2 == .wait(until: nil))
         var fallen = negotiation
         fallen.fellBack(at: Self.start + .seconds(2))
         #expect(fallen.phase == .plain(since: Self.start + .seconds(2)))
@@ -55,7 +55,7 @@ struct NegotiationTests {
         ] {
             var negotiation = Negotiation(.plain, gatheringDeadline: Self.start, slowerRelayTimeout: .milliseconds(300))
             let step = negotiation.advance(situation, at: Self.start + .seconds(60))
-            #expect(step == .wait)
+            #expect(step == .wait(until: nil))
             #expect(negotiation.phase == .gathering)
         }
     }
@@ -69,9 +69,9 @@ struct NegotiationTests {
         )
         let connecting = Self.situation { $0.isConnecting = true }
         let step = negotiation.advance(connecting, at: Self.start)
-        #expect(step == .wait)
+        #expect(step == .wait(until: Self.start + .milliseconds(300)))
         let step2 = negotiation.advance(connecting, at: Self.start + .milliseconds(299))
-        #expect(step2 == .wait)
+        #expect(step2 == .wait(until: Self.start + .milliseconds(300)))
         let step3 = negotiation.advance(connecting, at: Self.start + .milliseconds(300))
         #expect(step3 == .beginPlain)
         // The first relay is late.
@@ -81,7 +81,7 @@ struct NegotiationTests {
             slowerRelayTimeout: .milliseconds(300)
         )
         let step4 = late.advance(connecting, at: Self.start + .milliseconds(900))
-        #expect(step4 == .wait)
+        #expect(step4 == .wait(until: Self.start + .seconds(1)))
         let step5 = late.advance(connecting, at: Self.start + .seconds(1))
         #expect(step5 == .offer(mayFallBack: true))
     }
@@ -107,7 +107,7 @@ struct NegotiationTests {
         negotiation.receivedList(waitingUntil: Self.start + .seconds(3))
         let lacking = Self.situation { $0.lacksListedRelay = true }
         let step = negotiation.advance(lacking, at: Self.start + .seconds(2))
-        #expect(step == .wait)
+        #expect(step == .wait(until: Self.start + .seconds(3)))
         let step2 = negotiation.advance(lacking, at: Self.start + .seconds(3))
         #expect(step2 == .offer(mayFallBack: false))
     }

@@ -73,8 +73,9 @@ class Way:
         return size / result["seconds"] / 1e6
 
 
-def serve(network):
-    process = network.start("exit", sys.executable, FOLDER / "services.py", stdout=subprocess.PIPE)
+def serve(network, *sizes):
+    """Starts the services, with content of these sizes."""
+    process = network.start("exit", sys.executable, FOLDER / "services.py", *map(str, sizes), stdout=subprocess.PIPE)
     process.stdout.readline()
 
 

@@ -54,7 +54,7 @@ def beside_ssh(hosts, down, up, family=4):
 
     def measure(options, pair):
         with Network(hosts, congestion=options.congestion) as network:
-            serve(network)
+            serve(network, down)
             ways = {"nws": Nws(network, tls=options.tls, family=family).way, "ssh": ssh(network)}
             for way in ways.values():
                 way.run("get", 1_000)
@@ -79,7 +79,7 @@ def beside_one(hosts, relays, down=30 * MB, up=10 * MB):
         names = {"all": relays, "one": relays[:1]}
         for name in ("all", "one") if pair % 2 == 0 else ("one", "all"):
             with Network(hosts, congestion=options.congestion) as network:
-                serve(network)
+                serve(network, down)
                 way = Nws(network, relays=names[name], tls=options.tls).way
                 way.run("get", 1_000)
                 results[name] = figures(way, down, up)
@@ -104,7 +104,7 @@ def frozen(options, pair):
     }  # fmt: skip
     relays = ("relay", "relay2", "relay3")
     with Network(hosts, congestion=options.congestion) as network:
-        serve(network)
+        serve(network, 30 * MB)
         nodes = Nws(network, relays=relays, tls=options.tls)
         nodes.way.run("get", 1_000)
         transfer = nodes.way.start("get", 30 * MB)
@@ -160,7 +160,7 @@ def outage(event, gap, size=30 * MB):
     def measure(options, pair):
         hosts = {**HOME, "exit": "delay=10,rate=50", "entry": "delay=10,rate=50"}
         with Network(hosts, congestion=options.congestion) as network:
-            serve(network)
+            serve(network, size)
             way = Nws(network, tls=options.tls).way
             way.run("get", 1_000)
             results = []

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What a measured exit serves: content by HTTP on port 8080, and an echo on 8081. Prints "ready".
 
+Arguments: the sizes of content to make before that, so that the first transfer does not wait for it.
+
 GET /SIZE returns that many bytes, which SIZE determines. PUT returns the SHA-256 of the body in hex.
 """
 
@@ -11,6 +13,7 @@ import http.server
 import random
 import socket
 import socketserver
+import sys
 import threading
 
 
@@ -57,6 +60,8 @@ class Echoes(socketserver.ThreadingTCPServer):
 
 
 if __name__ == "__main__":
+    for size in sys.argv[1:]:
+        content(int(size))
     pages = http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Pages)
     pages.daemon_threads = True
     threading.Thread(target=pages.serve_forever, daemon=True).start()

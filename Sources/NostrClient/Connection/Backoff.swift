@@ -14,10 +14,10 @@ struct Backoff: Sendable {
     static let earlyLimit: TimeAmount = .seconds(3)
     /// Number of consecutive refusals after which the limit is ``lateLimit``.
     static let earlyFailures = 60
-    /// Maximum wait during the first ``closedPortFailures`` attempts if the port is closed. An attempt costs the relay's host
-    /// two packets, and the relay may only be restarting.
+    /// Maximum wait during the first ``closedPortFailures`` attempts if the port is closed. Such an attempt costs the relay's
+    /// host almost nothing, and the relay may only be restarting.
     static let closedPortLimit: TimeAmount = .seconds(1)
-    /// Number of consecutive refusals after which the limit is ``lateLimit`` if the port is closed: two minutes.
+    /// Number of consecutive attempts after which the limit is ``lateLimit`` if the port is closed. They take about two minutes.
     static let closedPortFailures = 160
     /// Maximum wait after more failures.
     static let lateLimit: TimeAmount = .seconds(30)
@@ -34,6 +34,8 @@ struct Backoff: Sendable {
     static let resetAfter: TimeAmount = .seconds(5)
 
     private var refusals = 0
+    /// Number of consecutive attempts that found the port closed.
+    private var closedPorts = 0
     private var limitations = 0
     /// When the first of the attempts began that nothing answered.
     private var unansweredSince: NIODeadline?
@@ -52,9 +54,14 @@ struct Backoff: Sendable {
     ) -> TimeAmount {
         switch failure {
         case .ended, .refused:
-            return self.nextRefused(Self.earlyLimit, failures: Self.earlyFailures, using: &generator)
+            self.closedPorts = 0
+            self.refusals += 1
+            let limit = self.refusals <= Self.earlyFailures ? Self.earlyLimit : Self.lateLimit
+            return Self.wait(after: self.refusals, limit: limit, using: &generator)
         case .portClosed:
-            return self.nextRefused(Self.closedPortLimit, failures: Self.closedPortFailures, using: &generator)
+            self.closedPorts += 1
+            let limit = self.closedPorts <= Self.closedPortFailures ? Self.closedPortLimit : Self.lateLimit
+            return Self.wait(after: self.closedPorts, limit: limit, using: &generator)
         case .unanswered:
             return self.nextUnanswered(at: now)
         case .limited(let retryAfter):
@@ -67,14 +74,12 @@ struct Backoff: Sendable {
         }
     }
 
-    private mutating func nextRefused(
-        _ earlyLimit: TimeAmount,
-        failures: Int,
+    private static func wait(
+        after failures: Int,
+        limit: TimeAmount,
         using generator: inout some RandomNumberGenerator
     ) -> TimeAmount {
-        let limit = self.refusals < failures ? earlyLimit : Self.lateLimit
-        let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(self.refusals, 10)))
-        self.refusals += 1
+        let ceiling = min(limit.nanoseconds, Self.initialLimit.nanoseconds << Int64(min(failures - 1, 10)))
         return .nanoseconds(Int64.random(in: (ceiling / 2)...ceiling, using: &generator))
     }
 

@@ -21,6 +21,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     let startedAt = NIODeadline.now()
     /// The correction of the clock, and for which second it was determined.
     private var clock: (second: Int64, correction: Int64) = (0, 0)
+    /// Whether events are dated by this machine's clock, also if the relays' clocks differ.
+    var datesByOwnClock = false
     /// The peer's first key. It identifies the link in log messages.
     let peer: PublicKey
     private(set) var sealer: MessageSealer
@@ -307,6 +309,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     /// The seconds to add to the local time for the date of an event. It is determined once in a second.
     private func clockCorrection(at second: Int64) -> Int64 {
+        guard !self.datesByOwnClock else { return 0 }
         if self.clock.second != second {
             self.clock = (second, RelayConnection.clockCorrection(of: self.relays.values))
         }

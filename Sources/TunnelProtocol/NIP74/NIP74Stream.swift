@@ -75,6 +75,8 @@ struct NIP74Stream {
     /// Dates reached the limit. Publishing continues when everything is delivered.
     var isAtCeiling = false
     var backOffs = 0
+    /// Exit: number of times that the client was not subscribed yet.
+    var unheardAnswers = 0
     /// The local side has finished.
     var isFinished = false
     /// When the closing message is due (exit).
@@ -177,8 +179,9 @@ struct NIP74Stream {
         guard !laterWasTaken, self.backOffs < NIP74Configuration.maximumBackOffs else { return .refused }
         if first.status == .unheard {
             // The wait doubles, because a client that never subscribes must not cost much.
-            self.notBefore = now + .nanoseconds(configuration.firstAnswerDelay.nanoseconds << Int64(self.backOffs))
-            self.backOffs += 1
+            let wait = configuration.firstAnswerDelay.nanoseconds << Int64(min(self.unheardAnswers, 10))
+            self.notBefore = min(now + .nanoseconds(wait), self.startedAt + configuration.exitTimeout)
+            self.unheardAnswers += 1
             self.requeueInFlight()
             return .none
         }

@@ -33,8 +33,8 @@ final class ExitPeer {
     /// Whether to begin a session without a waiting stream, to measure the exit.
     private var isMeasured = false
     private var isClosed = false
-    /// Whether a timer ends the wait for relays beside the first one.
-    private var isGathering = false
+    /// When the wait for other relays ends, for which a timer was set.
+    private var serveDeadline: NIODeadline?
 
     /// - Parameter policy: The policy for the relays of the address.
     init(_ address: ExitAddress, policy: DialPolicy, context: EntryContext) {
@@ -131,11 +131,10 @@ final class ExitPeer {
         guard !self.isClosed else { return }
         let situation = self.relays.situation(isNeeded: !self.queue.isEmpty || self.isMeasured)
         switch self.negotiation.advance(situation, at: .now()) {
-        case .wait:
-            if situation.hasReadyRelay, !self.isGathering, case .gathering = self.negotiation.phase {
-                self.isGathering = true
-                self.serveLater(after: self.context.configuration.slowerRelayTimeout)
-            }
+        case .wait(let deadline?) where deadline != self.serveDeadline:
+            self.serveDeadline = deadline
+            self.serveLater(after: deadline - .now())
+        case .wait: break
         case .offer(let mayFallBack): self.offer(mayFallBack: mayFallBack)
         case .beginPlain:
             self.makePlain()
@@ -256,9 +255,7 @@ extension ExitPeer: ExitRelaysDelegate {
 
     func exitRelaysDidReceiveList(_ relays: ExitRelays) {
         if relays.hasList {
-            let timeout = self.context.configuration.relayConnectTimeout
-            self.negotiation.receivedList(waitingUntil: .now() + timeout)
-            self.serveLater(after: timeout)
+            self.negotiation.receivedList(waitingUntil: .now() + self.context.configuration.relayConnectTimeout)
         }
         self.serve()
     }

@@ -41,7 +41,8 @@ struct Negotiation {
     }
 
     enum Step: Hashable {
-        case wait
+        /// Wait for something to happen, at most until this time; nil if no time is known.
+        case wait(until: NIODeadline?)
         case offer(mayFallBack: Bool)
         case beginPlain
         /// Open the waiting streams with the protocol in use.
@@ -73,14 +74,14 @@ struct Negotiation {
 
     /// Returns what to do now, and enters the next phase if an offer or plain NIP-74 starts.
     mutating func advance(_ situation: Situation, at now: NIODeadline) -> Step {
-        guard situation.isNeeded, situation.hasReadyRelay, !situation.isAwaitingList else { return .wait }
+        guard situation.isNeeded, situation.hasReadyRelay, !situation.isAwaitingList else { return .wait(until: nil) }
         // An offer is repeated on relays that become ready later. Plain NIP-74 has no repetition, so a CONNECT that it may
         // use waits for them.
         if self.phase == .gathering, self.opening != .offer(mayFallBack: false), situation.isConnecting {
             self.gatheringDeadline = min(self.gatheringDeadline, now + self.slowerRelayTimeout)
-            if self.gatheringDeadline > now { return .wait }
+            if self.gatheringDeadline > now { return .wait(until: self.gatheringDeadline) }
         }
-        if let listedDeadline, listedDeadline > now, situation.lacksListedRelay { return .wait }
+        if let listedDeadline, listedDeadline > now, situation.lacksListedRelay { return .wait(until: listedDeadline) }
         switch (self.phase, self.opening) {
         case (.gathering, .offer(let mayFallBack)):
             self.phase = .offering
@@ -88,7 +89,7 @@ struct Negotiation {
         case (.gathering, .plain):
             self.phase = .plain(since: now)
             return .beginPlain
-        case (.offering, _): return .wait
+        case (.offering, _): return .wait(until: nil)
         case (.plain, _), (.session, _): return .serve
         }
     }

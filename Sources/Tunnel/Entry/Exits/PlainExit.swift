@@ -120,6 +120,8 @@ final class PlainExit {
             date: self.link.date
         )
         offering.delegate = self
+        // A relay that reports a wrong time could hold the offer back and have its stream opened much later.
+        self.link.datesByOwnClock = opening != nil
         let earlier = self.offering
         self.earlierOffering = earlier
         self.offering = offering

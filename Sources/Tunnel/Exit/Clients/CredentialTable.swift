@@ -143,7 +143,12 @@ struct CredentialTable {
     ) -> Match? {
         let period = Credential.period(of: proof.date)
         if self.hints[period] == nil {
-            if self.hints.count >= Self.maximumPeriods, let oldest = self.hints.keys.min() { self.hints[oldest] = nil }
+            // The farthest one, not the oldest: this machine's clock may have been ahead.
+            if self.hints.count >= Self.maximumPeriods,
+                let farthest = self.hints.keys.max(by: { abs($0 - period) < abs($1 - period) })
+            {
+                self.hints[farthest] = nil
+            }
             self.hints[period] = self.index(at: proof.date)
         }
         for owner in self.hints[period]?[proof.hint] ?? [] {

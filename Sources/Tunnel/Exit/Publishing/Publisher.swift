@@ -21,6 +21,8 @@ final class Publisher {
     private var renewal: Scheduled<Void>?
     /// The date of the newest announcement, in seconds since 1970.
     private var newestDate: Int64 = 0
+    /// By how many seconds a date may be ahead for relays and clients, which ignore later ones.
+    private static let acceptedAhead: Int64 = 900
 
     init(context: ExitContext, clients: PlainClients) {
         self.context = context
@@ -86,9 +88,11 @@ final class Publisher {
         }
     }
 
-    /// The date of an announcement or its deletion. It is never older than an earlier one, which the relays would keep.
+    /// The date of an announcement or its deletion. It is not older than an earlier one, which the relays would keep, unless
+    /// that one's date was so wrong that they did not accept it.
     private func date(for relays: [RelayConnection]) -> Int64 {
-        self.newestDate = max(self.newestDate, RelayConnection.date(for: relays))
+        let date = RelayConnection.date(for: relays)
+        self.newestDate = self.newestDate > date + Self.acceptedAhead ? date : max(self.newestDate, date)
         return self.newestDate
     }
 

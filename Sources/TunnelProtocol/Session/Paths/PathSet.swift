@@ -211,7 +211,7 @@ struct PathSet: Sendable {
         }
         guard result.isNew else { return nil }
         self.acknowledgesEverywhere = false
-        if self.paths[index].health == .probing {
+        if result.isCurrent, self.paths[index].health == .probing {
             self.paths[index].health = .active
             self.paths[index].probe.cancel()
         }

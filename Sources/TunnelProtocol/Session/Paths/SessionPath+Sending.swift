@@ -32,7 +32,7 @@ extension SessionPath {
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
         if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
-        let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes < Self.firstBytes
+        let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes - self.firstDelivered < Self.firstBytes
         let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
         return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))
     }

@@ -37,8 +37,10 @@ struct SessionPath: Sendable {
     private var configuration: SessionConfiguration { self.shared.value }
     /// Maximum delay with which the peer acknowledges packets.
     var acknowledgementDelay: TimeAmount { self.configuration.acknowledgementDelay }
-    /// The first packet of the current connection. Earlier ones are not measured.
+    /// The first packet of the current connection, and the bytes that were delivered before. Earlier packets are not measured,
+    /// and their acknowledgements say nothing about the connection.
     private var firstNumber: UInt64 = 0
+    private(set) var firstDelivered: UInt64 = 0
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
     /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
@@ -97,6 +99,7 @@ struct SessionPath: Sendable {
         // The next packets are probes, and say nothing about the rate.
         self.sent.becameAppLimited()
         self.firstNumber = self.sent.nextNumber
+        self.firstDelivered = self.sent.deliveredBytes
     }
 
     /// Records that the relay rejected a packet because of its rate limit.
@@ -162,15 +165,17 @@ struct SessionPath: Sendable {
             for number in known {
                 guard let packet = self.sent.acknowledge(number) else { continue }
                 result.isNew = true
+                result.frames += packet.frames
+                guard number >= self.firstNumber else { continue }
+                result.isCurrent = true
                 if case .lost = packet.state { self.model.lossWasSpurious(packet, at: now) }
                 self.sizer.acknowledged(number, size: packet.size)
-                result.frames += packet.frames
-                guard packet.isAckEliciting, number >= self.firstNumber else { continue }
+                guard packet.isAckEliciting else { continue }
                 if newestEliciting.map({ $0.number < number }) ?? true { newestEliciting = packet }
                 result.bytes += packet.size
             }
         }
-        guard result.isNew else {
+        guard result.isCurrent else {
             self.trim(at: now)
             return result
         }

@@ -9,6 +9,8 @@ struct SessionPathAcknowledgement: Sendable {
     var frames: [SessionFrame] = []
     /// Whether any packet was newly acknowledged.
     var isNew = false
+    /// Whether a packet of the current connection was newly acknowledged.
+    var isCurrent = false
     /// The size of the newly acknowledged packets in bytes.
     var bytes = 0
 }
