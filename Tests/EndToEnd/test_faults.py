@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from backends import TCPBackend, content, echo, read_to_end, sha256
+from backends import TCPBackend, content, echo, read_exactly, read_to_end, sha256
 from processes import TIMEOUT, eventually
 from programs import Curl
 from raw_socks import SUCCEEDED, SocksClient, open_stream
@@ -293,3 +293,24 @@ def test_one_relay_restart_is_one_line_for_many_connections(sandbox):
     assert again.url == relay.url
     eventually(lambda: entry.process.stderr.count("relay up") == 2)
     assert entry.process.stderr.count("relay down") == 1
+
+
+def test_many_sessions_continue_after_their_relay_restarted(sandbox):
+    """The keys of the sessions do not fit into one REQ."""
+    options = ("--max-message-length", "8192")
+    echoing = sandbox.closing(TCPBackend(echo))
+    relay = sandbox.relay(*options)
+    exit_node, entry = sandbox.exit([relay.url], echoing.address), sandbox.entry()
+    clients = []
+    for number in range(128):
+        client = SocksClient(entry.address)
+        clients.append(sandbox.closing(client.socket))
+        client.greet(b"\x02")
+        client.authenticate(f"identity-{number}".encode())
+        assert client.request(exit_node.name) == SUCCEEDED
+    relay.process.kill()
+    entry.process.wait_for_log("relay down")
+    sandbox.relay(*options, listen=relay.url.removeprefix("ws://"))
+    for client in clients:
+        client.sendall(b"still there")
+    assert all(read_exactly(client, 11) == b"still there" for client in clients)

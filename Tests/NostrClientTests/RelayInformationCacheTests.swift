@@ -35,6 +35,17 @@ struct RelayInformationCacheTests {
         #expect(cache.known(of: url, at: self.start) == nil)
     }
 
+    @Test("what a relay asked of one connection holds for the others, until then")
+    func refusals() throws {
+        let cache = RelayInformationCache()
+        let (url, other) = (try Self.url(1), try Self.url(2))
+        let until = self.start + .seconds(30)
+        cache.note(.init(until: until, reason: "HTTP 429"), of: url, at: self.start)
+        #expect(cache.refusal(of: url, at: self.start + .seconds(29))?.reason == "HTTP 429")
+        #expect(cache.refusal(of: url, at: until) == nil)
+        #expect(cache.refusal(of: other, at: self.start) == nil)
+    }
+
     @Test("after a lost connection the document is requested again")
     func lost() throws {
         let cache = RelayInformationCache()

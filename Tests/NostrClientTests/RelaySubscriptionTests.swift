@@ -224,7 +224,7 @@ struct RelaySubscriptionTests {
 
     @Test(
         "the number of subscriptions stays within the limit that the relay declares",
-        arguments: [(nil, 5), (10, 5), (4, 3), (1, 2)]
+        arguments: [(nil, 5), (10, 5), (4, 3), (2, 2), (1, 1)]
     )
     func fewer(stated: Int?, most: Int) {
         var relay = Relay()
@@ -274,6 +274,44 @@ struct RelaySubscriptionTests {
         relay.perform(relay.subscription.advance())
         relay.settle()
         #expect(keys.count { relay.subscription.isReady($0) && relay.subscription.wanted.contains($0) } == ready.count)
+    }
+
+    @Test("a relay that takes one subscription gets the same name again, and after a reconnect the oldest keys first")
+    func oneSubscription() throws {
+        var limitation = RelayInformation.Limitation()
+        limitation.maximumSubscriptions = 1
+        limitation.maximumFilters = 2
+        var subscription = RelaySubscription(recipientsPerFilter: 3)
+        subscription.connectionOpened(since: nil, limits: limitation)
+        let keys = (0..<5).map { _ in SecretKey.generate().publicKey }
+        var name: SubscriptionID?
+        for key in keys.prefix(3) {
+            subscription.add(key)
+            let (id, _) = try #require(Self.request(subscription.advance()))
+            #expect(name == nil || id == name)
+            name = id
+            // Nothing is closed.
+            let actions = subscription.settle(id, .accepted)
+            #expect(actions.count == 1)
+        }
+        for key in keys { subscription.add(key) }
+        #expect(subscription.advance().isEmpty)
+        #expect(subscription.surplus == 2)
+        subscription.connectionClosed()
+        subscription.connectionOpened(since: nil, limits: limitation)
+        let (id, _) = try #require(Self.request(subscription.advance()))
+        #expect(subscription.pendingRecipients == Set(keys.prefix(3)))
+        // A rejection closes the subscription of that name, so all keys are missing.
+        _ = subscription.settle(id, .accepted)
+        subscription.remove(keys[0])
+        let (again, _) = try #require(Self.request(subscription.advance()))
+        #expect(again == id)
+        let rejection = subscription.settle(again, .rejected(ReasonText(.rateLimited, "slow down")))
+        #expect(rejection == [.retryLater])
+        #expect(!subscription.isReady(keys[1]))
+        subscription.allowRetry()
+        #expect(Self.request(subscription.advance()) != nil)
+        #expect(subscription.pendingRecipients == Set(keys[1...3]))
     }
 
     @Test("a rejected REQ loses no key of that REQ, of later changes or of active subscriptions")

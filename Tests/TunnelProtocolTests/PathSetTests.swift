@@ -86,7 +86,16 @@ struct PathSetTests {
         #expect(frames == [.ping])
         #expect(paths[0].health == .probing)
         #expect(paths.reachability == .peerIsAbsent)
+        // It may be about to subscribe.
+        let time = TimeAmount.seconds(3)
+        #expect(paths.reachability(absentFor: time, at: Self.start + .seconds(2)) == .reachable)
+        #expect(paths.reachability(absentFor: time, at: Self.start + time) == .peerIsAbsent)
         paths[0].heard(at: Self.start)
+        #expect(paths.reachability == .reachable)
+        // What a relay said before it was connected again counts no more.
+        paths[0].wasDeserted(at: Self.start)
+        _ = paths.remove(Self.zero, at: Self.start)
+        _ = paths.add(Self.zero, Self.description("ws://0"), at: Self.start)
         #expect(paths.reachability == .reachable)
     }
 

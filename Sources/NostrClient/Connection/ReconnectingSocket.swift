@@ -125,7 +125,7 @@ final class ReconnectingSocket {
     }
 
     private func attempt() {
-        guard !self.isStopped else { return }
+        guard !self.isStopped, !self.obeysRefusal() else { return }
         if self.attempts.count >= Self.maximumAttempts {
             let index = self.attempts.firstIndex { $0.connectedAt == nil } ?? 0
             self.attempts.remove(at: index).abandon()
@@ -143,6 +143,23 @@ final class ReconnectingSocket {
         self.attempts.append(socket)
         self.schedule(in: self.backoff.nextUnanswered(at: .now()))
         socket.connect()
+    }
+
+    /// Waits if the relay asked another connection for no further attempts. Returns whether it did.
+    private func obeysRefusal() -> Bool {
+        guard !self.isLimited, let refusal = self.informationCache?.refusal(of: self.target.url, at: .now()) else {
+            return false
+        }
+        self.limitedUntil = refusal.until
+        // The connections to the relay return one after another.
+        self.schedule(in: refusal.until - .now() + .milliseconds(.random(in: 0...1_000, using: &self.generator)))
+        guard self.current == nil, self.lastError == nil else { return true }
+        self.lastError = refusal.reason
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.loop.execute {
+            bound.value.delegate?.socketDidClose(refusal.reason, wasOpen: false, isFirstReport: true)
+        }
+        return true
     }
 
     private func schedule(in time: TimeAmount) {
@@ -281,7 +298,9 @@ extension ReconnectingSocket: RelaySocketDelegate {
         )
         if case .limited = failure {
             self.endAttempts()
-            self.limitedUntil = .now() + wait
+            let until = NIODeadline.now() + wait
+            self.limitedUntil = until
+            self.informationCache?.note(.init(until: until, reason: reason), of: self.target.url, at: .now())
         }
         if wasOpen { self.current = nil }
         // Attempts that run continue.

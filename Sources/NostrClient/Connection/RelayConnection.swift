@@ -30,6 +30,9 @@ package final class RelayConnection {
     private var malformedMessages = 0
     /// When the last connection ended, in seconds since 1970.
     private var lastDisconnect: Int64?
+    private var lastRejectionWarning: NIODeadline?
+    /// Time after which a warning about a rejected event may be repeated.
+    private static let rejectionInterval: TimeAmount = .minutes(1)
     private var authentication = RelayAuthentication()
     private let publications: PendingPublications
     private var eventRate = EventRate()
@@ -227,9 +230,20 @@ package final class RelayConnection {
         }
         let result = self.publications.receiveOK(id, isAccepted, reason)
         if self.publications.isWaiting { self.socket.expectAnswer() }
-        if case .rejected = result {
-            self.logger.debug("relay rejected an event", metadata: ["reason": "\(reason)"])
-        }
+        if case .rejected = result { self.logRejection(reason) }
+    }
+
+    /// Logs why the relay rejected an event. A reason that a pause cannot mend is a warning, at most once in
+    /// ``rejectionInterval``.
+    private func logRejection(_ reason: ReasonText) {
+        let isExpected = [.mute, .rateLimited, .duplicate, .authRequired].contains(reason.prefix)
+        let isRepeated = self.lastRejectionWarning.map { $0 + Self.rejectionInterval > .now() } ?? false
+        if !isExpected, !isRepeated { self.lastRejectionWarning = .now() }
+        self.logger.log(
+            level: isExpected || isRepeated ? .debug : .warning,
+            "relay rejected an event",
+            metadata: ["reason": "\(reason)"]
+        )
     }
 
     // MARK: Authenticating

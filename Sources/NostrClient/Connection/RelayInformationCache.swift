@@ -6,7 +6,8 @@
 import NIOCore
 import Nostr
 
-/// Caches the information documents (NIP-11) of relays, for several connections to a relay within a short time.
+/// Remembers what relays said, for several connections to a relay: their information documents (NIP-11) for a short time, and
+/// until when they asked for no further attempts to connect.
 ///
 /// Use it only for connections that the relay can link anyway, by their source address. Otherwise the relay could send
 /// different limits to each connection, and recognize the node by the limits that it obeys. All methods must be called
@@ -14,7 +15,7 @@ import Nostr
 final class RelayInformationCache {
     /// How long a document may be used for other connections.
     static let validity: TimeAmount = .seconds(60)
-    /// Maximum number of cached documents.
+    /// Maximum number of relays of which a document, or a refusal, is remembered.
     static let maximumRelays = 256
 
     struct Known {
@@ -25,6 +26,27 @@ final class RelayInformationCache {
     }
 
     private var relays: [RelayURL: Known] = [:]
+    private var refusals: [RelayURL: Refusal] = [:]
+
+    /// A relay's request to make no further attempts.
+    struct Refusal {
+        let until: NIODeadline
+        let reason: String
+    }
+
+    /// The request of a relay to make no attempts now; nil if there is none.
+    func refusal(of url: RelayURL, at now: NIODeadline) -> Refusal? {
+        self.refusals[url].flatMap { $0.until > now ? $0 : nil }
+    }
+
+    /// Records that a relay asked for no further attempts.
+    func note(_ refusal: Refusal, of url: RelayURL, at now: NIODeadline) {
+        if self.refusals[url] == nil, self.refusals.count >= Self.maximumRelays {
+            self.refusals = self.refusals.filter { $0.value.until > now }
+            if self.refusals.count >= Self.maximumRelays { self.refusals = [:] }
+        }
+        self.refusals[url] = refusal
+    }
 
     /// Number of cached documents.
     var count: Int { self.relays.count }

@@ -56,6 +56,10 @@ struct RelaySubscription: Sendable {
     private let keysPerFilter: Int
     /// The keys to subscribe to.
     private(set) var wanted: Set<PublicKey> = []
+    /// The order in which the keys were added. If the relay takes only some of them, the oldest ones stay, which open streams
+    /// may use.
+    private var order: [PublicKey: Int] = [:]
+    private var lastOrder = 0
     /// Wanted keys that no REQ names.
     private var missing: Set<PublicKey> = []
     /// Wanted keys for which missed messages are requested after a reconnect.
@@ -134,12 +138,17 @@ struct RelaySubscription: Sendable {
 
     /// - Parameter catchesUp: Whether to request messages that were missed while disconnected.
     mutating func add(_ key: PublicKey, catchesUp: Bool = true) {
-        if self.wanted.insert(key).inserted, !self.isRequested(key) { self.missing.insert(key) }
+        if self.wanted.insert(key).inserted {
+            self.lastOrder += 1
+            self.order[key] = self.lastOrder
+            if !self.isRequested(key) { self.missing.insert(key) }
+        }
         if catchesUp { self.catchingUp.insert(key) }
     }
 
     mutating func remove(_ key: PublicKey) {
         self.wanted.remove(key)
+        self.order[key] = nil
         self.missing.remove(key)
         self.catchingUp.remove(key)
     }
@@ -178,13 +187,27 @@ struct RelaySubscription: Sendable {
             return parts.map { .close($0.id) }
         }
         guard self.hasRequestToSend else { return [] }
-        self.counter += 1
-        guard let id = SubscriptionID(ByteString("nws\(self.counter)")) else { return [] }
         let (recipients, replaced) = self.nextRecipients()
+        guard let id = self.nextID(replacing: replaced) else { return [] }
         self.next = Part(id: id, recipients: recipients)
         self.replaced = replaced
         self.missing.subtract(recipients)
         return [.request(id, self.filters(for: recipients))]
+    }
+
+    /// Returns the name of a subscription that replaces others. A relay that takes only one subscription gets the same name
+    /// again, which replaces it at once (NIP-01).
+    private mutating func nextID(replacing replaced: [SubscriptionID]) -> SubscriptionID? {
+        if self.limits.replacesInPlace, let id = replaced.first { return id }
+        self.counter += 1
+        return SubscriptionID(ByteString("nws\(self.counter)"))
+    }
+
+    /// Returns at most `count` of the missing keys, those first that were added first.
+    private func firstMissing(_ count: Int) -> some Sequence<PublicKey> {
+        let all = Array(self.missing)
+        return all.count <= count
+            ? all[...] : all.sorted { self.order[$0] ?? .max < self.order[$1] ?? .max }.prefix(max(0, count))
     }
 
     /// Returns the keys of the next REQ, and the subscriptions that it replaces.
@@ -206,10 +229,10 @@ struct RelaySubscription: Sendable {
         if self.hasExcess {
             func excess(_ part: Part) -> Int { part.recipients.subtracting(self.wanted).count }
             for part in self.parts.sorted(by: { excess($0) > excess($1) }) where !take(part) { break }
-            recipients.formUnion(self.missing.prefix(capacity - recipients.count))
+            recipients.formUnion(self.firstMissing(capacity - recipients.count))
             return (recipients, replaced)
         }
-        recipients = Set(self.missing.prefix(capacity))
+        recipients = Set(self.firstMissing(capacity))
         for part in self.parts.reversed() {
             let isCrowded =
                 self.parts.count - replaced.count >= min(Self.preferredParts, self.limits.subscriptions)
@@ -220,7 +243,7 @@ struct RelaySubscription: Sendable {
             recipients = []
             replaced = []
             if let smallest = self.parts.min(by: { $0.recipients.count < $1.recipients.count }) { _ = take(smallest) }
-            recipients.formUnion(self.missing.prefix(capacity - recipients.count))
+            recipients.formUnion(self.firstMissing(capacity - recipients.count))
         }
         return (recipients, replaced)
     }
@@ -243,7 +266,7 @@ struct RelaySubscription: Sendable {
             self.next = nil
             self.replaced = []
             self.since = nil
-            return [.ready(next.recipients)] + replaced.map { .close($0) }
+            return [.ready(next.recipients)] + replaced.filter { $0 != id }.map { .close($0) }
         }
         // Search the newest part first, because most events belong to it.
         guard let index = self.parts.lastIndex(where: { $0.id == id }), self.parts[index].acceptance != acceptance
@@ -261,6 +284,10 @@ struct RelaySubscription: Sendable {
 
     private mutating func rejected(_ part: Part, _ reason: ReasonText) -> [Action] {
         if self.next == nil { self.replaced = [] }
+        // The relay no longer has the subscription of the same name either.
+        if let old = self.parts.firstIndex(where: { $0.id == part.id }) {
+            self.missing.formUnion(self.parts.remove(at: old).recipients.intersection(self.wanted))
+        }
         self.missing.formUnion(part.recipients.intersection(self.wanted).filter { !self.isRequested($0) })
         self.rejection = reason
         self.isWaiting = true

@@ -13,6 +13,8 @@ struct SubscriptionLimits: Hashable, Sendable {
     let keysPerFilter: Int
     /// Maximum number of active subscriptions.
     let subscriptions: Int
+    /// Whether there is no room for a subscription beside the one that it replaces.
+    let replacesInPlace: Bool
 
     /// Maximum length of a REQ in bytes for a relay that declares no limit.
     private static let undeclaredLength = 64 << 10
@@ -44,6 +46,7 @@ struct SubscriptionLimits: Hashable, Sendable {
         let lengthOfKey = Self.length.key + (Self.length.filter + self.keysPerFilter - 1) / self.keysPerFilter
         self.keysPerRequest = max(1, min(room / lengthOfKey, filters * self.keysPerFilter))
         let subscriptions = declared.maximumSubscriptions.map { $0 - Self.spare } ?? Self.undeclaredSubscriptions
+        self.replacesInPlace = declared.maximumSubscriptions.map { $0 < Self.spare } ?? false
         self.subscriptions = max(1, min(subscriptions, Self.mostSubscriptions))
     }
 }

@@ -29,7 +29,7 @@ final class RelayWatch: RelayConnectionDelegate {
     private var isUnreachable = false
     weak var delegate: (any RelayWatchDelegate)?
 
-    /// - Parameter lane: The connections of the long-term key. Connections of other lanes are ignored.
+    /// - Parameter lane: The connections of the long-term key. Of other connections, only rate limits are logged.
     init(lane: RelayLane, firstRelay: EventLoopPromise<Void>, logger: Logger) {
         self.lane = lane
         self.firstRelay = firstRelay
@@ -41,6 +41,8 @@ final class RelayWatch: RelayConnectionDelegate {
     func stop() { if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) } }
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
+        // The events of sessions use connections of their own.
+        if case .rateLimited = state { return self.log.log(state, of: relay) }
         guard relay.lane == self.lane else { return }
         self.log.log(state, of: relay)
         switch state {

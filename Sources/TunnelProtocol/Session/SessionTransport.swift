@@ -231,7 +231,7 @@ struct SessionTransport: Sendable {
                 self.sendProbe(on: index, &streams, &context)
             }
         }
-        streams.timeout(self.paths.reachability, &context)
+        streams.timeout(self.paths.reachability(absentFor: self.configuration.exitTimeout, at: now), &context)
         if streams.table.liveCount > 0, self.keepAliveDeadline <= now {
             self.liveness.sentKeepAlive(at: now)
             self.sender.sendKeepAlive(&self.paths, &streams, &context)

@@ -154,7 +154,9 @@ struct DoctorCommand: AsyncParsableCommand {
     private static func judge(_ finding: RelayExamination.Finding) -> Verdict {
         let url = finding.url
         if let error = finding.connectionError {
-            return Self.say(.bad, "\(url): cannot connect: \(error); check the URL and this machine's network")
+            let isLimited = error.contains("429") || error.contains("503")
+            let advice = isLimited ? "the relay is busy, try again later" : "check the URL and this machine's network"
+            return Self.say(.bad, "\(url): cannot connect: \(error); \(advice)")
         }
         let software = [finding.information.software, finding.information.version].compactMap { $0 }.joined(
             separator: " "
@@ -186,7 +188,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
         return Self.say(
             .good,
-            "\(url)\(named): \(trip), large packets delivered, no limit on the rate found; good for all uses\(Self.limits(finding.information))"
+            "\(url)\(named): \(trip), large packets delivered, no limit on the rate found in a short test; good for all uses\(Self.limits(finding.information))"
         )
     }
 

@@ -41,6 +41,17 @@ struct PathSet: Sendable {
         return up.allSatisfy(\.isDeserted) ? .peerIsAbsent : .reachable
     }
 
+    /// The reachability, where the peer counts as absent only after the relays have reported that for `time`. It may be about
+    /// to subscribe, because a relay was restarted.
+    func reachability(absentFor time: TimeAmount, at now: NIODeadline) -> Reachability {
+        let reachability = self.reachability
+        guard reachability == .peerIsAbsent else { return reachability }
+        let isAbsent = self.paths.allSatisfy {
+            $0.health == .down || $0.desertedSince.map { $0 + time <= now } ?? false
+        }
+        return isAbsent ? .peerIsAbsent : .reachable
+    }
+
     var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
 
     func hasActivePath(beside index: Int) -> Bool {
@@ -239,7 +250,7 @@ struct PathSet: Sendable {
             return self.paths[index].lose(number, isForItsSize: false, at: now)
         case .rejected(.noSubscriber):
             // The peer is not subscribed at this relay, or no longer.
-            self.paths[index].isDeserted = true
+            self.paths[index].wasDeserted(at: now)
             return self.paths[index].lose(number, isForItsSize: false, at: now) + self.doubt(index, at: now)
         case .rejected(.refused):
             let isForItsSize = self.paths[index].wasRefused(number)

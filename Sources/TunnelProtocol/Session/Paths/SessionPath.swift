@@ -43,9 +43,10 @@ struct SessionPath: Sendable {
     private(set) var firstDelivered: UInt64 = 0
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
-    /// Whether the relay reported that the peer is not subscribed, and no packet has arrived or been acknowledged on
-    /// this path since.
-    var isDeserted = false
+    /// Since when the relay reports that the peer is not subscribed. Nil if a packet has arrived or was acknowledged on this
+    /// path after that, or if the relay was connected again.
+    private(set) var desertedSince: NIODeadline?
+    var isDeserted: Bool { self.desertedSince != nil }
     /// When a PING was last sent with an acknowledgement. It allows a path that sends only acknowledgements to be
     /// measured.
     var lastPing = NIODeadline.uptimeNanoseconds(0)
@@ -84,6 +85,9 @@ struct SessionPath: Sendable {
         self.unwritableSince = isWritable ? nil : self.unwritableSince ?? now
     }
 
+    /// Records that the relay reported that the peer is not subscribed.
+    mutating func wasDeserted(at now: NIODeadline) { self.desertedSince = self.desertedSince ?? now }
+
     /// Updates the path after it was connected again, possibly to another relay with the same URL.
     mutating func update(_ description: PathDescription, peerTakes: UInt64) {
         self.description = description
@@ -98,6 +102,7 @@ struct SessionPath: Sendable {
         self.model = PathModel(self.configuration)
         // The next packets are probes, and say nothing about the rate.
         self.sent.becameAppLimited()
+        self.desertedSince = nil
         self.firstNumber = self.sent.nextNumber
         self.firstDelivered = self.sent.deliveredBytes
     }
@@ -199,7 +204,7 @@ struct SessionPath: Sendable {
         }
         self.model.setPacket(self.packetSize)
         self.probe.acknowledged(isEliciting: newestEliciting != nil, at: now)
-        self.isDeserted = false
+        self.desertedSince = nil
         self.trim(at: now)
         return result
     }
@@ -264,7 +269,7 @@ struct SessionPath: Sendable {
     /// Probes a path soon that has been silent, because a packet arrived on it. It probably also works in the other
     /// direction.
     mutating func heard(at now: NIODeadline) {
-        self.isDeserted = false
+        self.desertedSince = nil
         guard self.health != .down else { return }
         self.probe.heard(
             isActive: self.health == .active,
