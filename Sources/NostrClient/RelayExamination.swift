@@ -20,6 +20,8 @@ package enum RelayExamination {
         /// Why the relay could not be reached or did not answer, or why the connection ended during the test; nil
         /// otherwise.
         package fileprivate(set) var connectionError: String?
+        /// Whether the relay asked for fewer attempts to connect (HTTP 429 or 503, or `Retry-After`).
+        package fileprivate(set) var isBusy = false
         /// Milliseconds from sending the small message to receiving it; nil if it was not received.
         package fileprivate(set) var roundTrip: Double?
         /// Whether the large message was received. It is as large as a session's packets before larger ones were probed
@@ -101,6 +103,7 @@ package enum RelayExamination {
         func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
             guard case .disconnected(let reason) = state else { return }
             self.finding.connectionError = reason
+            self.finding.isBusy = relay.isBusy
             // Do not wait for a relay that cannot be reached now.
             if self.small == nil { self.finish() }
         }

@@ -56,7 +56,7 @@ struct PathSchedulingTests {
         #expect(paths.forData(scarce, at: now) == nil)
         let again = try #require(paths.sendDeadline(now, scarce))
         #expect(again > now && again <= now + .milliseconds(10))
-        // What is left of a transfer arrives earlier if it waits for the near path.
+        // The last 10,000 bytes of a transfer arrive earlier if they wait for the near path.
         #expect(paths.forData(SendDemand(bytes: 10_000, room: 1 << 30), at: now) == nil)
     }
 

@@ -19,6 +19,13 @@ struct NegotiationTests {
         lacksListedRelay: false
     )
 
+    private static func negotiation(
+        _ opening: Negotiation.Opening,
+        gatheringUntil deadline: NIODeadline
+    ) -> Negotiation {
+        Negotiation(opening, gatheringDeadline: deadline, slowerRelayTimeout: .milliseconds(300))
+    }
+
     private static func situation(_ change: (inout Negotiation.Situation) -> Void) -> Negotiation.Situation {
         var situation = Self.ready
         change(&situation)
@@ -27,11 +34,7 @@ struct NegotiationTests {
 
     @Test("an offer is made once, and its result decides what is served")
     func offer() {
-        var negotiation = Negotiation(
-            .offer(mayFallBack: true),
-            gatheringDeadline: Self.start,
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var negotiation = Self.negotiation(.offer(mayFallBack: true), gatheringUntil: Self.start)
         let step = negotiation.advance(Self.ready, at: Self.start)
         #expect(step == .offer(mayFallBack: true))
         let step2 = negotiation.advance(Self.ready, at: Self.start)
@@ -53,7 +56,7 @@ struct NegotiationTests {
             Self.situation { $0.isNeeded = false }, Self.situation { $0.hasReadyRelay = false },
             Self.situation { $0.isAwaitingList = true },
         ] {
-            var negotiation = Negotiation(.plain, gatheringDeadline: Self.start, slowerRelayTimeout: .milliseconds(300))
+            var negotiation = Self.negotiation(.plain, gatheringUntil: Self.start)
             let step = negotiation.advance(situation, at: Self.start + .seconds(60))
             #expect(step == .wait(until: nil))
             #expect(negotiation.phase == .gathering)
@@ -62,11 +65,7 @@ struct NegotiationTests {
 
     @Test("relays that are still connecting are waited for until the deadline")
     func gathering() {
-        var negotiation = Negotiation(
-            .plain,
-            gatheringDeadline: Self.start + .seconds(1),
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var negotiation = Self.negotiation(.plain, gatheringUntil: Self.start + .seconds(1))
         let connecting = Self.situation { $0.isConnecting = true }
         let step = negotiation.advance(connecting, at: Self.start)
         #expect(step == .wait(until: Self.start + .milliseconds(300)))
@@ -75,11 +74,7 @@ struct NegotiationTests {
         let step3 = negotiation.advance(connecting, at: Self.start + .milliseconds(300))
         #expect(step3 == .beginPlain)
         // The first relay is late.
-        var late = Negotiation(
-            .offer(mayFallBack: true),
-            gatheringDeadline: Self.start + .seconds(1),
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var late = Self.negotiation(.offer(mayFallBack: true), gatheringUntil: Self.start + .seconds(1))
         let step4 = late.advance(connecting, at: Self.start + .milliseconds(900))
         #expect(step4 == .wait(until: Self.start + .seconds(1)))
         let step5 = late.advance(connecting, at: Self.start + .seconds(1))
@@ -88,22 +83,14 @@ struct NegotiationTests {
 
     @Test("an exit that speaks sessions gets the offer as soon as one relay is ready")
     func firstRelay() {
-        var negotiation = Negotiation(
-            .offer(mayFallBack: false),
-            gatheringDeadline: Self.start + .seconds(1),
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var negotiation = Self.negotiation(.offer(mayFallBack: false), gatheringUntil: Self.start + .seconds(1))
         let step = negotiation.advance(Self.situation { $0.isConnecting = true }, at: Self.start)
         #expect(step == .offer(mayFallBack: false))
     }
 
     @Test("a relay of the exit's list is waited for, but not for ever")
     func listedRelays() {
-        var negotiation = Negotiation(
-            .offer(mayFallBack: false),
-            gatheringDeadline: Self.start,
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var negotiation = Self.negotiation(.offer(mayFallBack: false), gatheringUntil: Self.start)
         negotiation.receivedList(waitingUntil: Self.start + .seconds(3))
         let lacking = Self.situation { $0.lacksListedRelay = true }
         let step = negotiation.advance(lacking, at: Self.start + .seconds(2))
@@ -114,11 +101,7 @@ struct NegotiationTests {
 
     @Test("a waiting stream fails early if every relay failed, and never while an offer is pending")
     func givingUp() {
-        var negotiation = Negotiation(
-            .offer(mayFallBack: true),
-            gatheringDeadline: Self.start,
-            slowerRelayTimeout: .milliseconds(300)
-        )
+        var negotiation = Self.negotiation(.offer(mayFallBack: true), gatheringUntil: Self.start)
         #expect(negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: true))
         #expect(!negotiation.givesUp(onlyIfUnreachable: true, isUnreachable: false))
         #expect(negotiation.givesUp(onlyIfUnreachable: false, isUnreachable: false))

@@ -145,7 +145,7 @@ final class ReconnectingSocket {
         socket.connect()
     }
 
-    /// Waits if the relay asked another connection for no further attempts. Returns whether it did.
+    /// Waits if the relay has refused another connection for a while. Returns whether it has.
     private func obeysRefusal() -> Bool {
         guard !self.isLimited, let refusal = self.informationCache?.refusal(of: self.target.url, at: .now()) else {
             return false
@@ -211,7 +211,7 @@ final class ReconnectingSocket {
     }
 
     /// Whether the relay asked for fewer attempts, and the time for the next one has not come.
-    private var isLimited: Bool { self.limitedUntil.map { $0 > .now() } ?? false }
+    var isLimited: Bool { self.limitedUntil.map { $0 > .now() } ?? false }
 
     /// Closes the connection if it is open. A new one is established after a pause.
     func reconnect() { self.current?.close() }

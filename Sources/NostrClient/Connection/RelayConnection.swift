@@ -246,6 +246,9 @@ package final class RelayConnection {
         )
     }
 
+    /// Whether the relay asked for fewer attempts to connect, and the time for the next one has not come.
+    var isBusy: Bool { self.socket.isLimited }
+
     // MARK: Authenticating
 
     /// Whether the relay requires authentication, according to its information document or to the reason for which it

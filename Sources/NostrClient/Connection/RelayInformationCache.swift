@@ -7,7 +7,7 @@ import NIOCore
 import Nostr
 
 /// Remembers what relays said, for several connections to a relay: their information documents (NIP-11) for a short time, and
-/// until when they asked for no further attempts to connect.
+/// until when they refuse further connections.
 ///
 /// Use it only for connections that the relay can link anyway, by their source address. Otherwise the relay could send
 /// different limits to each connection, and recognize the node by the limits that it obeys. All methods must be called
@@ -28,18 +28,18 @@ final class RelayInformationCache {
     private var relays: [RelayURL: Known] = [:]
     private var refusals: [RelayURL: Refusal] = [:]
 
-    /// A relay's request to make no further attempts.
+    /// Until when a relay refuses further connections, and why.
     struct Refusal {
         let until: NIODeadline
         let reason: String
     }
 
-    /// The request of a relay to make no attempts now; nil if there is none.
+    /// Returns the refusal of a relay that still holds; nil if there is none.
     func refusal(of url: RelayURL, at now: NIODeadline) -> Refusal? {
         self.refusals[url].flatMap { $0.until > now ? $0 : nil }
     }
 
-    /// Records that a relay asked for no further attempts.
+    /// Records that a relay refuses further connections for a while.
     func note(_ refusal: Refusal, of url: RelayURL, at now: NIODeadline) {
         if self.refusals[url] == nil, self.refusals.count >= Self.maximumRelays {
             self.refusals = self.refusals.filter { $0.value.until > now }

@@ -41,7 +41,7 @@ final class RelayWatch: RelayConnectionDelegate {
     func stop() { if !self.hasRelay { self.firstRelay.fail(RelayConnectionError.stopped) } }
 
     func relay(_ relay: RelayConnection, didChange state: RelayConnection.Transition) {
-        // The events of sessions use connections of their own.
+        // Sessions send their events on other connections.
         if case .rateLimited = state { return self.log.log(state, of: relay) }
         guard relay.lane == self.lane else { return }
         self.log.log(state, of: relay)

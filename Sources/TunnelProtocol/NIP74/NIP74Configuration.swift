@@ -74,8 +74,8 @@ public struct NIP74Configuration: Sendable {
     /// How long an entry waits for the first bytes of an exit after a relay accepted the client's first bytes.
     public var answerTimeout: TimeAmount = .seconds(60)
     /// Minimum time from the CONNECT of a reference entry to the exit's first message. The entry subscribes to the answers
-    /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription. A relay that
-    /// says that nobody is subscribed gets the answer again after the same time, then after twice that, and so on.
+    /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription. If the
+    /// relay reports that nobody is subscribed, the exit sends the answer again. The wait doubles each time.
     public var firstAnswerDelay: TimeAmount = .milliseconds(60)
     /// How long a stream to the reference may be silent after its local side finished.
     public var plainLinger: TimeAmount = .seconds(30)

@@ -251,7 +251,8 @@ struct NIP74Stream {
         return self.startedAt + (self.mayFallBack && self.offer?.proof == nil ? first : only)
     }
 
-    /// Whether messages that nobody is subscribed to are repeated at an exit: the client may still be about to subscribe.
+    /// Whether an exit repeats its first answer if the relay reports that the client is not subscribed. The client may
+    /// subscribe a moment later.
     func waitsForSubscription(_ configuration: NIP74Configuration, at now: NIODeadline) -> Bool {
         self.lastAccepted == nil && self.startedAt + configuration.exitTimeout > now
     }

@@ -154,8 +154,7 @@ struct DoctorCommand: AsyncParsableCommand {
     private static func judge(_ finding: RelayExamination.Finding) -> Verdict {
         let url = finding.url
         if let error = finding.connectionError {
-            let isLimited = error.contains("429") || error.contains("503")
-            let advice = isLimited ? "the relay is busy, try again later" : "check the URL and this machine's network"
+            let advice = finding.isBusy ? "try again later" : "check the URL and this machine's network"
             return Self.say(.bad, "\(url): cannot connect: \(error); \(advice)")
         }
         let software = [finding.information.software, finding.information.version].compactMap { $0 }.joined(

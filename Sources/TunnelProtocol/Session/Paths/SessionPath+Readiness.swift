@@ -6,7 +6,7 @@
 import NIOCore
 import Nostr
 
-/// What a path can carry now, and how large its packets are.
+/// What a path can carry now, how large its packets are, and when something is due on it.
 extension SessionPath {
     /// How long a packet may occupy the path. Small messages wait behind it.
     private static let packetTime = 0.02
@@ -58,5 +58,31 @@ extension SessionPath {
     func wait(at now: NIODeadline) -> NIODeadline? {
         guard let packet = self.model.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
         return max(packet, self.pacer.wait(at: now) ?? packet)
+    }
+
+    // MARK: Deadlines
+
+    /// When ``detectLosses(at:)`` must be called next; nil if no packet can be declared lost by time.
+    var lossDeadline: NIODeadline? { self.sent.oldestOvertaken.map { $0.sentAt + self.rtt.lossDelay } }
+
+    /// When the path must be probed; nil if no probe is needed.
+    ///
+    /// - Parameter isAlone: Whether no other path is active.
+    func probeDeadline(isAlone: Bool) -> NIODeadline? {
+        // Nothing is sent between paced events.
+        self.probeTime(isAlone: isAlone).map { self.pacer.wait(at: $0) ?? $0 }
+    }
+
+    private func probeTime(isAlone: Bool) -> NIODeadline? {
+        switch self.health {
+        case .down: return nil
+        case .probing: return self.probe.due
+        case .active:
+            let timeout = self.rtt.probeTimeout(
+                acknowledgementDelay: self.acknowledgementDelay,
+                transfer: self.model.transferTime(self.sent.bytesInFlight)
+            )
+            return self.probe.deadline(oldest: self.sent.oldestInFlight?.sentAt, isAlone: isAlone, timeout: timeout)
+        }
     }
 }
