@@ -71,6 +71,12 @@ let package = Package(
             pkgConfig: "libsecp256k1",
             providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
         ),
+        // QR codes of invites.
+        .systemLibrary(
+            name: "CQREncode",
+            pkgConfig: "libqrencode",
+            providers: [.apt(["libqrencode-dev"]), .brew(["qrencode"])]
+        ),
         // Loops over bytes with vector instructions: base64, JSON strings.
         .target(name: "CByteKernels"),
         // Memory statistics of the allocator.
@@ -160,7 +166,8 @@ let package = Package(
             dependencies: [
                 "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
                 "HTTPTransport",
-                "Observability", "CProcessMemory", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
+                "Observability", "CProcessMemory", "CQREncode", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
+                nio("NIOPosix"),
                 nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

@@ -26,11 +26,12 @@ struct NWS: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            RelayCommand.self, ExitCommand.self, EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
-            PingCommand.self, DoctorCommand.self,
-            StatusCommand.self, CertCommand.self, ExitsCommand.self,
-            KeyCommand.self, NameCommand.self,
-            PinsCommand.self,
+            ShareCommand.self, InviteCommand.self, DevicesCommand.self, JoinCommand.self, AliasCommand.self,
+            SSHConfigCommand.self,
+            EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
+            ExitCommand.self, RelayCommand.self,
+            PingCommand.self, DoctorCommand.self, StatusCommand.self, CertCommand.self, ExitsCommand.self,
+            KeyCommand.self, NameCommand.self, PinsCommand.self, VersionCommand.self,
             DemoServiceCommand.self, ManualCommand.self,
         ]
     )

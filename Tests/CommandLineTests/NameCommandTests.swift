@@ -36,6 +36,7 @@ struct NameCommandTests {
     @Test("a name is read in upper case, too, and an npub is a name without relays")
     func forms() throws {
         #expect(try NostrName(argument: Self.example.uppercased()) == NostrName(argument: Self.example))
+        #expect(try NostrName(argument: " http://\(Self.example):80/ ") == NostrName(argument: Self.example))
         let key = SecretKey.generate().publicKey
         let name = try NostrName(argument: key.npub)
         #expect(name.publicKey == key)
@@ -45,7 +46,7 @@ struct NameCommandTests {
     @Test(
         "what is not a name is a failure",
         arguments: [
-            "", "nonsense", "example.com", "nonsense.nostr", ".nostr", Self.example + ":80",
+            "", "nonsense", "example.com", "nonsense.nostr", ".nostr",
             String(Self.example.dropLast(6)) + "w.nostr", String(repeating: "a", count: 300) + ".nostr",
         ]
     )

@@ -83,16 +83,52 @@ struct AuthorizedKeysTests {
 
     @Test("an invite is parsed with its expiration and comment, and a damaged one is an error")
     func invites() throws {
-        let derived = [UInt8](repeating: 0xab, count: Credential.derivedLength)
-        let hex = Hex.encode(derived)
-        let access = try AuthorizedKeys(parsing: "invite:\(hex)\nexpires=\"2027-01-31\" invite:\(hex) my phone\n")
-        #expect(access.invites.map(\.derived) == [derived, derived])
+        let invite = AuthorizedKeys.Invite(
+            derived: [UInt8](repeating: 0xab, count: Credential.derivedLength),
+            verifier: .sha256(of: [1])
+        )
+        let hex = Hex.encode(invite.derived) + invite.verifier.hex
+        let options = "services=\"22,80\",expires=\"2027-01-31\""
+        let access = try AuthorizedKeys(parsing: "invite:\(hex)\n\(options) invite:\(hex) my phone\n")
+        #expect(access.invites[0] == invite)
+        #expect(access.invites[1].verifier == invite.verifier)
+        #expect(access.invites[1].services == [22, 80])
         #expect(access.invites.map(\.comment) == ["", "my phone"])
         #expect(access.invites[0].isValid(at: .max))
         #expect(!access.invites[1].isValid(at: 1_900_000_000))
         #expect(access.grants.isEmpty)
-        for line in ["invite:", "invite:ab", "services=\"80\" invite:\(hex)"] {
+        for line in ["invite:", "invite:ab", "invite:\(Hex.encode(invite.derived))", "from=\"x\" invite:\(hex)"] {
             #expect(throws: AuthorizedKeys.ParsingError.self) { try AuthorizedKeys(parsing: line) }
         }
+    }
+
+    @Test("a line is written as it was read")
+    func lines() throws {
+        let key = try SecretKey(.sha256(of: [1])).publicKey
+        let hex = String(repeating: "ab", count: Credential.derivedLength) + Bytes32.sha256(of: [1]).hex
+        for text in [
+            key.npub, "\(key.npub) laptop", "services=\"22,80\" \(key.npub) my laptop",
+            "services=\"22\",expires=\"2027-01-31\",added=\"2026-11-29T10:00:01Z\" \(key.npub) guest",
+            "invite:\(hex)", "services=\"22\",expires=\"2026-11-30T10:00:00Z\" invite:\(hex) phone",
+        ] {
+            #expect(try AuthorizedKeysLine(parsing: text[...]).text == text)
+        }
+    }
+
+    @Test(
+        "a name that a device chose cannot change the meaning of its line",
+        arguments: [
+            "laptop", "", "a\nservices=\"22\"", "services=\"1\" expires=\"2020-01-01\"", "\"", "#", "x\u{0}\u{1b}[31m",
+            "ü ñ 名",
+            String(repeating: "x", count: 1_000), "\u{2028}npub1", "invite:ab", "\u{e0001}\u{200b}",
+        ]
+    )
+    func comments(text: String) throws {
+        let key = try SecretKey(.sha256(of: [1])).publicKey
+        let grant = AuthorizedKeys.Grant(services: [22], comment: AuthorizedKeysLine.comment(text))
+        let line = AuthorizedKeysLine.key(key, grant)
+        #expect(try AuthorizedKeysLine(parsing: line.text[...]) == line)
+        #expect(try AuthorizedKeys(parsing: line.text + "\n").grants == [key: grant])
+        #expect(grant.comment.count <= 64)
     }
 }

@@ -83,17 +83,40 @@ struct CredentialTableTests {
         var table = CredentialTable(key: self.exit)
         let credential = Credential(invite: .sha256(of: [1]), exit: self.exit.publicKey)
         var access = AuthorizedKeys()
-        access.invites = [.init(derived: credential.derived, expires: Self.now + 10)]
+        access.invites = [
+            .init(derived: credential.derived, verifier: .zero, expires: Self.now + 10, comment: "phone")
+        ]
         table.update(access, at: Self.now)
         let found = Self.find(credential, hint: credential.hint(at: Self.now), in: &table)
         #expect(found != nil && found?.identity == nil && found?.refusal == nil)
         let late = Self.find(credential, hint: credential.hint(at: Self.now), in: &table, at: Self.now + 10)
         #expect(late?.refusal == .expired)
         table.update(AuthorizedKeys(), at: Self.now)
-        #expect(Self.find(credential, hint: credential.hint(at: Self.now), in: &table)?.refusal == .revoked)
+        let revoked = Self.find(credential, hint: credential.hint(at: Self.now), in: &table)
+        #expect(revoked?.refusal == .revoked && revoked?.comment == "phone")
         let month: Int64 = 31 * 86_400
         table.update(AuthorizedKeys(), at: Self.now + month)
         #expect(Self.find(credential, hint: credential.hint(at: Self.now), in: &table) == nil)
+    }
+
+    @Test("a match has the comment of the list, also after the key was removed")
+    func comments() throws {
+        var table = CredentialTable(key: self.exit)
+        let identity = self.clients[0].publicKey
+        var access = AuthorizedKeys()
+        access.allow(identity, .init(comment: "laptop"))
+        table.update(access, at: Self.now)
+        let ticket = table.issue(.sha256(of: [1]), to: identity, at: Self.now).credential
+        let credential = try Credential(identity: self.exit, peer: identity, exit: self.exit.publicKey)
+        func comments() -> [String?] {
+            [
+                Self.find(credential, hint: credential.hint(at: Self.now), in: &table)?.comment,
+                Self.find(ticket, hint: ticket.ticketHint, in: &table)?.comment,
+            ]
+        }
+        #expect(comments() == ["laptop", "laptop"])
+        table.update(AuthorizedKeys(), at: Self.now)
+        #expect(comments() == ["laptop", "laptop"])
     }
 
     @Test("a ticket is found until another offer has used it or its identity was removed")

@@ -25,7 +25,7 @@ struct ProxyResponseTests {
     @Test(
         "a target that no exit was asked for has the status of the reason",
         arguments: [
-            (EntryError.clearnet, 403), (EntryError.invalidName(.malformedKey), 502), (EntryError.noRelays, 502),
+            (EntryError.clearnet, 403), (EntryError.invalidName(.malformedKey("abc")), 502), (EntryError.noRelays, 502),
             (EntryError.noPublicExit, 502), (EntryError.relaysUnreachable(["x"]), 502),
             (EntryError.tooManyExits, 502), (EntryError.tooManyStreams, 502), (EntryError.shuttingDown, 502),
         ]
@@ -54,9 +54,9 @@ struct ProxyResponseTests {
     @Test("a page names the hop that failed, and contains nothing of the request unescaped")
     func failurePage() {
         #expect(Self.text(Self.page(.ended(.refused))).contains("The service does not answer"))
-        #expect(Self.text(Self.page(.notRequested(.invalidName(.malformedKey)))).contains("Not a valid name"))
+        #expect(Self.text(Self.page(.notRequested(.invalidName(.malformedKey("abc"))))).contains("Not a valid name"))
         let odd = TargetAddress(host: .domain("<script>alert(1)</script>.nostr"), port: 80)
-        let page = Self.text(Self.page(.notRequested(.invalidName(.malformedKey)), odd))
+        let page = Self.text(Self.page(.notRequested(.invalidName(.malformedKey("abc"))), odd))
         #expect(page.contains("&lt;script&gt;"))
         #expect(!page.contains("<script>"))
     }

@@ -105,6 +105,8 @@ final class Entry {
         self.context.configuration.relays = configuration.relays
         self.context.configuration.exits = configuration.exits
         self.context.configuration.identityExits = configuration.identityExits
+        self.context.configuration.identities = configuration.identities
+        self.context.configuration.aliases = configuration.aliases
         self.exits.setNamed(configuration.exits)
         for url in configuration.relays where !before.contains(url) {
             _ = self.context.use(url, in: self.context.lane, policy: .configured)
@@ -202,21 +204,23 @@ extension Entry: StreamOpener {
     func open(_ opening: StreamOpening) {
         guard !self.isStopped, self.drain == nil else { return opening.fail(.shuttingDown) }
         do throws(EntryError) {
-            let (name, isAnnounced) = try self.exit(for: opening)
+            let (name, origin) = try self.exit(for: opening)
             let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
             let relays = named.isEmpty ? self.configuration.relays : named
-            guard !relays.isEmpty else { throw EntryError.noRelays }
+            guard !relays.isEmpty else {
+                if let label = name.damagedRelay { throw EntryError.invalidName(.damagedRelay(label)) }
+                throw EntryError.noRelays
+            }
             let peer = try self.peers.peer(
                 ExitAddress(
                     publicKey: name.publicKey,
                     relays: relays,
                     isolation: opening.request.isolation,
                     // Credentials that all clients must send do not isolate them from each other.
-                    allowsIdentity: !isAnnounced
+                    allowsIdentity: origin != .announced
                         && (opening.request.isolation.isEmpty || self.configuration.credentials != nil)
                 ),
-                // An announcement must not make this node connect to addresses that only this node can reach.
-                policy: named.isEmpty ? .configured : isAnnounced ? .untrusted : self.context.namedPolicy
+                policy: named.isEmpty ? .configured : self.policy(for: origin)
             )
             peer.open(opening)
         } catch {
@@ -224,11 +228,39 @@ extension Entry: StreamOpener {
         }
     }
 
-    /// Returns the exit for a request, and whether it was found by its announcement.
-    private func exit(for opening: StreamOpening) throws(EntryError) -> (NostrName, isAnnounced: Bool) {
+    /// Where the name of an exit is from.
+    private enum Origin {
+        /// The request contains it.
+        case request
+        /// The user gave it an alias, or configured it as an exit for other targets.
+        case user
+        /// The exit announced itself.
+        case announced
+    }
+
+    /// Which addresses the relays in a name may have.
+    private func policy(for origin: Origin) -> DialPolicy {
+        switch origin {
+        case .request: self.context.namedPolicy
+        // The user has chosen the relays.
+        case .user: .untrustedAllowingLocal
+        // An announcement must not make this node connect to addresses that only this node can reach.
+        case .announced: .untrusted
+        }
+    }
+
+    /// Returns the exit for a request, and where its name is from.
+    private func exit(for opening: StreamOpening) throws(EntryError) -> (NostrName, Origin) {
         if case .domain(let domain) = opening.request.target.host, NostrName.looksLikeName(domain) {
+            if let alias = Alias(domain: domain) {
+                if let name = self.configuration.aliases[alias] { return (name, .user) }
+                // A long label is a damaged key rather than an unknown alias.
+                if !domain.lowercased().hasPrefix("npub1"), !domain.lowercased().hasPrefix("nprofile1") {
+                    throw .unknownAlias(alias)
+                }
+            }
             do throws(NostrName.DecodingError) {
-                return (try self.decode(domain), false)
+                return (try self.decode(domain), .request)
             } catch {
                 throw .invalidName(error)
             }
@@ -236,7 +268,7 @@ extension Entry: StreamOpener {
         guard !self.configuration.exits.isEmpty || self.configuration.usesPublicExits else { throw .clearnet }
         guard let exit = self.exits.choose(for: opening.request) else { throw .noPublicExit }
         opening.selected(exit.publicKey)
-        return (exit, !self.exits.isNamed)
+        return (exit, self.exits.isNamed ? .request : .announced)
     }
 
     private func decode(_ text: String) throws(NostrName.DecodingError) -> NostrName {
@@ -245,6 +277,14 @@ extension Entry: StreamOpener {
         if self.names.count >= Self.rememberedNames { self.names = [:] }
         self.names[text] = name
         return name
+    }
+
+    /// The transcript of the session's handshake with an exit; nil if there is no session.
+    func transcript(of exit: PublicKey) -> SessionTranscript? {
+        for peer in self.peers.all where peer.address.publicKey == exit {
+            if case .session(let session) = peer.link, let transcript = session.firstTranscript { return transcript }
+        }
+        return nil
     }
 
     func cancel(_ opening: StreamOpening) {

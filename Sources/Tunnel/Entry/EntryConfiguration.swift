@@ -62,6 +62,13 @@ public struct EntryConfiguration: Sendable {
     public var usesPublicExits = false
     /// The secret key that identifies the user to exits that require an identity. Relays cannot see this identity.
     public var identity: SecretKey?
+    /// The keys by which exits know this device, if it has a key for each of them. They take the place of ``identity``, and
+    /// ``identityExits`` does not apply to them.
+    public var identities: [PublicKey: SecretKey] = [:]
+    /// The names that the user gave to exits. A target such as `home.nostr` stands for the exit with the alias `home`.
+    public var aliases: [Alias: NostrName] = [:]
+    /// The secrets of invites, with which this device enrols with exits.
+    package var invites: [PublicKey: InviteSecret] = [:]
     /// The exits that may learn the user's identity. An exit can test whether a proof in an offer belongs to a public key that
     /// it guesses, so a proxy, which any web page can use, must not send one to every exit. Nil for every exit that a request
     /// names.

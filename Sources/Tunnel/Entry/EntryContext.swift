@@ -109,30 +109,38 @@ final class EntryContext {
         return NIP74StateMachine.makeKey(using: &generator)
     }
 
-    private func allowsIdentity(_ address: ExitAddress) -> Bool {
-        address.allowsIdentity && (self.configuration.identityExits?.contains(address.publicKey) ?? true)
+    /// The key by which an exit is to know this device. Nil if there is none, or the exit may not learn it.
+    func identity(for address: ExitAddress) -> SecretKey? {
+        guard address.allowsIdentity else { return nil }
+        if let own = self.configuration.identities[address.publicKey] { return own }
+        guard self.configuration.identityExits?.contains(address.publicKey) ?? true else { return nil }
+        return self.configuration.identity
     }
 
-    /// The secret that the user's identity shares with an exit. Nil without an identity, or if it may not be used with
-    /// the exit.
+    /// The secret that the identity shares with an exit. Nil without an identity.
     func identityCredential(for address: ExitAddress) -> Credential? {
-        guard self.allowsIdentity(address), let identity = self.configuration.identity else { return nil }
+        guard let identity = self.identity(for: address) else { return nil }
         return try? Credential(identity: identity, peer: address.publicKey, exit: address.publicKey)
     }
 
-    /// The secret for the proof of an offer: a ticket, which is then used up, or else that of the user's identity.
+    private func inviteCredential(for address: ExitAddress) -> Credential? {
+        self.configuration.invites[address.publicKey]?.credential(for: address.publicKey)
+    }
+
+    /// The secret for the proof of an offer: that of an invite, a ticket, which is then used up, or that of the identity.
     func takeCredential(for address: ExitAddress) -> Credential? {
-        guard self.allowsIdentity(address), let identity = self.configuration.identity?.publicKey else { return nil }
+        if let invite = self.inviteCredential(for: address) { return invite }
+        guard let identity = self.identity(for: address)?.publicKey else { return nil }
         guard let ticket = self.tickets.take(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
             return self.identityCredential(for: address)
         }
         return Credential(ticket: ticket.secret, identity: identity, exit: address.publicKey)
     }
 
-    /// The secret for the proof of a session query: a ticket, which is not used up by it, or else that of the user's
-    /// identity.
+    /// The secret for the proof of a session query, as for an offer, but a ticket is not used up by it.
     func queryCredential(for address: ExitAddress) -> Credential? {
-        guard self.allowsIdentity(address), let identity = self.configuration.identity?.publicKey else { return nil }
+        if let invite = self.inviteCredential(for: address) { return invite }
+        guard let identity = self.identity(for: address)?.publicKey else { return nil }
         guard let ticket = self.tickets.peek(for: address.publicKey, identity: identity, at: Moment.now.seconds) else {
             return self.identityCredential(for: address)
         }

@@ -11,6 +11,8 @@ import TunnelProtocol
 enum EntryError: Error {
     /// The name is malformed.
     case invalidName(NostrName.DecodingError)
+    /// The name is not a real name, and no alias is called so.
+    case unknownAlias(Alias)
     /// The target is on the internet, and no exit is configured for such targets.
     case clearnet
     /// The name contains no relays, and the entry has none configured.
@@ -30,7 +32,7 @@ enum EntryError: Error {
     /// The part of the route that failed.
     var hop: StreamEnd.Hop {
         switch self {
-        case .invalidName: .name
+        case .invalidName, .unknownAlias: .name
         case .clearnet, .noPublicExit, .tooManyExits, .shuttingDown: .entry
         case .noRelays, .relaysUnreachable: .relay
         case .tooManyStreams: .exit
@@ -41,7 +43,7 @@ enum EntryError: Error {
     /// The closest SOCKS reply.
     var reply: SOCKS5Reply {
         switch self {
-        case .invalidName, .noRelays, .relaysUnreachable: .hostUnreachable
+        case .invalidName, .unknownAlias, .noRelays, .relaysUnreachable: .hostUnreachable
         case .offerFailed(let end, _, _): SOCKS5Reply(end)
         case .clearnet: .notAllowed
         case .noPublicExit: .networkUnreachable
@@ -66,6 +68,7 @@ extension EntryError: CustomStringConvertible {
     var description: String {
         switch self {
         case .invalidName(let error): "invalid name: \(error)"
+        case .unknownAlias(let alias): "\(alias.domain): no alias has this name, and it is not the full name of an exit"
         case .clearnet:
             "not a .nostr name, npub or nprofile; this entry has no exit for targets on the internet"
         case .noPublicExit: "no public exit is known; none has announced itself on the configured relays"

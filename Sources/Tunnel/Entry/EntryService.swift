@@ -8,6 +8,7 @@ package import Logging
 package import NIOCore
 import NIOPosix
 import Nostr
+import NostrCrypto
 package import TunnelProtocol
 
 /// Opens streams to exits for local clients. The clients use a proxy that supports SOCKS5, SOCKS4a and HTTP on one
@@ -242,6 +243,12 @@ package final class EntryService: Sendable {
             }
         }
         return try await result.futureResult.get()
+    }
+
+    /// The transcript of the session's handshake with an exit; nil if there is no session.
+    func transcript(of exit: PublicKey) async throws -> SessionTranscript? {
+        let core = self.entry
+        return try await self.loop.submit { core.value.transcript(of: exit) }.get()
     }
 
     /// Opens a stream and closes it again. Returns the time from the request until the exit confirmed that its target is

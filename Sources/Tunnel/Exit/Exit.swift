@@ -29,6 +29,7 @@ final class Exit {
     private let publisher: Publisher
     private let replays: ReplayGuard
     private let reverse: ReverseConnector
+    private let enrolments: Enrolments
     private let endsTLS: Bool
     /// The pool's delegate, which the pool does not retain.
     private let relayWatch: RelayWatch
@@ -63,6 +64,7 @@ final class Exit {
         self.replays = try ReplayGuard(context: self.context)
         self.clients = PlainClients(lane: lane, context: self.context)
         self.publisher = Publisher(context: self.context, clients: self.clients)
+        self.enrolments = Enrolments(context: self.context)
         self.endsTLS = !configuration.services.tlsPorts.isEmpty
         self.connector = StreamConnector(context: self.context)
         self.reverse = ReverseConnector(connector: self.connector, context: self.context)
@@ -71,6 +73,7 @@ final class Exit {
         self.relayWatch.delegate = self
         self.connector.delegate = self
         self.clients.delegate = self
+        self.enrolments.delegate = self
         self.sessions?.delegate = self
     }
 
@@ -280,6 +283,18 @@ extension Exit: PlainClientsDelegate {
     }
 }
 
+extension Exit: EnrolmentsDelegate {
+    func enrolments(
+        _ enrolments: Enrolments,
+        didEnrol device: PublicKey,
+        _ grant: AuthorizedKeys.Grant,
+        insteadOf derived: [UInt8]
+    ) {
+        self.context.configuration.access?.enrol(device, grant, insteadOf: derived)
+        self.clients.updateAccess()
+    }
+}
+
 extension Exit: SessionsDelegate {
     func sessions(
         _ sessions: Sessions,
@@ -288,17 +303,13 @@ extension Exit: SessionsDelegate {
         in session: IncomingSession
     ) -> StreamDecision {
         guard self.drain == nil else { return .refused(.shuttingDown) }
+        if let invite = session.invite, request.port == Enrolments.port {
+            return self.enrolments.begin(session, invite: invite, as: id)
+        }
         guard session.admitStream(id, to: Admission.permission(for: request, self.context.configuration)) else {
             // The answer does not reveal whether the service exists.
             self.context.metrics.streamsForbidden.increment()
-            self.context.logLimited(
-                .info,
-                "stream refused: not allowed",
-                [
-                    "identity": "\(session.identity?.npub ?? "none")", "peer": "\(session.offer.client)",
-                    "port": "\(request.port ?? 0)",
-                ]
-            )
+            self.logRefusal(of: request, in: session, as: id)
             return .refused(.notAllowed)
         }
         let client = StreamClient(
@@ -309,6 +320,25 @@ extension Exit: SessionsDelegate {
             sessions: sessions.count
         )
         return self.connector.connect(request, of: client, carrier: session.link, id: id)
+    }
+
+    private func logRefusal(of request: StreamRequest, in session: IncomingSession, as id: StreamID) {
+        let configuration = self.context.configuration
+        var metadata: Logger.Metadata = ["peer": "\(session.offer.client)", "port": "\(request.port ?? 0)"]
+        guard let identity = session.identity(for: id) else {
+            self.context.logLimited(.info, "stream refused: the client has not proven an identity", metadata)
+            return
+        }
+        metadata["identity"] = "\(identity.npub)"
+        metadata["device"] = "\(configuration.comment(of: identity) ?? "")"
+        let isKnown = configuration.access?.contains(identity, at: Moment.now.seconds) ?? false
+        self.context.logLimited(
+            .info,
+            isKnown
+                ? "stream refused: the device may not use this service"
+                : "stream refused: the device's access has expired or was revoked",
+            metadata
+        )
     }
 
     func sessions(_ sessions: Sessions, admitOnce offer: SessionOffer, of client: PublicKey) -> Bool? {

@@ -22,6 +22,8 @@ public struct ExitConfiguration: Sendable {
     /// The keys that may use the exit; nil to allow everyone. With a list of keys the exit serves only sessions,
     /// because plain NIP-74 does not authenticate clients.
     public var access: AuthorizedKeys?
+    /// Where devices that enrol with invites are saved; nil to enrol none.
+    package var registry: (any DeviceRegistry)?
     /// The rules of a public exit; nil for an exit that connects only to its own services.
     public var policy: ExitPolicy?
     /// Whether a public exit announces itself on its relays.

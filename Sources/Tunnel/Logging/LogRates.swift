@@ -19,6 +19,8 @@ struct LogRates {
         case handshakes
         /// Another exit with the same key.
         case duplicateKeys
+        /// Messages of machines that an exit does not know.
+        case strangers
         /// Everything else: refusals and failures.
         case problems
 
@@ -26,7 +28,7 @@ struct LogRates {
             switch self {
             case .streams: 50
             case .sessions: 20
-            case .handshakes, .duplicateKeys: 1
+            case .handshakes, .duplicateKeys, .strangers: 1
             case .problems: 5
             }
         }

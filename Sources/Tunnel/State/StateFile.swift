@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 
 #if canImport(Glibc)
 import Glibc
@@ -14,8 +14,11 @@ import Darwin
 #endif
 
 /// Functions for files that only their owner can read. They are replaced as a whole or appended to.
-enum StateFile {
+package enum StateFile {
     /// Atomically replaces the file with one that contains `bytes`. Returns a descriptor for appending.
+    ///
+    /// If root replaces the file of another user, or creates a file in a folder of another user, the new file belongs to that
+    /// user. A service that runs as this user can then read it.
     ///
     /// - Throws: The system's error. The old file is then unchanged.
     static func replace(_ path: String, with bytes: [UInt8], syncs: Bool = true) throws(IOError) -> Int32 {
@@ -23,6 +26,7 @@ enum StateFile {
         let created = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
         guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(temporary)") }
         // Sync before renaming, so that the file is complete after a power failure.
+        if geteuid() == 0, let owner = Self.owner(of: path) { _ = fchown(created, owner.user, owner.group) }
         guard Self.append(bytes, to: created), !syncs || fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
             let code = errno
             close(created)
@@ -32,10 +36,19 @@ enum StateFile {
         return created
     }
 
+    /// The owner of a file, or of its folder if the file does not exist.
+    private static func owner(of path: String) -> (user: uid_t, group: gid_t)? {
+        var status = stat()
+        if unsafe stat(path, &status) == 0 { return (status.st_uid, status.st_gid) }
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        guard unsafe stat(folder, &status) == 0 else { return nil }
+        return (status.st_uid, status.st_gid)
+    }
+
     /// Atomically replaces the file with one that contains `bytes`.
     ///
     /// - Throws: The system's error. The old file is then unchanged.
-    static func save(_ bytes: [UInt8], to path: String) throws(IOError) {
+    package static func save(_ bytes: [UInt8], to path: String) throws(IOError) {
         close(try Self.replace(path, with: bytes))
     }
 
@@ -66,7 +79,7 @@ enum StateFile {
     ///   - body: The code to run.
     /// - Throws: `EWOULDBLOCK` if another process holds the lock and `waits` is false, another system error, or the
     ///   error of `body`.
-    static func exclusively<Result>(_ path: String, waits: Bool, _ body: () throws -> Result) throws -> Result {
+    package static func exclusively<Result>(_ path: String, waits: Bool, _ body: () throws -> Result) throws -> Result {
         let descriptor = try Self.lock(path, waits: waits)
         defer { close(descriptor) }
         return try body()

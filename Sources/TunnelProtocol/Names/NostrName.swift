@@ -52,8 +52,10 @@ public struct NostrName: Hashable, Sendable {
         case emptyLabel
         /// There is no label before `.nostr`.
         case missingKey
-        /// The last label before `.nostr` is not a key of 52 base32hex characters.
-        case malformedKey
+        /// The last label before `.nostr` is not a key of 52 base32hex characters. The value is the label.
+        case malformedKey(String)
+        /// The only relays of the name are labels that are not relay URLs.
+        case damagedRelay(String)
         /// The key is in hexadecimal instead of base32hex.
         case hexKey
         /// The key is not a point on the curve.
@@ -103,7 +105,8 @@ public struct NostrName: Hashable, Sendable {
         let keyLabel = labels.removeLast()
         guard let decoded = Base32Hex.decode(keyLabel), let bytes = Bytes32(decoded) else {
             // 64 hexadecimal digits are also valid base32hex. They decode to 40 bytes.
-            throw keyLabel.utf8.count == 64 && Hex.decode(keyLabel) != nil ? .hexKey : .malformedKey
+            throw keyLabel.utf8.count == 64 && Hex.decode(keyLabel) != nil
+                ? .hexKey : .malformedKey(keyLabel)
         }
         let key = PublicKey(unchecked: bytes)
         guard key.isOnCurve else { throw .invalidKey }
@@ -149,6 +152,20 @@ public struct NostrName: Hashable, Sendable {
     /// The relays that ``encoded`` omits. ``nprofile`` contains all relays.
     public var relaysLeftOut: [RelayURL] { self.encodedParts.leftOut }
 
+    /// A label that is short enough for an error message.
+    fileprivate static func shortened(_ label: String) -> String {
+        let text = String(
+            label.unicodeScalars.map { $0.isASCII && $0.value > 0x20 && $0.value < 0x7f ? Character($0) : "?" }
+        )
+        return text.count > 20 ? "\(text.prefix(8))…\(text.suffix(8))" : text
+    }
+
+    /// A label in the place of a relay that is too long for a host name that somebody chose, such as `www`.
+    public var damagedRelay: String? { self.ignoredLabels.first { $0.utf8.count >= Self.minimumRelayLength } }
+
+    /// Length of the shortest label of a relay, `ws://a.b`, in base32hex.
+    private static let minimumRelayLength = 13
+
     private var encodedParts: (name: String, leftOut: [RelayURL]) {
         let tail = Base32Hex.encode(self.publicKey.bytes.bytes) + "." + Self.suffix
         var labels: [String] = []
@@ -181,8 +198,10 @@ extension NostrName.DecodingError: CustomStringConvertible {
         case .port: "the name contains a colon; give the port separately"
         case .emptyLabel: "the name contains an empty label; check for extra dots"
         case .missingKey: "the name has no key before .nostr"
-        case .malformedKey:
-            "the label before .nostr is not a key of 52 characters 0-9 and a-v (base32hex); check for typing errors"
+        case .malformedKey(let label):
+            "the key \(NostrName.shortened(label)) before .nostr has \(label.utf8.count) characters; it must have 52, each of 0-9 and a-v; a character is wrong, missing or too many"
+        case .damagedRelay(let label):
+            "the relay \(NostrName.shortened(label)) in the name is damaged: it is not a relay URL in base32hex; a character is wrong, missing or too many"
         case .hexKey: "the key is in hexadecimal instead of base32hex; use the exit's .nostr name or its npub"
         case .invalidKey: "the key is not a valid public key; check for typing errors"
         case .nip19(let error): "invalid npub or nprofile: \(error)"

@@ -47,7 +47,7 @@ struct ConnectCommand: AsyncParsableCommand {
             // The user has named the targets.
             configuration.identityExits = nil
             let target = try TargetAddress(self.target, source: self.target)
-            let service = try await self.entry.start(configuration, logger: logger)
+            let service = try await EntryOptions.start(configuration, logger: logger)
             let pipes = try StandardPipes()
             // ssh terminates its ProxyCommand with a signal. The stream must be closed at the exit first.
             let signals = await UnixSignalsSequence(trapping: .sighup, .sigint, .sigterm)

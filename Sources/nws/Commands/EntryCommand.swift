@@ -85,7 +85,7 @@ struct EntryCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (EntryService) -> Void
     ) async throws {
-        let service = try await self.entry.start(configuration, logger: logger)
+        let service = try await EntryOptions.start(configuration, logger: logger)
         running(service)
         let hostAndPort = service.proxyAddress?.hostAndPort ?? ""
         if configuration.allowsRemoteClients {

@@ -144,7 +144,7 @@ struct ExitCommand: RoleCommand {
         }
         let key = try self.key(settings)
         var configuration = ExitConfiguration(secretKey: key, relays: relays, services: services)
-        configuration.advertisedRelays = try self.advertised(relays)
+        configuration.advertisedRelays = try AdvertisedRelays.parse(self.advertise, relays: relays)
         if self.reverseConnections {
             configuration.reverseConnections = self.allowLocalAddresses ? .untrustedAllowingLocal : .untrusted
         }
@@ -169,57 +169,23 @@ struct ExitCommand: RoleCommand {
         configuration.maximumSessions = self.maxSessions
         configuration.handshakesPerSecond = self.maxHandshakesPerSecond
         configuration.connectsPerSecondPerClient = self.maxStreamsPerSecond
-        self.limitStreams(&configuration, logger: logger)
+        Self.limitStreams(&configuration, logger: logger)
         configuration.takesEarlyData = self.earlyData
         configuration.protocolChoice = self.sessionOptions.protocolChoice
         configuration.policy = policy
         configuration.announces = !self.publicOptions.unannounced
         configuration.access = try self.access()
         configuration.publishesRelays = self.publishRelays
-        if self.publishRelays {
-            configuration.relayListFile = StateFolder.file(
-                "relay-lists-\(key.publicKey.hex.prefix(16))",
-                purpose: "after a restart, the published relay list will not be updated",
-                logger: logger
-            )
-        }
         if configuration.access != nil, configuration.protocolChoice == .nip74 {
             throw CommandError.configuration(
                 "--allow cannot be used with --protocol nip74: plain NIP-74 does not identify clients"
             )
         }
         configuration.relayAuthenticationKey = try self.sessionOptions.authenticationKey()
-        configuration.remedyText = EntryOptions.text(of:)
+        configuration.registry = FileDeviceRegistry(files: self.watchedFiles.map { AuthorizedKeysFile(path: $0) })
         configuration.auditFile = self.auditLog
-        configuration.replayFile = StateFolder.file(
-            "connects-\(key.publicKey.hex.prefix(16))",
-            purpose: "after a restart, relays can replay old CONNECT requests",
-            logger: logger
-        )
-        configuration.ticketFile = StateFolder.file(
-            "tickets-\(key.publicKey.hex.prefix(16))",
-            purpose: "after a restart, clients use their identities instead of tickets",
-            logger: logger
-        )
-        configuration.revokedFile = StateFolder.file(
-            "revoked-\(key.publicKey.hex.prefix(16))",
-            purpose: "after a restart, clients that were removed from the list do not learn that",
-            logger: logger
-        )
+        Self.addStateFiles(to: &configuration, logger: logger)
         return configuration
-    }
-
-    /// Each stream has a connection, and a pair of sockets for TLS.
-    private func limitStreams(_ configuration: inout ExitConfiguration, logger: Logger) {
-        let wanted = configuration.maximumStreams + configuration.maximumPlainStreams
-        let possible = ProcessSetup.connectionLimit(
-            wanted,
-            descriptorsEach: configuration.services.tlsPorts.isEmpty ? 1 : 3,
-            logger: logger
-        )
-        guard possible < wanted else { return }
-        configuration.maximumPlainStreams = min(configuration.maximumPlainStreams, max(1, possible / 4))
-        configuration.maximumStreams = max(1, possible - configuration.maximumPlainStreams)
     }
 
     func start(
@@ -228,96 +194,10 @@ struct ExitCommand: RoleCommand {
         running: @Sendable (ExitService) -> Void
     ) async throws {
         try self.keyFile(Settings())?.lock()
-        // Two exits with the same key would both answer every request.
-        try KeyFile.lock(configuration.secretKey.publicKey)
-        let service: ExitService
-        do {
-            service = try await ExitService.start(
-                configuration,
-                on: MultiThreadedEventLoopGroup.singleton.next(),
-                logger: logger
-            )
-        } catch let error as DamagedStateFile {
-            throw CommandError.configuration("\(error)")
-        }
-        running(service)
+        let service = try await Self.startExit(configuration, logger: logger, running: running)
         let name = service.name
-        for relay in name.relaysLeftOut {
-            logger.warning(
-                "the name has no room for a relay; only the nprofile contains it",
-                metadata: ["relay.url": "\(relay)"]
-            )
-        }
-        logger.info(
-            "exit starting",
-            metadata: [
-                "name": "\(name.encoded)", "services": "\(configuration.services)",
-                "relays": "\(configuration.relays.count)",
-            ]
-        )
-        try await service.ready()
         logger.info("exit started", metadata: ["name": "\(name.encoded)"])
-        Console.line("pubkey: \(name.publicKey.hex)")
-        Console.line("npub: \(name.publicKey.npub)")
-        Console.line("name: \(name.encoded)")
-        Console.line("nprofile: \(name.nprofile)")
-    }
-
-    static func proxyScript(_ running: ExitService) -> String? { nil }
-
-    static func name(of running: ExitService) -> String { running.name.encoded }
-
-    static func report(_ running: ExitService, into report: inout StatusReport) async {
-        guard let status = try? await running.status() else { return }
-        report.take(status)
-    }
-
-    static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {
-        let before = running.name
-        guard configuration.secretKey.publicKey == before.publicKey else {
-            throw CommandError.configuration("the exit's key has changed; restart the exit to use the new key")
-        }
-        try await running.update(configuration)
-        if running.name != before {
-            logger.notice("the exit's name has changed", metadata: ["name": "\(running.name.encoded)"])
-        }
-    }
-
-    static func stop(_ running: ExitService, timeout: TimeAmount, logger: Logger) async throws {
-        try await running.stop(timeout: timeout)
-        logger.info("exit stopped")
-    }
-
-    /// Returns the URL to publish (`--advertise`) for each relay that has one, by the URL that the exit uses.
-    private func advertised(_ relays: [RelayURL]) throws -> [RelayURL: RelayURL] {
-        var advertised: [RelayURL: RelayURL] = [:]
-        for text in self.advertise {
-            let own: RelayURL
-            let address: RelayURL
-            // A URL can contain `=` itself, so split where a URL with the scheme ws or wss follows.
-            if let split = text.firstRange(of: "=ws"), let first = try? RelayURL(String(text[..<split.lowerBound])) {
-                own = first
-                address = try Settings.relay(
-                    String(text[text.index(after: split.lowerBound)...]),
-                    source: "--advertise"
-                )
-                guard relays.contains(own) else {
-                    throw CommandError.configuration("--advertise: \(own) is not one of the relays given with --relay")
-                }
-            } else {
-                address = try Settings.relay(text, source: "--advertise")
-                guard relays.count == 1, let only = relays.first else {
-                    throw CommandError.configuration(
-                        "--advertise: \(text): must name one of the \(relays.count) relays, as in RELAY=\(text)"
-                    )
-                }
-                own = only
-            }
-            guard advertised.updateValue(address, forKey: own) == nil else {
-                throw CommandError.configuration("--advertise: \(own) is given more than once")
-            }
-        }
-        return advertised
+        Self.printName(name)
     }
 
     private func access() throws -> AuthorizedKeys? {

@@ -74,6 +74,10 @@ struct ForwardCommand: RoleCommand {
             }
             return
         }
+        if let alias = Alias(domain: target.hostText) {
+            guard configuration.aliases[alias] == nil else { return }
+            throw CommandError.configuration("\(target.hostText): no alias has this name; nws alias lists them")
+        }
         do {
             let name = try NostrName(target.hostText)
             guard !name.relays.isEmpty || !configuration.relays.isEmpty else {
@@ -91,7 +95,7 @@ struct ForwardCommand: RoleCommand {
         logger: Logger,
         running: @Sendable (EntryService) -> Void
     ) async throws {
-        let service = try await self.entry.start(configuration, logger: logger)
+        let service = try await EntryOptions.start(configuration, logger: logger)
         running(service)
         for (forward, address) in zip(configuration.forwards, service.forwardAddresses) {
             Console.line("forward: \(address.hostAndPort) \(forward.target)")

@@ -7,6 +7,7 @@ import ArgumentParser
 import Foundation
 import Nostr
 import NostrCrypto
+import Tunnel
 
 /// The command `nws key`: creates, shows and authorizes keys.
 struct KeyCommand: AsyncParsableCommand {
@@ -68,11 +69,6 @@ struct KeyCommand: AsyncParsableCommand {
         @Argument(help: "The client's public key: npub or 64 hex digits.")
         var pubkey: String
 
-        /// The current day (UTC) in the format of `--expires`. Days in this format can be compared as strings.
-        private static func today() -> String {
-            String(ISO8601DateFormatter().string(from: Date()).prefix(10))
-        }
-
         func run() async throws {
             try await reportingErrors { Console.line("authorized: \(try self.authorize())") }
         }
@@ -89,24 +85,20 @@ struct KeyCommand: AsyncParsableCommand {
                 }
                 throw CommandError.failure("PUBKEY: needs a public key, as an npub or 64 hex digits")
             }
-            var options: [String] = []
-            if let services {
-                let ports = services.split(separator: ",", omittingEmptySubsequences: false).map { UInt16($0) }
-                guard ports.allSatisfy({ $0 ?? 0 > 0 }) else {
-                    throw CommandError.failure("--services: must be a list of ports, for example 22,80")
+            var grant = AuthorizedKeys.Grant(comment: AuthorizedKeysLine.comment(self.comment ?? ""))
+            grant.services = try self.services.map { try DeviceServices($0, option: "--services").ports }
+            if let expires {
+                guard let date = AuthorizedKeysLine.date(expires) else {
+                    throw CommandError.failure("--expires: \(expires): needs a date, for example 2027-01-31")
                 }
+                guard date > Int64(Date().timeIntervalSince1970) else {
+                    throw CommandError.failure("--expires: the expiry date \(expires) (UTC) has passed")
+                }
+                grant.expires = date
             }
-            if let expires, expires <= Self.today() {
-                throw CommandError.failure("--expires: the expiry date \(expires) (UTC) has passed")
-            }
-            if let services { options.append("services=\"\(services)\"") }
-            if let expires { options.append("expires=\"\(expires)\"") }
-            let comment = self.comment.map { $0.split { $0.isWhitespace }.joined(separator: " ") }
-            let line = [options.joined(separator: ","), key.npub, comment ?? ""].filter { !$0.isEmpty }
-                .joined(separator: " ")
-            let file = AuthorizedKeysFile(path: self.file)
-            try file.add(line, key)
-            return line
+            let line = AuthorizedKeysLine.key(key, grant)
+            try AuthorizedKeysFile(path: self.file).add(line)
+            return line.text
         }
     }
 

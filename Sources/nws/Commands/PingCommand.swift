@@ -55,9 +55,12 @@ struct PingCommand: AsyncParsableCommand {
             configuration.session.opensRecentAtOnce = false
             // The user has named the targets.
             configuration.identityExits = nil
-            let text = self.target.contains(":") ? self.target : "\(self.target):80"
-            let target = try TargetAddress(text, source: self.target)
-            let service = try await self.entry.start(configuration, logger: logger)
+            let target = try TargetAddress(
+                self.target,
+                source: self.target,
+                defaultPort: try Self.defaultPort(self.target)
+            )
+            let service = try await EntryOptions.start(configuration, logger: logger)
             var times: [Double] = []
             for number in 1...self.count {
                 do {
@@ -91,6 +94,14 @@ struct PingCommand: AsyncParsableCommand {
             try await service.stop()
             guard !times.isEmpty else { throw CommandError.failure("no stream could be opened") }
         }
+    }
+
+    /// The port to which a name without a port is pinged: 80, or the first service of an alias if it is known and has no 80.
+    private static func defaultPort(_ text: String) throws -> UInt16 {
+        guard let host = PastedName(text)?.host, let alias = Alias(host) ?? Alias(domain: host),
+            let services = try AliasFile.stateFile().entry(alias)?.services, let first = services.first
+        else { return 80 }
+        return services.contains(80) ? 80 : first
     }
 
     private static func line(_ relay: TunnelStatus.Relay) -> String {

@@ -61,6 +61,8 @@ enum ProcessSetup {
         let descriptors = Int(clamping: limit.rlim_cur)
         let possible = max(1, (descriptors - min(Self.reservedDescriptors, descriptors / 2)) / descriptorsEach)
         guard possible < wanted else { return wanted }
+        // It was logged at the start.
+        guard !Self.isReloading else { return possible }
         // A limit that is hardly lower is not worth a warning to a user who has configured nothing.
         logger.log(
             level: possible < wanted / 2 ? .warning : .info,

@@ -11,7 +11,7 @@ import Tunnel
 
 /// The implementation shared by the roles that run an entry.
 extension RoleCommand where Running == EntryService, Configuration == EntryConfiguration {
-    var watchedFiles: [String] { [] }
+    var watchedFiles: [String] { [AliasFile.stateFile().path] }
 
     static func report(_ running: EntryService, into report: inout StatusReport) async {
         // This fails only while the process ends.

@@ -4,68 +4,102 @@
 //
 
 import Foundation
+import NIOCore
 import NostrCrypto
 import SettingsFiles
 import Tunnel
 
-/// A file with the public keys of clients that an exit authorizes.
+/// A file with the public keys of clients that an exit authorizes, and with invites.
 struct AuthorizedKeysFile {
     let path: String
 
     /// Maximum size of the file in bytes.
     static let maximumLength = 16 << 20
 
-    func read() throws -> AuthorizedKeys {
-        try CommandError.explainingFiles { try FileOwnership.checkNotWritableByAll(self.path) }
-        guard let data = FileManager.default.contents(atPath: self.path) else {
-            throw CommandError.configuration(
-                "--allow: \(self.path) must be a public key (npub or 64 hex digits) or a readable file"
-            )
-        }
-        return try Self.parse(data, path: self.path)
-    }
+    var exists: Bool { FileManager.default.fileExists(atPath: self.path) }
 
-    private static func parse(_ data: Data, path: String) throws -> AuthorizedKeys {
-        guard data.count <= Self.maximumLength, let text = String(data: data, encoding: .utf8) else {
-            throw CommandError.configuration("\(path): must be UTF-8 text of at most \(Self.maximumLength) bytes")
-        }
+    func read() throws -> AuthorizedKeys {
+        let text = try self.text()
         do {
             return try AuthorizedKeys(parsing: text)
         } catch {
-            throw CommandError.configuration("\(path), \(error)")
+            throw CommandError.configuration("\(self.path), \(error)")
         }
     }
 
-    /// Adds a line. The file is replaced atomically, so that an exit never reads a partial file.
-    func add(_ line: String, _ key: PublicKey) throws {
-        var text = ""
-        if FileManager.default.fileExists(atPath: self.path) {
-            guard let data = FileManager.default.contents(atPath: self.path) else {
-                throw CommandError.failure("cannot read \(self.path), so the key was not added; check its permissions")
+    private func text() throws -> String {
+        try CommandError.explainingFiles { try FileOwnership.checkNotWritableByAll(self.path) }
+        guard let data = FileManager.default.contents(atPath: self.path) else {
+            throw CommandError.configuration(
+                self.exists
+                    ? "cannot read \(self.path): give the user of this process access to it"
+                    : "--allow: \(self.path) must be a public key (npub or 64 hex digits) or a readable file"
+            )
+        }
+        guard data.count <= Self.maximumLength, let text = String(data: data, encoding: .utf8) else {
+            throw CommandError.configuration("\(self.path): must be UTF-8 text of at most \(Self.maximumLength) bytes")
+        }
+        return text
+    }
+
+    /// Changes the file. Only one process at a time does so, and an exit never reads a partial file.
+    ///
+    /// - Parameter change: Changes the lines. Those that it does not touch stay as they are.
+    /// - Returns: The result of `change`.
+    func edit<Result>(_ change: (inout [String]) throws -> Result) throws -> Result {
+        // If the path is a symbolic link, replace its target and keep the link.
+        let target = URL(filePath: self.path).resolvingSymlinksInPath().path
+        do {
+            try KeyFile.makeFolder(URL(filePath: target).deletingLastPathComponent().path)
+            return try StateFile.exclusively(target, waits: true) {
+                let before = self.exists ? try self.text() : ""
+                var lines =
+                    before.isEmpty
+                    ? [] : before.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+                if lines.last == "" { lines.removeLast() }
+                let result = try change(&lines)
+                let after = lines.map { $0 + "\n" }.joined()
+                guard after != before else { return result }
+                _ = try AuthorizedKeys(parsing: after)
+                let mode = try? FileManager.default.attributesOfItem(atPath: target)[.posixPermissions]
+                try StateFile.save(Array(after.utf8), to: target)
+                if let mode { try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: target) }
+                return result
             }
-            guard try Self.parse(data, path: self.path).grants[key] == nil else {
+        } catch let error as CommandError {
+            throw CommandError.failure(error.message)
+        } catch let error as AuthorizedKeys.ParsingError {
+            throw CommandError.failure("\(self.path), \(error)")
+        } catch let error as IOError {
+            throw CommandError.failure(
+                "cannot write \(self.path): \(unsafe String(cString: strerror(error.errnoCode)))"
+            )
+        }
+    }
+
+    /// Adds a line. Fails if the file already contains the key.
+    func add(_ line: AuthorizedKeysLine) throws {
+        try self.edit { lines in
+            if case .key(let key, _) = line, Self.index(of: key, in: lines) != nil {
                 throw CommandError.failure(
                     "\(self.path) already contains this key; edit its line to change its options"
                 )
             }
-            text = String(decoding: data, as: UTF8.self)
-            if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
+            lines.append(line.text)
         }
-        text += line + "\n"
-        do {
-            _ = try AuthorizedKeys(parsing: text)
-        } catch {
-            throw CommandError.failure(error.reason)
+    }
+
+    /// The position of the line with a key.
+    static func index(of key: PublicKey, in lines: [String]) -> Int? {
+        lines.firstIndex { text in
+            if case .key(key, _)? = Self.parse(text) { true } else { false }
         }
-        do {
-            // If the path is a symbolic link, replace its target and keep the link.
-            let file = URL(filePath: self.path).resolvingSymlinksInPath()
-            let mode = try? FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions]
-            try KeyFile.makeFolder(file.deletingLastPathComponent().path)
-            try Data(text.utf8).write(to: file, options: .atomic)
-            try FileManager.default.setAttributes([.posixPermissions: mode ?? 0o600], ofItemAtPath: file.path)
-        } catch {
-            throw CommandError.failure("cannot write \(self.path): \(errorReason(error))")
-        }
+    }
+
+    /// The line as it is understood. Nil for an empty line, a comment and an invalid line.
+    static func parse(_ text: String) -> AuthorizedKeysLine? {
+        let trimmed = text.trimmingPrefix { $0.isWhitespace }
+        guard !trimmed.isEmpty, trimmed.first != "#" else { return nil }
+        return try? AuthorizedKeysLine(parsing: trimmed)
     }
 }

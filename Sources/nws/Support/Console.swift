@@ -32,6 +32,23 @@ enum Console {
         )
     }
 
+    /// Whether a person reads standard output.
+    static var isTerminal: Bool { isatty(1) == 1 }
+
+    /// Writes rows with aligned columns to standard output.
+    static func table(_ rows: [[String]]) {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { column in
+            rows.compactMap { $0.indices.contains(column) ? $0[column].count : nil }.max() ?? 0
+        }
+        for row in rows {
+            let cells = row.enumerated().map { index, cell in
+                index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+            }
+            Self.line(cells.joined(separator: "  "))
+        }
+    }
+
     static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

@@ -75,12 +75,12 @@ struct EntryOptions: ParsableArguments {
         var configuration = EntryConfiguration()
         configuration.relays = try settings.relays(self.relay)
         configuration.relayClient = try self.relayClient.configuration()
-        configuration.exits = try self.exit.map { text in
-            do {
-                return try NostrName(text)
-            } catch {
-                throw CommandError.configuration("--exit: \(text): \(error)")
-            }
+        configuration.exits = try self.exit.map { try NostrName($0, option: "--exit") }
+        for entry in try AliasFile.stateFile().read() {
+            configuration.aliases[entry.alias] = entry.name
+            // The owner of the exit has invited this device, which made this key for it alone.
+            let file = entry.identityFile
+            if file.exists { configuration.identities[entry.name.publicKey] = try file.read() }
         }
         configuration.usesPublicExits = self.publicExits
         guard !self.publicExits || !configuration.relays.isEmpty else {
@@ -94,13 +94,8 @@ struct EntryOptions: ParsableArguments {
             throw CommandError.configuration("--identity-for requires --identity")
         }
         configuration.identityExits = Set(
-            try self.identityFor.map { text in
-                do {
-                    return try NostrName(text).publicKey
-                } catch {
-                    throw CommandError.configuration("--identity-for: \(text): \(error)")
-                }
-            } + configuration.exits.map(\.publicKey)
+            try self.identityFor.map { try NostrName($0, option: "--identity-for").publicKey }
+                + configuration.exits.map(\.publicKey)
         )
         configuration.isOptimistic = self.optimistic
         configuration.session.opensRecentAtOnce = !self.confirmStreams
@@ -127,7 +122,7 @@ struct EntryOptions: ParsableArguments {
     }
 
     /// Starts an entry. Its errors are converted to ``CommandError``.
-    func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
+    static func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
         do {
             return try await EntryService.start(
                 configuration,

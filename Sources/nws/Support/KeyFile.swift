@@ -19,17 +19,32 @@ import Darwin
 struct KeyFile {
     let path: String
 
-    /// The folder for keys and state: `$XDG_STATE_HOME/nws`, else `~/.local/state/nws`.
+    /// The user's home directory; nil if it is unknown.
+    static func home(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String? {
+        if let home = environment["HOME"], home.hasPrefix("/") { return home }
+        // Without HOME, use the home directory of the user database.
+        guard let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir else { return nil }
+        return unsafe String(cString: home)
+    }
+
+    /// The folder for keys and state: `$XDG_STATE_HOME/nws`, for root `/var/lib/nws`, else `~/.local/state/nws`.
+    ///
+    /// Root uses the folder of a system service, so that `sudo nws devices` lists the devices of that service. A HOME that
+    /// is not root's own is respected.
     static func stateFolder(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
         // The XDG Base Directory Specification requires relative paths to be ignored.
         if let path = environment["XDG_STATE_HOME"], path.hasPrefix("/") { return path + "/nws" }
-        if let home = environment["HOME"], home.hasPrefix("/") { return home + "/.local/state/nws" }
-        // Without HOME, use the home directory of the user database.
-        if let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir {
-            return unsafe String(cString: home) + "/.local/state/nws"
-        }
-        return NSHomeDirectory() + "/.local/state/nws"
+        let home = Self.home(environment) ?? "/"
+        if getuid() == 0, ["/", "/root", "/var/root", "/var/empty"].contains(home) { return Self.systemFolder }
+        return home + "/.local/state/nws"
     }
+
+    /// The state folder of system services.
+    #if os(Linux)
+    static let systemFolder = "/var/lib/nws"
+    #else
+    static let systemFolder = "/var/db/nws"
+    #endif
 
     /// The default key file, in the state folder.
     static func stateFile() -> KeyFile { KeyFile(path: Self.stateFolder() + "/key") }

@@ -6,35 +6,67 @@
 import TunnelProtocol
 
 extension NostrName {
-    /// Parses a name, npub or nprofile from the command line.
+    /// Parses a name, npub, nprofile or alias from the command line, also as people paste it (``PastedName``).
     init(argument: String) throws {
-        do {
-            try self.init(argument)
+        do throws(ResolutionError) {
+            self = try Self.resolve(argument)
         } catch {
-            throw CommandError.failure("\(error)")
+            throw CommandError.failure("\(argument): \(error.reason)")
         }
+    }
+
+    /// Parses a name, npub, nprofile or alias of an option.
+    init(_ text: String, option: String) throws {
+        do throws(ResolutionError) {
+            self = try Self.resolve(text)
+        } catch {
+            throw CommandError.configuration("\(option): \(text): \(error.reason)")
+        }
+    }
+
+    private struct ResolutionError: Error {
+        let reason: String
+    }
+
+    private static func resolve(_ text: String) throws(ResolutionError) -> NostrName {
+        let host = PastedName(text)?.host ?? text
+        do {
+            guard let alias = Alias(host) ?? Alias(domain: host) else { return try NostrName(host) }
+            if let entry = try AliasFile.stateFile().entry(alias) { return entry.name }
+        } catch {
+            throw ResolutionError(reason: "\(error)")
+        }
+        throw ResolutionError(
+            reason: "not a .nostr name, npub or nprofile, and no alias has this name; nws alias lists them"
+        )
     }
 }
 
 extension TargetAddress {
-    /// Parses `NAME:PORT`.
+    /// Parses `NAME:PORT`, also as people paste it (``PastedName``). An alias becomes its domain name, such as `home.nostr`.
     ///
-    /// - Parameter expected: A description of the expected format, for error messages.
+    /// - Parameters:
+    ///   - text: The argument.
+    ///   - source: The argument or option, for error messages.
+    ///   - defaultPort: The port if the text has none; nil if it must have one.
+    ///   - expected: A description of the expected format, for error messages.
     init(
         _ text: String,
         source: String,
-        expected: String = "NAME:PORT, with a .nostr name, npub or nprofile"
+        defaultPort: UInt16? = nil,
+        expected: String = "NAME:PORT, with an alias, .nostr name, npub or nprofile"
     ) throws {
-        guard let colon = text.lastIndex(of: ":"), colon > text.startIndex else {
-            throw CommandError.configuration("\(source): no port; needs \(expected)")
-        }
-        guard let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+        guard let pasted = PastedName(text) else {
             throw CommandError.configuration(
                 "\(source): the port must be between 1 and 65535; needs \(expected)"
             )
         }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        guard let port = pasted.port ?? defaultPort else {
+            throw CommandError.configuration("\(source): no port; needs \(expected)")
+        }
+        var host = pasted.host
+        // A word without a dot is an alias if there is one, else a host name.
+        if let alias = Alias(host), try AliasFile.stateFile().entry(alias) != nil { host = alias.domain }
         self.init(host: .domain(host), port: port)
     }
 }

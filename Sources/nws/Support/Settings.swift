@@ -86,28 +86,32 @@ struct Settings {
             }
             return .unix(path: path)
         }
+        // A bare port is one of this machine.
+        if let port = UInt16(text), port > 0 { return .tcp(host: "localhost", port: Int(port)) }
         let address = try HostAndPort(text, source: source)
         guard address.port > 0 else { throw CommandError.configuration("\(source): \(text): the port must not be 0") }
         return .tcp(host: address.host, port: address.port)
     }
 
     /// Returns the services of all `--service` options (`PORT=BACKEND`), and the one for all other ports.
-    func services(_ options: [String], backend: String?) throws -> ExitServices {
+    ///
+    /// - Parameter source: The option, for error messages.
+    func services(_ options: [String], backend: String?, source: String = "--service") throws -> ExitServices {
         let (fallback, hasFallbackHeader) = Self.takeProxyProtocol(backend)
         var services = ExitServices(fallback: try self.backend(fallback))
         if hasFallbackHeader { services.proxyProtocolPorts.insert(nil) }
         for option in options {
-            let parts = option.split(separator: "=", maxSplits: 1).map(String.init)
-            guard parts.count == 2, let port = UInt16(parts[0]), port > 0 else {
+            let (text, hasHeader) = Self.takeProxyProtocol(option)
+            let parts = (text ?? "").split(separator: "=", maxSplits: 1).map(String.init)
+            guard let first = parts.first, let port = UInt16(first), port > 0 else {
                 throw CommandError.configuration(
-                    "--service: \(option): needs PORT=HOST:PORT or PORT=unix:PATH, for example 22=127.0.0.1:22"
+                    "\(source): \(option): needs PORT, PORT=PORT, PORT=HOST:PORT or PORT=unix:PATH, for example 80=127.0.0.1:8080"
                 )
             }
             guard services.byPort[port] == nil else {
-                throw CommandError.configuration("--service: port \(port) is given more than once")
+                throw CommandError.configuration("\(source): port \(port) is given more than once")
             }
-            let (target, hasHeader) = Self.takeProxyProtocol(parts[1])
-            services.byPort[port] = try Self.backend(target ?? "", source: "--service")
+            services.byPort[port] = try Self.backend(parts.last ?? first, source: source)
             if hasHeader { services.proxyProtocolPorts.insert(port) }
         }
         return services

@@ -32,7 +32,8 @@ final class OutgoingSession {
     private let acceptance: SessionAcceptance
     private let context: EntryContext
     weak var delegate: (any OutgoingSessionDelegate)?
-    private let sendsIdentity: Bool
+    /// The key with which this session is signed; nil if the exit does not learn who the client is.
+    private let identity: SecretKey?
     /// The offer, while another exit with the same key may accept it. Then it is nil, so that its keys are erased.
     private var offering: SessionOffering?
     private var query: SessionQuery?
@@ -64,10 +65,10 @@ final class OutgoingSession {
         self.acceptance = accepted.acceptance
         self.context = context
         self.offering = accepted.offering
-        self.sendsIdentity = Self.sendsIdentity(accepted, to: address.publicKey, context)
+        self.identity = Self.identity(accepted, to: address, context)
         var configuration = context.configuration.session
         configuration.opensAtOnce = context.configuration.isOptimistic
-        let identity = self.sendsIdentity ? context.configuration.identity : nil
+        let identity = self.identity
         let link = SessionLink(
             sealer: accepted.sealer,
             engine: SessionStateMachine(
@@ -93,23 +94,29 @@ final class OutgoingSession {
         _ = context.loop.scheduleTask(in: Self.twinWindow) { bound.value.offering = nil }
     }
 
-    /// Whether the exit requires the client's identity and has proven that it knows it. No other exit learns who the
-    /// client is.
-    private static func sendsIdentity(
+    /// The identity, if the exit requires it and has proven that it knows it. No other exit learns who the client is.
+    private static func identity(
         _ accepted: AcceptedSession,
-        to exit: PublicKey,
+        to address: ExitAddress,
         _ context: EntryContext
-    ) -> Bool {
-        guard accepted.acceptance.terms.wantsIdentity else { return false }
-        guard accepted.exitKnowsClient, context.configuration.identity != nil else {
+    ) -> SecretKey? {
+        // A device with an invite has no identity at the exit yet.
+        guard accepted.acceptance.terms.wantsIdentity, accepted.offering.credential?.kind != .invite else { return nil }
+        guard accepted.exitKnowsClient, let identity = context.identity(for: address) else {
             context.logger.warning(
                 "the exit requires an identity; it does not know that of this entry, which is therefore not sent",
-                metadata: ["exit": "\(exit.npub)", "remedy": "\(context.configuration.remedyText(.identity))"]
+                metadata: [
+                    "exit": "\(address.publicKey.npub)",
+                    "remedy": "\(context.configuration.remedyText(.identity))",
+                ]
             )
-            return false
+            return nil
         }
-        return true
+        return identity
     }
+
+    /// The transcript of the handshake, as long as its keys are kept.
+    var firstTranscript: SessionTranscript? { self.driver.transcript(of: 0) }
 
     // MARK: Streams
 
@@ -301,9 +308,7 @@ extension OutgoingSession: SessionDriverDelegate {
             self.use(relay, as: offer.path)
         case .ticket(let secret, let lifetime):
             // A ticket that came in a session without the identity would connect that session with the identity.
-            guard self.sendsIdentity, self.tickets < Self.maximumTickets,
-                let identity = self.context.configuration.identity?.publicKey
-            else { return }
+            guard let identity = self.identity?.publicKey, self.tickets < Self.maximumTickets else { return }
             self.tickets += 1
             let now = Moment.now.seconds
             let expires = now + Int64(min(lifetime, UInt64(TicketTable.lifetime)))
@@ -319,7 +324,7 @@ extension OutgoingSession: SessionDriverDelegate {
     func session(_ session: SessionDriver, didSubscribe key: PublicKey, on relay: RelayConnection) {}
 
     func session(_ session: SessionDriver, didUseKeysOf generation: Int) {
-        guard self.sendsIdentity, let identity = self.context.configuration.identity,
+        guard let identity = self.identity,
             let transcript = session.transcript(of: generation),
             // Signing does not fail with a valid key.
             let renewed = try? ClientIdentity(identity, generation: generation, transcript: transcript)

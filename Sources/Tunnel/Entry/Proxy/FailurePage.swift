@@ -85,6 +85,12 @@ extension ProxyFailure {
             ]
         case (.ended(.clockSkew), _), (.notRequested(.offerFailed(.clockSkew, _, _)), _):
             ["Correct the clocks of both machines. They differ by minutes."]
+        case (.notRequested(.unknownAlias), _):
+            [
+                "List the aliases of this machine: nws alias.",
+                "Make one with nws join, if you have an invite, or with nws alias add.",
+                "Compare the name with the one that the exit printed, if it is a full name: it is too short.",
+            ]
         case (_, .name):
             ["Compare the name with the one that the exit printed: it is incomplete, or a character is wrong."]
         case (_, .relay):

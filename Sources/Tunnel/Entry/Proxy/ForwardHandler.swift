@@ -98,7 +98,7 @@ extension ForwardHandler: StreamOpeningDelegate {
 
     func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
         self.opening = nil
-        self.onEnd(.failure(StreamFailure(hop: failure.hop, reason: failure.text)))
+        self.onEnd(.failure(StreamFailure(failure)))
         // The client's connection was accepted. Reset it, so that the error does not look like the end of the data.
         self.context?.channel.abort()
     }

@@ -33,6 +33,10 @@ struct ProxyRequest: Hashable {
 
     /// The request as it is sent to the exit.
     var streamRequest: StreamRequest {
-        StreamRequest(destination: self.target.hostText, port: self.target.port)
+        // An alias means nothing to the exit, and says what the user calls it.
+        if case .domain(let domain) = self.target.host, Alias(domain: domain) != nil {
+            return StreamRequest(destination: "", port: self.target.port)
+        }
+        return StreamRequest(destination: self.target.hostText, port: self.target.port)
     }
 }

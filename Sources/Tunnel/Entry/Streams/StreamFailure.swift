@@ -13,17 +13,32 @@ public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     public let reason: String
     /// The reason why the open stream ended. Nil if the stream was not opened, or if the caller used it incorrectly.
     public let end: StreamEnd?
+    /// Why the exit refused the stream or the session, or why the stream ended. Nil if neither is known.
+    package let cause: StreamEnd?
 
     init(_ end: StreamEnd) {
         self.hop = end.hop
         self.reason = "\(end)"
         self.end = end
+        self.cause = end
+    }
+
+    init(_ failure: ProxyFailure) {
+        self.hop = failure.hop
+        self.reason = failure.text
+        self.end = nil
+        self.cause =
+            switch failure {
+            case .ended(let end), .notRequested(.offerFailed(let end, _, _)): end
+            case .notRequested: nil
+            }
     }
 
     init(hop: StreamEnd.Hop, reason: String) {
         self.hop = hop
         self.reason = reason
         self.end = nil
+        self.cause = nil
     }
 
     public var description: String { "\(self.hop.rawValue): \(self.reason)" }

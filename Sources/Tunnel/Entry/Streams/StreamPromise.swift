@@ -39,7 +39,7 @@ final class StreamPromise: StreamOpeningDelegate {
     func openingDidSucceed(_ opening: StreamOpening) { self.finish(.success(opening)) }
 
     func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) {
-        self.finish(.failure(StreamFailure(hop: failure.hop, reason: failure.text)))
+        self.finish(.failure(StreamFailure(failure)))
     }
 
     private func finish(_ result: Result<StreamOpening, StreamFailure>) {

@@ -3,14 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Nostr
 public import NostrCrypto
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// The keys that may use an exit, and which services each may use.
 ///
@@ -19,7 +12,7 @@ import Foundation
 /// ```
 /// npub1… laptop
 /// services="22,80",expires="2027-01-31" npub1… a guest
-/// expires="2027-01-31" invite:… a device whose key is not known yet
+/// services="22",expires="2026-12-01T18:00:00Z" invite:… a device whose key is not known yet
 /// ```
 public struct AuthorizedKeys: Hashable, Sendable {
     /// The permissions of one key.
@@ -28,13 +21,16 @@ public struct AuthorizedKeys: Hashable, Sendable {
         public var services: Set<UInt16>?
         /// Seconds since 1970 at which the grant expires; nil for never.
         public var expires: Int64?
+        /// When the key was added, in seconds since 1970; nil if that is not recorded.
+        public var added: Int64?
         /// Describes the owner of the key.
         public var comment: String
 
         /// Creates a grant. By default, it is for all services and does not expire.
-        public init(services: Set<UInt16>? = nil, expires: Int64? = nil, comment: String = "") {
+        public init(services: Set<UInt16>? = nil, expires: Int64? = nil, added: Int64? = nil, comment: String = "") {
             self.services = services
             self.expires = expires
+            self.added = added
             self.comment = comment
         }
     }
@@ -43,16 +39,45 @@ public struct AuthorizedKeys: Hashable, Sendable {
     public struct Invite: Hashable, Sendable {
         /// What verifies the proof: ``Credential/derived``.
         package var derived: [UInt8]
+        /// The hash of what the device must reveal to enrol: ``InviteSecret/verifier(for:)``.
+        package var verifier: Bytes32
+        /// Ports of the services that the device may use; nil for all.
+        public var services: Set<UInt16>?
         /// Seconds since 1970 at which the invite expires; nil for never.
         public var expires: Int64?
         /// Describes the device.
         public var comment: String
 
         /// Creates an invite.
-        package init(derived: [UInt8], expires: Int64? = nil, comment: String = "") {
+        package init(
+            derived: [UInt8],
+            verifier: Bytes32,
+            services: Set<UInt16>? = nil,
+            expires: Int64? = nil,
+            comment: String = ""
+        ) {
             self.derived = derived
+            self.verifier = verifier
+            self.services = services
             self.expires = expires
             self.comment = comment
+        }
+
+        /// Creates the invite of a secret.
+        package init(
+            _ secret: InviteSecret,
+            exit: PublicKey,
+            services: Set<UInt16>? = nil,
+            expires: Int64? = nil,
+            comment: String = ""
+        ) {
+            self.init(
+                derived: secret.credential(for: exit).derived,
+                verifier: secret.verifier(for: exit),
+                services: services,
+                expires: expires,
+                comment: comment
+            )
         }
 
         /// Whether the invite has not expired.
@@ -94,22 +119,23 @@ public struct AuthorizedKeys: Hashable, Sendable {
             let line = raw.trimmingPrefix { $0.isWhitespace }
             if line.isEmpty || line.first == "#" { continue }
             func fail(_ reason: String) -> ParsingError { ParsingError(line: index + 1, reason: reason) }
-            let (key, grant): (PublicKey, Grant)
-            do throws(Failure) {
-                if let invite = try Self.parseInvite(Substring(line)) {
-                    guard self.invites.count < Self.maximumInvites else {
-                        throw Failure(text: "more than \(Self.maximumInvites) invites")
-                    }
-                    self.invites.append(invite)
-                    continue
-                }
-                (key, grant) = try Self.parse(Substring(line))
+            let parsed: AuthorizedKeysLine
+            do throws(AuthorizedKeysLine.ParsingError) {
+                parsed = try AuthorizedKeysLine(parsing: Substring(line))
             } catch {
-                throw fail(error.text)
+                throw fail(error.reason)
             }
-            guard self.grants[key] == nil else { throw fail("the key is already in the list") }
-            guard self.grants.count < Self.maximumCount else { throw fail("more than \(Self.maximumCount) keys") }
-            self.grants[key] = grant
+            switch parsed {
+            case .invite(let invite):
+                guard self.invites.count < Self.maximumInvites else {
+                    throw fail("more than \(Self.maximumInvites) invites")
+                }
+                self.invites.append(invite)
+            case .key(let key, let grant):
+                guard self.grants[key] == nil else { throw fail("the key is already in the list") }
+                guard self.grants.count < Self.maximumCount else { throw fail("more than \(Self.maximumCount) keys") }
+                self.grants[key] = grant
+            }
         }
     }
 
@@ -118,11 +144,20 @@ public struct AuthorizedKeys: Hashable, Sendable {
         if self.grants[key] == nil { self.grants[key] = grant }
     }
 
+    /// Replaces the invite with which a device came by the device's key. A key that was in the list gets the new grant.
+    mutating func enrol(_ key: PublicKey, _ grant: Grant, insteadOf derived: [UInt8]) {
+        self.invites.removeAll { $0.derived == derived }
+        self.grants[key] = grant
+    }
+
     /// Adds the keys of another list that are not in this one.
     public mutating func merge(_ other: AuthorizedKeys) {
         self.grants.merge(other.grants) { old, _ in old }
         self.invites += other.invites
     }
+
+    /// The invite with these derived keys.
+    func invite(_ derived: [UInt8]) -> Invite? { self.invites.first { $0.derived == derived } }
 
     /// Returns whether an invite is in the list and has not expired.
     func contains(invite derived: [UInt8], at now: Int64) -> Bool {
@@ -144,116 +179,5 @@ public struct AuthorizedKeys: Hashable, Sendable {
     /// Returns whether a key has a grant that has not expired.
     public func contains(_ key: PublicKey, at now: Int64) -> Bool {
         self.grants[key].map { grant in grant.expires.map { now < $0 } ?? true } ?? false
-    }
-
-    // MARK: Lines
-
-    private struct Failure: Error {
-        let text: String
-    }
-
-    private static func parse(_ line: Substring) throws(Failure) -> (PublicKey, Grant) {
-        var words = Self.words(line)
-        guard let first = words.first else { throw Failure(text: "expected [options] npub1… [comment]") }
-        var grant = Grant()
-        var key = PublicKey(userText: first)
-        if key == nil, words.count > 1, first.contains("=") {
-            try Self.apply(first, to: &grant)
-            words.removeFirst()
-            key = PublicKey(userText: words[0])
-        }
-        guard let key else {
-            throw Failure(
-                text: "expected [options] npub1… [comment]; \(first.prefix(32)) is neither a key nor an option"
-            )
-        }
-        let comment = words.dropFirst()
-        // A restriction in the wrong place must not be read as a comment.
-        guard !comment.contains(where: { $0.hasPrefix("services=") || $0.hasPrefix("expires=") }) else {
-            throw Failure(text: "options must precede the key")
-        }
-        grant.comment = comment.joined(separator: " ")
-        return (key, grant)
-    }
-
-    /// Parses a line of the form `[expires="…"] invite:HEX comment`. Nil for the line of a key.
-    private static func parseInvite(_ line: Substring) throws(Failure) -> Invite? {
-        let words = Self.words(line)
-        guard let index = words.prefix(2).firstIndex(where: { $0.hasPrefix(Self.invitePrefix) }) else { return nil }
-        guard let derived = Hex.decode(String(words[index].dropFirst(Self.invitePrefix.count))),
-            derived.count == Credential.derivedLength
-        else { throw Failure(text: "invite: expected \(2 * Credential.derivedLength) hex digits") }
-        var grant = Grant()
-        if index == 1 { try Self.apply(words[0], to: &grant) }
-        guard grant.services == nil else { throw Failure(text: "an invite has no option services") }
-        return Invite(
-            derived: derived,
-            expires: grant.expires,
-            comment: words.dropFirst(index + 1).joined(separator: " ")
-        )
-    }
-
-    private static let invitePrefix = "invite:"
-
-    /// Splits at white space outside of quotation marks.
-    private static func words(_ line: Substring) -> [String] {
-        var words: [String] = []
-        var word = ""
-        var isQuoted = false
-        for character in line {
-            if character == "\"" { isQuoted.toggle() }
-            if character.isWhitespace, !isQuoted {
-                if !word.isEmpty { words.append(word) }
-                word = ""
-            } else {
-                word.append(character)
-            }
-        }
-        if !word.isEmpty { words.append(word) }
-        return words
-    }
-
-    private static func apply(_ options: String, to grant: inout Grant) throws(Failure) {
-        var isQuoted = false
-        var seen: Set<String> = []
-        let parts = options.split { character in
-            if character == "\"" { isQuoted.toggle() }
-            return character == "," && !isQuoted
-        }
-        guard !isQuoted else { throw Failure(text: "a quotation mark is missing") }
-        for part in parts {
-            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
-            guard pair.count == 2 else { throw Failure(text: "\(part): expected name=\"value\"") }
-            let value = pair[1].filter { $0 != "\"" }
-            guard seen.insert(pair[0].lowercased()).inserted else { throw Failure(text: "\(pair[0]) is given twice") }
-            switch pair[0].lowercased() {
-            case "services":
-                let ports = value.split(separator: ",").map { UInt16($0.filter { !$0.isWhitespace }) }
-                guard !ports.isEmpty, !ports.contains(nil), !ports.contains(0) else {
-                    throw Failure(text: "services: expected ports, as in services=\"22,80\"")
-                }
-                grant.services = Set(ports.compactMap { $0 })
-            case "expires":
-                guard let date = Self.date(value) else {
-                    throw Failure(text: "expires: expected a date, as in 2027-01-31 or 2027-01-31T12:00:00Z")
-                }
-                grant.expires = date
-            default:
-                // An unknown restriction must not be ignored.
-                throw Failure(text: "unknown option \(pair[0]); the options are services and expires")
-            }
-        }
-    }
-
-    /// Parses an ISO 8601 date (the start of the day in UTC) or time. Returns seconds since 1970. Nil if the text is
-    /// invalid or the date does not exist.
-    public static func date(_ text: String) -> Int64? {
-        let full = text.contains("T") ? text : text + "T00:00:00Z"
-        let style = Date.ISO8601FormatStyle()
-        // The parser accepts 30 February as 2 March.
-        guard let date = try? style.parse(full), let day = try? style.parse("\(full.prefix(10))T00:00:00Z"),
-            day.formatted(.iso8601).prefix(10) == full.prefix(10)
-        else { return nil }
-        return Int64(date.timeIntervalSince1970)
     }
 }

@@ -14,6 +14,8 @@ struct CredentialTable {
         /// Whose credential it is. Nil for an invite.
         let identity: PublicKey?
         let credential: Credential
+        /// Describes the client in the access list; empty if that is not known.
+        var comment = ""
         /// Why an invite is no longer valid. Nil if it is valid.
         var refusal: StreamEnd?
         /// Whether another offer has used the ticket.
@@ -28,6 +30,7 @@ struct CredentialTable {
 
     private struct Invite {
         let credential: Credential
+        let comment: String
         /// Seconds since 1970; nil for never.
         var expires: Int64?
         /// Whether the list contains it. If not, it is kept until the time in seconds since 1970.
@@ -45,10 +48,22 @@ struct CredentialTable {
     private static let maximumPeriods = 8
 
     private let key: SecretKey
-    private var listed: [PublicKey: Credential] = [:]
+    private struct Listed {
+        let credential: Credential
+        var comment: String
+    }
+
+    private struct Revoked {
+        let credential: Credential
+        let comment: String
+        /// Seconds since 1970.
+        let until: Int64
+    }
+
+    private var listed: [PublicKey: Listed] = [:]
     private var invites: [[UInt8]: Invite] = [:]
     /// Removed clients, with the time until which they are kept, in seconds since 1970.
-    private var revoked: [PublicKey: (credential: Credential, until: Int64)] = [:]
+    private var revoked: [PublicKey: Revoked] = [:]
     /// The owners by hint, for each period that was used.
     private var hints: [Int64: [UInt64: [Owner]]] = [:]
     private(set) var tickets: TicketTable
@@ -66,7 +81,11 @@ struct CredentialTable {
     mutating func restore(revoked: [PublicKey: Int64], at now: Int64) {
         for (identity, until) in revoked where until > now && self.revoked.count < Self.maximumRevocations {
             guard let credential = self.credential(of: identity) else { continue }
-            self.revoked[identity] = (credential, min(until, now + Self.revocationMemory))
+            self.revoked[identity] = Revoked(
+                credential: credential,
+                comment: "",
+                until: min(until, now + Self.revocationMemory)
+            )
         }
     }
 
@@ -85,17 +104,25 @@ struct CredentialTable {
     @discardableResult
     mutating func update(_ access: AuthorizedKeys, at now: Int64) -> [TicketTable.Ticket] {
         self.revoked = self.revoked.filter { $0.value.until > now && access.grants[$0.key] == nil }
-        for (identity, credential) in self.listed where access.grants[identity] == nil {
+        for (identity, client) in self.listed where access.grants[identity] == nil {
             self.listed[identity] = nil
             if self.revoked.count >= Self.maximumRevocations,
                 let oldest = self.revoked.min(by: { $0.value.until < $1.value.until })
             {
                 self.revoked[oldest.key] = nil
             }
-            self.revoked[identity] = (credential, now + Self.revocationMemory)
+            self.revoked[identity] = Revoked(
+                credential: client.credential,
+                comment: client.comment,
+                until: now + Self.revocationMemory
+            )
         }
-        for identity in access.grants.keys where self.listed[identity] == nil {
-            self.listed[identity] = self.credential(of: identity)
+        for (identity, grant) in access.grants {
+            if self.listed[identity] != nil {
+                self.listed[identity]?.comment = grant.comment
+            } else if let credential = self.credential(of: identity) {
+                self.listed[identity] = Listed(credential: credential, comment: grant.comment)
+            }
         }
         self.updateInvites(access.invites, at: now)
         self.hints = [:]
@@ -109,7 +136,11 @@ struct CredentialTable {
         }
         for invite in listed {
             let credential = Credential(.invite, derived: invite.derived)
-            self.invites[invite.derived] = Invite(credential: credential, expires: invite.expires)
+            self.invites[invite.derived] = Invite(
+                credential: credential,
+                comment: invite.comment,
+                expires: invite.expires
+            )
         }
         self.invites = self.invites.filter { $0.value.revokedUntil.map { $0 > now } ?? true }
         let revoked = self.invites.filter { $0.value.revokedUntil != nil }
@@ -130,7 +161,12 @@ struct CredentialTable {
             guard let ticket = self.tickets.find(proof.hint, at: now) else { return nil }
             let credential = ticket.credential
             guard isProven(credential) else { return nil }
-            return Match(identity: ticket.identity, credential: credential, isUsed: ticket.user != nil)
+            return Match(
+                identity: ticket.identity,
+                credential: credential,
+                comment: self.comment(of: ticket.identity),
+                isUsed: ticket.user != nil
+            )
         case .identity, .invite: return self.findOwner(proof, at: now, where: isProven)
         case nil: return nil
         }
@@ -154,13 +190,13 @@ struct CredentialTable {
         for owner in self.hints[period]?[proof.hint] ?? [] {
             switch owner {
             case .identity(let identity):
-                guard let credential = self.listed[identity] ?? self.revoked[identity]?.credential,
+                guard let credential = self.listed[identity]?.credential ?? self.revoked[identity]?.credential,
                     isProven(credential)
                 else { continue }
-                return Match(identity: identity, credential: credential)
+                return Match(identity: identity, credential: credential, comment: self.comment(of: identity))
             case .invite(let derived):
                 guard let invite = self.invites[derived], isProven(invite.credential) else { continue }
-                var match = Match(identity: nil, credential: invite.credential)
+                var match = Match(identity: nil, credential: invite.credential, comment: invite.comment)
                 if let expires = invite.expires, expires <= now { match.refusal = .expired }
                 if invite.revokedUntil != nil { match.refusal = .revoked }
                 return match
@@ -169,11 +205,15 @@ struct CredentialTable {
         return nil
     }
 
+    private func comment(of identity: PublicKey) -> String {
+        self.listed[identity]?.comment ?? self.revoked[identity]?.comment ?? ""
+    }
+
     private func index(at date: Int64) -> [UInt64: [Owner]] {
         var index: [UInt64: [Owner]] = [:]
         index.reserveCapacity(self.listed.count + self.revoked.count + self.invites.count)
-        for (identity, credential) in self.listed {
-            index[credential.hint(at: date), default: []].append(.identity(identity))
+        for (identity, client) in self.listed {
+            index[client.credential.hint(at: date), default: []].append(.identity(identity))
         }
         for (identity, entry) in self.revoked {
             index[entry.credential.hint(at: date), default: []].append(.identity(identity))

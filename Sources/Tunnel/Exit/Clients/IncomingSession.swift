@@ -59,6 +59,8 @@ final class IncomingSession {
     private(set) var isUsed = false
     /// Whether the exit opened the stream of the offer.
     private let hasOpening: Bool
+    /// Whether the client's device is being enrolled, or was. Its invite is then removed from the list.
+    var isEnrolling = false
     /// Whether the client's first packet has arrived. The client has then received the acceptance.
     private(set) var isEstablished = false
     /// The proven identity of the client; nil if it has proven none.
@@ -80,6 +82,9 @@ final class IncomingSession {
 
     /// The derived keys of the invite with which the client came.
     var invite: [UInt8]? { self.known?.credential.kind == .invite ? self.known?.credential.derived : nil }
+
+    /// The transcript of the handshake, as long as its keys are kept.
+    var firstTranscript: SessionTranscript? { self.driver.transcript(of: 0) }
 
     /// Among whom the sessions of the exit are shared.
     var share: SessionEviction.Share { self.owner.map { .identity($0) } ?? .relay(self.arrival) }

@@ -11,6 +11,8 @@ struct KnownClient {
     /// Nil for a client with an invite.
     let identity: PublicKey?
     let credential: Credential
+    /// Describes the client in the access list; empty if that is not known.
+    let comment: String
     /// Why the client is no longer authorized. It gets a signed refusal, so that it learns this. Nil if it is authorized.
     let refusal: StreamEnd?
     /// Whether the ticket of the proof was used before, by this offer or another one.

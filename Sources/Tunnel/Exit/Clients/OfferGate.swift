@@ -142,13 +142,19 @@ final class OfferGate {
             )
         else {
             self.context.metrics.rejected(.unauthorized)
-            self.context.logLimited(.info, "message without a proof of an authorized key ignored", [:])
+            self.context.logLimited(
+                .info,
+                "message without a proof of an authorized device ignored",
+                [:],
+                topic: .strangers
+            )
             return nil
         }
         let received = SessionOffer(key: message.key, offer: offer, createdAt: event.createdAt, path: path)
         let known = KnownClient(
             identity: found.identity,
             credential: found.credential,
+            comment: found.comment,
             refusal: found.refusal ?? self.refusal(of: found.identity, at: now) ?? (isRecent ? nil : .clockSkew),
             ticketIsUsed: found.isUsed
         )

@@ -94,8 +94,9 @@ final class Sessions {
         let terms = offer.body.flatMap { OfferTerms(encoded: $0) }
         if let refusal = known?.refusal {
             // A refusal of a query would end the session.
-            if refusal != .clockSkew || terms?.queriedSession == nil { refuse(refusal) }
-            return
+            guard refusal != .clockSkew || terms?.queriedSession == nil else { return }
+            if let known { self.logRefusal(of: known, refusal) }
+            return refuse(refusal)
         }
         guard offer.body != nil else { return refuse(.unsupportedVersion) }
         guard let terms else { return refuse(.protocolViolation) }
@@ -151,6 +152,20 @@ final class Sessions {
             return refuse(.protocolViolation)
         }
         self.sessions[id]?.answer(on: arrival?.path)
+    }
+
+    private func logRefusal(of known: KnownClient, _ reason: StreamEnd) {
+        var metadata: Logger.Metadata = ["device": "\(known.comment)"]
+        if let identity = known.identity { metadata["identity"] = "\(identity.npub)" }
+        let message: Logger.Message =
+            switch (reason, known.identity) {
+            case (.revoked, nil): "invite refused: it was used or withdrawn"
+            case (.expired, nil): "invite refused: it has expired"
+            case (.revoked, _): "device refused: its access was revoked"
+            case (.expired, _): "device refused: its access has expired"
+            default: "device refused: \(reason)"
+            }
+        self.context.logLimited(.warning, message, metadata)
     }
 
     /// Whether a session exists. An existing session answers a query with packets.
@@ -305,7 +320,7 @@ final class Sessions {
         let now = Moment.now.seconds
         for session in Array(self.sessions.values)
         where !Admission.mayContinue(session.owner, usedPorts: session.usedPorts, access: access, at: now)
-            || session.invite.map({ !access.contains(invite: $0, at: now) }) ?? false
+            || (!session.isEnrolling && session.invite.map({ !access.contains(invite: $0, at: now) }) ?? false)
         {
             guard session.isEstablished else {
                 self.forget(session)

@@ -1,0 +1,123 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import NostrCrypto
+import Tunnel
+import TunnelProtocol
+
+/// `nws invite`
+struct InviteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "invite",
+        abstract: "Invite a device to use the services of nws share.",
+        discussion: """
+            Prints one line and a QR code. The device reads the line with nws join. The invite is good for one device \
+            and expires. Anyone who sees the line before the device has used it can use it, so send it by a channel \
+            that you trust.
+
+            The owner of a private exit (nws exit --allow FILE) uses --allow and --exit.
+            """
+    )
+
+    @Argument(help: "Name for the device in the list of nws devices. Default: the name that the device suggests.")
+    var device: String?
+
+    @Option(help: ArgumentHelp("Ports that the device may use, for example 22,80. Default: all.", valueName: "ports"))
+    var services: String?
+
+    @Option(help: ArgumentHelp("Time until the invite expires, for example 30m, 24h or 7d.", valueName: "time"))
+    var expires = "24h"
+
+    @Option(
+        help: ArgumentHelp(
+            "Alias that the device uses for this exit, unless it chooses another one. Default: that of nws share.",
+            valueName: "alias"
+        )
+    )
+    var label: String?
+
+    @Option(help: ArgumentHelp("File that an exit reads with --allow. Default: that of nws share.", valueName: "file"))
+    var allow: String?
+
+    @Option(help: ArgumentHelp("Name of the exit, with its relays. Default: that of nws share.", valueName: "name"))
+    var exit: String?
+
+    @Flag(inversion: .prefixedNo, help: "Print a QR code. Default: only to a terminal.")
+    var qr: Bool?
+
+    func run() async throws {
+        try await reportingErrors {
+            let (name, file, label) = try self.place()
+            guard let span = TimeSpan(self.expires) else {
+                throw CommandError.failure("--expires: \(self.expires): needs a time, for example 30m, 24h or 7d")
+            }
+            let secret = InviteSecret.random()
+            let expires = Int64(Date().timeIntervalSince1970) + span.seconds
+            let invite = AuthorizedKeys.Invite(
+                secret,
+                exit: name.publicKey,
+                services: try self.services.map { try DeviceServices($0, option: "--services").ports },
+                expires: expires,
+                comment: AuthorizedKeysLine.comment(self.device ?? "")
+            )
+            try file.edit { lines in
+                Self.removeExpired(from: &lines)
+                lines.append(AuthorizedKeysLine.invite(invite).text)
+            }
+            let code = InviteCode(name: name, secret: secret, label: label, expires: expires).encoded
+            Console.line(
+                "On the device, run 'nws join' and paste this line. It is good for one device and \(TimeSpan.text(span.seconds)):"
+            )
+            Console.line("")
+            Console.line(code)
+            guard self.qr ?? Console.isTerminal, let picture = QRCode(code.uppercased()) else { return }
+            Console.line("")
+            for line in picture.lines { Console.line(line) }
+        }
+    }
+
+    /// The exit, the file for the invite, and the alias to suggest.
+    private func place() throws -> (NostrName, AuthorizedKeysFile, String) {
+        let state = try ShareState.read()
+        let label = try self.label.map { text in
+            guard let alias = Alias(text) else {
+                throw CommandError.failure("--label: \(text): \(AliasCommand.rule)")
+            }
+            return alias.text
+        }
+        guard (self.exit == nil) == (self.allow == nil) else {
+            throw CommandError.failure("--exit and --allow must be given together")
+        }
+        if let exit, let allow {
+            let name = try NostrName(exit, option: "--exit")
+            guard !name.relays.isEmpty else {
+                throw CommandError.failure(
+                    "--exit: the name has no relays; use the name or the nprofile that the exit prints"
+                )
+            }
+            return (name, AuthorizedKeysFile(path: allow), label ?? "")
+        }
+        guard let state, let name = state.name else {
+            throw CommandError.failure(
+                "nothing is shared from this machine by this user: run nws share first, for example: nws share 22"
+            )
+        }
+        return (name, ShareState.devices, label ?? state.label)
+    }
+
+    /// Removes invites that expired, so that the list stays readable.
+    private static func removeExpired(from lines: inout [String]) {
+        let now = Int64(Date().timeIntervalSince1970)
+        lines.removeAll { text in
+            guard case .invite(let invite)? = AuthorizedKeysFile.parse(text), let expires = invite.expires else {
+                return false
+            }
+            // Devices that come too late learn for a month that their invite has expired.
+            return expires + 30 * 86_400 < now
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import ArgumentParser
+import Foundation
+import Logging
+import NIOCore
+import Nostr
+import NostrCrypto
+import Tunnel
+import TunnelProtocol
+
+/// `nws join`
+struct JoinCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "join",
+        abstract: "Enrol this device with an invite.",
+        discussion: """
+            Reads the line that nws invite printed from the terminal or from standard input, never from the command \
+            line, which other users of this machine can see. Makes a key for this device, enrols it, and saves an \
+            alias. Prints the commands with which the services are used.
+            """
+    )
+
+    @Option(
+        name: .customLong("as"),
+        help: ArgumentHelp("Alias for the exit. Default: the one that the invite suggests.", valueName: "alias")
+    )
+    var alias: String?
+
+    @Option(help: "Name of this device in the exit's list, if the invite has none. Default: the host name.")
+    var deviceName: String?
+
+    @OptionGroup var relayClient: RelayClientOptions
+
+    @Option(help: "Minimum level of log messages: trace, debug, info, notice, warning, error.")
+    var logLevel: CommonOptions.LogLevel = .error
+
+    @Argument(help: .hidden)
+    var unexpected: [String] = []
+
+    /// Maximum length of the line in bytes.
+    private static let maximumLine = 16_384
+
+    func run() async throws {
+        try await reportingErrors {
+            guard self.unexpected.isEmpty else {
+                throw CommandError.failure(
+                    "the invite must not be an argument, because other users of this machine can see it, and it is in your shell's history: run 'nws join' and paste it, and ask for a new invite if others use this machine"
+                )
+            }
+            let wanted = try self.alias.map { try AliasCommand.alias($0) }
+            let invite = try Self.readInvite()
+            guard invite.expires.map({ $0 > Int64(Date().timeIntervalSince1970) }) ?? true else {
+                throw CommandError.failure("the invite has expired; ask for another one (nws invite)")
+            }
+            guard !invite.name.relays.isEmpty else {
+                throw CommandError.failure("the invite contains no relay; ask for another one (nws invite)")
+            }
+            let services = try await self.enrol(invite)
+            let entry = try self.save(invite, services, as: wanted)
+            Self.explain(entry, servesOthers: services?.servesOthers ?? false)
+        }
+    }
+
+    // MARK: Reading
+
+    private static func readInvite() throws -> InviteCode {
+        let line: String
+        if isatty(0) == 1 {
+            Console.error("Paste the line of the invite, and press Return:")
+            line = readLine() ?? ""
+        } else {
+            let data = try FileHandle.standardInput.read(upToCount: Self.maximumLine) ?? Data()
+            line = String(decoding: data, as: UTF8.self)
+        }
+        do {
+            // Messages may have text around the line.
+            let word = line.split { $0.isWhitespace }.first { $0.lowercased().hasPrefix(InviteCode.prefix) }
+            return try InviteCode(word.map(String.init) ?? line)
+        } catch {
+            throw CommandError.failure("\(error)")
+        }
+    }
+
+    // MARK: Enrolling
+
+    /// Enrols this device. Returns the services, or nil if the exit knew the device already.
+    private func enrol(_ invite: InviteCode) async throws -> EnrolmentAnswer.Services? {
+        let exit = invite.name.publicKey
+        // Saved before it is sent, so that the exit never knows a key that this device has lost.
+        let identity = try AliasEntry.identityFile(for: exit).readOrCreate()
+        let logger = Logger.console("nws.join", self.logLevel.level)
+        var configuration = EntryConfiguration()
+        configuration.servesProxy = false
+        configuration.relayClient = try self.relayClient.configuration()
+        configuration.protocolChoice = .session
+        configuration.remedyText = EntryOptions.text(of:)
+        configuration.invites[exit] = invite.secret
+        Console.error("Connecting through \(invite.name.relays.map(\.text).joined(separator: ", ")) …")
+        let service = try await EntryOptions.start(configuration, logger: logger)
+        do {
+            let answer = try await service.enrol(
+                with: invite.name,
+                invite: invite.secret,
+                identity: identity,
+                deviceName: self.deviceName ?? Self.hostName
+            )
+            try? await service.stop()
+            switch answer {
+            case .enrolled(let services): return services
+            case .refused(let reason): throw Self.failure(reason)
+            }
+        } catch let failure as StreamFailure {
+            try? await service.stop()
+            guard let cause = failure.cause else { throw CommandError.failure("\(failure.reason)") }
+            if cause == .revoked, try await self.isKnown(identity, to: invite.name, logger) { return nil }
+            throw Self.failure(cause)
+        }
+    }
+
+    /// Whether the exit knows this device: an earlier attempt enrolled it, but the answer was lost.
+    private func isKnown(_ identity: SecretKey, to exit: NostrName, _ logger: Logger) async throws -> Bool {
+        var configuration = EntryConfiguration()
+        configuration.servesProxy = false
+        configuration.relayClient = try self.relayClient.configuration()
+        configuration.protocolChoice = .session
+        configuration.identities[exit.publicKey] = identity
+        let service = try await EntryOptions.start(configuration, logger: logger)
+        let isKnown: Bool
+        do {
+            _ = try await service.probe(TargetAddress(host: .domain(exit.nprofile), port: 0))
+            isKnown = true
+        } catch let failure as StreamFailure {
+            // No service has port 0, but only a device that the exit knows is told so.
+            isKnown = failure.cause == .notAllowed
+        }
+        try? await service.stop()
+        return isKnown
+    }
+
+    private static func failure(_ reason: StreamEnd) -> CommandError {
+        switch reason {
+        case .revoked: .failure("the invite was used by another device, or withdrawn; ask for another one (nws invite)")
+        case .expired: .failure("the invite has expired; ask for another one (nws invite)")
+        case .notAllowed: .failure("the exit does not accept this invite; ask for another one (nws invite)")
+        case .unreachable: .failure("the exit could not save this device; its log says why")
+        case .exitSilent, .sessionRequired:
+            .failure(
+                "no answer: the exit is offline, or this device is not authorized, because the invite is wrong or too old"
+            )
+        default: .failure("\(reason)")
+        }
+    }
+
+    /// The first label of this machine's name.
+    private static var hostName: String {
+        String(ProcessInfo.processInfo.hostName.split(separator: ".").first ?? "")
+    }
+
+    // MARK: Saving
+
+    private func save(
+        _ invite: InviteCode,
+        _ services: EnrolmentAnswer.Services?,
+        as wanted: Alias?
+    ) throws -> AliasEntry {
+        try AliasFile.stateFile().edit { entries in
+            let exit = invite.name.publicKey
+            let old = entries.first { $0.name.publicKey == exit }
+            let suggested = wanted ?? old?.alias ?? Alias(invite.label) ?? Alias("home")
+            guard let suggested else { throw CommandError.failure("no alias: use --as ALIAS") }
+            let alias = try Self.free(suggested, for: exit, isWanted: wanted != nil, entries)
+            var entry = AliasEntry(alias: alias, name: invite.name)
+            entry.services = services?.ports ?? old?.services ?? []
+            entries.removeAll { $0.alias == alias || $0.name.publicKey == exit && wanted == nil }
+            entries.append(entry)
+            return entry
+        }
+    }
+
+    /// An alias that no other exit has: the suggested one, or with a number.
+    private static func free(
+        _ suggested: Alias,
+        for exit: PublicKey,
+        isWanted: Bool,
+        _ entries: [AliasEntry]
+    ) throws -> Alias {
+        func isFree(_ alias: Alias) -> Bool {
+            entries.allSatisfy { $0.alias != alias || $0.name.publicKey == exit }
+        }
+        if isFree(suggested) { return suggested }
+        guard !isWanted else {
+            throw CommandError.failure(
+                "this device is enrolled, but the alias \(suggested) stands for another exit; run nws join again with another one"
+            )
+        }
+        for number in 2...AliasFile.maximumCount + 1 {
+            if let alias = Alias(suggested.text.prefix(Alias.maximumLength - 5) + "\(number)"), isFree(alias) {
+                return alias
+            }
+        }
+        return suggested
+    }
+
+    // MARK: Explaining
+
+    private static func explain(_ entry: AliasEntry, servesOthers: Bool) {
+        let domain = entry.alias.domain
+        Console.line("enrolled: \(entry.alias)")
+        if entry.name.hasUsableText { Console.line("name: \(entry.name.encoded)") }
+        let ports = entry.services.map(String.init).joined(separator: ",")
+        Console.line("services: \(ports)\(servesOthers ? (ports.isEmpty ? "all ports" : " and all other ports") : "")")
+        Console.line("")
+        if entry.services.isEmpty && !servesOthers {
+            return Console.line("The exit has no service for this device.")
+        }
+        let web = entry.services.filter { $0 != 22 }
+        if entry.services.contains(22) || servesOthers {
+            Console.line("ssh, without further setup:")
+            Console.line("  ssh -o ProxyCommand='\(Installation.command) connect %h:%p' USER@\(domain)")
+            Console.line("or, after '\(Installation.command) ssh-config --install':")
+            Console.line("  ssh USER@\(domain)")
+            Console.line("")
+        }
+        guard !web.isEmpty || servesOthers else { return }
+        let proxy = "127.0.0.1:\(EntryConfiguration.defaultPort)"
+        Console.line("Web, while '\(Installation.command) entry' runs:")
+        let port = web.contains(80) || web.isEmpty ? "" : ":\(web[0])"
+        Console.line("  curl --proxy socks5h://\(proxy) http://\(domain)\(port)/")
+        Console.line("  chromium --proxy-pac-url=http://\(proxy)/proxy.pac http://\(domain)\(port)/")
+        Console.line("")
+        Console.line("Other programs, for example a database:")
+        let other = web.first { ![80, 443].contains($0) } ?? web.first ?? 5432
+        Console.line(
+            "  \(Installation.command) forward 127.0.0.1:\(other < 1_024 ? 8_000 + other % 1_000 : other) \(entry.alias):\(other)"
+        )
+    }
+}
