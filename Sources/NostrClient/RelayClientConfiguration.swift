@@ -6,6 +6,7 @@
 public import HTTPTransport
 public import NIOCore
 public import NIOSSL
+public import Nostr
 
 /// Limits and timers of connections to relays.
 public struct RelayClientConfiguration: Sendable {
@@ -20,6 +21,10 @@ public struct RelayClientConfiguration: Sendable {
     }()
     /// The SOCKS5 proxy for connections to relays; nil to connect directly.
     public var proxy: SOCKS5Proxy?
+    /// Limit on what is sent to each of ``budgetedRelays``, because they belong to others; nil for none.
+    public var budget: EventBudget?
+    /// The relays to which ``budget`` applies.
+    public var budgetedRelays: Set<RelayURL> = []
     /// How long to wait for EOSE before a subscription is used without it. Some relays never send EOSE.
     public var subscriptionTimeout: TimeAmount = .milliseconds(500)
     /// Time after which a subscription counts as accepted, if the relay has not rejected it with CLOSED or NOTICE.
@@ -41,6 +46,9 @@ public struct RelayClientConfiguration: Sendable {
     public var catchUp: TimeAmount = .seconds(300)
     /// Maximum number of malformed messages per connection. Beyond it the connection is closed.
     public var maximumMalformedMessages = 100
+
+    /// The limit on what is sent to a relay; nil for none.
+    func budget(for url: RelayURL) -> EventBudget? { self.budgetedRelays.contains(url) ? self.budget : nil }
 
     /// Creates a configuration with the default values.
     public init() {

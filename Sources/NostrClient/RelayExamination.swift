@@ -9,7 +9,7 @@ package import Nostr
 import NostrCrypto
 
 /// Tests whether a relay can carry tunnels. The test publishes a small and then a large message to its own key, and
-/// waits until the relay delivers them. Then it publishes ``burstLength`` small ones at once, to find a limit on the rate.
+/// waits until the relay delivers them. Then it publishes some small ones at once, to find a limit on the rate.
 package enum RelayExamination {
     /// The result of the test.
     package struct Finding: Sendable {
@@ -35,23 +35,35 @@ package enum RelayExamination {
         package fileprivate(set) var refusal: ReasonText?
     }
 
-    /// Number of messages that are sent at once.
-    package static let burstLength = 10
+    /// How much is sent in a test.
+    package enum Extent: Sendable {
+        /// As much as shows whether a relay is good for transfers.
+        case full
+        /// As little as shows whether a relay is good for introductions and terminals: for relays that belong to others.
+        case small
+
+        /// Number of messages that are sent at once.
+        package var burstLength: Int { self == .full ? 10 : 4 }
+        /// Plaintext bytes of the large message: the base packet size of sessions, or the largest within a budget.
+        var largePlaintext: Int { self == .full ? 40_960 : EventBudget.maximumPlaintext }
+    }
+
     /// Timeout for each step of the test.
     private static let timeout: TimeAmount = .seconds(8)
-    /// Plaintext bytes of the small and of the large message. The large one has the base packet size of sessions.
-    private static let plaintextLengths = (small: 32, full: 40_960)
+    /// Plaintext bytes of a small message.
+    private static let smallPlaintext = 32
 
     /// Examines one relay.
     package static func examine(
         _ url: RelayURL,
+        extent: Extent = .full,
         configuration: RelayClientConfiguration,
         on loop: any EventLoop,
         logger: Logger
     ) async throws -> Finding {
         let promise = loop.makePromise(of: Finding.self)
         loop.execute {
-            let examiner = Examiner(url, loop: loop, promise: promise)
+            let examiner = Examiner(url, extent, loop: loop, promise: promise)
             examiner.start(configuration: configuration, logger: logger)
         }
         return try await promise.futureResult.get()
@@ -60,6 +72,7 @@ package enum RelayExamination {
     /// One examination, on its event loop. Its timer keeps it alive until it has finished.
     private final class Examiner: RelayConnectionDelegate, RelaySubscriber {
         private var finding: Finding
+        private let extent: Extent
         private let key = SecretKey.generate()
         private let loop: any EventLoop
         private let promise: EventLoopPromise<Finding>
@@ -70,8 +83,9 @@ package enum RelayExamination {
         private var unanswered = 0
         private var timer: Scheduled<Void>?
 
-        init(_ url: RelayURL, loop: any EventLoop, promise: EventLoopPromise<Finding>) {
+        init(_ url: RelayURL, _ extent: Extent, loop: any EventLoop, promise: EventLoopPromise<Finding>) {
             self.finding = Finding(url: url)
+            self.extent = extent
             self.loop = loop
             self.promise = promise
         }
@@ -144,7 +158,7 @@ package enum RelayExamination {
         }
 
         private func sendSmall() {
-            guard self.small == nil, let event = self.message(RelayExamination.plaintextLengths.small) else { return }
+            guard self.small == nil, let event = self.message(RelayExamination.smallPlaintext) else { return }
             self.finding.connectionError = nil
             self.small = (event.id, .now())
             self.restartTimer()
@@ -154,7 +168,7 @@ package enum RelayExamination {
         func relay(_ relay: RelayConnection, didReceive event: Event, for key: PublicKey) {
             if let small, event.id == small.id, self.finding.roundTrip == nil {
                 self.finding.roundTrip = Double((NIODeadline.now() - small.sentAt).nanoseconds) / 1_000_000
-                guard let event = self.message(RelayExamination.plaintextLengths.full) else { return }
+                guard let event = self.message(self.extent.largePlaintext) else { return }
                 self.large = event.id
                 self.restartTimer()
                 self.publish(event)
@@ -167,8 +181,8 @@ package enum RelayExamination {
         private func sendBurst() {
             self.large = nil
             self.restartTimer()
-            let events = (1...RelayExamination.burstLength).compactMap { number in
-                self.message(RelayExamination.plaintextLengths.small, number: number)
+            let events = (1...self.extent.burstLength).compactMap { number in
+                self.message(RelayExamination.smallPlaintext, number: number)
             }
             self.unanswered = events.count
             self.finding.acceptedOfBurst = 0

@@ -97,9 +97,10 @@ def entry_of(device):
     return process, (host, int(port))
 
 
-def fetch(proxy, url):
-    """Returns what curl fetches through a proxy."""
-    command = [needed("curl"), "-sS", "--fail", "--max-time", "20", "--proxy", proxy, url]
+def fetch(proxy, url, timeout=20):
+    """Returns what curl fetches, through a proxy if there is one."""
+    options = ["--proxy", proxy] if proxy else []
+    command = [needed("curl"), "-sS", "--fail", "--max-time", str(timeout), *options, url]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 

@@ -5,7 +5,8 @@
 
 package import NIOCore
 
-/// Limits the rate of events to a relay after the relay has rejected one with `rate-limited:`.
+/// Limits the rate of events to a relay: to a budget of this node, if there is one, and after the relay has rejected an event
+/// with `rate-limited:`.
 ///
 /// Relays do not declare their limit, so it is measured: between two rejections, most relays accept exactly as many events
 /// as their limit allows. While events are accepted, the rate increases slowly at first, and then ever faster. Further
@@ -55,7 +56,16 @@ package struct EventPacer: Hashable, Sendable {
     /// Number of events that the relay accepted in a period of ``window``, and in the one before.
     private var taken: (period: UInt64, count: Int, before: Int) = (0, 0, 0)
 
-    package init() {}
+    /// The limit of this node's own; nil for none.
+    package let budget: EventBudget?
+    /// When the budget would be used up evenly: the theoretical arrival time of the generic cell rate algorithm.
+    private var budgetTime = NIODeadline.uptimeNanoseconds(0)
+
+    /// - Parameter budget: A limit that applies from the start; nil for none.
+    package init(budget: EventBudget? = nil) { self.budget = budget }
+
+    /// Whether events are limited, so that larger events carry more.
+    package var isLimited: Bool { self.rate != nil || self.budget != nil }
 
     package static func == (left: Self, right: Self) -> Bool {
         left.rate == right.rate && left.nextSend == right.nextSend
@@ -65,7 +75,9 @@ package struct EventPacer: Hashable, Sendable {
 
     /// When the next event may be sent. Nil if it may be sent now.
     package func wait(at now: NIODeadline) -> NIODeadline? {
-        self.nextSend > now ? self.nextSend : nil
+        var next = self.nextSend
+        if let budget { next = max(next, self.budgetTime - budget.tolerance) }
+        return next > now ? next : nil
     }
 
     /// Sends nothing until `time`. The rate does not change.
@@ -78,6 +90,7 @@ package struct EventPacer: Hashable, Sendable {
     }
 
     package mutating func sent(at now: NIODeadline) {
+        if let budget { self.budgetTime = max(self.budgetTime, now) + budget.interval }
         guard self.rate != nil else { return }
         self.nextSend = max(self.nextSend, now) + self.interval
     }

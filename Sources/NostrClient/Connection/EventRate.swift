@@ -6,14 +6,17 @@
 import NIOCore
 import Nostr
 
-/// Limits the events of everything that shares a connection to a relay, after the relay has rejected one with
-/// `rate-limited:`. Sessions pace themselves as well, but do not know of each other.
+/// Limits the events of everything that shares a connection to a relay: to a budget, if there is one, and after the relay
+/// has rejected an event with `rate-limited:`. Sessions pace themselves as well, but do not know of each other.
 struct EventRate {
     /// An event may be earlier than the pacer allows by this part of the interval, because a session that paces itself
     /// measured the time slightly earlier.
     private static let tolerance: Int64 = 5
 
-    private var pacer = EventPacer()
+    private var pacer: EventPacer
+
+    /// - Parameter budget: A limit of this node's own; nil for none.
+    init(budget: EventBudget?) { self.pacer = EventPacer(budget: budget) }
 
     /// The rate in events per second; nil if the relay has not rejected an event.
     var limitedRate: Double? { self.pacer.rate }
@@ -21,7 +24,8 @@ struct EventRate {
     /// How long an event must wait; nil if it may be sent now.
     func wait(at now: NIODeadline) -> TimeAmount? {
         guard let next = self.pacer.wait(at: now) else { return nil }
-        return (next - now).nanoseconds <= self.pacer.interval.nanoseconds / Self.tolerance ? nil : next - now
+        let tolerance = max(self.pacer.interval, self.pacer.budget?.interval ?? .zero).nanoseconds / Self.tolerance
+        return (next - now).nanoseconds <= tolerance ? nil : next - now
     }
 
     mutating func sent(at now: NIODeadline) { self.pacer.sent(at: now) }

@@ -35,7 +35,9 @@ package final class RelayConnection {
     private static let rejectionInterval: TimeAmount = .minutes(1)
     private var authentication = RelayAuthentication()
     private let publications: PendingPublications
-    private var eventRate = EventRate()
+    private var eventRate: EventRate
+    /// This node's own limit on what it sends to the relay; nil for none.
+    package let budget: EventBudget?
     private let queries: RelayQueries
     private let subscriptions: RecipientSubscriptions
 
@@ -82,6 +84,8 @@ package final class RelayConnection {
             loop: loop,
             metrics: self.metrics
         )
+        self.budget = configuration.budget(for: target.url)
+        self.eventRate = EventRate(budget: self.budget)
         self.queries = RelayQueries(loop: loop)
         self.subscriptions = RecipientSubscriptions(
             configuration: configuration,

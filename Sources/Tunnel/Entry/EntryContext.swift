@@ -147,6 +147,18 @@ final class EntryContext {
         return Credential(ticket: ticket.secret, identity: identity, exit: address.publicKey)
     }
 
+    /// Reports the relays that an exit has named in a session, if it has an alias with other relays.
+    func noteRelays(_ relays: [RelayURL], of exit: PublicKey) {
+        guard let report = self.configuration.relaysChanged, !relays.isEmpty else { return }
+        let known = self.configuration.aliases.values.filter { $0.publicKey == exit }
+        guard known.contains(where: { Set($0.relays) != Set(relays) }) else { return }
+        // Not again until the configuration is reloaded.
+        for (alias, name) in self.configuration.aliases where name.publicKey == exit {
+            self.configuration.aliases[alias] = NostrName(publicKey: exit, relays: relays)
+        }
+        report(exit, relays)
+    }
+
     /// Creates an offer, without a proof.
     static func makeOffer(_ terms: OfferTerms) -> VersionedOffer {
         VersionedOffer(

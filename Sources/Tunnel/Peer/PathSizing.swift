@@ -4,6 +4,7 @@
 //
 
 import Nostr
+import NostrClient
 import NostrCrypto
 import TunnelProtocol
 
@@ -13,18 +14,29 @@ extension PathDescription {
     private static let eventOverhead = 512
 
     /// Describes a relay to an engine.
-    init(url: RelayURL, information: RelayInformation) {
+    init(_ relay: RelayConnection) {
+        self.init(url: relay.url, information: relay.information, budget: relay.budget)
+    }
+
+    /// Describes a relay to an engine.
+    ///
+    /// - Parameter budget: This node's own limit on what it sends to the relay; nil for none.
+    init(url: RelayURL, information: RelayInformation, budget: EventBudget? = nil) {
         let limitation = information.limitation
         let stated = [limitation.maximumMessageLength, limitation.maximumEventLength].compactMap { $0 }.min()
         var room = stated.map { $0 - Self.eventOverhead } ?? .max
         room = min(room, limitation.maximumContentLength ?? .max)
+        if budget != nil {
+            room = min(room, NIP44.payloadLength(plaintextLength: EventBudget.maximumPlaintext))
+        }
         self.init(
             relay: url.text,
             maximumPlaintext: Self.largestPlaintext(payload: room, most: SessionConfiguration.basePacket),
             // A relay that declares no limits may close the connection after a longer message, so do not probe.
             largestPlaintext: stated == nil
                 ? nil : Self.largestPlaintext(payload: room, most: SessionConfiguration.largestPacket),
-            createdAtUpperLimit: limitation.createdAtUpperLimit
+            createdAtUpperLimit: limitation.createdAtUpperLimit,
+            budget: budget
         )
     }
 

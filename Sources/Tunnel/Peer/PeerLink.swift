@@ -130,7 +130,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Adds a relay as a path, or updates the path after the relay has reconnected.
     func addPath(_ path: PathID, _ relay: RelayConnection) {
         self.relays[path] = relay
-        self.update { $0.addPath(path, PathDescription(url: relay.url, information: relay.information), at: $1) }
+        self.update { $0.addPath(path, PathDescription(relay), at: $1) }
     }
 
     func removePath(_ path: PathID) {

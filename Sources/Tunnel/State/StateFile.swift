@@ -91,6 +91,8 @@ package enum StateFile {
     static func lock(_ path: String, waits: Bool) throws(IOError) -> Int32 {
         let descriptor = unsafe open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path).lock") }
+        // See replace(_:with:syncs:).
+        if geteuid() == 0, let owner = Self.owner(of: path) { _ = fchown(descriptor, owner.user, owner.group) }
         guard flock(descriptor, waits ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 else {
             let code = errno
             close(descriptor)

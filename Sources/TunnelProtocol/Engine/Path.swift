@@ -4,6 +4,7 @@
 //
 
 package import NIOCore
+package import Nostr
 
 /// Identifies a path to a peer: one relay that both sides use. In a session, both sides use the numbers that the exit
 /// assigns.
@@ -28,6 +29,8 @@ package struct PathDescription: Hashable, Sendable {
     package var largestPlaintext: Int
     /// How far in the future `created_at` may be, in seconds (NIP-11). Nil if the relay does not declare a limit.
     package var createdAtUpperLimit: Int?
+    /// This node's own limit on what it sends to the relay; nil for none.
+    package var budget: EventBudget?
 
     /// Creates a description.
     ///
@@ -36,7 +39,15 @@ package struct PathDescription: Hashable, Sendable {
     ///   - maximumPlaintext: Maximum plaintext length in bytes that the relay is expected to accept.
     ///   - largestPlaintext: Maximum plaintext length to probe for; nil for `maximumPlaintext`.
     ///   - createdAtUpperLimit: The relay's limit for future dates in seconds; nil if unknown.
-    package init(relay: String, maximumPlaintext: Int, largestPlaintext: Int? = nil, createdAtUpperLimit: Int?) {
+    ///   - budget: This node's own limit on what it sends to the relay; nil for none.
+    package init(
+        relay: String,
+        maximumPlaintext: Int,
+        largestPlaintext: Int? = nil,
+        createdAtUpperLimit: Int?,
+        budget: EventBudget? = nil
+    ) {
+        self.budget = budget
         self.relay = relay
         self.maximumPlaintext = maximumPlaintext
         self.largestPlaintext = largestPlaintext ?? maximumPlaintext

@@ -4,7 +4,10 @@
 //
 
 import Foundation
+import Logging
 import NIOCore
+import NIOPosix
+import Nostr
 import NostrCrypto
 import SettingsFiles
 import Tunnel
@@ -53,6 +56,26 @@ struct AliasFile {
             throw CommandError.configuration("\(self.path): has more than \(Self.maximumCount) aliases")
         }
         return entries
+    }
+
+    /// Changes the relays of an exit, in the background. Failing to do so is only logged: the old relays may still work.
+    func setRelays(_ relays: [RelayURL], of exit: PublicKey, _ logger: Logger) {
+        NIOThreadPool.singleton.submit { state in
+            guard case .active = state else { return }
+            do {
+                try self.edit { entries in
+                    for index in entries.indices where entries[index].name.publicKey == exit {
+                        entries[index].name = NostrName(
+                            publicKey: exit,
+                            relays: Array(relays.prefix(EntryConfiguration.maximumRelaysPerName))
+                        )
+                    }
+                }
+                logger.info("the exit has changed its relays", metadata: ["exit": "\(exit.npub)"])
+            } catch {
+                logger.warning("cannot save the changed relays of an exit", metadata: ["error": "\(error)"])
+            }
+        }
     }
 
     /// The entry of an alias; nil if there is none.

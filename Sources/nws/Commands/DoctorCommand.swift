@@ -31,6 +31,9 @@ struct DoctorCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Key file to check. Default: the key in the state folder.", valueName: "file"))
     var keyFile: String?
 
+    @Flag(help: "Try the relays of the list of public relays, and suggest three.")
+    var suggest = false
+
     @OptionGroup var relayClient: RelayClientOptions
 
     private enum Verdict: String {
@@ -44,6 +47,7 @@ struct DoctorCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
+            if self.suggest { return try await self.suggestRelays() }
             let settings = try Settings()
             var verdicts = [Self.machine(), self.key()]
             let relays = try settings.relays(self.relay)
@@ -61,6 +65,46 @@ struct DoctorCommand: AsyncParsableCommand {
             if !relays.isEmpty { verdicts.append(Self.clock(findings)) }
             guard !verdicts.contains(.bad) else { throw CommandError.failure("problems found, see above") }
         }
+    }
+
+    /// Tries the relays of the list, and prints the result of each.
+    private func suggestRelays() async throws {
+        let list = try self.relayClient.list()
+        if self.relayClient.relayList == nil {
+            Console.line(
+                "The list that ships with nws was made from public sources. nws has not tried its relays anywhere but here and now."
+            )
+            Console.line("")
+        }
+        let trial = RelayTrial(configuration: try self.relayClient.configuration())
+        let results = try await trial.run(list.entries, triesAll: true)
+        Console.table(
+            [["relay", "result", "as of", "source"]]
+                + results.map { result in
+                    [result.entry.url.text, Self.summary(result), result.entry.date, result.entry.source].map {
+                        Console.printable($0.isEmpty ? "-" : $0)
+                    }
+                }
+        )
+        let chosen = RelayTrial.chosen(results)
+        guard !chosen.isEmpty else { throw CommandError.failure("none of these relays works from here") }
+        Console.line("")
+        Console.line("Use: \(chosen.map { "--relay \($0)" }.joined(separator: " "))")
+        Console.line(
+            "They belong to others: nws sends at most \(self.relayClient.publicRelayBudget) events a minute to each. For more, run a relay of your own: nws relay --help"
+        )
+    }
+
+    private static func summary(_ result: RelayTrial.Result) -> String {
+        let finding = result.finding
+        if let error = finding.connectionError { return "no: cannot connect: \(error)" }
+        guard let roundTrip = finding.roundTrip else {
+            return "no: " + (finding.refusal.map { "\($0)" } ?? "a message was not delivered")
+        }
+        var words = [String(format: "ok: %.0f ms", roundTrip)]
+        if finding.limitsRate { words.append("limits the rate") }
+        if !finding.carriesFullPackets { words.append("no packets of 16 KiB") }
+        return words.joined(separator: ", ")
     }
 
     private static func say(_ verdict: Verdict, _ text: String) -> Verdict {
@@ -172,7 +216,8 @@ struct DoctorCommand: AsyncParsableCommand {
         }
         let trip = String(format: "round trip %.1f ms", roundTrip)
         if finding.limitsRate {
-            let accepted = finding.acceptedOfBurst.map { "\($0) of \(RelayExamination.burstLength)" } ?? "not all"
+            let accepted =
+                finding.acceptedOfBurst.map { "\($0) of \(RelayExamination.Extent.full.burstLength)" } ?? "not all"
             return Self.say(
                 .doubtful,
                 "\(url)\(named): \(trip), but the relay limits the rate of events: it accepted \(accepted) that were sent at once; good for finding an exit, too slow for transfers\(Self.limits(finding.information))"

@@ -221,13 +221,13 @@ struct JoinCommand: AsyncParsableCommand {
         if entry.services.contains(22) || servesOthers {
             Console.line("ssh, without further setup:")
             Console.line("  ssh -o ProxyCommand='\(Installation.command) connect %h:%p' USER@\(domain)")
-            Console.line("or, after '\(Installation.command) ssh-config --install':")
+            Console.line("or, after '\(Installation.typed) ssh-config --install':")
             Console.line("  ssh USER@\(domain)")
             Console.line("")
         }
         guard !web.isEmpty || servesOthers else { return }
         let proxy = "127.0.0.1:\(EntryConfiguration.defaultPort)"
-        Console.line("Web, while '\(Installation.command) entry' runs:")
+        Console.line("Web, while '\(Installation.typed) entry' runs:")
         let port = web.contains(80) || web.isEmpty ? "" : ":\(web[0])"
         Console.line("  curl --proxy socks5h://\(proxy) http://\(domain)\(port)/")
         Console.line("  chromium --proxy-pac-url=http://\(proxy)/proxy.pac http://\(domain)\(port)/")
@@ -235,7 +235,7 @@ struct JoinCommand: AsyncParsableCommand {
         Console.line("Other programs, for example a database:")
         let other = web.first { ![80, 443].contains($0) } ?? web.first ?? 5432
         Console.line(
-            "  \(Installation.command) forward 127.0.0.1:\(other < 1_024 ? 8_000 + other % 1_000 : other) \(entry.alias):\(other)"
+            "  \(Installation.typed) forward 127.0.0.1:\(other < 1_024 ? 8_000 + other % 1_000 : other) \(entry.alias):\(other)"
         )
     }
 }

@@ -11,6 +11,7 @@ import Nostr
 import NostrClient
 import NostrCrypto
 import Observability
+import ServiceLifecycle
 import Tunnel
 import TunnelProtocol
 
@@ -59,6 +60,16 @@ struct ShareCommand: RoleCommand {
     )
     var label = "home"
 
+    @Flag(
+        help: ArgumentHelp(
+            "Install a service that starts this command with these arguments at boot, and start it: for root a system service, else a service of the user."
+        )
+    )
+    var install = false
+
+    @Flag(help: "Stop and remove the installed service. The key and the devices stay.")
+    var uninstall = false
+
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
@@ -67,6 +78,23 @@ struct ShareCommand: RoleCommand {
     var shutdownTimeout: Int { self.shutdown.shutdownTimeout }
 
     var watchedFiles: [String] { [ShareState.devices.path] }
+
+    func run() async throws {
+        guard self.install || self.uninstall else { return try await self.runRole() }
+        try await reportingErrors {
+            guard !(self.install && self.uninstall) else {
+                throw CommandError.configuration("--install and --uninstall cannot be given together")
+            }
+            let own = Array(CommandLine.arguments.drop { $0 != Self.configuration.commandName }.dropFirst())
+            let installer = try ServiceInstaller(arguments: own.filter { $0 != "--install" })
+            if self.uninstall { return try installer.uninstall() }
+            // Wrong arguments are reported now, and not only in the log of the service.
+            var checked = self
+            checked.common.checkConfig = true
+            _ = try checked.makeConfiguration(Settings(), logger: self.common.logger("nws.share"))
+            try installer.install()
+        }
+    }
 
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> ExitConfiguration {
         guard !self.services.isEmpty else {
@@ -116,11 +144,11 @@ struct ShareCommand: RoleCommand {
         running: @Sendable (ExitService) -> Void
     ) async throws {
         try KeyFile.stateFile().lock()
+        var configuration = configuration
         var state = try ShareState.read() ?? ShareState()
-        if configuration.relays.isEmpty {
-            throw CommandError.configuration("no relay: use --relay URL")
-        }
         let isFirstStart = state.nprofile.isEmpty
+        if configuration.relays.isEmpty { configuration.relays = try await self.chooseRelays(logger) }
+        state.chosenRelays = self.usesList(configuration) ? configuration.relays.map(\.text) : []
         state.nprofile = configuration.name.nprofile
         state.label = self.label
         state.services = configuration.services.byPort.keys.sorted()
@@ -137,6 +165,55 @@ struct ShareCommand: RoleCommand {
         self.explain(configuration, silent: Set(silent.map(\.port)), isFirstStart: isFirstStart)
     }
 
+    // MARK: Relays
+
+    /// Whether the relays are from the list of public relays, and not from the user.
+    private func usesList(_ configuration: ExitConfiguration) -> Bool {
+        (try? Settings().relays(self.relay).isEmpty) ?? false
+    }
+
+    /// Tries public relays, and chooses those that work.
+    private func chooseRelays(_ logger: Logger) async throws -> [RelayURL] {
+        let list = try self.relayOptions.list()
+        logger.info("no relay is configured; trying public relays", metadata: ["count": "\(list.entries.count)"])
+        let trial = RelayTrial(configuration: try self.relayOptions.configuration())
+        // In random order, so that not everyone uses the same ones.
+        let results = try await trial.run(list.entries.shuffled(), triesAll: false)
+        let chosen = RelayTrial.chosen(results)
+        guard !chosen.isEmpty else {
+            throw CommandError.failure(
+                "none of \(results.count) public relays works from here: check this machine's network, run 'nws doctor --suggest', or use a relay of your own with --relay URL"
+            )
+        }
+        logger.notice("public relays chosen", metadata: ["relays": "\(chosen.map(\.text).joined(separator: " "))"])
+        return chosen
+    }
+
+    func companions(
+        _ role: StartedRole<ExitService>,
+        _ configuration: ExitConfiguration,
+        logger: Logger
+    ) throws -> [any Service] {
+        guard self.usesList(configuration) else { return [] }
+        let keeper = RelayKeeper<Self>(
+            role: role,
+            list: try self.relayOptions.list(),
+            trial: RelayTrial(configuration: try self.relayOptions.configuration()),
+            logger: logger
+        ) { running, relays in
+            var state = try ShareState.read() ?? ShareState()
+            state.chosenRelays = relays.map(\.text)
+            try state.save()
+            let changed = try ProcessSetup.$isReloading.withValue(true) {
+                try self.makeConfiguration(Settings(), logger: logger)
+            }
+            try await running.update(changed)
+            state.nprofile = running.name.nprofile
+            try state.save()
+        }
+        return [keeper]
+    }
+
     private func explain(_ configuration: ExitConfiguration, silent: Set<UInt16>, isFirstStart: Bool) {
         let devices = configuration.access?.grants.values.map(\.comment).sorted() ?? []
         var lines = ["Shared with invited devices as \(self.label):"]
@@ -144,7 +221,7 @@ struct ShareCommand: RoleCommand {
             lines.append("  port \(port)  \(backend)\(silent.contains(port) ? "  (nothing answers there now)" : "")")
         }
         lines.append(devices.isEmpty ? "No device is enrolled." : "Devices: \(devices.joined(separator: ", "))")
-        lines += ["", "To invite a device, run in another terminal:", "  \(Installation.command) invite"]
+        lines += ["", "To invite a device, run in another terminal:", "  \(Installation.typed) invite"]
         if isFirstStart {
             lines += [
                 "", "The key of this machine is in \(KeyFile.stateFile().path)",

@@ -65,7 +65,7 @@ enum ProcessSetup {
         guard !Self.isReloading else { return possible }
         // A limit that is hardly lower is not worth a warning to a user who has configured nothing.
         logger.log(
-            level: possible < wanted / 2 ? .warning : .info,
+            level: possible < wanted / 2 ? .warning : .debug,
             "the limit of open files is too low for the configured number of connections; using a lower number",
             metadata: [
                 "open.files": "\(descriptors)", "configured": "\(wanted)", "connections": "\(possible)",

@@ -36,6 +36,12 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
     /// Applies the reloadable options of `configuration`.
     static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
+    /// Services that run beside the role.
+    func companions(
+        _ role: StartedRole<Running>,
+        _ configuration: Configuration,
+        logger: Logger
+    ) throws -> [any Service]
     /// Stops the role.
     ///
     /// - Parameter timeout: How long open streams may continue.
@@ -43,7 +49,10 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
 }
 
 extension RoleCommand {
-    func run() async throws {
+    func run() async throws { try await self.runRole() }
+
+    /// Runs until a signal stops the role.
+    func runRole() async throws {
         try await reportingErrors {
             // Trapped first, because SIGHUP ends a process that does not handle it.
             let hangups = await UnixSignalsSequence(trapping: .sighup)
@@ -71,6 +80,7 @@ extension RoleCommand {
             if let heartbeat = Heartbeat(ServiceManager()) { services.append(heartbeat) }
             // Bind the admin server first, so that the role does not announce itself if that fails.
             if let pages { services.append(try await self.adminService(pages, role, logger: logger)) }
+            services += try self.companions(role, configuration, logger: logger)
             services.append(RoleService(self, configuration, role: role, timeout: timeout, logger: logger))
             // Stops first: a role that is stopping is not reloaded.
             services.append(
@@ -94,6 +104,12 @@ extension RoleCommand {
         let server = try await AdminOptions.start(pages, report: report, logger: logger)
         return AdminService(server, role: role, logger: logger)
     }
+
+    func companions(
+        _ role: StartedRole<Running>,
+        _ configuration: Configuration,
+        logger: Logger
+    ) throws -> [any Service] { [] }
 
     /// The files that are watched for changes.
     var files: [String] { [LayeredArguments.lastFile].compactMap { $0 } + self.watchedFiles }

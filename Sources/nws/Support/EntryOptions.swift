@@ -82,6 +82,7 @@ struct EntryOptions: ParsableArguments {
             let file = entry.identityFile
             if file.exists { configuration.identities[entry.name.publicKey] = try file.read() }
         }
+        configuration.relaysChanged = { exit, relays in AliasFile.stateFile().setRelays(relays, of: exit, logger) }
         configuration.usesPublicExits = self.publicExits
         guard !self.publicExits || !configuration.relays.isEmpty else {
             throw CommandError.configuration(

@@ -13,6 +13,12 @@ enum Installation {
         return own.hasPrefix("/") ? own : FileManager.default.currentDirectoryPath + "/" + own
     }
 
+    /// How the user started this program.
+    static var typed: String {
+        let first = CommandLine.arguments.first ?? "nws"
+        return first.contains("/") ? first : "nws"
+    }
+
     /// How other programs start this one: `nws` if the search path leads to it, else its path.
     static var command: String {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")

@@ -7,6 +7,7 @@ import ArgumentParser
 import Foundation
 import HTTPTransport
 import NIOSSL
+import Nostr
 import NostrClient
 
 /// Options for connections to relays.
@@ -27,6 +28,27 @@ struct RelayClientOptions: ParsableArguments {
     )
     var relayProxy: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Maximum number of events per minute to each relay of the list of public relays, each of at most 16 KiB, because these relays belong to others; 0 for no limit, for relays of your own.",
+            valueName: "count"
+        )
+    )
+    var publicRelayBudget = 120
+
+    @Option(
+        help: ArgumentHelp(
+            "File with a list of public relays, one URL per line, instead of the list that ships with nws.",
+            valueName: "file"
+        )
+    )
+    var relayList: String?
+
+    /// The list of public relays.
+    func list() throws -> PublicRelayList {
+        try self.relayList.map { try PublicRelayList(path: $0) } ?? .shipped
+    }
+
     private func proxy() throws -> SOCKS5Proxy? {
         guard let relayProxy else { return nil }
         let parts = relayProxy.components(separatedBy: "://")
@@ -46,6 +68,13 @@ struct RelayClientOptions: ParsableArguments {
     func configuration() throws -> RelayClientConfiguration {
         var configuration = RelayClientConfiguration()
         configuration.proxy = try self.proxy()
+        guard (0...1_000_000).contains(self.publicRelayBudget) else {
+            throw CommandError.configuration("--public-relay-budget: must be between 0 and 1000000")
+        }
+        if self.publicRelayBudget > 0 {
+            configuration.budget = EventBudget(eventsPerMinute: self.publicRelayBudget)
+            configuration.budgetedRelays = Set(try self.list().entries.map(\.url))
+        }
         if let path = self.caFile {
             do {
                 let certificates = try NIOSSLCertificate.fromPEMFile(path)

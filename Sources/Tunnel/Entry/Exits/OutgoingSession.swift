@@ -39,6 +39,8 @@ final class OutgoingSession {
     private var query: SessionQuery?
     /// Limits the events of unknown authors that are verified.
     private var strangers = TokenBucket(perSecond: EntryConfiguration.answersPerSecond, now: .now())
+    /// The relays that the exit has named.
+    private var named: [PathID: RelayURL] = [:]
     /// Number of tickets that the exit has sent.
     private var tickets = 0
     private static let maximumTickets = TicketStore.maximumPerExit
@@ -158,6 +160,13 @@ final class OutgoingSession {
             if let relay { self.use(relay, as: path) }
         }
         self.use(arrival, as: acceptance.path)
+        for (index, url) in urls.enumerated() { self.named[PathID(rawValue: index)] = url }
+        self.noteNamed()
+    }
+
+    private func noteNamed() {
+        let urls = self.named.sorted { $0.key.rawValue < $1.key.rawValue }.map(\.value)
+        self.context.noteRelays(urls.removingDuplicates(), of: self.exit)
     }
 
     private func use(_ relay: RelayConnection, as path: PathID) {
@@ -301,8 +310,10 @@ extension OutgoingSession: SessionDriverDelegate {
     func session(_ session: SessionDriver, didReceive signal: SessionSignal) {
         switch signal {
         case .pathOffered(let offer):
-            guard self.driver.relay(of: offer.path) == nil, let url = try? RelayURL(offer.relay),
-                let relay = self.delegate?.session(self, needsRelay: url)
+            guard let url = try? RelayURL(offer.relay) else { return }
+            self.named[offer.path] = url
+            self.noteNamed()
+            guard self.driver.relay(of: offer.path) == nil, let relay = self.delegate?.session(self, needsRelay: url)
             else { return }
             self.context.logger.debug("exit adds a relay", metadata: ["relay.url": "\(url)"])
             self.use(relay, as: offer.path)

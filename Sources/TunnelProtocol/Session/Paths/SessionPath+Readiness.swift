@@ -31,7 +31,7 @@ extension SessionPath {
     /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
-        if self.pacer.rate != nil { return SessionConfiguration.largestPacket }
+        if self.pacer.isLimited { return SessionConfiguration.largestPacket }
         let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes - self.firstDelivered < Self.firstBytes
         let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
         return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))

@@ -27,7 +27,7 @@ struct SessionPath: Sendable {
     private(set) var model: PathModel
     var rtt: RTTEstimator { self.model.rtt }
     var congestion: CongestionController { self.model.congestion }
-    var pacer = EventPacer()
+    var pacer: EventPacer
     var probe = ProbeTimer()
     var received = ReceivedPackets()
     private(set) var sizer: PacketSizer
@@ -69,6 +69,7 @@ struct SessionPath: Sendable {
         self.description = description
         self.shared = configuration
         self.model = PathModel(configuration.value)
+        self.pacer = EventPacer(budget: description.budget)
         self.sizer = Self.sizer(description, peerTakes)
         self.model.setPacket(self.packetSize)
     }

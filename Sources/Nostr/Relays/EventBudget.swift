@@ -1,0 +1,26 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+package import NIOCore
+
+/// A limit on what this node sends to a relay that belongs to others, whether or not the relay has a limit of its own.
+public struct EventBudget: Hashable, Sendable {
+    /// Number of events per minute. Bursts may be as large.
+    public var eventsPerMinute: Int
+    /// Maximum plaintext of one event in bytes.
+    public static let maximumPlaintext = 16_384
+
+    /// - Parameter eventsPerMinute: At least 1.
+    public init(eventsPerMinute: Int) { self.eventsPerMinute = max(1, eventsPerMinute) }
+
+    /// Maximum bytes per second over a longer time.
+    public var bytesPerSecond: Int { self.eventsPerMinute * Self.maximumPlaintext / 60 }
+
+    /// Time between two events at the sustained rate.
+    package var interval: TimeAmount { .nanoseconds(60_000_000_000 / Int64(self.eventsPerMinute)) }
+
+    /// How far ahead of the sustained rate events may be: a burst, less the event that is to be sent.
+    var tolerance: TimeAmount { .nanoseconds(self.interval.nanoseconds * Int64(self.eventsPerMinute - 1)) }
+}
