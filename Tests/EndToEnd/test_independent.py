@@ -5,6 +5,7 @@
 import base64
 import hashlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -18,6 +19,15 @@ from nostr_sdk import Keys, PublicKey
 from backends import content, digest_after_end, echo, read_exactly, read_to_end, sha256
 from independent.client import Handshake, Refused, connect
 from independent.crypto import KEMKey, Key, decrypt, encrypt, is_signed, tagged_hash
+from independent.enrolment import (
+    Invite,
+    Request,
+    answer,
+    enrolment_hash,
+    read_answer,
+    token_of,
+    verifier_of,
+)
 from independent.exit import Exit
 from independent.handshake import (
     CLIENT_UPDATE,
@@ -31,6 +41,7 @@ from independent.handshake import (
     PROTOCOL_VIOLATION,
     REFUSED,
     REPLAYED,
+    REVOKED,
     TICKET,
     UNKNOWN_SESSION,
     UNSUPPORTED_VERSION,
@@ -80,6 +91,7 @@ from processes import TIMEOUT, eventually
 from raw_socks import REFUSED as SOCKS_REFUSED
 from raw_socks import open_stream, reply_to
 from sandbox import REPOSITORY, unused_port
+from test_devices import Home
 
 # The test vectors
 
@@ -151,7 +163,7 @@ UNUSUAL_FRAMES = "frames: PADDING twice, then STREAM stream 1, offset 0, data up
 
 def test_vectors_are_all_known(vectors):
     known = {"keys", "tagged hash", "offer", "acceptance", "identity", "refusal", "key update", "packet of the client"}
-    known |= {"packet of the exit", "proofs of the offer", "messages of plain NIP-74"}
+    known |= {"enrolment", "packet of the exit", "proofs of the offer", "messages of plain NIP-74"}
     known |= {"credential: identity", "credential: ticket", "credential: invite"}
     known |= {"keys of generation 0", "keys of generation 1", "session query about e", UNUSUAL_FRAMES}
     assert set(vectors.sections) == known | {f"frame: {name}" for name in FRAMES}
@@ -236,6 +248,24 @@ def test_vectors_of_answers(vectors):
     assert refusal.signed_hash(offer_hash, vectors.server.public).hex() == section["signed hash"]
     signed = refusal.signed(vectors.exit, offer_hash, vectors.server.public)
     assert Refusal.decoded(signed.encoded()) == signed
+
+
+def test_vectors_of_enrolment(vectors):
+    section = vectors.sections["enrolment"]
+    secret, token = (bytes.fromhex(section[name]) for name in ("secret", "token"))
+    assert token_of(secret, vectors.exit.public) == token
+    assert verifier_of(token).hex() == section["verifier"]
+    assert enrolment_hash(vectors.transcript, token, b"laptop").hex() == section["signed hash"]
+    request = Request.signed(vectors.identity, token, b"laptop", vectors.transcript, SIGNED_WITHOUT_RANDOMNESS)
+    assert request.encoded().hex() == section["request"]
+    assert request.signature.hex() == section["signature"]
+    assert Request.decoded(bytes.fromhex(section["request"])) == request
+    assert answer([22, 80]).hex() == section["answer"]
+    assert read_answer(bytes.fromhex(section["answer"])) == (0, [22, 80], False)
+    assert read_answer(bytes.fromhex(section["refusal"])) == (REVOKED, None, None)
+    invite = Invite(vectors.exit.public, ("wss://a.example",), secret, "home", 1_800_000_000)
+    assert invite.encoded() == section["invite"]
+    assert Invite.decoded(section["invite"]) == invite
 
 
 def decoded_update(message, kind):
@@ -657,20 +687,71 @@ def test_an_identity_is_proven_and_gets_a_ticket_for_one_session(sandbox, serve)
     assert raised.value.code == REPLAYED
 
 
-def test_an_invite_gives_a_session_without_streams(sandbox, serve):
+def invited(sandbox, serve, relay, **options):
+    """Starts our exit with one open invite; returns the node, its public key, the file, and the invite's secret."""
     sandbox.succeed("key", "generate", "--key-file", "exit.key")
-    secret_key = exit_key(sandbox)
-    invite = Credential.of_invite(content(32), secret_key.public)
-    _, file = allowed_client(sandbox, f"invite:{(invite.hint_key + invite.proof_key).hex()}")
+    secret = os.urandom(32)
+    exit_public = exit_key(sandbox).public
+    invite = Credential.of_invite(secret, exit_public)
+    verifier = verifier_of(token_of(secret, exit_public))
+    _, file = allowed_client(sandbox, f'services="80" invite:{(invite.hint_key + invite.proof_key + verifier).hex()}')
     backend = serve(echo)
+    return private_exit(sandbox, relay, backend.address, file), exit_public, file, secret, backend
+
+
+def test_an_invite_gives_a_session_without_streams(sandbox, serve):
     relay = sandbox.relay()
-    node = private_exit(sandbox, relay, backend.address, file)
-    session = sandbox.closing(connect(public_key(node), [relay.url], invite))
+    _, exit_public, _, secret, backend = invited(sandbox, serve, relay)
+    invite = Credential.of_invite(secret, exit_public)
+    session = sandbox.closing(connect(exit_public, [relay.url], invite))
     assert session.exit_is_proven
     with pytest.raises(StreamReset) as raised:
         session.open(80)
     assert raised.value.code == NOT_ALLOWED
     assert backend.connections == 0
+
+
+def test_a_device_of_the_second_implementation_enrols(sandbox, serve):
+    relay = sandbox.relay()
+    node, exit_public, file, secret, _ = invited(sandbox, serve, relay)
+    invite, identity = Credential.of_invite(secret, exit_public), Key()
+    session = sandbox.closing(connect(exit_public, [relay.url], invite))
+    # What the exit stores does not suffice, nor a signature for another session, nor a request that is cut short.
+    assert session.enrol(verifier_of(token_of(secret, exit_public)), identity) == (NOT_ALLOWED, None, None)
+    session = sandbox.closing(connect(exit_public, [relay.url], invite))
+    other = Request.signed(identity, token_of(secret, exit_public), b"", bytes(32)).encoded()
+    for data in [other, other[:100], other + bytes(500), b""]:
+        session = sandbox.closing(connect(exit_public, [relay.url], invite))
+        stream = session.open(0)
+        stream.write(data)
+        stream.finish()
+        assert read_answer(stream.read_to_end()) == (NOT_ALLOWED, None, None)
+        with pytest.raises(StreamReset):
+            session.open(0)
+    assert "npub" not in file.read_text().split("invite:")[1]
+    session = sandbox.closing(connect(exit_public, [relay.url], invite))
+    device = 'a "device"\nservices="1"'.encode()
+    assert session.enrol(token_of(secret, exit_public), identity, device) == (0, [], False)
+    line = file.read_text().splitlines()[-1]
+    assert line.startswith('services="80",added="20') and line.endswith(" a device services 1")
+    session = sandbox.closing(connect(exit_public, [relay.url], Credential.of_identity(identity, exit_public)))
+    assert echoes(session.open(80), content(1_000))
+    with pytest.raises(Refused) as raised:
+        connect(exit_public, [relay.url], invite)
+    assert raised.value.code == REVOKED
+    assert "invite refused: it was used or withdrawn" in node.process.stderr
+
+
+def test_this_program_enrols_with_an_exit_of_the_second_implementation(sandbox, serve):
+    relay, secret = sandbox.relay(), os.urandom(32)
+    node = own_exit(sandbox, relay, serve(echo), credentials=[])
+    node.invite(secret)
+    laptop = Home(sandbox, "laptop")
+    line = Invite(node.key.public, (relay.url,), secret, "home").encoded()
+    output = laptop.join(line, "--device-name", "laptop")
+    assert "enrolled: home" in output and "services: 80" in output
+    assert [request.name for request in node.devices] == [b"laptop"]
+    assert "opened: 1 of 1" in laptop.succeed("ping", "home:80", "--count", "1")
 
 
 def test_the_exit_is_silent_without_a_valid_proof(sandbox, serve):

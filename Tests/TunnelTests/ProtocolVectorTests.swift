@@ -4,6 +4,7 @@
 //
 
 import NIOCore
+import Nostr
 import NostrCrypto
 import Testing
 
@@ -95,6 +96,7 @@ struct ProtocolVectorTests {
             ciphertext: ciphertext(1, for: try DecapsulationKey(seed: Self.seed(1)))
         )
         vectors += try Self.packets(secrets)
+        vectors.append(try self.enrolment(transcript))
         vectors.append(Self.messages())
         if Self.isWriting {
             let encoder = JSONEncoder()
@@ -167,6 +169,37 @@ struct ProtocolVectorTests {
             if credential.kind != .identity { values["secret"] = Self.secret.hex }
             return Vector(name: "credential: \(name)", values: values)
         }
+    }
+
+    // MARK: Enrolment
+
+    private func enrolment(_ transcript: SessionTranscript) throws -> Vector {
+        let invite = InviteSecret(Self.secret)
+        let token = invite.token(for: self.exit.publicKey)
+        let hash = EnrolmentRequest.signedHash(transcript, token: token, name: "laptop")
+        let signature = try self.sign(hash, by: self.identity)
+        let encoded =
+            token.bytes + self.identity.publicKey.bytes.bytes + signature.bytes + [6] + Array("laptop".utf8)
+        let request = try #require(EnrolmentRequest(encoded: ByteBuffer(bytes: encoded)))
+        #expect(request.isProven(by: transcript))
+        let code = InviteCode(
+            name: NostrName(publicKey: self.exit.publicKey, relays: [try RelayURL("wss://a.example")]),
+            secret: invite,
+            label: "home",
+            expires: 1_800_000_000
+        )
+        let accepted = EnrolmentAnswer.enrolled(.init(ports: [22, 80], servesOthers: false))
+        return Vector(
+            name: "enrolment",
+            values: [
+                "secret": Self.secret.hex, "token": token.hex,
+                "verifier": invite.verifier(for: self.exit.publicKey).hex, "signed hash": hash.hex,
+                "signature": Self.hex(signature.bytes), "request": Self.hex(request.encoded),
+                "answer": Self.hex(Array(accepted.encoded.readableBytesView)),
+                "refusal": Self.hex(Array(EnrolmentAnswer.refused(.revoked).encoded.readableBytesView)),
+                "invite": code.encoded,
+            ]
+        )
     }
 
     // MARK: Handshake

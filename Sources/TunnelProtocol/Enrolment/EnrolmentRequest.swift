@@ -64,7 +64,8 @@ package struct EnrolmentRequest: Hashable, Sendable {
         )
     }
 
-    private static func signedHash(_ transcript: SessionTranscript, token: Bytes32, name: String) -> Bytes32 {
+    /// What the device signs.
+    static func signedHash(_ transcript: SessionTranscript, token: Bytes32, name: String) -> Bytes32 {
         .tagged("nws/session/1/enrolment", [transcript.hash.bytes, token.bytes, Array(name.utf8)])
     }
 

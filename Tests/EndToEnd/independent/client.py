@@ -10,6 +10,7 @@ import time
 import uuid
 
 from .crypto import KEMKey, Key, decrypt, encrypt, is_signed
+from .enrolment import Request, read_answer
 from .handshake import (
     ACCEPTANCE,
     EXIT_UPDATE,
@@ -242,6 +243,13 @@ class ClientSession(Session):
         if wait:
             stream.wait_until_open()
         return stream
+
+    def enrol(self, token, identity, name=b""):
+        """Enrols an identity in a session with an invite; returns the exit's answer."""
+        stream = self.open(0)
+        stream.write(Request.signed(identity, token, name, self.sending.transcript).encoded())
+        stream.finish()
+        return read_answer(stream.read_to_end())
 
     def open_first(self, opening, opened):
         """Opens the stream of the opening. The exit has its first bytes already, or gets them again."""

@@ -12,14 +12,17 @@ import threading
 import time
 
 from .crypto import Key, decrypt, encapsulate, encrypt, is_signed
+from .enrolment import Request, answer, token_of, verifier_of
 from .handshake import (
     CLIENT_UPDATE,
     CONNECTION_RESET,
+    INVITE,
     NOT_ALLOWED,
     OWN_LIMITS,
     PROTOCOL_VIOLATION,
     REFUSED,
     REPLAYED,
+    REVOKED,
     TICKET,
     TOO_MANY_STREAMS,
     UNKNOWN_SESSION,
@@ -68,6 +71,10 @@ class Exit:
         self.is_private = bool(credentials)
         self.wants_identity = self.is_private if wants_identity is None else wants_identity
         self.prover = prover
+        self.invites = {}
+        """What verifies the tokens of invites, by their credentials"""
+        self.devices = []
+        """The requests of the devices that enrolled"""
         self.offers = []
         """The offers that were answered with an acceptance"""
         self.sessions = []
@@ -177,6 +184,26 @@ class Exit:
         threading.Timer(OFFER_KEPT, self._forget, (digest, session)).start()
         return session
 
+    def enrol(self, invite, request, transcript):
+        """Exchanges the credential of an invite for an identity; returns the answer."""
+        with self._lock:
+            if invite not in self.credentials:
+                return bytes([REVOKED])
+            verifier = self.invites.get(invite)
+            if request is None or verifier_of(request.token) != verifier or not request.is_proven(transcript):
+                return bytes([NOT_ALLOWED])
+            self.credentials.remove(invite)
+            self.credentials.append(Credential.of_client(self.key, request.identity))
+            self.devices.append(request)
+            return answer([80])
+
+    def invite(self, secret):
+        """Accepts a device with the invite of this secret."""
+        credential = Credential.of_invite(secret, self.key.public)
+        self.invites[credential] = verifier_of(token_of(secret, self.key.public))
+        self.credentials.append(credential)
+        self.is_private = self.wants_identity = True
+
     def _forget(self, digest, session):
         """Forgets an offer from which no session came."""
         with self._lock:
@@ -202,6 +229,9 @@ class ExitSession(Session):
         self.identity = None
         """The newest valid one"""
         self.credential = credential
+        self.enrolment = False
+        """Whether the client has opened the stream in which it enrols"""
+        self.first_transcript = generation.transcript
         self._exit = node
         self._acceptance = acceptance
         self._answers = 0
@@ -304,8 +334,12 @@ class ExitSession(Session):
         if frame.stream == 0 or frame.stream in self.streams or frame.stream in self.ended_streams:
             return
         too_many = len(self.streams) >= OWN_LIMITS.max_streams
+        enrols = self.credential is not None and self.credential.kind == INVITE and frame.port == 0
         stream = self.streams[frame.stream] = Stream(self, frame.stream)
-        if self._exit.is_private and not self.identity:
+        if enrols and not self.enrolment:
+            self.enrolment = True
+            threading.Thread(target=self._enrol, args=(stream,), daemon=True).start()
+        elif self._exit.is_private and not self.identity:
             stream.reset(NOT_ALLOWED)
         elif too_many:
             stream.reset(TOO_MANY_STREAMS)
@@ -329,6 +363,18 @@ class ExitSession(Session):
         _copy_from_target(target, stream)
         writer.join()
         target.close()
+
+    def _enrol(self, stream):
+        """Adds the device to the exit's list, if its request is good, and answers."""
+        with self.changed:
+            stream.is_open = True
+            self.send(StreamOpened(stream.number))
+        try:
+            request = Request.decoded(stream.read_to_end())
+        except ValueError:
+            request = None
+        stream.write(self._exit.enrol(self.credential, request, self.first_transcript))
+        stream.finish()
 
     # Updates
 

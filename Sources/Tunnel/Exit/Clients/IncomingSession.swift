@@ -59,6 +59,8 @@ final class IncomingSession {
     private(set) var isUsed = false
     /// Whether the exit opened the stream of the offer.
     private let hasOpening: Bool
+    /// Whether the client has opened the stream in which its device enrols.
+    var hasOpenedEnrolment = false
     /// Whether the client's device is being enrolled, or was. Its invite is then removed from the list.
     var isEnrolling = false
     /// Whether the client's first packet has arrived. The client has then received the acceptance.

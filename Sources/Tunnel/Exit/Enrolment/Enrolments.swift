@@ -44,7 +44,8 @@ final class Enrolments {
     /// Accepts the stream in which a device enrols.
     func begin(_ session: IncomingSession, invite derived: [UInt8], as id: StreamID) -> StreamDecision {
         guard self.context.configuration.registry != nil else { return .refused(.notAllowed) }
-        guard self.streams[ObjectIdentifier(session)] == nil else { return .refused(.tooManyStreams) }
+        guard !session.hasOpenedEnrolment else { return .refused(.tooManyStreams) }
+        session.hasOpenedEnrolment = true
         let stream = EnrolmentStream(
             carrier: session.link,
             id: id,
