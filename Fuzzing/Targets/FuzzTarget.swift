@@ -26,6 +26,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case sessionOffer = "session-offer"
     case sessionFrames = "session-frames"
     case session
+    case enrolment
     case socks
     case socksClient = "socks-client"
     case httpProxy = "http-proxy"
@@ -50,6 +51,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .session:
             var life = SessionLifeFuzzer(input)
             life.run()
+        case .enrolment: EnrolmentFuzzer.run(input)
         case .socks: Self.socks(input)
         case .socksClient: Self.socksClient(input)
         case .httpProxy: HTTPProxyFuzzer.run(input)

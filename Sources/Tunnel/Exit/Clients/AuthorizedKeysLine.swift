@@ -72,18 +72,25 @@ package enum AuthorizedKeysLine: Hashable, Sendable {
         return text.hasSuffix("T00:00:00Z") ? String(text.prefix(10)) : text
     }
 
-    /// Maximum length of a comment that ``comment(_:)`` returns, in characters.
+    /// Maximum length of a comment that ``comment(_:)`` returns, in Unicode scalars.
     private static let maximumComment = 64
 
     /// Makes a comment from text that may come from another machine: letters, digits, and a few other characters that have no
     /// meaning in a line.
     package static func comment(_ text: String) -> String {
-        let allowed = text.unicodeScalars.map { scalar -> Character in
-            let isAllowed = scalar.properties.isAlphabetic || scalar.properties.numericType != nil
-            return isAllowed || "-_.+@()'".unicodeScalars.contains(scalar) ? Character(scalar) : " "
+        let allowed = text.unicodeScalars.map { Self.isAllowed($0) ? $0 : " " }
+        var words = Array(allowed.split(separator: " ").joined(separator: [" "]).prefix(Self.maximumComment))
+        if words.last == " " { words.removeLast() }
+        return String(String.UnicodeScalarView(words))
+    }
+
+    private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber: break
+        default: return "-_.+@()'".unicodeScalars.contains(scalar)
         }
-        let words = String(allowed).split(separator: " ")
-        return String(words.joined(separator: " ").prefix(Self.maximumComment))
+        // Some letters form one character with a space before or after them, which is then no white space for the parser.
+        return String(String.UnicodeScalarView([" ", scalar, " "])).count == 3
     }
 
     private static func parse(_ line: Substring) throws(ParsingError) -> (PublicKey, AuthorizedKeys.Grant) {
