@@ -79,8 +79,8 @@ let package = Package(
         ),
         // Loops over bytes with vector instructions: base64, JSON strings.
         .target(name: "CByteKernels"),
-        // Memory statistics of the allocator.
-        .target(name: "CProcessMemory"),
+        // Memory statistics of the allocator; arguments of the process.
+        .target(name: "CProcess"),
         // Changes of the network and the clock.
         .target(name: "CHostEvents"),
         // Keys, signatures, NIP-44. All secret keys but those of TLS.
@@ -166,7 +166,7 @@ let package = Package(
             dependencies: [
                 "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
                 "HTTPTransport",
-                "Observability", "CProcessMemory", "CQREncode", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
+                "Observability", "CProcess", "CQREncode", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
                 nio("NIOPosix"),
                 nio("NIOHTTP1"), nioSSL, logging, metrics,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

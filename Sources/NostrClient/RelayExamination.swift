@@ -107,7 +107,7 @@ package enum RelayExamination {
                 authenticationKey: self.key
             )
             guard let relay else {
-                self.finding.connectionError = "cannot set up TLS"
+                self.finding.connectionError = "too many connections"
                 self.finish()
                 return
             }

@@ -89,7 +89,7 @@ package final class RelayPool {
     /// longer needed.
     ///
     /// - Parameter authenticationKey: Signs answers to AUTH challenges; used only for a new connection.
-    /// - Returns: Nil if there are ``maximumConnections`` in use, TLS cannot be set up, or the pool is stopped.
+    /// - Returns: Nil if there are ``maximumConnections`` in use, or the pool is stopped.
     package func use(
         _ url: RelayURL,
         in lane: RelayLane,
@@ -110,39 +110,46 @@ package final class RelayPool {
             self.logger.warning("too many relay connections", metadata: ["relay.url": "\(url)"])
             return nil
         }
-        do {
-            let target = RelaySocket.Target(
-                url: url,
-                policy: policy,
-                tls: url.isSecure ? try self.tlsContext() : nil,
-                isolation: Bytes32.sha256(of: self.secret.bytes + lane.identifier.bytes).hex
-            )
-            let connection = RelayConnection(
-                target,
-                lane: lane,
-                configuration: self.configuration,
-                authenticationKey: authenticationKey(),
-                informationCache: self.informationCache,
-                loop: self.loop,
-                logger: self.logger,
-                delegate: delegate
-            )
-            self.entries[key] = Entry(connection: connection, users: 1)
-            self.watchHost()
-            connection.start()
-            return connection
-        } catch {
-            self.logger.error("cannot set up TLS", metadata: ["error": "\(error)", "relay.url": "\(url)"])
-            return nil
-        }
+        let target = RelaySocket.Target(
+            url: url,
+            policy: policy,
+            tls: { [weak self] () throws(RelayConnectionError) in
+                guard url.isSecure else { return nil }
+                guard let self else { throw .stopped }
+                return try self.tlsContext()
+            },
+            isolation: Bytes32.sha256(of: self.secret.bytes + lane.identifier.bytes).hex
+        )
+        let connection = RelayConnection(
+            target,
+            lane: lane,
+            configuration: self.configuration,
+            authenticationKey: authenticationKey(),
+            informationCache: self.informationCache,
+            loop: self.loop,
+            logger: self.logger,
+            delegate: delegate
+        )
+        self.entries[key] = Entry(connection: connection, users: 1)
+        self.watchHost()
+        connection.start()
+        return connection
     }
 
-    private func tlsContext() throws -> NIOSSLContext {
+    private func tlsContext() throws(RelayConnectionError) -> NIOSSLContext {
         let now = NIODeadline.now()
         if let tls = self.tls, now - tls.since < Self.rootsValidity { return tls.context }
-        let context = try NIOSSLContext(configuration: self.configuration.tls)
-        self.tls = (context, now)
-        return context
+        do {
+            let context = try NIOSSLContext(configuration: self.configuration.tls)
+            self.tls = (context, now)
+            return context
+        } catch {
+            // Without a file of certificate authorities, BoringSSL reports no error of its own.
+            if case .default? = self.configuration.tls.trustRoots, "\(error)".hasPrefix("unknownError") {
+                throw .noCertificateAuthorities
+            }
+            throw .tls("\(error)")
+        }
     }
 
     private func watchHost() {

@@ -31,7 +31,7 @@ struct NWS: AsyncParsableCommand {
             EntryCommand.self, ForwardCommand.self, ConnectCommand.self,
             ExitCommand.self, RelayCommand.self,
             PingCommand.self, DoctorCommand.self, StatusCommand.self, CertCommand.self, ExitsCommand.self,
-            KeyCommand.self, NameCommand.self, PinsCommand.self, VersionCommand.self,
+            KeyCommand.self, NameCommand.self, PinsCommand.self, VersionCommand.self, CompletionCommand.self,
             DemoServiceCommand.self, ManualCommand.self,
         ]
     )

@@ -56,7 +56,7 @@ struct UsageTests {
 
     @Test(
         "options and the file of roles do not reach other commands",
-        arguments: [["--version"], ["pins", "list"], ["key", "show"]]
+        arguments: [["--version"], ["pins", "list"], ["key", "generate"]]
     )
     func otherCommands(arguments: [String]) throws {
         let folder = try TemporaryFolder()

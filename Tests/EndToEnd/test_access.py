@@ -130,7 +130,7 @@ def test_an_exit_with_a_list_sends_strangers_nothing(sandbox, echoing):
         observer.subscribe("barrier", {"limit": 0})
         with pytest.raises(TimeoutError):
             observer.receive(("EVENT", "all"), timeout=0)
-    exit_node.process.wait_for_log("message without a proof of an authorized key ignored")
+    exit_node.process.wait_for_log("message without a proof of an authorized device ignored")
     eventually(lambda: echoing.connections == 1)
 
 
@@ -317,7 +317,7 @@ def test_plain_nip74_does_not_bypass_the_list(sandbox, echoing):
     # Plain NIP-74 cannot express a refusal: the stream appears open, but is not connected to the backend.
     client = open_stream(plain.address, exit_node.name).socket
     client.sendall(b"is anybody there")
-    exit_node.process.wait_for_log("message without a proof of an authorized key ignored")
+    exit_node.process.wait_for_log("message without a proof of an authorized device ignored")
     assert echoing.connections == 0
 
 

@@ -91,8 +91,8 @@ def shared(home, relay, *services):
     return home.share(*services, "--relay", relay.url)
 
 
-def entry_of(device):
-    process = device.start("entry", "--listen", "127.0.0.1:0")
+def entry_of(device, *options):
+    process = device.start("entry", "--listen", "127.0.0.1:0", *options)
     host, port = process.value("socks").rsplit(":", 1)
     return process, (host, int(port))
 
@@ -204,7 +204,7 @@ def test_an_invite_for_some_services(home, laptop, relay, web, sandbox):
     assert reply_to(socks, "home.nostr", 22) == SUCCEEDED
     assert reply_to(socks, "home.nostr", 80) == NOT_ALLOWED
     process.wait_for_log("the device may not use this service device=guest")
-    entry.wait_for_log("refused by the exit")
+    entry.wait_for_log("the exit knows this device, but has no service at this port for it")
 
 
 def test_a_revoked_device_learns_it(home, laptop, relay, web):

@@ -34,7 +34,7 @@ def test_share_chooses_relays_that_work(sandbox, web):
     state = json.loads((home.folder / ".local/state/nws/share.json").read_text())
     assert sorted(state["chosenRelays"]) == sorted(relays)
     laptop.join(home.invite())
-    _, socks = entry_of(laptop)
+    _, socks = entry_of(laptop, "--confirm-streams")
     assert len(fetch(f"socks5h://{socks[0]}:{socks[1]}", "http://home.nostr/bytes/1000")) == 1000
     # They are remembered: the next start tries nothing.
     process.kill()

@@ -5,6 +5,8 @@
 
 import NIOCore
 import NIOHTTP1
+import Nostr
+import NostrCrypto
 import Testing
 import TunnelProtocol
 
@@ -66,10 +68,39 @@ struct ProxyResponseTests {
         arguments: [("/", 200), ("*", 200), ("/proxy.pac", 200), ("/somewhere", 404), ("/proxy.pac/", 404)]
     )
     func ownPages(path: String, status: Int) {
-        let response = ProxyResponse(ownPath: path, address: "127.0.0.1:8882")
+        let page = EntryHomePage(exits: [], address: "127.0.0.1:8882", host: "127.0.0.1:8882")
+        let response = ProxyResponse(ownPath: path, page: page)
         #expect(response.status.code == UInt(status))
         #expect(Self.text(response).contains("127.0.0.1:8882"))
         #expect(Self.text(response).contains("<h1>") == (path != "/proxy.pac"))
+    }
+
+    @Test(
+        "the page lists the exits only at an address of this machine, so that no other site can read them",
+        arguments: [
+            ("127.0.0.1:8882", true), ("localhost:8882", true), ("[::1]:8882", true), ("192.168.1.2:8882", true),
+            ("evil.example:8882", false), ("abc:8882", false), ("fade.cab", false), (nil, false), ("", false),
+        ] as [(String?, Bool)]
+    )
+    func listedExits(host: String?, isListed: Bool) throws {
+        let key = try SecretKey(.sha256(of: [1])).publicKey
+        let alias = try #require(Alias("home"))
+        let exit = EntryHomePage.Exit(alias: alias, name: NostrName(publicKey: key, relays: []), services: [22, 443])
+        let page = EntryHomePage(exits: [exit], address: "127.0.0.1:8882", host: host)
+        #expect(page.html.contains("home.nostr") == isListed)
+        #expect(page.html.contains(key.npub) == false)
+        // The certificate of an exit is not valid for an alias.
+        #expect(!page.html.contains("https://home.nostr"))
+    }
+
+    @Test("a page says that access ended, and a refusal of a known device does not ask for an identity")
+    func deniedDevices() {
+        let revoked = Self.text(
+            Self.page(.notRequested(.offerFailed(.revoked, exit: PublicKey(unchecked: .zero), isPinned: true)))
+        )
+        #expect(revoked.contains("This device has no access any more") && revoked.contains("new invite"))
+        let refused = Self.text(Self.page(.refusedToDevice))
+        #expect(refused.contains("The exit knows this device") && !refused.contains("identity"))
     }
 
     @Test("a response to HEAD has the length of the body, and no body")

@@ -28,7 +28,7 @@ struct RelayNumberTests {
             RelaySocket.Target(
                 url: try RelayURL("ws://\(name).example"),
                 policy: .configured,
-                tls: nil,
+                tls: { nil },
                 isolation: ""
             ),
             lane: RelayLane(),

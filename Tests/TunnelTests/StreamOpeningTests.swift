@@ -29,6 +29,10 @@ struct StreamOpeningTests {
         func cancel(_ opening: StreamOpening) { self.cancelled += 1 }
         func exitFailed(_ exit: PublicKey) { self.failedExits.append(exit) }
         func hasAnotherExit(for request: ProxyRequest) -> Bool { self.exitsLeft > 0 }
+        var namedExits: [EntryHomePage.Exit] { [] }
+
+        func isIdentified(for request: ProxyRequest) -> Bool { false }
+
         func text(of remedy: Remedy) -> String { "" }
         func openingDidSucceed(_ opening: StreamOpening) { self.succeeded += 1 }
         func opening(_ opening: StreamOpening, didFail failure: ProxyFailure) { self.failures.append(failure.text) }

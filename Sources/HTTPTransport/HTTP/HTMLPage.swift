@@ -44,7 +44,7 @@ package enum HTMLPage {
           body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, sans-serif }
           main { max-width: 44rem; margin: 0 auto; padding: 3rem 1.25rem }
           h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .75rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-          p { margin: 0 0 1rem } .soft { color: var(--soft) } ul { margin: 0; padding-left: 1.2rem }
+          p { margin: 0 0 1rem } .soft { color: var(--soft) } ul { margin: 0 0 1.6rem; padding-left: 1.2rem }
           ol { list-style: none; margin: 1.75rem 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .75rem }
           ol li { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem .9rem }
           ol b, ol span, ol i { display: block } ol span, ol i { font-size: .85rem; color: var(--soft) }

@@ -18,6 +18,10 @@ package enum RelayConnectionError: Error, Sendable {
     case addressNotAllowed
     /// The node is shutting down.
     case stopped
+    /// The system has no certificates of authorities.
+    case noCertificateAuthorities
+    /// TLS cannot be set up for another reason.
+    case tls(String)
 
     /// The text of an error for messages. For an error of the system it is the text of `strerror`.
     static func text(of error: any Error) -> String {
@@ -37,6 +41,9 @@ extension RelayConnectionError: CustomStringConvertible {
         case .addressNotAllowed:
             "the relay's address is not public: configure this relay (--relay), or allow local relays (--allow-local-relays)"
         case .stopped: "the node is shutting down"
+        case .noCertificateAuthorities:
+            "no CA certificates on this system: install the package ca-certificates, or name a file with --ca-file"
+        case .tls(let reason): "TLS cannot be set up: \(reason)"
         }
     }
 }

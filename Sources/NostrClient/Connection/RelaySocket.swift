@@ -36,8 +36,9 @@ final class RelaySocket {
     struct Target {
         let url: RelayURL
         let policy: DialPolicy
-        /// TLS settings for `wss://`; nil for `ws://`.
-        let tls: NIOSSLContext?
+        /// Returns the TLS settings for `wss://`; nil for `ws://`. Called for each connection, because the system's
+        /// certificates may be installed later.
+        let tls: () throws(RelayConnectionError) -> NIOSSLContext?
         /// Isolation key for the proxy. See ``SOCKS5Proxy/isolation``.
         let isolation: String
     }
@@ -49,6 +50,7 @@ final class RelaySocket {
     }
 
     private let target: Target
+    private var tls: NIOSSLContext?
     private let configuration: RelayClientConfiguration
     private let informationCache: RelayInformationCache?
     private let loop: any EventLoop
@@ -104,6 +106,14 @@ final class RelaySocket {
     /// Resolves the host name, connects, and upgrades to WebSocket. Unless the information document is cached, requests
     /// it at the same time over another connection. Call once.
     func connect() {
+        do throws(RelayConnectionError) {
+            self.tls = try self.target.tls()
+        } catch {
+            let failure = error
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            // In a later turn of the event loop, like other failures.
+            return self.loop.execute { bound.value.connected(.failure(failure)) }
+        }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.allowedAddresses().flatMap { bound.value.open($0) }.whenComplete { bound.value.connected($0) }
     }
@@ -167,7 +177,7 @@ final class RelaySocket {
             host: url.host,
             authority: url.authority,
             requestTarget: url.requestTarget,
-            tls: self.target.tls
+            tls: self.tls
         )
         if let proxy = self.proxy { target.proxy = (proxy, port: url.port) }
         let bound = NIOLoopBound(self, eventLoop: self.loop)

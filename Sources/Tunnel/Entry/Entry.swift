@@ -107,6 +107,7 @@ final class Entry {
         self.context.configuration.identityExits = configuration.identityExits
         self.context.configuration.identities = configuration.identities
         self.context.configuration.aliases = configuration.aliases
+        self.context.configuration.services = configuration.services
         self.exits.setNamed(configuration.exits)
         for url in configuration.relays where !before.contains(url) {
             _ = self.context.use(url, in: self.context.lane, policy: .configured)
@@ -277,6 +278,25 @@ extension Entry: StreamOpener {
         if self.names.count >= Self.rememberedNames { self.names = [:] }
         self.names[text] = name
         return name
+    }
+
+    var namedExits: [EntryHomePage.Exit] {
+        self.configuration.aliases.map { alias, name in
+            EntryHomePage.Exit(alias: alias, name: name, services: self.configuration.services[name.publicKey] ?? [])
+        }
+    }
+
+    func isIdentified(for request: ProxyRequest) -> Bool {
+        guard case .domain(let domain) = request.target.host else { return false }
+        let alias = Alias(domain: domain).flatMap { self.configuration.aliases[$0] }
+        guard let exit = (alias ?? (try? NostrName(domain)))?.publicKey else { return false }
+        return self.peers.all.contains { peer in
+            if peer.address.publicKey == exit, case .session(let session) = peer.link {
+                session.isIdentified
+            } else {
+                false
+            }
+        }
     }
 
     /// The transcript of the session's handshake with an exit; nil if there is no session.

@@ -67,6 +67,8 @@ public struct EntryConfiguration: Sendable {
     public var identities: [PublicKey: SecretKey] = [:]
     /// The names that the user gave to exits. A target such as `home.nostr` stands for the exit with the alias `home`.
     public var aliases: [Alias: NostrName] = [:]
+    /// The ports of the services that exits offered to this device, for the entry's own page.
+    package var services: [PublicKey: [UInt16]] = [:]
     /// The secrets of invites, with which this device enrols with exits.
     package var invites: [PublicKey: InviteSecret] = [:]
     /// The exits that may learn the user's identity. An exit can test whether a proof in an offer belongs to a public key that

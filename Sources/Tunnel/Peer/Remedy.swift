@@ -18,6 +18,8 @@ package enum Remedy: Hashable, Sendable {
     case relays
     /// Configure an identity (entry).
     case identity
+    /// Ask the exit's owner for a new invite (entry).
+    case invite
     /// Configure a key that authenticates the node to its relays (NIP-42).
     case relayAuthenticationKey
     /// Remove the pin of an exit that was replaced by a program without sessions (entry).
@@ -29,6 +31,7 @@ package enum Remedy: Hashable, Sendable {
         case .exit: "configure an exit for targets on the internet"
         case .relays: "configure relays that the exit uses"
         case .identity: "configure an identity, and ask the exit's operator to authorize its npub"
+        case .invite: "ask the exit's owner for a new invite"
         case .relayAuthenticationKey: "configure a relay authentication key that the relay accepts"
         case .removePin(let exit):
             "if the exit was replaced by a program without sessions, remove the pin of \(exit.npub)"

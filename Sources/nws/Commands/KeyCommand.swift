@@ -8,6 +8,7 @@ import Foundation
 import Nostr
 import NostrCrypto
 import Tunnel
+import TunnelProtocol
 
 /// The command `nws key`: creates, shows and authorizes keys.
 struct KeyCommand: AsyncParsableCommand {
@@ -85,7 +86,7 @@ struct KeyCommand: AsyncParsableCommand {
                 }
                 throw CommandError.failure("PUBKEY: needs a public key, as an npub or 64 hex digits")
             }
-            var grant = AuthorizedKeys.Grant(comment: AuthorizedKeysLine.comment(self.comment ?? ""))
+            var grant = AuthorizedKeys.Grant(comment: self.comment ?? "")
             grant.services = try self.services.map { try DeviceServices($0, option: "--services").ports }
             if let expires {
                 guard let date = AuthorizedKeysLine.date(expires) else {
@@ -104,7 +105,8 @@ struct KeyCommand: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show a public key, and with --secret also the secret key."
+            abstract: "Show a public key, and with --secret also the secret key.",
+            discussion: "If the relays of the exit are known, also prints its name and nprofile."
         )
 
         @Option(
@@ -114,6 +116,15 @@ struct KeyCommand: AsyncParsableCommand {
             )
         )
         var keyFile: String?
+
+        @Option(
+            parsing: .upToNextOption,
+            help: ArgumentHelp(
+                "Relay of the exit; repeat for several. Default: [NOSTR_RELAYS, separated by ;], else those of nws share.",
+                valueName: "url"
+            )
+        )
+        var relay: [String] = []
 
         @Flag(help: "Also print the secret key. Anyone who has it can impersonate you.")
         var secret = false
@@ -136,12 +147,24 @@ struct KeyCommand: AsyncParsableCommand {
                 }
                 Console.line("pubkey: \(key.publicKey.hex)")
                 Console.line("npub: \(key.publicKey.npub)")
+                let name = try self.name(of: key.publicKey)
+                if !name.relays.isEmpty {
+                    if name.hasUsableText { Console.line("name: \(name.encoded)") }
+                    Console.line("nprofile: \(name.nprofile)")
+                }
                 if self.secret {
                     let bytes = try key.exposeBytes()
                     Console.line("secret: \(bytes.hex)")
                     Console.line("nsec: \(NIP19.nsec(bytes).encoded)")
                 }
             }
+        }
+
+        /// The key with the relays of the exit, as far as they are known.
+        private func name(of key: PublicKey) throws -> NostrName {
+            let relays = try Settings().relays(self.relay)
+            if relays.isEmpty, let shared = try ShareState.read()?.name, shared.publicKey == key { return shared }
+            return NostrName(publicKey: key, relays: relays)
         }
     }
 }

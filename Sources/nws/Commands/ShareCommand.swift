@@ -85,7 +85,7 @@ struct ShareCommand: RoleCommand {
             guard !(self.install && self.uninstall) else {
                 throw CommandError.configuration("--install and --uninstall cannot be given together")
             }
-            let own = Array(CommandLine.arguments.drop { $0 != Self.configuration.commandName }.dropFirst())
+            let own = Array(ProcessArguments.own.drop { $0 != Self.configuration.commandName }.dropFirst())
             let installer = try ServiceInstaller(arguments: own.filter { $0 != "--install" })
             if self.uninstall { return try installer.uninstall() }
             // Wrong arguments are reported now, and not only in the log of the service.

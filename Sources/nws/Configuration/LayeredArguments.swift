@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import ArgumentParser
 import Foundation
 import NIOConcurrencyHelpers
 import SettingsFiles
@@ -69,7 +70,7 @@ struct LayeredArguments {
             for setting in try CommandError.explainingFiles({ try ConfigurationFile(path: file).settings }) {
                 guard let option = command.option(setting.name), let name = option.name else {
                     throw CommandError.configuration(
-                        "\(file), line \(setting.line): unknown option \(setting.name) for nws \(command.commandName)"
+                        "\(file), line \(setting.line): unknown option \(setting.name) for nws \(command.commandName)\(Suggestion.text(for: setting.name, among: command.settings.compactMap(\.name)))"
                     )
                 }
                 guard !given.contains(name), sources[name] == nil else { continue }
@@ -81,7 +82,10 @@ struct LayeredArguments {
                 sources[name] = source
             }
         }
-        self.arguments = Array(own[..<end]) + added.sorted { $0.key < $1.key }.flatMap(\.value) + Array(own[end...])
+        self.arguments = UnitValue.resolved(
+            Array(own[..<end]) + added.sorted { $0.key < $1.key }.flatMap(\.value) + Array(own[end...]),
+            of: command
+        )
         self.added = added
         self.unknownVariables = unknown
         self.sources = sources
@@ -119,15 +123,36 @@ struct LayeredArguments {
 
     /// Reads the arguments of this process.
     static func current() throws -> LayeredArguments {
-        let own = Array(CommandLine.arguments.dropFirst())
+        let own = ProcessArguments.own
         // Help and version must work even if the `.env` file is invalid.
         let asksOnly =
             own.first == "help" || own.prefix { $0 != "--" }.contains { ["-h", "--help", "--version"].contains($0) }
         let environment =
             asksOnly ? (try? Settings())?.all ?? ProcessInfo.processInfo.environment : try Settings().all
-        let layered = try LayeredArguments(own, environment: environment, catalog: OptionCatalog())
+        let catalog = try OptionCatalog()
+        try Self.checkCommand(own, catalog.root)
+        let layered = try LayeredArguments(own, environment: environment, catalog: catalog)
         Self.last.withLockedValue { $0 = layered }
         return layered
+    }
+
+    /// Checks that the first words name a command. The parser would complain about the options instead.
+    private static func checkCommand(_ own: [String], _ root: OptionCatalog.Command) throws {
+        var command = root
+        for word in own {
+            let names = (command.subcommands ?? []).map(\.commandName)
+            // The words of a command without subcommands are its arguments, and so are those of a default subcommand.
+            guard !names.isEmpty, !word.hasPrefix("-"), word != "help" else { return }
+            guard let next = command.subcommands?.first(where: { $0.commandName == word }) else {
+                let shown = (command.subcommands ?? []).filter(\.shouldDisplay).map(\.commandName)
+                throw CommandError(
+                    status: .validationFailure,
+                    message:
+                        "unknown command \(word)\(Suggestion.text(for: word, among: shown)) (\(command.commandName == "nws" ? "nws" : "nws \(command.commandName)") --help lists the commands)"
+                )
+            }
+            command = next
+        }
     }
 
     private static let last = NIOLockedValueBox<LayeredArguments?>(nil)

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import CProcessMemory
+import CProcess
 import ServiceLifecycle
 
 /// Returns unused memory to the system after a peak.

@@ -78,6 +78,7 @@ struct EntryOptions: ParsableArguments {
         configuration.exits = try self.exit.map { try NostrName($0, option: "--exit") }
         for entry in try AliasFile.stateFile().read() {
             configuration.aliases[entry.alias] = entry.name
+            configuration.services[entry.name.publicKey] = entry.services
             // The owner of the exit has invited this device, which made this key for it alone.
             let file = entry.identityFile
             if file.exists { configuration.identities[entry.name.publicKey] = try file.read() }
@@ -152,7 +153,8 @@ extension EntryOptions {
         case .exit: "start the entry with --exit NAME or --public-exits"
         case .relays: "start the entry with --relay URL, for a relay that the exit uses"
         case .identity:
-            "start the entry with --identity FILE and --identity-for NAME, and ask the operator of the exit to authorize its npub"
+            "ask the exit's owner for an invite, and read it with nws join; or start the entry with --identity FILE and --identity-for NAME, and ask the owner to authorize its npub"
+        case .invite: "ask the exit's owner for a new invite (nws invite), and read it with nws join"
         case .removePin(let exit):
             "if the exit was replaced by a program without sessions, run: nws pins remove \(exit.npub)"
         case .relayAuthenticationKey: "use --auth-key FILE, with a key that the relay admits"

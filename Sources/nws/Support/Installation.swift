@@ -9,13 +9,13 @@ import Foundation
 enum Installation {
     /// The absolute path of the running program.
     static var path: String {
-        let own = Bundle.main.executablePath ?? CommandLine.arguments[0]
+        let own = Bundle.main.executablePath ?? ProcessArguments.all.first ?? "nws"
         return own.hasPrefix("/") ? own : FileManager.default.currentDirectoryPath + "/" + own
     }
 
     /// How the user started this program.
     static var typed: String {
-        let first = CommandLine.arguments.first ?? "nws"
+        let first = ProcessArguments.all.first ?? "nws"
         return first.contains("/") ? first : "nws"
     }
 

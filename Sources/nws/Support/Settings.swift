@@ -60,7 +60,11 @@ struct Settings {
 
     static func relay(_ text: String, source: String) throws -> RelayURL {
         do {
-            return try RelayURL(text)
+            let url = try RelayURL(text)
+            if !text.lowercased().hasPrefix("ws"), !ProcessSetup.isReloading {
+                Console.error(Console.printable("nws: \(source): \(text) is read as \(url)"))
+            }
+            return url
         } catch {
             throw CommandError.configuration("\(source): \(text) is not a relay URL: \(error)")
         }

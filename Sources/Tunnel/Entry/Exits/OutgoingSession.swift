@@ -117,6 +117,9 @@ final class OutgoingSession {
         return identity
     }
 
+    /// Whether this device signs the session with its identity.
+    var isIdentified: Bool { self.identity != nil }
+
     /// The transcript of the handshake, as long as its keys are kept.
     var firstTranscript: SessionTranscript? { self.driver.transcript(of: 0) }
 

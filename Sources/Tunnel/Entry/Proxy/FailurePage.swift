@@ -53,6 +53,7 @@ enum FailurePage {
 extension ProxyFailure {
     /// The headline of the page.
     var title: String {
+        if self.isEndOfAccess { return "This device has no access any more" }
         if self.isDenial { return "The exit does not allow this" }
         return switch self.hop {
         case .name: "Not a valid name"
@@ -78,6 +79,13 @@ extension ProxyFailure {
                 "Use the exit's full .nostr name or its nprofile, which contain its relays.",
                 "Or \(remedyText(.relays)).",
             ]
+        case (.refusedToDevice, _):
+            [
+                "Check the port: the exit's owner knows which services this device may use (nws devices).",
+                "Ask the owner to invite this device for this service.",
+            ]
+        case _ where self.isEndOfAccess:
+            ["To use the exit again, \(remedyText(.invite))."]
         case (.ended(.notAllowed), _), (.notRequested(.offerFailed(.notAllowed, _, _)), _):
             [
                 "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",

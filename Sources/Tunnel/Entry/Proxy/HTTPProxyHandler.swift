@@ -240,7 +240,11 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .ownPage(let path, let host):
             return ProxyResponse(
                 ownPath: path,
-                address: ProxyAutoConfiguration.address(host, context.channel.localAddress)
+                page: EntryHomePage(
+                    exits: self.proxy.opener.namedExits,
+                    address: ProxyAutoConfiguration.address(host, context.channel.localAddress),
+                    host: host
+                )
             )
         case .rejected(let failure):
             self.proxy.metrics.handshakeFailed(.malformed)

@@ -34,21 +34,17 @@ struct ProxyResponse {
 
     /// A page of the proxy: the proxy auto-configuration script, or a description of the proxy.
     ///
-    /// - Parameter address: `HOST:PORT` of the proxy, as the client reaches it.
-    init(ownPath path: String, address: String) {
+    /// - Parameter page: The description.
+    init(ownPath path: String, page: EntryHomePage) {
         guard path != "/proxy.pac" else {
             self.init(
                 .ok,
                 type: "application/x-ns-proxy-autoconfig",
-                ProxyAutoConfiguration.script(proxy: address)
+                ProxyAutoConfiguration.script(proxy: page.address)
             )
             return
         }
-        self.init(
-            path == "/" || path == "*" ? .ok : .notFound,
-            text:
-                "This is a proxy for .nostr names. Use \(address) as SOCKS5 or HTTP proxy, or set http://\(address)/proxy.pac as the automatic proxy configuration of a browser."
-        )
+        self.init(path == "/" || path == "*" ? .ok : .notFound, page.html)
     }
 
     /// The bytes of the response.
@@ -58,7 +54,7 @@ struct ProxyResponse {
         let fields =
             self.fields + [
                 ("Content-Length", "\(self.body.utf8.count)"), ("Connection", "close"), ("Cache-Control", "no-store"),
-                ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+                ("Content-Security-Policy", "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'"),
             ]
         let lines = ["HTTP/1.1 \(self.status.code) \(self.status.reasonPhrase)"] + fields.map { "\($0): \($1)" }
         return ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n\r\n" + (hasBody ? self.body : ""))

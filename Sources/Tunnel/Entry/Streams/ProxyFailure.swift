@@ -11,12 +11,15 @@ enum ProxyFailure {
     case notRequested(EntryError)
     /// The stream was requested from the exit and ended with an error.
     case ended(StreamEnd)
+    /// The exit knows this device, and refused the stream: it has no such service, or not for this device.
+    case refusedToDevice
 
     /// The part of the route that failed.
     var hop: StreamEnd.Hop {
         switch self {
         case .notRequested(let error): error.hop
         case .ended(let end): end.hop
+        case .refusedToDevice: .exit
         }
     }
 
@@ -24,14 +27,25 @@ enum ProxyFailure {
         switch self {
         case .notRequested(let error): error.reply
         case .ended(let end): SOCKS5Reply(end)
+        case .refusedToDevice: .notAllowed
         }
     }
 
     /// Whether the exit refused the client or its request.
     var isDenial: Bool {
         switch self {
-        case .ended(.notAllowed), .notRequested(.offerFailed(.notAllowed, _, _)): true
-        case .ended, .notRequested: false
+        case .ended(.notAllowed), .refusedToDevice, .notRequested(.offerFailed(.notAllowed, _, _)): true
+        case .ended, .notRequested: self.isEndOfAccess
+        }
+    }
+
+    /// Whether this device had access, and has it no more.
+    var isEndOfAccess: Bool {
+        switch self {
+        case .ended(.revoked), .ended(.expired), .notRequested(.offerFailed(.revoked, _, _)),
+            .notRequested(.offerFailed(.expired, _, _)):
+            true
+        case .ended, .refusedToDevice, .notRequested: false
         }
     }
 
@@ -41,14 +55,17 @@ enum ProxyFailure {
         // The exit is shutting down; another exit may succeed.
         case .ended(.shuttingDown): true
         // A denial is not a failure of the exit.
-        case .notRequested, .ended: !self.isDenial && (self.hop == .relay || self.hop == .exit)
+        case .notRequested, .ended, .refusedToDevice: !self.isDenial && (self.hop == .relay || self.hop == .exit)
         }
     }
 
     /// Returns whether another exit may succeed. An IP address that one exit does not allow is not tried with other
     /// exits. A host name is tried, because other exits may have other rules for it or resolve it to other addresses.
     func isWorthAnotherExit(for target: TargetAddress) -> Bool {
-        guard case .ended(.notAllowed) = self else { return self.isFailureOfExit }
+        switch self {
+        case .ended(.notAllowed), .refusedToDevice: break
+        default: return self.isFailureOfExit
+        }
         if case .domain = target.host { return true }
         return false
     }
@@ -56,8 +73,9 @@ enum ProxyFailure {
     /// The remedy for the entry's operator. Nil if there is none.
     var remedy: Remedy? {
         switch self {
-        case .notRequested(let error): self.isDenial ? .identity : error.remedy
-        case .ended: self.isDenial ? .identity : nil
+        case .notRequested(let error): self.isEndOfAccess ? .invite : self.isDenial ? .identity : error.remedy
+        case .ended: self.isEndOfAccess ? .invite : self.isDenial ? .identity : nil
+        case .refusedToDevice: nil
         }
     }
 
@@ -65,6 +83,7 @@ enum ProxyFailure {
         switch self {
         case .notRequested(let error): "\(error)"
         case .ended(let end): "\(end)"
+        case .refusedToDevice: "the exit knows this device, but has no service at this port for it"
         }
     }
 }

@@ -30,6 +30,7 @@ public struct StreamFailure: Error, CustomStringConvertible, Sendable {
         self.cause =
             switch failure {
             case .ended(let end), .notRequested(.offerFailed(let end, _, _)): end
+            case .refusedToDevice: .notAllowed
             case .notRequested: nil
             }
     }

@@ -19,6 +19,10 @@ protocol StreamOpener: AnyObject {
     func exitFailed(_ exit: PublicKey)
     /// Returns whether there is an exit that was not tried for this request.
     func hasAnotherExit(for request: ProxyRequest) -> Bool
+    /// The exits that have an alias.
+    var namedExits: [EntryHomePage.Exit] { get }
+    /// Returns whether the exit of a request has accepted the identity of this device.
+    func isIdentified(for request: ProxyRequest) -> Bool
     /// Returns the description of a remedy for the entry's operator.
     func text(of remedy: Remedy) -> String
 }
@@ -273,6 +277,7 @@ final class StreamOpening: AttachableEndpoint {
             self.startAgain()
             return
         }
-        self.fail(.ended(reason ?? .connectionReset))
+        let isIdentified = reason == .notAllowed && self.opener.isIdentified(for: self.request)
+        self.fail(isIdentified ? .refusedToDevice : .ended(reason ?? .connectionReset))
     }
 }

@@ -60,7 +60,8 @@ package enum AuthorizedKeysLine: Hashable, Sendable {
 
     private static func text(options: [(String, String)?], _ subject: String, _ comment: String) -> String {
         let list = options.compactMap { $0 }.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
-        return [list, subject, Self.comment(comment)].filter { !$0.isEmpty }.joined(separator: " ")
+        let words = comment.split { $0.isWhitespace }.joined(separator: " ")
+        return [list, subject, words].filter { !$0.isEmpty }.joined(separator: " ")
     }
 
     /// Ports as in the option `services`.
