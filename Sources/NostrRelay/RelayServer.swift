@@ -217,6 +217,9 @@ package final class RelayServer: Sendable {
     /// Number of open connections.
     package var connectionCount: Int { self.server.connectionCount }
 
+    /// Number of open subscriptions and of stored events.
+    package var counts: (subscriptions: Int, events: Int) { self.hub.counts }
+
     /// Stops listening, and saves all pending events.
     ///
     /// Open connections are not closed. They end when their event loops shut down.

@@ -79,6 +79,19 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
         }
     }
 
+    /// The values of a counter by one of its labels, without those that are zero.
+    package func totals(_ name: String, by label: String) -> [String: Int64] {
+        let start = label + "=\""
+        return self.state.withLockedValue { state in
+            var totals: [String: Int64] = [:]
+            for (key, counter) in state.counters where key.name == name && counter.value > 0 {
+                guard let range = key.labels.firstRange(of: start) else { continue }
+                totals[String(key.labels[range.upperBound...].prefix { $0 != "\"" }), default: 0] += counter.value
+            }
+            return totals
+        }
+    }
+
     /// Encodes all metrics, and the samples `more`, as text for Prometheus, sorted by name.
     package func text(and more: [PrometheusText.Sample] = []) -> String {
         var samples = more

@@ -18,7 +18,7 @@ enum StatusPage {
             <h1>nws <span id="role"></span></h1>
             <p id="state" role="status"><span class="dot"></span><b></b><span class="soft"></span></p>
           </header>
-          <p class="name"><code id="name"></code></p>
+          <p class="name"><code id="name"></code> <button type="button" id="copy-name">Copy</button></p>
           <section class="tiles">
             <div><span>Received</span><b id="received-rate">–</b><i id="received">&nbsp;</i></div>
             <div><span>Sent</span><b id="sent-rate">–</b><i id="sent">&nbsp;</i></div>
@@ -33,8 +33,17 @@ enum StatusPage {
                 <path id="received-area" class="received"/><path id="sent-line" class="sent"/>
               </svg>
               <span id="scale"></span>
+              <p class="axis" aria-hidden="true"><span>5 min ago</span><span>4</span><span>3</span><span>2</span><span>1</span><span>now</span></p>
             </div>
             <p class="legend"><span class="received">received</span><span class="sent">sent</span></p>
+          </section>
+          <section id="services-section">
+            <h2>Services</h2>
+            <table><thead><tr><th>Port</th><th>Service</th><th>Address for clients</th></tr></thead><tbody id="services"></tbody></table>
+          </section>
+          <section id="work-section">
+            <h2>Events</h2>
+            <table><thead><tr><th>What</th><th class="n">Number</th></tr></thead><tbody id="work"></tbody></table>
           </section>
           <section id="relays-section">
             <h2>Relays</h2>
@@ -77,6 +86,8 @@ enum StatusPage {
         .grid line { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; stroke-dasharray: 3 4 }
         path.received { fill: color-mix(in srgb, var(--in) 22%, transparent); stroke: var(--in); stroke-width: 1.6; vector-effect: non-scaling-stroke }
         path.sent { fill: none; stroke: var(--out); stroke-width: 1.6; vector-effect: non-scaling-stroke }
+        button { font: inherit; font-size: .78rem; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .05rem .5rem; cursor: pointer } button:hover { border-color: var(--soft) }
+        .axis { display: flex; justify-content: space-between; font-size: .75rem; color: var(--soft); padding: .2rem 0 0 }
         #scale { position: absolute; top: .5rem; left: .8rem; font-size: .8rem; color: var(--soft) }
         .legend { display: flex; gap: 1.25rem; margin-top: .4rem; font-size: .85rem; color: var(--soft) }
         .legend span::before { content: ""; display: inline-block; width: .7rem; height: .7rem; border-radius: .2rem; margin-right: .4rem; vertical-align: -1px }
@@ -84,6 +95,7 @@ enum StatusPage {
         table { width: 100%; border-spacing: 0; border-collapse: separate; overflow: hidden }
         th, td { text-align: left; padding: .5rem .9rem; font-size: .92rem; vertical-align: top } th { color: var(--soft); font-weight: 500; font-size: .8rem }
         td { border-top: 1px solid var(--line); overflow-wrap: anywhere } .n { text-align: right; white-space: nowrap }
+        #services td:nth-child(-n+2) { white-space: nowrap } .address { font: .8rem/1.5 ui-monospace, monospace; color: var(--soft) } .address button { font: .78rem system-ui, sans-serif; color: var(--ink) }
         .up { color: var(--good) } .down { color: var(--bad) } td small { display: block; color: var(--soft) } .empty { color: var(--soft) }
         #problems { list-style: none; margin: 0; padding: .3rem 0 } #problems li { padding: .35rem .9rem; font-size: .9rem; overflow-wrap: anywhere }
         #problems time { color: var(--soft); margin-right: .6rem } footer { margin-top: 2rem; font-size: .85rem; display: flex; gap: 1rem }
@@ -135,6 +147,28 @@ enum StatusPage {
             body.append(tr);
           }
         }
+        function copyButton(button, text) {
+          button.onclick = async () => {
+            try { await navigator.clipboard.writeText(text()); button.textContent = "Copied" }
+            catch { button.textContent = "Select and copy by hand" }
+            setTimeout(() => { button.textContent = "Copy" }, 1500);
+          };
+          return button;
+        }
+        copyButton($("copy-name"), () => $("name").textContent);
+        // Rows with buttons are replaced only when they change, so that a click is not lost.
+        let shownServices = "";
+        function services(report) {
+          const key = JSON.stringify([report.name, report.services]);
+          if (key === shownServices) return;
+          shownServices = key;
+          rows("services", report.services, service => {
+            const address = report.name + (service.port == null ? "" : ":" + service.port);
+            const last = cell(address, "address");
+            if (service.port != null) last.append(" ", copyButton(Object.assign(document.createElement("button"), { type: "button", textContent: "Copy" }), () => address));
+            return [cell(service.port ?? "other ports"), cell(service.target), last];
+          }, "No services.", 3);
+        }
         // One point per second. The newest is at the right edge.
         function points(rates, most) {
           const count = 300, start = count - rates.length;
@@ -147,6 +181,12 @@ enum StatusPage {
           $("received-area").setAttribute("d", received.length ? line(received) + "L600 158L" + received[0][0].toFixed(1) + " 158Z" : "");
           $("sent-line").setAttribute("d", line(sent));
           $("scale").textContent = bytes(most) + "/s";
+        }
+        function peer(session) {
+          if (!session.device) return cell(session.peer);
+          const td = cell(session.device);
+          td.append(Object.assign(document.createElement("small"), { textContent: session.peer }));
+          return td;
         }
         function state(kind, word, more) {
           const p = $("state");
@@ -169,6 +209,15 @@ enum StatusPage {
           $("sessions").textContent = isRelay ? report.connections ?? 0 : report.sessions.length + report.moreSessions;
           $("sessions-label").textContent = isRelay ? "Connections" : "Sessions";
           for (const id of ["streams-tile", "relays-section", "sessions-section"]) $(id).hidden = isRelay;
+          $("services-section").hidden = !report.services.length;
+          $("copy-name").hidden = !report.name;
+          services(report);
+          $("work-section").hidden = !report.work;
+          if (report.work) {
+            const rejections = Object.entries(report.work.rejections).sort((a, b) => b[1] - a[1]).map(([reason, count]) => ["rejected: " + reason.replaceAll("_", " "), count]);
+            rows("work", [["accepted", report.work.accepted], ["delivered", report.work.delivered], ["open subscriptions", report.work.subscriptions], ["stored", report.work.stored], ...rejections],
+              ([what, count]) => [cell(what), cell(count.toLocaleString(), "n")], "", 2);
+          }
           plot(report);
           rows("relays", report.relays, relay => {
             const first = cell(relay.url);
@@ -181,13 +230,14 @@ enum StatusPage {
               cell(relay.rate == null ? "–" : bytes(relay.rate) + "/s", "n", "rate"),
               cell(relay.sessions, "n", "sessions")];
           }, "No relays in use.", 6);
-          rows("peers", report.sessions, session => [cell(session.peer), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "age")], "No active sessions.", 4);
+          rows("peers", report.sessions, session => [peer(session), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "age")], "No active sessions.", 4);
           $("more").textContent = report.moreSessions ? "and " + report.moreSessions + " more" : "";
           const problems = $("problems");
           problems.replaceChildren(...[...report.problems].reverse().map(problem => {
             const li = document.createElement("li"), time = document.createElement("time");
             time.textContent = new Date(problem.time * 1000).toLocaleTimeString();
             li.append(time, problem.text);
+            if (problem.count > 1) li.append(Object.assign(document.createElement("small"), { textContent: " (" + problem.count + " times)" }));
             return li;
           }));
           if (!report.problems.length) problems.append(Object.assign(document.createElement("li"), { className: "empty", textContent: "No problems so far." }));

@@ -60,9 +60,12 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var streams: Int
         /// The age of the session in seconds.
         package var age: Int
+        /// The name of the client in the exit's list, or of the exit among the aliases; nil if it has none.
+        package var device: String?
 
-        package init(peer: String, `protocol`: String, streams: Int, age: Int) {
+        package init(peer: String, device: String? = nil, `protocol`: String, streams: Int, age: Int) {
             self.peer = peer
+            self.device = device
             self.protocol = `protocol`
             self.streams = streams
             self.age = age
@@ -75,11 +78,57 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var time: Double
         /// The message.
         package var text: String
+        /// How often the message was logged in a row; the time is that of the last one.
+        package var count: Int
 
         /// Creates a problem's part of a report.
-        package init(time: Double, text: String) {
+        package init(time: Double, text: String, count: Int = 1) {
             self.time = time
             self.text = text
+            self.count = count
+        }
+    }
+
+    /// A service of an exit.
+    package struct Service: Codable, Hashable, Sendable {
+        /// The port that clients use; nil for all ports without a service of their own.
+        package var port: Int?
+        /// The address of the service.
+        package var target: String
+
+        /// Creates a service's part of a report.
+        package init(port: Int?, target: String) {
+            self.port = port
+            self.target = target
+        }
+    }
+
+    /// What a relay has done since it started.
+    package struct RelayWork: Codable, Hashable, Sendable {
+        /// Events that clients sent and the relay accepted.
+        package var accepted: Int64
+        /// Events that the relay sent to subscriptions.
+        package var delivered: Int64
+        /// Open subscriptions.
+        package var subscriptions: Int
+        /// Stored events.
+        package var stored: Int
+        /// Rejected messages, events and subscriptions, by reason.
+        package var rejections: [String: Int64]
+
+        /// Creates a relay's part of a report.
+        package init(
+            accepted: Int64,
+            delivered: Int64,
+            subscriptions: Int,
+            stored: Int,
+            rejections: [String: Int64]
+        ) {
+            self.accepted = accepted
+            self.delivered = delivered
+            self.subscriptions = subscriptions
+            self.stored = stored
+            self.rejections = rejections
         }
     }
 
@@ -103,6 +152,10 @@ package struct StatusReport: Codable, Hashable, Sendable {
     package var streams: Int
     /// The number of open client connections of a relay; nil for other roles.
     package var connections: Int?
+    /// The work of a relay; nil for other roles.
+    package var work: RelayWork?
+    /// The services of an exit, by port; empty for other roles.
+    package var services: [Service]
     /// Bytes sent since the process started: stream data, or messages to clients of a relay.
     package var sentBytes: Int64
     /// Bytes received since the process started: stream data, or messages from clients of a relay.
@@ -125,6 +178,7 @@ package struct StatusReport: Codable, Hashable, Sendable {
         self.sessions = []
         self.moreSessions = 0
         self.streams = 0
+        self.services = []
         self.sentBytes = 0
         self.receivedBytes = 0
         self.sentRates = []

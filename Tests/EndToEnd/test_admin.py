@@ -9,8 +9,11 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from nostr_wire import RelayConnection, signed
 from processes import eventually
 from programs import Curl
+from raw_socks import NOT_ALLOWED, reply_to
+from test_devices import Home, entry_of, fetch
 
 
 def ask(url, **headers):
@@ -156,3 +159,42 @@ def test_status_in_the_terminal(sandbox, watched):
     assert json.loads(sandbox.succeed("status", "--json", pages(relay).removeprefix("http://"))[0])["role"] == "relay"
     process, status = sandbox.finished("status", "127.0.0.1:9")
     assert status == 1 and "--admin" in process.stderr
+
+
+def test_the_report_names_services_devices_and_the_work_of_a_relay(sandbox, http):
+    relay = sandbox.relay("--admin", "127.0.0.1:0", "--tunnel-only")
+    home, laptop = Home(sandbox, "home"), Home(sandbox, "laptop")
+    share = home.share(f"80={http.address}", "22=9", "--relay", relay.url, "--admin", "127.0.0.1:0")
+    laptop.join(home.invite("my laptop"))
+    process, socks = entry_of(laptop, "--admin", "127.0.0.1:0")
+    assert len(fetch(f"socks5h://{socks[0]}:{socks[1]}", "http://home.nostr/bytes/1000")) == 1000
+
+    def of(process):
+        return json.loads(ask(process.value("admin").rstrip("/") + "/status.json")[1])
+
+    eventually(lambda: [session.get("device") for session in of(share)["sessions"]] == ["my laptop"])
+    assert of(share)["services"] == [
+        {"port": 22, "target": "localhost:9"}, {"port": 80, "target": http.address}
+    ]  # fmt: skip
+    eventually(lambda: [session.get("device") for session in of(process)["sessions"]] == ["home.nostr"])
+    with RelayConnection(relay.url) as connection:
+        connection.refuses(signed(sandbox.keys(), 1, "not for tunnels"), "blocked")
+    eventually(lambda: report(relay)["work"]["rejections"] == {"kind_not_accepted": 1})
+    work = report(relay)["work"]
+    assert work["accepted"] > 0 and work["delivered"] > 0 and work["subscriptions"] > 0
+    text = "\n".join(sandbox.succeed("status", relay.process.value("admin")))
+    assert "kind_not_accepted" in text and "subscriptions" in text
+    text = "\n".join(sandbox.succeed("status", share.value("admin")))
+    assert "my laptop" in text and "localhost:9" in text
+
+
+def test_repeated_problems_are_counted(sandbox, http):
+    relay = sandbox.relay()
+    home, laptop = Home(sandbox, "home"), Home(sandbox, "laptop")
+    home.share(f"80={http.address}", "--relay", relay.url)
+    laptop.join(home.invite())
+    process, socks = entry_of(laptop, "--admin", "127.0.0.1:0")
+    for _ in range(3):
+        assert reply_to(socks, "home.nostr", 99) == NOT_ALLOWED
+    url = process.value("admin").rstrip("/") + "/status.json"
+    eventually(lambda: [problem["count"] for problem in json.loads(ask(url)[1])["problems"]] == [3])

@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Commands that end by themselves: their exit status, and commands for keys and names."""
 
+import os
 import re
 import socket
+import subprocess
 
 import pytest
 from nostr_sdk import Keys, Nip19Profile, PublicKey
+
+from sandbox import BINARY
 
 USAGE, UNAVAILABLE, FAILURE = 64, 69, 1
 RELAY = "ws://127.0.0.1:7777"
@@ -111,3 +115,60 @@ def test_what_the_command_line_calls_a_key_is_one_for_others(sandbox):
     lines = sandbox.succeed("key", "generate", "--key-file", "fresh.key")
     values = dict(line.split(": ", 1) for line in lines)
     assert PublicKey.parse(values["npub"]).to_hex() == values["pubkey"]
+
+
+def test_unknown_commands_and_options_get_suggestions(sandbox):
+    for arguments, suggestion in [
+        (["exti", "--relay", "ws://a.example"], "unknown command exti; did you mean exit?"),
+        (["name", "decod", "x"], "unknown command decod; did you mean decode?"),
+        (["bananas"], "unknown command bananas (nws --help"),
+    ]:
+        process, status = sandbox.finished(*arguments)
+        assert status == 64 and suggestion in process.stderr
+    sandbox.write("exit.yaml", "realy: ws://a.example\n")
+    process, status = sandbox.finished("exit", "--config", "exit.yaml")
+    assert status == 78 and "unknown option realy for nws exit; did you mean relay?" in process.stderr
+
+
+def test_a_relay_that_is_read_as_another_url_is_named(sandbox):
+    for text in ["https://127.0.0.1:9", "relay.example"]:
+        process, _ = sandbox.finished("exit", "--relay", text, "--backend", "127.0.0.1:9", "--check-config")
+        assert f"--relay: {text} is read as wss://" in process.stderr
+    process, _ = sandbox.finished("exit", "--relay", "ws://127.0.0.1:9", "--backend", "127.0.0.1:9", "--check-config")
+    assert process.stderr == ""
+
+
+def test_the_name_of_a_key_is_shown_with_its_relays(sandbox):
+    sandbox.succeed("key", "generate")
+    assert not any(line.startswith("name:") for line in sandbox.succeed("key", "show"))
+    lines = sandbox.succeed("key", "show", "--relay", "wss://relay.example")
+    assert [line.split(":")[0] for line in lines] == ["pubkey", "npub", "name", "nprofile"]
+    # A name that would not work is not printed.
+    lines = sandbox.succeed("key", "show", "--relay", "wss://relay.example/" + "x" * 60)
+    assert [line.split(":")[0] for line in lines] == ["pubkey", "npub", "nprofile"]
+
+
+def test_completion_scripts(sandbox):
+    for shell in ["bash", "zsh", "fish"]:
+        assert "nws" in "\n".join(sandbox.succeed("completion", shell))
+
+
+def test_arguments_are_known_without_proc(sandbox):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to hide /proc")
+    command = ["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$0" version', BINARY]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if "unshare" in result.stderr or "umount" in result.stderr:
+        pytest.skip("cannot hide /proc here")
+    assert result.returncode == 0 and result.stdout.count(".") == 2
+
+
+def test_missing_certificate_authorities_are_named(sandbox):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to hide the certificates")
+    script = 'for f in /etc/ssl /etc/pki /usr/share/ca-certificates; do [ ! -d $f ] || mount -t tmpfs none $f; done; exec "$0" "$@"'
+    command = ["unshare", "-m", "sh", "-c", script, BINARY, "doctor", "--relay", "wss://127.0.0.1:9"]
+    result = subprocess.run(command, capture_output=True, text=True, env=sandbox.environment)
+    if "unshare" in result.stderr or "mount:" in result.stderr:
+        pytest.skip("cannot hide the certificates here")
+    assert "no CA certificates on this system: install the package ca-certificates" in result.stdout

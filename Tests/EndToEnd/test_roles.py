@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 from websockets.sync.server import serve as websocket_server
 
-from backends import echo
+from backends import TCPBackend, echo
 from processes import TIMEOUT
 from programs import Curl, needed
 from raw_socks import HOST_UNREACHABLE, open_stream, reply_to
@@ -247,3 +247,32 @@ def test_a_log_that_nobody_reads_does_not_stop_the_traffic(sandbox, http):
         entry.kill()
         os.close(reader)
         os.close(writer)
+
+
+def test_a_second_signal_ends_streams_at_once_and_tells_the_peer(sandbox):
+    backend = sandbox.closing(TCPBackend(echo))
+    relay = sandbox.relay()
+    node = sandbox.exit([relay.url], backend.address, options=("--shutdown-timeout", "60"))
+    entry = sandbox.entry()
+    stream = open_stream(entry.address, node.name, 80).socket
+    stream.sendall(b"x")
+    assert stream.recv(1) == b"x"
+    node.process.send(signal.SIGINT)
+    node.process.wait_for_log("shutting down")
+    assert node.process.is_running
+    node.process.send(signal.SIGINT)
+    node.process.wait(10)
+    # The client learns it from the exit, and does not have to wait for a timeout.
+    entry.process.wait_for_log("reason=shutting-down")
+
+
+def test_check_config_looks_at_files_and_services(sandbox, http):
+    relay = ["--relay", "ws://127.0.0.1:9"]
+    lines = sandbox.succeed("exit", *relay, "--backend", http.address, "--check-config")
+    assert lines == ["configuration: ok"]
+    lines = sandbox.succeed("exit", *relay, "--service", f"22=127.0.0.1:{unused_port()}", "--check-config")
+    assert lines[0].startswith("warning: service 22: nothing answers at 127.0.0.1:") and lines[1] == "configuration: ok"
+    process, status = sandbox.finished("exit", *relay, "--backend", http.address, "--audit-log", "no/log", "--check-config")
+    assert status == 78 and "error: --audit-log: the folder" in process.output
+    process, status = sandbox.finished("relay", "--store", "no/store.db", "--check-config")
+    assert status == 78 and "error: --store: the folder" in process.output

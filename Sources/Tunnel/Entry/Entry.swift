@@ -138,7 +138,9 @@ final class Entry {
                     name: peer.address.publicKey.npub,
                     isSession: peer.link.isSession,
                     streams: peer.link.streamCount,
-                    age: Int((NIODeadline.now() - peer.startedAt).nanoseconds / 1_000_000_000)
+                    age: Int((NIODeadline.now() - peer.startedAt).nanoseconds / 1_000_000_000),
+                    device: self.configuration.aliases.first { $0.value.publicKey == peer.address.publicKey }?.key
+                        .domain
                 )
             )
         }

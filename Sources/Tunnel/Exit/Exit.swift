@@ -114,6 +114,9 @@ final class Exit {
     var status: TunnelStatus {
         var status = TunnelStatus()
         status.streams = self.connector.streamCount
+        let services = self.context.configuration.services
+        status.services = services.byPort.sorted { $0.key < $1.key }.map { .init(port: $0, target: "\($1)") }
+        if let fallback = services.fallback { status.services.append(.init(port: nil, target: "\(fallback)")) }
         for relay in self.clients.connections {
             if relay.subscriptionIsAccepted { status.isReady = true }
             status.add(relay)

@@ -45,6 +45,16 @@ public struct TunnelStatus: Sendable {
         public let streams: Int
         /// Seconds since it began.
         public let age: Int
+        /// The name of the client in the exit's access list, or the alias of the exit; nil if there is none.
+        public let device: String?
+    }
+
+    /// A service of an exit.
+    public struct Service: Sendable {
+        /// The port that clients use; nil for all ports without a service of their own.
+        public let port: UInt16?
+        /// The address of the service.
+        public let target: String
     }
 
     /// For an exit, whether a relay has accepted its subscription. For an entry, whether it is not stopped.
@@ -55,6 +65,8 @@ public struct TunnelStatus: Sendable {
     public internal(set) var peers: [Peer] = []
     /// Number of streams that have not ended.
     public internal(set) var streams = 0
+    /// The services of an exit, by port; empty for an entry.
+    public internal(set) var services: [Service] = []
 
     init() {}
 
@@ -85,12 +97,13 @@ public struct TunnelStatus: Sendable {
 
 extension TunnelStatus.Peer {
     /// A client of an exit.
-    init<Engine>(_ link: PeerLink<Engine>, identity: PublicKey?, isSession: Bool) {
+    init<Engine>(_ link: PeerLink<Engine>, identity: PublicKey?, device: String? = nil, isSession: Bool) {
         self.init(
             name: identity?.npub ?? link.peer.hex,
             isSession: isSession,
             streams: link.streamCount,
-            age: Int((NIODeadline.now() - link.startedAt).nanoseconds / 1_000_000_000)
+            age: Int((NIODeadline.now() - link.startedAt).nanoseconds / 1_000_000_000),
+            device: device
         )
     }
 }

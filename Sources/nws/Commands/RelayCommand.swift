@@ -233,6 +233,18 @@ struct RelayCommand: RoleCommand {
     static func report(_ running: RelayServer, into report: inout StatusReport) async {
         report.isReady = true
         report.connections = running.connectionCount
+        let counts = running.counts
+        report.work = StatusReport.RelayWork(
+            accepted: ProcessMetrics.registry.total("nws_relay_events_accepted_total"),
+            delivered: ProcessMetrics.registry.total("nws_relay_events_delivered_total"),
+            subscriptions: counts.subscriptions,
+            stored: counts.events,
+            rejections: ProcessMetrics.registry.totals("nws_relay_rejections_total", by: "reason")
+        )
+    }
+
+    func probe(_ configuration: RelayConfiguration, _ probe: inout ConfigurationProbe) async {
+        if let store = configuration.storePath { probe.checkWritable(store, "--store", isRequired: true) }
     }
 
     static func reload(_ running: RelayServer, _ configuration: RelayConfiguration, logger: Logger) async throws {

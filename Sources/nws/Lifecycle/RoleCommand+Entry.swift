@@ -18,6 +18,11 @@ extension RoleCommand where Running == EntryService, Configuration == EntryConfi
         if let status = try? await running.status() { report.take(status) }
     }
 
+    func probe(_ configuration: Configuration, _ probe: inout ConfigurationProbe) async {
+        if let path = configuration.pinsFile { probe.checkWritable(path, "pinned exits", isRequired: false) }
+        if let path = configuration.ticketFolder { probe.checkWritable(path, "tickets", isRequired: false) }
+    }
+
     static func reload(_ running: EntryService, _ configuration: Configuration, logger: Logger) async throws {
         try await running.update(configuration)
     }

@@ -25,6 +25,18 @@ extension RoleCommand where Running == ExitService, Configuration == ExitConfigu
         report.take(status)
     }
 
+    func probe(_ configuration: ExitConfiguration, _ probe: inout ConfigurationProbe) async {
+        if let path = configuration.auditFile { probe.checkWritable(path, "--audit-log", isRequired: true) }
+        for path in [configuration.replayFile, configuration.ticketFile, configuration.revokedFile].compactMap({ $0 }) {
+            probe.checkWritable(path, "state", isRequired: false)
+        }
+        // Devices can enrol only if the exit can change the list.
+        for path in self.watchedFiles where configuration.access?.invites.isEmpty == false {
+            probe.checkWritable(path, "list with invites", isRequired: false)
+        }
+        await probe.checkServices(configuration.services)
+    }
+
     static func reload(_ running: ExitService, _ configuration: ExitConfiguration, logger: Logger) async throws {
         let before = running.name
         guard configuration.secretKey.publicKey == before.publicKey else {

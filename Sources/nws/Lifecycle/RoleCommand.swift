@@ -36,6 +36,8 @@ protocol RoleCommand: AsyncParsableCommand, Sendable {
     func start(_ configuration: Configuration, logger: Logger, running: @Sendable (Running) -> Void) async throws
     /// Applies the reloadable options of `configuration`.
     static func reload(_ running: Running, _ configuration: Configuration, logger: Logger) async throws
+    /// Checks files, folders and services for `--check-config`.
+    func probe(_ configuration: Configuration, _ probe: inout ConfigurationProbe) async
     /// Services that run beside the role.
     func companions(
         _ role: StartedRole<Running>,
@@ -72,8 +74,9 @@ extension RoleCommand {
             let configuration = try self.makeConfiguration(settings, logger: logger)
             let pages = try await self.admin.configuration()
             if self.common.checkConfig {
-                Console.line("configuration: ok")
-                return
+                var probe = ConfigurationProbe()
+                await self.probe(configuration, &probe)
+                return try probe.report()
             }
             let role = StartedRole<Running>()
             var services: [any Service] = [UnusedMemory()]
@@ -86,7 +89,10 @@ extension RoleCommand {
             services.append(
                 ReloadService<Self>(hangups, files: self.files, role: role, logger: logger)
             )
-            try await runServices(services, shutdownTimeout: .seconds(timeout))
+            try await runServices(services, shutdownTimeout: .seconds(timeout)) {
+                // A second signal: open streams end now, and the peers are told.
+                if let running = role.current { try? await Self.stop(running, timeout: .zero, logger: logger) }
+            }
         }
     }
 

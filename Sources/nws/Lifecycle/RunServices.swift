@@ -10,16 +10,22 @@ import UnixSignals
 /// Maximum time from the end of the streams to the end of the process.
 private let stopTimeout: Duration = .seconds(4)
 
-/// Runs services until SIGINT or SIGTERM, then stops them in reverse order. A second signal ends the process immediately.
+/// Runs services until SIGINT or SIGTERM, then stops them in reverse order. A second signal ends open streams at once, a
+/// third one the process.
 ///
 /// If a service fails, the others are stopped, too.
 ///
 /// - Parameters:
 ///   - services: The services.
+///   - hurry: Ends everything at once, and tells the peers. Called at the second signal.
 ///   - shutdownTimeout: Time after which the services end their open streams. The services keep this limit themselves.
 ///     If they have not stopped four seconds later, the process ends.
 /// - Throws: The error of the first service that fails.
-func runServices(_ services: [any Service], shutdownTimeout: Duration) async throws {
+func runServices(
+    _ services: [any Service],
+    shutdownTimeout: Duration,
+    hurry: @escaping @Sendable () async -> Void = {}
+) async throws {
     // Trapped before the services start, so that no signal is missed.
     let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
     let group = ServiceGroup(
@@ -38,19 +44,38 @@ func runServices(_ services: [any Service], shutdownTimeout: Duration) async thr
         )
     )
     try await withThrowingTaskGroup(of: Void.self) { tasks in
-        tasks.addTask { await handle(signals, of: group, shutdownTimeout: shutdownTimeout) }
+        tasks.addTask { await handle(signals, of: group, shutdownTimeout: shutdownTimeout, hurry: hurry) }
         try await group.run()
         tasks.cancelAll()
     }
 }
 
-/// Stops the group at the first signal, and ends the process at the second or if the group does not stop in time.
-private func handle(_ signals: UnixSignalsSequence, of group: ServiceGroup, shutdownTimeout: Duration) async {
+/// Maximum time from the second signal to the end of the process.
+private let hurryTimeout: Duration = .seconds(1)
+
+/// Stops the group at the first signal, and ends the process soon after the second, at the third, or if the group does not
+/// stop in time.
+private func handle(
+    _ signals: UnixSignalsSequence,
+    of group: ServiceGroup,
+    shutdownTimeout: Duration,
+    hurry: @escaping @Sendable () async -> Void = {}
+) async {
     await withDiscardingTaskGroup { tasks in
-        var isStopping = false
+        var count = 0
         for await _ in signals {
-            if isStopping { endProcess(1) }
-            isStopping = true
+            count += 1
+            if count > 2 { endProcess(1) }
+            if count == 2 {
+                tasks.addTask {
+                    if (try? await Task.sleep(for: hurryTimeout)) != nil { endProcess(1) }
+                }
+                tasks.addTask {
+                    await hurry()
+                    endProcess(1)
+                }
+                continue
+            }
             await group.triggerGracefulShutdown()
             tasks.addTask {
                 // `sleep` throws if everything stopped in time. The user asked for the end, so the status is 0.

@@ -25,6 +25,9 @@ enum ServiceCheck {
         }
     }
 
+    /// Whether a service does not accept a connection.
+    static func isSilent(_ backend: Backend) async -> Bool { await !Self.answers(backend) }
+
     private static func answers(_ backend: Backend) async -> Bool {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(Self.timeout)

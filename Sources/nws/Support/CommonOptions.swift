@@ -42,7 +42,7 @@ struct CommonOptions: ParsableArguments {
 struct ShutdownOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Time that open streams have to finish after SIGTERM or SIGINT. A second signal ends the process immediately.",
+            "Time that open streams have to finish after SIGTERM or SIGINT. A second signal ends them at once.",
             valueName: "seconds"
         )
     )

@@ -28,8 +28,12 @@ enum ProcessMetrics {
     static var problems: [StatusReport.Problem] { Self.recent.withLockedValue { $0 } }
 
     static func note(_ text: String) {
-        let problem = StatusReport.Problem(time: Date().timeIntervalSince1970, text: String(text.prefix(500)))
+        var problem = StatusReport.Problem(time: Date().timeIntervalSince1970, text: String(text.prefix(500)))
         Self.recent.withLockedValue { problems in
+            // Repetitions would push everything else out.
+            if let index = problems.lastIndex(where: { $0.text == problem.text }) {
+                problem.count += problems.remove(at: index).count
+            }
             problems.append(problem)
             if problems.count > Self.maximumProblems { problems.removeFirst() }
         }

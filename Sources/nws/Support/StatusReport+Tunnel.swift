@@ -12,6 +12,7 @@ extension StatusReport {
     mutating func take(_ status: TunnelStatus) {
         self.isReady = status.isReady
         self.streams = status.streams
+        self.services = status.services.map { Service(port: $0.port.map { Int($0) }, target: $0.target) }
         self.relays = status.relays.map { relay in
             Relay(
                 url: relay.url.text,
@@ -26,7 +27,13 @@ extension StatusReport {
         }
         let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }
         self.sessions = peers.prefix(Self.maximumSessions).map {
-            Session(peer: $0.name, protocol: $0.isSession ? "session" : "nip74", streams: $0.streams, age: $0.age)
+            Session(
+                peer: $0.name,
+                device: $0.device,
+                protocol: $0.isSession ? "session" : "nip74",
+                streams: $0.streams,
+                age: $0.age
+            )
         }
         self.moreSessions = max(0, peers.count - Self.maximumSessions)
     }

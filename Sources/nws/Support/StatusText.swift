@@ -15,7 +15,19 @@ enum StatusText {
             "",
         ]
         if let connections = report.connections {
-            lines.append("connections \(connections)")
+            lines.append("connections   \(connections)")
+            if let work = report.work {
+                lines += [
+                    "subscriptions \(work.subscriptions)", "stored events \(work.stored)",
+                    "events        \(work.accepted) accepted, \(work.delivered) delivered",
+                    "received      \(bytes(report.receivedRates.last ?? 0))/s, \(bytes(Double(report.receivedBytes))) total",
+                    "sent          \(bytes(report.sentRates.last ?? 0))/s, \(bytes(Double(report.sentBytes))) total",
+                ]
+                let rejections = work.rejections.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+                lines += ["", row(["REJECTED", "COUNT", "", "", "", ""])]
+                lines +=
+                    rejections.isEmpty ? ["nothing"] : rejections.map { row([$0.key, "\($0.value)", "", "", "", ""]) }
+            }
         } else {
             lines += [
                 "received    \(bytes(report.receivedRates.last ?? 0))/s, \(bytes(Double(report.receivedBytes))) total",
@@ -23,6 +35,13 @@ enum StatusText {
                 "streams     \(report.streams)",
                 "sessions    \(report.sessions.count + report.moreSessions)", "",
             ]
+            if !report.services.isEmpty {
+                lines.append(row(["SERVICE", "TARGET", "", "", "", ""]))
+                for service in report.services {
+                    lines.append(row([service.port.map { "\($0)" } ?? "other ports", service.target, "", "", "", ""]))
+                }
+                lines.append("")
+            }
             lines.append(row(["RELAY", "STATE", "ROUND TRIP", "LOST", "RATE", "SESSIONS"]))
             for relay in report.relays {
                 lines.append(
@@ -38,14 +57,17 @@ enum StatusText {
             }
             lines += ["", row(["PEER", "PROTOCOL", "STREAMS", "AGE", ""])]
             for session in report.sessions {
-                lines.append(row([session.peer, session.protocol, "\(session.streams)", span(session.age), ""]))
+                lines.append(
+                    row([session.device ?? session.peer, session.protocol, "\(session.streams)", span(session.age), ""])
+                )
             }
             if report.moreSessions > 0 { lines.append("and \(report.moreSessions) more") }
         }
         if !report.problems.isEmpty { lines += ["", "RECENT PROBLEMS"] }
         for problem in report.problems.suffix(10).reversed() {
             let time = Date(timeIntervalSince1970: problem.time).formatted(.iso8601)
-            lines.append("\(time)  \(problem.text)")
+            let count = problem.count > 1 ? "  (\(problem.count) times)" : ""
+            lines.append("\(time)  \(problem.text)\(count)")
         }
         return lines.map(Console.printable)
     }

@@ -60,7 +60,14 @@ final class Sessions {
             for path in session.link.engine.pathStatus {
                 if let url = session.url(of: path.path) { status.add(path, of: url) }
             }
-            status.peers.append(TunnelStatus.Peer(session.link, identity: session.identity, isSession: true))
+            status.peers.append(
+                TunnelStatus.Peer(
+                    session.link,
+                    identity: session.identity,
+                    device: self.context.configuration.comment(of: session.identity),
+                    isSession: true
+                )
+            )
         }
     }
 
