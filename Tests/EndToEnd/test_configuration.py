@@ -35,7 +35,7 @@ early-data: true
 
 def test_a_good_file(sandbox):
     sandbox.write("file.yaml", GOOD)
-    assert sandbox.succeed("exit", "--config", "file.yaml", "--check-config") == ["configuration: ok"]
+    assert sandbox.succeed("exit", "--config", "file.yaml", "--check-config") [-1:] == ["configuration: ok"]
     # Checking the configuration does not create a key.
     assert not list(sandbox.home.rglob("key"))
 

@@ -23,7 +23,7 @@ def uncommented(text):
 @pytest.mark.parametrize("role", ROLES)
 def test_examples_are_good(sandbox, role):
     example = REPOSITORY / f"packaging/examples/{role}.yaml"
-    assert sandbox.succeed(role, "--config", example, "--check-config") == ["configuration: ok"]
+    assert sandbox.succeed(role, "--config", example, "--check-config") [-1:] == ["configuration: ok"]
 
 
 @pytest.mark.parametrize("role", ROLES)
