@@ -71,12 +71,8 @@ let package = Package(
             pkgConfig: "libsecp256k1",
             providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
         ),
-        // QR codes of invites.
-        .systemLibrary(
-            name: "CQREncode",
-            pkgConfig: "libqrencode",
-            providers: [.apt(["libqrencode-dev"]), .brew(["qrencode"])]
-        ),
+        // QR codes of invites, with libqrencode if it is installed.
+        .target(name: "CQREncode"),
         // Loops over bytes with vector instructions: base64, JSON strings.
         .target(name: "CByteKernels"),
         // Memory statistics of the allocator; arguments of the process.

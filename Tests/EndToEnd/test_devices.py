@@ -302,3 +302,24 @@ def test_ssh_config(sandbox, laptop):
 
 def test_version_is_a_command(laptop):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", laptop.succeed("version"))
+
+
+def test_the_qr_code_contains_the_invite(sandbox, home, relay, web):
+    shared(home, relay, f"80={web.address}")
+    output = home.succeed("invite", "--qr")
+    invite = re.search(r"^nwsinvite1\w+$", output, re.MULTILINE)[0]
+    if "\x1b[" not in output:
+        pytest.skip("libqrencode is not installed")
+    rows = []
+    for line in re.findall("\x1b\\[[0-9;]*m(.*)\x1b\\[0m", output):
+        rows.append([block in "█▀" for block in line])
+        rows.append([block in "█▄" for block in line])
+    scale = 4
+    size = f"{scale * len(rows[0])} {scale * len(rows)}"
+    pixels = "\n".join(
+        "\n".join([" ".join("0" if dark else "1" for dark in row for _ in range(scale))] * scale) for row in rows
+    )
+    picture = sandbox.write("code.pgm", f"P2 {size} 1\n{pixels}\n")
+    command = [needed("zbarimg"), "--raw", "-q", picture]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert found == invite.upper()

@@ -74,9 +74,17 @@ struct InviteCommand: AsyncParsableCommand {
             )
             Console.line("")
             Console.line(code)
-            guard self.qr ?? Console.isTerminal, let picture = QRCode(code.uppercased()) else { return }
+            guard self.qr ?? Console.isTerminal else { return }
             Console.line("")
-            for line in picture.lines { Console.line(line) }
+            do throws(QRCode.EncodingError) {
+                for line in try QRCode(code.uppercased()).lines { Console.line(line) }
+            } catch {
+                Console.error(
+                    error == .noLibrary
+                        ? "nws: for a QR code, install the package libqrencode4 (brew: qrencode)"
+                        : "nws: the invite is too long for a QR code"
+                )
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //
 
 import CQREncode
+import Foundation
 
 /// A QR code as text for a terminal.
 struct QRCode {
@@ -13,18 +14,29 @@ struct QRCode {
     /// Width of the margin in modules (ISO/IEC 18004).
     private static let margin = 4
 
+    /// Width of the largest code (ISO/IEC 18004).
+    private static let maximumWidth = 177
+
+    /// Why there is no code.
+    enum EncodingError: Error {
+        /// libqrencode is not installed.
+        case noLibrary
+        /// The text is too long.
+        case tooLong
+    }
+
     /// Encodes a text.
     ///
     /// - Parameter text: Upper-case letters and digits make a smaller code.
-    /// - Returns: Nil if the text is too long.
-    init?(_ text: String) {
-        guard let code = unsafe QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1) else { return nil }
-        defer { unsafe QRcode_free(code) }
-        let width = unsafe Int(code.pointee.width)
-        guard let data = unsafe code.pointee.data, width > 0 else { return nil }
+    init(_ text: String) throws(EncodingError) {
+        // A package of this program may contain the library.
+        let folder = URL(filePath: Installation.path).deletingLastPathComponent().appending(path: "../lib").path
+        var modules = [UInt8](repeating: 0, count: Self.maximumWidth * Self.maximumWidth)
+        let width = Int(unsafe nws_qr_code(text, folder, &modules, modules.count))
+        guard width >= 0 else { throw .noLibrary }
+        guard width > 0 else { throw .tooLong }
         self.width = width
-        // The lowest bit says whether a module is dark.
-        self.modules = (0..<(width * width)).map { unsafe data[$0] & 1 == 1 }
+        self.modules = modules.prefix(width * width).map { $0 == 1 }
     }
 
     private func isDark(_ row: Int, _ column: Int) -> Bool {
