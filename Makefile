@@ -5,7 +5,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 PROGRAM ?= .build/release/nws
 
-.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly wan
+.PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly wan dist docs packages c-parts
 
 help: ## Show the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ build: deps ## Build everything for debugging
 release: deps ## Build .build/release/nws
 	@scripts/build-release nws
 
-demo: ## Relay, exit, entry and a small service; fetches a page through them (ONCE=1 then stops)
+demo: ## Shares a small web page, joins it as a second device, and fetches the page (ONCE=1 then stops)
 	@scripts/install-dependencies run
 	@scripts/demo
 
@@ -76,7 +76,21 @@ wan: release ## Transfers and outages over an emulated internet, beside ssh; nee
 	@scripts/install-dependencies wan
 	@scripts/wan $${SCENARIOS:-} --pairs $${PAIRS:-5}
 
-nightly: sanitize fuzz abuse autobahn soak ## The long checks: sanitizers, fuzzing, attacks, Autobahn, soak
+dist: deps ## Build a tarball, a Debian package and checksums in dist/
+	@scripts/dist
+
+docs: ## Build the documentation as a site with search in .build/site
+	@scripts/docs
+
+packages: dist ## Install the packages in fresh systems and use them; needs root
+	@scripts/install-dependencies packages
+	@scripts/test-packages
+
+c-parts: ## Test the C parts here, and for arm64 in an emulator
+	@scripts/install-dependencies packages
+	@scripts/c-parts
+
+nightly: sanitize fuzz abuse autobahn soak docs c-parts packages ## The long checks: sanitizers, fuzzing, attacks, Autobahn, soak, site and packages
 
 soak: release ## Streams for a long time over failing relays, with kills and restarts (MINUTES=30, SEED=…)
 	@scripts/install-dependencies test
@@ -91,4 +105,4 @@ format: ## Format all sources
 	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks Fuzzing
 
 clean: ## Remove build products
-	rm -rf .build .build-test .build-fuzz .build-address .build-thread
+	rm -rf .build .build-test .build-fuzz .build-address .build-thread .build-dist dist
