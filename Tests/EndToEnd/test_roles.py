@@ -276,3 +276,24 @@ def test_check_config_looks_at_files_and_services(sandbox, http):
     assert status == 78 and "error: --audit-log: the folder" in process.output
     process, status = sandbox.finished("relay", "--store", "no/store.db", "--check-config")
     assert status == 78 and "error: --store: the folder" in process.output
+
+
+def test_a_relay_that_always_disconnects_does_not_fill_the_log(sandbox):
+    server = sandbox.closing(Closing(websocket_server(lambda connection: None, "127.0.0.1", 0)))
+    process = sandbox.starting_exit([f"ws://127.0.0.1:{server.port}"])
+    process.wait_for_log("connects and disconnects all the time", timeout=60)
+    lines = [line for line in process.stderr.splitlines() if "relay up" in line or "relay down" in line]
+    assert len(lines) == 4, process.stderr
+    assert process.stderr.count("no relay is reachable") == 1
+
+
+class Closing:
+    """A WebSocket server in a thread."""
+
+    def __init__(self, server):
+        self.server = server
+        self.port = server.socket.getsockname()[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()

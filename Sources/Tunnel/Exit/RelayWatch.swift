@@ -27,6 +27,9 @@ final class RelayWatch: RelayConnectionDelegate {
     private var hasRelay = false
     /// Whether the warning that no relay is reachable was logged.
     private var isUnreachable = false
+    private var lastWarning: NIODeadline?
+    /// Time after which the warning may be repeated.
+    private static let warningInterval: TimeAmount = .minutes(1)
     weak var delegate: (any RelayWatchDelegate)?
 
     /// - Parameter lane: The connections of the long-term key. Of other connections, only rate limits are logged.
@@ -67,6 +70,10 @@ final class RelayWatch: RelayConnectionDelegate {
             return
         }
         self.isUnreachable = true
+        // A relay may connect and disconnect all the time.
+        let now = NIODeadline.now()
+        guard self.lastWarning.map({ $0 + Self.warningInterval <= now }) ?? true else { return }
+        self.lastWarning = now
         self.logger.warning(
             "no relay is reachable, so no client can reach this exit",
             metadata: ["relays": "\(relays.map { "\($0.url): \($0.lastError ?? "")" }.joined(separator: "; "))"]

@@ -25,10 +25,16 @@ final class RelayLog: RelayConnectionDelegate {
     /// Time after which the warning about a relay's rate limit, or about the clock, is repeated.
     private static let warningInterval: TimeAmount = .minutes(10)
 
+    /// Maximum number of changes of one relay that are logged in ``changeInterval``.
+    private static let maximumChanges = 4
+    private static let changeInterval: TimeAmount = .minutes(1)
+
     private let logger: Logger
     weak var delegate: (any RelayLogDelegate)?
     /// Whether a relay was logged as up.
     private var states: [RelayURL: Bool] = [:]
+    /// Number of changes of each relay in the current interval.
+    private var changes: [RelayURL: (count: Int, since: NIODeadline)] = [:]
     private var warnings: [RelayURL: NIODeadline] = [:]
     private var lastClockWarning: NIODeadline?
 
@@ -80,9 +86,25 @@ final class RelayLog: RelayConnectionDelegate {
         )
     }
 
-    /// Returns whether the state of a relay differs from the one logged last.
+    /// Returns whether a change of a relay is to be logged: the state differs from the one logged last, and the relay does not
+    /// change it all the time.
     private func note(_ isUp: Bool, _ url: RelayURL) -> Bool {
-        if self.states[url] == nil, self.states.count >= Self.maximumRelays { self.states = [:] }
-        return self.states.updateValue(isUp, forKey: url) != isUp
+        if self.states[url] == nil, self.states.count >= Self.maximumRelays {
+            self.states = [:]
+            self.changes = [:]
+        }
+        guard self.states.updateValue(isUp, forKey: url) != isUp else { return false }
+        let now = NIODeadline.now()
+        var changes = self.changes[url] ?? (count: 0, since: now)
+        if changes.since + Self.changeInterval <= now { changes = (0, now) }
+        changes.count += 1
+        self.changes[url] = changes
+        if changes.count == Self.maximumChanges + 1 {
+            self.logger.warning(
+                "relay connects and disconnects all the time; changes are not logged for up to a minute",
+                metadata: ["relay.url": "\(url)"]
+            )
+        }
+        return changes.count <= Self.maximumChanges
     }
 }
