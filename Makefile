@@ -4,6 +4,8 @@
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PREFIX ?= /usr/local
 PROGRAM ?= .build/release/nws
+# Where the program is when the unit files are used.
+UNIT_PREFIX ?= $(PREFIX)
 
 .PHONY: help deps build release test test-unit test-e2e lint format demo install clean bench fuzz sanitize soak autobahn instructions abuse nightly wan dist docs packages c-parts
 
@@ -32,9 +34,11 @@ install: ## Install the program, manual, completions, unit files and examples be
 	$(PROGRAM) --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nws
 	$(PROGRAM) --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nws
 	$(PROGRAM) --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nws.fish
+	cp -r README.md docs $(DESTDIR)$(PREFIX)/share/doc/nws/
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/nws/docs/vectors $(DESTDIR)$(PREFIX)/share/doc/nws/docs/requirements.txt
 	for role in exit entry relay; do \
 	  install -m 0644 packaging/examples/$$role.yaml $(DESTDIR)$(PREFIX)/share/doc/nws/examples/$$role.yaml; \
-	  sed -e 's,/usr/local/bin,$(PREFIX)/bin,' -e 's,/usr/share/doc,$(PREFIX)/share/doc,' packaging/systemd/nws-$$role.service \
+	  sed -e 's,/usr/local/bin,$(UNIT_PREFIX)/bin,' -e 's,/usr/share/doc,$(UNIT_PREFIX)/share/doc,' packaging/systemd/nws-$$role.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/nws-$$role.service; \
 	done
 

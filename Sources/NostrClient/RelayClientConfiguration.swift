@@ -47,8 +47,10 @@ public struct RelayClientConfiguration: Sendable {
     /// Maximum number of malformed messages per connection. Beyond it the connection is closed.
     public var maximumMalformedMessages = 100
 
-    /// The limit on what is sent to a relay; nil for none.
-    func budget(for url: RelayURL) -> EventBudget? { self.budgetedRelays.contains(url) ? self.budget : nil }
+    /// The limit on what is sent to a relay; nil for none. Another port or path of the same host is the same relay.
+    func budget(for url: RelayURL) -> EventBudget? {
+        self.budgetedRelays.contains { $0.host == url.host } ? self.budget : nil
+    }
 
     /// Creates a configuration with the default values.
     public init() {

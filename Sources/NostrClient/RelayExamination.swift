@@ -24,9 +24,8 @@ package enum RelayExamination {
         package fileprivate(set) var isBusy = false
         /// Milliseconds from sending the small message to receiving it; nil if it was not received.
         package fileprivate(set) var roundTrip: Double?
-        /// Whether the large message was received. It is as large as a session's packets before larger ones were probed
-        /// (RFC 8899).
-        package fileprivate(set) var carriesFullPackets = false
+        /// Whether the large message of the test was received.
+        package fileprivate(set) var carriesLargeMessages = false
         /// Number of messages that the relay accepted of those that were sent at once. Nil if there was no such test.
         package fileprivate(set) var acceptedOfBurst: Int?
         /// Whether the relay rejected a message because of its rate limit.
@@ -37,9 +36,9 @@ package enum RelayExamination {
 
     /// How much is sent in a test.
     package enum Extent: Sendable {
-        /// As much as shows whether a relay is good for transfers.
+        /// For relays that are to carry transfers: a message of 40 KiB, and a burst of 10.
         case full
-        /// As little as shows whether a relay is good for introductions and terminals: for relays that belong to others.
+        /// A light test, for relays that belong to others: a message of 16 KiB, and a burst of 4.
         case small
 
         /// Number of messages that are sent at once.
@@ -62,11 +61,16 @@ package enum RelayExamination {
         logger: Logger
     ) async throws -> Finding {
         let promise = loop.makePromise(of: Finding.self)
-        loop.execute {
+        let examiner = try await loop.submit {
             let examiner = Examiner(url, extent, loop: loop, promise: promise)
             examiner.start(configuration: configuration, logger: logger)
+            return NIOLoopBound(examiner, eventLoop: loop)
+        }.get()
+        return try await withTaskCancellationHandler {
+            try await promise.futureResult.get()
+        } onCancel: {
+            loop.execute { examiner.value.finish() }
         }
-        return try await promise.futureResult.get()
     }
 
     /// One examination, on its event loop. Its timer keeps it alive until it has finished.
@@ -173,7 +177,7 @@ package enum RelayExamination {
                 self.restartTimer()
                 self.publish(event)
             } else if event.id == self.large {
-                self.finding.carriesFullPackets = true
+                self.finding.carriesLargeMessages = true
                 self.sendBurst()
             }
         }
@@ -206,7 +210,7 @@ package enum RelayExamination {
             if self.unanswered == 0 { self.finish() }
         }
 
-        private func finish() {
+        func finish() {
             guard let pool = self.pool else { return }
             self.pool = nil
             self.timer?.cancel()

@@ -57,6 +57,8 @@ package final class RelayPool {
     /// Hashed together with a lane's identifier to get its proxy credentials, which therefore do not reveal the lane.
     private let secret = Bytes32.random()
     private var entries: [Key: Entry] = [:]
+    /// The budgets by host. There are at most as many as hosts in the list of public relays.
+    private var budgets: [String: SharedBudget] = [:]
     private var tls: (context: NIOSSLContext, since: NIODeadline)?
     private var isStopped = false
     /// Minimum time between two checks of all connections.
@@ -126,6 +128,7 @@ package final class RelayPool {
             configuration: self.configuration,
             authenticationKey: authenticationKey(),
             informationCache: self.informationCache,
+            budget: self.budget(of: url),
             loop: self.loop,
             logger: self.logger,
             delegate: delegate
@@ -134,6 +137,14 @@ package final class RelayPool {
         self.watchHost()
         connection.start()
         return connection
+    }
+
+    private func budget(of url: RelayURL) -> SharedBudget? {
+        guard let budget = self.configuration.budget(for: url) else { return nil }
+        if let known = self.budgets[url.host] { return known }
+        let shared = SharedBudget(budget)
+        self.budgets[url.host] = shared
+        return shared
     }
 
     private func tlsContext() throws(RelayConnectionError) -> NIOSSLContext {

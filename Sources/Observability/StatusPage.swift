@@ -43,7 +43,7 @@ enum StatusPage {
           </section>
           <section id="work-section">
             <h2>Events</h2>
-            <table><thead><tr><th>What</th><th class="n">Number</th></tr></thead><tbody id="work"></tbody></table>
+            <table><thead><tr><th>Events and subscriptions</th><th class="n">Count</th></tr></thead><tbody id="work"></tbody></table>
           </section>
           <section id="relays-section">
             <h2>Relays</h2>

@@ -13,10 +13,15 @@ struct NWS: AsyncParsableCommand {
         commandName: "nws",
         abstract: "Tunnel TCP connections through Nostr relays.",
         discussion: """
-            'nws exit' publishes a service under a .nostr name, which consists of a public key and relays. 'nws entry' \
-            is a local proxy that connects clients to such names. The service needs no public address. Data is carried \
-            in signed Nostr events (NIP-74) through relays that neither side has to trust, and is encrypted between \
-            entry and exit unless CONNECTR is enabled. 'nws relay' runs a relay.
+            'nws share' makes services of this machine reachable for devices that you invite ('nws invite'). 'nws join' \
+            enrols a device. 'nws entry', 'nws forward' and 'nws connect' use the services. 'nws exit' and 'nws relay' \
+            are for operators.
+
+            A service is found by a .nostr name, which consists of a public key and relays. The machine needs no public \
+            address. Data is carried in signed Nostr events (NIP-74) through relays that neither side has to trust, and \
+            is encrypted end to end, unless an operator enables CONNECTR.
+
+            Sizes and times can have units: 2M is 2 MiB, 3m is 3 minutes. Without a unit, times are in seconds.
 
             Options can also be set by environment variables (--max-streams: NWS_MAX_STREAMS; list items are \
             separated by ;), by a .env file in the working directory, and, for commands with --config, by a YAML file \

@@ -129,8 +129,8 @@ def test_an_invite_is_for_one_device(sandbox, home, laptop, relay, web):
     process = shared(home, relay, f"80={web.address}")
     invite = home.invite()
     laptop.join(invite, "--device-name", "my laptop")
-    assert "used by another device, or withdrawn" in Home(sandbox, "phone").fail("join", text=invite)
-    eventually(lambda: "invite refused: it was used or withdrawn" in process.stderr)
+    assert "used by another device, or revoked" in Home(sandbox, "phone").fail("join", text=invite)
+    eventually(lambda: "invite refused: it was used or revoked" in process.stderr)
     assert "my laptop" in home.succeed("devices")
     # The device itself may repeat the command, for example because the answer was lost.
     assert "enrolled: home" in laptop.join(invite)
@@ -173,9 +173,9 @@ def test_a_wrong_or_withdrawn_invite(home, laptop, relay, web):
     assert "a character is wrong" in laptop.fail("join", text=invite[:-5] + "qqqqq")
     assert "expected a line that begins with nwsinvite1" in laptop.fail("join", text="npub1abc")
     eventually(lambda: "configuration reloaded" in process.stderr)
-    assert "withdrawn: invite phone" in home.succeed("devices", "revoke", "phone")
+    assert "revoked: invite phone" in home.succeed("devices", "revoke", "phone")
     eventually(lambda: process.stderr.count("configuration reloaded") == 2)
-    assert "used by another device, or withdrawn" in laptop.fail("join", text=invite)
+    assert "used by another device, or revoked" in laptop.fail("join", text=invite)
 
 
 def test_an_unknown_invite_gets_no_answer(sandbox, home, laptop, relay, web):

@@ -23,7 +23,9 @@ struct ReadmeTests {
         let file = URL(fileURLWithPath: #filePath)
         let root = file.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         let readme = try String(contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
-        let block = try #require(readme.components(separatedBy: "```swift\n").dropFirst().first)
+        // The first Swift block is of Package.swift.
+        let blocks = readme.components(separatedBy: "```swift\n").dropFirst()
+        let block = try #require(blocks.first { $0.hasPrefix("import NostrTunnel") })
         let code = try #require(block.components(separatedBy: "```").first)
         func lines(_ text: String) -> [String] {
             text.components(separatedBy: "\n").map { $0.trimmingCharacters(in: .whitespaces) }

@@ -89,7 +89,8 @@ struct AuthorizedKeysTests {
         )
         let hex = Hex.encode(invite.derived) + invite.verifier.hex
         let options = "services=\"22,80\",expires=\"2027-01-31\""
-        let access = try AuthorizedKeys(parsing: "invite:\(hex)\n\(options) invite:\(hex) my phone\n")
+        let other = Hex.encode([UInt8](repeating: 0xcd, count: Credential.derivedLength)) + invite.verifier.hex
+        let access = try AuthorizedKeys(parsing: "invite:\(hex)\n\(options) invite:\(other) my phone\n")
         #expect(access.invites[0] == invite)
         #expect(access.invites[1].verifier == invite.verifier)
         #expect(access.invites[1].services == [22, 80])
@@ -97,7 +98,7 @@ struct AuthorizedKeysTests {
         #expect(access.invites[0].isValid(at: .max))
         #expect(!access.invites[1].isValid(at: 1_900_000_000))
         #expect(access.grants.isEmpty)
-        for line in ["invite:", "invite:ab", "invite:\(Hex.encode(invite.derived))", "from=\"x\" invite:\(hex)"] {
+        for line in ["invite:", "invite:ab", "invite:\(Hex.encode(invite.derived))", "from=\"x\" invite:\(hex)", "invite:\(hex)\ninvite:\(hex)"] {
             #expect(throws: AuthorizedKeys.ParsingError.self) { try AuthorizedKeys(parsing: line) }
         }
     }

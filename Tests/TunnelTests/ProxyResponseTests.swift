@@ -68,7 +68,7 @@ struct ProxyResponseTests {
         arguments: [("/", 200), ("*", 200), ("/proxy.pac", 200), ("/somewhere", 404), ("/proxy.pac/", 404)]
     )
     func ownPages(path: String, status: Int) {
-        let page = EntryHomePage(exits: [], address: "127.0.0.1:8882", host: "127.0.0.1:8882")
+        let page = EntryHomePage(exits: [], address: "127.0.0.1:8882", host: "127.0.0.1:8882", isLocal: true)
         let response = ProxyResponse(ownPath: path, page: page)
         #expect(response.status.code == UInt(status))
         #expect(Self.text(response).contains("127.0.0.1:8882"))
@@ -76,9 +76,9 @@ struct ProxyResponseTests {
     }
 
     @Test(
-        "the page lists the exits only at an address of this machine, so that no other site can read them",
+        "the page lists the exits only to programs of this machine, so that no other site can read them",
         arguments: [
-            ("127.0.0.1:8882", true), ("localhost:8882", true), ("[::1]:8882", true), ("192.168.1.2:8882", true),
+            ("127.0.0.1:8882", true), ("localhost:8882", true), ("[::1]:8882", true), ("192.168.1.2:8882", false),
             ("evil.example:8882", false), ("abc:8882", false), ("fade.cab", false), (nil, false), ("", false),
         ] as [(String?, Bool)]
     )
@@ -86,8 +86,10 @@ struct ProxyResponseTests {
         let key = try SecretKey(.sha256(of: [1])).publicKey
         let alias = try #require(Alias("home"))
         let exit = EntryHomePage.Exit(alias: alias, name: NostrName(publicKey: key, relays: []), services: [22, 443])
-        let page = EntryHomePage(exits: [exit], address: "127.0.0.1:8882", host: host)
+        let page = EntryHomePage(exits: [exit], address: "127.0.0.1:8882", host: host, isLocal: true)
         #expect(page.html.contains("home.nostr") == isListed)
+        let other = EntryHomePage(exits: [exit], address: "127.0.0.1:8882", host: host, isLocal: false)
+        #expect(!other.html.contains("home.nostr"))
         #expect(page.html.contains(key.npub) == false)
         // The certificate of an exit is not valid for an alias.
         #expect(!page.html.contains("https://home.nostr"))
@@ -98,7 +100,7 @@ struct ProxyResponseTests {
         let revoked = Self.text(
             Self.page(.notRequested(.offerFailed(.revoked, exit: PublicKey(unchecked: .zero), isPinned: true)))
         )
-        #expect(revoked.contains("This device has no access any more") && revoked.contains("new invite"))
+        #expect(revoked.contains("was revoked or has expired") && revoked.contains("new invite"))
         let refused = Self.text(Self.page(.refusedToDevice))
         #expect(refused.contains("The exit knows this device") && !refused.contains("identity"))
     }

@@ -58,13 +58,14 @@ package struct EventPacer: Hashable, Sendable {
 
     /// The limit of this node's own; nil for none.
     package let budget: EventBudget?
-    /// When the budget would be used up evenly: the theoretical arrival time of the generic cell rate algorithm.
+    /// The theoretical arrival time of the generic cell rate algorithm: when the events sent so far would fit the sustained
+    /// rate of the budget.
     private var budgetTime = NIODeadline.uptimeNanoseconds(0)
 
     /// - Parameter budget: A limit that applies from the start; nil for none.
     package init(budget: EventBudget? = nil) { self.budget = budget }
 
-    /// Whether events are limited, so that larger events carry more.
+    /// Whether the number of events is limited. Senders then use larger events.
     package var isLimited: Bool { self.rate != nil || self.budget != nil }
 
     package static func == (left: Self, right: Self) -> Bool {

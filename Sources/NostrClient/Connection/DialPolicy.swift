@@ -41,7 +41,7 @@ public enum DialPolicy: Hashable, Sendable {
     var isUntrusted: Bool { self == .untrusted || self == .untrustedAllowingLocal }
 
     /// Whether to let a proxy connect to `host`. The proxy resolves names, so only the text of the host can be checked.
-    func allows(host: String) -> Bool {
+    package func allows(host: String) -> Bool {
         if let address = try? SocketAddress(ipAddress: host, port: 0) { return self.allows(address) }
         guard self.isUntrusted else { return true }
         // Addresses in forms that only some resolvers accept: 127.1, 2130706433, 0x7f000001.

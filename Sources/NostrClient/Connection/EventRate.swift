@@ -13,22 +13,26 @@ struct EventRate {
     /// measured the time slightly earlier.
     private static let tolerance: Int64 = 5
 
-    private var pacer: EventPacer
+    private var pacer = EventPacer()
+    private let budget: SharedBudget?
 
     /// - Parameter budget: A limit of this node's own; nil for none.
-    init(budget: EventBudget?) { self.pacer = EventPacer(budget: budget) }
+    init(budget: SharedBudget?) { self.budget = budget }
 
     /// The rate in events per second; nil if the relay has not rejected an event.
     var limitedRate: Double? { self.pacer.rate }
 
     /// How long an event must wait; nil if it may be sent now.
     func wait(at now: NIODeadline) -> TimeAmount? {
-        guard let next = self.pacer.wait(at: now) else { return nil }
-        let tolerance = max(self.pacer.interval, self.pacer.budget?.interval ?? .zero).nanoseconds / Self.tolerance
-        return (next - now).nanoseconds <= tolerance ? nil : next - now
+        let next = max(self.pacer.wait(at: now) ?? now, self.budget?.wait(at: now) ?? now)
+        let interval = max(self.pacer.interval, self.budget?.budget.interval ?? .zero)
+        return (next - now).nanoseconds <= interval.nanoseconds / Self.tolerance ? nil : next - now
     }
 
-    mutating func sent(at now: NIODeadline) { self.pacer.sent(at: now) }
+    mutating func sent(at now: NIODeadline) {
+        self.pacer.sent(at: now)
+        self.budget?.sent(at: now)
+    }
 
     /// Handles the relay's answer to an event. Returns whether the relay was found to limit the rate.
     mutating func receiveOK(_ isAccepted: Bool, _ reason: ReasonText, sentAt: NIODeadline, at now: NIODeadline) -> Bool

@@ -53,12 +53,14 @@ package final class RelayConnection {
     ///     relay.
     ///   - authenticationKey: The key that signs the answers to AUTH challenges. Use a random key, unless the relay
     ///     admits only certain keys.
+    ///   - budget: A limit of this node on what it sends to the relay; nil for none.
     init(
         _ target: RelaySocket.Target,
         lane: RelayLane,
         configuration: RelayClientConfiguration,
         authenticationKey: SecretKey,
         informationCache: RelayInformationCache?,
+        budget: SharedBudget? = nil,
         loop: any EventLoop,
         logger: Logger,
         delegate: any RelayConnectionDelegate
@@ -84,8 +86,8 @@ package final class RelayConnection {
             loop: loop,
             metrics: self.metrics
         )
-        self.budget = configuration.budget(for: target.url)
-        self.eventRate = EventRate(budget: self.budget)
+        self.budget = budget?.budget
+        self.eventRate = EventRate(budget: budget)
         self.queries = RelayQueries(loop: loop)
         self.subscriptions = RecipientSubscriptions(
             configuration: configuration,

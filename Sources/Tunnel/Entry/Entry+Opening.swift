@@ -31,7 +31,7 @@ extension Entry: StreamOpener {
                     allowsIdentity: origin != .announced
                         && (opening.request.isolation.isEmpty || self.configuration.credentials != nil)
                 ),
-                policy: named.isEmpty ? .configured : self.policy(for: origin)
+                policy: named.isEmpty ? .configured : self.policy(for: origin, named)
             )
             peer.open(opening)
         } catch {
@@ -43,18 +43,20 @@ extension Entry: StreamOpener {
     private enum Origin {
         /// The request contains it.
         case request
-        /// The user gave it an alias, or configured it as an exit for other targets.
-        case user
+        /// The user gave it an alias.
+        case alias
         /// The exit announced itself.
         case announced
     }
 
     /// Which addresses the relays in a name may have.
-    private func policy(for origin: Origin) -> DialPolicy {
+    private func policy(for origin: Origin, _ relays: [RelayURL]) -> DialPolicy {
         switch origin {
         case .request: self.context.namedPolicy
-        // The user has chosen the relays.
-        case .user: .untrustedAllowingLocal
+        // Only the user can have put a local address into an alias.
+        case .alias:
+            relays.allSatisfy { DialPolicy.untrusted.allows(host: $0.host) }
+                ? self.context.namedPolicy : .untrustedAllowingLocal
         // An announcement must not make this node connect to addresses that only this node can reach.
         case .announced: .untrusted
         }
@@ -64,7 +66,7 @@ extension Entry: StreamOpener {
     private func exit(for opening: StreamOpening) throws(EntryError) -> (NostrName, Origin) {
         if case .domain(let domain) = opening.request.target.host, NostrName.looksLikeName(domain) {
             if let alias = Alias(domain: domain) {
-                if let name = self.configuration.aliases[alias] { return (name, .user) }
+                if let name = self.configuration.aliases[alias] { return (name, .alias) }
                 // A long label is a damaged key rather than an unknown alias.
                 if !domain.lowercased().hasPrefix("npub1"), !domain.lowercased().hasPrefix("nprofile1") {
                     throw .unknownAlias(alias)

@@ -34,6 +34,8 @@ final class EntryContext {
         self.configuration.allowsLocalRelays ?? false ? .untrustedAllowingLocal : .untrusted
     }
     private var rejectingRelays: Set<RelayURL> = []
+    /// When a change of the relays of an exit was last reported.
+    private var relayReports: [PublicKey: NIODeadline] = [:]
 
     private static let spareKeys = 4
     /// The refill is delayed, so that it does not delay the request that used the key.
@@ -147,16 +149,26 @@ final class EntryContext {
         return Credential(ticket: ticket.secret, identity: identity, exit: address.publicKey)
     }
 
-    /// Reports the relays that an exit has named in a session, if it has an alias with other relays.
+    /// Minimum time between two reports about the relays of one exit.
+    private static let relayReportInterval: TimeAmount = .minutes(10)
+
+    /// Reports the relays that an exit has named in a session, if it has an alias without some of them. The relays that the
+    /// alias had are kept after them. Local addresses are left out: only the user may name them.
     func noteRelays(_ relays: [RelayURL], of exit: PublicKey) {
-        guard let report = self.configuration.relaysChanged, !relays.isEmpty else { return }
-        let known = self.configuration.aliases.values.filter { $0.publicKey == exit }
-        guard known.contains(where: { Set($0.relays) != Set(relays) }) else { return }
-        // Not again until the configuration is reloaded.
+        guard let report = self.configuration.relaysChanged,
+            let known = self.configuration.aliases.values.first(where: { $0.publicKey == exit })?.relays
+        else { return }
+        let usable = relays.filter { DialPolicy.untrusted.allows(host: $0.host) }
+        let merged = Array((usable + known).removingDuplicates().prefix(EntryConfiguration.maximumRelaysPerName))
+        guard Set(merged) != Set(known) else { return }
+        let now = NIODeadline.now()
+        guard self.relayReports[exit].map({ $0 + Self.relayReportInterval <= now }) ?? true else { return }
+        // There are as many as aliases at most.
+        self.relayReports[exit] = now
         for (alias, name) in self.configuration.aliases where name.publicKey == exit {
-            self.configuration.aliases[alias] = NostrName(publicKey: exit, relays: relays)
+            self.configuration.aliases[alias] = NostrName(publicKey: exit, relays: merged)
         }
-        report(exit, relays)
+        report(exit, merged)
     }
 
     /// Creates an offer, without a proof.

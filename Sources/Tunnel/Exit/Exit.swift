@@ -138,6 +138,7 @@ final class Exit {
         services.tlsPorts = before.services.tlsPorts
         self.context.configuration.services = services
         self.context.configuration.access = configuration.access
+        self.context.configuration.registry = configuration.registry
         self.context.configuration.maximumSessions = configuration.maximumSessions
         self.context.configuration.handshakesPerSecond = configuration.handshakesPerSecond
         self.context.configuration.connectsPerSecondPerClient = configuration.connectsPerSecondPerClient

@@ -17,39 +17,67 @@ import Darwin
 package enum StateFile {
     /// Atomically replaces the file with one that contains `bytes`. Returns a descriptor for appending.
     ///
-    /// If root replaces the file of another user, or creates a file in a folder of another user, the new file belongs to that
-    /// user. A service that runs as this user can then read it.
+    /// If root creates or replaces a file in a folder of another user, the file belongs to that user, so that a service that
+    /// runs as this user can read it.
     ///
+    /// - Parameter mode: The permissions of the file.
     /// - Throws: The system's error. The old file is then unchanged.
-    static func replace(_ path: String, with bytes: [UInt8], syncs: Bool = true) throws(IOError) -> Int32 {
-        let temporary = "\(path).\(getpid()).new"
-        let created = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
-        guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(temporary)") }
+    static func replace(
+        _ path: String,
+        with bytes: [UInt8],
+        syncs: Bool = true,
+        mode: UInt32 = 0o600
+    ) throws(IOError) -> Int32 {
+        let (folder, name) = try Self.openFolder(of: path)
+        defer { close(folder) }
+        let temporary = "\(name).\(getpid()).new"
+        // The owner of the folder may have put a link there. A leftover has the same number only by chance.
+        _ = unsafe unlinkat(folder, temporary, 0)
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC
+        let created = unsafe openat(folder, temporary, flags, 0o600)
+        guard created >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path).new") }
+        Self.giveToOwner(created, folder: folder, name: name)
         // Sync before renaming, so that the file is complete after a power failure.
-        if geteuid() == 0, let owner = Self.owner(of: path) { _ = fchown(created, owner.user, owner.group) }
-        guard Self.append(bytes, to: created), !syncs || fsync(created) == 0, unsafe rename(temporary, path) == 0 else {
+        guard Self.append(bytes, to: created), fchmod(created, mode_t(mode)) == 0, !syncs || fsync(created) == 0,
+            unsafe renameat(folder, temporary, folder, name) == 0
+        else {
             let code = errno
             close(created)
-            _ = unsafe unlink(temporary)
+            _ = unsafe unlinkat(folder, temporary, 0)
             throw IOError(errnoCode: code, reason: "write \(path)")
         }
         return created
     }
 
-    /// The owner of a file, or of its folder if the file does not exist.
-    private static func owner(of path: String) -> (user: uid_t, group: gid_t)? {
+    /// Opens the folder of a file. The name is then looked up in this folder, even if the path changes meanwhile.
+    private static func openFolder(of path: String) throws(IOError) -> (descriptor: Int32, name: String) {
+        let slash = path.lastIndex(of: "/")
+        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(folder)") }
+        return (descriptor, name)
+    }
+
+    /// Gives a file that this process has just created to the owner of its folder, or in a folder of root to the owner of the
+    /// file that it replaces. Only root can do so, and only root must.
+    private static func giveToOwner(_ descriptor: Int32, folder: Int32, name: String) {
+        guard geteuid() == 0 else { return }
         var status = stat()
-        if unsafe stat(path, &status) == 0 { return (status.st_uid, status.st_gid) }
-        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        guard unsafe stat(folder, &status) == 0 else { return nil }
-        return (status.st_uid, status.st_gid)
+        guard unsafe fstat(folder, &status) == 0 else { return }
+        if status.st_uid == 0 {
+            // Nobody but root can have put the file there.
+            guard unsafe fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return }
+        }
+        _ = fchown(descriptor, status.st_uid, status.st_gid)
     }
 
     /// Atomically replaces the file with one that contains `bytes`.
     ///
+    /// - Parameter mode: The permissions of the file.
     /// - Throws: The system's error. The old file is then unchanged.
-    package static func save(_ bytes: [UInt8], to path: String) throws(IOError) {
-        close(try Self.replace(path, with: bytes))
+    package static func save(_ bytes: [UInt8], to path: String, mode: UInt32 = 0o600) throws(IOError) {
+        close(try Self.replace(path, with: bytes, mode: mode))
     }
 
     /// Like ``save(_:to:)``, but the file may be lost in a power failure. Does not wait for the disk.
@@ -89,10 +117,17 @@ package enum StateFile {
     ///
     /// - Throws: The system's error. It is `EWOULDBLOCK` if another process holds the lock and `waits` is false.
     static func lock(_ path: String, waits: Bool) throws(IOError) -> Int32 {
-        let descriptor = unsafe open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let (folder, name) = try Self.openFolder(of: path)
+        defer { close(folder) }
+        let file = name + ".lock"
+        let flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC
+        var descriptor = unsafe openat(folder, file, flags | O_CREAT | O_EXCL, 0o600)
+        if descriptor >= 0 {
+            Self.giveToOwner(descriptor, folder: folder, name: file)
+        } else if errno == EEXIST {
+            descriptor = unsafe openat(folder, file, flags)
+        }
         guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "open \(path).lock") }
-        // See replace(_:with:syncs:).
-        if geteuid() == 0, let owner = Self.owner(of: path) { _ = fchown(descriptor, owner.user, owner.group) }
         guard flock(descriptor, waits ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 else {
             let code = errno
             close(descriptor)

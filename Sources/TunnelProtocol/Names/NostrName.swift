@@ -199,9 +199,9 @@ extension NostrName.DecodingError: CustomStringConvertible {
         case .emptyLabel: "the name contains an empty label; check for extra dots"
         case .missingKey: "the name has no key before .nostr"
         case .malformedKey(let label):
-            "the key \(NostrName.shortened(label)) before .nostr has \(label.utf8.count) characters; it must have 52, each of 0-9 and a-v; a character is wrong, missing or too many"
+            "the key \(NostrName.shortened(label)) before .nostr has \(label.utf8.count) characters; it must have 52, each of 0-9 and a-v; a character is wrong, missing or extra"
         case .damagedRelay(let label):
-            "the relay \(NostrName.shortened(label)) in the name is damaged: it is not a relay URL in base32hex; a character is wrong, missing or too many"
+            "the relay \(NostrName.shortened(label)) in the name is damaged: it is not a relay URL in base32hex; a character is wrong, missing or extra"
         case .hexKey: "the key is in hexadecimal instead of base32hex; use the exit's .nostr name or its npub"
         case .invalidKey: "the key is not a valid public key; check for typing errors"
         case .nip19(let error): "invalid npub or nprofile: \(error)"

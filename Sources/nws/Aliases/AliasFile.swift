@@ -87,11 +87,16 @@ struct AliasFile {
             try KeyFile.makeFolder(URL(filePath: self.path).deletingLastPathComponent().path)
             return try StateFile.exclusively(self.path, waits: true) {
                 var entries = try self.read()
+                let before = entries
                 let result = try change(&entries)
+                guard entries != before else { return result }
                 guard entries.count <= Self.maximumCount else {
                     throw CommandError.failure("there are \(Self.maximumCount) aliases already; remove some")
                 }
                 let text = "# The command nws alias changes this file.\n" + entries.map { $0.line + "\n" }.joined()
+                guard text.utf8.count <= Self.maximumLength else {
+                    throw CommandError.failure("the aliases take more than \(Self.maximumLength) bytes; remove some")
+                }
                 try StateFile.save(Array(text.utf8), to: self.path)
                 return result
             }

@@ -80,6 +80,13 @@ struct AliasCommand: AsyncParsableCommand {
         var name: String
         @Flag(help: "Replace an alias that exists.")
         var replace = false
+        @Option(
+            help: ArgumentHelp(
+                "File with the secret key by which the exit knows this device; it is copied. nws join makes a key itself.",
+                valueName: "file"
+            )
+        )
+        var identity: String?
         @OptionGroup var relayClient: RelayClientOptions
 
         func run() async throws {
@@ -96,6 +103,9 @@ struct AliasCommand: AsyncParsableCommand {
                     Console.error(
                         "nws: ignored \(Console.printable(String(label.prefix(64)))), which is not a relay URL"
                     )
+                }
+                if let identity {
+                    try entry.identityFile.create(with: try KeyFile(path: identity).read())
                 }
                 let made = entry
                 try AliasFile.stateFile().edit { entries in

@@ -32,7 +32,7 @@ struct CertCommand: AsyncParsableCommand {
     )
     var relay: [String] = []
 
-    @Argument(help: "A .nostr name, npub or nprofile.")
+    @Argument(help: "An alias, .nostr name, npub or nprofile.")
     var name: String
 
     @OptionGroup var relayClient: RelayClientOptions

@@ -28,7 +28,9 @@ struct ConnectCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: ArgumentHelp("A .nostr name, npub or nprofile, followed by a port.", valueName: "name:port"))
+    @Argument(
+        help: ArgumentHelp("An alias, .nostr name, npub or nprofile, followed by a port.", valueName: "name:port")
+    )
     var target: String
 
     @OptionGroup var entry: EntryOptions
@@ -46,7 +48,11 @@ struct ConnectCommand: AsyncParsableCommand {
             configuration.servesProxy = false
             // The user has named the targets.
             configuration.identityExits = nil
-            let target = try TargetAddress(self.target, source: self.target)
+            let target = try TargetAddress(
+                self.target,
+                source: self.target,
+                allowsHosts: configuration.hasExitForHosts
+            )
             let service = try await EntryOptions.start(configuration, logger: logger)
             let pipes = try StandardPipes()
             // ssh terminates its ProxyCommand with a signal. The stream must be closed at the exit first.

@@ -127,7 +127,7 @@ struct DevicesCommand: AsyncParsableCommand {
                 switch removed {
                 case .key(let key, let grant):
                     Console.line(Console.printable("revoked: \(grant.comment) \(key.npub)"))
-                case .invite(let invite): Console.line(Console.printable("withdrawn: invite \(invite.comment)"))
+                case .invite(let invite): Console.line(Console.printable("revoked: invite \(invite.comment)"))
                 }
             }
         }

@@ -10,6 +10,7 @@ import NIOPosix
 import Nostr
 import NostrClient
 import NostrCrypto
+import TunnelProtocol
 
 /// `nws doctor`
 struct DoctorCommand: AsyncParsableCommand {
@@ -24,14 +25,17 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Relay to check; repeat for several. [NOSTR_RELAYS, separated by ;]", valueName: "url")
+        help: ArgumentHelp(
+            "Relay to check; repeat for several. Default: [NOSTR_RELAYS, separated by ;], else those of nws share.",
+            valueName: "url"
+        )
     )
     var relay: [String] = []
 
     @Option(help: ArgumentHelp("Key file to check. Default: the key in the state folder.", valueName: "file"))
     var keyFile: String?
 
-    @Flag(help: "Try the relays of the list of public relays, and suggest three.")
+    @Flag(help: "Try the relays on the public relay list, and suggest three.")
     var suggest = false
 
     @OptionGroup var relayClient: RelayClientOptions
@@ -50,7 +54,8 @@ struct DoctorCommand: AsyncParsableCommand {
             if self.suggest { return try await self.suggestRelays() }
             let settings = try Settings()
             var verdicts = [Self.machine(), self.key()]
-            let relays = try settings.relays(self.relay)
+            var relays = try settings.relays(self.relay)
+            if relays.isEmpty { relays = try ShareState.read()?.name?.relays ?? [] }
             if relays.isEmpty {
                 verdicts.append(
                     Self.say(.doubtful, "relays: none configured; use --relay URL, or set NOSTR_RELAYS")
@@ -72,14 +77,14 @@ struct DoctorCommand: AsyncParsableCommand {
         let list = try self.relayClient.list()
         if self.relayClient.relayList == nil {
             Console.line(
-                "The list that ships with nws was made from public sources. nws has not tried its relays anywhere but here and now."
+                "The public relay list comes from public sources, with the date of each entry. The results are from this machine, now."
             )
             Console.line("")
         }
         let trial = RelayTrial(configuration: try self.relayClient.configuration())
         let results = try await trial.run(list.entries, triesAll: true)
         Console.table(
-            [["relay", "result", "as of", "source"]]
+            [["relay", "result", "listed", "source"]]
                 + results.map { result in
                     [result.entry.url.text, Self.summary(result), result.entry.date, result.entry.source].map {
                         Console.printable($0.isEmpty ? "-" : $0)
@@ -97,13 +102,13 @@ struct DoctorCommand: AsyncParsableCommand {
 
     private static func summary(_ result: RelayTrial.Result) -> String {
         let finding = result.finding
-        if let error = finding.connectionError { return "no: cannot connect: \(error)" }
+        if let error = finding.connectionError { return "failed: cannot connect: \(error)" }
         guard let roundTrip = finding.roundTrip else {
-            return "no: " + (finding.refusal.map { "\($0)" } ?? "a message was not delivered")
+            return "failed: " + (finding.refusal.map { "\($0)" } ?? "a message was not delivered")
         }
         var words = [String(format: "ok: %.0f ms", roundTrip)]
         if finding.limitsRate { words.append("limits the rate") }
-        if !finding.carriesFullPackets { words.append("no packets of 16 KiB") }
+        if !finding.carriesLargeMessages { words.append("rejects 16 KiB messages") }
         return words.joined(separator: ", ")
     }
 
@@ -223,7 +228,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 "\(url)\(named): \(trip), but the relay limits the rate of events: it accepted \(accepted) that were sent at once; good for finding an exit, too slow for transfers\(Self.limits(finding.information))"
             )
         }
-        guard finding.carriesFullPackets else {
+        guard finding.carriesLargeMessages else {
             let why = finding.refusal.map { ": \($0)" } ?? ""
             return Self.say(
                 .doubtful,

@@ -174,7 +174,7 @@ struct ExitCommand: RoleCommand {
         configuration.protocolChoice = self.sessionOptions.protocolChoice
         configuration.policy = policy
         configuration.announces = !self.publicOptions.unannounced
-        configuration.access = try self.access()
+        configuration.access = try self.access(logger)
         configuration.publishesRelays = self.publishRelays
         if configuration.access != nil, configuration.protocolChoice == .nip74 {
             throw CommandError.configuration(
@@ -197,18 +197,33 @@ struct ExitCommand: RoleCommand {
         let service = try await Self.startExit(configuration, logger: logger, running: running)
         let name = service.name
         logger.info("exit started", metadata: ["name": "\(name.encoded)"])
+        if configuration.access == nil, configuration.policy == nil {
+            logger.notice(
+                "everyone who knows the name can use the services; --allow limits them to known clients",
+                metadata: ["services": "\(configuration.services)"]
+            )
+        }
         Self.printName(name)
     }
 
-    private func access() throws -> AuthorizedKeys? {
+    private func access(_ logger: Logger) throws -> AuthorizedKeys? {
         guard !self.allow.isEmpty else { return nil }
         var access = AuthorizedKeys()
         for entry in self.allow {
             if let key = PublicKey(userText: entry) {
                 access.allow(key)
-            } else {
-                access.merge(try AuthorizedKeysFile(path: entry).read())
+                continue
             }
+            let file = AuthorizedKeysFile(path: entry)
+            // A mistyped key must not be taken for the name of a file.
+            guard file.exists || entry.hasPrefix("npub1") || entry.hasPrefix("nsec1") || !entry.contains("/") else {
+                logger.warning(
+                    "the access list does not exist yet, so it authorizes nobody; nws key authorize and nws invite --allow create it",
+                    metadata: ["file": "\(entry)"]
+                )
+                continue
+            }
+            access.merge(try file.read())
         }
         return access
     }

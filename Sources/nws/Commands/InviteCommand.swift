@@ -15,15 +15,15 @@ struct InviteCommand: AsyncParsableCommand {
         commandName: "invite",
         abstract: "Invite a device to use the services of nws share.",
         discussion: """
-            Prints one line and a QR code. The device reads the line with nws join. The invite is good for one device \
-            and expires. Anyone who sees the line before the device has used it can use it, so send it by a channel \
-            that you trust.
+            Prints an invite as one line and as a QR code. On the device, nws join reads it. An invite enrols one \
+            device, once, and expires. Until it is used, anyone who sees it can use it, so send it over a channel that \
+            you trust.
 
-            The owner of a private exit (nws exit --allow FILE) uses --allow and --exit.
+            For an exit that runs as nws exit --allow FILE, give --allow and --exit together.
             """
     )
 
-    @Argument(help: "Name for the device in the list of nws devices. Default: the name that the device suggests.")
+    @Argument(help: "Name for the device, as nws devices lists it. Default: the name that the device suggests.")
     var device: String?
 
     @Option(help: ArgumentHelp("Ports that the device may use, for example 22,80. Default: all.", valueName: "ports"))
@@ -34,7 +34,7 @@ struct InviteCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Alias that the device uses for this exit, unless it chooses another one. Default: that of nws share.",
+            "Alias that the device uses for this exit, unless it chooses another one. Default: that of nws share; with --exit, none.",
             valueName: "alias"
         )
     )
@@ -70,7 +70,7 @@ struct InviteCommand: AsyncParsableCommand {
             }
             let code = InviteCode(name: name, secret: secret, label: label, expires: expires).encoded
             Console.line(
-                "On the device, run 'nws join' and paste this line. It is good for one device and \(TimeSpan.text(span.seconds)):"
+                "On the device, run 'nws join' and paste this line. It enrols one device and expires in \(TimeSpan.text(span.seconds)):"
             )
             Console.line("")
             Console.line(code)
@@ -111,7 +111,7 @@ struct InviteCommand: AsyncParsableCommand {
         }
         guard let state, let name = state.name else {
             throw CommandError.failure(
-                "nothing is shared from this machine by this user: run nws share first, for example: nws share 22"
+                "nws share has not run on this machine as this user; run it first, for example: nws share 22. If it runs as a system service, use sudo"
             )
         }
         return (name, ShareState.devices, label ?? state.label)

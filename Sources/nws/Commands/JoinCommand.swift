@@ -18,15 +18,18 @@ struct JoinCommand: AsyncParsableCommand {
         commandName: "join",
         abstract: "Enrol this device with an invite.",
         discussion: """
-            Reads the line that nws invite printed from the terminal or from standard input, never from the command \
-            line, which other users of this machine can see. Makes a key for this device, enrols it, and saves an \
-            alias. Prints the commands with which the services are used.
+            Reads an invite (the line that nws invite printed) from the terminal or from standard input. An invite \
+            cannot be given as an argument, because other users of this machine can see arguments. Creates a key for \
+            this device, enrols it, and saves an alias. Prints commands that use the services.
             """
     )
 
     @Option(
         name: .customLong("as"),
-        help: ArgumentHelp("Alias for the exit. Default: the one that the invite suggests.", valueName: "alias")
+        help: ArgumentHelp(
+            "Alias for the exit. Default: the one that the invite suggests, else home; a number is added if another exit has it.",
+            valueName: "alias"
+        )
     )
     var alias: String?
 
@@ -48,7 +51,7 @@ struct JoinCommand: AsyncParsableCommand {
         try await reportingErrors {
             guard self.unexpected.isEmpty else {
                 throw CommandError.failure(
-                    "the invite must not be an argument, because other users of this machine can see it, and it is in your shell's history: run 'nws join' and paste it, and ask for a new invite if others use this machine"
+                    "an invite cannot be given as an argument: other users of this machine can see it, and it stays in the history of your shell. Run 'nws join' and paste it. If others use this machine, ask for a new invite"
                 )
             }
             let wanted = try self.alias.map { try AliasCommand.alias($0) }
@@ -70,7 +73,7 @@ struct JoinCommand: AsyncParsableCommand {
     private static func readInvite() throws -> InviteCode {
         let line: String
         if isatty(0) == 1 {
-            Console.error("Paste the line of the invite, and press Return:")
+            Console.error("Paste the invite and press Return:")
             line = readLine() ?? ""
         } else {
             let data = try FileHandle.standardInput.read(upToCount: Self.maximumLine) ?? Data()
@@ -91,7 +94,9 @@ struct JoinCommand: AsyncParsableCommand {
     private func enrol(_ invite: InviteCode) async throws -> EnrolmentAnswer.Services? {
         let exit = invite.name.publicKey
         // Saved before it is sent, so that the exit never knows a key that this device has lost.
-        let identity = try AliasEntry.identityFile(for: exit).readOrCreate()
+        let file = AliasEntry.identityFile(for: exit)
+        let identity = try file.readOrCreate()
+        let isRepeated = try Self.noteUse(of: invite, beside: file)
         let logger = Logger.console("nws.join", self.logLevel.level)
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
@@ -111,14 +116,37 @@ struct JoinCommand: AsyncParsableCommand {
             try? await service.stop()
             switch answer {
             case .enrolled(let services): return services
+            case .refused(.revoked) where isRepeated:
+                if try await self.isKnown(identity, to: invite.name, logger) { return nil }
+                throw Self.failure(.revoked)
             case .refused(let reason): throw Self.failure(reason)
             }
         } catch let failure as StreamFailure {
             try? await service.stop()
             guard let cause = failure.cause else { throw CommandError.failure("\(failure.reason)") }
-            if cause == .revoked, try await self.isKnown(identity, to: invite.name, logger) { return nil }
+            // An earlier attempt, or this one, may have enrolled the device, and the answer was lost. An exit that was
+            // restarted does not answer a used invite.
+            let mayBeEnrolled = isRepeated || cause != .revoked && cause != .expired
+            if mayBeEnrolled, try await self.isKnown(identity, to: invite.name, logger) { return nil }
             throw Self.failure(cause)
         }
+    }
+
+    /// Records that this device uses an invite. Returns whether it has done so before.
+    ///
+    /// If somebody else has used an invite, a device that was enrolled earlier must not take this for its own success.
+    private static func noteUse(of invite: InviteCode, beside file: KeyFile) throws -> Bool {
+        let path = file.path + ".invite"
+        let verifier = invite.secret.verifier(for: invite.name.publicKey).hex
+        if FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) == verifier {
+            return true
+        }
+        do throws(IOError) {
+            try StateFile.save(Array(verifier.utf8), to: path)
+        } catch {
+            throw CommandError.failure("cannot write \(path): \(unsafe String(cString: strerror(error.errnoCode)))")
+        }
+        return false
     }
 
     /// Whether the exit knows this device: an earlier attempt enrolled it, but the answer was lost.
@@ -134,7 +162,7 @@ struct JoinCommand: AsyncParsableCommand {
             _ = try await service.probe(TargetAddress(host: .domain(exit.nprofile), port: 0))
             isKnown = true
         } catch let failure as StreamFailure {
-            // No service has port 0, but only a device that the exit knows is told so.
+            // Port 0 is never a service. The exit answers not-allowed to a device that it knows, and nothing to others.
             isKnown = failure.cause == .notAllowed
         }
         try? await service.stop()
@@ -143,13 +171,13 @@ struct JoinCommand: AsyncParsableCommand {
 
     private static func failure(_ reason: StreamEnd) -> CommandError {
         switch reason {
-        case .revoked: .failure("the invite was used by another device, or withdrawn; ask for another one (nws invite)")
+        case .revoked: .failure("the invite was used by another device, or revoked; ask for another one (nws invite)")
         case .expired: .failure("the invite has expired; ask for another one (nws invite)")
         case .notAllowed: .failure("the exit does not accept this invite; ask for another one (nws invite)")
         case .unreachable: .failure("the exit could not save this device; its log says why")
         case .exitSilent, .sessionRequired:
             .failure(
-                "no answer: the exit is offline, or this device is not authorized, because the invite is wrong or too old"
+                "no answer: the exit is offline, or this device is not authorized, because the exit does not know this invite. Check that nws share is running there; otherwise ask for a new invite (nws invite)"
             )
         default: .failure("\(reason)")
         }
@@ -197,6 +225,7 @@ struct JoinCommand: AsyncParsableCommand {
                 "this device is enrolled, but the alias \(suggested) stands for another exit; run nws join again with another one"
             )
         }
+        Console.error("nws: the alias \(suggested) stands for another exit, so a number is added; --as chooses another alias")
         for number in 2...AliasFile.maximumCount + 1 {
             if let alias = Alias(suggested.text.prefix(Alias.maximumLength - 5) + "\(number)"), isFree(alias) {
                 return alias
@@ -232,7 +261,7 @@ struct JoinCommand: AsyncParsableCommand {
         Console.line("  curl --proxy socks5h://\(proxy) http://\(domain)\(port)/")
         Console.line("  chromium --proxy-pac-url=http://\(proxy)/proxy.pac http://\(domain)\(port)/")
         Console.line("")
-        Console.line("Other programs, for example a database:")
+        Console.line("Programs without a proxy setting:")
         let other = web.first { ![80, 443].contains($0) } ?? web.first ?? 5432
         Console.line(
             "  \(Installation.typed) forward 127.0.0.1:\(other < 1_024 ? 8_000 + other % 1_000 : other) \(entry.alias):\(other)"

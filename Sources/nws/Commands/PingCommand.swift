@@ -25,7 +25,7 @@ struct PingCommand: AsyncParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A .nostr name, npub or nprofile, and optionally a port. The default port is 80.",
+            "An alias, .nostr name, npub or nprofile, and optionally a port. Default: 80, or the first known service of an alias that has no port 80.",
             valueName: "name[:port]"
         )
     )
@@ -58,6 +58,7 @@ struct PingCommand: AsyncParsableCommand {
             let target = try TargetAddress(
                 self.target,
                 source: self.target,
+                allowsHosts: configuration.hasExitForHosts,
                 defaultPort: try Self.defaultPort(self.target)
             )
             let service = try await EntryOptions.start(configuration, logger: logger)

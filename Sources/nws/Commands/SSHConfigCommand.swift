@@ -50,7 +50,8 @@ struct SSHConfigCommand: AsyncParsableCommand {
             }
             try KeyFile.makeFolder(home + "/.ssh")
             do throws(IOError) {
-                try StateFile.save(Array(after.utf8), to: path)
+                let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+                try StateFile.save(Array(after.utf8), to: path, mode: UInt32(mode ?? 0o600))
             } catch {
                 throw CommandError.failure("cannot write \(path): \(unsafe String(cString: strerror(error.errnoCode)))")
             }
@@ -79,8 +80,9 @@ struct SSHConfigCommand: AsyncParsableCommand {
     }
 
     private static func block() throws -> String {
-        let program =
-            Installation.command.contains { $0.isWhitespace } ? "\"\(Installation.command)\"" : Installation.command
+        // ssh replaces sequences that begin with a percent sign.
+        let command = Installation.command.replacingOccurrences(of: "%", with: "%%")
+        let program = command.contains { $0.isWhitespace } ? "\"\(command)\"" : command
         return """
             Host *.nostr
                 ProxyCommand \(program) connect %h:%p

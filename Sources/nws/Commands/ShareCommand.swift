@@ -21,13 +21,13 @@ struct ShareCommand: RoleCommand {
         commandName: "share",
         abstract: "Make services of this machine reachable for your own devices.",
         discussion: """
-            A service is a port, or PORT=TARGET if clients use another port than the service. A target is a port of \
+            Each service is PORT, or PORT=TARGET if devices use another port than the service. A target is a port of \
             this machine, HOST:PORT or unix:PATH:
 
               nws share 22 80=8080
 
-            Only devices that were invited (nws invite) can use the services. The first start makes a key. nws exit \
-            has more options, for operators.
+            Only devices that were invited (nws invite) can use the services. The first start creates a key for this \
+            machine and prints its file. For more options, see nws exit.
             """
     )
 
@@ -46,7 +46,7 @@ struct ShareCommand: RoleCommand {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp.reloadable(
-            "URL by which clients reach the relay, if it differs from --relay. With several relays: RELAY=URL; repeat for several.",
+            "URL by which devices reach the relay, if it differs from --relay. With several relays: RELAY=URL; repeat for several.",
             valueName: "url"
         )
     )
@@ -62,12 +62,12 @@ struct ShareCommand: RoleCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Install a service that starts this command with these arguments at boot, and start it: for root a system service, else a service of the user."
+            "Start this command with these arguments now and at boot, by systemd (launchd on macOS): as a system service for root, otherwise as a service of the current user."
         )
     )
     var install = false
 
-    @Flag(help: "Stop and remove the installed service. The key and the devices stay.")
+    @Flag(help: "Stop the command that --install started, and do not start it at boot. The key and the devices stay.")
     var uninstall = false
 
     @OptionGroup var relayOptions: RelayClientOptions
@@ -85,8 +85,10 @@ struct ShareCommand: RoleCommand {
             guard !(self.install && self.uninstall) else {
                 throw CommandError.configuration("--install and --uninstall cannot be given together")
             }
-            let own = Array(ProcessArguments.own.drop { $0 != Self.configuration.commandName }.dropFirst())
-            let installer = try ServiceInstaller(arguments: own.filter { $0 != "--install" })
+            let relays = self.relay.isEmpty ? try Settings().relays([]).map(\.text) : []
+            let installer = try ServiceInstaller(
+                arguments: ServiceInstaller.arguments(LayeredArguments.current().ofCommand, relays: relays)
+            )
             if self.uninstall { return try installer.uninstall() }
             // Wrong arguments are reported now, and not only in the log of the service.
             var checked = self
@@ -178,7 +180,11 @@ struct ShareCommand: RoleCommand {
         logger.info("no relay is configured; trying public relays", metadata: ["count": "\(list.entries.count)"])
         let trial = RelayTrial(configuration: try self.relayOptions.configuration())
         // In random order, so that not everyone uses the same ones.
-        let results = try await trial.run(list.entries.shuffled(), triesAll: false)
+        let results = try await cancelWhenGracefulShutdown {
+            try await trial.run(list.entries.shuffled(), triesAll: false)
+        }
+        try Task.checkCancellation()
+        guard !Task.isShuttingDownGracefully else { throw CancellationError() }
         let chosen = RelayTrial.chosen(results)
         guard !chosen.isEmpty else {
             throw CommandError.failure(

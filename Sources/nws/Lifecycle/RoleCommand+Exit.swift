@@ -4,6 +4,7 @@
 //
 
 import ArgumentParser
+import Foundation
 import Logging
 import NIOCore
 import NIOPosix
@@ -70,6 +71,9 @@ extension RoleCommand where Running == ExitService, Configuration == ExitConfigu
             )
         } catch let error as DamagedStateFile {
             throw CommandError.configuration("\(error)")
+        } catch let error as IOError where configuration.auditFile != nil {
+            let reason = unsafe String(cString: strerror(error.errnoCode))
+            throw CommandError.configuration("--audit-log: cannot open \(configuration.auditFile ?? ""): \(reason)")
         }
         running(service)
         let name = service.name

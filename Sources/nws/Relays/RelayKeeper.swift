@@ -8,9 +8,9 @@ import Nostr
 import ServiceLifecycle
 import Tunnel
 
-/// Replaces relays that were chosen from a list of public relays and have stopped working.
+/// Finds substitutes for relays that were chosen from a list of public relays and have stopped working.
 ///
-/// Clients learn the new relays in their sessions, by those that still work.
+/// Devices learn the new relays in their sessions.
 struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitService {
     let role: StartedRole<ExitService>
     let list: PublicRelayList
@@ -29,46 +29,55 @@ struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitS
     func run() async throws {
         await cancelWhenGracefulShutdown {
             var failures: [RelayURL: Int] = [:]
-            var lonely = 0
-            // Counts while there are fewer relays than wanted.
+            var checksWithoutRelay = 0
+            // Counts while fewer relays than wanted work.
             var checks = 0
-            // Grows while no relay of the list works either: then the network is down.
-            var patience = Self.maximumFailuresOfAll
+            // Doubles with each attempt, so that a network outage does not cause a trial every 20 seconds.
+            var requiredChecks = Self.maximumFailuresOfAll
             while (try? await Task.sleep(for: Self.interval)) != nil {
                 guard let running = self.role.current, let status = try? await running.status() else { continue }
                 for relay in status.relays {
                     failures[relay.url] = relay.isUp ? 0 : failures[relay.url, default: 0] + 1
                 }
-                lonely = status.relays.contains(where: \.isUp) ? 0 : lonely + 1
-                if lonely == 0 { patience = Self.maximumFailuresOfAll }
+                checksWithoutRelay = status.relays.contains(where: \.isUp) ? 0 : checksWithoutRelay + 1
+                if checksWithoutRelay == 0 { requiredChecks = Self.maximumFailuresOfAll }
                 let urls = status.relays.map(\.url)
-                let dead = lonely >= patience ? urls : urls.filter { failures[$0, default: 0] >= Self.maximumFailures }
-                checks = urls.count < RelayTrial.wanted ? checks + 1 : 0
+                let dead =
+                    checksWithoutRelay >= requiredChecks
+                    ? urls : urls.filter { failures[$0, default: 0] >= Self.maximumFailures }
+                checks = status.relays.count(where: \.isUp) < RelayTrial.wanted ? checks + 1 : 0
                 guard !dead.isEmpty || checks >= Self.maximumFailures else { continue }
                 checks = 0
                 failures = [:]
-                lonely = 0
-                patience = min(2 * patience, Self.maximumFailures)
+                checksWithoutRelay = 0
+                requiredChecks = min(2 * requiredChecks, Self.maximumFailures)
                 await self.replace(dead, of: urls, in: running)
             }
         }
     }
 
+    /// Maximum number of relays, with those that have stopped.
+    private static var maximumRelays: Int { 2 * RelayTrial.wanted }
+
+    /// Adds relays for those that have stopped. These stay, after the others: they may come back, and a device that was away
+    /// may know no others.
     private func replace(_ dead: [RelayURL], of urls: [RelayURL], in running: ExitService) async {
-        let kept = urls.filter { !dead.contains($0) }
         let candidates = self.list.entries.filter { !urls.contains($0.url) }
-        // Without a network, nothing works, and nothing is replaced.
-        guard let results = try? await self.trial.run(candidates.shuffled(), triesAll: false) else { return }
-        let added = RelayTrial.chosen(results).prefix(RelayTrial.wanted - kept.count)
+        guard let results = try? await self.trial.run(candidates.shuffled(), triesAll: false),
+            let status = try? await running.status()
+        else { return }
+        let working = urls.filter { url in !dead.contains(url) || status.relays.contains { $0.url == url && $0.isUp } }
+        // The network was down, and is back, or still is.
+        let added = RelayTrial.chosen(results).prefix(max(0, RelayTrial.wanted - working.count))
         guard !added.isEmpty else { return }
+        let stopped = urls.filter { !working.contains($0) }
+        let relays = Array((working + added + stopped).prefix(Self.maximumRelays))
         do {
-            // Relays for which there is no substitute stay: they may come back.
-            let rest = dead.dropFirst(added.count)
-            try await self.use(running, kept + added + rest)
+            try await self.use(running, relays)
             self.logger.notice(
-                "relays changed",
+                "relays added for some that stopped",
                 metadata: [
-                    "stopped": "\(dead.prefix(added.count).map(\.text).joined(separator: " "))",
+                    "stopped": "\(stopped.map(\.text).joined(separator: " "))",
                     "added": "\(added.map(\.text).joined(separator: " "))",
                 ]
             )

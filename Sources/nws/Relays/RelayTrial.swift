@@ -22,7 +22,7 @@ struct RelayTrial {
         /// and then by their round trip.
         fileprivate var rank: (Int, Int, Double) {
             (
-                self.finding.limitsRate ? 1 : 0, self.finding.carriesFullPackets ? 0 : 1,
+                self.finding.limitsRate ? 1 : 0, self.finding.carriesLargeMessages ? 0 : 1,
                 self.finding.roundTrip ?? .infinity
             )
         }

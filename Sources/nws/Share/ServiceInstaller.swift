@@ -17,21 +17,41 @@ struct ServiceInstaller {
             isSystem: geteuid() == 0,
             home: home,
             user: NSUserName(),
-            command: [Installation.path, "share"] + arguments.map(Self.absolute)
+            command: [Installation.path, "share"] + arguments
         )
         if self.service.isSystem, let folder = Self.closedFolder(above: Installation.path) {
             throw CommandError.failure(
-                "the system service runs as a user of its own, which has no access to \(folder): install nws in /usr/local/bin, or run this command as the user who is to run the service"
+                "the system service runs as a separate user that cannot read \(folder); install nws in /usr/local/bin, or run this command without sudo"
             )
         }
     }
 
-    /// An argument that names a file relative to the working directory, which the service does not have.
-    private static func absolute(_ argument: String) -> String {
-        guard !argument.hasPrefix("/"), !argument.hasPrefix("-"), UInt16(argument) == nil,
-            FileManager.default.fileExists(atPath: argument)
-        else { return argument }
-        return FileManager.default.currentDirectoryPath + "/" + argument
+    /// The arguments of `nws share` for the service: with the options from variables and files, which the service does not
+    /// have, and with absolute paths, because its working directory is another one.
+    ///
+    /// - Parameter relays: The relays from `NOSTR_RELAYS`; empty if the arguments name some.
+    static func arguments(_ layered: [String], relays: [String]) throws -> [String] {
+        let catalog = try OptionCatalog()
+        let command = catalog.command(of: ["share"]).command
+        var isFile = false
+        let own = layered.filter { $0 != "--install" }.map { argument -> String in
+            if isFile {
+                isFile = false
+                return Self.absolute(argument)
+            }
+            guard argument.hasPrefix("--") else { return argument }
+            let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1).map(String.init)
+            guard let name = parts.first, command.option(name)?.valueName == "file" || name == "config" else {
+                return argument
+            }
+            isFile = parts.count == 1
+            return isFile ? argument : "--\(name)=\(Self.absolute(parts[1]))"
+        }
+        return own + relays.map { "--relay=\($0)" }
+    }
+
+    private static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     }
 
     /// The folder that keeps other users from running a program; nil if there is none.
@@ -69,7 +89,7 @@ struct ServiceInstaller {
         Console.line("")
         Console.line("Invite a device:  \(Installation.typed) invite")
         Console.line("Show its log:     \(self.service.log)")
-        Console.line("Undo:             \(Installation.typed) share --uninstall")
+        Console.line("Remove it:        \(Installation.typed) share --uninstall")
     }
 
     /// Stops and disables the service, and removes its file. The key and the devices stay.

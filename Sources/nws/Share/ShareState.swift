@@ -32,7 +32,9 @@ struct ShareState: Codable, Equatable {
         guard let data = FileManager.default.contents(atPath: Self.path),
             let state = try? JSONDecoder().decode(ShareState.self, from: data)
         else {
-            throw CommandError.configuration("\(Self.path) is not readable or damaged; remove it, and run nws share")
+            throw CommandError.configuration(
+                "\(Self.path) cannot be read, or is damaged; remove it and run nws share again"
+            )
         }
         return state
     }
@@ -52,5 +54,8 @@ struct ShareState: Codable, Equatable {
     var name: NostrName? { try? NostrName(self.nprofile) }
 
     /// The relays that were chosen from the list of public relays.
-    var relays: [RelayURL] { self.chosenRelays.compactMap { try? RelayURL($0) } }
+    var relays: [RelayURL] { self.chosenRelays.prefix(Self.maximumRelays).compactMap { try? RelayURL($0) } }
+
+    /// Maximum number of relays. A session has as many paths.
+    private static let maximumRelays = 16
 }

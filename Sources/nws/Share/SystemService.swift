@@ -12,7 +12,7 @@ struct SystemService {
         case systemd
         case launchd
 
-        /// The one of this operating system.
+        /// The service manager of this operating system.
         static var current: Manager {
             #if os(Linux)
             .systemd

@@ -44,26 +44,24 @@ struct AuthorizedKeysFile {
 
     /// Changes the file. Only one process at a time does so, and an exit never reads a partial file.
     ///
-    /// - Parameter change: Changes the lines. Those that it does not touch stay as they are.
+    /// - Parameter change: Changes the lines.
     /// - Returns: The result of `change`.
     func edit<Result>(_ change: (inout [String]) throws -> Result) throws -> Result {
-        // If the path is a symbolic link, replace its target and keep the link.
-        let target = URL(filePath: self.path).resolvingSymlinksInPath().path
+        let target = try self.target()
         do {
             try KeyFile.makeFolder(URL(filePath: target).deletingLastPathComponent().path)
             return try StateFile.exclusively(target, waits: true) {
                 let before = self.exists ? try self.text() : ""
-                var lines =
-                    before.isEmpty
-                    ? [] : before.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+                // An editor may have ended the lines with CR LF, which is one character in Swift.
+                var lines = before.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map(String.init)
                 if lines.last == "" { lines.removeLast() }
+                let unchanged = lines
                 let result = try change(&lines)
+                guard lines != unchanged || !self.exists else { return result }
                 let after = lines.map { $0 + "\n" }.joined()
-                guard after != before else { return result }
                 _ = try AuthorizedKeys(parsing: after)
-                let mode = try? FileManager.default.attributesOfItem(atPath: target)[.posixPermissions]
-                try StateFile.save(Array(after.utf8), to: target)
-                if let mode { try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: target) }
+                let mode = try? FileManager.default.attributesOfItem(atPath: target)[.posixPermissions] as? Int
+                try StateFile.save(Array(after.utf8), to: target, mode: UInt32(mode ?? 0o600))
                 return result
             }
         } catch let error as CommandError {
@@ -75,6 +73,19 @@ struct AuthorizedKeysFile {
                 "cannot write \(self.path): \(unsafe String(cString: strerror(error.errnoCode)))"
             )
         }
+    }
+
+    /// The file to replace. If the path is a symbolic link, its target is replaced and the link stays, but not if another user
+    /// than this process or root could have made the link.
+    private func target() throws -> String {
+        let resolved = URL(filePath: self.path).resolvingSymlinksInPath().path
+        let folder = URL(filePath: self.path).deletingLastPathComponent().path
+        let owner = try? FileManager.default.attributesOfItem(atPath: folder)[.ownerAccountID] as? Int
+        let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: self.path)) != nil
+        guard isLink, let owner, owner != 0, owner != Int(geteuid()) else { return resolved }
+        throw CommandError.failure(
+            "\(self.path) is a symbolic link in a folder of another user; name its target instead"
+        )
     }
 
     /// Adds a line. Fails if the file already contains the key.

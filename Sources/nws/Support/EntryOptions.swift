@@ -25,7 +25,7 @@ struct EntryOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp.reloadable(
-            "Exit for all destinations that are not .nostr names, as a name, npub or nprofile; repeat for several.",
+            "Exit for all destinations that are not .nostr names, as an alias, name, npub or nprofile; repeat for several.",
             valueName: "name"
         )
     )
@@ -48,7 +48,7 @@ struct EntryOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Exit that may learn your identity, as a name, npub or nprofile; repeat for several. The exits given with --exit may learn it, too; announced exits never. Requests with proxy credentials use it only with --credentials-file. connect, forward and ping may use the identity with their targets without this option.",
+            "Exit that may learn your identity, as an alias, name, npub or nprofile; repeat for several. The exits given with --exit may learn it, too; announced exits never. Requests with proxy credentials use it only with --credentials-file. connect, forward and ping may use the identity with their targets without this option.",
             valueName: "name"
         )
     )
@@ -144,6 +144,11 @@ struct EntryOptions: ParsableArguments {
             throw ProcessSetup.bindError(error, address: places.joined(separator: ", "))
         }
     }
+}
+
+extension EntryConfiguration {
+    /// Whether there is an exit for destinations that are not .nostr names.
+    var hasExitForHosts: Bool { !self.exits.isEmpty || self.usesPublicExits }
 }
 
 extension EntryOptions {

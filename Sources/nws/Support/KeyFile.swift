@@ -27,7 +27,7 @@ struct KeyFile {
         return unsafe String(cString: home)
     }
 
-    /// The folder for keys and state: `$XDG_STATE_HOME/nws`, for root `/var/lib/nws`, else `~/.local/state/nws`.
+    /// The folder for keys and state: `$XDG_STATE_HOME/nws`, for root ``systemFolder``, else `~/.local/state/nws`.
     ///
     /// Root uses the folder of a system service, so that `sudo nws devices` lists the devices of that service. A HOME that
     /// is not root's own is respected.
@@ -60,6 +60,13 @@ struct KeyFile {
     /// Creates the file with a new key. Fails if the file exists.
     func create() throws -> SecretKey {
         let key = SecretKey.generate()
+        try self.create(with: key)
+        return key
+    }
+
+    /// Creates the file with a key. Fails if the file exists, unless it contains the same key.
+    func create(with key: SecretKey) throws {
+        if self.exists, try self.read().publicKey == key.publicKey { return }
         let folder = self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? ""
         if !folder.isEmpty { try Self.makeFolder(folder) }
         let descriptor = unsafe open(self.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -71,7 +78,6 @@ struct KeyFile {
         guard unsafe write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
             throw CommandError.configuration("cannot write the key file \(self.path): \(Self.lastError())")
         }
-        return key
     }
 
     /// Creates a folder that only its owner can access, unless it exists.
@@ -118,7 +124,7 @@ struct KeyFile {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
             throw CommandError.unavailable(
-                "another exit is running with \(what); stop it, or choose another key with --key-file"
+                "another exit (nws share or nws exit) is running with \(what); stop it first. nws exit can use another key (--key-file)"
             )
         }
     }

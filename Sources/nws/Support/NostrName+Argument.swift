@@ -48,11 +48,14 @@ extension TargetAddress {
     /// - Parameters:
     ///   - text: The argument.
     ///   - source: The argument or option, for error messages.
+    ///   - allowsHosts: Whether host names are allowed, because there is an exit for them. If not, a word without a dot must be
+    ///     an alias.
     ///   - defaultPort: The port if the text has none; nil if it must have one.
     ///   - expected: A description of the expected format, for error messages.
     init(
         _ text: String,
         source: String,
+        allowsHosts: Bool = true,
         defaultPort: UInt16? = nil,
         expected: String = "NAME:PORT, with an alias, .nostr name, npub or nprofile"
     ) throws {
@@ -66,7 +69,15 @@ extension TargetAddress {
         }
         var host = pasted.host
         // A word without a dot is an alias if there is one, else a host name.
-        if let alias = Alias(host), try AliasFile.stateFile().entry(alias) != nil { host = alias.domain }
+        if let alias = Alias(host) {
+            let aliases = try AliasFile.stateFile().read().map(\.alias)
+            if aliases.contains(alias) {
+                host = alias.domain
+            } else if !allowsHosts, !NostrName.looksLikeName(host) {
+                let suggestion = Suggestion.text(for: alias.text, among: aliases.map(\.text))
+                throw CommandError.configuration("\(source): no alias is called \(alias)\(suggestion) (nws alias lists them)")
+            }
+        }
         self.init(host: .domain(host), port: port)
     }
 }

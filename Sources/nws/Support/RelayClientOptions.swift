@@ -30,7 +30,7 @@ struct RelayClientOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Maximum number of events per minute to each relay of the list of public relays, each of at most 16 KiB, because these relays belong to others; 0 for no limit, for relays of your own.",
+            "Maximum number of events per minute that this process sends to each relay on the public relay list. Events are limited to 16 KiB there. 0 removes both limits; use it only for relays that you operate.",
             valueName: "count"
         )
     )
@@ -38,7 +38,7 @@ struct RelayClientOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File with a list of public relays, one URL per line, instead of the list that ships with nws.",
+            "File with a public relay list, one URL per line, instead of the one that ships with nws.",
             valueName: "file"
         )
     )

@@ -26,7 +26,7 @@ enum StatusText {
                 let rejections = work.rejections.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
                 lines += ["", row(["REJECTED", "COUNT", "", "", "", ""])]
                 lines +=
-                    rejections.isEmpty ? ["nothing"] : rejections.map { row([$0.key, "\($0.value)", "", "", "", ""]) }
+                    rejections.isEmpty ? ["none"] : rejections.map { row([$0.key, "\($0.value)", "", "", "", ""]) }
             }
         } else {
             lines += [

@@ -21,17 +21,19 @@ struct EntryHomePage {
     let exits: [Exit]
     /// `HOST:PORT` of the proxy, as the client reaches it.
     let address: String
-    /// Whether the page lists the exits. It does so only at an address of this machine: a page of another site could give
-    /// its own host name the address of this machine, and read the page.
+    /// Whether the page lists the exits: only to programs of this machine, and if the Host field is `localhost` or a loopback
+    /// address. Another site could point its own host name at this machine and read the page (DNS rebinding).
     let listsExits: Bool
 
-    /// - Parameter host: The Host field of the request.
-    init(exits: [Exit], address: String, host: String?) {
+    /// - Parameters:
+    ///   - host: The Host field of the request.
+    ///   - isLocal: Whether the client is a program of this machine, and needs no password.
+    init(exits: [Exit], address: String, host: String?, isLocal: Bool) {
         self.exits = exits.sorted { $0.alias.text < $1.alias.text }
         self.address = address
         let name = TargetAddress.parts(of: host ?? "")?.host ?? host ?? ""
-        let isAddress = (try? SocketAddress(ipAddress: name, port: 0)) != nil
-        self.listsExits = name == "localhost" || isAddress
+        let isLoopback = (try? SocketAddress(ipAddress: name, port: 0)).map { AddressClass($0) == .loopback } ?? false
+        self.listsExits = isLocal && (name == "localhost" || isLoopback)
     }
 
     private static let style = """
@@ -47,7 +49,7 @@ struct EntryHomePage {
             title: "nws entry",
             style: Self.style,
             body: """
-                <p>This is a proxy for <code>.nostr</code> names. It accepts SOCKS5, SOCKS4a and HTTP at <code>\(proxy)</code>.</p>
+                <p>This is a proxy for <code>.nostr</code> names. It accepts SOCKS5, SOCKS4a and HTTP at <code>\(proxy)</code>. Programs on this machine use it as shown below.</p>
                 \(self.table)
                 <h2>Browser</h2>
                 <p>Set <a href="/proxy.pac">http://\(proxy)/proxy.pac</a> as the address of the automatic proxy configuration. Only <code>.nostr</code> names then use this proxy. Or start Chromium with it:</p>
@@ -59,7 +61,7 @@ struct EntryHomePage {
                 nws forward 127.0.0.1:5432 \(example):5432</code></pre>
                 <p>The <code>h</code> in <code>socks5h</code> lets the proxy resolve the name. With <code>curl --socks5</code> curl looks the name up itself, and fails: use <code>--socks5-hostname</code>.</p>
                 <h2>HTTPS</h2>
-                <p><code>https://</code> works if the exit serves port 443. A certificate that the exit made (<code>nws exit --tls</code>) is valid for its full name, and not for an alias. <code>nws cert NAME</code> prints the authority that the browser must trust.</p>
+                <p><code>https://</code> works if the exit serves port 443. A certificate that the exit made (<code>nws exit --tls</code>) is valid for its full name, and not for an alias. <code>nws cert NAME</code> prints the certificate authority that the browser must trust.</p>
                 """
         )
     }
@@ -74,12 +76,12 @@ struct EntryHomePage {
             let services = exit.services.map { port -> String in
                 switch port {
                 case 80: "<a href=\"http://\(domain)/\">80</a>"
-                case 443: "<a href=\"https://\(HTMLPage.escaped(exit.name.encoded))/\">443</a> (by the full name)"
+                case 443: "<a href=\"https://\(HTMLPage.escaped(exit.name.encoded))/\">443</a> (full name)"
                 default: "\(port)"
                 }
             }
             return """
-                <tr><td><a href="http://\(domain)/">\(domain)</a></td><td>\(services.isEmpty ? "not known" : services.joined(separator: ", "))</td><td><code>\(HTMLPage.escaped(exit.name.encoded))</code></td></tr>
+                <tr><td><a href="http://\(domain)/">\(domain)</a></td><td>\(services.isEmpty ? "unknown" : services.joined(separator: ", "))</td><td><code>\(HTMLPage.escaped(exit.name.encoded))</code></td></tr>
                 """
         }
         return "<table><tr><th>Alias</th><th>Services</th><th>Full name</th></tr>\(rows.joined())</table>"

@@ -53,7 +53,7 @@ enum FailurePage {
 extension ProxyFailure {
     /// The headline of the page.
     var title: String {
-        if self.isEndOfAccess { return "This device has no access any more" }
+        if self.isEndOfAccess { return "This device's access was revoked or has expired" }
         if self.isDenial { return "The exit does not allow this" }
         return switch self.hop {
         case .name: "Not a valid name"
@@ -88,7 +88,7 @@ extension ProxyFailure {
             ["To use the exit again, \(remedyText(.invite))."]
         case (.ended(.notAllowed), _), (.notRequested(.offerFailed(.notAllowed, _, _)), _):
             [
-                "Ask the exit's operator whether the exit serves this port, or allows this target if it is a public exit.",
+                "Ask the exit's owner whether the exit serves this port, or allows this target if it is a public exit.",
                 "If the exit accepts only known keys, \(remedyText(.identity)).",
             ]
         case (.ended(.clockSkew), _), (.notRequested(.offerFailed(.clockSkew, _, _)), _):
@@ -97,7 +97,7 @@ extension ProxyFailure {
             [
                 "List the aliases of this machine: nws alias.",
                 "Make one with nws join, if you have an invite, or with nws alias add.",
-                "Compare the name with the one that the exit printed, if it is a full name: it is too short.",
+                "If this is meant to be a full name, it is too short: compare it with the one that the exit printed.",
             ]
         case (_, .name):
             ["Compare the name with the one that the exit printed: it is incomplete, or a character is wrong."]
@@ -105,18 +105,18 @@ extension ProxyFailure {
             [
                 "Check the network of this machine.",
                 "Try again in a moment: the relay may be restarting.",
-                "Ask the exit's operator for its current name: its relays may have changed.",
+                "Ask the exit's owner for its current name: its relays may have changed.",
             ]
         case (_, .exit):
             [
-                "Ask the exit's operator whether the exit is running, and connected to the relays of this name.",
+                "Ask the exit's owner whether the exit is running, and connected to the relays of this name.",
                 "If the exit accepts only known keys, it does not answer others: \(remedyText(.identity)).",
                 "Compare the clocks of both machines: an exit does not answer requests whose date is off by minutes.",
                 "If the exit has a new key, use its new name.",
             ]
         case (_, .backend):
             [
-                "The exit answers, but its service does not. Ask the exit's operator whether the service is running.",
+                "The exit is running, but cannot connect to its service. Ask the exit's owner whether the service is running.",
                 "For a target on the internet, check its name and port.",
             ]
         default:

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import HTTPTransport
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -243,7 +244,9 @@ final class HTTPProxyHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 page: EntryHomePage(
                     exits: self.proxy.opener.namedExits,
                     address: ProxyAutoConfiguration.address(host, context.channel.localAddress),
-                    host: host
+                    host: host,
+                    isLocal: self.proxy.credentials == nil
+                        && context.channel.remoteAddress.map { AddressClass($0) == .loopback } ?? false
                 )
             )
         case .rejected(let failure):

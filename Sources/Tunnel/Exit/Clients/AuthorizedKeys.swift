@@ -130,6 +130,9 @@ public struct AuthorizedKeys: Hashable, Sendable {
                 guard self.invites.count < Self.maximumInvites else {
                     throw fail("more than \(Self.maximumInvites) invites")
                 }
+                guard !self.invites.contains(where: { $0.derived == invite.derived }) else {
+                    throw fail("the invite is already in the list")
+                }
                 self.invites.append(invite)
             case .key(let key, let grant):
                 guard self.grants[key] == nil else { throw fail("the key is already in the list") }

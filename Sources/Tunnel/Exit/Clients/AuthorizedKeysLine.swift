@@ -90,7 +90,7 @@ package enum AuthorizedKeysLine: Hashable, Sendable {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber: break
         default: return "-_.+@()'".unicodeScalars.contains(scalar)
         }
-        // Some letters form one character with a space before or after them, which is then no white space for the parser.
+        // Some letters join with a space next to them into one `Character`, which the parser does not treat as white space.
         return String(String.UnicodeScalarView([" ", scalar, " "])).count == 3
     }
 

@@ -18,8 +18,10 @@ import TunnelProtocol
 final class OfferGate {
     /// Maximum length of an event's content: an offer with the most early data, encrypted, is shorter.
     private static let maximumContent = 32_768
-    /// Signed refusals per second for clients that were removed or have expired.
-    private static let refusalsPerSecond = 10
+    /// Signed refusals per second for clients that were removed or have expired, on the average and at once.
+    private static let refusals = (perSecond: 1, burst: 20)
+    /// Time between two refusals of one client. A client that repeats its offer must not use up what a relay takes.
+    private static let refusalInterval: TimeAmount = .seconds(5)
     /// Offers and session queries per second of one identity. A client repeats an offer every 300 ms.
     private static let offersPerSecond = 20
 
@@ -28,6 +30,8 @@ final class OfferGate {
     private let journal: TicketJournal
     private var revoked: RevokedClients
     private var refusals: TokenBucket
+    /// When a client was last refused. There are at most as many as clients in the table.
+    private var refused: [Client: NIODeadline] = [:]
     /// There are at most as many as clients in the table.
     private var offers: [Client: TokenBucket] = [:]
 
@@ -63,7 +67,7 @@ final class OfferGate {
                 metadata: ["file": "\(context.configuration.revokedFile ?? "")", "error": "\(error)"]
             )
         }
-        self.refusals = TokenBucket(perSecond: Self.refusalsPerSecond, now: .now())
+        self.refusals = TokenBucket(perSecond: Self.refusals.perSecond, burst: Self.refusals.burst, now: .now())
     }
 
     /// Applies a new access list.
@@ -73,6 +77,7 @@ final class OfferGate {
             self.journal.write(ticket, of: self.table.tickets, now: now)
         }
         self.offers = [:]
+        self.refused = [:]
         do {
             try self.revoked.write(self.table.revokedClients)
         } catch {
@@ -107,9 +112,17 @@ final class OfferGate {
         let isAdmitted =
             known.refusal == nil || known.refusal == .clockSkew
             ? self.offers[Client(known), default: TokenBucket(perSecond: Self.offersPerSecond, now: now)].take(at: now)
-            : self.refusals.take(at: now)
+            : self.admitsRefusal(of: Client(known), at: now)
         if !isAdmitted { self.context.metrics.rejected(.tooManyHandshakes) }
         return isAdmitted
+    }
+
+    private func admitsRefusal(of client: Client, at now: NIODeadline) -> Bool {
+        guard self.refused[client].map({ $0 + Self.refusalInterval <= now }) ?? true, self.refusals.take(at: now) else {
+            return false
+        }
+        self.refused[client] = now
+        return true
     }
 
     /// Returns the offer in an event, and the client whose proof it contains. Counts any other event as rejected and returns

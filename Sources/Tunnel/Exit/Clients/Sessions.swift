@@ -166,7 +166,7 @@ final class Sessions {
         if let identity = known.identity { metadata["identity"] = "\(identity.npub)" }
         let message: Logger.Message =
             switch (reason, known.identity) {
-            case (.revoked, nil): "invite refused: it was used or withdrawn"
+            case (.revoked, nil): "invite refused: it was used or revoked"
             case (.expired, nil): "invite refused: it has expired"
             case (.revoked, _): "device refused: its access was revoked"
             case (.expired, _): "device refused: its access has expired"
@@ -292,8 +292,15 @@ final class Sessions {
         }
     }
 
-    /// Without an access list, ends sessions of clients that open no stream.
+    /// How long a session with an invite may last. A device enrols in it at once.
+    private static let inviteTimeout: TimeAmount = .seconds(60)
+
+    /// Without an access list, ends sessions of clients that open no stream; with one, those of invites that take too long.
     private func endUnused() {
+        for session in self.established where session.invite != nil && session.startedAt + Self.inviteTimeout <= .now()
+        {
+            session.close(.idle)
+        }
         guard self.context.configuration.access == nil else { return }
         let sessions = self.established
         let ended = SessionEviction.unusedSessionsToEnd(

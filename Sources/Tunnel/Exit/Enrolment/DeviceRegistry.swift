@@ -25,11 +25,11 @@ package protocol DeviceRegistry: Sendable {
 
 /// The reason why a device was not enrolled.
 package enum EnrolmentFailure: Error, Hashable, Sendable {
-    /// The invite was used by another device, or withdrawn.
+    /// The invite was used by another device, or revoked.
     case used
     /// The invite has expired.
     case expired
-    /// The device does not have the invite's secret, or its request is malformed.
+    /// The token or the signature is wrong, or the request is malformed.
     case invalid
     /// The exit's list cannot be changed. The text describes the error for the exit's log.
     case notSaved(String)
@@ -48,9 +48,9 @@ package enum EnrolmentFailure: Error, Hashable, Sendable {
 extension EnrolmentFailure: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .used: "the invite was used or withdrawn"
+        case .used: "the invite was used or revoked"
         case .expired: "the invite has expired"
-        case .invalid: "the request is malformed, or not signed with the device's key"
+        case .invalid: "the request is malformed, its token is not that of the invite, or its signature is invalid"
         case .notSaved(let reason): reason
         }
     }

@@ -54,7 +54,7 @@ final class Enrolments {
                 self.receive(request, from: session, derived, as: id)
             },
             onEnd: { [weak self, weak session] in
-                if let self, let session { self.closeLater(session) }
+                if let self, let session { self.streams[ObjectIdentifier(session)] = nil }
             }
         )
         self.streams[ObjectIdentifier(session)] = stream
@@ -117,7 +117,7 @@ final class Enrolments {
                 "device enrolled",
                 metadata: ["device": "\(grant.comment)", "identity": "\(request.identity.npub)"]
             )
-            self.stream(of: session)?.answer(.enrolled(self.services(for: grant)))
+            self.answer(.enrolled(self.services(for: grant)), session)
         case .failure(let error):
             self.refuse(error as? EnrolmentFailure ?? .notSaved("\(error)"), session)
         }
@@ -130,10 +130,14 @@ final class Enrolments {
             "device not enrolled",
             ["reason": "\(failure)", "peer": "\(session.offer.client)"]
         )
-        self.stream(of: session)?.answer(.refused(failure.end))
+        session.isEnrolling = false
+        self.answer(.refused(failure.end), session)
     }
 
-    private func stream(of session: IncomingSession) -> EnrolmentStream? { self.streams[ObjectIdentifier(session)] }
+    private func answer(_ answer: EnrolmentAnswer, _ session: IncomingSession) {
+        self.streams[ObjectIdentifier(session)]?.answer(answer)
+        self.closeLater(session)
+    }
 
     private func services(for grant: AuthorizedKeys.Grant) -> EnrolmentAnswer.Services {
         let services = self.context.configuration.services
@@ -146,7 +150,6 @@ final class Enrolments {
 
     /// Ends a session that has no purpose any more.
     private func closeLater(_ session: IncomingSession) {
-        self.streams[ObjectIdentifier(session)] = nil
         let bound = NIOLoopBound(session, eventLoop: self.context.loop)
         _ = self.context.loop.scheduleTask(in: Self.closingTime) { bound.value.close(nil) }
     }
