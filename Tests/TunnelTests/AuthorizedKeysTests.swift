@@ -98,7 +98,10 @@ struct AuthorizedKeysTests {
         #expect(access.invites[0].isValid(at: .max))
         #expect(!access.invites[1].isValid(at: 1_900_000_000))
         #expect(access.grants.isEmpty)
-        for line in ["invite:", "invite:ab", "invite:\(Hex.encode(invite.derived))", "from=\"x\" invite:\(hex)", "invite:\(hex)\ninvite:\(hex)"] {
+        for line in [
+            "invite:", "invite:ab", "invite:\(Hex.encode(invite.derived))", "from=\"x\" invite:\(hex)",
+            "invite:\(hex)\ninvite:\(hex)",
+        ] {
             #expect(throws: AuthorizedKeys.ParsingError.self) { try AuthorizedKeys(parsing: line) }
         }
     }

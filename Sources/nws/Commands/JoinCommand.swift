@@ -225,7 +225,9 @@ struct JoinCommand: AsyncParsableCommand {
                 "this device is enrolled, but the alias \(suggested) stands for another exit; run nws join again with another one"
             )
         }
-        Console.error("nws: the alias \(suggested) stands for another exit, so a number is added; --as chooses another alias")
+        Console.error(
+            "nws: the alias \(suggested) stands for another exit, so a number is added; --as chooses another alias"
+        )
         for number in 2...AliasFile.maximumCount + 1 {
             if let alias = Alias(suggested.text.prefix(Alias.maximumLength - 5) + "\(number)"), isFree(alias) {
                 return alias

@@ -75,7 +75,9 @@ extension TargetAddress {
                 host = alias.domain
             } else if !allowsHosts, !NostrName.looksLikeName(host) {
                 let suggestion = Suggestion.text(for: alias.text, among: aliases.map(\.text))
-                throw CommandError.configuration("\(source): no alias is called \(alias)\(suggestion) (nws alias lists them)")
+                throw CommandError.configuration(
+                    "\(source): no alias is called \(alias)\(suggestion) (nws alias lists them)"
+                )
             }
         }
         self.init(host: .domain(host), port: port)
