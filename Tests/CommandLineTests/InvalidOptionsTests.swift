@@ -67,7 +67,7 @@ struct InvalidOptionsTests {
             (["--service", "ssh=127.0.0.1:22"], "--service: ssh=127.0.0.1:22"),
             (["--service", "22=unix:relative"], "absolute path"), (["--advertise", "ftp://x"], "--advertise"),
             (["--relay-proxy", "http://127.0.0.1:9050"], "--relay-proxy"),
-            (["--ca-file", "/nonexistent/ca.pem"], "--ca-file"), (["--allow", "/nonexistent/keys"], "--allow"),
+            (["--ca-file", "/nonexistent/ca.pem"], "--ca-file"), (["--allow", "nonexistent"], "--allow"),
         ]
     )
     func exitValues(options: [String], message: String) throws {

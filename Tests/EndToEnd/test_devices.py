@@ -300,6 +300,48 @@ def test_ssh_config(sandbox, laptop):
     assert config.read_text() == "Host *\n    User me\n"
 
 
+def test_invites_and_devices_of_one_name(sandbox, home, laptop, relay, web):
+    process = shared(home, relay, f"80={web.address}")
+    laptop.join(home.invite("laptop"))
+    unnamed = [home.invite(), home.invite()]
+    home.invite("laptop"), home.invite("laptop")
+    # The device, and not an invite of the same name.
+    assert home.succeed("devices", "rename", "laptop", "old") == "renamed: old\n"
+    assert home.succeed("devices", "revoke", "laptop") == "revoked: invite laptop\n" * 2
+    assert home.succeed("devices", "revoke", "-") == "revoked: invite -\n" * 2
+    process.wait_for_log("configuration reloaded")
+    assert home.succeed("devices").splitlines()[1].startswith("old ")
+    eventually(lambda: "used by another device, or revoked" in Home(sandbox, "phone").fail("join", text=unnamed[0]))
+    assert "no device has the name" in home.fail("devices", "revoke", "-")
+
+
+def test_the_alias_is_checked_before_the_invite_is_used(sandbox, home, laptop, relay, web):
+    shared(home, relay, f"80={web.address}")
+    laptop.succeed("alias", "add", "home", "npub10xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqpkge6d")
+    invite = home.invite()
+    assert "--as: the alias home stands for another exit" in laptop.fail("join", "--as", "home", text=invite)
+    assert "enrolled: work" in laptop.join(f"Paste this: {invite}.", "--as", "work")
+    # The device is known already, so the exit does not say which services it has.
+    laptop.succeed("alias", "remove", "work")
+    output = laptop.join(invite)
+    assert "services: unknown" in output and "curl --proxy" in output
+
+
+def test_a_device_that_the_exit_does_not_know_is_told_so(home, laptop, relay, web):
+    process = shared(home, relay, f"80={web.address}")
+    name = process.value("name")
+    output = laptop.run("ping", name, "--count", "1")
+    assert output.returncode == 1 and "requested: 1 of 1" in output.stdout and "opened" not in output.stdout
+    assert "no answer from the exit" in output.stderr and "nws join" in output.stderr
+    connect = laptop.start("connect", f"{name}:80")
+    connect.wait_for_log("no answer from the exit: it is offline, or does not know this device")
+
+
+def test_an_alias_needs_a_relay_that_can_be_read(home, laptop, relay, web):
+    name = shared(home, relay, f"80={web.address}").value("name")
+    assert "no relay that can be read" in laptop.fail("alias", "add", "home", name[:20] + name[21:])
+
+
 def test_version_is_a_command(laptop):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", laptop.succeed("version"))
 

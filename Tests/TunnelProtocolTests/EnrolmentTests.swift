@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Foundation
 import NIOCore
 import Nostr
 import NostrCrypto
@@ -58,6 +59,26 @@ struct EnrolmentTests {
         }
         #expect(EnrolmentRequest(encoded: ByteBuffer(bytes: encoded + [0])) == nil)
         #expect(EnrolmentRequest(encoded: ByteBuffer(bytes: encoded.dropLast())) == nil)
+    }
+
+    @Test("an invite is found in what people paste")
+    func pastedInvites() throws {
+        let relays = [try RelayURL("wss://relay.example")]
+        let name = NostrName(publicKey: self.exit.publicKey, relays: relays)
+        let line = InviteCode(name: name, secret: self.invite, label: "home", expires: 1).encoded
+        let middle = line.index(line.startIndex, offsetBy: 70)
+        let wrapped = "> \(line[..<middle])\r\n> \(line[middle...])\n"
+        for text in [
+            line, line.uppercased() + "\n", "\u{1B}[200~\(line)\u{1B}[201~\n", "nostr:\(line)", "\"\(line)\"",
+            "Here it is: \(line).", wrapped, "İ \(line)",
+        ] {
+            #expect(try InviteCode(pasted: text).encoded == line, "\(text)")
+        }
+        #expect(throws: InviteCode.DecodingError.notInvite) { try InviteCode(pasted: "npub1abc") }
+        #expect(throws: InviteCode.DecodingError.notInvite) { try InviteCode(pasted: "") }
+        for text in [String(line.dropLast()), "nwsinvite1", line.replacingOccurrences(of: "q", with: "p")] {
+            #expect(throws: InviteCode.DecodingError.damaged) { try InviteCode(pasted: text) }
+        }
     }
 
     @Test("a long name is cut at a character")

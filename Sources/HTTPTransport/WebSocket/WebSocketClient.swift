@@ -68,7 +68,7 @@ package enum WebSocketClient {
         case tls(String)
 
         /// Converts an error of the TLS or HTTP library.
-        init(_ error: any Error) {
+        package init(_ error: any Error) {
             // NIOSSL and BoringSSL have no error cases for these, so their text is matched.
             let text = "\(error)"
             self =

@@ -86,6 +86,9 @@ public struct EntryConfiguration: Sendable {
     /// How long an exit may take to answer an offer with a ticket, until a session is offered with the client's identity.
     static let ticketTimeout: TimeAmount = .seconds(1)
 
+    /// How long after the fallback to plain NIP-74 an exit that has sent nothing is reported.
+    static let silenceReport: TimeAmount = .seconds(10)
+
     /// Maximum number of events per second from unknown keys that are decrypted as answers to an offer. Bursts may be
     /// twice as large.
     static let answersPerSecond = 500

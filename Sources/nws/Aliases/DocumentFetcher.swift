@@ -35,7 +35,9 @@ enum DocumentFetcher {
         case HTTPClient.RequestError.bodyTooLong: "the document is too long"
         case HTTPClient.RequestError.timedOut: "the server does not answer"
         case HTTPClient.RequestError.connectionClosed: "the server closed the connection"
-        default: "\(error)"
+        default:
+            // The text of the TLS library is for developers.
+            if case .tls(let what) = WebSocketClient.ConnectError(error) { what } else { "\(error)" }
         }
     }
 }

@@ -104,6 +104,9 @@ struct AliasCommand: AsyncParsableCommand {
                         "nws: ignored \(Console.printable(String(label.prefix(64)))), which is not a relay URL"
                     )
                 }
+                guard !entry.name.relays.isEmpty || entry.name.ignoredLabels.isEmpty else {
+                    throw CommandError.failure("the name contains no relay that can be read; copy it again")
+                }
                 if let identity {
                     try entry.identityFile.create(with: try KeyFile(path: identity).read())
                 }

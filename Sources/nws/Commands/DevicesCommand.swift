@@ -110,47 +110,72 @@ struct DevicesCommand: AsyncParsableCommand {
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a device or an invite from the list.",
-            discussion: "A running exit ends the device's sessions within seconds, and its tickets become useless."
+            discussion: """
+                A running exit ends the device's sessions within seconds, and its tickets become useless. All invites \
+                that have the name are removed, too.
+                """
         )
 
         @OptionGroup var place: Place
-        @Argument(help: "Name or npub of the device, or name of an invite.")
+        @Argument(help: "Name or npub of the device, or name of an invite; - for invites without a name.")
         var device: String
 
         func run() async throws {
             try await reportingErrors {
                 let removed = try self.place.existing().edit { lines in
-                    let found = try DevicesCommand.find(self.device, in: lines)
-                    lines.remove(at: found.index)
-                    return found.line
+                    let found = DevicesCommand.all(self.device, in: lines)
+                    let devices = found.filter { if case .key = $0.line { true } else { false } }
+                    try DevicesCommand.check(devices.isEmpty ? min(found.count, 1) : devices.count, self.device)
+                    for index in found.map(\.index).reversed() { lines.remove(at: index) }
+                    return found.map(\.line)
                 }
-                switch removed {
-                case .key(let key, let grant):
-                    Console.line(Console.printable("revoked: \(grant.comment) \(key.npub)"))
-                case .invite(let invite): Console.line(Console.printable("revoked: invite \(invite.comment)"))
+                for line in removed {
+                    switch line {
+                    case .key(let key, let grant):
+                        Console.line(Console.printable("revoked: \(grant.comment) \(key.npub)"))
+                    case .invite(let invite):
+                        Console.line(
+                            Console.printable("revoked: invite \(invite.comment.isEmpty ? "-" : invite.comment)")
+                        )
+                    }
                 }
             }
         }
     }
 
-    /// Finds the line of a device or an invite by its name or key.
-    private static func find(_ text: String, in lines: [String]) throws -> (index: Int, line: AuthorizedKeysLine) {
+    /// Finds the lines of devices and invites by their name or key.
+    private static func all(_ text: String, in lines: [String]) -> [(index: Int, line: AuthorizedKeysLine)] {
         let wanted = PublicKey(userText: text)
-        let found = lines.enumerated().compactMap { index, line -> (index: Int, line: AuthorizedKeysLine)? in
+        return lines.enumerated().compactMap { index, line -> (index: Int, line: AuthorizedKeysLine)? in
             guard let parsed = AuthorizedKeysFile.parse(line) else { return nil }
+            func isNamed(_ comment: String) -> Bool { (comment.isEmpty ? "-" : comment) == text }
             let isFound =
                 switch parsed {
-                case .key(let key, let grant): wanted.map { $0 == key } ?? (grant.comment == text)
-                case .invite(let invite): wanted == nil && invite.comment == text
+                case .key(let key, let grant): wanted.map { $0 == key } ?? isNamed(grant.comment)
+                case .invite(let invite): wanted == nil && isNamed(invite.comment)
                 }
             return isFound ? (index, parsed) : nil
         }
-        guard let first = found.first else {
-            throw CommandError.failure("no device has the name or key \(text); nws devices lists them")
+    }
+
+    /// Finds one line by a name or key: that of a device, else that of an invite.
+    private static func find(_ text: String, in lines: [String]) throws -> (index: Int, line: AuthorizedKeysLine) {
+        let found = Self.all(text, in: lines)
+        let devices = found.filter { if case .key = $0.line { true } else { false } }
+        let candidates = devices.isEmpty ? found : devices
+        try Self.check(candidates.count, text)
+        return candidates[0]
+    }
+
+    /// - Throws: If the number of lines that were found is not one.
+    private static func check(_ count: Int, _ text: String) throws {
+        switch count {
+        case 1: break
+        case 0: throw CommandError.failure("no device has the name or key \(text); nws devices lists them")
+        default:
+            throw CommandError.failure(
+                "\(count) devices or invites have the name \(text); give the npub of the device"
+            )
         }
-        guard found.count == 1 else {
-            throw CommandError.failure("\(found.count) devices have the name \(text); give the npub of one of them")
-        }
-        return first
     }
 }

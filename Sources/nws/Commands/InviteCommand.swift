@@ -57,6 +57,12 @@ struct InviteCommand: AsyncParsableCommand {
             }
             let secret = InviteSecret.random()
             let expires = Int64(Date().timeIntervalSince1970) + span.seconds
+            let code = InviteCode(name: name, secret: secret, label: label, expires: expires).encoded
+            guard let decoded = try? InviteCode(code), !decoded.name.relays.isEmpty else {
+                throw CommandError.failure(
+                    "an invite has no room for the exit's relays, whose URLs are longer than 255 bytes; use shorter ones, or --advertise URL"
+                )
+            }
             let invite = AuthorizedKeys.Invite(
                 secret,
                 exit: name.publicKey,
@@ -68,23 +74,29 @@ struct InviteCommand: AsyncParsableCommand {
                 Self.removeExpired(from: &lines)
                 lines.append(AuthorizedKeysLine.invite(invite).text)
             }
-            let code = InviteCode(name: name, secret: secret, label: label, expires: expires).encoded
             Console.line(
                 "On the device, run 'nws join' and paste this line. It enrols one device and expires in \(TimeSpan.text(span.seconds)):"
             )
             Console.line("")
+            if self.qr ?? Console.isTerminal { try self.printQRCode(of: code) }
+            // Last, so that the line is still on the screen.
             Console.line(code)
-            guard self.qr ?? Console.isTerminal else { return }
+        }
+    }
+
+    private func printQRCode(of code: String) throws {
+        do throws(QRCode.EncodingError) {
+            let picture = try QRCode(code.uppercased())
+            // A wrapped picture cannot be scanned.
+            guard self.qr == true || picture.columns <= Console.columns ?? .max else { return }
+            for line in picture.lines { Console.line(line) }
             Console.line("")
-            do throws(QRCode.EncodingError) {
-                for line in try QRCode(code.uppercased()).lines { Console.line(line) }
-            } catch {
-                Console.error(
-                    error == .noLibrary
-                        ? "nws: for a QR code, install the package libqrencode4 (brew: qrencode)"
-                        : "nws: the invite is too long for a QR code"
-                )
-            }
+        } catch {
+            Console.error(
+                error == .noLibrary
+                    ? "nws: for a QR code, install the package libqrencode4 (brew: qrencode)"
+                    : "nws: the invite is too long for a QR code"
+            )
         }
     }
 

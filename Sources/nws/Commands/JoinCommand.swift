@@ -62,29 +62,49 @@ struct JoinCommand: AsyncParsableCommand {
             guard !invite.name.relays.isEmpty else {
                 throw CommandError.failure("the invite contains no relay; ask for another one (nws invite)")
             }
+            // Before the invite is used.
+            if let wanted, let other = try AliasFile.stateFile().entry(wanted),
+                other.name.publicKey != invite.name.publicKey
+            {
+                throw Self.clash(wanted)
+            }
             let services = try await self.enrol(invite)
             let entry = try self.save(invite, services, as: wanted)
-            Self.explain(entry, servesOthers: services?.servesOthers ?? false)
+            // An exit that knew the device already has not said which services it has.
+            let mayServeAny = entry.services.isEmpty && services == nil
+            Self.explain(entry, servesOthers: services?.servesOthers ?? mayServeAny, isKnown: !mayServeAny)
         }
     }
 
     // MARK: Reading
 
     private static func readInvite() throws -> InviteCode {
-        let line: String
-        if isatty(0) == 1 {
-            Console.error("Paste the invite and press Return:")
-            line = readLine() ?? ""
-        } else {
-            let data = try FileHandle.standardInput.read(upToCount: Self.maximumLine) ?? Data()
-            line = String(decoding: data, as: UTF8.self)
-        }
         do {
-            // Messages may have text around the line.
-            let word = line.split { $0.isWhitespace }.first { $0.lowercased().hasPrefix(InviteCode.prefix) }
-            return try InviteCode(word.map(String.init) ?? line)
-        } catch {
+            guard isatty(0) == 1 else {
+                let data = try FileHandle.standardInput.read(upToCount: Self.maximumLine) ?? Data()
+                return try InviteCode(pasted: String(decoding: data, as: UTF8.self))
+            }
+            Console.error("Paste the invite and press Return:")
+            return try Self.readFromTerminal()
+        } catch let error as InviteCode.DecodingError {
             throw CommandError.failure("\(error)")
+        }
+    }
+
+    /// Reads lines until they contain an invite, because a message may have wrapped it.
+    private static func readFromTerminal() throws -> InviteCode {
+        var text = ""
+        while true {
+            let line = readLine() ?? ""
+            text += line + "\n"
+            do throws(InviteCode.DecodingError) {
+                return try InviteCode(pasted: text)
+            } catch {
+                guard error == .damaged, !line.isEmpty, text.utf8.count < Self.maximumLine else { throw error }
+                Console.error(
+                    "The invite is incomplete, or has a wrong character. Paste the rest, or press Return to end:"
+                )
+            }
         }
     }
 
@@ -221,9 +241,7 @@ struct JoinCommand: AsyncParsableCommand {
         }
         if isFree(suggested) { return suggested }
         guard !isWanted else {
-            throw CommandError.failure(
-                "this device is enrolled, but the alias \(suggested) stands for another exit; run nws join again with another one"
-            )
+            throw Self.clash(suggested)
         }
         Console.error(
             "nws: the alias \(suggested) stands for another exit, so a number is added; --as chooses another alias"
@@ -236,14 +254,21 @@ struct JoinCommand: AsyncParsableCommand {
         return suggested
     }
 
+    private static func clash(_ alias: Alias) -> CommandError {
+        .failure(
+            "--as: the alias \(alias) stands for another exit; choose another one, or remove it with nws alias remove"
+        )
+    }
+
     // MARK: Explaining
 
-    private static func explain(_ entry: AliasEntry, servesOthers: Bool) {
+    private static func explain(_ entry: AliasEntry, servesOthers: Bool, isKnown: Bool) {
         let domain = entry.alias.domain
         Console.line("enrolled: \(entry.alias)")
         if entry.name.hasUsableText { Console.line("name: \(entry.name.encoded)") }
         let ports = entry.services.map(String.init).joined(separator: ",")
-        Console.line("services: \(ports)\(servesOthers ? (ports.isEmpty ? "all ports" : " and all other ports") : "")")
+        let others = servesOthers ? (ports.isEmpty ? "all ports" : " and all other ports") : ""
+        Console.line(isKnown ? "services: \(ports)\(others)" : "services: unknown; this device was enrolled before")
         Console.line("")
         if entry.services.isEmpty && !servesOthers {
             return Console.line("The exit has no service for this device.")

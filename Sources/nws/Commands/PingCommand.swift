@@ -19,7 +19,8 @@ struct PingCommand: AsyncParsableCommand {
         discussion: """
             Opens and closes streams to a service. Prints the time until each was open, the protocol that the exit \
             uses, and the round-trip time and packet loss of each relay. The exit status is 1 if no stream could be \
-            opened.
+            opened, or if the exit did not answer. Plain NIP-74 has no answer to a request; with --protocol nip74 a \
+            request that was sent counts.
             """
     )
 
@@ -61,14 +62,16 @@ struct PingCommand: AsyncParsableCommand {
                 allowsHosts: configuration.hasExitForHosts,
                 defaultPort: try Self.defaultPort(self.target)
             )
+            let protocolChoice = configuration.protocolChoice
             let service = try await EntryOptions.start(configuration, logger: logger)
             var times: [Double] = []
             for number in 1...self.count {
                 do {
                     let time = Double(try await service.probe(target).nanoseconds) / 1_000_000
                     times.append(time)
+                    let isOpen = try await service.status().peers.contains(where: \.isSession)
                     Console.line(
-                        "open: \(Self.milliseconds(time))\(number == 1 ? " (including connection setup)" : "")"
+                        "\(isOpen ? "open" : "requested"): \(Self.milliseconds(time))\(number == 1 ? " (including connection setup)" : "")"
                     )
                 } catch let failure as StreamFailure where failure.hop == .name || failure.hop == .entry {
                     // The name or the configuration of this machine is wrong, so further attempts would fail, too.
@@ -80,20 +83,26 @@ struct PingCommand: AsyncParsableCommand {
             }
             let status = try await service.status()
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
-            if let peer = status.peers.first {
+            let isSession = status.peers.contains(where: \.isSession)
+            if !status.peers.isEmpty {
                 Console.line(
-                    "protocol: \(peer.isSession ? "session" : "nip74, which does not confirm that the exit accepted the stream")"
+                    "protocol: \(isSession ? "session" : "nip74, which does not confirm that the exit accepted the stream")"
                 )
             }
             if !times.isEmpty {
                 let sorted = times.sorted()
-                let word = status.peers.first?.isSession == false ? "requested" : "opened"
+                let word = isSession || status.peers.isEmpty ? "opened" : "requested"
                 Console.line(
                     "\(word): \(times.count) of \(self.count), min \(Self.milliseconds(sorted[0])), median \(Self.milliseconds(sorted[sorted.count / 2])), max \(Self.milliseconds(sorted[sorted.count - 1]))"
                 )
             }
             try await service.stop()
             guard !times.isEmpty else { throw CommandError.failure("no stream could be opened") }
+            guard isSession || status.peers.isEmpty || protocolChoice == .nip74 else {
+                throw CommandError.failure(
+                    "no answer from the exit: it is offline, does not know this device, or uses plain NIP-74. If it knows only some devices, \(EntryOptions.text(of: .identity))"
+                )
+            }
         }
     }
 

@@ -150,6 +150,11 @@ struct ShareCommand: RoleCommand {
         var state = try ShareState.read() ?? ShareState()
         let isFirstStart = state.nprofile.isEmpty
         if configuration.relays.isEmpty { configuration.relays = try await self.chooseRelays(logger) }
+        guard let named = try? NostrName(configuration.name.nprofile), !named.relays.isEmpty else {
+            throw CommandError.configuration(
+                "--relay: no name can contain a URL of more than 255 bytes; use a shorter one, or --advertise URL"
+            )
+        }
         state.chosenRelays = self.usesList(configuration) ? configuration.relays.map(\.text) : []
         state.nprofile = configuration.name.nprofile
         state.label = self.label

@@ -39,6 +39,9 @@ struct QRCode {
         self.modules = modules.prefix(width * width).map { $0 == 1 }
     }
 
+    /// Width of the text in columns.
+    var columns: Int { self.width + 2 * Self.margin }
+
     private func isDark(_ row: Int, _ column: Int) -> Bool {
         guard (0..<self.width).contains(row), (0..<self.width).contains(column) else { return false }
         return self.modules[row * self.width + column]

@@ -33,7 +33,7 @@ struct ShareState: Codable, Equatable {
             let state = try? JSONDecoder().decode(ShareState.self, from: data)
         else {
             throw CommandError.configuration(
-                "\(Self.path) cannot be read, or is damaged; remove it and run nws share again"
+                "\(Self.path) cannot be read, or is damaged. It contains the chosen relays, and neither the key nor the devices. Remove it, and run nws share again"
             )
         }
         return state

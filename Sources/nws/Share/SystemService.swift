@@ -95,6 +95,11 @@ struct SystemService {
         }
     }
 
+    /// Whether a target is a socket below /tmp, which a private /tmp would hide.
+    private var usesTemporaryFolder: Bool {
+        self.command.contains { $0.contains("=unix:/tmp/") || $0.contains("=unix:/var/tmp/") }
+    }
+
     private var unit: String {
         let words = self.command.map(Self.quoted).joined(separator: " ")
         let user =
@@ -108,7 +113,7 @@ struct SystemService {
             CapabilityBoundingSet=
             ProtectHome=read-only
             PrivateDevices=yes
-            PrivateTmp=yes
+            \(self.usesTemporaryFolder ? "# A service has its socket below /tmp." : "PrivateTmp=yes")
 
             """ : ""
         return """

@@ -35,6 +35,13 @@ enum Console {
     /// Whether a person reads standard output.
     static var isTerminal: Bool { isatty(1) == 1 }
 
+    /// Width of the terminal; nil if standard output is none, or its width is unknown.
+    static var columns: Int? {
+        var size = winsize()
+        guard unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+        return Int(size.ws_col)
+    }
+
     /// Writes rows with aligned columns to standard output.
     static func table(_ rows: [[String]]) {
         let columns = rows.map(\.count).max() ?? 0

@@ -106,7 +106,8 @@ struct Settings {
         if hasFallbackHeader { services.proxyProtocolPorts.insert(nil) }
         for option in options {
             let (text, hasHeader) = Self.takeProxyProtocol(option)
-            let parts = (text ?? "").split(separator: "=", maxSplits: 1).map(String.init)
+            let parts = (text ?? "").split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                .map(String.init)
             guard let first = parts.first, let port = UInt16(first), port > 0 else {
                 throw CommandError.configuration(
                     "\(source): \(option): needs PORT, PORT=PORT, PORT=HOST:PORT or PORT=unix:PATH, for example 80=127.0.0.1:8080"

@@ -203,6 +203,22 @@ final class ExitPeer {
         return opening
     }
 
+    /// Reports an exit that has sent nothing since the fallback. Plain NIP-74 has no answer to a CONNECT, so the streams
+    /// look open to their clients, and only wait.
+    private func reportSilenceLater() {
+        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
+        _ = self.context.loop.scheduleTask(in: EntryConfiguration.silenceReport) {
+            let peer = bound.value
+            guard !peer.isClosed, case .plain(let plain) = peer.link, !plain.link.hasReceivedData,
+                plain.link.streamCount > 0
+            else { return }
+            peer.logger.error(
+                "no answer from the exit: it is offline, or does not know this device",
+                metadata: ["remedy": "\(peer.context.configuration.remedyText(.identity))"]
+            )
+        }
+    }
+
     // MARK: End
 
     /// Fails all waiting requests and closes the peer. The next request creates a new peer.
@@ -291,6 +307,7 @@ extension ExitPeer: PlainExitDelegate {
             level: self.queue.isEmpty ? .debug : .warning,
             "exit does not answer the offer of a session; using plain NIP-74 with it"
         )
+        if !self.queue.isEmpty { self.reportSilenceLater() }
         // The stream of the offer's CONNECT belongs to the first request.
         exit.handOverOffer(to: self.queue.removeFirst())
         self.serve()

@@ -162,7 +162,7 @@ final class Sessions {
     }
 
     private func logRefusal(of known: KnownClient, _ reason: StreamEnd) {
-        var metadata: Logger.Metadata = ["device": "\(known.comment)"]
+        var metadata: Logger.Metadata = known.comment.isEmpty ? [:] : ["device": "\(known.comment)"]
         if let identity = known.identity { metadata["identity"] = "\(identity.npub)" }
         let message: Logger.Message =
             switch (reason, known.identity) {
