@@ -83,7 +83,7 @@ def test_a_reload_that_failed_is_repeated_until_the_missing_file_is_there(sandbo
     file.write_text("log-level: info\n")
     exit_node = sandbox.exit([relay.url], echoing.address, options=("--config", str(file)))
     allowed = sandbox.folder / "allowed.txt"
-    file.write_text(f"allow: [{allowed}]\n")
+    file.write_text(f"allow: [{allowed.name}]\n")
     exit_node.process.wait_for_log("keeping the previous configuration")
     allowed.write_text("")
     exit_node.process.wait_for_log("configuration reloaded")

@@ -114,7 +114,7 @@ def test_doctor_says_what_is_wrong(sandbox):
     [
         {"startedAt": 1e300},
         {"moreSessions": 2**63 - 1},
-        {"problems": [{"time": -1e300, "text": "x"}]},
+        {"problems": [{"time": -1e300, "text": "x", "count": 1}]},
         {"role": None},
     ],
 )
@@ -122,7 +122,7 @@ def test_status_refuses_what_cannot_be_true(sandbox, serve, report):
     good = {
         "role": "relay", "version": "1", "name": "x", "startedAt": 1e9, "isReady": True, "relays": [], "sessions": [],
         "moreSessions": 0, "streams": 0, "sentBytes": 0, "receivedBytes": 0, "sentRates": [], "receivedRates": [],
-        "problems": [],
+        "problems": [], "services": [],
     }  # fmt: skip
     address = serve(json_answers({**good, **report})).address
     for options in ((), ("--json",)):

@@ -61,7 +61,7 @@ def test_a_key_has_one_exit_wherever_it_is_kept(sandbox):
         (("--key-file", "exit.key", "--admin", "127.0.0.1:0"), {}),
     ]:
         process, status = sandbox.finished("exit", "--relay", relay.url, "--backend", "127.0.0.1:9", *options, env=env)
-        assert status == UNAVAILABLE and "another exit is running" in process.stderr
+        assert status == UNAVAILABLE and "another exit (nws share or nws exit) is running" in process.stderr
         assert exit_node.name not in "".join(process.stdout)
 
 

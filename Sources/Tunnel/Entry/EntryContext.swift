@@ -153,12 +153,15 @@ final class EntryContext {
     private static let relayReportInterval: TimeAmount = .minutes(10)
 
     /// Reports the relays that an exit has named in a session, if it has an alias without some of them. The relays that the
-    /// alias had are kept after them. Local addresses are left out: only the user may name them.
+    /// alias had are kept after them.
     func noteRelays(_ relays: [RelayURL], of exit: PublicKey) {
         guard let report = self.configuration.relaysChanged,
             let known = self.configuration.aliases.values.first(where: { $0.publicKey == exit })?.relays
         else { return }
-        let usable = relays.filter { DialPolicy.untrusted.allows(host: $0.host) }
+        // An exit on the local network may move to another relay there. One on the internet must not make this node connect to
+        // local addresses.
+        let isLocal = known.contains { !DialPolicy.untrusted.allows(host: $0.host) }
+        let usable = relays.filter { isLocal || DialPolicy.untrusted.allows(host: $0.host) }
         let merged = Array((usable + known).removingDuplicates().prefix(EntryConfiguration.maximumRelaysPerName))
         guard Set(merged) != Set(known) else { return }
         let now = NIODeadline.now()
