@@ -16,6 +16,23 @@ import Testing
 struct RelayClientPartsTests {
     static let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
 
+    @Test("connections to one relay share its budget, also one that comes later")
+    func sharedBudget() {
+        let shared = SharedBudget(EventBudget(eventsPerMinute: 6))
+        var first = EventRate(budget: shared)
+        var second = EventRate(budget: shared)
+        for _ in 0..<3 {
+            #expect(first.wait(at: Self.start) == nil)
+            first.sent(at: Self.start)
+            #expect(second.wait(at: Self.start) == nil)
+            second.sent(at: Self.start)
+        }
+        for rate in [first, second, EventRate(budget: shared)] {
+            #expect(rate.wait(at: Self.start).map { $0 > .seconds(5) && $0 <= .seconds(10) } == true)
+        }
+        #expect(EventRate(budget: nil).wait(at: Self.start) == nil)
+    }
+
     @Test("after refusals, waits grow to 3 s, after two minutes to 30 s, and holding a connection starts over")
     func backoff() {
         var generator = SystemRandomNumberGenerator()
