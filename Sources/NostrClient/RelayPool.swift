@@ -155,7 +155,7 @@ package final class RelayPool {
             self.tls = (context, now)
             return context
         } catch {
-            // Without a file of certificate authorities, BoringSSL reports no error of its own.
+            // BoringSSL reports an unknown error if the system has no CA certificates.
             if case .default? = self.configuration.tls.trustRoots, "\(error)".hasPrefix("unknownError") {
                 throw .noCertificateAuthorities
             }

@@ -5,11 +5,11 @@
 
 import Crypto
 
-/// The secret of an invite: whoever has it may enrol one device with an exit.
+/// The secret of an invite. It authorizes its owner to enrol one device with an exit.
 ///
 /// The exit stores only values that are derived from it. ``credential(for:)`` verifies the proof in an offer, and
-/// ``verifier(for:)`` is the hash of the token that the device reveals when it enrols. A thief of these values can do
-/// neither: the proof alone gives no access, and the token does not follow from its hash.
+/// ``verifier(for:)`` is the hash of the token that the device reveals when it enrols. They do
+/// not allow their thief to enrol a device, because the token cannot be computed from its hash.
 package struct InviteSecret: Sendable {
     private let secret: Bytes32
 

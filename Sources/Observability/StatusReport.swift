@@ -60,7 +60,7 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var streams: Int
         /// The age of the session in seconds.
         package var age: Int
-        /// The name of the client in the exit's list, or of the exit among the aliases; nil if it has none.
+        /// At an exit, the client's name in the access list. At an entry, the alias of the exit. Nil if there is none.
         package var device: String?
 
         package init(peer: String, device: String? = nil, `protocol`: String, streams: Int, age: Int) {
@@ -91,7 +91,7 @@ package struct StatusReport: Codable, Hashable, Sendable {
 
     /// A service of an exit.
     package struct Service: Codable, Hashable, Sendable {
-        /// The port that clients use; nil for all ports without a service of their own.
+        /// The port that clients use. Nil for the service of all ports that have no entry in this list.
         package var port: Int?
         /// The address of the service.
         package var target: String

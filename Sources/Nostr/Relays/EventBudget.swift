@@ -5,7 +5,7 @@
 
 package import NIOCore
 
-/// A limit on what this node sends to a relay that belongs to others, whether or not the relay has a limit of its own.
+/// The maximum rate at which this node sends events to a public relay. It applies even if the relay sets no limit.
 public struct EventBudget: Hashable, Sendable {
     /// Number of events per minute. Bursts may be as large.
     public var eventsPerMinute: Int

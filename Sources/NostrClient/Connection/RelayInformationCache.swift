@@ -34,7 +34,7 @@ final class RelayInformationCache {
         let reason: String
     }
 
-    /// Returns the refusal of a relay that still holds; nil if there is none.
+    /// Returns how a relay refuses connections at this time. Nil if it does not.
     func refusal(of url: RelayURL, at now: NIODeadline) -> Refusal? {
         self.refusals[url].flatMap { $0.until > now ? $0 : nil }
     }

@@ -111,7 +111,8 @@ final class EntryContext {
         return NIP74StateMachine.makeKey(using: &generator)
     }
 
-    /// The key by which an exit is to know this device. Nil if there is none, or the exit may not learn it.
+    /// The secret key with which this device identifies itself to an exit. Nil if no key is configured for this exit, or the
+    /// configuration does not allow the exit to learn it.
     func identity(for address: ExitAddress) -> SecretKey? {
         guard address.allowsIdentity else { return nil }
         if let own = self.configuration.identities[address.publicKey] { return own }

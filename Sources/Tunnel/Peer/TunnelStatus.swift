@@ -45,13 +45,13 @@ public struct TunnelStatus: Sendable {
         public let streams: Int
         /// Seconds since it began.
         public let age: Int
-        /// The name of the client in the exit's access list, or the alias of the exit; nil if there is none.
+        /// At an exit, the client's name in the access list. At an entry, the alias of the exit. Nil if there is none.
         public let device: String?
     }
 
     /// A service of an exit.
     public struct Service: Sendable {
-        /// The port that clients use; nil for all ports without a service of their own.
+        /// The port that clients use. Nil for the service of all ports that have no entry in this list.
         public let port: UInt16?
         /// The address of the service.
         public let target: String

@@ -60,13 +60,13 @@ package enum StateFile {
     }
 
     /// Gives a file that this process has just created to the owner of its folder, or in a folder of root to the owner of the
-    /// file that it replaces. Only root can do so, and only root must.
+    /// file that it replaces. Does nothing unless this process runs as root.
     private static func giveToOwner(_ descriptor: Int32, folder: Int32, name: String) {
         guard geteuid() == 0 else { return }
         var status = stat()
         guard unsafe fstat(folder, &status) == 0 else { return }
         if status.st_uid == 0 {
-            // Nobody but root can have put the file there.
+            // Only root can create files in this folder, so the owner of the file can be trusted.
             guard unsafe fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return }
         }
         _ = fchown(descriptor, status.st_uid, status.st_gid)

@@ -94,7 +94,7 @@ package struct InviteCode: Sendable {
         )
     }
 
-    /// The line. Whoever reads it can enrol a device.
+    /// The invite as text. It contains the secret, so never log it.
     package var encoded: String {
         var buffer = ByteBuffer()
         func write(_ entry: Entry, _ value: [UInt8]) {

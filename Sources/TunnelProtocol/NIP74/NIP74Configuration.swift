@@ -75,7 +75,7 @@ public struct NIP74Configuration: Sendable {
     public var answerTimeout: TimeAmount = .seconds(60)
     /// Minimum time from the CONNECT of a reference entry to the exit's first message. The entry subscribes to the answers
     /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription. If the
-    /// relay reports that nobody is subscribed, the exit sends the answer again. The wait doubles each time.
+    /// relay reports that nobody is subscribed, the exit sends the answer again, and doubles this delay each time.
     public var firstAnswerDelay: TimeAmount = .milliseconds(60)
     /// How long a stream to the reference may be silent after its local side finished.
     public var plainLinger: TimeAmount = .seconds(30)

@@ -63,9 +63,16 @@ struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitS
     /// may know no others.
     private func replace(_ dead: [RelayURL], of urls: [RelayURL], in running: ExitService) async {
         let candidates = self.list.entries.filter { !urls.contains($0.url) }
-        guard let results = try? await self.trial.run(candidates.shuffled(), triesAll: false),
-            let status = try? await running.status()
-        else { return }
+        let results: [RelayTrial.Result]
+        let status: TunnelStatus
+        do {
+            results = try await self.trial.run(candidates.shuffled(), triesAll: false)
+            status = try await running.status()
+        } catch is CancellationError {
+            return
+        } catch {
+            return self.logger.warning("cannot try other relays", metadata: ["error": "\(error)"])
+        }
         let working = urls.filter { url in !dead.contains(url) || status.relays.contains { $0.url == url && $0.isUp } }
         // The network was down, and is back, or still is.
         let added = RelayTrial.chosen(results).prefix(max(0, RelayTrial.wanted - working.count))

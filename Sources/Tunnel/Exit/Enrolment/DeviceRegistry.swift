@@ -8,7 +8,7 @@ import TunnelProtocol
 
 /// Where an exit saves the devices that enrol with invites. The methods may block.
 package protocol DeviceRegistry: Sendable {
-    /// Replaces an invite by the device that used it, so that nobody can use the invite again.
+    /// Saves a device and removes the invite that it used. The invite is invalid from then on.
     ///
     /// - Parameters:
     ///   - device: The key of the device.
