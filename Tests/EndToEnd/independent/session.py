@@ -265,7 +265,12 @@ class Session:
     def timers(self, now):
         if self._erase_at is not None and now >= self._erase_at:
             self._erase_at = None
-            self.generations = {self.sending.own.public.hex(): self.sending}
+            # The peer may have requested the next generation already.
+            self.generations = {
+                key: generation
+                for key, generation in self.generations.items()
+                if generation.number >= self.sending.number
+            }
             self.changed.notify_all()
         if now - self._last_received > PEER_LOST_AFTER:
             self._end(PEER_LOST)
