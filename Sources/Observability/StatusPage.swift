@@ -96,7 +96,7 @@ enum StatusPage {
         th, td { text-align: left; padding: .5rem .9rem; font-size: .92rem; vertical-align: top } th { color: var(--soft); font-weight: 500; font-size: .8rem }
         td { border-top: 1px solid var(--line); overflow-wrap: anywhere } .n { text-align: right; white-space: nowrap }
         #services td:nth-child(-n+2) { white-space: nowrap } .address { font: .8rem/1.5 ui-monospace, monospace; color: var(--soft) } .address button { font: .78rem system-ui, sans-serif; color: var(--ink) }
-        .up { color: var(--good) } .down { color: var(--bad) } td small { display: block; color: var(--soft) } .empty { color: var(--soft) }
+        .up { color: var(--good) } .down { color: var(--bad) } small { display: block; color: var(--soft) } .empty { color: var(--soft) }
         #problems { list-style: none; margin: 0; padding: .3rem 0 } #problems li { padding: .35rem .9rem; font-size: .9rem; overflow-wrap: anywhere }
         #problems time { color: var(--soft); margin-right: .6rem } footer { margin-top: 2rem; font-size: .85rem; display: flex; gap: 1rem }
         [hidden] { display: none }
@@ -155,7 +155,16 @@ enum StatusPage {
           };
           return button;
         }
-        copyButton($("copy-name"), () => $("name").textContent);
+        // Keys and the labels of names are too long to read. The title shows the whole text, and Copy copies it.
+        function short(text) {
+          return text.replace(/[a-z0-9]{24,}/gi, word => word.slice(0, 9) + "…" + word.slice(-4));
+        }
+        function shorten(element, text) {
+          element.textContent = short(text);
+          if (element.textContent !== text) element.title = text;
+          return element;
+        }
+        copyButton($("copy-name"), () => $("name").title || $("name").textContent);
         // Rows with buttons are replaced only when they change, so that a click is not lost.
         let shownServices = "";
         function services(report) {
@@ -164,7 +173,7 @@ enum StatusPage {
           shownServices = key;
           rows("services", report.services, service => {
             const address = report.name + (service.port == null ? "" : ":" + service.port);
-            const last = cell(address, "address");
+            const last = shorten(cell("", "address"), address);
             if (service.port != null) last.append(" ", copyButton(Object.assign(document.createElement("button"), { type: "button", textContent: "Copy" }), () => address));
             return [cell(service.port ?? "other ports"), cell(service.target), last];
           }, "No services.", 3);
@@ -183,9 +192,9 @@ enum StatusPage {
           $("scale").textContent = bytes(most) + "/s";
         }
         function peer(session) {
-          if (!session.device) return cell(session.peer);
+          if (!session.device) return shorten(cell(""), session.peer);
           const td = cell(session.device);
-          td.append(Object.assign(document.createElement("small"), { textContent: session.peer }));
+          td.append(shorten(document.createElement("small"), session.peer));
           return td;
         }
         function state(kind, word, more) {
@@ -198,7 +207,10 @@ enum StatusPage {
           const isRelay = report.role === "relay";
           document.title = "nws " + report.role;
           $("role").textContent = report.role;
-          $("name").textContent = report.name;
+          if ($("name").dataset.whole !== report.name) {
+            $("name").dataset.whole = report.name;
+            shorten($("name"), report.name);
+          }
           const age = Date.now() / 1000 - report.startedAt;
           state(report.isReady ? "good" : "bad", report.isReady ? "ready" : "not ready", "uptime " + span(age));
           $("received-rate").textContent = bytes(report.receivedRates.at(-1) ?? 0) + "/s";
@@ -236,8 +248,13 @@ enum StatusPage {
           problems.replaceChildren(...[...report.problems].reverse().map(problem => {
             const li = document.createElement("li"), time = document.createElement("time");
             time.textContent = new Date(problem.time * 1000).toLocaleTimeString();
-            li.append(time, problem.text);
-            if (problem.count > 1) li.append(Object.assign(document.createElement("small"), { textContent: " (" + problem.count + " times)" }));
+            li.append(time, problem.text[0].toUpperCase() + problem.text.slice(1));
+            if (problem.count > 1) li.append(Object.assign(document.createElement("span"), { className: "soft", textContent: " (" + problem.count + " times)" }));
+            // What to do comes first.
+            const { remedy, ...details } = problem.details ?? {};
+            if (remedy) li.append(Object.assign(document.createElement("small"), { textContent: remedy[0].toUpperCase() + remedy.slice(1) }));
+            const rest = Object.entries(details).sort().map(([name, value]) => name + ": " + value).join(", ");
+            if (rest) li.append(shorten(Object.assign(document.createElement("small"), { className: "soft" }), rest));
             return li;
           }));
           if (!report.problems.length) problems.append(Object.assign(document.createElement("li"), { className: "empty", textContent: "No problems so far." }));

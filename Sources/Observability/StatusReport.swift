@@ -78,13 +78,16 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var time: Double
         /// The message.
         package var text: String
+        /// What the message is about, by name, for example `relay.url`. Nil in reports of older versions.
+        package var details: [String: String]?
         /// How often the message was logged in a row; the time is that of the last one.
         package var count: Int
 
         /// Creates a problem's part of a report.
-        package init(time: Double, text: String, count: Int = 1) {
+        package init(time: Double, text: String, details: [String: String]? = nil, count: Int = 1) {
             self.time = time
             self.text = text
+            self.details = details
             self.count = count
         }
     }

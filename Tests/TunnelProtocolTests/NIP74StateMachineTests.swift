@@ -102,10 +102,22 @@ struct NIP74StateMachineTests {
         #expect(tunnel.entryStreams[tunnel.open(3)]?.ended == .some(.noRelay))
     }
 
-    @Test("a stream whose first bytes are not answered ends with an error")
-    func unanswered() {
+    @Test("a stream whose first bytes are not answered ends with an error, sooner if the exit has never sent anything")
+    func unanswered() throws {
         var tunnel = SimulatedTunnel()
-        let id = tunnel.open(1)
+        let first = tunnel.open(1)
+        tunnel.sendAll([1, 2, 3], on: first, fromEntry: true, finish: false)
+        tunnel.advance(.seconds(29))
+        #expect(tunnel.entryStreams[first]?.ended == nil)
+        tunnel.advance(.seconds(2))
+        #expect(tunnel.entryStreams[first]?.ended == .some(.exitSilent))
+
+        let answered = tunnel.open(2)
+        let atExit = try #require(tunnel.exitStreams.keys.max { $0.rawValue < $1.rawValue })
+        tunnel.sendAll([4], on: atExit, fromEntry: false, finish: false)
+        tunnel.advance(.seconds(1))
+        #expect(tunnel.entryStreams[answered]?.data == [4])
+        let id = tunnel.open(3)
         tunnel.advance(.seconds(5))
         tunnel.sendAll([1, 2, 3], on: id, fromEntry: true, finish: false)
         tunnel.advance(.seconds(59))
@@ -123,7 +135,7 @@ struct NIP74StateMachineTests {
             tunnel.advance(.seconds(10))
         }
         #expect(tunnel.entryStreams[id]?.ended == nil)
-        tunnel.advance(.seconds(49))
+        tunnel.advance(.seconds(19))
         #expect(tunnel.entryStreams[id]?.ended == nil)
         tunnel.advance(.seconds(2))
         #expect(tunnel.entryStreams[id]?.ended == .some(.exitSilent))

@@ -73,6 +73,9 @@ public struct NIP74Configuration: Sendable {
     public var idleTimeout: TimeAmount = .minutes(5)
     /// How long an entry waits for the first bytes of an exit after a relay accepted the client's first bytes.
     public var answerTimeout: TimeAmount = .seconds(60)
+    /// The same, while the exit has sent nothing on any stream: it may be offline, or not know this device. An exit of the
+    /// reference sends nothing before the service has answered.
+    public var firstAnswerTimeout: TimeAmount = .seconds(30)
     /// Minimum time from the CONNECT of a reference entry to the exit's first message. The entry subscribes to the answers
     /// at the same time as it sends CONNECT, and an earlier answer may reach the relay before the subscription. If the
     /// relay reports that nobody is subscribed, the exit sends the answer again, and doubles this delay each time.

@@ -234,10 +234,13 @@ struct NIP74Stream {
     func unansweredSince(isEntry: Bool) -> NIODeadline? { isEntry && !self.isAnswered ? self.lastAccepted : nil }
 
     /// When the stream ends unless something happens.
-    func idleDeadline(_ configuration: NIP74Configuration, isEntry: Bool) -> NIODeadline {
+    ///
+    /// - Parameter isPeerKnown: Whether the peer has sent something, on this stream or another one.
+    func idleDeadline(_ configuration: NIP74Configuration, isEntry: Bool, isPeerKnown: Bool) -> NIODeadline {
         let last = max(self.lastHeard, self.lastActivity)
         if let accepted = self.unansweredSince(isEntry: isEntry) {
-            return min(accepted + configuration.answerTimeout, last + configuration.idleTimeout)
+            let timeout = isPeerKnown ? configuration.answerTimeout : configuration.firstAnswerTimeout
+            return min(accepted + timeout, last + configuration.idleTimeout)
         }
         // The reference's exit does not signal the end of its data. After the local side has finished, the stream
         // waits only for data in flight.
@@ -267,10 +270,11 @@ struct NIP74Stream {
     func nextDeadline(
         _ configuration: NIP74Configuration,
         isEntry: Bool,
+        isPeerKnown: Bool,
         isPathWritable: Bool,
         at now: NIODeadline
     ) -> NIODeadline {
-        var earliest = self.idleDeadline(configuration, isEntry: isEntry)
+        var earliest = self.idleDeadline(configuration, isEntry: isEntry, isPeerKnown: isPeerKnown)
         for deadline in [self.phaseDeadline, self.plainCloseDue, self.connectDue] {
             if let deadline { earliest = min(earliest, deadline) }
         }

@@ -14,6 +14,8 @@ struct NIP74Streams {
     private let configuration: NIP74Configuration
     private var paths: [PathID: NIP74Path] = [:]
     private(set) var dates: MessageDates
+    /// Whether the peer has sent something on any stream.
+    private var isPeerKnown = false
     var table: NIP74StreamTable
 
     init(isEntry: Bool, configuration: NIP74Configuration) {
@@ -171,6 +173,7 @@ struct NIP74Streams {
     /// Handles a message of the peer for a stream.
     mutating func receive(_ message: NIP74Message, on id: StreamID, _ context: inout NIP74Context) {
         guard self.table[id] != nil else { return }
+        self.isPeerKnown = true
         self.table[id]?.isAnswered = true
         self.table[id]?.lastHeard = context.now.monotonic
         self.touch(id, context.now)
@@ -283,6 +286,7 @@ struct NIP74Streams {
         let deadline = stream.nextDeadline(
             self.configuration,
             isEntry: self.isEntry,
+            isPeerKnown: self.isPeerKnown,
             isPathWritable: self.paths[stream.path]?.isWritable == true,
             at: context.now.monotonic
         )
@@ -297,7 +301,12 @@ struct NIP74Streams {
             self.publishClose(of: stream, on: stream.path, &context)
             return self.endSilently(id, nil, &context)
         }
-        if stream.idleDeadline(self.configuration, isEntry: self.isEntry) <= now {
+        let deadline = stream.idleDeadline(
+            self.configuration,
+            isEntry: self.isEntry,
+            isPeerKnown: self.isPeerKnown
+        )
+        if deadline <= now {
             let isUnanswered = stream.unansweredSince(isEntry: self.isEntry) != nil
             return self.end(id, isUnanswered ? .exitSilent : .idle, &context)
         }

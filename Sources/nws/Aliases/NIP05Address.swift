@@ -24,10 +24,9 @@ struct NIP05Address {
 
     /// Returns nil if the text is not an address.
     init?(_ text: String) {
-        let parts = text.trimmingCharacters(in: .whitespacesAndNewlines).lowercased().split(
-            separator: "@",
-            omittingEmptySubsequences: false
-        )
+        var text = text.trimmingCharacters(in: .whitespacesAndNewlines).lowercased()
+        if text.hasPrefix("nostr:") { text.removeFirst("nostr:".count) }
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, parts[1].contains("."),
             !parts[1].hasSuffix(".nostr"),
             parts[0].utf8.allSatisfy({ Self.isAllowed($0) || $0 == UInt8(ascii: "_") }),

@@ -56,10 +56,10 @@ struct AliasCommand: AsyncParsableCommand {
                     [
                         entry.alias.domain,
                         entry.services.isEmpty ? "-" : entry.services.map(String.init).joined(separator: ","),
-                        entry.identityFile.exists ? "enrolled" : "-", entry.name.publicKey.npub,
+                        entry.identityFile.exists ? "yes" : "no", entry.name.publicKey.npub,
                     ]
                 }
-                Console.table([["alias", "services", "device", "key"]] + rows)
+                Console.table([["alias", "services", "own key", "exit"]] + rows)
             }
         }
     }

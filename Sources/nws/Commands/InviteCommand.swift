@@ -52,6 +52,7 @@ struct InviteCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingErrors {
             let (name, file, label) = try self.place()
+            let ports = try self.ports()
             guard let span = TimeSpan(self.expires) else {
                 throw CommandError.failure("--expires: \(self.expires): needs a time, for example 30m, 24h or 7d")
             }
@@ -66,7 +67,7 @@ struct InviteCommand: AsyncParsableCommand {
             let invite = AuthorizedKeys.Invite(
                 secret,
                 exit: name.publicKey,
-                services: try self.services.map { try DeviceServices($0, option: "--services").ports },
+                services: ports,
                 expires: expires,
                 comment: AuthorizedKeysLine.comment(self.device ?? "")
             )
@@ -82,6 +83,18 @@ struct InviteCommand: AsyncParsableCommand {
             // Last, so that the line is still on the screen.
             Console.line(code)
         }
+    }
+
+    /// The services to which the device is limited. Warns about those that nws share does not have.
+    private func ports() throws -> Set<UInt16>? {
+        guard let services else { return nil }
+        let ports = try DeviceServices(services, option: "--services").ports
+        if self.exit == nil, let shared = try ShareState.read()?.services {
+            for port in ports.subtracting(shared).sorted() {
+                Console.error("nws: --services: nws share has no service for port \(port) now")
+            }
+        }
+        return ports
     }
 
     private func printQRCode(of code: String) throws {

@@ -30,8 +30,7 @@ struct ConsoleLogHandler: LogHandler {
         var merged = self.metadata
         if let metadata = event.metadata { merged.merge(metadata) { _, new in new } }
         if event.level >= .warning {
-            let details = merged.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-            ProcessMetrics.note(([event.message.description] + details).joined(separator: " "))
+            ProcessMetrics.note(event.message.description, details: merged.mapValues { "\($0)" })
         }
         if self.format == .json {
             LogOutput.standardError.write(Console.printable(Self.json(event, merged)))

@@ -64,6 +64,13 @@ extension TargetAddress {
                 "\(source): the port must be between 1 and 65535; needs \(expected)"
             )
         }
+        if !allowsHosts, !NostrName.looksLikeName(pasted.host), Alias(pasted.host) == nil,
+            let address = NIP05Address(text.split(separator: ":").first.map(String.init) ?? "")
+        {
+            throw CommandError.configuration(
+                "\(source): \(address.text) is a NIP-05 address; make an alias for it first (nws alias add ALIAS \(address.text)), and use the alias here"
+            )
+        }
         guard let port = pasted.port ?? defaultPort else {
             throw CommandError.configuration("\(source): no port; needs \(expected)")
         }

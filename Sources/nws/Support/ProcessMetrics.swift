@@ -22,16 +22,22 @@ enum ProcessMetrics {
     // MARK: Problems
 
     private static let maximumProblems = 50
+    /// Maximum number of characters of a message and of each detail.
+    private static let maximumText = 500
     private static let recent = NIOLockedValueBox<[StatusReport.Problem]>([])
 
     /// The most recent warnings and errors, oldest first.
     static var problems: [StatusReport.Problem] { Self.recent.withLockedValue { $0 } }
 
-    static func note(_ text: String) {
-        var problem = StatusReport.Problem(time: Date().timeIntervalSince1970, text: String(text.prefix(500)))
+    static func note(_ text: String, details: [String: String]) {
+        var problem = StatusReport.Problem(
+            time: Date().timeIntervalSince1970,
+            text: String(text.prefix(Self.maximumText)),
+            details: details.mapValues { String($0.prefix(Self.maximumText)) }
+        )
         Self.recent.withLockedValue { problems in
             // Repetitions would push everything else out.
-            if let index = problems.lastIndex(where: { $0.text == problem.text }) {
+            if let index = problems.lastIndex(where: { $0.text == problem.text && $0.details == problem.details }) {
                 problem.count += problems.remove(at: index).count
             }
             problems.append(problem)

@@ -4,6 +4,7 @@
 //
 
 import Foundation
+import NIOConcurrencyHelpers
 import Nostr
 import NostrCrypto
 import SettingsFiles
@@ -58,10 +59,15 @@ struct Settings {
             .map { try Self.relay($0, source: "NOSTR_RELAYS") }.removingDuplicates()
     }
 
+    /// Relays without `ws` or `wss`, whose URLs were printed.
+    private static let explained = NIOLockedValueBox<Set<String>>([])
+
     static func relay(_ text: String, source: String) throws -> RelayURL {
+        let text = text.trimmingCharacters(in: .whitespacesAndNewlines)
         do {
             let url = try RelayURL(text)
-            if !text.lowercased().hasPrefix("ws"), !ProcessSetup.isReloading {
+            // Once, although the options are read more than once.
+            if !text.lowercased().hasPrefix("ws"), Self.explained.withLockedValue({ $0.insert(text).inserted }) {
                 Console.error(Console.printable("nws: \(source): \(text) is read as \(url)"))
             }
             return url
@@ -109,9 +115,7 @@ struct Settings {
             let parts = (text ?? "").split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 .map(String.init)
             guard let first = parts.first, let port = UInt16(first), port > 0 else {
-                throw CommandError.configuration(
-                    "\(source): \(option): needs PORT, PORT=PORT, PORT=HOST:PORT or PORT=unix:PATH, for example 80=127.0.0.1:8080"
-                )
+                throw CommandError.configuration("\(source): \(option): \(Self.serviceRule(for: parts))")
             }
             guard services.byPort[port] == nil else {
                 throw CommandError.configuration("\(source): port \(port) is given more than once")
@@ -120,6 +124,20 @@ struct Settings {
             if hasHeader { services.proxyProtocolPorts.insert(port) }
         }
         return services
+    }
+
+    /// Describes how to write a service, with what was probably meant if that can be told.
+    private static func serviceRule(for parts: [String]) -> String {
+        let rule = "needs PORT, PORT=PORT, PORT=HOST:PORT or PORT=unix:PATH"
+        guard let first = parts.first, parts.count == 1 else { return "\(rule), for example 80=127.0.0.1:8080" }
+        let words = first.split(separator: ",")
+        if words.count > 1, words.allSatisfy({ UInt16($0) ?? 0 > 0 }) {
+            return "\(rule); separate services by spaces, for example \(words.joined(separator: " "))"
+        }
+        if let colon = first.lastIndex(of: ":"), let port = UInt16(first[first.index(after: colon)...]), port > 0 {
+            return "\(rule), for example \(port)=\(first)"
+        }
+        return "\(rule), for example 80=127.0.0.1:8080"
     }
 
     /// Removes the suffix `,proxy-protocol`. Returns whether there was one.
@@ -161,6 +179,9 @@ struct HostAndPort {
             throw fail("an IPv6 address must be in brackets")
         }
         guard !host.isEmpty else { throw fail("no host") }
+        guard !host.contains(where: { $0 == "*" || $0 == "/" || $0 == "@" || $0.isWhitespace }) else {
+            throw fail("\(host) is not a host")
+        }
         self.host = host
         self.port = port
     }

@@ -67,7 +67,8 @@ enum StatusText {
         for problem in report.problems.suffix(10).reversed() {
             let time = Date(timeIntervalSince1970: problem.time).formatted(.iso8601)
             let count = problem.count > 1 ? "  (\(problem.count) times)" : ""
-            lines.append("\(time)  \(problem.text)\(count)")
+            let details = (problem.details ?? [:]).sorted { $0.key < $1.key }.map { "  \($0.key)=\($0.value)" }.joined()
+            lines.append("\(time)  \(problem.text)\(count)\(details)")
         }
         return lines.map(Console.printable)
     }

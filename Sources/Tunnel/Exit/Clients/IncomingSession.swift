@@ -170,6 +170,14 @@ final class IncomingSession {
         self.link.update { $0.receiveEarly(opening.request, ByteBuffer(bytes: opening.data), at: $1) }
     }
 
+    /// The client, for log messages.
+    var clientMetadata: Logger.Metadata {
+        // Before it is proven, an identity is only claimed.
+        var metadata = self.identity == nil ? [:] : self.known?.metadata ?? [:]
+        metadata["peer"] = "\(self.offer.client)"
+        return metadata
+    }
+
     /// The line of the session in an audit log.
     func auditRecord(_ reason: StreamEnd?) -> AuditRecord {
         AuditRecord(

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Logging
+import Nostr
 import NostrCrypto
 import TunnelProtocol
 
@@ -17,4 +19,11 @@ struct KnownClient {
     let refusal: StreamEnd?
     /// Whether the ticket of the proof was used before, by this offer or another one.
     var ticketIsUsed = false
+
+    /// The client, for log messages.
+    var metadata: Logger.Metadata {
+        var metadata: Logger.Metadata = self.comment.isEmpty ? [:] : ["device": "\(self.comment)"]
+        if let identity { metadata["identity"] = "\(identity.npub)" }
+        return metadata
+    }
 }

@@ -15,15 +15,6 @@ import TunnelProtocol
 ///
 /// They do not share relay connections with the long-term key.
 final class Sessions {
-    private static let memoryCheckInterval: TimeAmount = .seconds(1)
-    /// Without an access list: how long a session may exist without a stream that the rules allow, the part of all sessions
-    /// that may be without one, and their credit in bytes.
-    private static let unused = (grace: TimeAmount.seconds(20), part: 4, credit: 64 << 10)
-
-    /// Unused sessions are also checked whenever the number of sessions is a multiple of this, so that a flood cannot take
-    /// all places within a second.
-    private static let unusedCheckStep = 16
-
     private let context: ExitContext
     private let sessionRelays: SessionRelays
     private var relays: NumberedRelays { self.sessionRelays.numbered }
@@ -33,23 +24,27 @@ final class Sessions {
     /// Hashes of the offers that were accepted.
     private var accepted = EventDeduplicator()
     private var rejectingRelays: Set<RelayURL> = []
-    private var memoryCheck: Scheduled<Void>?
+    private let limits: SessionLimits
+    private let refusals: OfferRefusals
     weak var delegate: (any SessionsDelegate)?
 
     init(context: ExitContext) {
         self.context = context
         self.sessionRelays = SessionRelays(context: context)
+        self.limits = SessionLimits(context: context)
+        self.refusals = OfferRefusals(context: context)
+        self.limits.delegate = self
     }
 
     func start() {
         self.use(self.context.configuration.relays)
         self.sessionRelays.start()
-        self.limitMemoryLater()
+        self.limits.start()
     }
 
     // MARK: State
 
-    private var established: [IncomingSession] { self.sessions.values.filter(\.isEstablished) }
+    var established: [IncomingSession] { self.sessions.values.filter(\.isEstablished) }
 
     /// Number of sessions that have begun.
     var count: Int { self.sessions.count - self.waiting.count }
@@ -97,12 +92,12 @@ final class Sessions {
     ///   - known: The client whose proof the offer contains. Nil if the exit has no access list.
     func receive(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, known: KnownClient?) {
         let arrival = self.arrival(url)
-        func refuse(_ reason: StreamEnd) { self.refuse(offer, client, reason, on: arrival?.relay) }
+        func refuse(_ reason: StreamEnd) { self.refuse(offer, from: client, by: url, reason) }
         let terms = offer.body.flatMap { OfferTerms(encoded: $0) }
         if let refusal = known?.refusal {
             // A refusal of a query would end the session.
             guard refusal != .clockSkew || terms?.queriedSession == nil else { return }
-            if let known { self.logRefusal(of: known, refusal) }
+            if let known { self.refusals.log(refusal, of: known) }
             return refuse(refusal)
         }
         guard offer.body != nil else { return refuse(.unsupportedVersion) }
@@ -118,7 +113,7 @@ final class Sessions {
             return
         }
         if self.count >= self.context.configuration.maximumSessions {
-            self.makeRoom(for: known?.identity.map { .identity($0) } ?? .relay(arrival?.path))
+            self.limits.makeRoom(for: known?.identity.map { .identity($0) } ?? .relay(arrival?.path))
         }
         guard self.count < self.context.configuration.maximumSessions else { return refuse(.tooManySessions) }
         if self.waiting.count >= self.context.configuration.maximumOffers,
@@ -161,20 +156,6 @@ final class Sessions {
         self.sessions[id]?.answer(on: arrival?.path)
     }
 
-    private func logRefusal(of known: KnownClient, _ reason: StreamEnd) {
-        var metadata: Logger.Metadata = known.comment.isEmpty ? [:] : ["device": "\(known.comment)"]
-        if let identity = known.identity { metadata["identity"] = "\(identity.npub)" }
-        let message: Logger.Message =
-            switch (reason, known.identity) {
-            case (.revoked, nil): "invite refused: it was used or revoked"
-            case (.expired, nil): "invite refused: it has expired"
-            case (.revoked, _): "device refused: its access was revoked"
-            case (.expired, _): "device refused: its access has expired"
-            default: "device refused: \(reason)"
-            }
-        self.context.logLimited(.warning, message, metadata)
-    }
-
     /// Whether a session exists. An existing session answers a query with packets.
     private func hasSession(_ key: PublicKey, of client: PublicKey) -> Bool {
         self.sessions.values.contains { $0.link.sealer.opens(recipient: key, author: client) }
@@ -202,7 +183,7 @@ final class Sessions {
         _ arrival: PathID?
     ) throws(CryptoError) {
         var configuration = self.context.configuration.session
-        if self.context.configuration.access == nil { configuration.unusedSessionWindow = Self.unused.credit }
+        if self.context.configuration.access == nil { configuration.unusedSessionWindow = SessionLimits.unusedCredit }
         let accepted = try AcceptedOffer(
             offer,
             encapsulated: encapsulated,
@@ -253,77 +234,12 @@ final class Sessions {
     ///
     /// - Parameter url: The relay by which it arrived.
     func refuse(_ offer: SessionOffer, from client: PublicKey, by url: RelayURL?, _ reason: StreamEnd) {
-        self.refuse(offer, client, reason, on: self.arrival(url)?.relay)
-    }
-
-    /// Refuses an offer on the relay by which it arrived, or on all if that relay is not connected.
-    private func refuse(_ offer: SessionOffer, _ client: PublicKey, _ reason: StreamEnd, on relay: RelayConnection?) {
-        self.context.metrics.refusedSession(reason)
-        let arrival = relay.flatMap { $0.isOpen ? $0 : nil }
-        let relays = arrival.map { [$0] } ?? self.relays.all.map(\.relay)
-        SessionRefusal.publish(reason, to: offer, of: client, by: self.context.configuration.secretKey, on: relays)
+        self.refusals.refuse(offer, of: client, reason, on: self.arrival(url)?.relay, among: self.relays)
     }
 
     /// Discards an offer, because the client continues with plain NIP-74.
     func offerBecamePlain(_ id: OfferID) {
         if let session = self.sessions[id], !session.isEstablished { self.forget(session) }
-    }
-
-    // MARK: Limits
-
-    /// Makes room for a session, if another one may end.
-    private func makeRoom(for share: SessionEviction.Share) {
-        let sessions = self.established
-        let replaced = SessionEviction.sessionToReplace(
-            among: sessions.map(\.evictionCandidate),
-            for: share,
-            idleAge: self.context.configuration.idleSessionAge,
-            at: .now()
-        )
-        if let replaced { sessions[replaced.index].close(replaced.reason) }
-    }
-
-    private func limitMemoryLater() {
-        let bound = NIOLoopBound(self, eventLoop: self.context.loop)
-        self.memoryCheck = self.context.loop.scheduleTask(in: Self.memoryCheckInterval) {
-            bound.value.limitMemory()
-            bound.value.endUnused()
-            bound.value.limitMemoryLater()
-        }
-    }
-
-    /// How long a session with an invite may last. A device enrols in it at once.
-    private static let inviteTimeout: TimeAmount = .seconds(60)
-
-    /// Without an access list, ends sessions of clients that open no stream; with one, those of invites that take too long.
-    private func endUnused() {
-        for session in self.established where session.invite != nil && session.startedAt + Self.inviteTimeout <= .now()
-        {
-            session.close(.idle)
-        }
-        guard self.context.configuration.access == nil else { return }
-        let sessions = self.established
-        let ended = SessionEviction.unusedSessionsToEnd(
-            among: sessions.map(\.evictionCandidate),
-            limit: self.context.configuration.maximumSessions / Self.unused.part,
-            grace: Self.unused.grace,
-            at: .now()
-        )
-        for index in ended { sessions[index].close(.idle) }
-    }
-
-    /// Ends the sessions that use the most memory for received data until the total is within the limit.
-    private func limitMemory() {
-        let sessions = self.established
-        let candidates = sessions.map(\.evictionCandidate)
-        let limit = self.context.configuration.maximumHeldBytes
-        for index in SessionEviction.sessionsOverLimit(among: candidates, limit: limit) {
-            self.context.logger.warning(
-                "session ended: receive buffer limit exceeded",
-                metadata: ["peer": "\(sessions[index].offer.client)", "bytes": "\(candidates[index].heldBytes)"]
-            )
-            sessions[index].close(.readerTooSlow)
-        }
     }
 
     // MARK: Permissions
@@ -342,7 +258,7 @@ final class Sessions {
             }
             self.context.logger.info(
                 "session ended: the client no longer has access",
-                metadata: ["peer": "\(session.offer.client)"]
+                metadata: session.clientMetadata
             )
             session.close(.notAllowed)
         }
@@ -359,7 +275,7 @@ final class Sessions {
     }
 
     func stop() {
-        self.memoryCheck?.cancel()
+        self.limits.stop()
         self.sessionRelays.stop()
         self.closeAll(.shuttingDown)
     }
@@ -376,6 +292,8 @@ final class Sessions {
         self.delegate?.sessions(self, offerEnded: session.offer, hasBegun: hasBegun)
     }
 }
+
+extension Sessions: SessionLimitsDelegate {}
 
 extension Sessions: IncomingSessionDelegate {
     func session(_ session: IncomingSession, isAskedFor request: StreamRequest, as id: StreamID) -> StreamDecision {
@@ -400,9 +318,7 @@ extension Sessions: IncomingSessionDelegate {
         }
         self.stopWaiting(session, hasBegun: true)
         if session.isUsed { self.delegate?.sessions(self, didUse: session.offer) }
-        // Checked every second, too.
-        let allowed = self.context.configuration.maximumSessions
-        if self.count > allowed / Self.unused.part, self.count % Self.unusedCheckStep == 0 { self.endUnused() }
+        self.limits.sessionBegan(count: self.count)
         self.context.metrics.sessionsOpened.increment()
         self.context.logLimited(.info, "session began", ["peer": "\(session.offer.client)"], topic: .sessions)
         return true
@@ -413,10 +329,8 @@ extension Sessions: IncomingSessionDelegate {
             self.context.audit?.write(session.auditRecord(reason))
         }
         if session.isEstablished {
-            var metadata = session.link.summary
-            metadata["peer"] = "\(session.offer.client)"
+            var metadata = session.link.summary.merging(session.clientMetadata) { first, _ in first }
             metadata["reason"] = "\(reason?.rawValue ?? "complete")"
-            if let identity = session.identity { metadata["identity"] = "\(identity.npub)" }
             self.context.logLimited(.info, "session ended", metadata, topic: .sessions)
         }
         self.forget(session)
