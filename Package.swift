@@ -20,8 +20,8 @@ let settings: [SwiftSetting] = [
 
 /// Of programs that embed the library, which know only its module.
 let embeddingSettings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
+    .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(), .treatAllWarnings(as: .error),
 ]
 
 /// Of what is no part of the product: C calls need no marks.
@@ -146,8 +146,7 @@ let package = Package(
             name: "NostrTunnel",
             dependencies: [
                 "Tunnel", "TunnelProtocol", "HTTPTransport", "NostrClient", "Nostr", "NostrCrypto", nio("NIOCore"),
-                nio("NIOPosix"),
-                logging,
+                nio("NIOConcurrencyHelpers"), nio("NIOPosix"), logging,
             ],
             swiftSettings: settings
         ),

@@ -25,9 +25,10 @@ public final class TunnelClient: Sendable {
     /// - Parameters:
     ///   - relays: URLs of relays for names that contain none, such as an npub.
     ///   - logger: The logger. By default, nothing is logged.
-    ///   - configure: Changes the default configuration, for example the identity, the protocol, the limits or the file
-    ///     of pinned exits. Relays on loopback and private networks that a name contains are used only if this closure
-    ///     sets `allowsLocalRelays`.
+    ///   - configure: Changes the default configuration, for example the identity, the limits or the file of pinned exits.
+    ///     Relays on loopback and private networks that a name contains are used only if this closure sets
+    ///     `allowsLocalRelays`. Exits that speak only plain NIP-74, such as those of asmogo/nws, are used only if it sets
+    ///     `protocolChoice` to `.auto`; ``connect(to:port:)`` then cannot tell whether such an exit is online.
     /// - Throws: An error if a relay URL is invalid or the file of pinned exits cannot be read.
     public static func start(
         relays: [String] = [],
@@ -36,6 +37,8 @@ public final class TunnelClient: Sendable {
     ) async throws -> TunnelClient {
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
+        // Plain NIP-74 has no answer to a request for a stream, so an exit that is offline would look like one that is slow.
+        configuration.protocolChoice = .session
         // The program may be a server that accepts names from its users. Relays in these names must not give access to
         // the server's private network.
         configuration.allowsLocalRelays = false
@@ -45,12 +48,19 @@ public final class TunnelClient: Sendable {
         return TunnelClient(service: try await EntryService.start(configuration, on: loop, logger: logger))
     }
 
-    /// Opens a stream. Returns when the exit has connected to the service.
+    /// Opens a stream. Returns when the exit has connected to the service. If it has done so before in the same session,
+    /// this returns at once, and a failure ends the stream.
+    ///
+    /// If no relay of the name is connected, this takes 2 to 3 seconds; if the exit does not answer, 10 seconds. Cancel the
+    /// task to give up earlier.
     ///
     /// - Parameters:
-    ///   - name: The exit's `.nostr` name, npub or nprofile.
+    ///   - name: The exit's `.nostr` name, npub or nprofile. Other names need exits for hosts on the internet, which the
+    ///     configuration has in `exits`.
     ///   - port: The port of the service.
-    /// - Throws: ``StreamFailure`` if the stream cannot be opened.
+    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or `CancellationError`. Its `cause` is `.exitSilent` for
+    ///   an exit that is offline or does not know the client, and `.notAllowed` for a service that the exit does not have
+    ///   or does not offer to this client.
     public func connect(to name: String, port: UInt16) async throws -> TunnelStream {
         try await self.service.open(TargetAddress(host: .domain(name), port: port))
     }

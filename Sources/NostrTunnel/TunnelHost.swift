@@ -4,6 +4,7 @@
 //
 
 public import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Nostr
@@ -14,12 +15,14 @@ public import TunnelProtocol
 /// A host that serves the streams of clients. Its name consists of its public key and its relays.
 public final class TunnelHost: Sendable {
     private let service: ExitService
+    private let configuration: NIOLockedValueBox<ExitConfiguration>
 
-    private init(service: ExitService) {
+    private init(service: ExitService, configuration: ExitConfiguration) {
         self.service = service
+        self.configuration = NIOLockedValueBox(configuration)
     }
 
-    /// The name by which clients reach the host. It can also be encoded as an nprofile.
+    /// The name by which clients reach the host. Its `encoded` form has room for some relays; `nprofile` has room for more.
     public var name: NostrName { self.service.name }
 
     /// Starts a host. Returns when at least one relay has accepted its subscription. There is no timeout: cancel the
@@ -28,10 +31,12 @@ public final class TunnelHost: Sendable {
     /// - Parameters:
     ///   - key: The host's secret key. Store it to keep the name, which contains the public key.
     ///   - relays: URLs of the relays to listen on. Several can be used at the same time.
-    ///   - services: The handler for each port. Each stream runs in its own task.
+    ///   - services: The handler for each port. Each stream runs in its own task. For services on the network, set
+    ///     `services` in `configure`, for example to `ExitServices([80: .tcp(host: "127.0.0.1", port: 8080)])`; it takes the
+    ///     place of the handlers, which can be added as `.local(LocalService(handler))`.
     ///   - logger: The logger. By default, nothing is logged.
     ///   - configure: Changes the default configuration, for example services on the network, access, limits or the
-    ///     replay journal.
+    ///     replay journal. Without `access`, everybody who knows the name may connect.
     /// - Throws: An error if a relay URL is invalid or a state file cannot be used, or `CancellationError`.
     public static func start(
         key: SecretKey,
@@ -59,7 +64,19 @@ public final class TunnelHost: Sendable {
             try? await service.stop()
             throw Task.isCancelled ? CancellationError() : error
         }
-        return TunnelHost(service: service)
+        return TunnelHost(service: service, configuration: configuration)
+    }
+
+    /// Changes services, access, rules, limits and relays while the host runs. Clients that lose access are disconnected.
+    ///
+    /// - Parameter change: Changes the configuration. Other properties than these have no effect.
+    /// - Throws: An error if the host was stopped.
+    public func update(_ change: (inout ExitConfiguration) -> Void) async throws {
+        let configuration = self.configuration.withLockedValue { configuration in
+            change(&configuration)
+            return configuration
+        }
+        try await self.service.update(configuration)
     }
 
     /// The host's relays, clients and streams.

@@ -5,7 +5,6 @@
 
 import Foundation
 import Logging
-import NIOCore
 import NIOPosix
 import NostrRelay
 import NostrTunnel
@@ -27,7 +26,6 @@ struct EmbeddingTests {
         let server = try await self.relay()
         let relay = server.url
         let identity = SecretKey.generate()
-        let serve: LocalService.Handler = { stream in try await stream.write("come in".utf8) }
 
         // serve
         let key = SecretKey.generate()
@@ -43,29 +41,55 @@ struct EmbeddingTests {
             ]
         )
         print(host.name.encoded)
-        // access
-        let friends = try await TunnelHost.start(key: .generate(), relays: [relay], services: [7: serve]) {
+        let text = try key.exposeBytes().hex
+        guard let bytes = Bytes32(hex: text) else { fatalError("not a key") }
+        let sameKey = try SecretKey(bytes)
+        let web = try await TunnelHost.start(key: .generate(), relays: [relay]) {
+            $0.services = ExitServices([80: .tcp(host: "127.0.0.1", port: 8080)])
             $0.access = AuthorizedKeys([identity.publicKey])
         }
+        // end
+        #expect(sameKey.publicKey == key.publicKey)
+        try await web.update {
+            $0.services = ExitServices([80: .local(LocalService { try await $0.write("in".utf8) })])
+        }
+
         // connect
         let client = try await TunnelClient.start { configuration in
             configuration.identity = identity
             configuration.allowsLocalRelays = true
         }
-        let stream = try await client.connect(to: host.name.encoded, port: 7)
-        try await stream.write("hello".utf8)
-        try await stream.finish()
-        var answer = ByteBuffer()
-        for try await bytes in stream {
-            answer.writeImmutableBuffer(bytes)
-        }
         // end
-        #expect(String(buffer: answer) == "hello")
-        let greeting = try await client.connect(to: friends.name.encoded, port: 7)
+        let greeting = try await client.connect(to: web.name.encoded, port: 80)
         var words = ByteBuffer()
         for try await bytes in greeting { words.writeImmutableBuffer(bytes) }
-        #expect(String(buffer: words) == "come in")
-        try await friends.stop()
+        #expect(String(buffer: words) == "in")
+        // update
+        try await web.update { $0.access = AuthorizedKeys() }
+        // end
+        let refused = await #expect(throws: StreamFailure.self) {
+            for try await _ in try await client.connect(to: web.name.encoded, port: 80) {}
+        }
+        #expect(refused?.cause == .notAllowed || refused?.cause == .revoked)
+
+        do {
+            let stream = try await client.connect(to: host.name.encoded, port: 7)
+            try await stream.write("hello".utf8)
+            try await stream.finish()
+            var answer = ByteBuffer()
+            for try await bytes in stream {
+                answer.writeImmutableBuffer(bytes)
+            }
+            print(String(buffer: answer))
+            // end
+            #expect(String(buffer: answer) == "hello")
+        } catch let failure as StreamFailure {
+            print("failed at the \(failure.hop): \(failure.reason)")
+            if failure.cause == .exitSilent { print("The host is offline, or does not know this client.") }
+            // end
+            Issue.record(failure)
+        }
+        try await web.stop()
         // stop
         try await client.stop(timeout: .seconds(5))
         try await host.stop()
@@ -73,13 +97,16 @@ struct EmbeddingTests {
         try await server.stop()
     }
 
-    @Test("the tutorial's code is the code above")
-    func tutorialIsTested() throws {
-        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        let article = folder.deletingLastPathComponent().appendingPathComponent(
-            "Sources/NostrTunnel/NostrTunnel.docc/Embedding.md"
+    @Test(
+        "the code of the guide and the tutorial is the code above",
+        arguments: ["docs/guides/embedding.md", "Sources/NostrTunnel/NostrTunnel.docc/Embedding.md"]
+    )
+    func tutorialIsTested(document: String) throws {
+        let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let text = try String(
+            contentsOf: tests.deletingLastPathComponent().appendingPathComponent(document),
+            encoding: .utf8
         )
-        let text = try String(contentsOf: article, encoding: .utf8)
         let tested = Set(
             try String(contentsOfFile: #filePath, encoding: .utf8).split(separator: "\n").map {
                 $0.trimmingCharacters(in: .whitespaces)
@@ -87,7 +114,9 @@ struct EmbeddingTests {
         )
         var isCode = false
         var lines = 0
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        // Before this heading, the guide has a manifest and the parts that the test has in another form.
+        let start = try #require(text.range(of: "## Serve"))
+        for line in text[start.lowerBound...].split(separator: "\n", omittingEmptySubsequences: false) {
             if line.hasPrefix("```") {
                 isCode = line == "```swift"
             } else if isCode, !line.isEmpty {
@@ -96,7 +125,22 @@ struct EmbeddingTests {
                 #expect(isTested, "\(line)")
             }
         }
-        #expect(lines > 20)
+        #expect(lines >= 40)
+    }
+
+    @Test("opening a stream to a host that is offline fails with its reason, and ends when it is cancelled")
+    func offline() async throws {
+        let server = try await self.relay()
+        let client = try await TunnelClient.start(relays: [server.url]) { $0.session.offerTimeout = .seconds(1) }
+        let absent = SecretKey.generate().publicKey.npub
+        let failure = await #expect(throws: StreamFailure.self) { try await client.connect(to: absent, port: 1) }
+        #expect(failure?.cause == .exitSilent)
+
+        let opening = Task { try await client.connect(to: absent, port: 1) }
+        opening.cancel()
+        await #expect(throws: CancellationError.self) { try await opening.value }
+        try await client.stop()
+        try await server.stop()
     }
 
     @Test("megabytes in both directions arrive complete with a slow reader")
@@ -210,6 +254,7 @@ struct EmbeddingTests {
         try await finished.finish()
         let failure = await #expect(throws: StreamFailure.self) { try await finished.write("more".utf8) }
         #expect(failure?.reason == "write() was called after finish()")
+        try await finished.reset()
 
         let stuck = try await client.connect(to: host.name.encoded, port: 2)
         let writing = Task {

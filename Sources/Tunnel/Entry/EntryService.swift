@@ -229,12 +229,13 @@ package final class EntryService: Sendable {
 
     /// Opens a stream for the program's own code. Returns when the exit has connected to its target.
     ///
-    /// - Throws: ``StreamFailure`` if it cannot be opened.
+    /// - Throws: ``StreamFailure`` if it cannot be opened, or `CancellationError`.
     package func open(_ target: TargetAddress) async throws -> TunnelStream {
         let core = self.entry
         let result = self.loop.makePromise(of: TunnelStream.self)
+        let pending = NIOLoopBoundBox.makeEmptyBox(valueType: StreamPromise.self, eventLoop: self.loop)
         self.loop.execute {
-            StreamPromise.open(target, opener: core.value, logger: core.value.clientLog) { opening in
+            pending.value = StreamPromise.open(target, opener: core.value, logger: core.value.clientLog) { opening in
                 result.completeWith(
                     opening.flatMap { opening in
                         opening.makeStream().map(Result.success) ?? .failure(StreamFailure(.connectionReset))
@@ -242,7 +243,11 @@ package final class EntryService: Sendable {
                 )
             }
         }
-        return try await result.futureResult.get()
+        return try await withTaskCancellationHandler {
+            try await result.futureResult.get()
+        } onCancel: {
+            self.loop.execute { if pending.value?.cancel() ?? false { result.fail(CancellationError()) } }
+        }
     }
 
     /// The transcript of the session's handshake with an exit; nil if there is no session.

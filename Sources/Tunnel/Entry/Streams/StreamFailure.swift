@@ -14,7 +14,7 @@ public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     /// The reason why the open stream ended. Nil if the stream was not opened, or if the caller used it incorrectly.
     public let end: StreamEnd?
     /// Why the exit refused the stream or the session, or why the stream ended. Nil if neither is known.
-    package let cause: StreamEnd?
+    public let cause: StreamEnd?
 
     init(_ end: StreamEnd) {
         self.hop = end.hop

@@ -17,13 +17,14 @@ final class StreamPromise: StreamOpeningDelegate {
     }
 
     /// - Parameter completion: Called once: with the opening when the exit has connected to its target, or with the
-    ///   error.
+    ///   error. Not called after ``cancel()``.
+    @discardableResult
     static func open(
         _ target: TargetAddress,
         opener: any StreamOpener,
         logger: LimitedLogger,
         completion: @escaping (Result<StreamOpening, StreamFailure>) -> Void
-    ) {
+    ) -> StreamPromise {
         let promise = StreamPromise(completion)
         promise.cycle = promise
         let opening = StreamOpening(
@@ -34,6 +35,16 @@ final class StreamPromise: StreamOpeningDelegate {
         )
         promise.opening = opening
         opening.start()
+        return promise
+    }
+
+    /// Gives up the opening. Returns false if it has succeeded or failed already.
+    func cancel() -> Bool {
+        guard let opening else { return false }
+        self.cycle = nil
+        self.opening = nil
+        opening.abandon()
+        return true
     }
 
     func openingDidSucceed(_ opening: StreamOpening) { self.finish(.success(opening)) }
