@@ -48,19 +48,21 @@ public final class TunnelClient: Sendable {
         return TunnelClient(service: try await EntryService.start(configuration, on: loop, logger: logger))
     }
 
-    /// Opens a stream. Returns when the exit has connected to the service. If it has done so before in the same session,
-    /// this returns at once, and a failure ends the stream.
+    /// Opens a stream. Returns when the exit has connected to the service.
     ///
-    /// If no relay of the name is connected, this takes 2 to 3 seconds; if the exit does not answer, 10 seconds. Cancel the
-    /// task to give up earlier.
+    /// If the exit connected to this service within the last minute in the same session, this returns at once; if the stream
+    /// then cannot be opened, reading it throws. Set `session.opensRecentAtOnce` to false to wait for the exit each time.
+    ///
+    /// Throws after about 2 seconds if no relay of the name is reachable, after 3 seconds if the relays report that the exit is
+    /// not connected, and after 10 seconds if the exit does not answer. Cancel the task to stop earlier.
     ///
     /// - Parameters:
-    ///   - name: The exit's `.nostr` name, npub or nprofile. Other names need exits for hosts on the internet, which the
-    ///     configuration has in `exits`.
+    ///   - name: The exit's `.nostr` name, npub or nprofile. Other host names are reached through the exits in the `exits`
+    ///     property of the configuration.
     ///   - port: The port of the service.
-    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or `CancellationError`. Its `cause` is `.exitSilent` for
-    ///   an exit that is offline or does not know the client, and `.notAllowed` for a service that the exit does not have
-    ///   or does not offer to this client.
+    /// - Throws: ``StreamFailure`` if the stream cannot be opened, or `CancellationError`. Its `cause` is `.exitSilent` if the
+    ///   relays report that the exit is not connected to them, `.sessionRequired` if it is offline, does not know this client or
+    ///   has no sessions, and `.notAllowed` if it does not offer the service to this client.
     public func connect(to name: String, port: UInt16) async throws -> TunnelStream {
         try await self.service.open(TargetAddress(host: .domain(name), port: port))
     }

@@ -22,7 +22,8 @@ public final class TunnelHost: Sendable {
         self.configuration = NIOLockedValueBox(configuration)
     }
 
-    /// The name by which clients reach the host. Its `encoded` form has room for some relays; `nprofile` has room for more.
+    /// The name by which clients reach the host. `encoded` omits relays that do not fit into a DNS name; `nprofile`
+    /// contains them.
     public var name: NostrName { self.service.name }
 
     /// Starts a host. Returns when at least one relay has accepted its subscription. There is no timeout: cancel the
@@ -67,9 +68,11 @@ public final class TunnelHost: Sendable {
         return TunnelHost(service: service, configuration: configuration)
     }
 
-    /// Changes services, access, rules, limits and relays while the host runs. Clients that lose access are disconnected.
+    /// Changes the configuration while the host runs. Clients that lose access are disconnected.
     ///
-    /// - Parameter change: Changes the configuration. Other properties than these have no effect.
+    /// - Parameter change: Changes the configuration. These properties take effect: `services`, `access`, `relays`,
+    ///   `advertisedRelays`, `maximumSessions`, `handshakesPerSecond`, `connectsPerSecondPerClient`, `session.maximumStreams`
+    ///   (for new sessions), and `policy` if the host was started with one. All others are ignored.
     /// - Throws: An error if the host was stopped.
     public func update(_ change: (inout ExitConfiguration) -> Void) async throws {
         let configuration = self.configuration.withLockedValue { configuration in

@@ -107,7 +107,7 @@ def fetch(proxy, url, timeout=20):
 def test_a_device_joins_and_uses_the_services_by_alias(sandbox, home, laptop, relay, web):
     process = shared(home, relay, f"80={web.address}", "22=9")
     process.wait_for(lambda line: line.endswith(" invite"))
-    assert "nothing answers at a service" in process.stderr
+    assert "cannot connect to the service" in process.stderr
     key = home.folder / ".local/state/nws/key"
     assert key.stat().st_mode & 0o777 == 0o600
     process.wait_for(lambda line: str(key) in line)
@@ -185,7 +185,7 @@ def test_an_unknown_invite_gets_no_answer(sandbox, home, laptop, relay, web):
     (home.folder / ".local/state/nws/devices").write_text("")
     shared(home, relay, f"80={web.address}")
     error = laptop.fail("join", text=invite)
-    assert "the exit is offline, or this device is not authorized" in error
+    assert "it is offline, or this device is not authorized" in error
 
 
 def test_the_invite_is_not_taken_from_the_arguments(home, laptop, relay, web):
@@ -203,7 +203,7 @@ def test_an_invite_for_some_services(home, laptop, relay, web, sandbox):
     entry, socks = entry_of(laptop)
     assert reply_to(socks, "home.nostr", 22) == SUCCEEDED
     assert reply_to(socks, "home.nostr", 80) == NOT_ALLOWED
-    process.wait_for_log("the device may not use this service device=guest")
+    process.wait_for_log("the device is not allowed to use this service device=guest")
     entry.wait_for_log("the exit knows this device, but has no service at this port for it")
 
 
@@ -332,7 +332,7 @@ def test_a_device_that_the_exit_does_not_know_is_told_so(home, laptop, relay, we
     assert output.returncode == 1 and "requested: 1 of 1" in output.stdout and "opened" not in output.stdout
     assert "no answer from the exit" in output.stderr and "nws join" in output.stderr
     connect = laptop.start("connect", f"{name}:80")
-    connect.wait_for_log("no answer from the exit: it is offline, or does not know this device")
+    connect.wait_for_log("no answer from the exit: it is offline, or this device is not authorized")
 
 
 def test_an_alias_needs_a_relay_that_can_be_read(home, laptop, relay, web):

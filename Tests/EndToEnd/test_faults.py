@@ -223,7 +223,7 @@ def test_exit_that_is_gone_is_reported_and_found_when_it_is_back(sandbox, http):
         client.greet()
         assert client.request(exit_node.name) == 4
     assert time.monotonic() - started < TIMEOUT / 2
-    entry.process.wait_for(lambda line: "the exit does not answer" in line, stream="stderr")
+    entry.process.wait_for(lambda line: "no answer from the exit" in line, stream="stderr")
     again = sandbox.exit([relay.url], http.address)
     assert again.name == exit_node.name
     assert Curl(sandbox, entry, exit_node.name, "/bytes/10").body() == content(10)

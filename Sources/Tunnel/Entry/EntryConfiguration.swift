@@ -77,8 +77,8 @@ public struct EntryConfiguration: Sendable {
     public var identityExits: Set<PublicKey>?
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
-    /// Is called with the relays that an exit uses, when an exit with an alias has named others than those of the alias. The
-    /// exit's signature covers them. Called on the event loop; must not block.
+    /// Called when an exit with an alias names relays that the alias does not contain, with all relays that it uses. The exit's
+    /// signature covers them. Called on the event loop; must not block.
     package var relaysChanged: (@Sendable (PublicKey, [RelayURL]) -> Void)?
     /// How long plain NIP-74 is used with an exit that answered with it, until a session is offered again.
     public var plainMemory: TimeAmount = .minutes(10)

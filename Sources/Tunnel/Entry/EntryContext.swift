@@ -130,7 +130,7 @@ final class EntryContext {
         self.configuration.invites[address.publicKey]?.credential(for: address.publicKey)
     }
 
-    /// The secret for the proof of an offer: that of an invite, a ticket, which is then used up, or that of the identity.
+    /// Returns the secret that proves the client in an offer: an invite, else a ticket, which is then used up, else the identity.
     func takeCredential(for address: ExitAddress) -> Credential? {
         if let invite = self.inviteCredential(for: address) { return invite }
         guard let identity = self.identity(for: address)?.publicKey else { return nil }
@@ -153,8 +153,8 @@ final class EntryContext {
     /// Minimum time between two reports about the relays of one exit.
     private static let relayReportInterval: TimeAmount = .minutes(10)
 
-    /// Reports the relays that an exit has named in a session, if it has an alias without some of them. The relays that the
-    /// alias had are kept after them.
+    /// Reports the relays that an exit has named in a session, if it has an alias that does not contain all of them. The
+    /// relays that the alias had are kept after them.
     func noteRelays(_ relays: [RelayURL], of exit: PublicKey) {
         guard let report = self.configuration.relaysChanged,
             let known = self.configuration.aliases.values.first(where: { $0.publicKey == exit })?.relays

@@ -11,7 +11,7 @@ import TunnelProtocol
 enum EntryError: Error {
     /// The name is malformed.
     case invalidName(NostrName.DecodingError)
-    /// The name is not a real name, and no alias is called so.
+    /// The name is neither the full name of an exit nor a known alias.
     case unknownAlias(Alias)
     /// The target is on the internet, and no exit is configured for such targets.
     case clearnet
@@ -75,7 +75,7 @@ extension EntryError: CustomStringConvertible {
         case .noRelays: "the name contains no relays, and this entry has no relays configured"
         case .relaysUnreachable(let reasons): "no relay of the name is reachable: \(reasons.joined(separator: "; "))"
         case .offerFailed(.sessionRequired, _, isPinned: true):
-            "the exit does not answer: it is offline, or this device is not authorized, or a relay drops its answers. It has "
+            "no answer from the exit: it is offline, or this device is not authorized, or a relay drops its answers. It has "
                 + "used sessions before, so it is never downgraded to plain NIP-74"
         case .offerFailed(let end, _, _): "\(end)"
         case .tooManyExits: "too many exits are in use"

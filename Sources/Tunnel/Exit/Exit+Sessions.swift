@@ -63,7 +63,7 @@ extension Exit: SessionsDelegate {
         self.context.logLimited(
             .info,
             isKnown
-                ? "stream refused: the device may not use this service"
+                ? "stream refused: the device is not allowed to use this service"
                 : "stream refused: the device's access has expired or was revoked",
             metadata
         )

@@ -101,7 +101,7 @@ final class RelayLog: RelayConnectionDelegate {
         self.changes[url] = changes
         if changes.count == Self.maximumChanges + 1 {
             self.logger.warning(
-                "relay connects and disconnects all the time; changes are not logged for up to a minute",
+                "relay connection is unstable; further changes are not logged for up to 1 minute",
                 metadata: ["relay.url": "\(url)"]
             )
         }

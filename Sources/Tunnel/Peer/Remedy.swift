@@ -30,7 +30,7 @@ package enum Remedy: Hashable, Sendable {
         switch self {
         case .exit: "configure an exit for targets on the internet"
         case .relays: "configure relays that the exit uses"
-        case .identity: "configure an identity, and ask the exit's operator to authorize its npub"
+        case .identity: "configure an identity, and ask the exit's owner to authorize its npub"
         case .invite: "ask the exit's owner for a new invite"
         case .relayAuthenticationKey: "configure a relay authentication key that the relay accepts"
         case .removePin(let exit):

@@ -8,7 +8,7 @@ public struct Alias: Hashable, Sendable {
     /// The alias in lower case, without `.nostr`.
     public let text: String
 
-    /// Maximum length in characters. The key label of a real name has 52, so an alias is never one.
+    /// Maximum length in characters. The key label of a full name has 52, so an alias is never one.
     public static let maximumLength = 32
 
     /// Returns nil if `text` is not 1 to 32 letters, digits and hyphens, begins or ends with a hyphen, or looks like an
@@ -27,7 +27,7 @@ public struct Alias: Hashable, Sendable {
     }
 
     /// The alias in a domain name such as `home.nostr` or `www.home.nostr`: the label before `.nostr`. Nil if there is
-    /// none, in particular if it is the key of a real name.
+    /// none, in particular if it is the key of a full name.
     public init?(domain: String) {
         var labels = domain.lowercased().split(separator: ".", omittingEmptySubsequences: false)
         if labels.last == "" { labels.removeLast() }

@@ -59,7 +59,7 @@ struct AliasCommand: AsyncParsableCommand {
                         entry.identityFile.exists ? "yes" : "no", entry.name.publicKey.npub,
                     ]
                 }
-                Console.table([["alias", "services", "own key", "exit"]] + rows)
+                Console.table([["alias", "services", "identity", "exit"]] + rows)
             }
         }
     }
@@ -82,7 +82,7 @@ struct AliasCommand: AsyncParsableCommand {
         var replace = false
         @Option(
             help: ArgumentHelp(
-                "File with the secret key by which the exit knows this device; it is copied. nws join makes a key itself.",
+                "File with the secret key that identifies this device to the exit. The key is copied to the state folder. Not needed for exits that you joined with nws join.",
                 valueName: "file"
             )
         )
@@ -146,7 +146,7 @@ struct AliasCommand: AsyncParsableCommand {
 
         @Argument(help: "The alias.")
         var alias: String
-        @Flag(help: "Also delete the key by which the exit knows this device. It then needs a new invite.")
+        @Flag(help: "Also delete the key that identifies this device to the exit. The device then needs a new invite.")
         var forgetKey = false
 
         func run() async throws {

@@ -13,7 +13,7 @@ import Tunnel
 struct DevicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "devices",
-        abstract: "List, rename and revoke the devices that may use nws share.",
+        abstract: "List, rename and revoke the devices that can use your services.",
         subcommands: [List.self, Rename.self, Revoke.self],
         defaultSubcommand: List.self
     )
@@ -21,7 +21,10 @@ struct DevicesCommand: AsyncParsableCommand {
     /// The list that the subcommands read or change.
     struct Place: ParsableArguments {
         @Option(
-            help: ArgumentHelp("File that an exit reads with --allow. Default: that of nws share.", valueName: "file")
+            help: ArgumentHelp(
+                "Access list to read or change: the file given to nws exit --allow. Default: the access list of nws share.",
+                valueName: "file"
+            )
         )
         var allow: String?
 
@@ -69,7 +72,7 @@ struct DevicesCommand: AsyncParsableCommand {
                     ])
                 }
                 guard rows.count > 1 else {
-                    return Console.line("No device may use the services. Invite one with: nws invite")
+                    return Console.line("There are no devices and no invites. To invite a device, run: nws invite")
                 }
                 Console.table(rows)
             }

@@ -77,7 +77,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let list = try self.relayClient.list()
         if self.relayClient.relayList == nil {
             Console.line(
-                "The public relay list comes from public sources, with the date of each entry. The results are from this machine, now."
+                "These relays come from the public list that ships with nws; 'listed' is the date of the entry. The results were measured from this machine just now."
             )
             Console.line("")
         }

@@ -40,7 +40,12 @@ struct InviteCommand: AsyncParsableCommand {
     )
     var label: String?
 
-    @Option(help: ArgumentHelp("File that an exit reads with --allow. Default: that of nws share.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Access list to which the invite is added: the file given to nws exit --allow. Default: the access list of nws share.",
+            valueName: "file"
+        )
+    )
     var allow: String?
 
     @Option(help: ArgumentHelp("Name of the exit, with its relays. Default: that of nws share.", valueName: "name"))
@@ -142,14 +147,13 @@ struct InviteCommand: AsyncParsableCommand {
         return (name, ShareState.devices, label ?? state.label)
     }
 
-    /// Removes invites that expired, so that the list stays readable.
+    /// Removes invites that expired more than 30 days ago. Until then, a device that uses one is told that it has expired.
     private static func removeExpired(from lines: inout [String]) {
         let now = Int64(Date().timeIntervalSince1970)
         lines.removeAll { text in
             guard case .invite(let invite)? = AuthorizedKeysFile.parse(text), let expires = invite.expires else {
                 return false
             }
-            // Devices that come too late learn for a month that their invite has expired.
             return expires + 30 * 86_400 < now
         }
     }

@@ -154,7 +154,7 @@ struct JoinCommand: AsyncParsableCommand {
 
     /// Records that this device uses an invite. Returns whether it has done so before.
     ///
-    /// If somebody else has used an invite, a device that was enrolled earlier must not take this for its own success.
+    /// Otherwise, if another device used the invite, a device that was enrolled earlier would report success.
     private static func noteUse(of invite: InviteCode, beside file: KeyFile) throws -> Bool {
         let path = file.path + ".invite"
         let verifier = invite.secret.verifier(for: invite.name.publicKey).hex
@@ -197,7 +197,7 @@ struct JoinCommand: AsyncParsableCommand {
         case .unreachable: .failure("the exit could not save this device; its log says why")
         case .exitSilent, .sessionRequired:
             .failure(
-                "no answer: the exit is offline, or this device is not authorized, because the exit does not know this invite. Check that nws share is running there; otherwise ask for a new invite (nws invite)"
+                "no answer from the exit: it is offline, or this device is not authorized, because the exit does not know this invite. Check that nws share is running there, or ask for a new invite (nws invite)"
             )
         default: .failure("\(reason)")
         }

@@ -100,7 +100,7 @@ struct PingCommand: AsyncParsableCommand {
             guard !times.isEmpty else { throw CommandError.failure("no stream could be opened") }
             guard isSession || status.peers.isEmpty || protocolChoice == .nip74 else {
                 throw CommandError.failure(
-                    "no answer from the exit: it is offline, does not know this device, or uses plain NIP-74. If it knows only some devices, \(EntryOptions.text(of: .identity))"
+                    "no answer from the exit: it is offline, or this device is not authorized, or it serves only plain NIP-74. If it knows only some devices, \(EntryOptions.text(of: .identity))"
                 )
             }
         }

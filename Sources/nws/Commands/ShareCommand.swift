@@ -133,7 +133,7 @@ struct ShareCommand: RoleCommand {
         guard file.exists else {
             guard creates else { return AuthorizedKeys() }
             try file.edit {
-                $0 = ["# Devices that may use nws share. The commands nws invite and nws devices change this file."]
+                $0 = ["# Devices that can use the services of nws share. Changed by nws invite and nws devices."]
             }
             return try file.read()
         }
@@ -163,7 +163,7 @@ struct ShareCommand: RoleCommand {
         let silent = await ServiceCheck.silentServices(configuration.services)
         for (port, backend) in silent {
             logger.warning(
-                "nothing answers at a service; start it, or correct its address",
+                "cannot connect to the service; start it, or correct its address",
                 metadata: ["port": "\(port)", "service": "\(backend)"]
             )
         }
@@ -229,7 +229,7 @@ struct ShareCommand: RoleCommand {
         let devices = configuration.access?.grants.values.map(\.comment).sorted() ?? []
         var lines = ["Shared with invited devices as \(self.label):"]
         for (port, backend) in configuration.services.byPort.sorted(by: { $0.key < $1.key }) {
-            lines.append("  port \(port)  \(backend)\(silent.contains(port) ? "  (nothing answers there now)" : "")")
+            lines.append("  port \(port)  \(backend)\(silent.contains(port) ? "  (not reachable now)" : "")")
         }
         lines.append(devices.isEmpty ? "No device is enrolled." : "Devices: \(devices.joined(separator: ", "))")
         lines += ["", "To invite a device, run in another terminal:", "  \(Installation.typed) invite"]

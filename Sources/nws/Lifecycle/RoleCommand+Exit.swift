@@ -132,7 +132,7 @@ extension RoleCommand where Running == ExitService, Configuration == ExitConfigu
         )
         configuration.revokedFile = StateFolder.file(
             "revoked-\(key)",
-            purpose: "after a restart, clients that were removed from the list do not learn that",
+            purpose: "after a restart, clients whose access was revoked get no answer instead of the reason",
             logger: logger
         )
     }

@@ -8,7 +8,7 @@ import Nostr
 import ServiceLifecycle
 import Tunnel
 
-/// Finds substitutes for relays that were chosen from a list of public relays and have stopped working.
+/// Adds relays from the public list when chosen ones stop working.
 ///
 /// Devices learn the new relays in their sessions.
 struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitService {
@@ -21,7 +21,7 @@ struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitS
 
     /// Interval at which the relays are checked.
     private static var interval: Duration { .seconds(10) }
-    /// Number of checks in a row that find a relay disconnected before it is replaced.
+    /// Consecutive checks that must find a relay disconnected before another one is added.
     private static var maximumFailures: Int { 60 }
     /// The same number, if no relay is connected.
     private static var maximumFailuresOfAll: Int { 2 }
@@ -74,7 +74,7 @@ struct RelayKeeper<Command: RoleCommand>: Service where Command.Running == ExitS
             return self.logger.warning("cannot try other relays", metadata: ["error": "\(error)"])
         }
         let working = urls.filter { url in !dead.contains(url) || status.relays.contains { $0.url == url && $0.isUp } }
-        // The network was down, and is back, or still is.
+        // The stopped relays may have reconnected during the trial, so add only as many as are still missing.
         let added = RelayTrial.chosen(results).prefix(max(0, RelayTrial.wanted - working.count))
         guard !added.isEmpty else { return }
         let stopped = urls.filter { !working.contains($0) }

@@ -38,10 +38,10 @@ struct ConfigurationProbe {
     /// Checks that the services accept connections. They may be started later, so this is a warning.
     mutating func checkServices(_ services: ExitServices) async {
         for (port, backend) in await ServiceCheck.silentServices(services) {
-            self.note("service \(port): nothing answers at \(backend)", isError: false)
+            self.note("service \(port): cannot connect to \(backend)", isError: false)
         }
         if let fallback = services.fallback, await ServiceCheck.isSilent(fallback) {
-            self.note("backend: nothing answers at \(fallback)", isError: false)
+            self.note("backend: cannot connect to \(fallback)", isError: false)
         }
     }
 

@@ -83,7 +83,7 @@ extension TargetAddress {
             } else if !allowsHosts, !NostrName.looksLikeName(host) {
                 let suggestion = Suggestion.text(for: alias.text, among: aliases.map(\.text))
                 throw CommandError.configuration(
-                    "\(source): no alias is called \(alias)\(suggestion) (nws alias lists them)"
+                    "\(source): no alias has this name\(suggestion); nws alias lists them"
                 )
             }
         }

@@ -213,7 +213,7 @@ final class ExitPeer {
                 plain.link.streamCount > 0
             else { return }
             peer.logger.error(
-                "no answer from the exit: it is offline, or does not know this device",
+                "no answer from the exit: it is offline, or this device is not authorized",
                 metadata: ["remedy": "\(peer.context.configuration.remedyText(.identity))"]
             )
         }

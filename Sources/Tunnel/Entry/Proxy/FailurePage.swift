@@ -81,8 +81,8 @@ extension ProxyFailure {
             ]
         case (.refusedToDevice, _):
             [
-                "Check the port: the exit's owner knows which services this device may use (nws devices).",
-                "Ask the owner to invite this device for this service.",
+                "Check the port. Ask the exit's owner which services this device can use; at the exit, nws devices lists them.",
+                "If this service is missing, ask the owner for a new invite that includes it.",
             ]
         case _ where self.isEndOfAccess:
             ["To use the exit again, \(remedyText(.invite))."]

@@ -13,7 +13,7 @@ public struct StreamFailure: Error, CustomStringConvertible, Sendable {
     public let reason: String
     /// The reason why the open stream ended. Nil if the stream was not opened, or if the caller used it incorrectly.
     public let end: StreamEnd?
-    /// Why the exit refused the stream or the session, or why the stream ended. Nil if neither is known.
+    /// Why the stream could not be opened, or why it ended. Nil if there is no such reason, for example for an invalid name.
     public let cause: StreamEnd?
 
     init(_ end: StreamEnd) {

@@ -147,7 +147,7 @@ public struct AuthorizedKeys: Hashable, Sendable {
         if self.grants[key] == nil { self.grants[key] = grant }
     }
 
-    /// Replaces the invite with which a device came by the device's key. A key that was in the list gets the new grant.
+    /// Removes the invite that a device used, and adds the device's key. If the key is already listed, its grant is replaced.
     mutating func enrol(_ key: PublicKey, _ grant: Grant, insteadOf derived: [UInt8]) {
         self.invites.removeAll { $0.derived == derived }
         self.grants[key] = grant
