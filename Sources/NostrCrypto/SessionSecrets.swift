@@ -5,14 +5,16 @@
 
 import Crypto
 
-/// The secrets of one generation of a session: a key for each direction, and the root from which the next generation is
-/// derived (docs/PROTOCOL.md).
+/// The secrets of one generation of a session: a key for each direction, the root from which the next generation is derived,
+/// and the secret from which the keys of datagrams are derived (docs/PROTOCOL.md).
 package struct SessionSecrets: Sendable {
     /// Encrypts what the client sends.
     package let clientKey: ConversationKey
     /// Encrypts what the exit sends.
     package let exitKey: ConversationKey
     private let root: SymmetricKey
+    /// The secret of the keys of direct paths.
+    package let datagrams: DatagramSecret
 
     private static let info = Array("nws/session/1/keys".utf8)
 
@@ -40,13 +42,14 @@ package struct SessionSecrets: Sendable {
             inputKeyMaterial: SymmetricKey(data: material),
             salt: transcript.bytes,
             info: Self.info,
-            outputByteCount: 3 * Bytes32.count
+            outputByteCount: 4 * Bytes32.count
         )
         var bytes = unsafe output.withUnsafeBytes { unsafe Array($0) }
         defer { bytes.erase() }
         self.clientKey = ConversationKey(bytes: bytes[0..<32])
         self.exitKey = ConversationKey(bytes: bytes[32..<64])
         self.root = SymmetricKey(data: bytes[64..<96])
+        self.datagrams = DatagramSecret(SymmetricKey(data: bytes[96..<128]))
     }
 
     /// The root secret. For test vectors.

@@ -1,0 +1,15 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Names a session in the datagrams of a direct path (RFC 9000, section 5.1). The receiver of the datagrams chooses it. A node
+/// uses another one for each of its addresses, so that observers cannot link them.
+package struct ConnectionID: Hashable, Sendable {
+    package let rawValue: UInt64
+
+    /// Number of bytes in a datagram.
+    package static let length = 8
+
+    package init(rawValue: UInt64) { self.rawValue = rawValue }
+}

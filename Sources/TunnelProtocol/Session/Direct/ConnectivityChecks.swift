@@ -1,0 +1,308 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+package import NIOCore
+package import NostrCrypto
+
+/// Finds an address at which datagrams reach the peer and come back, keeps it alive, and follows the peer when its address
+/// changes (after RFC 8445, with checks inside the session's encryption). Both sides send requests to each other's candidates
+/// at the same time, which opens the NATs on both sides.
+///
+/// The client chooses the address: the one with the shortest round trip. The exit uses the address from which the client
+/// sends packets, after it has checked it, too.
+///
+/// It performs no I/O. The driver sends the requests and responses that ``nextAction()`` returns.
+package struct ConnectivityChecks: Sendable {
+    /// What the driver must do.
+    package enum Action: Hashable, Sendable {
+        /// Send a check to an address.
+        case send(ConnectivityCheck, to: TransportAddress)
+        /// Send packets to this address from now on.
+        case use(TransportAddress)
+        /// The address in use does not answer any more, and there is no other.
+        case lost
+    }
+
+    /// An address of the peer.
+    private struct Remote: Sendable {
+        let address: TransportAddress
+        /// Number of requests since the last response, or since the peer named the address again.
+        var attempts = 0
+        /// When the next request is due; nil if none is.
+        var due: NIODeadline?
+        /// The tokens of the requests since the last response, and when each was sent.
+        var pending: [(token: UInt64, sentAt: NIODeadline)] = []
+        /// The shortest round trip since the address was found to work; nil if it does not.
+        var roundTrip: TimeAmount?
+
+        var isValid: Bool { self.roundTrip != nil }
+    }
+
+    /// Timing of the checks.
+    package struct Configuration: Hashable, Sendable {
+        /// Minimum time between two requests of a session (RFC 8445, section 14.2: Ta).
+        package var pacing: TimeAmount = .milliseconds(20)
+        /// Time between the first two requests to an address. It doubles with each one.
+        package var repetition: TimeAmount = .milliseconds(100)
+        /// Number of requests to an address that does not answer.
+        package var attempts = 7
+        /// Time between requests to the address in use, if nothing arrives from it. NATs forget mappings after 30 s and more.
+        package var keepAlive: TimeAmount = .seconds(15)
+        /// Time between requests to the address in use when it is suspected to be lost.
+        package var suspicion: TimeAmount = .milliseconds(200)
+        /// Number of unanswered requests after which the address in use is lost.
+        package var unanswered = 4
+        /// Time until an unreachable peer is checked again.
+        package var retry: TimeAmount = .seconds(60)
+        /// By how much shorter the round trip of another address must be, in percent, for the client to change.
+        package var advantage = 20
+
+        package init() {}
+    }
+
+    private let isClient: Bool
+    private let configuration: Configuration
+    /// Makes tokens that the peer cannot guess. If it could, it could pretend to be reachable at the address of a victim.
+    private let secret: Bytes32
+    private var nextToken: UInt64 = 0
+    private var remotes: [Remote] = []
+    private var lastRequest = NIODeadline.uptimeNanoseconds(0)
+    private var actions: Deque<Action> = []
+    /// The address in use.
+    package private(set) var selected: TransportAddress?
+    /// The address from which the newest packet of the client came (exit).
+    private var wanted: TransportAddress?
+    /// Whether packets to the address in use were not acknowledged.
+    private var isSuspected = false
+    /// How many requests may still be sent to addresses that have not answered, and when the number was last increased.
+    private var allowance: (requests: Int, at: NIODeadline)?
+    /// When something last arrived from the address in use.
+    private var lastHeard = NIODeadline.uptimeNanoseconds(0)
+
+    /// Maximum number of addresses of the peer: its candidates, and addresses from which it has sent.
+    package static let maximumRemotes = 2 * DirectCandidate.maximumCount
+    /// Maximum number of requests to addresses that have not answered, at once and per second. The peer may have named the
+    /// address of a victim.
+    package static let unansweredRequests = (burst: 256, perSecond: 1)
+
+    /// - Parameters:
+    ///   - isClient: Whether this node is the client.
+    ///   - secret: 32 random bytes.
+    ///   - configuration: Timing.
+    package init(isClient: Bool, secret: Bytes32, configuration: Configuration = Configuration()) {
+        self.isClient = isClient
+        self.secret = secret
+        self.configuration = configuration
+    }
+
+    package mutating func nextAction() -> Action? { self.actions.popFirst() }
+
+    // MARK: Addresses
+
+    private func index(of address: TransportAddress) -> Int? { self.remotes.firstIndex { $0.address == address } }
+
+    /// Sets the peer's candidates. Addresses that are in use or work stay, even if they are no candidates.
+    package mutating func setCandidates(_ candidates: [TransportAddress], at now: NIODeadline) {
+        let kept = Set(candidates.prefix(DirectCandidate.maximumCount))
+        self.remotes.removeAll { !kept.contains($0.address) && !$0.isValid && $0.address != self.wanted }
+        for address in candidates.prefix(DirectCandidate.maximumCount) { self.add(address, at: now) }
+    }
+
+    /// Begins to check an address, or checks it again.
+    private mutating func add(_ address: TransportAddress, at now: NIODeadline) {
+        if let index = self.index(of: address) {
+            if !self.remotes[index].isValid { self.begin(index, at: now) }
+            return
+        }
+        if self.remotes.count >= Self.maximumRemotes {
+            guard
+                let idle = self.remotes.firstIndex(where: { !$0.isValid && $0.due == nil && $0.address != self.wanted })
+            else { return }
+            self.remotes.remove(at: idle)
+        }
+        self.remotes.append(Remote(address: address))
+        self.begin(self.remotes.count - 1, at: now)
+    }
+
+    private mutating func begin(_ index: Int, at now: NIODeadline) {
+        self.remotes[index].attempts = 0
+        self.remotes[index].due = now
+    }
+
+    /// Checks all addresses afresh, because this node's address has changed.
+    package mutating func restart(at now: NIODeadline) {
+        for index in self.remotes.indices {
+            self.remotes[index].roundTrip = nil
+            self.remotes[index].pending = []
+            self.begin(index, at: now)
+        }
+        self.loseSelected()
+    }
+
+    /// Checks the address in use soon, because packets were not acknowledged.
+    package mutating func suspect(at now: NIODeadline) {
+        guard !self.isSuspected, let selected, let index = self.index(of: selected) else { return }
+        self.isSuspected = true
+        self.remotes[index].due = now
+    }
+
+    // MARK: Receiving
+
+    /// Handles a check of the peer.
+    package mutating func receive(_ check: ConnectivityCheck, from address: TransportAddress, at now: NIODeadline) {
+        switch check {
+        case .request(let token):
+            self.actions.append(.send(.response(token: token, observed: address), to: address))
+            self.add(address, at: now)
+        case .response(let token, _):
+            // The response may take another way than the request, and still shows that the request's way works.
+            guard let index = self.remotes.firstIndex(where: { $0.pending.contains { $0.token == token } }),
+                let request = self.remotes[index].pending.first(where: { $0.token == token })
+            else { return }
+            let sample = now - request.sentAt
+            self.remotes[index].pending = []
+            self.remotes[index].attempts = 0
+            self.remotes[index].roundTrip = min(self.remotes[index].roundTrip ?? sample, sample)
+            self.remotes[index].due = nil
+            if address == self.selected { self.isSuspected = false }
+            self.choose(at: now)
+        }
+        if address == self.selected { self.lastHeard = now }
+        self.scheduleKeepAlive(at: now)
+    }
+
+    /// Records that a packet of the session arrived from an address.
+    ///
+    /// - Parameter isNewest: Whether its number is the largest so far. An older packet may have been sent from an address that
+    ///   the client has left.
+    package mutating func receivedPacket(from address: TransportAddress, isNewest: Bool, at now: NIODeadline) {
+        if address == self.selected { self.lastHeard = now }
+        guard isNewest, !self.isClient, address != self.wanted else { return }
+        self.wanted = address
+        if let index = self.index(of: address), self.remotes[index].isValid {
+            self.choose(at: now)
+        } else {
+            self.add(address, at: now)
+        }
+    }
+
+    // MARK: Choosing
+
+    private mutating func choose(at now: NIODeadline) {
+        guard let best = self.best() else { return }
+        guard best != self.selected else { return }
+        self.selected = best
+        self.isSuspected = false
+        self.lastHeard = now
+        self.actions.append(.use(best))
+        self.scheduleKeepAlive(at: now)
+    }
+
+    /// The address to use: at the client the one with the shortest round trip, at the exit the one that the client uses.
+    private func best() -> TransportAddress? {
+        let valid = self.remotes.filter(\.isValid)
+        guard self.isClient else {
+            // Before the client has sent packets, any address that works is good enough to begin with.
+            return valid.first { $0.address == self.wanted }?.address ?? self.selected ?? valid.first?.address
+        }
+        let best = valid.min { ($0.roundTrip ?? .hours(1)) < ($1.roundTrip ?? .hours(1)) }
+        guard let best, let current = valid.first(where: { $0.address == self.selected }) else { return best?.address }
+        let limit = (current.roundTrip ?? .hours(1)).nanoseconds * Int64(100 - self.configuration.advantage) / 100
+        return (best.roundTrip ?? .hours(1)).nanoseconds < limit ? best.address : current.address
+    }
+
+    private mutating func loseSelected() {
+        guard self.selected != nil else { return }
+        self.selected = nil
+        self.isSuspected = false
+        self.actions.append(.lost)
+    }
+
+    // MARK: Time
+
+    private mutating func scheduleKeepAlive(at now: NIODeadline) {
+        guard let selected, let index = self.index(of: selected), self.remotes[index].pending.isEmpty else { return }
+        self.remotes[index].due = max(now, self.lastHeard + self.configuration.keepAlive)
+    }
+
+    /// When ``timeout(at:)`` must be called; nil if nothing is due.
+    package var nextDeadline: NIODeadline? {
+        self.remotes.compactMap(\.due).min().map { max($0, self.lastRequest + self.configuration.pacing) }
+    }
+
+    /// Sends the request that is due, at most one.
+    package mutating func timeout(at now: NIODeadline) {
+        guard self.lastRequest + self.configuration.pacing <= now,
+            let index = self.remotes.indices.filter({ self.remotes[$0].due.map { $0 <= now } ?? false })
+                .min(by: { self.urgency(of: $0) < self.urgency(of: $1) })
+        else { return }
+        let isSelected = self.remotes[index].address == self.selected
+        if isSelected, !self.isSuspected, self.remotes[index].attempts == 0,
+            self.lastHeard + self.configuration.keepAlive > now
+        {
+            return self.scheduleKeepAlive(at: now)
+        }
+        let limit = isSelected ? self.configuration.unanswered : self.configuration.attempts
+        guard self.remotes[index].attempts < limit else { return self.gaveUp(index, at: now) }
+        guard self.remotes[index].isValid || self.takeAllowance(at: now) else {
+            self.remotes[index].due = now + .seconds(1)
+            return
+        }
+        let token = self.makeToken()
+        let wait = self.wait(for: self.remotes[index], isSelected: isSelected)
+        self.remotes[index].attempts += 1
+        self.remotes[index].pending.append((token, now))
+        self.remotes[index].due = now + wait
+        self.lastRequest = now
+        self.actions.append(.send(.request(token: token), to: self.remotes[index].address))
+    }
+
+    /// The time until the next request to an address.
+    private func wait(for remote: Remote, isSelected: Bool) -> TimeAmount {
+        guard isSelected else { return self.configuration.repetition * (1 << remote.attempts) }
+        return max(self.configuration.suspicion, (remote.roundTrip ?? .zero) * 2)
+    }
+
+    private mutating func takeAllowance(at now: NIODeadline) -> Bool {
+        var (requests, at) = self.allowance ?? (Self.unansweredRequests.burst, now)
+        let seconds = (now - at).nanoseconds / 1_000_000_000
+        if seconds > 0 {
+            requests = min(
+                Self.unansweredRequests.burst,
+                requests + Int(clamping: seconds) * Self.unansweredRequests.perSecond
+            )
+            at = at + .seconds(seconds)
+        }
+        defer { self.allowance = (max(0, requests - 1), at) }
+        return requests > 0
+    }
+
+    /// The address in use comes first, then addresses with few requests.
+    private func urgency(of index: Int) -> Int {
+        self.remotes[index].address == self.selected ? -1 : self.remotes[index].attempts
+    }
+
+    private mutating func gaveUp(_ index: Int, at now: NIODeadline) {
+        guard self.remotes[index].address != self.selected else {
+            // What worked some time ago may have been forgotten by a NAT.
+            return self.restart(at: now)
+        }
+        self.remotes[index].roundTrip = nil
+        self.remotes[index].pending = []
+        self.remotes[index].attempts = 0
+        // While another address works, this one is not missed.
+        self.remotes[index].due = self.selected == nil ? now + self.configuration.retry : nil
+    }
+
+    private mutating func makeToken() -> UInt64 {
+        self.nextToken += 1
+        var message = self.secret.bytes
+        for shift in stride(from: 56, through: 0, by: -8) {
+            message.append(UInt8(truncatingIfNeeded: self.nextToken >> UInt64(shift)))
+        }
+        return Bytes32.sha256(of: message).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}

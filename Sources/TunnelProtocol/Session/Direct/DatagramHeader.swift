@@ -1,0 +1,109 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NostrCrypto
+
+/// The header of a datagram of a direct path. It has the form of a QUIC packet with a short header, a connection ID of 8 bytes
+/// and a packet number of 4 bytes (RFC 9000, section 17.3.1). Its first byte differs from those of STUN (RFC 7983).
+///
+/// | bytes | field |
+/// |---|---|
+/// | 1 | `01`, three zero bits, number space, key phase, zero bit; all but the first three bits are encrypted |
+/// | 8 | connection ID of the receiver |
+/// | 4 | the low 32 bits of the packet number, encrypted |
+struct DatagramHeader: Hashable, Sendable {
+    var connection: ConnectionID
+    var space: DatagramSpace
+    /// The lowest bit of the generation of the keys.
+    var keyPhase: UInt8
+    /// The low 32 bits of the packet number.
+    var truncatedNumber: UInt32
+
+    /// Number of bytes of a header.
+    static let length = 1 + ConnectionID.length + 4
+    /// Minimum number of bytes of a datagram.
+    static let minimumDatagram = Self.length + HeaderProtectionKey.sampleLength
+
+    private static let fixedBit: UInt8 = 0x40
+    /// The bits of the first byte that are encrypted.
+    private static let protectedBits: UInt8 = 0x1f
+    private static let reservedBits: UInt8 = 0x19
+    private static let numberOffset = 1 + ConnectionID.length
+
+    /// Returns whether a datagram may be one of a direct path, and not one of STUN or of a stranger.
+    static func isPossible(_ datagram: ArraySlice<UInt8>) -> Bool {
+        datagram.count >= Self.minimumDatagram && (datagram.first ?? 0) & ~Self.protectedBits == Self.fixedBit
+    }
+
+    /// The connection ID of a datagram; nil if the datagram is none of a direct path.
+    static func connection(of datagram: ArraySlice<UInt8>) -> ConnectionID? {
+        guard Self.isPossible(datagram) else { return nil }
+        let bytes = datagram.dropFirst().prefix(ConnectionID.length)
+        return ConnectionID(rawValue: bytes.reduce(0) { $0 << 8 | UInt64($1) })
+    }
+
+    // MARK: Encoding
+
+    /// The header before its protection.
+    var encoded: [UInt8] {
+        var bytes: [UInt8] = [Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1]
+        bytes.reserveCapacity(Self.length)
+        for shift in stride(from: 56, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: self.connection.rawValue >> UInt64(shift)))
+        }
+        for shift in stride(from: 24, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: self.truncatedNumber >> UInt32(shift)))
+        }
+        return bytes
+    }
+
+    /// Encrypts the header of a sealed datagram. Returns false if the datagram is too short.
+    static func protect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> Bool {
+        guard datagram.count >= Self.minimumDatagram,
+            let mask = key.mask(datagram[Self.length..<Self.minimumDatagram])
+        else { return false }
+        datagram[0] ^= mask[0] & Self.protectedBits
+        for index in 0..<4 { datagram[Self.numberOffset + index] ^= mask[index + 1] }
+        return true
+    }
+
+    /// Decrypts and decodes the header of a datagram. Returns nil if it is invalid.
+    ///
+    /// - Returns: The header, and its bytes before the protection, which are authenticated.
+    static func unprotect(
+        _ datagram: ArraySlice<UInt8>,
+        with key: HeaderProtectionKey
+    ) -> (header: DatagramHeader, bytes: [UInt8])? {
+        guard let connection = Self.connection(of: datagram) else { return nil }
+        let start = datagram.startIndex
+        guard let mask = key.mask(datagram[(start + Self.length)..<(start + Self.minimumDatagram)]) else { return nil }
+        var bytes = Array(datagram.prefix(Self.length))
+        bytes[0] ^= mask[0] & Self.protectedBits
+        for index in 0..<4 { bytes[Self.numberOffset + index] ^= mask[index + 1] }
+        guard bytes[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: bytes[0] >> 2 & 1) else {
+            return nil
+        }
+        let number = bytes[Self.numberOffset...].reduce(0) { $0 << 8 | UInt32($1) }
+        let header = DatagramHeader(
+            connection: connection,
+            space: space,
+            keyPhase: bytes[0] >> 1 & 1,
+            truncatedNumber: number
+        )
+        return (header, bytes)
+    }
+}
+
+extension DatagramHeader {
+    /// Returns the packet number whose low 32 bits are given, and that is closest to `expected`, the number after the largest
+    /// one received (RFC 9000, appendix A.3).
+    static func number(_ truncated: UInt32, expected: UInt64) -> UInt64 {
+        let window: UInt64 = 1 << 32
+        let candidate = expected & ~(window - 1) | UInt64(truncated)
+        if candidate + window / 2 <= expected, candidate < 1 << 62 - window { return candidate + window }
+        if candidate > expected + window / 2, candidate >= window { return candidate - window }
+        return candidate
+    }
+}
