@@ -363,3 +363,65 @@ def test_the_qr_code_contains_the_invite(sandbox, home, relay, web):
     command = [needed("zbarimg"), "--raw", "-q", picture]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert found == invite.upper()
+
+
+def test_other_aliases_of_the_exit_stay_when_a_device_joins_again(home, laptop, relay, web):
+    exit = shared(home, relay, f"80={web.address}")
+    laptop.join(home.invite())
+    name = exit.value("name")
+    laptop.succeed("alias", "add", "office", name)
+    assert "enrolled: home" in laptop.join(home.invite("--services", "80"))
+    aliases = laptop.succeed("alias")
+    assert "home.nostr" in aliases and "office.nostr" in aliases
+    assert "opened" in laptop.succeed("ping", "office:80")
+
+
+def test_a_refused_invite_is_refused_again_on_a_device_that_is_enrolled(sandbox, home, laptop, relay, web):
+    shared(home, relay, f"80={web.address}")
+    laptop.join(home.invite())
+    used = home.invite()
+    Home(sandbox, "tablet").join(used)
+    for _ in range(2):
+        assert "used by another device" in laptop.fail("join", text=used + "\n")
+    # An invite in another list, which the exit does not read.
+    name = re.search(r"name: (\S+)", laptop.succeed("alias", "show", "home"))[1]
+    unknown = home.invite("--allow", home.folder / "other", "--exit", name)
+    for _ in range(2):
+        assert "no answer to this invite" in laptop.fail("join", text=unknown + "\n")
+    assert "enrolled: home" in laptop.join(home.invite())
+
+
+def test_an_identity_on_the_command_line_is_used(home, laptop, relay, web):
+    exit = shared(home, relay, f"80={web.address}")
+    laptop.join(home.invite("laptop"))
+    stranger = laptop.folder / "stranger"
+    laptop.succeed("key", "generate", "--key-file", stranger)
+    assert "not authorized" in laptop.fail("ping", "home:80", "--count", "1", "--identity", stranger)
+    assert "opened" in laptop.succeed("ping", "home:80", "--count", "1")
+    npub = re.search(r"npub1\w+", laptop.succeed("key", "show", "--key-file", stranger))[0]
+    home.succeed("key", "authorize", home.folder / ".local/state/nws/devices", f"nostr:{npub}")
+    eventually(lambda: laptop.run("ping", "home:80", "--count", "1", "--identity", stranger).returncode == 0)
+    name = exit.value("name")
+    laptop.fail("alias", "add", "home", name, "--identity", stranger)
+    laptop.succeed("alias", "add", "home", name, "--replace", "--identity", stranger)
+    assert "opened" in laptop.succeed("ping", "home:80", "--count", "1")
+
+
+def test_the_key_is_named_until_it_was_shown(sandbox, home, relay, web):
+    dead = home.start("share", f"80={web.address}", "--relay", "ws://127.0.0.1:1")
+    dead.wait_for_log("relay down")
+    dead.kill()
+    first = home.share(f"80={web.address}", "--relay", relay.url)
+    first.wait_for(lambda line: "The key of this machine is in" in line)
+    eventually(lambda: "keyWasShown" in (home.folder / ".local/state/nws/share.json").read_text())
+    first.kill()
+    second = home.share(f"80={web.address}", "--relay", relay.url)
+    second.wait_for(lambda line: "nws invite" in line)
+    second.kill()
+    assert "The key of this machine" not in "\n".join(second.stdout)
+
+
+def test_output_that_cannot_be_written_is_an_error(home):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([BINARY, "version"], env=home.environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 74 and "cannot write to standard output" in result.stderr

@@ -32,7 +32,7 @@ def test_ping_says_where_it_fails(sandbox):
     process, status = sandbox.finished("ping", f"{exit_node.name}:22", "--count", "1")
     assert status == 1 and "failed: backend: " in process.describe()
     process, status = sandbox.finished("ping", "nonsense.nostr")
-    assert status == 1 and "name: " in process.stderr and not process.stdout
+    assert status == 78 and "no alias has this name" in process.stderr and not process.stdout
 
 
 def test_doctor_knows_good_relays(sandbox):

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Logging
 import NIOCore
 import Nostr
 import NostrClient
@@ -16,20 +17,34 @@ extension Entry: StreamOpener {
         guard !self.isStopped, self.drain == nil else { return opening.fail(.shuttingDown) }
         do throws(EntryError) {
             let (name, origin) = try self.exit(for: opening)
-            let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
+            // An npub has no relays, but the user may have an alias for the exit that has some.
+            let known =
+                name.relays.isEmpty ? self.configuration.aliases.values.first { $0.publicKey == name.publicKey } : nil
+            let named = Array((known ?? name).relays.prefix(EntryConfiguration.maximumRelaysPerName))
             let relays = named.isEmpty ? self.configuration.relays : named
             guard !relays.isEmpty else {
                 if let label = name.damagedRelay { throw EntryError.invalidName(.damagedRelay(label)) }
                 throw EntryError.noRelays
+            }
+            // Credentials that all clients must send do not isolate them from each other.
+            let isIsolated = !opening.request.isolation.isEmpty && self.configuration.credentials == nil
+            if isIsolated, self.configuration.identities[name.publicKey] != nil {
+                self.clientLog.log(
+                    .warning,
+                    "the request has proxy credentials, so it is not linked with this device: its key for the exit is not used",
+                    [
+                        "exit": "\(name.publicKey.npub)",
+                        "remedy": "send no credentials",
+                    ],
+                    topic: .handshakes
+                )
             }
             let peer = try self.peers.peer(
                 ExitAddress(
                     publicKey: name.publicKey,
                     relays: relays,
                     isolation: opening.request.isolation,
-                    // Credentials that all clients must send do not isolate them from each other.
-                    allowsIdentity: origin != .announced
-                        && (opening.request.isolation.isEmpty || self.configuration.credentials != nil)
+                    allowsIdentity: origin != .announced && !isIsolated
                 ),
                 policy: named.isEmpty ? .configured : self.policy(for: origin, named)
             )

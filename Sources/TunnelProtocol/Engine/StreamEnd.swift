@@ -78,7 +78,8 @@ extension StreamEnd: CustomStringConvertible {
         switch self {
         case .refused: "the service behind the exit refused the connection"
         case .unreachable: "the exit cannot reach its target"
-        case .notAllowed: "refused by the exit: no such service, or the target or your key is not allowed"
+        case .notAllowed:
+            "refused by the exit: it has no service at this port, or does not allow this target or your key"
         case .timedOut: "the exit's connection to its service timed out"
         case .idle: "no data was transferred within the idle timeout"
         case .readerTooSlow: "the reader is too slow: receive buffer limit exceeded"

@@ -13,7 +13,9 @@ public struct PastedName: Hashable, Sendable {
 
     /// The port of each scheme, if no port is given.
     private static let ports: [String: UInt16] = ["http": 80, "https": 443, "ws": 80, "wss": 443, "ssh": 22]
-    private static let wrappers: Set<Character> = ["\"", "'", "<", ">", "`", "“", "”"]
+    private static let wrappers: Set<Character> = [
+        "\"", "'", "<", ">", "`", "“", "”", "‘", "’", "«", "»", "‹", "›", "(", ")", ",", ";", "\u{200b}", "\u{feff}",
+    ]
 
     /// Returns nil if nothing is left, or the port is not between 1 and 65535.
     public init?(_ text: String) {
@@ -34,6 +36,7 @@ public struct PastedName: Hashable, Sendable {
             port = number
             rest = rest[..<colon]
         }
+        while rest.last?.isWhitespace == true { rest.removeLast() }
         if rest.hasPrefix("["), rest.hasSuffix("]") { rest = rest.dropFirst().dropLast() }
         guard !rest.isEmpty else { return nil }
         self.host = String(rest)

@@ -108,7 +108,17 @@ struct AliasCommand: AsyncParsableCommand {
                     throw CommandError.failure("the name contains no relay that can be read; copy it again")
                 }
                 if let identity {
-                    try entry.identityFile.create(with: try KeyFile(path: identity).read())
+                    let key = try KeyFile(path: identity).read()
+                    let file = entry.identityFile
+                    if file.exists, try file.read().publicKey != key.publicKey {
+                        guard self.replace else {
+                            throw CommandError.failure(
+                                "this device has another key for this exit, in \(file.path); add --replace to replace it"
+                            )
+                        }
+                        try FileManager.default.removeItem(atPath: file.path)
+                    }
+                    try file.create(with: key)
                 }
                 let made = entry
                 try AliasFile.stateFile().edit { entries in
@@ -164,7 +174,7 @@ struct AliasCommand: AsyncParsableCommand {
     private static func show(_ entry: AliasEntry) {
         Console.line("alias: \(entry.alias.domain)")
         Console.line("npub: \(entry.name.publicKey.npub)")
-        if entry.name.hasUsableText { Console.line("name: \(entry.name.encoded)") }
+        if entry.name.hasUsableText, !entry.name.relays.isEmpty { Console.line("name: \(entry.name.encoded)") }
         for relay in entry.name.relays { Console.line("relay: \(relay)") }
         if entry.name.relays.isEmpty {
             Console.error("nws: the name has no relays; commands need --relay URL, for a relay that the exit uses")

@@ -48,6 +48,8 @@ struct ConnectCommand: AsyncParsableCommand {
             configuration.servesProxy = false
             // The user has named the targets.
             configuration.identityExits = nil
+            // A key on the command line takes the place of the one that nws join has made.
+            if self.entry.hasIdentityArgument { configuration.identities = [:] }
             let target = try TargetAddress(
                 self.target,
                 source: self.target,

@@ -54,6 +54,8 @@ struct ForwardCommand: RoleCommand {
         configuration.servesProxy = false
         // The user has named the targets.
         configuration.identityExits = nil
+        // A key on the command line takes the place of the one that nws join has made.
+        if self.entry.hasIdentityArgument { configuration.identities = [:] }
         configuration.allowsRemoteClients = self.allowRemoteClients
         configuration.forwards = try stride(from: 0, to: self.pairs.count, by: 2).map { index in
             let here = try HostAndPort(self.pairs[index], source: "listening address")

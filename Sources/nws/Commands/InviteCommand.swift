@@ -59,7 +59,9 @@ struct InviteCommand: AsyncParsableCommand {
             let (name, file, label) = try self.place()
             let ports = try self.ports()
             guard let span = TimeSpan(self.expires) else {
-                throw CommandError.failure("--expires: \(self.expires): needs a time, for example 30m, 24h or 7d")
+                throw CommandError.failure(
+                    "--expires: \(self.expires): needs a number with one unit (s, m, h, d or w), for example 30m, 24h or 7d"
+                )
             }
             let secret = InviteSecret.random()
             let expires = Int64(Date().timeIntervalSince1970) + span.seconds

@@ -72,7 +72,7 @@ struct JoinCommand: AsyncParsableCommand {
             let entry = try self.save(invite, services, as: wanted)
             // An exit that knew the device already has not said which services it has.
             let mayServeAny = entry.services.isEmpty && services == nil
-            Self.explain(entry, servesOthers: services?.servesOthers ?? mayServeAny, isKnown: !mayServeAny)
+            JoinAdvice.print(entry, servesOthers: services?.servesOthers ?? mayServeAny, isKnown: !mayServeAny)
         }
     }
 
@@ -115,6 +115,7 @@ struct JoinCommand: AsyncParsableCommand {
         let exit = invite.name.publicKey
         // Saved before it is sent, so that the exit never knows a key that this device has lost.
         let file = AliasEntry.identityFile(for: exit)
+        let hadKey = file.exists
         let identity = try file.readOrCreate()
         let isRepeated = try Self.noteUse(of: invite, beside: file)
         let logger = Logger.console("nws.join", self.logLevel.level)
@@ -138,8 +139,8 @@ struct JoinCommand: AsyncParsableCommand {
             case .enrolled(let services): return services
             case .refused(.revoked) where isRepeated:
                 if try await self.isKnown(identity, to: invite.name, logger) { return nil }
-                throw Self.failure(.revoked)
-            case .refused(let reason): throw Self.failure(reason)
+                throw try Self.refused(.revoked, beside: file)
+            case .refused(let reason): throw try Self.refused(reason, beside: file)
             }
         } catch let failure as StreamFailure {
             try? await service.stop()
@@ -147,16 +148,37 @@ struct JoinCommand: AsyncParsableCommand {
             // An earlier attempt, or this one, may have enrolled the device, and the answer was lost. An exit that was
             // restarted does not answer a used invite.
             let mayBeEnrolled = isRepeated || cause != .revoked && cause != .expired
-            if mayBeEnrolled, try await self.isKnown(identity, to: invite.name, logger) { return nil }
-            throw Self.failure(cause)
+            if mayBeEnrolled, try await self.isKnown(identity, to: invite.name, logger) {
+                // A device that was enrolled before cannot tell whether the exit has accepted this invite.
+                if isRepeated || !hadKey { return nil }
+                try Self.forgetUse(beside: file)
+                throw CommandError.failure(
+                    "no answer to this invite, which may have been used or revoked. This device was enrolled before, and still is: its aliases work (nws alias)"
+                )
+            }
+            throw cause == .revoked || cause == .expired ? try Self.refused(cause, beside: file) : Self.failure(cause)
         }
     }
+
+    /// Forgets that this device has used an invite, because the exit has refused it, and returns the error.
+    private static func refused(_ reason: StreamEnd, beside file: KeyFile) throws -> CommandError {
+        try Self.forgetUse(beside: file)
+        return Self.failure(reason)
+    }
+
+    private static func forgetUse(beside file: KeyFile) throws {
+        let path = Self.useFile(beside: file)
+        if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
+    }
+
+    /// The file that records which invite this device has used last.
+    private static func useFile(beside file: KeyFile) -> String { file.path + ".invite" }
 
     /// Records that this device uses an invite. Returns whether it has done so before.
     ///
     /// Otherwise, if another device used the invite, a device that was enrolled earlier would report success.
     private static func noteUse(of invite: InviteCode, beside file: KeyFile) throws -> Bool {
-        let path = file.path + ".invite"
+        let path = Self.useFile(beside: file)
         let verifier = invite.secret.verifier(for: invite.name.publicKey).hex
         if FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) == verifier {
             return true
@@ -221,9 +243,14 @@ struct JoinCommand: AsyncParsableCommand {
             let suggested = wanted ?? old?.alias ?? Alias(invite.label) ?? Alias("home")
             guard let suggested else { throw CommandError.failure("no alias: use --as ALIAS") }
             let alias = try Self.free(suggested, for: exit, isWanted: wanted != nil, entries)
+            // All aliases of the exit get its current relays and services.
+            for index in entries.indices where entries[index].name.publicKey == exit {
+                entries[index].name = invite.name
+                entries[index].services = services?.ports ?? entries[index].services
+            }
+            if let known = entries.first(where: { $0.alias == alias }) { return known }
             var entry = AliasEntry(alias: alias, name: invite.name)
             entry.services = services?.ports ?? old?.services ?? []
-            entries.removeAll { $0.alias == alias || $0.name.publicKey == exit && wanted == nil }
             entries.append(entry)
             return entry
         }
@@ -257,41 +284,6 @@ struct JoinCommand: AsyncParsableCommand {
     private static func clash(_ alias: Alias) -> CommandError {
         .failure(
             "--as: the alias \(alias) stands for another exit; choose another one, or remove it with nws alias remove"
-        )
-    }
-
-    // MARK: Explaining
-
-    private static func explain(_ entry: AliasEntry, servesOthers: Bool, isKnown: Bool) {
-        let domain = entry.alias.domain
-        Console.line("enrolled: \(entry.alias)")
-        if entry.name.hasUsableText { Console.line("name: \(entry.name.encoded)") }
-        let ports = entry.services.map(String.init).joined(separator: ",")
-        let others = servesOthers ? (ports.isEmpty ? "all ports" : " and all other ports") : ""
-        Console.line(isKnown ? "services: \(ports)\(others)" : "services: unknown; this device was enrolled before")
-        Console.line("")
-        if entry.services.isEmpty && !servesOthers {
-            return Console.line("The exit has no service for this device.")
-        }
-        let web = entry.services.filter { $0 != 22 }
-        if entry.services.contains(22) || servesOthers {
-            Console.line("ssh, without further setup:")
-            Console.line("  ssh -o ProxyCommand='\(Installation.command) connect %h:%p' USER@\(domain)")
-            Console.line("or, after '\(Installation.typed) ssh-config --install':")
-            Console.line("  ssh USER@\(domain)")
-            Console.line("")
-        }
-        guard !web.isEmpty || servesOthers else { return }
-        let proxy = "127.0.0.1:\(EntryConfiguration.defaultPort)"
-        Console.line("Web, while '\(Installation.typed) entry' runs:")
-        let port = web.contains(80) || web.isEmpty ? "" : ":\(web[0])"
-        Console.line("  curl --proxy socks5h://\(proxy) http://\(domain)\(port)/")
-        Console.line("  chromium --proxy-pac-url=http://\(proxy)/proxy.pac http://\(domain)\(port)/")
-        Console.line("")
-        Console.line("Programs without a proxy setting:")
-        let other = web.first { ![80, 443].contains($0) } ?? web.first ?? 5432
-        Console.line(
-            "  \(Installation.typed) forward 127.0.0.1:\(other < 1_024 ? 8_000 + other % 1_000 : other) \(entry.alias):\(other)"
         )
     }
 }

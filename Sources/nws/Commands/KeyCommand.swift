@@ -78,7 +78,7 @@ struct KeyCommand: AsyncParsableCommand {
         ///
         /// - Returns: The line that was added.
         func authorize() throws -> String {
-            guard let key = PublicKey(userText: self.pubkey) else {
+            guard let key = PublicKey(userText: PastedName(self.pubkey)?.host ?? self.pubkey) else {
                 if case .nsec? = try? NIP19(self.pubkey) {
                     throw CommandError.failure(
                         "this is a SECRET key (nsec), which its owner should never share; ask for the npub instead"

@@ -27,7 +27,7 @@ struct NameCommand: AsyncParsableCommand {
         @Flag(help: "Print an nprofile instead of a name.")
         var nprofile = false
 
-        @Argument(help: "The public key: 64 hex digits, npub or nprofile.")
+        @Argument(help: "The public key: 64 hex digits, npub, nprofile, or an alias.")
         var pubkey: String
 
         func run() async throws {
@@ -42,20 +42,29 @@ struct NameCommand: AsyncParsableCommand {
                         "nws: \(relay) was left out because it does not fit in the name; an nprofile can contain it (--nprofile)"
                     )
                 }
+                guard name.hasUsableText else {
+                    throw CommandError.failure("a name has no room for any of the relays; use --nprofile")
+                }
                 Console.line(name.encoded)
             }
         }
 
         /// The name of the public key and the relays.
         func name() throws -> NostrName {
-            guard let key = PublicKey(userText: self.pubkey) else {
+            let pasted = PastedName(self.pubkey)?.host ?? self.pubkey
+            guard let key = PublicKey(userText: pasted) else {
+                // An alias or a name, which has relays.
+                if let known = try? NostrName(argument: self.pubkey) {
+                    let relays = try self.relay.map { try Settings.relay($0, source: "--relay") }
+                    return NostrName(publicKey: known.publicKey, relays: relays.isEmpty ? known.relays : relays)
+                }
                 if case .nsec? = try? NIP19(self.pubkey) {
                     throw CommandError.failure("this is a SECRET key (nsec); use the public key (npub)")
                 }
-                throw CommandError.failure("not a public key; expected 64 hex digits, an npub or an nprofile")
+                throw CommandError.failure("not a public key; expected 64 hex digits, an npub, an nprofile or an alias")
             }
             var relays = try self.relay.map { try Settings.relay($0, source: "--relay") }
-            if relays.isEmpty, case .nprofile(_, let listed)? = try? NIP19(self.pubkey) {
+            if relays.isEmpty, case .nprofile(_, let listed)? = try? NIP19(pasted) {
                 relays = listed.compactMap { try? RelayURL($0) }
             }
             return NostrName(publicKey: key, relays: relays)

@@ -43,14 +43,12 @@ struct PinsCommand: AsyncParsableCommand {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove the pin of an exit.")
 
-        @Argument(help: "The exit: a .nostr name, npub, nprofile or 64 hex digits.")
+        @Argument(help: "The exit: an alias, .nostr name, npub, nprofile or 64 hex digits.")
         var exit: String
 
         func run() async throws {
             try await reportingErrors {
-                guard let key = PublicKey(userText: self.exit) ?? (try? NostrName(self.exit))?.publicKey else {
-                    throw CommandError.failure("not a .nostr name, npub, nprofile or 64 hex digits")
-                }
+                let key = try PublicKey(userText: self.exit) ?? NostrName(argument: self.exit).publicKey
                 let removed: Bool
                 do {
                     removed = try PinsCommand.pins().remove(key)

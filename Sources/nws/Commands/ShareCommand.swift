@@ -85,6 +85,9 @@ struct ShareCommand: RoleCommand {
             guard !(self.install && self.uninstall) else {
                 throw CommandError.configuration("--install and --uninstall cannot be given together")
             }
+            guard !self.common.checkConfig else {
+                throw CommandError.configuration("--check-config and --install cannot be given together")
+            }
             let relays = self.relay.isEmpty ? try Settings().relays([]).map(\.text) : []
             let installer = try ServiceInstaller(
                 arguments: ServiceInstaller.arguments(LayeredArguments.current().ofCommand, relays: relays)
@@ -148,7 +151,6 @@ struct ShareCommand: RoleCommand {
         try KeyFile.stateFile().lock()
         var configuration = configuration
         var state = try ShareState.read() ?? ShareState()
-        let isFirstStart = state.nprofile.isEmpty
         if configuration.relays.isEmpty { configuration.relays = try await self.chooseRelays(logger) }
         guard let named = try? NostrName(configuration.name.nprofile), !named.relays.isEmpty else {
             throw CommandError.configuration(
@@ -169,7 +171,10 @@ struct ShareCommand: RoleCommand {
         }
         let service = try await Self.startExit(configuration, logger: logger, running: running)
         Self.printName(service.name)
-        self.explain(configuration, silent: Set(silent.map(\.port)), isFirstStart: isFirstStart)
+        self.explain(configuration, silent: Set(silent.map(\.port)), showsKey: state.keyWasShown != true)
+        // Not before, because without a relay the lines above are never printed.
+        state.keyWasShown = true
+        try state.save()
     }
 
     // MARK: Relays
@@ -225,7 +230,7 @@ struct ShareCommand: RoleCommand {
         return [keeper]
     }
 
-    private func explain(_ configuration: ExitConfiguration, silent: Set<UInt16>, isFirstStart: Bool) {
+    private func explain(_ configuration: ExitConfiguration, silent: Set<UInt16>, showsKey: Bool) {
         let devices = configuration.access?.grants.values.map(\.comment).sorted() ?? []
         var lines = ["Shared with invited devices as \(self.label):"]
         for (port, backend) in configuration.services.byPort.sorted(by: { $0.key < $1.key }) {
@@ -233,7 +238,7 @@ struct ShareCommand: RoleCommand {
         }
         lines.append(devices.isEmpty ? "No device is enrolled." : "Devices: \(devices.joined(separator: ", "))")
         lines += ["", "To invite a device, run in another terminal:", "  \(Installation.typed) invite"]
-        if isFirstStart {
+        if showsKey {
             lines += [
                 "", "The key of this machine is in \(KeyFile.stateFile().path)",
                 "Back it up: without it, all devices need a new invite. Anyone who has it can impersonate this machine.",

@@ -20,7 +20,9 @@ extension RoleCommand where Running == EntryService, Configuration == EntryConfi
 
     func probe(_ configuration: Configuration, _ probe: inout ConfigurationProbe) async {
         if let path = configuration.pinsFile { probe.checkWritable(path, "pinned exits", isRequired: false) }
-        if let path = configuration.ticketFolder { probe.checkWritable(path, "tickets", isRequired: false) }
+        if let path = configuration.ticketFolder {
+            probe.checkWritable(path, "tickets", isRequired: false, isFolder: true)
+        }
     }
 
     static func reload(_ running: EntryService, _ configuration: Configuration, logger: Logger) async throws {

@@ -19,6 +19,8 @@ struct ShareState: Codable, Equatable {
     var chosenRelays: [String] = []
     /// The ports of the services.
     var services: [UInt16] = []
+    /// Whether the user was told where the key is. Nil if not.
+    var keyWasShown: Bool?
 
     private static var path: String { KeyFile.stateFolder() + "/share.json" }
 

@@ -15,11 +15,20 @@ struct ConfigurationProbe {
 
     /// Checks a file that the role appends to or replaces.
     ///
-    /// - Parameter what: Describes the file.
-    mutating func checkWritable(_ path: String, _ what: String, isRequired: Bool) {
+    /// - Parameters:
+    ///   - path: The file.
+    ///   - what: Describes the file.
+    ///   - isRequired: Whether the role cannot start without it.
+    ///   - isFolder: Whether it is a folder.
+    mutating func checkWritable(_ path: String, _ what: String, isRequired: Bool, isFolder: Bool = false) {
         let files = FileManager.default
         let resolved = URL(filePath: path).resolvingSymlinksInPath().path
-        if files.fileExists(atPath: resolved) {
+        var isDirectory: ObjCBool = false
+        if unsafe files.fileExists(atPath: resolved, isDirectory: &isDirectory) {
+            guard isDirectory.boolValue == isFolder else {
+                let problem = isFolder ? "is not a folder" : "is a folder, and not a file"
+                return self.note("\(what): \(path) \(problem)", isError: isRequired)
+            }
             guard !files.isWritableFile(atPath: resolved) else { return }
             return self.note("\(what): \(path) is not writable for this user", isError: isRequired)
         }

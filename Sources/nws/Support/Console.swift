@@ -15,8 +15,14 @@ import Darwin
 enum Console {
     /// Writes a line to standard output.
     static func line(_ text: String, terminator: String = "\n") {
-        Self.write(text + terminator, to: 1)
+        guard !Self.write(text + terminator, to: 1), errno != EPIPE else { return }
+        let reason = unsafe String(cString: strerror(errno))
+        Self.error("nws: cannot write to standard output: \(reason)")
+        exit(Self.outputFailed)
     }
+
+    /// The exit status when standard output cannot be written (sysexits.h: EX_IOERR).
+    private static let outputFailed: Int32 = 74
 
     /// Writes a line to standard error.
     static func error(_ text: String) {
@@ -56,7 +62,9 @@ enum Console {
         }
     }
 
-    static func write(_ text: String, to descriptor: Int32) {
+    /// Writes text to a descriptor. Returns false if that fails; `errno` is then set.
+    @discardableResult
+    static func write(_ text: String, to descriptor: Int32) -> Bool {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let written = unsafe bytes.withUnsafeBytes { buffer in
@@ -65,10 +73,10 @@ enum Console {
             if written > 0 {
                 bytes = bytes.dropFirst(written)
             } else if errno != EINTR {
-                // The reader has probably closed the pipe. There is no other place to report the error.
-                return
+                return false
             }
         }
+        return true
     }
 }
 

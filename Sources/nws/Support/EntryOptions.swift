@@ -123,6 +123,9 @@ struct EntryOptions: ParsableArguments {
         return configuration
     }
 
+    /// Whether the identity is given on the command line, and not by a variable or a file.
+    var hasIdentityArgument: Bool { self.identity != nil && LayeredArguments.lastAdded["identity"] == nil }
+
     /// Starts an entry. Its errors are converted to ``CommandError``.
     static func start(_ configuration: EntryConfiguration, logger: Logger) async throws -> EntryService {
         do {

@@ -47,9 +47,10 @@ final class LogOutput: Sendable {
             let bytes = Array(line.utf8)
             guard bytes.count < Self.maximumLine else {
                 let start = String(decoding: bytes.prefix(Self.maximumLine - 8), as: UTF8.self)
-                return Console.write(start + " …\n", to: self.descriptor)
+                _ = Console.write(start + " …\n", to: self.descriptor)
+                return
             }
-            Console.write(line + "\n", to: self.descriptor)
+            _ = Console.write(line + "\n", to: self.descriptor)
         }
     }
 

@@ -64,6 +64,9 @@ extension TargetAddress {
                 "\(source): the port must be between 1 and 65535; needs \(expected)"
             )
         }
+        guard !pasted.host.lowercased().hasPrefix(InviteCode.prefix) else {
+            throw CommandError.configuration("\(source): this is an invite; run 'nws join' and paste it there")
+        }
         if !allowsHosts, !NostrName.looksLikeName(pasted.host), Alias(pasted.host) == nil,
             let address = NIP05Address(text.split(separator: ":").first.map(String.init) ?? "")
         {
@@ -75,18 +78,24 @@ extension TargetAddress {
             throw CommandError.configuration("\(source): no port; needs \(expected)")
         }
         var host = pasted.host
+        if let alias = Alias(domain: host) {
+            let aliases = try AliasFile.stateFile().read().map(\.alias)
+            if !aliases.contains(alias) { throw Self.unknown(alias, aliases, source) }
+        }
         // A word without a dot is an alias if there is one, else a host name.
         if let alias = Alias(host) {
             let aliases = try AliasFile.stateFile().read().map(\.alias)
             if aliases.contains(alias) {
                 host = alias.domain
             } else if !allowsHosts, !NostrName.looksLikeName(host) {
-                let suggestion = Suggestion.text(for: alias.text, among: aliases.map(\.text))
-                throw CommandError.configuration(
-                    "\(source): no alias has this name\(suggestion); nws alias lists them"
-                )
+                throw Self.unknown(alias, aliases, source)
             }
         }
         self.init(host: .domain(host), port: port)
+    }
+
+    private static func unknown(_ alias: Alias, _ aliases: [Alias], _ source: String) -> CommandError {
+        let suggestion = Suggestion.text(for: alias.text, among: aliases.map(\.text))
+        return .configuration("\(source): no alias has this name\(suggestion); nws alias lists them")
     }
 }

@@ -29,6 +29,14 @@ enum ProcessMetrics {
     /// The most recent warnings and errors, oldest first.
     static var problems: [StatusReport.Problem] { Self.recent.withLockedValue { $0 } }
 
+    /// Whether two problems differ at most in how often something happened.
+    private static func isSame(_ one: StatusReport.Problem, _ other: StatusReport.Problem) -> Bool {
+        func essence(_ problem: StatusReport.Problem) -> [String: String] {
+            (problem.details ?? [:]).filter { $0.key != "times" }
+        }
+        return one.text == other.text && essence(one) == essence(other)
+    }
+
     static func note(_ text: String, details: [String: String]) {
         var problem = StatusReport.Problem(
             time: Date().timeIntervalSince1970,
@@ -37,7 +45,7 @@ enum ProcessMetrics {
         )
         Self.recent.withLockedValue { problems in
             // Repetitions would push everything else out.
-            if let index = problems.lastIndex(where: { $0.text == problem.text && $0.details == problem.details }) {
+            if let index = problems.lastIndex(where: { Self.isSame($0, problem) }) {
                 problem.count += problems.remove(at: index).count
             }
             problems.append(problem)

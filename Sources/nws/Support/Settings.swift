@@ -134,8 +134,11 @@ struct Settings {
         if words.count > 1, words.allSatisfy({ UInt16($0) ?? 0 > 0 }) {
             return "\(rule); separate services by spaces, for example \(words.joined(separator: " "))"
         }
-        if let colon = first.lastIndex(of: ":"), let port = UInt16(first[first.index(after: colon)...]), port > 0 {
-            return "\(rule), for example \(port)=\(first)"
+        let bare =
+            first.split(separator: "/", omittingEmptySubsequences: true).first { !$0.hasSuffix(":") } ?? first[...]
+        if let colon = bare.lastIndex(of: ":"), let port = UInt16(bare[bare.index(after: colon)...]), port > 0 {
+            let host = bare[..<colon]
+            return "\(rule), for example \(UInt16(host).map { "\($0)=\(port)" } ?? "\(port)=\(bare)")"
         }
         return "\(rule), for example 80=127.0.0.1:8080"
     }

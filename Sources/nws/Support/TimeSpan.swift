@@ -7,7 +7,7 @@
 struct TimeSpan {
     let seconds: Int64
 
-    private static let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
+    private static let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800]
 
     /// A number without a unit is a number of seconds. Returns nil if the text is not a positive time span of at most ten
     /// years.
