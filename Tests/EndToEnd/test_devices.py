@@ -425,3 +425,24 @@ def test_output_that_cannot_be_written_is_an_error(home):
     with open("/dev/full", "w") as full:
         result = subprocess.run([BINARY, "version"], env=home.environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 74 and "cannot write to standard output" in result.stderr
+
+
+def test_the_full_name_works_before_the_alias_was_used(home, laptop, relay, web):
+    exit = shared(home, relay, f"80={web.address}")
+    laptop.join(home.invite())
+    _, (host, port) = entry_of(laptop)
+    # The relay has a loopback address, which a stranger's name could not use.
+    for name in (exit.value("name"), "home.nostr", exit.value("npub")):
+        assert fetch(f"socks5h://{host}:{port}", f"http://{name}/bytes/10")
+
+
+def test_a_lost_answer_is_remembered_for_each_invite(sandbox, home, laptop, relay, web):
+    shared(home, relay, f"80={web.address}")
+    mine, used = home.invite(), home.invite()
+    Home(sandbox, "tablet").join(used)
+    laptop.join(mine)
+    # As if the device had ended before it heard the answer.
+    (laptop.folder / ".local/state/nws/aliases").unlink()
+    assert "used by another device" in laptop.fail("join", text=used + "\n")
+    assert "enrolled" in laptop.join(mine)
+    assert "opened" in laptop.succeed("ping", "home:80", "--count", "1")

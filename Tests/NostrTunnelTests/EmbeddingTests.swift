@@ -57,6 +57,8 @@ struct EmbeddingTests {
         let client = try await TunnelClient.start { configuration in
             configuration.identity = identity
             configuration.allowsLocalRelays = true
+            // The machine may be busy with other tests.
+            configuration.session.offerTimeout = .seconds(120)
         }
         // end
         let greeting = try await client.connect(to: web.name.encoded, port: 80)

@@ -16,11 +16,8 @@ extension Entry: StreamOpener {
     func open(_ opening: StreamOpening) {
         guard !self.isStopped, self.drain == nil else { return opening.fail(.shuttingDown) }
         do throws(EntryError) {
-            let (name, origin) = try self.exit(for: opening)
-            // An npub has no relays, but the user may have an alias for the exit that has some.
-            let known =
-                name.relays.isEmpty ? self.configuration.aliases.values.first { $0.publicKey == name.publicKey } : nil
-            let named = Array((known ?? name).relays.prefix(EntryConfiguration.maximumRelaysPerName))
+            let (name, origin) = try self.trusted(self.exit(for: opening))
+            let named = Array(name.relays.prefix(EntryConfiguration.maximumRelaysPerName))
             let relays = named.isEmpty ? self.configuration.relays : named
             guard !relays.isEmpty else {
                 if let label = name.damagedRelay { throw EntryError.invalidName(.damagedRelay(label)) }
@@ -62,6 +59,16 @@ extension Entry: StreamOpener {
         case alias
         /// The exit announced itself.
         case announced
+    }
+
+    /// Treats the full name of an exit that has an alias as the alias: the user has chosen its relays. An npub, which has no
+    /// relays, gets those of the alias.
+    private func trusted(_ exit: (name: NostrName, origin: Origin)) -> (NostrName, Origin) {
+        guard case .request = exit.origin,
+            let known = self.configuration.aliases.values.first(where: { $0.publicKey == exit.name.publicKey }),
+            exit.name.relays.allSatisfy(known.relays.contains)
+        else { return exit }
+        return (exit.name.relays.isEmpty ? known : exit.name, .alias)
     }
 
     /// Which addresses the relays in a name may have.

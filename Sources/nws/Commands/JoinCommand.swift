@@ -27,7 +27,7 @@ struct JoinCommand: AsyncParsableCommand {
     @Option(
         name: .customLong("as"),
         help: ArgumentHelp(
-            "Alias for the exit. Default: the one that the invite suggests, else home; a number is added if another exit has it.",
+            "Alias for the exit. Default: one that the exit has, else the one that the invite suggests, else home; a number is added if another exit has it.",
             valueName: "alias"
         )
     )
@@ -55,6 +55,8 @@ struct JoinCommand: AsyncParsableCommand {
                 )
             }
             let wanted = try self.alias.map { try AliasCommand.alias($0) }
+            // Before the invite is used, which a damaged file would waste.
+            _ = try AliasFile.stateFile().read()
             let invite = try Self.readInvite()
             guard invite.expires.map({ $0 > Int64(Date().timeIntervalSince1970) }) ?? true else {
                 throw CommandError.failure("the invite has expired; ask for another one (nws invite)")
@@ -88,6 +90,8 @@ struct JoinCommand: AsyncParsableCommand {
             return try Self.readFromTerminal()
         } catch let error as InviteCode.DecodingError {
             throw CommandError.failure("\(error)")
+        } catch {
+            throw CommandError.failure("cannot read standard input: \(errorReason(error))")
         }
     }
 
@@ -117,7 +121,7 @@ struct JoinCommand: AsyncParsableCommand {
         let file = AliasEntry.identityFile(for: exit)
         let hadKey = file.exists
         let identity = try file.readOrCreate()
-        let isRepeated = try Self.noteUse(of: invite, beside: file)
+        let isRepeated = try UsedInvites(beside: file).insert(invite)
         let logger = Logger.console("nws.join", self.logLevel.level)
         var configuration = EntryConfiguration()
         configuration.servesProxy = false
@@ -139,8 +143,8 @@ struct JoinCommand: AsyncParsableCommand {
             case .enrolled(let services): return services
             case .refused(.revoked) where isRepeated:
                 if try await self.isKnown(identity, to: invite.name, logger) { return nil }
-                throw try Self.refused(.revoked, beside: file)
-            case .refused(let reason): throw try Self.refused(reason, beside: file)
+                throw try Self.refused(.revoked, invite, beside: file)
+            case .refused(let reason): throw try Self.refused(reason, invite, beside: file)
             }
         } catch let failure as StreamFailure {
             try? await service.stop()
@@ -151,44 +155,24 @@ struct JoinCommand: AsyncParsableCommand {
             if mayBeEnrolled, try await self.isKnown(identity, to: invite.name, logger) {
                 // A device that was enrolled before cannot tell whether the exit has accepted this invite.
                 if isRepeated || !hadKey { return nil }
-                try Self.forgetUse(beside: file)
+                try UsedInvites(beside: file).remove(invite)
                 throw CommandError.failure(
-                    "no answer to this invite, which may have been used or revoked. This device was enrolled before, and still is: its aliases work (nws alias)"
+                    "no answer to this invite, which may have been used or revoked. This device was enrolled before, and still is"
                 )
             }
-            throw cause == .revoked || cause == .expired ? try Self.refused(cause, beside: file) : Self.failure(cause)
+            throw cause == .revoked || cause == .expired
+                ? try Self.refused(cause, invite, beside: file) : Self.failure(cause)
         }
     }
 
     /// Forgets that this device has used an invite, because the exit has refused it, and returns the error.
-    private static func refused(_ reason: StreamEnd, beside file: KeyFile) throws -> CommandError {
-        try Self.forgetUse(beside: file)
+    private static func refused(
+        _ reason: StreamEnd,
+        _ invite: InviteCode,
+        beside file: KeyFile
+    ) throws -> CommandError {
+        try UsedInvites(beside: file).remove(invite)
         return Self.failure(reason)
-    }
-
-    private static func forgetUse(beside file: KeyFile) throws {
-        let path = Self.useFile(beside: file)
-        if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
-    }
-
-    /// The file that records which invite this device has used last.
-    private static func useFile(beside file: KeyFile) -> String { file.path + ".invite" }
-
-    /// Records that this device uses an invite. Returns whether it has done so before.
-    ///
-    /// Otherwise, if another device used the invite, a device that was enrolled earlier would report success.
-    private static func noteUse(of invite: InviteCode, beside file: KeyFile) throws -> Bool {
-        let path = Self.useFile(beside: file)
-        let verifier = invite.secret.verifier(for: invite.name.publicKey).hex
-        if FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) == verifier {
-            return true
-        }
-        do throws(IOError) {
-            try StateFile.save(Array(verifier.utf8), to: path)
-        } catch {
-            throw CommandError.failure("cannot write \(path): \(unsafe String(cString: strerror(error.errnoCode)))")
-        }
-        return false
     }
 
     /// Whether the exit knows this device: an earlier attempt enrolled it, but the answer was lost.

@@ -81,7 +81,9 @@ struct NameCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingErrors {
-                let name = try NostrName(argument: self.name)
+                // Only what the name itself contains, unless it is an alias.
+                let pasted = PastedName(self.name)?.host ?? self.name
+                let name = try (try? NostrName(pasted)) ?? NostrName(argument: self.name)
                 for label in name.ignoredLabels {
                     Console.error(
                         "nws: ignored \(Console.printable(String(label.prefix(64)))), which is not a relay URL"

@@ -95,7 +95,14 @@ struct KeyFile {
 
     /// Reads the key, or creates it if the file does not exist.
     func readOrCreate() throws -> SecretKey {
-        try self.exists ? self.read() : self.create()
+        guard !self.exists else { return try self.read() }
+        do {
+            return try self.create()
+        } catch {
+            // Another process has created it meanwhile.
+            guard self.exists else { throw error }
+            return try self.read()
+        }
     }
 
     /// Locks the key file until the process ends, so that a second exit with the same file does not start.

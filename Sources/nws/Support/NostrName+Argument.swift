@@ -11,7 +11,7 @@ extension NostrName {
         do throws(ResolutionError) {
             self = try Self.resolve(argument)
         } catch {
-            throw CommandError.failure("\(argument): \(error.reason)")
+            throw CommandError.failure("\(Self.shown(argument)): \(error.reason)")
         }
     }
 
@@ -20,8 +20,13 @@ extension NostrName {
         do throws(ResolutionError) {
             self = try Self.resolve(text)
         } catch {
-            throw CommandError.configuration("\(option): \(text): \(error.reason)")
+            throw CommandError.configuration("\(option): \(Self.shown(text)): \(error.reason)")
         }
+    }
+
+    /// An argument as errors show it. An invite, which is secret, is cut.
+    private static func shown(_ argument: String) -> String {
+        argument.lowercased().contains(InviteCode.prefix) ? InviteCode.prefix + "…" : argument
     }
 
     private struct ResolutionError: Error {
@@ -30,8 +35,16 @@ extension NostrName {
 
     private static func resolve(_ text: String) throws(ResolutionError) -> NostrName {
         let host = PastedName(text)?.host ?? text
+        guard !host.lowercased().hasPrefix(InviteCode.prefix) else {
+            throw ResolutionError(reason: "this is an invite; run 'nws join' and paste it there")
+        }
         do {
-            guard let alias = Alias(host) ?? Alias(domain: host) else { return try NostrName(host) }
+            guard let alias = Alias(host) ?? Alias(domain: host) else {
+                let name = try NostrName(host)
+                // An npub has no relays, but there may be an alias that has some.
+                guard name.relays.isEmpty, name.ignoredLabels.isEmpty else { return name }
+                return try AliasFile.stateFile().read().first { $0.name.publicKey == name.publicKey }?.name ?? name
+            }
             if let entry = try AliasFile.stateFile().entry(alias) { return entry.name }
         } catch {
             throw ResolutionError(reason: "\(error)")
@@ -65,7 +78,9 @@ extension TargetAddress {
             )
         }
         guard !pasted.host.lowercased().hasPrefix(InviteCode.prefix) else {
-            throw CommandError.configuration("\(source): this is an invite; run 'nws join' and paste it there")
+            throw CommandError.configuration(
+                "\(InviteCode.prefix)…: this is an invite; run 'nws join' and paste it there"
+            )
         }
         if !allowsHosts, !NostrName.looksLikeName(pasted.host), Alias(pasted.host) == nil,
             let address = NIP05Address(text.split(separator: ":").first.map(String.init) ?? "")

@@ -136,7 +136,9 @@ struct Settings {
         }
         let bare =
             first.split(separator: "/", omittingEmptySubsequences: true).first { !$0.hasSuffix(":") } ?? first[...]
-        if let colon = bare.lastIndex(of: ":"), let port = UInt16(bare[bare.index(after: colon)...]), port > 0 {
+        if let colon = bare.firstIndex(of: ":"), colon != bare.startIndex,
+            let port = UInt16(bare[bare.index(after: colon)...]), port > 0
+        {
             let host = bare[..<colon]
             return "\(rule), for example \(UInt16(host).map { "\($0)=\(port)" } ?? "\(port)=\(bare)")"
         }
