@@ -99,7 +99,7 @@ extension SimulatedSession {
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
-        case .pathOffered, .ticket, .duplicateKey, .askPeer, .closed: break
+        case .pathOffered, .ticket, .duplicateKey, .askPeer, .direct, .closed: break
         }
     }
 

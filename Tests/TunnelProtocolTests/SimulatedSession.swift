@@ -71,6 +71,7 @@ final class SimulatedSession {
         enum What {
             case deliver(to: Int, PathID, plaintext: [UInt8], generation: Int)
             case outcome(to: Int, MessageToken, PublishOutcome)
+            case datagram(to: Int, DatagramSealer.Opened)
             case call(() -> Void)
         }
         let at: NIODeadline
@@ -94,6 +95,8 @@ final class SimulatedSession {
     var recordsPackets = false
     var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
     private var relays: [Relay]
+    var direct = DirectNetwork()
+    private var directBusyUntil: [NIODeadline] = [.uptimeNanoseconds(0), .uptimeNanoseconds(0)]
     var generator: SeededGenerator
     private var happenings = Heap<Happening>()
     var counter: UInt64 = 0
@@ -175,6 +178,46 @@ final class SimulatedSession {
         self.settle()
     }
 
+    // MARK: Direct path
+
+    /// The network of the direct path.
+    struct DirectNetwork {
+        var delay: TimeAmount = .milliseconds(10)
+        var jitter: TimeAmount = .zero
+        /// Probability that a datagram is lost.
+        var loss = 0.0
+        /// Whether no datagram arrives.
+        var isCut = false
+        /// Bandwidth in bytes per second, for each direction.
+        var bytesPerSecond: Int64 = 1_000_000
+    }
+
+    /// Adds the direct path at both ends.
+    func connectDirectly() {
+        for end in 0...1 {
+            let path = PathDescription.direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+            self.ends[end].addPath(.direct, path, at: self.moment)
+        }
+        self.settle()
+    }
+
+    private func sendDirectly(_ token: MessageToken, _ packet: [UInt8], by end: Int) {
+        let sent = max(self.directBusyUntil[end], self.now)
+        let done = sent + .nanoseconds(Int64(packet.count) * 1_000_000_000 / self.direct.bytesPerSecond)
+        // A router with a queue of 100 ms.
+        guard !self.direct.isCut, !self.chance(self.direct.loss), done < self.now + .milliseconds(100) else { return }
+        self.directBusyUntil[end] = done
+        let opened = DatagramSealer.Opened(
+            space: .packets,
+            number: token.number,
+            generation: self.sealing[end],
+            plaintext: ByteBuffer(bytes: packet)
+        )
+        let jitter = Int64.random(in: 0...self.direct.jitter.nanoseconds, using: &self.generator)
+        let arrival = done + self.direct.delay + .nanoseconds(jitter)
+        self.schedule(arrival, (0, self.nextCount()), .datagram(to: 1 - end, opened))
+    }
+
     func setFrozen(_ isFrozen: Bool, path: Int) { self.relays[path].isFrozen = isFrozen }
 
     func setWeather(_ weather: Weather, path: Int) { self.relays[path].weather = weather }
@@ -195,6 +238,7 @@ final class SimulatedSession {
     func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
         self.published.append((end, path, plaintext.count, self.now))
         if self.recordsPackets { self.recorded.append((end, path, plaintext)) }
+        if path == .direct { return self.sendDirectly(token, plaintext, by: end) }
         var relay = self.relays[path.rawValue]
         let weather = relay.weather
         guard relay.isUp[end] else {
@@ -321,6 +365,7 @@ final class SimulatedSession {
             self.inject(plaintext, path: path, to: end, generation: generation)
         case .outcome(let end, let token, let outcome):
             self.ends[end].published(token, outcome, at: self.moment)
+        case .datagram(let end, let datagram): self.ends[end].receive(datagram, at: self.moment)
         case .call(let call):
             call()
         }

@@ -70,6 +70,7 @@ final class Entry {
 
     /// Connects to the configured relays.
     func start() {
+        self.context.sockets?.open(port: self.configuration.direct.port)
         for url in self.configuration.relays { _ = self.context.use(url, in: self.context.lane, policy: .configured) }
         self.context.keys.fill()
         self.exits.start()
@@ -173,6 +174,7 @@ final class Entry {
         self.peers.failWaiting(.shuttingDown)
         self.peers.close(.shuttingDown)
         self.context.pool.stop()
+        self.context.sockets?.close()
         self.reverseConnections.closeAll()
     }
 

@@ -75,6 +75,8 @@ public struct EntryConfiguration: Sendable {
     /// it guesses, so a proxy, which any web page can use, must not send one to every exit. Nil for every exit that a request
     /// names.
     public var identityExits: Set<PublicKey>?
+    /// Direct paths to exits.
+    public var direct = DirectConfiguration()
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
     /// Called when an exit with an alias names relays that the alias does not contain, with all relays that it uses. The exit's

@@ -18,6 +18,8 @@ final class EntryContext {
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
+    /// The sockets of direct paths; nil without them.
+    let sockets: DatagramSockets?
     /// The lane for requests without isolation.
     let lane: RelayLane
     let keys: KeyReserve
@@ -49,6 +51,10 @@ final class EntryContext {
         metrics: TunnelMetrics,
         logger: Logger
     ) {
+        var configuration = configuration
+        // A proxy for relays hides this node's address, which a direct path would show.
+        if configuration.relayClient.proxy != nil { configuration.direct.choice = .off }
+        self.sockets = DatagramSockets.make(&configuration.session, configuration.direct, loop, metrics, logger)
         self.configuration = configuration
         self.pool = pool
         self.loop = loop

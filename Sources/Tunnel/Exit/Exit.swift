@@ -88,6 +88,7 @@ final class Exit {
 
     /// Connects to the relays.
     func start() {
+        self.context.sockets?.open(port: self.context.configuration.direct.port)
         self.publisher.start()
         self.sessions?.start()
         self.clients.use(self.context.configuration.relays)
@@ -214,6 +215,7 @@ final class Exit {
         let bound = NIOLoopBound(self, eventLoop: self.context.loop)
         _ = self.context.loop.scheduleTask(in: delay) {
             bound.value.context.pool.stop()
+            bound.value.context.sockets?.close()
             bound.value.context.audit?.flush()
             promise.succeed()
         }

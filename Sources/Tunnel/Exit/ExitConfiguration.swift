@@ -60,6 +60,8 @@ public struct ExitConfiguration: Sendable {
     /// File with the clients that were removed from the access list, so that they learn the reason of a refusal. Nil to keep
     /// them only in memory.
     public var revokedFile: String?
+    /// Direct paths to clients.
+    public var direct = DirectConfiguration()
     /// Returns the description of a remedy for log messages and pages.
     package var remedyText: @Sendable (Remedy) -> String = { $0.description }
 

@@ -16,6 +16,8 @@ final class ExitContext {
     let logger: Logger
     let metrics: TunnelMetrics
     let pool: RelayPool
+    /// The sockets of direct paths; nil without them.
+    let sockets: DatagramSockets?
     /// Nil without an audit log.
     let audit: AuditLog?
     private let limitedLogger: LimitedLogger
@@ -29,6 +31,10 @@ final class ExitContext {
         logger: Logger
     ) {
         self.audit = audit
+        var configuration = configuration
+        // A proxy for relays hides this node's address, which a direct path would show.
+        if configuration.relayClient.proxy != nil { configuration.direct.choice = .off }
+        self.sockets = DatagramSockets.make(&configuration.session, configuration.direct, loop, metrics, logger)
         self.configuration = configuration
         self.pool = pool
         self.loop = loop

@@ -33,6 +33,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private let logger: Logger
 
     private var relays: [PathID: RelayConnection] = [:]
+    /// Sends a packet on the direct path. Returns false if the sockets cannot take more now. Nil without such a path.
+    var sendDirectly: ((_ packet: [UInt8], _ number: UInt64) -> Bool)?
     private var endpoints: [StreamID: any StreamEndpoint] = [:]
     private var lastStream: UInt64 = 0
     private var isDraining = false
@@ -209,6 +211,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.timer?.cancel()
         self.endpoints = [:]
         self.relays = [:]
+        self.sendDirectly = nil
     }
 
     private func noteIdleness() {
@@ -234,6 +237,10 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     private func perform(_ action: StreamAction<Engine.Signal>) {
         switch action {
+        case .publish(let token, let plaintext, _, [.direct], _):
+            if let sendDirectly, !sendDirectly(plaintext, token.number) {
+                self.engine.setWritable(.direct, false, at: .now)
+            }
         case .publish(let token, let plaintext, let createdAt, let paths, let work):
             self.publish(token, plaintext: plaintext, createdAt: createdAt, paths: paths, work: work)
         case .incoming(let id, let request):

@@ -27,7 +27,9 @@ protocol SessionDriverDelegate: AnyObject {
         for key: PublicKey,
         on relay: RelayConnection
     )
-    /// The engine has emitted a signal. The driver itself handles the signals about keys.
+    /// The peer offers a direct path. Call ``SessionDriver/startDirect(isExit:isTrusted:sockets:_:)`` to take part.
+    func sessionIsOfferedDirectPath(_ session: SessionDriver)
+    /// The engine has emitted a signal. The driver itself handles the signals about keys and the direct path.
     func session(_ session: SessionDriver, didReceive signal: SessionSignal)
     /// Packets are sealed with the keys of another generation from now on.
     func session(_ session: SessionDriver, didUseKeysOf generation: Int)
@@ -53,6 +55,8 @@ final class SessionDriver {
     /// The relays on which the driver subscribes to the session's keys, by path number.
     private var relays: [PathID: RelayConnection] = [:]
     private var barriers: [PublicKey: SubscriptionBarrier] = [:]
+    /// The direct path, if addresses are exchanged with the peer.
+    private(set) var direct: DirectLink?
 
     init(
         _ link: SessionLink,
@@ -99,6 +103,36 @@ final class SessionDriver {
         if relay.subscribe(key, to: self, catchesUp: false) { self.relay(relay, didSubscribe: key) }
     }
 
+    // MARK: Direct path
+
+    /// Begins to look for a direct path: offers this node's addresses to the peer. Does nothing if it has begun before, or the
+    /// sockets are not open.
+    ///
+    /// - Parameters:
+    ///   - isExit: Whether this node is the exit.
+    ///   - isTrusted: Whether each side knows the other's identity.
+    ///   - sockets: The sockets of this node.
+    ///   - configuration: The configured addresses.
+    func startDirect(isExit: Bool, isTrusted: Bool, sockets: DatagramSockets, _ configuration: DirectConfiguration) {
+        guard self.direct == nil, sockets.isOpen, self.link.engine.peerTakesDatagrams,
+            let secret = self.exchange.firstDatagramSecret
+        else { return }
+        let direct = DirectLink(
+            self.link,
+            isExit: isExit,
+            secret: secret,
+            isTrusted: isTrusted,
+            sockets: sockets,
+            configuration: configuration,
+            loop: self.loop,
+            metrics: self.metrics,
+            logger: self.logger
+        )
+        self.direct = direct
+        self.link.sendDirectly = { [weak direct] in direct?.send($0, number: $1) ?? true }
+        direct.start()
+    }
+
     // MARK: Keys
 
     /// The transcript of a generation. Nil if the generation is not in use.
@@ -115,6 +149,7 @@ final class SessionDriver {
     private func answer(_ client: KeyUpdate) throws(CryptoError) {
         let (generation, message) = try self.exchange.answer(client)
         self.link.updateKeys { $0.add(generation) }
+        self.direct?.add(generation.number, generation.secrets.datagrams)
         self.subscribe(generation.own.publicKey, beforeSending: message)
     }
 
@@ -122,6 +157,7 @@ final class SessionDriver {
     private func complete(_ exit: KeyUpdate) throws(CryptoError) {
         let generation = try self.exchange.complete(exit)
         self.link.updateKeys { $0.add(generation) }
+        self.direct?.add(generation.number, generation.secrets.datagrams)
     }
 
     /// Subscribes to a new session key on all relays, and then sends the message that contains it.
@@ -145,6 +181,7 @@ final class SessionDriver {
     }
 
     private func eraseKey(_ generation: Int) {
+        self.direct?.erase(generation)
         guard let key = self.link.updateKeys({ $0.erase(generation) }) else { return }
         self.exchange.erase(generation)
         self.barriers[key] = nil
@@ -160,6 +197,7 @@ final class SessionDriver {
         }
         self.relays = [:]
         self.barriers = [:]
+        self.direct?.stop()
         self.link.abandon()
     }
 }
@@ -216,9 +254,14 @@ extension SessionDriver: PeerLinkDelegate {
             self.closingOnFailure { () throws(CryptoError) in try self.complete(message) }
         case .sealUnder(let generation):
             link.updateKeys { $0.use(generation) }
+            self.direct?.use(generation)
             self.logger.debug("session uses new keys", metadata: ["peer": "\(link.peer)"])
             self.delegate?.session(self, didUseKeysOf: generation)
         case .eraseKey(let generation): self.eraseKey(generation)
+        case .direct(let frame):
+            self.delegate?.sessionIsOfferedDirectPath(self)
+            // Without it, this node does not want to exchange addresses with this peer.
+            self.direct?.receive(frame)
         case .identified, .pathOffered, .ticket, .duplicateKey, .askPeer, .closed:
             self.delegate?.session(self, didReceive: signal)
         }

@@ -49,6 +49,9 @@ struct SessionKeyExchange {
         self.transcripts = [0: transcript]
     }
 
+    /// The secret of the datagrams of generation 0; nil if another generation is in use.
+    var firstDatagramSecret: DatagramSecret? { self.generation == 0 ? self.secrets.datagrams : nil }
+
     /// The transcript of a generation. Nil if the generation is not in use.
     func transcript(of generation: Int) -> SessionTranscript? { self.transcripts[generation] }
 

@@ -28,6 +28,8 @@ struct TunnelMetrics: Sendable {
         case invalidAnswer = "invalid_answer"
         case invalidIdentity = "invalid_identity"
         case unknownReverseStream = "unknown_reverse_stream"
+        /// A datagram whose connection ID belongs to no session.
+        case unknownConnection = "unknown_connection"
         /// A message without a valid proof, for an exit with an access list.
         case unauthorized
     }
@@ -85,7 +87,7 @@ struct TunnelMetrics: Sendable {
         case .tooManyPeers: self.reached(.plainClients)
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
-            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unauthorized:
+            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unauthorized:
             break
         }
     }

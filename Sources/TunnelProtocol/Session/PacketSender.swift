@@ -52,6 +52,8 @@ struct PacketSender: Sendable {
     /// Maximum number of packets per call, except urgent ones. Sealing a packet takes time, and received events must
     /// not wait for a whole window.
     private static let packetsPerTurn = 1
+    /// The same on the direct path, whose packets are small and cost one system call together.
+    private static let datagramsPerTurn = 32
     /// A side that sends only acknowledgements adds a PING at most once in this time, to learn whether they arrive.
     private static let pingInterval: TimeAmount = .seconds(1)
     /// Maximum size in bytes of a packet that is sent although the congestion window is full.
@@ -112,7 +114,7 @@ struct PacketSender: Sendable {
         while self.canSend(streams, context), let (index, content) = self.pathForData(paths, streams, context),
             self.isWorthSending(on: paths[index], streams, context)
         {
-            guard packets < Self.packetsPerTurn else {
+            guard packets < (paths[index].description.isDirect ? Self.datagramsPerTurn : Self.packetsPerTurn) else {
                 self.hasMore = true
                 break
             }
@@ -217,8 +219,7 @@ struct PacketSender: Sendable {
         let ready = connected.filter { paths[$0].pacer.wait(at: now) == nil }
         // If all relays limit the rate, one event more is better than a peer that waits for its timeout.
         for index in ready.isEmpty ? Array(connected.prefix(1)) : ready {
-            var packet = ByteBuffer()
-            self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
+            var packet = self.packet(on: paths[index])
             SessionFrame.connectionClose(code: reason?.code ?? 0, reason: "").encode(into: &packet)
             self.publish(packet, [], on: &paths[index], &context)
         }
@@ -226,8 +227,17 @@ struct PacketSender: Sendable {
 
     // MARK: Packets
 
-    private func header(of path: SessionPath) -> SessionPacketHeader {
-        SessionPacketHeader(path: path.id, number: path.sent.nextNumber)
+    /// Returns a packet with its header. Datagrams have the path and the number themselves.
+    private func packet(on path: SessionPath, capacity: Int = 0) -> ByteBuffer {
+        var packet = ByteBuffer()
+        packet.reserveCapacity(capacity)
+        if !path.description.isDirect {
+            SessionPacketHeader(path: path.id, number: path.sent.nextNumber).encode(
+                isFromExit: self.isExit,
+                into: &packet
+            )
+        }
+        return packet
     }
 
     /// Builds and publishes one packet. Returns false if there was nothing to send.
@@ -246,9 +256,7 @@ struct PacketSender: Sendable {
             case .probe: paths[index].probeSize
             default: paths[index].sizeOfNext(waiting: content.hasData ? waiting : 0)
             }
-        var packet = ByteBuffer()
-        packet.reserveCapacity(min(size, waiting + 2_048))
-        self.header(of: paths[index]).encode(isFromExit: self.isExit, into: &packet)
+        var packet = self.packet(on: paths[index], capacity: min(size, waiting + 2_048))
         let acknowledges = paths.writeAcknowledgements(into: &packet, size: size, on: index, at: context.now.monotonic)
         var frames: [SessionFrame] = []
         if content.hasPing {

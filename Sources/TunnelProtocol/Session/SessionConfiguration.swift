@@ -22,7 +22,7 @@ public struct SessionConfiguration: Hashable, Sendable {
     public static let largestPacket = 65_535
     /// Minimum packet size in plaintext bytes. A path that cannot carry packets of this size is not used.
     public static let minimumPacket = 1_024
-    /// Maximum number of paths of a session.
+    /// Maximum number of relays of a session, each of which is a path.
     public static let maximumPaths = 16
 
     /// Maximum number of streams that a client may have open at the same time.
@@ -52,6 +52,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// Maximum number of ranges of received packet numbers that are stored for each path. Packets below the stored
     /// ranges are treated as repeated.
     public static let receivedRuns = 256
+
+    /// Whether this node understands the frames of direct paths.
+    package var usesDatagrams = false
 
     // MARK: Acknowledgements and coalescing
 

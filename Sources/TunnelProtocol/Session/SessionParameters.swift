@@ -14,6 +14,8 @@ package struct SessionParameters: Hashable, Sendable {
     package var maximumStreams: UInt64
     /// Maximum packet size in plaintext bytes that the sender of the parameters accepts.
     package var maximumPacket: UInt64 = Self.assumedPacket
+    /// Whether the sender of the parameters understands the frames of direct paths.
+    package var takesDatagrams = false
     /// The packet size that is assumed if the peer does not declare one.
     private static let assumedPacket = UInt64(SessionConfiguration.basePacket)
     /// Creates the parameters that correspond to a configuration.
@@ -22,6 +24,7 @@ package struct SessionParameters: Hashable, Sendable {
         self.maximumStreamData = UInt64(configuration.initialStreamWindow)
         self.maximumStreams = UInt64(configuration.maximumStreams)
         self.maximumPacket = UInt64(SessionConfiguration.largestPacket)
+        self.takesDatagrams = configuration.usesDatagrams
     }
 
     /// Adds the parameters to a list.
@@ -30,6 +33,7 @@ package struct SessionParameters: Hashable, Sendable {
         list.set(.maximumData, to: self.maximumData)
         list.set(.maximumStreamData, to: self.maximumStreamData)
         list.set(.maximumStreams, to: self.maximumStreams)
+        if self.takesDatagrams { list[.direct] = [] }
     }
 
     /// Reads the parameters from a list. A missing one is 0, except for the packet size, which then is
@@ -48,6 +52,7 @@ package struct SessionParameters: Hashable, Sendable {
         self.maximumData = data
         self.maximumStreamData = streamData
         self.maximumStreams = streams
+        self.takesDatagrams = list[.direct] != nil
     }
 }
 

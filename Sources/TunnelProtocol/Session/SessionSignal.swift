@@ -29,6 +29,8 @@ package enum SessionSignal: Hashable, Sendable {
     case duplicateKey(DuplicateKeyReport)
     /// The exit may have lost the session (client). Ask it whether it still knows the session.
     case askPeer
+    /// A frame about the direct path: a connection ID, or addresses of the peer.
+    case direct(SessionFrame)
     /// The session and all its streams ended. The reason is nil if there was no error.
     case closed(StreamEnd?)
 }

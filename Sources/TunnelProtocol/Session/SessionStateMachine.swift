@@ -70,6 +70,8 @@ package struct SessionStateMachine: StreamEngine {
 
     /// Whether every connected relay reported that the peer is not subscribed. False if no relay is connected.
     package var isDeserted: Bool { self.transport.paths.reachability == .peerIsAbsent }
+    /// Whether the peer understands the frames of direct paths, and this node does.
+    package var peerTakesDatagrams: Bool { self.transport.peerTakesDatagrams }
     /// When a packet of the peer was last received.
     package var lastHeard: NIODeadline { self.transport.lastHeard }
     /// Measurements of the active paths.
@@ -208,6 +210,28 @@ package struct SessionStateMachine: StreamEngine {
         self.send()
     }
 
+    /// Sends the peer a connection ID for datagrams to this node.
+    package mutating func offer(_ id: ConnectionID, sequence: UInt64, at now: Moment) {
+        self.sendControl(.newConnectionID(sequence: sequence, id), at: now)
+    }
+
+    /// Tells the peer that this node does not use a connection ID of it any more.
+    package mutating func retireConnectionID(_ sequence: UInt64, at now: Moment) {
+        self.sendControl(.retireConnectionID(sequence: sequence), at: now)
+    }
+
+    /// Sends the peer the addresses at which datagrams may reach this node.
+    package mutating func offer(_ candidates: [DirectCandidate], sequence: UInt64, at now: Moment) {
+        self.sendControl(.candidates(sequence: sequence, candidates), at: now)
+    }
+
+    private mutating func sendControl(_ frame: SessionFrame, at now: Moment) {
+        guard !self.isOver, self.transport.peerTakesDatagrams else { return }
+        self.context.now = now
+        self.context.control.append(frame)
+        self.send()
+    }
+
     package mutating func setWritable(_ path: PathID, _ isWritable: Bool, at now: Moment) {
         self.context.now = now
         self.transport.setWritable(path, isWritable, at: now.monotonic)
@@ -245,13 +269,38 @@ package struct SessionStateMachine: StreamEngine {
         path: PathID,
         at now: Moment
     ) {
+        self.receive(generation: generation, path: path, at: now) { (machine) throws(PacketRejection) in
+            try SessionPacket(plaintext, receiver: machine.role) { (header) throws(PacketRejection) in
+                try machine.transport.paths.check(header, on: path)
+            }
+        }
+    }
+
+    /// Receives a packet that came in a datagram.
+    ///
+    /// - Parameters:
+    ///   - datagram: The datagram, opened.
+    ///   - now: The current time.
+    package mutating func receive(_ datagram: DatagramSealer.Opened, at now: Moment) {
+        self.receive(generation: datagram.generation, path: .direct, at: now) { (machine) throws(PacketRejection) in
+            try SessionPacket(datagram: datagram.plaintext, number: datagram.number) {
+                (header) throws(PacketRejection) in
+                try machine.transport.paths.check(header, on: .direct)
+            }
+        }
+    }
+
+    private mutating func receive(
+        generation: Int,
+        path: PathID,
+        at now: Moment,
+        decode: (Self) throws(PacketRejection) -> SessionPacket
+    ) {
         guard !self.isOver else { return }
         self.context.now = now
         let packet: SessionPacket
         do throws(PacketRejection) {
-            packet = try SessionPacket(plaintext, receiver: self.role) { (header) throws(PacketRejection) in
-                try self.transport.paths.check(header, on: path)
-            }
+            packet = try decode(self)
             guard !packet.containsData(where: { self.streams.table.isUnopened($0) }) else { throw .unopenedStream }
             try self.transport.received(packet, generation: generation, path: path, &self.context)
         } catch {
@@ -303,6 +352,10 @@ package struct SessionStateMachine: StreamEngine {
             guard self.role == .client else { throw SessionViolation() }
             // The driver decides whether to connect to the relay.
             self.context.actions.append(.signal(.pathOffered(offer)))
+        case .newConnectionID, .retireConnectionID, .candidates:
+            // A peer sends them only to a node that has declared that it understands them.
+            guard self.configuration.usesDatagrams else { throw SessionViolation() }
+            self.context.actions.append(.signal(.direct(frame)))
         }
     }
 

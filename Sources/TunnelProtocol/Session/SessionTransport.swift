@@ -15,6 +15,8 @@ struct SessionTransport: Sendable {
     private var keys: KeySchedule
     private var crypto = CryptoStream()
     private var liveness: Liveness
+    /// Whether the peer understands the frames of direct paths.
+    let peerTakesDatagrams: Bool
     /// Whether a packet of the peer was received. A client starts with true, because it has the exit's acceptance.
     private var isConfirmed: Bool
     private var sender: PacketSender
@@ -35,6 +37,7 @@ struct SessionTransport: Sendable {
     ) {
         self.shared = configuration
         self.paths = PathSet(configuration, peerTakes: peer.maximumPacket)
+        self.peerTakesDatagrams = peer.takesDatagrams && configuration.value.usesDatagrams
         self.keys = KeySchedule(role: role, configuration: configuration, now: now)
         self.liveness = Liveness(role: role, configuration: configuration, now: now)
         self.isConfirmed = role == .client
@@ -132,6 +135,8 @@ struct SessionTransport: Sendable {
         _ streams: inout StreamSet,
         _ context: inout SessionContext
     ) throws(SessionViolation) {
+        // Without direct paths, the number of one is beyond its bound.
+        guard acknowledgement.path != .direct || self.peerTakesDatagrams else { throw SessionViolation() }
         guard let news = try self.paths.acknowledged(acknowledgement, on: path, at: context.now.monotonic) else {
             return
         }
@@ -150,7 +155,8 @@ struct SessionTransport: Sendable {
     ) {
         for frame in frames {
             switch frame {
-            case .crypto, .newPath, .newTicket, .duplicateKey: context.control.append(frame)
+            case .crypto, .newPath, .newTicket, .duplicateKey, .newConnectionID, .retireConnectionID, .candidates:
+                context.control.append(frame)
             case .identity(let identity) where identity.generation > 0:
                 if context.control.isUnacknowledged(identity) { context.control.append(frame) }
             default: streams.lost(frame, &context)

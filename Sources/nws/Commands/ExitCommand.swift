@@ -121,6 +121,7 @@ struct ExitCommand: RoleCommand {
     var earlyData = false
 
     @OptionGroup var sessionOptions: SessionOptions
+    @OptionGroup var direct: DirectOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
@@ -157,6 +158,7 @@ struct ExitCommand: RoleCommand {
             )
         }
         configuration.relayClient = try self.relayOptions.configuration()
+        configuration.direct = try self.direct.configuration()
         for (value, option) in [
             (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
             (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),

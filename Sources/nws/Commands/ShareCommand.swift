@@ -70,6 +70,7 @@ struct ShareCommand: RoleCommand {
     @Flag(help: "Stop the command that --install started, and do not start it at boot. The key and the devices stay.")
     var uninstall = false
 
+    @OptionGroup var direct: DirectOptions
     @OptionGroup var relayOptions: RelayClientOptions
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
@@ -117,6 +118,7 @@ struct ShareCommand: RoleCommand {
             configuration.advertisedRelays = try AdvertisedRelays.parse(self.advertise, relays: relays)
         }
         configuration.relayClient = try self.relayOptions.configuration()
+        configuration.direct = try self.direct.configuration()
         configuration.access = try Self.access(creates: !self.common.checkConfig)
         configuration.registry = FileDeviceRegistry(files: [ShareState.devices])
         Self.addStateFiles(to: &configuration, logger: logger)

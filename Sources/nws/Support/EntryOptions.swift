@@ -69,6 +69,7 @@ struct EntryOptions: ParsableArguments {
     var confirmStreams = false
 
     @OptionGroup var session: SessionOptions
+    @OptionGroup var direct: DirectOptions
     @OptionGroup var relayClient: RelayClientOptions
 
     func configuration(_ settings: Settings, logger: Logger) throws -> EntryConfiguration {
@@ -91,6 +92,7 @@ struct EntryOptions: ParsableArguments {
             )
         }
         configuration.session = try self.session.configuration()
+        configuration.direct = try self.direct.configuration()
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         guard self.identityFor.isEmpty || configuration.identity != nil else {
             throw CommandError.configuration("--identity-for requires --identity")

@@ -331,7 +331,7 @@ extension OutgoingSession: SessionDriverDelegate {
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only exits receive the other signals.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified, .duplicateKey: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified, .duplicateKey, .direct: break
         }
     }
 
@@ -345,6 +345,18 @@ extension OutgoingSession: SessionDriverDelegate {
         else { return }
         self.link.update { $0.renew(renewed, at: $1) }
     }
+
+    func sessionIsOfferedDirectPath(_ session: SessionDriver) {
+        let direct = self.context.configuration.direct
+        // Streams with isolation must not be linked by the entry's address.
+        guard let sockets = self.context.sockets, self.address.isolation.isEmpty,
+            direct.choice == .on || self.identity != nil
+        else { return }
+        session.startDirect(isExit: false, isTrusted: self.identity != nil, sockets: sockets, direct)
+    }
+
+    /// The exit's address on the direct path; nil if there is none.
+    var directAddress: String? { self.driver.direct?.remoteText }
 
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
         self.context.warnOfRejection(by: relay)

@@ -283,7 +283,18 @@ final class IncomingSession {
         }
         self.identity = identity.publicKey
         self.identifiedGeneration = identity.generation
+        self.startDirect()
     }
+
+    /// Offers the client a direct path, if the configuration allows it.
+    private func startDirect() {
+        let direct = self.context.configuration.direct
+        guard let sockets = self.context.sockets, direct.choice == .on || self.identity != nil else { return }
+        self.driver.startDirect(isExit: true, isTrusted: self.identity != nil, sockets: sockets, direct)
+    }
+
+    /// The client's address on the direct path; nil if there is none.
+    var directAddress: String? { self.driver.direct?.remoteText }
 
     /// Ends the session if the client does not sign for a new generation of keys while the old keys are kept.
     private func expectIdentity(of generation: Int) {
@@ -356,6 +367,7 @@ extension IncomingSession: SessionDriverDelegate {
         self.unanswered = []
         self.accepted = nil
         self.announceNewRelays()
+        if self.context.configuration.direct.choice == .on { self.startDirect() }
         return true
     }
 
@@ -374,7 +386,7 @@ extension IncomingSession: SessionDriverDelegate {
         case .duplicateKey(let report): self.receive(report)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only clients receive the other signals.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer, .direct: break
         }
     }
 
@@ -386,6 +398,9 @@ extension IncomingSession: SessionDriverDelegate {
     }
 
     func session(_ session: SessionDriver, didUseKeysOf generation: Int) { self.expectIdentity(of: generation) }
+
+    /// The client answers an offer of this exit, which begins by itself.
+    func sessionIsOfferedDirectPath(_ session: SessionDriver) {}
 
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
         self.delegate?.session(self, wasRejectedBy: relay)

@@ -299,10 +299,6 @@ package struct ConnectivityChecks: Sendable {
 
     private mutating func makeToken() -> UInt64 {
         self.nextToken += 1
-        var message = self.secret.bytes
-        for shift in stride(from: 56, through: 0, by: -8) {
-            message.append(UInt8(truncatingIfNeeded: self.nextToken >> UInt64(shift)))
-        }
-        return Bytes32.sha256(of: message).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        return self.secret.derivedInteger(.checkToken, self.nextToken)
     }
 }

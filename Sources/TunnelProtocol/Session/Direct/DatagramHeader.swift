@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+package import NIOCore
 import NostrCrypto
 
 /// The header of a datagram of a direct path. It has the form of a QUIC packet with a short header, a connection ID of 8 bytes
@@ -13,7 +14,7 @@ import NostrCrypto
 /// | 1 | `01`, three zero bits, number space, key phase, zero bit; all but the first three bits are encrypted |
 /// | 8 | connection ID of the receiver |
 /// | 4 | the low 32 bits of the packet number, encrypted |
-struct DatagramHeader: Hashable, Sendable {
+package struct DatagramHeader: Hashable, Sendable {
     var connection: ConnectionID
     var space: DatagramSpace
     /// The lowest bit of the generation of the keys.
@@ -42,6 +43,14 @@ struct DatagramHeader: Hashable, Sendable {
         guard Self.isPossible(datagram) else { return nil }
         let bytes = datagram.dropFirst().prefix(ConnectionID.length)
         return ConnectionID(rawValue: bytes.reduce(0) { $0 << 8 | UInt64($1) })
+    }
+
+    /// The connection ID of a datagram that was received by a socket.
+    package static func connection(ofDatagram bytes: ByteBufferView) -> ConnectionID? {
+        guard bytes.count >= Self.minimumDatagram, (bytes.first ?? 0) & ~Self.protectedBits == Self.fixedBit else {
+            return nil
+        }
+        return ConnectionID(rawValue: bytes.dropFirst().prefix(ConnectionID.length).reduce(0) { $0 << 8 | UInt64($1) })
     }
 
     // MARK: Encoding

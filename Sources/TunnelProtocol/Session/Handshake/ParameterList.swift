@@ -21,6 +21,7 @@ struct ParameterList {
         case opened = 0x24
         case wantsIdentity = 0x25
         case relays = 0x26
+        case direct = 0x27
     }
 
     /// Maximum number of parameters.

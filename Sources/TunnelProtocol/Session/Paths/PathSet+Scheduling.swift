@@ -18,6 +18,18 @@ extension PathSet {
     /// Minimum time until a choice is made again while a faster path is waited for.
     private static let shortestWait: TimeAmount = .milliseconds(1)
 
+    // MARK: Direct path
+
+    /// Whether packets use only the direct path: it is active, and delivers what is sent on it. Relays belong to others, and
+    /// wait until they are needed.
+    private var usesOnlyDirectPath: Bool {
+        guard let index = self.index(of: .direct) else { return false }
+        return self[index].health == .active && self[index].probe.count == 0
+    }
+
+    /// Whether packets may take the path at `index`.
+    func isEligible(_ index: Int) -> Bool { self[index].description.isDirect || !self.usesOnlyDirectPath }
+
     // MARK: Bulk data
 
     private enum Choice {
@@ -35,7 +47,7 @@ extension PathSet {
         where isUsable: (SessionPath) -> Bool
     ) -> (index: Int, arrival: TimeAmount)? {
         var best: (index: Int, arrival: TimeAmount)?
-        for index in self.indices where isUsable(self[index]) {
+        for index in self.indices where isUsable(self[index]) && self.isEligible(index) {
             let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), at: now)
             if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
         }
@@ -52,7 +64,9 @@ extension PathSet {
         }
         var advantage = TimeAmount.zero
         for index in self.indices
-        where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index]) {
+        where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index])
+            && self.isEligible(index)
+        {
             advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
@@ -99,7 +113,7 @@ extension PathSet {
 
     /// The active paths, the one on which a small message arrives first at the front.
     private func forMessages(at now: NIODeadline) -> [(index: Int, arrival: TimeAmount)] {
-        self.indices.filter { self[$0].health == .active }
+        self.indices.filter { self[$0].health == .active && self.isEligible($0) }
             .map { ($0, self[$0].messageArrival(at: now)) }
             .sorted { $0.1 < $1.1 }
     }

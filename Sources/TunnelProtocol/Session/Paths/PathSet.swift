@@ -79,7 +79,9 @@ struct PathSet: Sendable {
 
     /// Adds a path, or updates its description. Returns its position if it was not in use before.
     mutating func add(_ path: PathID, _ description: PathDescription, at now: NIODeadline) -> Int? {
-        guard (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
+        guard
+            description.isDirect
+                ? path == .direct : (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
             description.maximumPlaintext >= SessionConfiguration.minimumPacket
         else { return nil }
         let index: Int
@@ -120,7 +122,7 @@ struct PathSet: Sendable {
     /// The usable path on which a small message arrives first.
     func fastest(at now: NIODeadline, where isUsable: (SessionPath) -> Bool) -> Int? {
         var best: (index: Int, arrival: TimeAmount)?
-        for index in self.paths.indices where isUsable(self.paths[index]) {
+        for index in self.paths.indices where isUsable(self.paths[index]) && self.isEligible(index) {
             let arrival = self.paths[index].messageArrival(at: now)
             if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
         }

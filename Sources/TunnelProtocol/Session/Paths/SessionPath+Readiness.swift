@@ -23,7 +23,9 @@ extension SessionPath {
 
     /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
     /// to deliver, so that its loss has no other reason.
-    var probeSize: Int { min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket)) }
+    var probeSize: Int {
+        self.description.isDirect ? self.sizer.base : min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket))
+    }
 
     /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
     func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
@@ -31,7 +33,8 @@ extension SessionPath {
     /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
-        if self.pacer.isLimited { return SessionConfiguration.largestPacket }
+        // Datagrams are small anyway.
+        if self.pacer.isLimited || self.description.isDirect { return SessionConfiguration.largestPacket }
         let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes - self.firstDelivered < Self.firstBytes
         let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
         return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))

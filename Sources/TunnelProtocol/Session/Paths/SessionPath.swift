@@ -56,6 +56,9 @@ struct SessionPath: Sendable {
     /// Minimum packet size in bytes, unless the relay declares a lower limit. Smaller packets would waste a
     /// slow path on what each event needs besides its data.
     static let leastPacket = 4_096
+    /// On a direct path, a packet is lost if one that was sent this many packets later has arrived (RFC 9002, section 6.1.1:
+    /// kPacketThreshold). Relays deliver in order, so time alone decides there.
+    private static let packetThreshold: UInt64 = 3
     /// Maximum RTT of a packet that was declared lost.
     private static let longestSample: TimeAmount = .seconds(3)
 
@@ -227,9 +230,9 @@ struct SessionPath: Sendable {
         var lost = (packets: 0, bytes: 0)
         var frames: [SessionFrame] = []
         for number in self.sent.numbers {
-            guard let packet = self.sent[number], self.sent.isOvertaken(number), packet.sentAt <= deadline else {
-                break
-            }
+            guard let packet = self.sent[number], self.sent.isOvertaken(number),
+                packet.sentAt <= deadline || self.isFarBehind(number)
+            else { break }
             guard packet.isInFlight else { continue }
             let isProbe = self.sizer.isProbe(packet.number)
             frames += self.markLost(packet.number, isByTime: !isProbe, at: now)
@@ -241,6 +244,11 @@ struct SessionPath: Sendable {
         }
         if let newest { self.model.lost(lost.packets, bytes: lost.bytes, sentAt: newest, at: now) }
         return frames
+    }
+
+    /// Whether so many later packets were sent that a packet counts as lost without waiting.
+    private func isFarBehind(_ number: UInt64) -> Bool {
+        self.description.isDirect && self.sent.largestAcknowledged.map { $0 >= number + Self.packetThreshold } ?? false
     }
 
     /// Handles a probe timeout. Returns the frames to send again.

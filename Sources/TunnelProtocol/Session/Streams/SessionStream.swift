@@ -127,7 +127,8 @@ struct SessionStream: Sendable {
         case .streamOpened: self.phase == .open ? frame : nil
         case .stream, .resetStream, .ping, .acknowledgement, .maximumData, .connectionClose, .immediateAcknowledgement,
             .crypto,
-            .identity, .newPath, .newTicket, .duplicateKey:
+            .identity, .newPath, .newTicket, .duplicateKey, .newConnectionID, .retireConnectionID,
+            .candidates:
             nil
         }
     }

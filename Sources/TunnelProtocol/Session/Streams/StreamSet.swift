@@ -214,7 +214,7 @@ struct StreamSet: Sendable {
             self.removeIfOver(id, &context)
         case .ping, .acknowledgement, .stopSending, .maximumData, .maximumStreamData, .connectionClose,
             .immediateAcknowledgement, .openStream, .streamOpened, .crypto, .identity, .newPath, .newTicket,
-            .duplicateKey:
+            .duplicateKey, .newConnectionID, .retireConnectionID, .candidates:
             break
         }
     }
@@ -233,7 +233,8 @@ struct StreamSet: Sendable {
             if let repeated = self.table[id].flatMap({ $0.repeated(frame) }) { context.control.append(repeated) }
         // An identity is sent with every repeated OPEN_STREAM frame.
         case .ping, .acknowledgement, .connectionClose, .immediateAcknowledgement, .crypto, .identity, .newPath,
-            .newTicket, .duplicateKey:
+            .newTicket, .duplicateKey, .newConnectionID, .retireConnectionID,
+            .candidates:
             break
         }
     }

@@ -12,5 +12,5 @@ extension MessageToken {
     /// The path of the packet.
     var path: PathID { PathID(rawValue: Int(self.rawValue >> 56)) }
     /// The number of the packet.
-    var number: UInt64 { self.rawValue & (1 << 56 - 1) }
+    package var number: UInt64 { self.rawValue & (1 << 56 - 1) }
 }

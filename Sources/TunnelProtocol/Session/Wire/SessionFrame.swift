@@ -41,6 +41,13 @@ package enum SessionFrame: Hashable, Sendable {
     case newTicket(Bytes32, lifetime: UInt64)
     /// Another exit with the same key has accepted the client's offer (0x46).
     case duplicateKey(DuplicateKeyReport)
+    /// A connection ID for datagrams to the sender of the frame (0x18). The sequence numbers count from 0.
+    case newConnectionID(sequence: UInt64, ConnectionID)
+    /// The sender of the frame does not use a connection ID any more (0x19).
+    case retireConnectionID(sequence: UInt64)
+    /// The addresses at which the sender of the frame may be reached by datagrams (0x47). A list with a higher sequence number
+    /// replaces the one before.
+    case candidates(sequence: UInt64, [DirectCandidate])
 
     /// The received packets of one path.
     package struct Acknowledgement: Hashable, Sendable {
@@ -73,7 +80,7 @@ package enum SessionFrame: Hashable, Sendable {
         switch self {
         case .acknowledgement, .connectionClose, .immediateAcknowledgement: false
         case .ping, .resetStream, .stopSending, .stream, .maximumData, .maximumStreamData, .openStream, .streamOpened,
-            .crypto, .identity, .newPath, .newTicket, .duplicateKey:
+            .crypto, .identity, .newPath, .newTicket, .duplicateKey, .newConnectionID, .retireConnectionID, .candidates:
             true
         }
     }
@@ -132,6 +139,18 @@ package enum SessionFrame: Hashable, Sendable {
             buffer.writeBytes(report.fresh.bytes.bytes)
             buffer.writeBytes(report.bodyHash.bytes)
             buffer.writeBytes(report.signature.bytes)
+        case .newConnectionID(let sequence, let id):
+            Self.write([0x18, sequence], into: &buffer)
+            buffer.writeInteger(id.rawValue)
+        case .retireConnectionID(let sequence):
+            Self.write([0x19, sequence], into: &buffer)
+        case .candidates(let sequence, let candidates):
+            let candidates = candidates.prefix(DirectCandidate.maximumCount)
+            Self.write([0x47, sequence, UInt64(candidates.count)], into: &buffer)
+            for candidate in candidates {
+                buffer.writeInteger(candidate.kind.rawValue)
+                candidate.address.encode(into: &buffer)
+            }
         }
     }
 
@@ -153,6 +172,10 @@ package enum SessionFrame: Hashable, Sendable {
         case .newTicket: 2 + 8 + Bytes32.count
         case .duplicateKey: 2 + 2 * Bytes32.count + SchnorrSignature.length
         case .identity: 2 + 8 + Bytes32.count + SchnorrSignature.length
+        case .newConnectionID: 1 + 8 + ConnectionID.length
+        case .retireConnectionID: 1 + 8
+        case .candidates(_, let candidates):
+            2 + 8 + 1 + min(candidates.count, DirectCandidate.maximumCount) * (1 + TransportAddress.maximumLength)
         }
     }
 

@@ -85,14 +85,32 @@ package enum SessionFrameDecoder {
             return .duplicateKey(
                 DuplicateKeyReport(fresh: PublicKey(unchecked: fresh), bodyHash: bodyHash, signature: signature)
             )
+        case 0x18:
+            let sequence = try Self.integer(&buffer)
+            guard let id = buffer.readInteger(as: UInt64.self) else { throw .truncated }
+            return .newConnectionID(sequence: sequence, ConnectionID(rawValue: id))
+        case 0x19: return .retireConnectionID(sequence: try Self.integer(&buffer))
+        case 0x47: return .candidates(sequence: try Self.integer(&buffer), try Self.candidates(&buffer))
         default: throw .unknownFrame(type)
         }
+    }
+
+    private static func candidates(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> [DirectCandidate] {
+        let count = try Self.length(&buffer, most: DirectCandidate.maximumCount)
+        var candidates: [DirectCandidate] = []
+        for _ in 0..<count {
+            guard let kind = buffer.readInteger(as: UInt8.self) else { throw .truncated }
+            guard let address = TransportAddress(&buffer) else { throw .outOfRange }
+            // Kinds that this version does not know are ignored.
+            if let kind = DirectCandidate.Kind(rawValue: kind) { candidates.append(DirectCandidate(kind, address)) }
+        }
+        return candidates
     }
 
     private static func acknowledgement(
         _ buffer: inout ByteBuffer
     ) throws(SessionDecodingError) -> SessionFrame.Acknowledgement {
-        let path = try Self.path(&buffer)
+        let path = try Self.path(&buffer, most: PathID.direct)
         var upper = try Self.integer(&buffer)
         let delay = try Self.integer(&buffer)
         let count = try Self.integer(&buffer)
@@ -119,9 +137,15 @@ package enum SessionFrameDecoder {
         return value
     }
 
-    static func path(_ buffer: inout ByteBuffer) throws(SessionDecodingError) -> PathID {
+    /// Decodes the number of a path.
+    ///
+    /// - Parameter most: The highest number that is allowed. By default, it is that of the last relay.
+    static func path(
+        _ buffer: inout ByteBuffer,
+        most: PathID = PathID(rawValue: SessionConfiguration.maximumPaths - 1)
+    ) throws(SessionDecodingError) -> PathID {
         let value = try Self.integer(&buffer)
-        guard value < UInt64(SessionConfiguration.maximumPaths) else { throw .outOfRange }
+        guard value <= UInt64(most.rawValue) else { throw .outOfRange }
         return PathID(rawValue: Int(value))
     }
 

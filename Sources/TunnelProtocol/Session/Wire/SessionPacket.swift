@@ -37,6 +37,27 @@ struct SessionPacket: Sendable {
         self.size = plaintext.count
     }
 
+    /// Decodes a packet that came in a datagram, which has the header's information itself. Throws why it is ignored.
+    ///
+    /// - Parameters:
+    ///   - frames: The frames.
+    ///   - number: The packet number.
+    ///   - check: As above.
+    init(
+        datagram frames: ByteBuffer,
+        number: UInt64,
+        check: (SessionPacketHeader) throws(PacketRejection) -> Void
+    ) throws(PacketRejection) {
+        self.header = SessionPacketHeader(path: .direct, number: number)
+        try check(self.header)
+        do {
+            self.frames = try SessionFrameDecoder.decode(frames)
+        } catch {
+            throw .malformedFrame
+        }
+        self.size = frames.readableBytes
+    }
+
     /// Whether the peer must be sent an acknowledgement.
     var isAckEliciting: Bool { self.frames.contains(where: \.isAckEliciting) }
 
@@ -58,7 +79,7 @@ struct SessionPacket: Sendable {
     var acknowledgesEachPathOnce: Bool {
         var seen: UInt32 = 0
         for case .acknowledgement(let acknowledgement) in self.frames {
-            // The decoder accepts at most 16 paths.
+            // The decoder accepts at most 17 paths.
             let bit = UInt32(1) << UInt32(acknowledgement.path.rawValue)
             guard seen & bit == 0 else { return false }
             seen |= bit

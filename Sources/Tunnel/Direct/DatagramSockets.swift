@@ -1,0 +1,188 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import NIOPosix
+import TunnelProtocol
+
+/// Receives the datagrams of a session.
+protocol DatagramReceiver: AnyObject {
+    func receive(_ datagram: ByteBuffer, from address: TransportAddress)
+    /// The sockets can take more datagrams, or cannot.
+    func socketsBecameWritable(_ isWritable: Bool)
+}
+
+/// The UDP sockets of a node, one for IPv4 and one for IPv6, for the direct paths of all sessions. They must be used on the
+/// node's event loop.
+///
+/// A datagram whose connection ID belongs to no session gets no answer, and leaves nothing behind.
+final class DatagramSockets {
+    private let loop: any EventLoop
+    private let metrics: TunnelMetrics
+    private let logger: Logger
+    private var channels: [Bool: any Channel] = [:]
+    private var receivers: [ConnectionID: any DatagramReceiver] = [:]
+    private var flushIsScheduled = false
+    /// Whether a socket is open.
+    private(set) var isOpen = false
+    private var isClosed = false
+
+    /// Size of a receive buffer in bytes, and the number of datagrams that are read at once.
+    private static let read = (size: 2_048, count: 32)
+    /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
+    private static let kernelBuffer: SocketOptionValue = 4 << 20
+
+    init(loop: any EventLoop, metrics: TunnelMetrics, logger: Logger) {
+        self.loop = loop
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// Returns the sockets of a node whose configuration allows direct paths, and declares in its sessions that it understands
+    /// them. They must be opened.
+    static func make(
+        _ session: inout SessionConfiguration,
+        _ configuration: DirectConfiguration,
+        _ loop: any EventLoop,
+        _ metrics: TunnelMetrics,
+        _ logger: Logger
+    ) -> DatagramSockets? {
+        guard configuration.choice != .off else { return nil }
+        session.usesDatagrams = true
+        return DatagramSockets(loop: loop, metrics: metrics, logger: logger)
+    }
+
+    // MARK: Opening
+
+    /// Opens the sockets. If neither address family is available, there are no direct paths.
+    ///
+    /// - Parameter port: The UDP port; 0 for any. Both families use one port if possible.
+    func open(port: Int) {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.bind("0.0.0.0", port).assumeIsolated().whenSuccess { four in
+            let sockets = bound.value
+            sockets.opened(four, isIPv6: false)
+            sockets.bind("::", four?.localAddress?.port ?? port).assumeIsolated().whenSuccess { six in
+                bound.value.opened(six, isIPv6: true)
+            }
+        }
+    }
+
+    private func opened(_ channel: (any Channel)?, isIPv6: Bool) {
+        guard let channel else { return }
+        guard !self.isClosed else { return channel.close(promise: nil) }
+        self.channels[isIPv6] = channel
+        self.isOpen = true
+    }
+
+    private func bind(_ host: String, _ port: Int) -> EventLoopFuture<(any Channel)?> {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let logger = self.logger
+        let size = Self.read.size * Self.read.count
+        return DatagramBootstrap(group: self.loop)
+            .channelOption(.datagramVectorReadMessageCount, value: Self.read.count)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: size))
+            .channelOption(.socketOption(.so_rcvbuf), value: Self.kernelBuffer)
+            .channelOption(.socketOption(.so_sndbuf), value: Self.kernelBuffer)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(DatagramHandler(bound.value))
+                }
+            }
+            .bind(host: host, port: port)
+            .map { Optional($0) }
+            .flatMapErrorThrowing { error in
+                logger.debug("cannot open a UDP socket", metadata: ["host": "\(host)", "error": "\(error)"])
+                return nil
+            }
+    }
+
+    /// The addresses of this machine's interfaces, with the ports of the sockets. Loopback and link-local addresses are left
+    /// out.
+    var interfaceAddresses: [TransportAddress] {
+        let devices = (try? System.enumerateDevices()) ?? []
+        var addresses: [TransportAddress] = []
+        for device in devices {
+            guard let address = device.address, let bytes = address.addressBytes,
+                [.global, .privateNetwork].contains(AddressClass(address)),
+                let port = self.channels[bytes.count == 16]?.localAddress?.port.flatMap(UInt16.init(exactly:)),
+                let own = TransportAddress(bytes, port: port), !addresses.contains(own)
+            else { continue }
+            addresses.append(own)
+        }
+        return addresses
+    }
+
+    // MARK: Sessions
+
+    /// Passes datagrams with a connection ID to a session.
+    func register(_ id: ConnectionID, _ receiver: any DatagramReceiver) { self.receivers[id] = receiver }
+
+    func unregister(_ id: ConnectionID) { self.receivers[id] = nil }
+
+    // MARK: Datagrams
+
+    /// Sends a datagram. Returns false if the sockets cannot take more now; the datagram is dropped if there is no socket.
+    func send(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
+        guard let channel = self.channels[address.isIPv6], let remote = address.socketAddress else { return true }
+        channel.write(AddressedEnvelope(remoteAddress: remote, data: ByteBuffer(bytes: datagram)), promise: nil)
+        if !self.flushIsScheduled {
+            self.flushIsScheduled = true
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.loop.execute {
+                bound.value.flushIsScheduled = false
+                for channel in bound.value.channels.values { channel.flush() }
+            }
+        }
+        return channel.isWritable
+    }
+
+    fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {
+        guard let address = TransportAddress(envelope.remoteAddress) else { return }
+        let bytes = envelope.data.readableBytesView
+        guard let id = DatagramHeader.connection(ofDatagram: bytes), let receiver = self.receivers[id] else {
+            return self.metrics.rejected(.unknownConnection)
+        }
+        receiver.receive(envelope.data, from: address)
+    }
+
+    fileprivate func becameWritable(_ isWritable: Bool) {
+        // A session has several connection IDs.
+        var seen: Set<ObjectIdentifier> = []
+        for receiver in Array(self.receivers.values) where seen.insert(ObjectIdentifier(receiver)).inserted {
+            receiver.socketsBecameWritable(isWritable)
+        }
+    }
+
+    /// Closes the sockets.
+    func close() {
+        self.isOpen = false
+        self.isClosed = true
+        self.receivers = [:]
+        for channel in self.channels.values { channel.close(promise: nil) }
+        self.channels = [:]
+    }
+}
+
+/// Passes the events of a socket to ``DatagramSockets``.
+private final class DatagramHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    private let sockets: DatagramSockets
+
+    init(_ sockets: DatagramSockets) { self.sockets = sockets }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { self.sockets.receive(self.unwrapInboundIn(data)) }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.sockets.becameWritable(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Errors of single datagrams, for example an ICMP message that a port is closed, say nothing about the socket.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+}

@@ -1,0 +1,29 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+/// Direct paths: with whom datagrams are exchanged without a relay, and where they are received.
+public struct DirectConfiguration: Hashable, Sendable {
+    /// With whom a node exchanges addresses. Both nodes learn the other's.
+    public enum Choice: String, Sendable, CaseIterable {
+        /// With nobody. No UDP socket is opened.
+        case off
+        /// An exit with clients that have proven an identity on its access list, and an entry with exits for which it has an
+        /// identity.
+        case trusted
+        /// With every peer of a session.
+        case on
+    }
+
+    /// With whom addresses are exchanged.
+    public var choice = Choice.off
+    /// The UDP port to listen on; 0 for any.
+    public var port = 0
+    /// Addresses and ports at which datagrams reach this node, for example because a router forwards them. They are offered in
+    /// addition to those of the interfaces.
+    public var addresses: [DirectAddress] = []
+
+    /// Creates a configuration without direct paths.
+    public init() {}
+}

@@ -1,0 +1,159 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import NostrCrypto
+import TunnelProtocol
+
+/// The direct path of a session: connects the protocol (``DirectPath``) with the sockets and the session's engine.
+final class DirectLink {
+    private let link: SessionLink
+    private let sockets: DatagramSockets
+    private let configured: [DirectCandidate]
+    /// Whether addresses of private networks are offered to the peer, and taken from it.
+    private let isTrusted: Bool
+    private let loop: any EventLoop
+    private let metrics: TunnelMetrics
+    private let logger: Logger
+    private var path: DirectPath
+    private var timer: LinkTimer?
+    private var isStopped = false
+
+    /// - Parameters:
+    ///   - link: The session.
+    ///   - isExit: Whether this node is the exit.
+    ///   - secret: The secret of generation 0.
+    ///   - isTrusted: Whether each side knows the other's identity.
+    ///   - sockets: The sockets, which are open.
+    ///   - configuration: The configured addresses.
+    init(
+        _ link: SessionLink,
+        isExit: Bool,
+        secret: DatagramSecret,
+        isTrusted: Bool,
+        sockets: DatagramSockets,
+        configuration: DirectConfiguration,
+        loop: any EventLoop,
+        metrics: TunnelMetrics,
+        logger: Logger
+    ) {
+        self.link = link
+        self.sockets = sockets
+        self.configured = configuration.addresses.map { DirectCandidate(.mapped, $0.address) }
+        self.isTrusted = isTrusted
+        self.loop = loop
+        self.metrics = metrics
+        self.logger = logger
+        self.path = DirectPath(isExit: isExit, secret: secret, random: .random())
+        self.timer = LinkTimer(loop: loop) { [weak self] in self?.timeout() }
+    }
+
+    /// The peer's address; nil while the path is not available.
+    var remote: TransportAddress? { self.path.remote }
+
+    /// Offers the addresses of this node to the peer.
+    func start() {
+        let own = self.sockets.interfaceAddresses.filter { self.isTrusted || Self.addressClass($0) == .global }
+        let candidates = self.configured + own.map { DirectCandidate(.host, $0) }
+        self.update { $0.offer(candidates, at: $1) }
+    }
+
+    /// Handles a frame of the peer.
+    func receive(_ frame: SessionFrame) {
+        var isValid = true
+        self.update { isValid = $0.receive(frame, isAllowed: self.isAllowed, at: $1) }
+        if !isValid { self.link.update { $0.close(.protocolViolation, at: $1) } }
+    }
+
+    /// Whether a peer may have datagrams sent to an address. Addresses of this machine are used only if this node offers one
+    /// itself, so that no peer reaches the machine's own services.
+    private func isAllowed(_ address: TransportAddress) -> Bool {
+        switch Self.addressClass(address) {
+        case .global: true
+        case .privateNetwork: self.isTrusted
+        case .loopback: self.configured.contains { Self.addressClass($0.address) == .loopback }
+        case .linkLocal, .metadata, .multicast, .reserved: false
+        }
+    }
+
+    private static func addressClass(_ address: TransportAddress) -> AddressClass {
+        address.socketAddress.map { AddressClass($0) } ?? .reserved
+    }
+
+    // MARK: Keys
+
+    func add(_ generation: Int, _ secret: DatagramSecret) { self.path.add(generation, secret) }
+    func use(_ generation: Int) { self.path.use(generation) }
+    func erase(_ generation: Int) { self.path.erase(generation) }
+
+    // MARK: Path
+
+    private func update(_ input: (inout DirectPath, NIODeadline) -> Void) {
+        guard !self.isStopped else { return }
+        input(&self.path, .now())
+        while let action = self.path.nextAction() { self.perform(action) }
+        if let deadline = self.path.nextDeadline { self.timer?.set(deadline) }
+    }
+
+    private func timeout() { self.update { $0.timeout(at: $1) } }
+
+    private func perform(_ action: DirectPath.Action) {
+        switch action {
+        case .send(let datagram, let address): _ = self.sockets.send(datagram, to: address)
+        case .offerID(let id, let sequence): self.link.update { $0.offer(id, sequence: sequence, at: $1) }
+        case .offerCandidates(let candidates, let sequence):
+            self.link.update { $0.offer(candidates, sequence: sequence, at: $1) }
+        case .retireID(let sequence): self.link.update { $0.retireConnectionID(sequence, at: $1) }
+        case .accept(let id): self.sockets.register(id, self)
+        case .forget(let id): self.sockets.unregister(id)
+        case .available(let address):
+            self.logger.info(
+                "direct path found",
+                metadata: ["peer": "\(self.link.peer)", "address": "\(Self.text(address))"]
+            )
+            self.link.update { $0.removePath(.direct, at: $1) }
+            self.link.update {
+                let path = PathDescription.direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+                $0.addPath(.direct, path, at: $1)
+            }
+        case .unavailable:
+            self.logger.info("direct path lost; relays carry the session", metadata: ["peer": "\(self.link.peer)"])
+            self.link.update { $0.removePath(.direct, at: $1) }
+        }
+    }
+
+    private static func text(_ address: TransportAddress) -> String {
+        address.socketAddress.map { TargetAddress.text(host: $0.ipAddress ?? "", port: Int(address.port)) } ?? ""
+    }
+
+    /// The peer's address as text; nil while the path is not available.
+    var remoteText: String? { self.remote.map(Self.text) }
+
+    /// Sends a packet of the session. Returns false if the sockets cannot take more now.
+    func send(_ packet: [UInt8], number: UInt64) -> Bool {
+        guard let (datagram, address) = self.path.seal(ByteBuffer(bytes: packet), number: number) else { return true }
+        return self.sockets.send(datagram, to: address)
+    }
+
+    // MARK: End
+
+    func stop() {
+        self.isStopped = true
+        self.timer?.cancel()
+        for id in self.path.connectionIDs { self.sockets.unregister(id) }
+    }
+}
+
+extension DirectLink: DatagramReceiver {
+    func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
+        var packet: DatagramSealer.Opened?
+        self.update { packet = $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) }
+        if let packet { self.link.update { $0.receive(packet, at: $1) } }
+    }
+
+    func socketsBecameWritable(_ isWritable: Bool) { self.link.setWritable(.direct, isWritable) }
+}

@@ -1,0 +1,206 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import DequeModule
+package import NIOCore
+package import NostrCrypto
+
+/// The direct path of a session: datagrams between the two nodes, without a relay. Relays only carry the frames with which the
+/// nodes find each other.
+///
+/// It performs no I/O. It seals and opens datagrams, checks addresses (``ConnectivityChecks``), and keeps the connection IDs.
+package struct DirectPath: Sendable {
+    /// What the driver must do.
+    package enum Action: Sendable {
+        /// Send a datagram.
+        case send([UInt8], to: TransportAddress)
+        /// Pass this to the session: ``SessionStateMachine/offer(_:sequence:at:)``.
+        case offerID(ConnectionID, sequence: UInt64)
+        case offerCandidates([DirectCandidate], sequence: UInt64)
+        case retireID(sequence: UInt64)
+        /// Accept datagrams with this connection ID for this session, or do so no more.
+        case accept(ConnectionID)
+        case forget(ConnectionID)
+        /// Packets can be sent: add the path to the session. Packets were measured on another way if it was available before.
+        case available(TransportAddress)
+        /// Packets cannot be sent: remove the path from the session.
+        case unavailable
+    }
+
+    /// The packet size in bytes that every direct path carries, and the one up to which larger packets are tried: what remains
+    /// of 1,200 and 1,452 bytes (1,500 without the headers of IPv6 and UDP).
+    package static let basePacket = 1_200 - DatagramHeader.length - DatagramKey.overhead
+    package static let largestPacket = 1_452 - DatagramHeader.length - DatagramKey.overhead
+
+    private var sealer: DatagramSealer
+    private var checks: ConnectivityChecks
+    private var ownIDs: OwnConnectionIDs
+    private var peerIDs = PeerConnectionIDs()
+    private var candidates: [DirectCandidate] = []
+    private var nextSequence: UInt64 = 0
+    private var peerSequence: UInt64?
+    private var newestPacket: UInt64?
+    private var actions: Deque<Action> = []
+
+    /// - Parameters:
+    ///   - isExit: Whether this node is the exit.
+    ///   - secret: The secret of generation 0.
+    ///   - random: 32 random bytes.
+    package init(isExit: Bool, secret: DatagramSecret, random: Bytes32) {
+        self.sealer = DatagramSealer(secret, isExit: isExit)
+        self.checks = ConnectivityChecks(isClient: !isExit, secret: random)
+        self.ownIDs = OwnConnectionIDs(secret: random)
+    }
+
+    package mutating func nextAction() -> Action? { self.actions.popFirst() }
+
+    /// The address to which packets are sent; nil if the path is not available.
+    package var remote: TransportAddress? { self.checks.selected }
+
+    // MARK: Finding each other
+
+    /// Offers addresses at which this node may be reached. The first call also offers connection IDs.
+    package mutating func offer(_ candidates: [DirectCandidate], at now: NIODeadline) {
+        let candidates = Array(candidates.prefix(DirectCandidate.maximumCount))
+        self.issueIDs()
+        guard candidates != self.candidates || self.nextSequence == 0 else { return }
+        self.candidates = candidates
+        self.actions.append(.offerCandidates(candidates, sequence: self.nextSequence))
+        self.nextSequence += 1
+    }
+
+    private mutating func issueIDs() {
+        while let (sequence, id) = self.ownIDs.issue() {
+            self.actions.append(.accept(id))
+            self.actions.append(.offerID(id, sequence: sequence))
+        }
+    }
+
+    /// Handles a frame of the peer (``SessionSignal/direct(_:)``).
+    ///
+    /// - Parameters:
+    ///   - frame: The frame.
+    ///   - isAllowed: Whether a datagram may be sent to an address.
+    ///   - now: The current time.
+    /// - Returns: False if the peer violated the protocol.
+    package mutating func receive(
+        _ frame: SessionFrame,
+        isAllowed: (TransportAddress) -> Bool,
+        at now: NIODeadline
+    ) -> Bool {
+        switch frame {
+        case .newConnectionID(let sequence, let id):
+            let isFirst = self.peerIDs.current == nil
+            guard self.peerIDs.insert(sequence, id) else { return false }
+            // Requests that were due could not be sent.
+            if isFirst { self.perform(at: now) }
+        case .retireConnectionID(let sequence):
+            // It may be repeated, because its acknowledgement was lost.
+            if self.ownIDs.retire(sequence, at: now) { self.issueIDs() }
+        case .candidates(let sequence, let candidates):
+            guard self.peerSequence.map({ $0 < sequence }) ?? true else { return true }
+            self.peerSequence = sequence
+            self.checks.setCandidates(candidates.map(\.address).filter(isAllowed), at: now)
+        default: return false
+        }
+        return true
+    }
+
+    /// This node's address has changed. The peer's addresses are checked anew, with another connection ID, so that observers
+    /// cannot link the old address with the new one.
+    package mutating func networkChanged(at now: NIODeadline) {
+        self.useNextID()
+        self.checks.restart(at: now)
+        self.perform(at: now)
+    }
+
+    private mutating func useNextID() {
+        if let retired = self.peerIDs.advance() { self.actions.append(.retireID(sequence: retired)) }
+    }
+
+    // MARK: Datagrams
+
+    /// Handles a datagram. Returns a packet for the session, or nil if there is none in it.
+    package mutating func receive(
+        _ datagram: ArraySlice<UInt8>,
+        from address: TransportAddress,
+        at now: NIODeadline
+    ) -> DatagramSealer.Opened? {
+        guard let id = DatagramHeader.connection(of: datagram), self.ownIDs.all.contains(id),
+            let opened = self.sealer.open(datagram)
+        else { return nil }
+        // The peer uses another connection ID because its address has changed, so this node does the same.
+        if self.ownIDs.used(id) { self.useNextID() }
+        switch opened.space {
+        case .packets:
+            let isNewest = self.newestPacket.map { $0 < opened.number } ?? true
+            if isNewest { self.newestPacket = opened.number }
+            self.checks.receivedPacket(from: address, isNewest: isNewest, at: now)
+            self.perform(at: now)
+            return opened
+        case .checks:
+            if let check = ConnectivityCheck(opened.plaintext) { self.checks.receive(check, from: address, at: now) }
+            self.perform(at: now)
+            return nil
+        }
+    }
+
+    /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
+    package func seal(_ packet: ByteBuffer, number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
+        guard let remote, let id = self.peerIDs.current,
+            let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
+        else { return nil }
+        return (datagram, remote)
+    }
+
+    /// Checks the address in use, because packets were not acknowledged.
+    package mutating func suspect(at now: NIODeadline) {
+        self.checks.suspect(at: now)
+        self.timeout(at: now)
+    }
+
+    private mutating func perform(at now: NIODeadline) {
+        while let action = self.checks.nextAction() {
+            switch action {
+            case .send(let check, let address):
+                // Without a connection ID, the request is repeated later.
+                guard let id = self.peerIDs.current, let datagram = try? self.sealer.seal(check, to: id) else {
+                    continue
+                }
+                self.actions.append(.send(datagram, to: address))
+            case .use(let address): self.actions.append(.available(address))
+            case .lost: self.actions.append(.unavailable)
+            }
+        }
+    }
+
+    // MARK: Keys
+
+    /// Adds the keys of a generation. They open datagrams from now on.
+    package mutating func add(_ generation: Int, _ secret: DatagramSecret) { self.sealer.add(generation, secret) }
+
+    /// Seals with the keys of a generation from now on.
+    package mutating func use(_ generation: Int) { self.sealer.use(generation) }
+
+    /// Erases a generation other than the current one.
+    package mutating func erase(_ generation: Int) { self.sealer.erase(generation) }
+
+    // MARK: Time
+
+    /// When ``timeout(at:)`` must be called; nil if nothing is due.
+    package var nextDeadline: NIODeadline? {
+        [self.checks.nextDeadline, self.ownIDs.nextDeadline].compactMap { $0 }.min()
+    }
+
+    /// Performs what is due.
+    package mutating func timeout(at now: NIODeadline) {
+        for id in self.ownIDs.removeExpired(at: now) { self.actions.append(.forget(id)) }
+        self.checks.timeout(at: now)
+        self.perform(at: now)
+    }
+
+    /// All connection IDs of this node, to be forgotten at the end of the session.
+    package var connectionIDs: [ConnectionID] { self.ownIDs.all }
+}

@@ -1,0 +1,72 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import NIOCore
+import NostrCrypto
+
+/// The connection IDs that this node has given to its peer for one session.
+struct OwnConnectionIDs: Sendable {
+    /// A connection ID, and until when it is accepted after the peer has retired it.
+    private struct Issued: Sendable {
+        let sequence: UInt64
+        let id: ConnectionID
+        var retiredAt: NIODeadline?
+    }
+
+    /// Number of connection IDs that the peer has at the same time.
+    static let active = 3
+    /// How long a retired connection ID is accepted, because datagrams may still be on the way.
+    private static let retirement: TimeAmount = .seconds(3)
+
+    private let secret: Bytes32
+    private var issued: [Issued] = []
+    private var nextSequence: UInt64 = 0
+    /// The sequence number of the newest connection ID that the peer has used.
+    private(set) var newestUsed: UInt64 = 0
+
+    /// - Parameter secret: 32 random bytes, from which the connection IDs are derived.
+    init(secret: Bytes32) { self.secret = secret }
+
+    /// Makes a connection ID for the peer; nil if it has enough.
+    mutating func issue() -> (sequence: UInt64, id: ConnectionID)? {
+        guard self.issued.count(where: { $0.retiredAt == nil }) < Self.active else { return nil }
+        let sequence = self.nextSequence
+        self.nextSequence += 1
+        let id = ConnectionID(rawValue: self.secret.derivedInteger(.connectionID, sequence))
+        self.issued.append(Issued(sequence: sequence, id: id))
+        return (sequence, id)
+    }
+
+    /// Records that the peer has sent a datagram with a connection ID. Returns true if it has begun to use a newer one.
+    mutating func used(_ id: ConnectionID) -> Bool {
+        guard let sequence = self.issued.first(where: { $0.id == id })?.sequence, sequence > self.newestUsed else {
+            return false
+        }
+        self.newestUsed = sequence
+        return true
+    }
+
+    /// Handles RETIRE_CONNECTION_ID. Returns false if the peer has no such connection ID.
+    mutating func retire(_ sequence: UInt64, at now: NIODeadline) -> Bool {
+        guard let index = self.issued.firstIndex(where: { $0.sequence == sequence && $0.retiredAt == nil }) else {
+            return false
+        }
+        self.issued[index].retiredAt = now + Self.retirement
+        return true
+    }
+
+    /// When the next retired connection ID expires; nil if none does.
+    var nextDeadline: NIODeadline? { self.issued.compactMap(\.retiredAt).min() }
+
+    /// Removes the retired connection IDs that have expired, and returns them.
+    mutating func removeExpired(at now: NIODeadline) -> [ConnectionID] {
+        let expired = self.issued.filter { $0.retiredAt.map { $0 <= now } ?? false }.map(\.id)
+        self.issued.removeAll { expired.contains($0.id) }
+        return expired
+    }
+
+    /// All connection IDs that are accepted.
+    var all: [ConnectionID] { self.issued.map(\.id) }
+}
