@@ -12,6 +12,8 @@ import TunnelProtocol
 /// Receives the datagrams of a session.
 protocol DatagramReceiver: AnyObject {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress)
+    /// All datagrams that had arrived together were passed to ``receive(_:from:)``.
+    func receivedAll()
     /// The sockets can take more datagrams, or cannot.
     func socketsBecameWritable(_ isWritable: Bool)
 }
@@ -27,6 +29,8 @@ final class DatagramSockets {
     private var channels: [Bool: any Channel] = [:]
     private var receivers: [ConnectionID: any DatagramReceiver] = [:]
     private var flushIsScheduled = false
+    /// The sessions that have received datagrams since the last ``readComplete()``.
+    private var active: [any DatagramReceiver] = []
     /// Whether a socket is open.
     private(set) var isOpen = false
     private var isClosed = false
@@ -148,6 +152,13 @@ final class DatagramSockets {
             return self.metrics.rejected(.unknownConnection)
         }
         receiver.receive(envelope.data, from: address)
+        if !self.active.contains(where: { $0 === receiver }) { self.active.append(receiver) }
+    }
+
+    fileprivate func readComplete() {
+        let receivers = self.active
+        self.active = []
+        for receiver in receivers { receiver.receivedAll() }
     }
 
     fileprivate func becameWritable(_ isWritable: Bool) {
@@ -177,6 +188,8 @@ private final class DatagramHandler: ChannelInboundHandler {
     init(_ sockets: DatagramSockets) { self.sockets = sockets }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) { self.sockets.receive(self.unwrapInboundIn(data)) }
+
+    func channelReadComplete(context: ChannelHandlerContext) { self.sockets.readComplete() }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.sockets.becameWritable(context.channel.isWritable)

@@ -22,6 +22,8 @@ final class DirectLink {
     private var path: DirectPath
     private var timer: LinkTimer?
     private var isStopped = false
+    /// Packets that have arrived, for the session.
+    private var packets: [DatagramSealer.Opened] = []
 
     /// - Parameters:
     ///   - link: The session.
@@ -152,7 +154,15 @@ extension DirectLink: DatagramReceiver {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
         var packet: DatagramSealer.Opened?
         self.update { packet = $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) }
-        if let packet { self.link.update { $0.receive(packet, at: $1) } }
+        if let packet { self.packets.append(packet) }
+    }
+
+    /// Passes the packets to the session together, which then answers and delivers once.
+    func receivedAll() {
+        guard !self.packets.isEmpty else { return }
+        let packets = self.packets
+        self.packets = []
+        self.link.update { for packet in packets { $0.receive(packet, at: $1) } }
     }
 
     func socketsBecameWritable(_ isWritable: Bool) { self.link.setWritable(.direct, isWritable) }

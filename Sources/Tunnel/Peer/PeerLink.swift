@@ -48,6 +48,8 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// The time since which there is no stream. Nil while there is one.
     private(set) var idleSince: NIODeadline? = .now()
 
+    /// Number of bytes of a stream from which on further data is delivered separately.
+    private static var deliveredTogether: Int { 64 << 10 }
     /// Minimum delay of the next timer after one that caused no action.
     private static var fruitlessPause: TimeAmount { .milliseconds(5) }
 
@@ -227,9 +229,28 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     private func drain() {
         guard !self.isDraining else { return }
         self.isDraining = true
+        // Data of one stream that several packets brought is delivered together, because each delivery is a system call.
+        var pending: (id: StreamID, data: ByteBuffer)?
         while let action = self.engine.nextAction() {
-            self.perform(action)
             self.performedActions &+= 1
+            if case .data(let id, var data) = action {
+                if pending?.id == id, (pending?.data.readableBytes ?? 0) < Self.deliveredTogether {
+                    pending?.data.writeBuffer(&data)
+                    continue
+                }
+                if let (id, data) = pending { self.deliver(data, to: id) }
+                pending = (id, data)
+                continue
+            }
+            if let (id, data) = pending { self.deliver(data, to: id) }
+            pending = nil
+            self.perform(action)
+        }
+        if let (id, data) = pending {
+            self.deliver(data, to: id)
+            self.isDraining = false
+            // The endpoint may have caused further actions.
+            return self.drain()
         }
         self.isDraining = false
         self.armTimer()
@@ -250,10 +271,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             self.endpoints[id]?.opened()
         case .credit(let id, let bytes):
             self.endpoints[id]?.credit(bytes)
-        case .data(let id, let data):
-            self.metrics.bytesReceived.increment(by: Int64(data.readableBytes))
-            self.receivedBytes += data.readableBytes
-            self.endpoints[id]?.receive(data)
+        case .data(let id, let data): self.deliver(data, to: id)
         case .finished(let id):
             self.endpoints[id]?.finished()
         case .ended(let id, let reason):
@@ -267,6 +285,12 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             self.metrics.reported(report)
             self.logger.debug("\(report.rawValue)", metadata: ["peer": "\(self.peer)"])
         }
+    }
+
+    private func deliver(_ data: ByteBuffer, to id: StreamID) {
+        self.metrics.bytesReceived.increment(by: Int64(data.readableBytes))
+        self.receivedBytes += data.readableBytes
+        self.endpoints[id]?.receive(data)
     }
 
     private func accept(_ id: StreamID, _ request: StreamRequest) {

@@ -114,8 +114,19 @@ struct CongestionController: Hashable, Sendable {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
         let excess = (self.phase.windowGain - 1) * self.product + min(self.bandwidth.excess, self.product)
         let share = min(1, Double(self.minimumRTT.nanoseconds ?? .max) / Self.processorRTT)
-        return max(self.minimum, Int(self.product + share * excess) + 2 * self.packet)
+        return max(self.minimum, Int(self.product + share * excess) + self.burst)
     }
+
+    /// The bytes that are in flight because packets are sent and acknowledged several at once. Datagrams are small, and as many
+    /// as the path carries in some milliseconds are handled together (BBR's send quantum).
+    private var burst: Int {
+        guard self.packet <= Self.datagram else { return 2 * self.packet }
+        return max(2 * self.packet, 3 * min(Self.largestQuantum, Int(self.bandwidth.value / 1_000)))
+    }
+
+    /// Maximum packet size in bytes that counts as a datagram, and the maximum quantum.
+    private static let datagram = 2_048
+    private static let largestQuantum = 64 << 10
 
     /// Updates the packet size in bytes.
     mutating func setPacket(_ size: Int) { self.packet = size }
@@ -248,7 +259,7 @@ struct CongestionController: Hashable, Sendable {
     private func isDrained(_ inFlight: Int, at now: NIODeadline) -> Bool {
         let roundTrip = TimeAmount.nanoseconds(self.minimumRTT.nanoseconds ?? 0)
         let delayed = self.bandwidth.value * Self.acknowledgementTime
-        return Double(inFlight) <= self.product + delayed + Double(2 * self.packet)
+        return Double(inFlight) <= self.product + delayed + Double(self.burst)
             || self.phaseStart + roundTrip * Self.drainRounds <= now
     }
 
