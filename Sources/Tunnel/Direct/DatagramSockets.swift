@@ -14,6 +14,8 @@ protocol DatagramReceiver: AnyObject {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress)
     /// All datagrams that had arrived together were passed to ``receive(_:from:)``.
     func receivedAll()
+    /// The addresses of this machine have changed.
+    func addressesChanged()
     /// The sockets can take more datagrams, or cannot.
     func socketsBecameWritable(_ isWritable: Bool)
 }
@@ -31,10 +33,17 @@ final class DatagramSockets {
     private var flushIsScheduled = false
     /// The sessions that have received datagrams since the last ``readComplete()``.
     private var active: [any DatagramReceiver] = []
+    /// The port of the sockets; 0 before the first one is open, if any port will do.
+    private var port = 0
     /// Whether a socket is open.
-    private(set) var isOpen = false
+    var isOpen: Bool { !self.channels.isEmpty }
     private var isClosed = false
+    /// Reports changes of the network until the sockets are closed.
+    private var hostWatch: HostWatch.Registration?
+    private var knownAddresses: [TransportAddress] = []
 
+    /// Time until a socket that was closed is opened again.
+    private static let reopening: TimeAmount = .milliseconds(500)
     /// Size of a receive buffer in bytes, and the number of datagrams that are read at once.
     private static let read = (size: 2_048, count: 32)
     /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
@@ -66,21 +75,55 @@ final class DatagramSockets {
     ///
     /// - Parameter port: The UDP port; 0 for any. Both families use one port if possible.
     func open(port: Int) {
+        self.port = port
+        self.open(isIPv6: false)
+    }
+
+    private func open(isIPv6: Bool) {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.bind("0.0.0.0", port).assumeIsolated().whenSuccess { four in
+        self.bind(isIPv6 ? "::" : "0.0.0.0", self.port).assumeIsolated().whenSuccess { channel in
             let sockets = bound.value
-            sockets.opened(four, isIPv6: false)
-            sockets.bind("::", four?.localAddress?.port ?? port).assumeIsolated().whenSuccess { six in
-                bound.value.opened(six, isIPv6: true)
-            }
+            if let channel { sockets.opened(channel, isIPv6: isIPv6) }
+            // With the port of the first one.
+            if !isIPv6, sockets.channels[true] == nil { sockets.open(isIPv6: true) }
         }
     }
 
-    private func opened(_ channel: (any Channel)?, isIPv6: Bool) {
-        guard let channel else { return }
+    private func opened(_ channel: any Channel, isIPv6: Bool) {
         guard !self.isClosed else { return channel.close(promise: nil) }
         self.channels[isIPv6] = channel
-        self.isOpen = true
+        if self.port == 0 { self.port = channel.localAddress?.port ?? 0 }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.lost(isIPv6: isIPv6) }
+        self.knownAddresses = self.interfaceAddresses
+        // Sessions that lost a socket check their addresses again.
+        for receiver in self.allReceivers { receiver.addressesChanged() }
+        guard self.hostWatch == nil else { return }
+        self.hostWatch = HostWatch.shared.observe(on: self.loop) { bound.value.hostChanged() }
+    }
+
+    /// A socket was closed, because sending failed: the network may be unreachable. Opens it again.
+    private func lost(isIPv6: Bool) {
+        self.channels[isIPv6] = nil
+        guard !self.isClosed else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(in: Self.reopening) {
+            let sockets = bound.value
+            if !sockets.isClosed, sockets.channels[isIPv6] == nil { sockets.open(isIPv6: isIPv6) }
+        }
+    }
+
+    private func hostChanged() {
+        let addresses = self.interfaceAddresses
+        guard !self.isClosed, addresses != self.knownAddresses else { return }
+        self.knownAddresses = addresses
+        for receiver in self.allReceivers { receiver.addressesChanged() }
+    }
+
+    /// The sessions. Each has several connection IDs.
+    private var allReceivers: [any DatagramReceiver] {
+        var seen: Set<ObjectIdentifier> = []
+        return self.receivers.values.filter { seen.insert(ObjectIdentifier($0)).inserted }
     }
 
     private func bind(_ host: String, _ port: Int) -> EventLoopFuture<(any Channel)?> {
@@ -162,17 +205,13 @@ final class DatagramSockets {
     }
 
     fileprivate func becameWritable(_ isWritable: Bool) {
-        // A session has several connection IDs.
-        var seen: Set<ObjectIdentifier> = []
-        for receiver in Array(self.receivers.values) where seen.insert(ObjectIdentifier(receiver)).inserted {
-            receiver.socketsBecameWritable(isWritable)
-        }
+        for receiver in self.allReceivers { receiver.socketsBecameWritable(isWritable) }
     }
 
     /// Closes the sockets.
     func close() {
-        self.isOpen = false
         self.isClosed = true
+        self.hostWatch = nil
         self.receivers = [:]
         for channel in self.channels.values { channel.close(promise: nil) }
         self.channels = [:]

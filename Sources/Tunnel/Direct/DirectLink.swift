@@ -58,10 +58,12 @@ final class DirectLink {
     var remote: TransportAddress? { self.path.remote }
 
     /// Offers the addresses of this node to the peer.
-    func start() {
+    func start() { self.update { $0.offer(self.candidates, at: $1) } }
+
+    /// The addresses of this node for the peer.
+    private var candidates: [DirectCandidate] {
         let own = self.sockets.interfaceAddresses.filter { self.isTrusted || Self.addressClass($0) == .global }
-        let candidates = self.configured + own.map { DirectCandidate(.host, $0) }
-        self.update { $0.offer(candidates, at: $1) }
+        return self.configured + own.map { DirectCandidate(.host, $0) }
     }
 
     /// Handles a frame of the peer.
@@ -138,7 +140,10 @@ final class DirectLink {
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
     func send(_ packet: [UInt8], number: UInt64) -> Bool {
         guard let (datagram, address) = self.path.seal(ByteBuffer(bytes: packet), number: number) else { return true }
-        return self.sockets.send(datagram, to: address)
+        let isWritable = self.sockets.send(datagram, to: address)
+        // The session sends this packet because earlier ones were not acknowledged.
+        if self.link.engine.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
+        return isWritable
     }
 
     // MARK: End
@@ -163,6 +168,13 @@ extension DirectLink: DatagramReceiver {
         let packets = self.packets
         self.packets = []
         self.link.update { for packet in packets { $0.receive(packet, at: $1) } }
+    }
+
+    func addressesChanged() {
+        self.update {
+            $0.offer(self.candidates, at: $1)
+            $0.networkChanged(at: $1)
+        }
     }
 
     func socketsBecameWritable(_ isWritable: Bool) { self.link.setWritable(.direct, isWritable) }

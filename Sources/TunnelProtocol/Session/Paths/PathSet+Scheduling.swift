@@ -27,6 +27,9 @@ extension PathSet {
         return self[index].health == .active && self[index].probe.count == 0
     }
 
+    /// Whether a probe timeout of the direct path has passed since a packet on it was last acknowledged.
+    var suspectsDirectPath: Bool { self.index(of: .direct).map { self[$0].probe.count > 0 } ?? false }
+
     /// Whether packets may take the path at `index`.
     func isEligible(_ index: Int) -> Bool { self[index].description.isDirect || !self.usesOnlyDirectPath }
 
