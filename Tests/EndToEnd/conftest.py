@@ -5,6 +5,7 @@
 import pytest
 
 from backends import HTTPBackend, TCPBackend
+from homes import Home
 from sandbox import BINARY, Sandbox
 
 
@@ -34,3 +35,13 @@ def http(sandbox):
 def serve(sandbox):
     """Returns a function that starts a TCP service; its argument handles the socket of each connection."""
     return lambda function: sandbox.closing(TCPBackend(function))
+
+
+@pytest.fixture
+def home(sandbox):
+    return Home(sandbox, "at-home")
+
+
+@pytest.fixture
+def laptop(sandbox):
+    return Home(sandbox, "laptop")

@@ -8,7 +8,6 @@ import socket
 import pytest
 
 from backends import TCPBackend, echo
-from test_devices import Home
 
 
 def free_udp_port():
@@ -20,16 +19,6 @@ def free_udp_port():
 def direct(choice="trusted"):
     port = free_udp_port()
     return ["--direct", choice, "--direct-port", port, "--direct-address", f"127.0.0.1:{port}"]
-
-
-@pytest.fixture
-def home(sandbox):
-    return Home(sandbox, "at-home")
-
-
-@pytest.fixture
-def laptop(sandbox):
-    return Home(sandbox, "laptop")
 
 
 def exchange(connection, size):

@@ -34,7 +34,7 @@ struct KeyScheduleTests {
     private static var configuration: SessionConfiguration {
         var configuration = SessionConfiguration()
         configuration.keyLifetime = .seconds(100)
-        configuration.keyBytes = 1_000
+        configuration.keyBytes = 100_000
         configuration.keyOverlap = .seconds(10)
         return configuration
     }
@@ -66,17 +66,29 @@ struct KeyScheduleTests {
     @Test("a client starts an update after a number of bytes in both directions")
     func byBytes() {
         var client = Self.schedule(.client)
-        client.sealed(500)
-        client.opened(499)
+        client.sealed(50_000, packets: 1)
+        client.opened(49_999)
         #expect(client.advance(at: Self.start) == [])
         client.opened(1)
         #expect(client.advance(at: Self.start) == [.makeKey(generation: 1)])
     }
 
+    @Test("small packets count as more than they are, because a key may seal only so many")
+    func byPackets() {
+        var client = Self.schedule(.client)
+        client.sealed(97 * 20, packets: 97)
+        #expect(client.advance(at: Self.start) == [])
+        client.sealed(20, packets: 1)
+        #expect(client.advance(at: Self.start) == [.makeKey(generation: 1)])
+        // With the default, and with everything in one direction.
+        let packets = SessionConfiguration().keyBytes / 1_024
+        #expect(packets <= DatagramKey.confidentialityLimit / 2)
+    }
+
     @Test("an exit never starts an update, and seals under the new keys when the client does")
     func exit() throws {
         var exit = Self.schedule(.exit)
-        exit.sealed(10_000)
+        exit.sealed(1_000_000, packets: 1)
         // It ends the session if the client never updates.
         #expect(exit.nextDeadline == Self.start + .seconds(380))
         #expect(!exit.isExpired(at: Self.start + .seconds(379)))

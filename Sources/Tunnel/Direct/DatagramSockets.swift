@@ -9,6 +9,14 @@ import NIOCore
 import NIOPosix
 import TunnelProtocol
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// Receives the datagrams of a session.
 protocol DatagramReceiver: AnyObject {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress)
@@ -41,6 +49,15 @@ final class DatagramSockets {
     /// Reports changes of the network until the sockets are closed.
     private var hostWatch: HostWatch.Registration?
     private var knownAddresses: [TransportAddress] = []
+
+    /// Whether this machine has an address of the family from which such addresses can be reached. NIO closes a socket whose network
+    /// is unreachable, so nothing is sent there.
+    func reaches(_ kind: AddressClass, isIPv6: Bool) -> Bool {
+        self.knownAddresses.contains { own in
+            // With IPv4, a private address reaches the internet through a NAT.
+            own.isIPv6 == isIPv6 && (!isIPv6 || own.socketAddress.map { AddressClass($0) } == kind)
+        }
+    }
 
     /// Time until a socket that was closed is opened again.
     private static let reopening: TimeAmount = .milliseconds(500)
@@ -85,7 +102,7 @@ final class DatagramSockets {
             let sockets = bound.value
             if let channel { sockets.opened(channel, isIPv6: isIPv6) }
             // With the port of the first one.
-            if !isIPv6, sockets.channels[true] == nil { sockets.open(isIPv6: true) }
+            if !isIPv6 { sockets.open(isIPv6: true) }
         }
     }
 
@@ -95,9 +112,7 @@ final class DatagramSockets {
         if self.port == 0 { self.port = channel.localAddress?.port ?? 0 }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.lost(isIPv6: isIPv6) }
-        self.knownAddresses = self.interfaceAddresses
-        // Sessions that lost a socket check their addresses again.
-        for receiver in self.allReceivers { receiver.addressesChanged() }
+        self.hostChanged()
         guard self.hostWatch == nil else { return }
         self.hostWatch = HostWatch.shared.observe(on: self.loop) { bound.value.hostChanged() }
     }
@@ -106,13 +121,21 @@ final class DatagramSockets {
     private func lost(isIPv6: Bool) {
         self.channels[isIPv6] = nil
         guard !self.isClosed else { return }
+        self.logger.debug("UDP socket lost, opening it again", metadata: ["ipv6": "\(isIPv6)"])
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(in: Self.reopening) {
-            let sockets = bound.value
-            if !sockets.isClosed, sockets.channels[isIPv6] == nil { sockets.open(isIPv6: isIPv6) }
+        _ = self.loop.scheduleTask(in: Self.reopening) { bound.value.reopen(isIPv6: isIPv6) }
+    }
+
+    private func reopen(isIPv6: Bool) {
+        guard !self.isClosed else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.bind(isIPv6 ? "::" : "0.0.0.0", self.port).assumeIsolated().whenSuccess { channel in
+            if let channel { bound.value.opened(channel, isIPv6: isIPv6) } else { bound.value.lost(isIPv6: isIPv6) }
         }
     }
 
+    /// Tells the sessions if the addresses have changed. What a socket that was opened again has is no change, so that an
+    /// unreachable address does not disturb paths that work.
     private func hostChanged() {
         let addresses = self.interfaceAddresses
         guard !self.isClosed, addresses != self.knownAddresses else { return }
@@ -143,7 +166,13 @@ final class DatagramSockets {
             .bind(host: host, port: port)
             .map { Optional($0) }
             .flatMapErrorThrowing { error in
-                logger.debug("cannot open a UDP socket", metadata: ["host": "\(host)", "error": "\(error)"])
+                // Without IPv6 this is normal. A port that is in use is a mistake.
+                let isMistake = port != 0 && (error as? IOError)?.errnoCode == EADDRINUSE
+                logger.log(
+                    level: isMistake ? .warning : .debug,
+                    "cannot open a UDP socket, so there are no direct paths by it; choose another port or 0 for any",
+                    metadata: ["address": "\(host)", "port": "\(port)", "error": "\(error)"]
+                )
                 return nil
             }
     }
@@ -191,7 +220,7 @@ final class DatagramSockets {
     fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {
         guard let address = TransportAddress(envelope.remoteAddress) else { return }
         let bytes = envelope.data.readableBytesView
-        guard let id = DatagramHeader.connection(ofDatagram: bytes), let receiver = self.receivers[id] else {
+        guard let id = DatagramHeader.connection(of: bytes), let receiver = self.receivers[id] else {
             return self.metrics.rejected(.unknownConnection)
         }
         receiver.receive(envelope.data, from: address)
@@ -202,6 +231,10 @@ final class DatagramSockets {
         let receivers = self.active
         self.active = []
         for receiver in receivers { receiver.receivedAll() }
+    }
+
+    fileprivate func failed(_ error: any Error) {
+        self.logger.debug("datagram failed", metadata: ["error": "\(error)"])
     }
 
     fileprivate func becameWritable(_ isWritable: Bool) {
@@ -235,6 +268,6 @@ private final class DatagramHandler: ChannelInboundHandler {
         context.fireChannelWritabilityChanged()
     }
 
-    /// Errors of single datagrams, for example an ICMP message that a port is closed, say nothing about the socket.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+    /// An error of a single datagram, for example an ICMP message that a port is closed. NIO closes the socket after others.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.sockets.failed(error) }
 }

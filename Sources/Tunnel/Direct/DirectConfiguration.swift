@@ -7,7 +7,7 @@
 public struct DirectConfiguration: Hashable, Sendable {
     /// With whom a node exchanges addresses. Both nodes learn the other's.
     public enum Choice: String, Sendable, CaseIterable {
-        /// With nobody. No UDP socket is opened.
+        /// There are no direct paths, and no UDP socket is opened.
         case off
         /// An exit with clients that have proven an identity on its access list, and an entry with exits for which it has an
         /// identity.

@@ -54,9 +54,6 @@ final class DirectLink {
         self.timer = LinkTimer(loop: loop) { [weak self] in self?.timeout() }
     }
 
-    /// The peer's address; nil while the path is not available.
-    var remote: TransportAddress? { self.path.remote }
-
     /// Offers the addresses of this node to the peer.
     func start() { self.update { $0.offer(self.candidates, at: $1) } }
 
@@ -77,8 +74,8 @@ final class DirectLink {
     /// itself, so that no peer reaches the machine's own services.
     private func isAllowed(_ address: TransportAddress) -> Bool {
         switch Self.addressClass(address) {
-        case .global: true
-        case .privateNetwork: self.isTrusted
+        case .global: self.sockets.reaches(.global, isIPv6: address.isIPv6)
+        case .privateNetwork: self.isTrusted && self.sockets.reaches(.privateNetwork, isIPv6: address.isIPv6)
         case .loopback: self.configured.contains { Self.addressClass($0.address) == .loopback }
         case .linkLocal, .metadata, .multicast, .reserved: false
         }
@@ -108,10 +105,7 @@ final class DirectLink {
     private func perform(_ action: DirectPath.Action) {
         switch action {
         case .send(let datagram, let address): _ = self.sockets.send(datagram, to: address)
-        case .offerID(let id, let sequence): self.link.update { $0.offer(id, sequence: sequence, at: $1) }
-        case .offerCandidates(let candidates, let sequence):
-            self.link.update { $0.offer(candidates, sequence: sequence, at: $1) }
-        case .retireID(let sequence): self.link.update { $0.retireConnectionID(sequence, at: $1) }
+        case .frame(let frame): self.link.update { $0.sendDirectFrame(frame, at: $1) }
         case .accept(let id): self.sockets.register(id, self)
         case .forget(let id): self.sockets.unregister(id)
         case .available(let address):
@@ -134,12 +128,9 @@ final class DirectLink {
         address.socketAddress.map { TargetAddress.text(host: $0.ipAddress ?? "", port: Int(address.port)) } ?? ""
     }
 
-    /// The peer's address as text; nil while the path is not available.
-    var remoteText: String? { self.remote.map(Self.text) }
-
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
     func send(_ packet: [UInt8], number: UInt64) -> Bool {
-        guard let (datagram, address) = self.path.seal(ByteBuffer(bytes: packet), number: number) else { return true }
+        guard let (datagram, address) = self.path.seal(packet, number: number) else { return true }
         let isWritable = self.sockets.send(datagram, to: address)
         // The session sends this packet because earlier ones were not acknowledged.
         if self.link.engine.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
@@ -157,9 +148,13 @@ final class DirectLink {
 
 extension DirectLink: DatagramReceiver {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
-        var packet: DatagramSealer.Opened?
-        self.update { packet = $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) }
-        if let packet { self.packets.append(packet) }
+        self.update {
+            switch $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) {
+            case .packet(let packet): self.packets.append(packet)
+            case .check: break
+            case .rejected: self.metrics.rejected(.undecryptable)
+            }
+        }
     }
 
     /// Passes the packets to the session together, which then answers and delivers once.

@@ -231,26 +231,29 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         self.isDraining = true
         // Data of one stream that several packets brought is delivered together, because each delivery is a system call.
         var pending: (id: StreamID, data: ByteBuffer)?
-        while let action = self.engine.nextAction() {
-            self.performedActions &+= 1
-            if case .data(let id, var data) = action {
-                if pending?.id == id, (pending?.data.readableBytes ?? 0) < Self.deliveredTogether {
-                    pending?.data.writeBuffer(&data)
+        func deliverPending() {
+            guard let (id, data) = pending else { return }
+            pending = nil
+            self.deliver(data, to: id)
+        }
+        // An endpoint may cause further actions when it receives data.
+        while true {
+            while let action = self.engine.nextAction() {
+                self.performedActions &+= 1
+                guard case .data(let id, var data) = action else {
+                    deliverPending()
+                    self.perform(action)
                     continue
                 }
-                if let (id, data) = pending { self.deliver(data, to: id) }
-                pending = (id, data)
-                continue
+                if pending?.id == id, (pending?.data.readableBytes ?? 0) < Self.deliveredTogether {
+                    pending?.data.writeBuffer(&data)
+                } else {
+                    deliverPending()
+                    pending = (id, data)
+                }
             }
-            if let (id, data) = pending { self.deliver(data, to: id) }
-            pending = nil
-            self.perform(action)
-        }
-        if let (id, data) = pending {
-            self.deliver(data, to: id)
-            self.isDraining = false
-            // The endpoint may have caused further actions.
-            return self.drain()
+            guard pending != nil else { break }
+            deliverPending()
         }
         self.isDraining = false
         self.armTimer()
@@ -258,7 +261,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     private func perform(_ action: StreamAction<Engine.Signal>) {
         switch action {
-        case .publish(let token, let plaintext, _, [.direct], _):
+        case .publish(let token, let plaintext, _, let paths, _) where paths.first == .direct:
             if let sendDirectly, !sendDirectly(plaintext, token.number) {
                 self.engine.setWritable(.direct, false, at: .now)
             }

@@ -56,7 +56,7 @@ final class SessionDriver {
     private var relays: [PathID: RelayConnection] = [:]
     private var barriers: [PublicKey: SubscriptionBarrier] = [:]
     /// The direct path, if addresses are exchanged with the peer.
-    private(set) var direct: DirectLink?
+    private var direct: DirectLink?
 
     init(
         _ link: SessionLink,

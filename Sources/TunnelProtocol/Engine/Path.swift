@@ -34,23 +34,13 @@ package struct PathDescription: Hashable, Sendable {
     package var createdAtUpperLimit: Int?
     /// This node's own limit on what it sends to the relay; nil for none.
     package var budget: EventBudget?
-    /// Whether packets travel in datagrams to the peer, and not in events over a relay.
-    package private(set) var isDirect = false
-
     /// Creates the description of a direct path.
     ///
     /// - Parameters:
     ///   - packet: The packet size in bytes that the path carries.
     ///   - largest: The packet size in bytes up to which larger packets are tried.
     package static func direct(packet: Int, largest: Int) -> PathDescription {
-        var description = PathDescription(
-            relay: "",
-            maximumPlaintext: packet,
-            largestPlaintext: largest,
-            createdAtUpperLimit: nil
-        )
-        description.isDirect = true
-        return description
+        PathDescription(relay: "", maximumPlaintext: packet, largestPlaintext: largest, createdAtUpperLimit: nil)
     }
 
     /// Creates a description.

@@ -38,13 +38,17 @@ struct KeySchedule: Sendable {
 
     // MARK: Use
 
-    /// Counts the bytes of a packet that was sent.
-    mutating func sealed(_ bytes: Int) { self.bytes += UInt64(bytes) }
+    /// The least that each packet counts. A key then seals at most 4 million datagrams, half of what AES-GCM allows
+    /// (``DatagramKey/confidentialityLimit``).
+    private static let leastCount = 1_024
+
+    /// Counts packets that were sent.
+    mutating func sealed(_ bytes: Int, packets: Int) { self.bytes += UInt64(max(bytes, packets * Self.leastCount)) }
 
     /// Counts the bytes of a packet that was received. Only the client counts both directions, because only the client
     /// starts updates.
     mutating func opened(_ bytes: Int) {
-        if !self.isExit { self.bytes += UInt64(bytes) }
+        if !self.isExit { self.bytes += UInt64(max(bytes, Self.leastCount)) }
     }
 
     // MARK: Time

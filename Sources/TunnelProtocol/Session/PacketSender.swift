@@ -20,6 +20,7 @@ struct PacketSender: Sendable {
     /// What was sent since ``takeSent()`` was last called.
     struct Sent {
         var bytes = 0
+        var packets = 0
         var isAckEliciting = false
     }
 
@@ -114,7 +115,7 @@ struct PacketSender: Sendable {
         while self.canSend(streams, context), let (index, content) = self.pathForData(paths, streams, context),
             self.isWorthSending(on: paths[index], streams, context)
         {
-            guard packets < (paths[index].description.isDirect ? Self.datagramsPerTurn : Self.packetsPerTurn) else {
+            guard packets < (paths[index].isDirect ? Self.datagramsPerTurn : Self.packetsPerTurn) else {
                 self.hasMore = true
                 break
             }
@@ -231,7 +232,7 @@ struct PacketSender: Sendable {
     private func packet(on path: SessionPath, capacity: Int = 0) -> ByteBuffer {
         var packet = ByteBuffer()
         packet.reserveCapacity(capacity)
-        if !path.description.isDirect {
+        if !path.isDirect {
             SessionPacketHeader(path: path.id, number: path.sent.nextNumber).encode(
                 isFromExit: self.isExit,
                 into: &packet
@@ -288,6 +289,7 @@ struct PacketSender: Sendable {
         let size = packet.readableBytes
         path.record(size: size, isAckEliciting: !frames.isEmpty, frames: frames, at: context.now.monotonic)
         self.sent.bytes += size
+        self.sent.packets += 1
         if !frames.isEmpty { self.sent.isAckEliciting = true }
         context.actions.append(
             .publish(

@@ -212,22 +212,8 @@ package struct SessionStateMachine: StreamEngine {
         self.send()
     }
 
-    /// Sends the peer a connection ID for datagrams to this node.
-    package mutating func offer(_ id: ConnectionID, sequence: UInt64, at now: Moment) {
-        self.sendControl(.newConnectionID(sequence: sequence, id), at: now)
-    }
-
-    /// Tells the peer that this node does not use a connection ID of it any more.
-    package mutating func retireConnectionID(_ sequence: UInt64, at now: Moment) {
-        self.sendControl(.retireConnectionID(sequence: sequence), at: now)
-    }
-
-    /// Sends the peer the addresses at which datagrams may reach this node.
-    package mutating func offer(_ candidates: [DirectCandidate], sequence: UInt64, at now: Moment) {
-        self.sendControl(.candidates(sequence: sequence, candidates), at: now)
-    }
-
-    private mutating func sendControl(_ frame: SessionFrame, at now: Moment) {
+    /// Sends the peer a frame about the direct path (``DirectPath/Action/frame(_:)``).
+    package mutating func sendDirectFrame(_ frame: SessionFrame, at now: Moment) {
         guard !self.isOver, self.transport.peerTakesDatagrams else { return }
         self.context.now = now
         self.context.control.append(frame)

@@ -290,7 +290,7 @@ struct SessionTransport: Sendable {
 
     private mutating func countSent(at now: NIODeadline) {
         let sent = self.sender.takeSent()
-        self.keys.sealed(sent.bytes)
+        self.keys.sealed(sent.bytes, packets: sent.packets)
         if sent.isAckEliciting { self.liveness.sentEliciting(at: now) }
     }
 }

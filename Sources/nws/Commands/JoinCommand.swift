@@ -121,7 +121,7 @@ struct JoinCommand: AsyncParsableCommand {
         let file = AliasEntry.identityFile(for: exit)
         let hadKey = file.exists
         let identity = try file.readOrCreate()
-        let isRepeated = try UsedInvites(beside: file).insert(invite)
+        let isRepeated = try UsedInvites(beside: file).markUsed(invite)
         let logger = Logger.console("nws.join", self.logLevel.level)
         var configuration = EntryConfiguration()
         configuration.servesProxy = false

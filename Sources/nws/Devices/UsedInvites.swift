@@ -27,8 +27,8 @@ struct UsedInvites {
         return String(decoding: data, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
-    /// Records that this device uses an invite. Returns whether it has done so before.
-    func insert(_ invite: InviteCode) throws -> Bool {
+    /// Records that this device uses an invite. Returns whether it has used the invite before.
+    func markUsed(_ invite: InviteCode) throws -> Bool {
         let verifiers = self.verifiers
         let verifier = Self.verifier(of: invite)
         guard !verifiers.contains(verifier) else { return true }

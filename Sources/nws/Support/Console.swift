@@ -72,6 +72,10 @@ enum Console {
             }
             if written > 0 {
                 bytes = bytes.dropFirst(written)
+            } else if errno == EAGAIN, descriptor == 1 {
+                // Another process has made the pipe non-blocking.
+                var waited = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = unsafe poll(&waited, 1, -1)
             } else if errno != EINTR {
                 return false
             }

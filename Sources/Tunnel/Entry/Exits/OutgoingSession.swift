@@ -355,9 +355,6 @@ extension OutgoingSession: SessionDriverDelegate {
         session.startDirect(isExit: false, isTrusted: self.identity != nil, sockets: sockets, direct)
     }
 
-    /// The exit's address on the direct path; nil if there is none.
-    var directAddress: String? { self.driver.direct?.remoteText }
-
     func session(_ session: SessionDriver, wasRejectedBy relay: RelayConnection) {
         self.context.warnOfRejection(by: relay)
     }

@@ -293,9 +293,6 @@ final class IncomingSession {
         self.driver.startDirect(isExit: true, isTrusted: self.identity != nil, sockets: sockets, direct)
     }
 
-    /// The client's address on the direct path; nil if there is none.
-    var directAddress: String? { self.driver.direct?.remoteText }
-
     /// Ends the session if the client does not sign for a new generation of keys while the old keys are kept.
     private func expectIdentity(of generation: Int) {
         guard self.identity != nil else { return }

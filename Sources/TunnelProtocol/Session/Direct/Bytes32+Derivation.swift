@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOCore
 import NostrCrypto
 
 extension Bytes32 {
@@ -12,13 +13,11 @@ extension Bytes32 {
         case connectionID = 2
     }
 
-    /// Derives an integer that nobody can guess who does not know these secret bytes.
+    /// Derives an integer that cannot be predicted without these secret bytes.
     func derivedInteger(_ purpose: Derivation, _ number: UInt64) -> UInt64 {
-        var message = self.bytes
-        message.append(purpose.rawValue)
-        for shift in stride(from: 56, through: 0, by: -8) {
-            message.append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
-        }
-        return Bytes32.sha256(of: message).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        var message = ByteBuffer(bytes: self.bytes)
+        message.writeMultipleIntegers(purpose.rawValue, number)
+        let hash = Bytes32.sha256(of: Array(message.readableBytesView))
+        return hash.bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

@@ -6,7 +6,7 @@
 package import NIOCore
 
 /// A message that finds out whether datagrams pass between two addresses, as PATH_CHALLENGE and PATH_RESPONSE of QUIC do
-/// (RFC 9000, section 8.2). It travels in a datagram of ``DatagramSpace/checks``, so nobody but the peer can make one.
+/// (RFC 9000, section 8.2). It travels in a datagram of ``DatagramSpace/checks``, so only the peer can create one.
 package enum ConnectivityCheck: Hashable, Sendable {
     /// Asks for a response. The token cannot be guessed, so the response shows that the request arrived.
     case request(token: UInt64)

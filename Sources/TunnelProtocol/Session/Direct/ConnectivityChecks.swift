@@ -84,9 +84,10 @@ package struct ConnectivityChecks: Sendable {
 
     /// Maximum number of addresses of the peer: its candidates, and addresses from which it has sent.
     package static let maximumRemotes = 2 * DirectCandidate.maximumCount
-    /// Maximum number of requests to addresses that have not answered, at once and per second. The peer may have named the
-    /// address of a victim.
-    package static let unansweredRequests = (burst: 256, perSecond: 1)
+    /// Maximum number of requests to addresses that have not answered, and the time after which one more is allowed. The peer may
+    /// have named the address of a victim.
+    package static let unansweredRequests = 256
+    package static let allowanceInterval: TimeAmount = .seconds(1)
 
     /// - Parameters:
     ///   - isClient: Whether this node is the client.
@@ -167,7 +168,11 @@ package struct ConnectivityChecks: Sendable {
             self.remotes[index].attempts = 0
             self.remotes[index].roundTrip = min(self.remotes[index].roundTrip ?? sample, sample)
             self.remotes[index].due = nil
-            if address == self.selected { self.isSuspected = false }
+            // The response may come from another address than the one that it confirms.
+            if self.remotes[index].address == self.selected {
+                self.isSuspected = false
+                self.lastHeard = now
+            }
             self.choose(at: now)
         }
         if address == self.selected { self.lastHeard = now }
@@ -248,7 +253,7 @@ package struct ConnectivityChecks: Sendable {
         let limit = isSelected ? self.configuration.unanswered : self.configuration.attempts
         guard self.remotes[index].attempts < limit else { return self.gaveUp(index, at: now) }
         guard self.remotes[index].isValid || self.takeAllowance(at: now) else {
-            self.remotes[index].due = now + .seconds(1)
+            self.remotes[index].due = now + Self.allowanceInterval
             return
         }
         let token = self.makeToken()
@@ -267,15 +272,10 @@ package struct ConnectivityChecks: Sendable {
     }
 
     private mutating func takeAllowance(at now: NIODeadline) -> Bool {
-        var (requests, at) = self.allowance ?? (Self.unansweredRequests.burst, now)
-        let seconds = (now - at).nanoseconds / 1_000_000_000
-        if seconds > 0 {
-            requests = min(
-                Self.unansweredRequests.burst,
-                requests + Int(clamping: seconds) * Self.unansweredRequests.perSecond
-            )
-            at = at + .seconds(seconds)
-        }
+        var (requests, at) = self.allowance ?? (Self.unansweredRequests, now)
+        let intervals = (now - at).nanoseconds / Self.allowanceInterval.nanoseconds
+        requests = min(Self.unansweredRequests, requests + Int(clamping: intervals))
+        at = at + Self.allowanceInterval * Int(clamping: intervals)
         defer { self.allowance = (max(0, requests - 1), at) }
         return requests > 0
     }
@@ -286,10 +286,8 @@ package struct ConnectivityChecks: Sendable {
     }
 
     private mutating func gaveUp(_ index: Int, at now: NIODeadline) {
-        guard self.remotes[index].address != self.selected else {
-            // What worked some time ago may have been forgotten by a NAT.
-            return self.restart(at: now)
-        }
+        // What worked some time ago may have been forgotten by a NAT.
+        if self.remotes[index].address == self.selected { return self.restart(at: now) }
         self.remotes[index].roundTrip = nil
         self.remotes[index].pending = []
         self.remotes[index].attempts = 0

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-package import NIOCore
+import NIOCore
 import NostrCrypto
 
 /// The header of a datagram of a direct path. It has the form of a QUIC packet with a short header, a connection ID of 8 bytes
@@ -33,39 +33,27 @@ package struct DatagramHeader: Hashable, Sendable {
     private static let reservedBits: UInt8 = 0x19
     private static let numberOffset = 1 + ConnectionID.length
 
-    /// Returns whether a datagram may be one of a direct path, and not one of STUN or of a stranger.
-    static func isPossible(_ datagram: ArraySlice<UInt8>) -> Bool {
-        datagram.count >= Self.minimumDatagram && (datagram.first ?? 0) & ~Self.protectedBits == Self.fixedBit
-    }
-
-    /// The connection ID of a datagram; nil if the datagram is none of a direct path.
-    static func connection(of datagram: ArraySlice<UInt8>) -> ConnectionID? {
-        guard Self.isPossible(datagram) else { return nil }
-        let bytes = datagram.dropFirst().prefix(ConnectionID.length)
-        return ConnectionID(rawValue: bytes.reduce(0) { $0 << 8 | UInt64($1) })
-    }
-
-    /// The connection ID of a datagram that was received by a socket.
-    package static func connection(ofDatagram bytes: ByteBufferView) -> ConnectionID? {
-        guard bytes.count >= Self.minimumDatagram, (bytes.first ?? 0) & ~Self.protectedBits == Self.fixedBit else {
-            return nil
-        }
-        return ConnectionID(rawValue: bytes.dropFirst().prefix(ConnectionID.length).reduce(0) { $0 << 8 | UInt64($1) })
+    /// The connection ID of a datagram; nil if the datagram does not have the form of one of a direct path.
+    package static func connection(of datagram: some RandomAccessCollection<UInt8>) -> ConnectionID? {
+        guard datagram.count >= Self.minimumDatagram, let first = datagram.first,
+            first & ~Self.protectedBits == Self.fixedBit
+        else { return nil }
+        return ConnectionID(
+            rawValue: datagram.dropFirst().prefix(ConnectionID.length).reduce(0) { $0 << 8 | UInt64($1) }
+        )
     }
 
     // MARK: Encoding
 
     /// The header before its protection.
     var encoded: [UInt8] {
-        var bytes: [UInt8] = [Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1]
-        bytes.reserveCapacity(Self.length)
-        for shift in stride(from: 56, through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: self.connection.rawValue >> UInt64(shift)))
-        }
-        for shift in stride(from: 24, through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: self.truncatedNumber >> UInt32(shift)))
-        }
-        return bytes
+        var buffer = ByteBuffer()
+        buffer.writeMultipleIntegers(
+            Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1,
+            self.connection.rawValue,
+            self.truncatedNumber
+        )
+        return Array(buffer.readableBytesView)
     }
 
     /// Encrypts the header of a sealed datagram. Returns false if the datagram is too short.

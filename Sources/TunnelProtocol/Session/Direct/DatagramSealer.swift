@@ -68,7 +68,7 @@ package struct DatagramSealer: Sendable {
 
     /// Seals a packet of the session. Its number must not have been used before.
     package func seal(
-        packet: ByteBuffer,
+        packet: [UInt8],
         number: UInt64,
         to connection: ConnectionID
     ) throws(CryptoError) -> [UInt8] {
@@ -78,11 +78,11 @@ package struct DatagramSealer: Sendable {
     /// Seals a check.
     package mutating func seal(_ check: ConnectivityCheck, to connection: ConnectionID) throws(CryptoError) -> [UInt8] {
         defer { self.nextCheck += 1 }
-        return try self.seal(check.encoded, .checks, self.nextCheck, to: connection)
+        return try self.seal(Array(check.encoded.readableBytesView), .checks, self.nextCheck, to: connection)
     }
 
     private func seal(
-        _ plaintext: ByteBuffer,
+        _ plaintext: [UInt8],
         _ space: DatagramSpace,
         _ number: UInt64,
         to connection: ConnectionID
@@ -94,9 +94,9 @@ package struct DatagramSealer: Sendable {
             keyPhase: UInt8(self.generation & 1),
             truncatedNumber: UInt32(truncatingIfNeeded: number)
         ).encoded
-        datagram.reserveCapacity(DatagramHeader.length + plaintext.readableBytes + DatagramKey.overhead)
+        datagram.reserveCapacity(DatagramHeader.length + plaintext.count + DatagramKey.overhead)
         try keys.sealing[Int(space.rawValue)].seal(
-            Array(plaintext.readableBytesView),
+            plaintext,
             number: number,
             appendingTo: &datagram
         )

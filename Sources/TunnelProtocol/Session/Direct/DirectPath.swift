@@ -16,14 +16,13 @@ package struct DirectPath: Sendable {
     package enum Action: Sendable {
         /// Send a datagram.
         case send([UInt8], to: TransportAddress)
-        /// Pass this to the session: ``SessionStateMachine/offer(_:sequence:at:)``.
-        case offerID(ConnectionID, sequence: UInt64)
-        case offerCandidates([DirectCandidate], sequence: UInt64)
-        case retireID(sequence: UInt64)
+        /// Send the peer a frame: ``SessionStateMachine/sendDirectFrame(_:at:)``.
+        case frame(SessionFrame)
         /// Accept datagrams with this connection ID for this session, or do so no more.
         case accept(ConnectionID)
         case forget(ConnectionID)
-        /// Packets can be sent: add the path to the session. Packets were measured on another way if it was available before.
+        /// Packets can be sent to this address: add the path to the session. If it was available before, at another address, remove
+        /// it first, because its measurements no longer apply.
         case available(TransportAddress)
         /// Packets cannot be sent: remove the path from the session.
         case unavailable
@@ -54,6 +53,16 @@ package struct DirectPath: Sendable {
         self.ownIDs = OwnConnectionIDs(secret: random)
     }
 
+    /// What a datagram contained.
+    package enum Received: Sendable {
+        /// A packet for the session.
+        case packet(DatagramSealer.Opened)
+        /// A check, which was handled.
+        case check
+        /// Nothing that the peer has sealed, or something that was received before.
+        case rejected
+    }
+
     package mutating func nextAction() -> Action? { self.actions.popFirst() }
 
     /// The address to which packets are sent; nil if the path is not available.
@@ -67,14 +76,14 @@ package struct DirectPath: Sendable {
         self.issueIDs()
         guard candidates != self.candidates || self.nextSequence == 0 else { return }
         self.candidates = candidates
-        self.actions.append(.offerCandidates(candidates, sequence: self.nextSequence))
+        self.actions.append(.frame(.candidates(sequence: self.nextSequence, candidates)))
         self.nextSequence += 1
     }
 
     private mutating func issueIDs() {
         while let (sequence, id) = self.ownIDs.issue() {
             self.actions.append(.accept(id))
-            self.actions.append(.offerID(id, sequence: sequence))
+            self.actions.append(.frame(.newConnectionID(sequence: sequence, id)))
         }
     }
 
@@ -92,13 +101,10 @@ package struct DirectPath: Sendable {
     ) -> Bool {
         switch frame {
         case .newConnectionID(let sequence, let id):
-            let isFirst = self.peerIDs.current == nil
-            guard self.peerIDs.insert(sequence, id) else { return false }
-            // Requests that were due could not be sent.
-            if isFirst { self.perform(at: now) }
+            return self.peerIDs.insert(sequence, id)
         case .retireConnectionID(let sequence):
-            // It may be repeated, because its acknowledgement was lost.
-            if self.ownIDs.retire(sequence, at: now) { self.issueIDs() }
+            guard self.ownIDs.retire(sequence, at: now) else { return false }
+            self.issueIDs()
         case .candidates(let sequence, let candidates):
             guard self.peerSequence.map({ $0 < sequence }) ?? true else { return true }
             self.peerSequence = sequence
@@ -117,38 +123,38 @@ package struct DirectPath: Sendable {
     }
 
     private mutating func useNextID() {
-        if let retired = self.peerIDs.advance() { self.actions.append(.retireID(sequence: retired)) }
+        if let retired = self.peerIDs.advance() { self.actions.append(.frame(.retireConnectionID(sequence: retired))) }
     }
 
     // MARK: Datagrams
 
-    /// Handles a datagram. Returns a packet for the session, or nil if there is none in it.
+    /// Handles a datagram.
     package mutating func receive(
         _ datagram: ArraySlice<UInt8>,
         from address: TransportAddress,
         at now: NIODeadline
-    ) -> DatagramSealer.Opened? {
-        guard let id = DatagramHeader.connection(of: datagram), self.ownIDs.all.contains(id),
-            let opened = self.sealer.open(datagram)
-        else { return nil }
+    ) -> Received {
+        guard let id = DatagramHeader.connection(of: datagram), let opened = self.sealer.open(datagram) else {
+            return .rejected
+        }
         // The peer uses another connection ID because its address has changed, so this node does the same.
         if self.ownIDs.used(id) { self.useNextID() }
+        defer { self.perform(at: now) }
         switch opened.space {
         case .packets:
             let isNewest = self.newestPacket.map { $0 < opened.number } ?? true
             if isNewest { self.newestPacket = opened.number }
             self.checks.receivedPacket(from: address, isNewest: isNewest, at: now)
-            self.perform(at: now)
-            return opened
+            return .packet(opened)
         case .checks:
-            if let check = ConnectivityCheck(opened.plaintext) { self.checks.receive(check, from: address, at: now) }
-            self.perform(at: now)
-            return nil
+            guard let check = ConnectivityCheck(opened.plaintext) else { return .rejected }
+            self.checks.receive(check, from: address, at: now)
+            return .check
         }
     }
 
     /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
-    package func seal(_ packet: ByteBuffer, number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
+    package func seal(_ packet: [UInt8], number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
         guard let remote, let id = self.peerIDs.current,
             let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
         else { return nil }

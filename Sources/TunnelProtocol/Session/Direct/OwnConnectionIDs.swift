@@ -8,15 +8,18 @@ import NostrCrypto
 
 /// The connection IDs that this node has given to its peer for one session.
 struct OwnConnectionIDs: Sendable {
-    /// A connection ID, and until when it is accepted after the peer has retired it.
+    /// A connection ID. It expires after the peer has retired it.
     private struct Issued: Sendable {
         let sequence: UInt64
         let id: ConnectionID
-        var retiredAt: NIODeadline?
+        var expires: NIODeadline?
     }
 
     /// Number of connection IDs that the peer has at the same time.
     static let active = 3
+    /// Maximum number of retired connection IDs that are still accepted. A peer that retires more at once violates the protocol,
+    /// because each is replaced by a new one.
+    private static let maximumRetired = 16
     /// How long a retired connection ID is accepted, because datagrams may still be on the way.
     private static let retirement: TimeAmount = .seconds(3)
 
@@ -31,7 +34,7 @@ struct OwnConnectionIDs: Sendable {
 
     /// Makes a connection ID for the peer; nil if it has enough.
     mutating func issue() -> (sequence: UInt64, id: ConnectionID)? {
-        guard self.issued.count(where: { $0.retiredAt == nil }) < Self.active else { return nil }
+        guard self.issued.count(where: { $0.expires == nil }) < Self.active else { return nil }
         let sequence = self.nextSequence
         self.nextSequence += 1
         let id = ConnectionID(rawValue: self.secret.derivedInteger(.connectionID, sequence))
@@ -48,21 +51,24 @@ struct OwnConnectionIDs: Sendable {
         return true
     }
 
-    /// Handles RETIRE_CONNECTION_ID. Returns false if the peer has no such connection ID.
+    /// Handles RETIRE_CONNECTION_ID. Returns false if the peer violated the protocol.
     mutating func retire(_ sequence: UInt64, at now: NIODeadline) -> Bool {
-        guard let index = self.issued.firstIndex(where: { $0.sequence == sequence && $0.retiredAt == nil }) else {
-            return false
+        guard sequence < self.nextSequence else { return false }
+        // The frame may be repeated, because its acknowledgement was lost.
+        guard let index = self.issued.firstIndex(where: { $0.sequence == sequence && $0.expires == nil }) else {
+            return true
         }
-        self.issued[index].retiredAt = now + Self.retirement
+        guard self.issued.count(where: { $0.expires != nil }) < Self.maximumRetired else { return false }
+        self.issued[index].expires = now + Self.retirement
         return true
     }
 
     /// When the next retired connection ID expires; nil if none does.
-    var nextDeadline: NIODeadline? { self.issued.compactMap(\.retiredAt).min() }
+    var nextDeadline: NIODeadline? { self.issued.compactMap(\.expires).min() }
 
     /// Removes the retired connection IDs that have expired, and returns them.
     mutating func removeExpired(at now: NIODeadline) -> [ConnectionID] {
-        let expired = self.issued.filter { $0.retiredAt.map { $0 <= now } ?? false }.map(\.id)
+        let expired = self.issued.filter { $0.expires.map { $0 <= now } ?? false }.map(\.id)
         self.issued.removeAll { expired.contains($0.id) }
         return expired
     }

@@ -20,18 +20,18 @@ extension PathSet {
 
     // MARK: Direct path
 
-    /// Whether packets use only the direct path: it is active, and delivers what is sent on it. Relays belong to others, and
-    /// wait until they are needed.
-    private var usesOnlyDirectPath: Bool {
-        guard let index = self.index(of: .direct) else { return false }
-        return self[index].health == .active && self[index].probe.count == 0
-    }
+    /// The position of the direct path, which has the highest number; nil if there is none.
+    private var directIndex: Int? { self.indices.last.flatMap { self[$0].isDirect ? $0 : nil } }
 
     /// Whether a probe timeout of the direct path has passed since a packet on it was last acknowledged.
-    var suspectsDirectPath: Bool { self.index(of: .direct).map { self[$0].probe.count > 0 } ?? false }
+    var suspectsDirectPath: Bool { self.directIndex.map { self[$0].probe.count > 0 } ?? false }
 
-    /// Whether packets may take the path at `index`.
-    func isEligible(_ index: Int) -> Bool { self[index].description.isDirect || !self.usesOnlyDirectPath }
+    /// Whether packets may take the path at `index`. While the direct path delivers, they take no other: relays belong to others,
+    /// and wait until they are needed.
+    func isEligible(_ index: Int) -> Bool {
+        guard let direct = self.directIndex, direct != index else { return true }
+        return self[direct].health != .active || self[direct].probe.count > 0
+    }
 
     // MARK: Bulk data
 

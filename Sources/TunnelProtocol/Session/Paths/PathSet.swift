@@ -79,9 +79,7 @@ struct PathSet: Sendable {
 
     /// Adds a path, or updates its description. Returns its position if it was not in use before.
     mutating func add(_ path: PathID, _ description: PathDescription, at now: NIODeadline) -> Int? {
-        guard
-            description.isDirect
-                ? path == .direct : (0..<SessionConfiguration.maximumPaths).contains(path.rawValue),
+        guard (0...PathID.direct.rawValue).contains(path.rawValue),
             description.maximumPlaintext >= SessionConfiguration.minimumPacket
         else { return nil }
         let index: Int

@@ -24,7 +24,7 @@ extension SessionPath {
     /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
     /// to deliver, so that its loss has no other reason.
     var probeSize: Int {
-        self.description.isDirect ? self.sizer.base : min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket))
+        self.isDirect ? self.sizer.base : min(self.packetSize, max(self.sizer.confirmed, Self.leastPacket))
     }
 
     /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
@@ -34,7 +34,7 @@ extension SessionPath {
     /// smaller packets would only carry less.
     private var sizeLimit: Int {
         // Datagrams are small anyway.
-        if self.pacer.isLimited || self.description.isDirect { return SessionConfiguration.largestPacket }
+        if self.pacer.isLimited || self.isDirect { return SessionConfiguration.largestPacket }
         let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes - self.firstDelivered < Self.firstBytes
         let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
         return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))

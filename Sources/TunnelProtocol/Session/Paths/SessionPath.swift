@@ -19,6 +19,8 @@ struct SessionPath: Sendable {
     }
 
     let id: PathID
+    /// Whether packets travel in datagrams to the peer, and not in events over a relay.
+    var isDirect: Bool { self.id == .direct }
     var description: PathDescription
     var health = Health.down
     /// Since when the relay's socket accepts no more data; nil if it does.
@@ -57,7 +59,7 @@ struct SessionPath: Sendable {
     /// slow path on what each event needs besides its data.
     static let leastPacket = 4_096
     /// On a direct path, a packet is lost if one that was sent this many packets later has arrived (RFC 9002, section 6.1.1:
-    /// kPacketThreshold). Relays deliver in order, so time alone decides there.
+    /// kPacketThreshold). Relays may reorder, so time alone decides there.
     private static let packetThreshold: UInt64 = 3
     /// Maximum RTT of a packet that was declared lost.
     private static let longestSample: TimeAmount = .seconds(3)
@@ -248,7 +250,7 @@ struct SessionPath: Sendable {
 
     /// Whether so many later packets were sent that a packet counts as lost without waiting.
     private func isFarBehind(_ number: UInt64) -> Bool {
-        self.description.isDirect && self.sent.largestAcknowledged.map { $0 >= number + Self.packetThreshold } ?? false
+        self.isDirect && self.sent.largestAcknowledged.map { $0 >= number + Self.packetThreshold } ?? false
     }
 
     /// Handles a probe timeout. Returns the frames to send again.
