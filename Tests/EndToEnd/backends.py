@@ -174,8 +174,9 @@ class TCPBackend:
         return self._accepted
 
     def _serve(self, connection):
-        connection.settimeout(TIMEOUT * 2)
         try:
+            # The test may have closed it already.
+            connection.settimeout(TIMEOUT * 2)
             self._function(connection)
         except OSError:
             pass

@@ -50,6 +50,8 @@ def test_a_direct_path_carries_on_without_relays(sandbox, home, laptop):
     exit, entry, connection = tunnel(sandbox, home, laptop, relay, direct(), direct())
     exit.wait_for_log("direct path found")
     entry.wait_for_log("direct path found")
+    # The sockets of IPv4 and IPv6 have the same port.
+    assert "cannot open a UDP socket" not in exit.stderr + entry.stderr
     exchange(connection, 500_000)
     relay.process.kill()
     exchange(connection, 2_000_000)

@@ -122,7 +122,7 @@ struct PathSetTests {
     func limits() {
         var paths = Self.paths(0)
         #expect(
-            paths.add(PathID(rawValue: SessionConfiguration.maximumPaths), Self.description("ws://x"), at: Self.start)
+            paths.add(PathID(rawValue: PathID.direct.rawValue + 1), Self.description("ws://x"), at: Self.start)
                 == nil
         )
         #expect(paths.add(PathID(rawValue: -1), Self.description("ws://x"), at: Self.start) == nil)

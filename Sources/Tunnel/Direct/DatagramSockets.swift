@@ -153,7 +153,14 @@ final class DatagramSockets {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let logger = self.logger
         let size = Self.read.size * Self.read.count
-        return DatagramBootstrap(group: self.loop)
+        let bootstrap = DatagramBootstrap(group: self.loop)
+        // Otherwise it would also take the port of the IPv4 socket.
+        let own =
+            host.contains(":")
+            ? bootstrap.channelOption(ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only), value: 1)
+            : bootstrap
+        return
+            own
             .channelOption(.datagramVectorReadMessageCount, value: Self.read.count)
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: size))
             .channelOption(.socketOption(.so_rcvbuf), value: Self.kernelBuffer)
