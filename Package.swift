@@ -87,17 +87,19 @@ let package = Package(
         ),
         // Events, filters, messages, NIP-19, URLs. Pure.
         .target(name: "Nostr", dependencies: ["NostrCrypto", "CByteKernels", nio("NIOCore")], swiftSettings: settings),
+        // STUN: under which address a node is seen behind a NAT.
+        .target(name: "STUN", dependencies: [nio("NIOCore"), deque], swiftSettings: settings),
         // NIP-74, sessions, names, SOCKS. Pure.
         .target(
             name: "TunnelProtocol",
-            dependencies: ["Nostr", "NostrCrypto", nio("NIOCore"), deque, heap],
+            dependencies: ["STUN", "Nostr", "NostrCrypto", nio("NIOCore"), deque, heap],
             swiftSettings: settings
         ),
         // HTTP/1.1 and WebSocket, server and client.
         .target(
             name: "HTTPTransport",
             dependencies: [
-                "CHostEvents",
+                "CHostEvents", "STUN",
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
                 nioSSL, logging, deque,
             ],
@@ -116,7 +118,7 @@ let package = Package(
         .target(
             name: "NostrRelay",
             dependencies: [
-                "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
+                "STUN", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
                 nio("NIOHTTP1"), logging,
                 metrics, deque, heap, "CSQLite",
             ],
@@ -134,7 +136,7 @@ let package = Package(
         .target(
             name: "Tunnel",
             dependencies: [
-                "TunnelProtocol", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                "TunnelProtocol", "STUN", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
                 nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
@@ -228,8 +230,13 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "STUNTests",
+            dependencies: ["STUN", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "TunnelProtocolTests",
-            dependencies: ["TunnelProtocol", "Nostr", "NostrCrypto", "TestSupport", nio("NIOCore")],
+            dependencies: ["TunnelProtocol", "STUN", "Nostr", "NostrCrypto", "TestSupport", nio("NIOCore")],
             swiftSettings: settings
         ),
         .testTarget(

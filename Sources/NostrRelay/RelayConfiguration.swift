@@ -4,6 +4,7 @@
 //
 
 package import HTTPTransport
+package import NIOCore
 package import Nostr
 
 /// The configuration of a relay: its addresses, limits, and the information that it publishes about itself.
@@ -30,6 +31,19 @@ package struct RelayConfiguration: Sendable {
     package var trustedProxies: [IPNetwork] = []
     /// Event kinds that the relay accepts; nil for all. Use ``tunnelKinds`` for a relay that only serves tunnels.
     package var acceptedKinds: Set<EventKind>?
+
+    /// Where STUN binding requests are answered.
+    package var stun = STUNChoice.off
+
+    /// Where a relay answers STUN binding requests (RFC 8489).
+    package enum STUNChoice: Sendable {
+        /// Nowhere.
+        case off
+        /// At the UDP ports with the number of the relay's port, and the next one. If they are not free, nowhere.
+        case besideRelay
+        /// At UDP addresses, at most ``RelayInformation/maximumSTUNPorts``. If they are not free, the relay does not start.
+        case addresses([SocketAddress])
+    }
 
     /// Whether messages of tunnels (kind 28333) are delivered only to subscriptions that name their recipients (`#p`). Only
     /// somebody who records traffic has a use for others. Applies when the relay starts.

@@ -14,6 +14,7 @@ struct RelayMetrics: Sendable {
     let eventsAccepted = Counter(label: "nws_relay_events_accepted_total")
     let eventsDelivered = Counter(label: "nws_relay_events_delivered_total")
     let slowReaders = Counter(label: "nws_relay_slow_readers_disconnected_total")
+    let stunRequests = Counter(label: "nws_relay_stun_requests_total")
     let authentications = Counter(label: "nws_relay_authentications_total")
 
     /// Why a message, an event or a subscription was rejected. The raw value is the `reason` label of the metric.
@@ -35,6 +36,8 @@ struct RelayMetrics: Sendable {
         case costlySubscription = "costly_subscription"
         case invalidFilter = "invalid_filter"
         case invalidAuthentication = "invalid_authentication"
+        case malformedSTUN = "malformed_stun"
+        case stunRateLimited = "stun_rate_limited"
     }
 
     private let rejections: [Rejection: Counter]

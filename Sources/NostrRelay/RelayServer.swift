@@ -25,6 +25,7 @@ package final class RelayServer: Sendable {
     private let tls: ServerTLS?
     private let hub: RelayHub
     private let archive: EventArchive?
+    private let stun: STUNServer?
     private let settings: Settings
 
     /// The settings that ``update(_:)`` can change, for new connections and HTTP requests.
@@ -32,17 +33,39 @@ package final class RelayServer: Sendable {
         let configuration: NIOLockedValueBox<RelayConfiguration>
         let information: NIOLockedValueBox<ByteBuffer>
 
+        /// The ports at which STUN requests are answered, for the information document.
+        private let stunPorts = NIOLockedValueBox<[UInt16]>([])
+
         init(_ configuration: RelayConfiguration) {
             self.configuration = NIOLockedValueBox(configuration)
             self.information = NIOLockedValueBox(configuration.information.json)
         }
+
+        func setSTUNPorts(_ ports: [UInt16]) {
+            self.stunPorts.withLockedValue { $0 = ports }
+            self.updateInformation()
+        }
+
+        func updateInformation() {
+            var information = self.configuration.withLockedValue { $0.information }
+            information.stunPorts = self.stunPorts.withLockedValue { $0 }
+            let json = information.json
+            self.information.withLockedValue { $0 = json }
+        }
     }
 
-    private init(server: HTTPServer, hub: RelayHub, archive: EventArchive?, settings: Settings) {
+    private init(
+        server: HTTPServer,
+        hub: RelayHub,
+        archive: EventArchive?,
+        stun: STUNServer?,
+        settings: Settings
+    ) {
         let configuration = settings.configuration.withLockedValue { $0 }
         self.server = server
         self.hub = hub
         self.archive = archive
+        self.stun = stun
         self.settings = settings
         self.tls = configuration.tls
         self.localAddress = server.localAddress
@@ -73,7 +96,7 @@ package final class RelayServer: Sendable {
             current.name = configuration.name
             current.acceptedKinds = configuration.acceptedKinds
         }
-        self.settings.information.withLockedValue { $0 = configuration.information.json }
+        self.settings.updateInformation()
         self.server.update(
             maximumConnections: configuration.limits.connections,
             perAddress: configuration.limits.connectionsPerAddress
@@ -136,7 +159,43 @@ package final class RelayServer: Sendable {
                 )
             }
         )
-        return RelayServer(server: server, hub: hub, archive: archive, settings: settings)
+        let stun: STUNServer?
+        do {
+            stun = try await Self.startSTUN(configuration, server, on: group, metrics: metrics, logger: logger)
+        } catch {
+            try? await server.stopListening()
+            throw error
+        }
+        if let stun { settings.setSTUNPorts(stun.ports) }
+        return RelayServer(server: server, hub: hub, archive: archive, stun: stun, settings: settings)
+    }
+
+    private static func startSTUN(
+        _ configuration: RelayConfiguration,
+        _ server: HTTPServer,
+        on group: any EventLoopGroup,
+        metrics: RelayMetrics,
+        logger: Logger
+    ) async throws -> STUNServer? {
+        switch configuration.stun {
+        case .off: return nil
+        case .addresses(let addresses):
+            return try await STUNServer.start(addresses, on: group, metrics: metrics, logger: logger)
+        case .besideRelay:
+            let isAnyPort = configuration.port == 0
+            let first = server.localAddress
+            var second = first
+            second.port = isAnyPort ? 0 : first.port.map { $0 < UInt16.max ? $0 + 1 : $0 - 1 }
+            do {
+                return try await STUNServer.start([first, second], on: group, metrics: metrics, logger: logger)
+            } catch let error as STUNServer.OpeningError {
+                logger.warning(
+                    "cannot open a UDP port for STUN, so devices behind NATs do not find direct paths by this relay; choose other ports with --stun-listen",
+                    metadata: ["address": "\(error.address)", "error": "\(error.reason)"]
+                )
+                return nil
+            }
+        }
     }
 
     /// New connections per second, and at once, from one address that is not a loopback address. One can cause work for 30 ms.
@@ -226,6 +285,7 @@ package final class RelayServer: Sendable {
     ///
     /// - Throws: If the pending events cannot be saved.
     package func stop() async throws {
+        self.stun?.stop()
         try await self.server.stopListening()
         try await self.archive?.close()
     }

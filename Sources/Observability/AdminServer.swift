@@ -126,6 +126,12 @@ package final class AdminServer: Sendable {
                 // restarted at 0.
                 report.relays[index].rate = Double(bytes >= last ? bytes - last : bytes)
             }
+            for index in report.sessions.indices {
+                let session = report.sessions[index]
+                let last = before.sessions.first { $0.peer == session.peer && $0.direct != nil }?.direct?.bytes
+                guard let bytes = session.direct?.bytes, let last else { continue }
+                report.sessions[index].direct?.rate = Double(bytes >= last ? bytes - last : bytes)
+            }
             report.sentRates = before.sentRates.suffix(Self.samples - 1) + [Double(report.sentBytes - before.sentBytes)]
             report.receivedRates =
                 before.receivedRates.suffix(Self.samples - 1) + [Double(report.receivedBytes - before.receivedBytes)]

@@ -21,6 +21,7 @@ enum MetricHelp {
         "nws_entry_handshakes_failed_total": "Failed handshakes of proxy clients, by reason.",
         "nws_exit_streams_forbidden_total": "Streams refused by the access list or by the rules for destinations.",
         "nws_limits_reached_total": "How often a limit was reached, by limit.",
+        "nws_relay_stun_requests_total": "STUN requests that were answered.",
         "nws_relay_authentications_total": "Successful authentications of clients (NIP-42).",
         "nws_relay_connections_total": "Accepted client connections.",
         "nws_relay_connections": "Open client connections.",

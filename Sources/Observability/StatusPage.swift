@@ -197,6 +197,17 @@ enum StatusPage {
           td.append(shorten(document.createElement("small"), session.peer));
           return td;
         }
+        function way(session) {
+          const td = cell(session.protocol);
+          const direct = session.direct;
+          const text = direct ? ["direct: " + direct.address,
+              direct.roundTrip == null ? null : "round trip " + direct.roundTrip.toFixed(direct.roundTrip < 10 ? 1 : 0) + " ms",
+              direct.loss == null ? null : "lost " + (direct.loss * 100).toFixed(1) + " %",
+              direct.rate == null ? null : bytes(direct.rate) + "/s"].filter(part => part).join(", ")
+            : session.reasonForRelays ? "through relays: " + session.reasonForRelays : null;
+          if (text) td.append(Object.assign(document.createElement("small"), { textContent: text }));
+          return td;
+        }
         function state(kind, word, more) {
           const p = $("state");
           p.className = kind;
@@ -242,7 +253,7 @@ enum StatusPage {
               cell(relay.rate == null ? "–" : bytes(relay.rate) + "/s", "n", "rate"),
               cell(relay.sessions, "n", "sessions")];
           }, "No relays in use.", 6);
-          rows("peers", report.sessions, session => [peer(session), cell(session.protocol), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "age")], "No active sessions.", 4);
+          rows("peers", report.sessions, session => [peer(session), way(session), cell(session.streams, "n", "streams"), cell(span(session.age), "n", "age")], "No active sessions.", 4);
           $("more").textContent = report.moreSessions ? "and " + report.moreSessions + " more" : "";
           const problems = $("problems");
           problems.replaceChildren(...[...report.problems].reverse().map(problem => {

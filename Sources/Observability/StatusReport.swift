@@ -62,6 +62,10 @@ package struct StatusReport: Codable, Hashable, Sendable {
         package var age: Int
         /// At an exit, the client's name in the access list. At an entry, the alias of the exit. Nil if there is none.
         package var device: String?
+        /// The direct path; nil if there is none.
+        package var direct: DirectPath?
+        /// Why a session has no direct path; nil if it has one, and with plain NIP-74.
+        package var reasonForRelays: String?
 
         package init(peer: String, device: String? = nil, `protocol`: String, streams: Int, age: Int) {
             self.peer = peer
@@ -69,6 +73,27 @@ package struct StatusReport: Codable, Hashable, Sendable {
             self.protocol = `protocol`
             self.streams = streams
             self.age = age
+        }
+    }
+
+    /// The direct path of a session.
+    package struct DirectPath: Codable, Hashable, Sendable {
+        /// The peer's address and port.
+        package var address: String
+        /// The round-trip time in milliseconds.
+        package var roundTrip: Double?
+        /// The fraction of sent packets that were lost, from 0 to 1.
+        package var loss: Double?
+        /// Bytes of the session's datagrams in both directions.
+        package var bytes: Int64
+        /// Bytes sent and received in the last second.
+        package internal(set) var rate: Double?
+
+        package init(address: String, roundTrip: Double?, loss: Double?, bytes: Int64) {
+            self.address = address
+            self.roundTrip = roundTrip
+            self.loss = loss
+            self.bytes = bytes
         }
     }
 

@@ -5,6 +5,7 @@
 SOCKS is the address of a SOCKS5 proxy, or "-". WHAT and NUMBER:
   open N     N times: connect, send a byte, and wait for its echo. Milliseconds of each.
   echo N     N echoes of 64 bytes over one connection. Milliseconds of each.
+  hold S     an echo after S seconds of silence. Its milliseconds.
   echofor S  echoes for S seconds, with pauses of 50 ms.
   get SIZE   fetch so many bytes. Seconds, whether they were right, the longest pause between two of them, and when the
              bytes after each pause of more than half a second arrived (seconds since 1970).
@@ -73,6 +74,18 @@ def echoes(where, is_wanted, pause):
     return result
 
 
+def held(where, seconds):
+    """An echo, silence, and another echo over the same connection. Milliseconds of the last one."""
+    with connect(*where) as connection:
+        connection.sendall(b"x")
+        receive(connection, 1)
+        time.sleep(seconds)
+        start = time.perf_counter()
+        connection.sendall(b"y" * 64)
+        receive(connection, 64)
+        return [(time.perf_counter() - start) * 1e3]
+
+
 def response(connection):
     """Reads the head of an HTTP response, and nothing of its body. Returns the length of the body."""
     data = b""
@@ -123,6 +136,7 @@ def main():
         "open": lambda: opens(where, number),
         "echo": lambda: echoes(where, lambda count: count < number, 0),
         "echofor": lambda: echoes(where, lambda _: time.time() < end, 0.05),
+        "hold": lambda: held(where, number),
         "get": lambda: get(where, number),
         "put": lambda: put(where, number),
     }[what]()

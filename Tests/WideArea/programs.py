@@ -80,9 +80,10 @@ def serve(network, *sizes):
 
 
 class Nws:
-    """Relays, an exit and an entry. `way` leads through them. If it is `listed`, the exit knows the entry by its identity."""
+    """Relays, an exit and an entry. `way` leads through them. If it is `listed`, the exit knows the entry by its identity.
+    `at_exit` and `at_entry` are further options."""
 
-    def __init__(self, network, relays=("relay",), tls=False, family=4, listed=False):
+    def __init__(self, network, relays=("relay",), tls=False, family=4, listed=False, at_exit=(), at_entry=()):
         scheme, options, trust = "ws", (), ()
         if tls:
             certificate, key = self._certificate(network, [network.address(relay, family) for relay in relays])
@@ -103,13 +104,13 @@ class Nws:
             allow, entry = ("--allow", npub), ("--identity", key)
         self.exit = Role(
             network, "exit", "exit", *named, *trust, *allow, "--service", "80=127.0.0.1:8080", "81=127.0.0.1:8081",
-            "--key-file", network.folder / "exit.key", want="name",
+            "--key-file", network.folder / "exit.key", *at_exit, want="name",
         )  # fmt: skip
         self.name = self.exit.facts["name"]
         if listed:
             entry = (*entry, "--identity-for", self.name)
         self._network = network
-        self._entry_options = (*trust, *entry)
+        self._entry_options = (*trust, *entry, *at_entry)
         self.start_entry()
 
     def start_entry(self):

@@ -62,9 +62,9 @@ class Echoes(socketserver.ThreadingTCPServer):
 if __name__ == "__main__":
     for size in sys.argv[1:]:
         content(int(size))
-    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Pages)
+    pages = http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Pages)
     pages.daemon_threads = True
     threading.Thread(target=pages.serve_forever, daemon=True).start()
-    echoes = Echoes(("127.0.0.1", 8081), Echo)
+    echoes = Echoes(("0.0.0.0", 8081), Echo)
     print("ready", flush=True)
     echoes.serve_forever()

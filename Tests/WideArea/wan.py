@@ -12,7 +12,11 @@ import statistics
 import sys
 import time
 
+import direct
 from scenarios import SCENARIOS, TARGETS, TLS_TARGETS
+
+SCENARIOS = {**SCENARIOS, **{f"direct-{name}": run for name, run in direct.SCENARIOS.items()}}
+TARGETS = {**TARGETS, **{f"direct-{name}": row for name, row in direct.TARGETS.items()}}
 
 COMPARE = {">=": operator.ge, "<=": operator.le}
 
@@ -41,6 +45,7 @@ def main():
     parser.add_argument("--congestion", choices=["cubic", "bbr", "reno"], help="TCP congestion control of all hosts")
     parser.add_argument("--output", default="wan.json", help="the file for the figures (default: wan.json)")
     parser.add_argument("--slack", type=float, default=0, help="share by which a target may be missed (default: 0)")
+    parser.add_argument("--idle", type=float, default=600, help="seconds of direct-idle's pause (default: 600)")
     options = parser.parse_args()
     report, missed = {}, []
     for name in options.scenarios or SCENARIOS:
@@ -57,12 +62,12 @@ def main():
             if not row["is_met"]:
                 missed.append(f"{name}: {key}")
         report[name] = {"figures": rows, "failed_pairs": failures}
-    print(f"\n{'scenario':10} {'figure':28} {'median':>9}  target")
+    print(f"\n{'scenario':28} {'figure':28} {'median':>9}  target")
     for name, result in report.items():
         for key, row in result["figures"].items():
             middle = "-" if row["median"] is None else f"{row['median']:.2f}"
             verdict = "" if "target" not in row else f"{row['target']} {'met' if row['is_met'] else 'MISSED'}"
-            print(f"{name:10} {key:28} {middle:>9}  {verdict}")
+            print(f"{name:28} {key:28} {middle:>9}  {verdict}")
     with open(options.output, "w") as file:
         settings = {"tls": options.tls, "congestion": options.congestion, "pairs": options.pairs}
         json.dump({"at": int(time.time()), "settings": settings, "scenarios": report}, file, indent=1)

@@ -17,6 +17,11 @@ package struct RelayInformation: Hashable, Sendable {
     package var version: String?
     /// Numbers of the NIPs that the relay supports.
     package var supportedNIPs: [Int] = []
+    /// The UDP ports at which the relay's host answers STUN binding requests (RFC 8489), at most ``maximumSTUNPorts``. Not part
+    /// of NIP-11; the relay of this project declares them.
+    package var stunPorts: [UInt16] = []
+    /// Maximum number of STUN ports; further ones are ignored.
+    package static let maximumSTUNPorts = 2
     /// The limits that the relay declares.
     package var limitation = Limitation()
 
@@ -81,6 +86,8 @@ package struct RelayInformation: Hashable, Sendable {
         self.version = value["version"]?.text
         self.supportedNIPs =
             value["supported_nips"]?.elements?.compactMap { $0.integer.flatMap(Int.init(exactly:)) } ?? []
+        let ports = value["stun_ports"]?.elements?.compactMap { $0.integer.flatMap(UInt16.init(exactly:)) } ?? []
+        self.stunPorts = Array(ports.filter { $0 != 0 }.prefix(Self.maximumSTUNPorts))
         guard let limitation = value["limitation"] else { return }
         func count(_ key: String) -> Int? {
             guard let integer = limitation[key]?.integer, integer >= 0 else { return nil }
@@ -126,6 +133,10 @@ package struct RelayInformation: Hashable, Sendable {
         }
         key("supported_nips")
         buffer.writeString("[\(self.supportedNIPs.map(String.init).joined(separator: ","))]")
+        if !self.stunPorts.isEmpty {
+            key("stun_ports")
+            buffer.writeString("[\(self.stunPorts.map(String.init).joined(separator: ","))]")
+        }
         key("limitation")
         buffer.writeStaticString("{")
         let counts: [(String, Int?)] = [

@@ -107,6 +107,19 @@ final class ReconnectingSocket {
         _ = self.loop.scheduleTask(in: timeout) { bound.value.openWaiters.removeValue(forKey: number)?(false) }
     }
 
+    /// Where the relay's host answers STUN binding requests: at the addresses that connections may use. Empty behind a proxy.
+    var stunServers: [SocketAddress] {
+        guard self.configuration.proxy == nil else { return [] }
+        let addresses = self.current.map(\.addresses) ?? self.knownAddresses
+        return addresses.flatMap { address in
+            self.information.stunPorts.map { port in
+                var server = address
+                server.port = Int(port)
+                return server
+            }
+        }
+    }
+
     // MARK: Connecting
 
     /// Connects, and reconnects until ``stop()``.

@@ -43,6 +43,8 @@ package final class RelayConnection {
 
     /// The relay's information document (NIP-11). It has default values if it was not received.
     package var information: RelayInformation { self.socket.information }
+    /// Where the relay's host answers STUN binding requests, as its information document says. Empty behind a proxy.
+    package var stunServers: [SocketAddress] { self.socket.stunServers }
     /// Why the last connection ended or could not be established. Nil while the connection is open.
     package var lastError: String? { self.socket.lastError }
     /// Bytes of the messages sent and received since this object was created, across reconnects.

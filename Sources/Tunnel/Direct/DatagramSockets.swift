@@ -8,6 +8,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import TunnelProtocol
+import STUN
 
 #if canImport(Glibc)
 import Glibc
@@ -24,6 +25,8 @@ protocol DatagramReceiver: AnyObject {
     func receivedAll()
     /// The addresses of this machine have changed.
     func addressesChanged()
+    /// The addresses under which this machine is seen have changed.
+    func mappingChanged()
     /// The sockets can take more datagrams, or cannot.
     func socketsBecameWritable(_ isWritable: Bool)
 }
@@ -49,15 +52,8 @@ final class DatagramSockets {
     /// Reports changes of the network until the sockets are closed.
     private var hostWatch: HostWatch.Registration?
     private var knownAddresses: [TransportAddress] = []
-
-    /// Whether this machine has an address of the family from which such addresses can be reached. NIO closes a socket whose network
-    /// is unreachable, so nothing is sent there.
-    func reaches(_ kind: AddressClass, isIPv6: Bool) -> Bool {
-        self.knownAddresses.contains { own in
-            // With IPv4, a private address reaches the internet through a NAT.
-            own.isIPv6 == isIPv6 && (!isIPv6 || own.socketAddress.map { AddressClass($0) } == kind)
-        }
-    }
+    /// Learns under which addresses the sockets are seen.
+    private(set) var mappings: STUNClient?
 
     /// Time until a socket that was closed is opened again.
     private static let reopening: TimeAmount = .milliseconds(500)
@@ -83,7 +79,9 @@ final class DatagramSockets {
     ) -> DatagramSockets? {
         guard configuration.choice != .off else { return nil }
         session.usesDatagrams = true
-        return DatagramSockets(loop: loop, metrics: metrics, logger: logger)
+        let sockets = DatagramSockets(loop: loop, metrics: metrics, logger: logger)
+        sockets.mappings = STUNClient(sockets, configured: configuration.stunServers, loop: loop, logger: logger)
+        return sockets
     }
 
     // MARK: Opening
@@ -140,7 +138,13 @@ final class DatagramSockets {
         let addresses = self.interfaceAddresses
         guard !self.isClosed, addresses != self.knownAddresses else { return }
         self.knownAddresses = addresses
+        self.mappings?.networkChanged()
         for receiver in self.allReceivers { receiver.addressesChanged() }
+    }
+
+    /// Tells the sessions that a STUN server has seen another address.
+    func mappingChanged() {
+        for receiver in self.allReceivers { receiver.mappingChanged() }
     }
 
     /// The sessions. Each has several connection IDs.
@@ -209,6 +213,13 @@ final class DatagramSockets {
 
     // MARK: Datagrams
 
+    /// Sends a datagram to an address that may be unreachable. NIO closes a socket when there is no route for a datagram, so it is
+    /// not sent then.
+    func sendIfReachable(_ datagram: [UInt8], to address: TransportAddress) {
+        guard HostRoutes.reach(address) else { return }
+        _ = self.send(datagram, to: address)
+    }
+
     /// Sends a datagram. Returns false if the sockets cannot take more now; the datagram is dropped if there is no socket.
     func send(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
         guard let channel = self.channels[address.isIPv6], let remote = address.socketAddress else { return true }
@@ -227,6 +238,10 @@ final class DatagramSockets {
     fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {
         guard let address = TransportAddress(envelope.remoteAddress) else { return }
         let bytes = envelope.data.readableBytesView
+        if STUNMessage.isSTUN(envelope.data) {
+            guard self.mappings?.receive(envelope.data) == true else { return self.metrics.rejected(.unexpectedSTUN) }
+            return
+        }
         guard let id = DatagramHeader.connection(of: bytes), let receiver = self.receivers[id] else {
             return self.metrics.rejected(.unknownConnection)
         }
@@ -252,6 +267,7 @@ final class DatagramSockets {
     func close() {
         self.isClosed = true
         self.hostWatch = nil
+        self.mappings?.stop()
         self.receivers = [:]
         for channel in self.channels.values { channel.close(promise: nil) }
         self.channels = [:]

@@ -4,8 +4,8 @@
 //
 
 import HTTPTransport
-package import NIOCore
-package import TunnelProtocol
+import NIOCore
+package import STUN
 
 /// An IP address and a UDP port at which datagrams reach a node.
 public struct DirectAddress: Hashable, Sendable {
@@ -22,20 +22,5 @@ public struct DirectAddress: Hashable, Sendable {
             return nil
         }
         self.address = own
-    }
-}
-
-extension TransportAddress {
-    /// Converts an address of a socket. Returns nil for Unix sockets, and if the port is 0.
-    package init?(_ address: SocketAddress) {
-        guard let bytes = address.addressBytes, let port = address.port.flatMap(UInt16.init(exactly:)) else {
-            return nil
-        }
-        self.init(bytes, port: port)
-    }
-
-    /// The address as NIO writes it. Nil if it cannot be converted, which does not happen.
-    package var socketAddress: SocketAddress? {
-        try? SocketAddress(packedIPAddress: ByteBuffer(bytes: self.bytes), port: Int(self.port))
     }
 }

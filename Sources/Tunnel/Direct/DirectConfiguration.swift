@@ -24,6 +24,24 @@ public struct DirectConfiguration: Hashable, Sendable {
     /// addition to those of the interfaces.
     public var addresses: [DirectAddress] = []
 
+    /// STUN servers that are asked for the address under which this node is seen, in addition to the relays that answer such
+    /// requests.
+    public var stunServers: [STUNServerAddress] = []
+
+    /// The address of a STUN server.
+    public struct STUNServerAddress: Hashable, Sendable {
+        /// A host name or an IP address.
+        public var host: String
+        /// The UDP port.
+        public var port: UInt16
+
+        /// Creates an address.
+        public init(host: String, port: UInt16) {
+            self.host = host
+            self.port = port
+        }
+    }
+
     /// Creates a configuration without direct paths.
     public init() {}
 }

@@ -8,12 +8,15 @@ import Logging
 import NIOCore
 import NostrCrypto
 import TunnelProtocol
+import STUN
 
 /// The direct path of a session: connects the protocol (``DirectPath``) with the sockets and the session's engine.
 final class DirectLink {
     private let link: SessionLink
     private let sockets: DatagramSockets
     private let configured: [DirectCandidate]
+    /// Returns where relays of the session answer STUN requests.
+    private let stunServers: () -> [SocketAddress]
     /// Whether addresses of private networks are offered to the peer, and taken from it.
     private let isTrusted: Bool
     private let loop: any EventLoop
@@ -22,6 +25,8 @@ final class DirectLink {
     private var path: DirectPath
     private var timer: LinkTimer?
     private var isStopped = false
+    /// Number of bytes of the session's datagrams in both directions.
+    private var bytes: Int64 = 0
     /// Packets that have arrived, for the session.
     private var packets: [DatagramSealer.Opened] = []
 
@@ -32,6 +37,7 @@ final class DirectLink {
     ///   - isTrusted: Whether each side knows the other's identity.
     ///   - sockets: The sockets, which are open.
     ///   - configuration: The configured addresses.
+    ///   - stunServers: Returns where relays of the session answer STUN requests.
     init(
         _ link: SessionLink,
         isExit: Bool,
@@ -39,6 +45,7 @@ final class DirectLink {
         isTrusted: Bool,
         sockets: DatagramSockets,
         configuration: DirectConfiguration,
+        stunServers: @escaping () -> [SocketAddress],
         loop: any EventLoop,
         metrics: TunnelMetrics,
         logger: Logger
@@ -46,6 +53,7 @@ final class DirectLink {
         self.link = link
         self.sockets = sockets
         self.configured = configuration.addresses.map { DirectCandidate(.mapped, $0.address) }
+        self.stunServers = stunServers
         self.isTrusted = isTrusted
         self.loop = loop
         self.metrics = metrics
@@ -55,18 +63,34 @@ final class DirectLink {
     }
 
     /// Offers the addresses of this node to the peer.
-    func start() { self.update { $0.offer(self.candidates, at: $1) } }
+    func start() { self.offerAgain() }
+
+    /// Offers the addresses of this node, and asks STUN servers for others, which are offered when they are known.
+    private func offerAgain() {
+        self.sockets.mappings?.refresh(self.stunServers())
+        self.update { $0.offer(self.candidates, isRepeated: true, at: $1) }
+    }
 
     /// The addresses of this node for the peer.
     private var candidates: [DirectCandidate] {
-        let own = self.sockets.interfaceAddresses.filter { self.isTrusted || Self.addressClass($0) == .global }
-        return self.configured + own.map { DirectCandidate(.host, $0) }
+        func allowed(_ addresses: [TransportAddress]) -> [TransportAddress] {
+            addresses.filter {
+                let kind = Self.addressClass($0)
+                return kind == .global || self.isTrusted && kind == .privateNetwork
+            }
+        }
+        let own = allowed(self.sockets.interfaceAddresses)
+        let seen = allowed(self.sockets.mappings?.mapped ?? []).filter { !own.contains($0) }
+        return self.configured + seen.map { DirectCandidate(.serverReflexive, $0) }
+            + own.map { DirectCandidate(.host, $0) }
     }
 
     /// Handles a frame of the peer.
     func receive(_ frame: SessionFrame) {
         var isValid = true
         self.update { isValid = $0.receive(frame, isAllowed: self.isAllowed, at: $1) }
+        // The peer looks for a path, so it needs to know where this node is seen now.
+        if case .candidates = frame, self.path.remote == nil { self.sockets.mappings?.refresh(self.stunServers()) }
         if !isValid { self.link.update { $0.close(.protocolViolation, at: $1) } }
     }
 
@@ -74,8 +98,8 @@ final class DirectLink {
     /// itself, so that no peer reaches the machine's own services.
     private func isAllowed(_ address: TransportAddress) -> Bool {
         switch Self.addressClass(address) {
-        case .global: self.sockets.reaches(.global, isIPv6: address.isIPv6)
-        case .privateNetwork: self.isTrusted && self.sockets.reaches(.privateNetwork, isIPv6: address.isIPv6)
+        case .global: true
+        case .privateNetwork: self.isTrusted
         case .loopback: self.configured.contains { Self.addressClass($0.address) == .loopback }
         case .linkLocal, .metadata, .multicast, .reserved: false
         }
@@ -104,7 +128,7 @@ final class DirectLink {
 
     private func perform(_ action: DirectPath.Action) {
         switch action {
-        case .send(let datagram, let address): _ = self.sockets.send(datagram, to: address)
+        case .send(let datagram, let address): self.sockets.sendIfReachable(datagram, to: address)
         case .frame(let frame): self.link.update { $0.sendDirectFrame(frame, at: $1) }
         case .accept(let id): self.sockets.register(id, self)
         case .forget(let id): self.sockets.unregister(id)
@@ -121,6 +145,8 @@ final class DirectLink {
         case .unavailable:
             self.logger.info("direct path lost; relays carry the session", metadata: ["peer": "\(self.link.peer)"])
             self.link.update { $0.removePath(.direct, at: $1) }
+            self.offerAgain()
+        case .find: self.offerAgain()
         }
     }
 
@@ -131,10 +157,35 @@ final class DirectLink {
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
     func send(_ packet: [UInt8], number: UInt64) -> Bool {
         guard let (datagram, address) = self.path.seal(packet, number: number) else { return true }
+        self.bytes += Int64(datagram.count)
         let isWritable = self.sockets.send(datagram, to: address)
         // The session sends this packet because earlier ones were not acknowledged.
         if self.link.engine.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
         return isWritable
+    }
+
+    // MARK: Status
+
+    var status: DirectStatus {
+        guard let remote = self.path.remote else {
+            switch self.path.search {
+            case .waiting: return .none(.waiting)
+            case .checking: return .none(.looking)
+            case .unanswered:
+                let behavior = self.sockets.mappings?.behavior(isIPv6: false)
+                return .none(behavior == .endpointDependent ? .symmetric : .unanswered)
+            }
+        }
+        let measured = self.link.engine.pathStatus.first { $0.path == .direct }
+        return .path(
+            DirectStatus.Path(
+                address: Self.text(remote),
+                roundTrip: measured?.roundTrip.map { Double($0.nanoseconds) / 1_000_000 },
+                sentPackets: measured?.sent ?? 0,
+                lostPackets: measured?.lost ?? 0,
+                bytes: self.bytes
+            )
+        )
     }
 
     // MARK: End
@@ -150,7 +201,9 @@ extension DirectLink: DatagramReceiver {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
         self.update {
             switch $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) {
-            case .packet(let packet): self.packets.append(packet)
+            case .packet(let packet):
+                self.bytes += Int64(datagram.readableBytes)
+                self.packets.append(packet)
             case .check: break
             case .rejected: self.metrics.rejected(.undecryptable)
             }
@@ -166,11 +219,11 @@ extension DirectLink: DatagramReceiver {
     }
 
     func addressesChanged() {
-        self.update {
-            $0.offer(self.candidates, at: $1)
-            $0.networkChanged(at: $1)
-        }
+        self.update { $0.networkChanged(at: $1) }
+        self.offerAgain()
     }
+
+    func mappingChanged() { self.update { $0.offer(self.candidates, isRepeated: false, at: $1) } }
 
     func socketsBecameWritable(_ isWritable: Bool) { self.link.setWritable(.direct, isWritable) }
 }

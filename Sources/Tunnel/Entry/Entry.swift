@@ -141,7 +141,8 @@ final class Entry {
                     streams: peer.link.streamCount,
                     age: Int((NIODeadline.now() - peer.startedAt).nanoseconds / 1_000_000_000),
                     device: self.configuration.aliases.first { $0.value.publicKey == peer.address.publicKey }?.key
-                        .domain
+                        .domain,
+                    direct: peer.link.directStatus
                 )
             )
         }

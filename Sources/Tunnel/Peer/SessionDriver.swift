@@ -124,6 +124,7 @@ final class SessionDriver {
             isTrusted: isTrusted,
             sockets: sockets,
             configuration: configuration,
+            stunServers: { [weak self] in self?.relaysInOrder.flatMap(\.stunServers) ?? [] },
             loop: self.loop,
             metrics: self.metrics,
             logger: self.logger
@@ -131,6 +132,19 @@ final class SessionDriver {
         self.direct = direct
         self.link.sendDirectly = { [weak direct] in direct?.send($0, number: $1) ?? true }
         direct.start()
+    }
+
+    /// Whether there is a direct path, or why there is none.
+    ///
+    /// - Parameters:
+    ///   - sockets: The sockets of this node; nil if direct paths are off.
+    ///   - isAllowed: Whether this node would offer this peer a direct path.
+    func directStatus(_ sockets: DatagramSockets?, isAllowed: Bool) -> DirectStatus {
+        if let direct { return direct.status }
+        guard let sockets else { return .none(.off) }
+        guard self.link.engine.peerTakesDatagrams else { return .none(.peer) }
+        guard isAllowed else { return .none(.stranger) }
+        return .none(sockets.isOpen ? .waiting : .noSocket)
     }
 
     // MARK: Keys

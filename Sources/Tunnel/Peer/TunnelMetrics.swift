@@ -30,6 +30,7 @@ struct TunnelMetrics: Sendable {
         case unknownReverseStream = "unknown_reverse_stream"
         /// A datagram whose connection ID belongs to no session.
         case unknownConnection = "unknown_connection"
+        case unexpectedSTUN = "unexpected_stun"
         /// A message without a valid proof, for an exit with an access list.
         case unauthorized
     }
@@ -87,7 +88,7 @@ struct TunnelMetrics: Sendable {
         case .tooManyPeers: self.reached(.plainClients)
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
-            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unauthorized:
+            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unexpectedSTUN, .unauthorized:
             break
         }
     }

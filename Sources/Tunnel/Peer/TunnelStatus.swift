@@ -47,6 +47,8 @@ public struct TunnelStatus: Sendable {
         public let age: Int
         /// At an exit, the client's name in the access list. At an entry, the alias of the exit. Nil if there is none.
         public let device: String?
+        /// The direct path of a session, or why there is none. Nil with plain NIP-74.
+        public let direct: DirectStatus?
     }
 
     /// A service of an exit.
@@ -97,13 +99,14 @@ public struct TunnelStatus: Sendable {
 
 extension TunnelStatus.Peer {
     /// A client of an exit.
-    init<Engine>(_ link: PeerLink<Engine>, identity: PublicKey?, device: String? = nil, isSession: Bool) {
+    init<Engine>(_ link: PeerLink<Engine>, identity: PublicKey?, device: String? = nil, direct: DirectStatus? = nil) {
         self.init(
             name: identity?.npub ?? link.peer.hex,
-            isSession: isSession,
+            isSession: direct != nil,
             streams: link.streamCount,
             age: Int((NIODeadline.now() - link.startedAt).nanoseconds / 1_000_000_000),
-            device: device
+            device: device,
+            direct: direct
         )
     }
 }

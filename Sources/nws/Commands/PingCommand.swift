@@ -18,7 +18,7 @@ struct PingCommand: AsyncParsableCommand {
         abstract: "Measure latency to an exit and its service.",
         discussion: """
             Opens and closes streams to a service. Prints the time until each was open, the protocol that the exit \
-            uses, and the round-trip time and packet loss of each relay. The exit status is 1 if no stream could be \
+            uses, the round-trip time and packet loss of each relay, and the direct path, or why there is none. The exit status is 1 if no stream could be \
             opened, or if the exit did not answer. Plain NIP-74 has no answer to a request; with --protocol nip74 a \
             request that was sent counts.
             """
@@ -85,6 +85,9 @@ struct PingCommand: AsyncParsableCommand {
             }
             let status = try await service.status()
             for relay in status.relays { Console.line(Console.printable(Self.line(relay))) }
+            for peer in status.peers {
+                if let line = Self.line(peer.direct) { Console.line(Console.printable(line)) }
+            }
             let isSession = status.peers.contains(where: \.isSession)
             if !status.peers.isEmpty {
                 Console.line(
@@ -114,6 +117,17 @@ struct PingCommand: AsyncParsableCommand {
             let services = try AliasFile.stateFile().entry(alias)?.services, let first = services.first
         else { return 80 }
         return services.contains(80) ? 80 : first
+    }
+
+    private static func line(_ direct: DirectStatus?) -> String? {
+        switch direct {
+        case .path(let path):
+            let trip = path.roundTrip.map { " round trip \(Self.milliseconds($0))" } ?? ""
+            let loss = path.sentPackets > 0 ? ", lost \(path.lostPackets) of \(path.sentPackets) packets" : ""
+            return "direct: \(path.address)\(trip)\(loss)"
+        case .none(let reason)?: return "direct: none: \(reason.rawValue)"
+        case nil: return nil
+        }
     }
 
     private static func line(_ relay: TunnelStatus.Relay) -> String {

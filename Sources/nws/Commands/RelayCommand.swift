@@ -12,6 +12,7 @@ import NIOPosix
 import Nostr
 import NostrRelay
 import Observability
+import TunnelProtocol
 
 /// `nws relay`
 struct RelayCommand: RoleCommand {
@@ -120,6 +121,18 @@ struct RelayCommand: RoleCommand {
     )
     var maxStoredEvents = RelayLimits().storedEvents
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "UDP address and port at which STUN requests are answered, so that devices behind NATs find direct paths; at most two. The information document names the ports. Default: the port of --listen, and the next one.",
+            valueName: "address:port"
+        )
+    )
+    var stunListen: [String] = []
+
+    @Flag(help: "Do not answer STUN requests.")
+    var noSTUN = false
+
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
@@ -132,6 +145,12 @@ struct RelayCommand: RoleCommand {
             ("--max-connections-per-address", self.maxConnectionsPerAddress),
             ("--max-stored-events", self.maxStoredEvents),
         ]
+        guard !self.noSTUN || self.stunListen.isEmpty else {
+            throw ValidationError("--stun-listen and --no-stun exclude each other.")
+        }
+        guard self.stunListen.count <= RelayInformation.maximumSTUNPorts else {
+            throw ValidationError("--stun-listen: at most \(RelayInformation.maximumSTUNPorts) addresses are possible.")
+        }
         guard self.maxMessageLength >= 4_096 else {
             throw ValidationError("--max-message-length must be at least 4096.")
         }
@@ -172,6 +191,22 @@ struct RelayCommand: RoleCommand {
         }
     }
 
+    private func stun() throws -> RelayConfiguration.STUNChoice {
+        guard !self.noSTUN else { return .off }
+        guard !self.stunListen.isEmpty else { return .besideRelay }
+        return .addresses(
+            try self.stunListen.map { text in
+                let place = try HostAndPort(text, source: "--stun-listen")
+                guard let address = try? SocketAddress(ipAddress: place.host, port: place.port) else {
+                    throw CommandError.configuration(
+                        "--stun-listen: \(text): needs an IP address and a port, for example 0.0.0.0:3478"
+                    )
+                }
+                return address
+            }
+        )
+    }
+
     func makeConfiguration(_ settings: Settings, logger: Logger) throws -> RelayConfiguration {
         let address = try HostAndPort(self.listen, source: "--listen")
         var configuration = RelayConfiguration(host: address.host, port: address.port)
@@ -186,6 +221,7 @@ struct RelayCommand: RoleCommand {
             }
             return network
         }
+        configuration.stun = try self.stun()
         if let store {
             guard !store.isEmpty else { throw CommandError.configuration("--store: the file name is empty") }
             configuration.storePath = store
@@ -218,6 +254,9 @@ struct RelayCommand: RoleCommand {
             )
         } catch let error as EventArchive.OpeningError {
             throw CommandError.configuration("--store: \(error)")
+        } catch let error as STUNServer.OpeningError {
+            let place = TargetAddress.text(host: error.address.ipAddress ?? "", port: error.address.port ?? 0)
+            throw ProcessSetup.bindError(error.reason, address: "\(place) (--stun-listen)")
         } catch {
             throw ProcessSetup.bindError(error, address: self.listen)
         }

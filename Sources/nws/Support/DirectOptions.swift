@@ -34,6 +34,16 @@ struct DirectOptions: ParsableArguments {
     )
     var directAddress: [String] = []
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "STUN server that is asked for this node's public address, in addition to the relays that answer such requests; repeat for several.",
+            valueName: "host:port",
+            visibility: .hidden
+        )
+    )
+    var stun: [String] = []
+
     func configuration() throws -> DirectConfiguration {
         var configuration = DirectConfiguration()
         configuration.choice = self.direct
@@ -46,6 +56,13 @@ struct DirectOptions: ParsableArguments {
                 )
             }
             return address
+        }
+        configuration.stunServers = try self.stun.map { text in
+            let place = try HostAndPort(text, source: "--stun")
+            guard let port = UInt16(exactly: place.port), port != 0 else {
+                throw CommandError.configuration("--stun: \(text): the port must not be 0; the usual one is 3478")
+            }
+            return DirectConfiguration.STUNServerAddress(host: place.host, port: port)
         }
         return configuration
     }

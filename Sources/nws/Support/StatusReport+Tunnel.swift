@@ -26,14 +26,26 @@ extension StatusReport {
             )
         }
         let peers = status.peers.sorted { ($0.streams, $0.age) > ($1.streams, $1.age) }
-        self.sessions = peers.prefix(Self.maximumSessions).map {
-            Session(
-                peer: $0.name,
-                device: $0.device,
-                protocol: $0.isSession ? "session" : "nip74",
-                streams: $0.streams,
-                age: $0.age
+        self.sessions = peers.prefix(Self.maximumSessions).map { peer in
+            var session = Session(
+                peer: peer.name,
+                device: peer.device,
+                protocol: peer.isSession ? "session" : "nip74",
+                streams: peer.streams,
+                age: peer.age
             )
+            switch peer.direct {
+            case .path(let path):
+                session.direct = DirectPath(
+                    address: path.address,
+                    roundTrip: path.roundTrip,
+                    loss: path.sentPackets > 0 ? Double(path.lostPackets) / Double(path.sentPackets) : nil,
+                    bytes: path.bytes
+                )
+            case .none(let reason)?: session.reasonForRelays = reason.rawValue
+            case nil: break
+            }
+            return session
         }
         self.moreSessions = max(0, peers.count - Self.maximumSessions)
     }

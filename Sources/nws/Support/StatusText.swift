@@ -60,6 +60,7 @@ enum StatusText {
                 lines.append(
                     row([session.device ?? session.peer, session.protocol, "\(session.streams)", span(session.age), ""])
                 )
+                if let way = self.way(session) { lines.append("  " + way) }
             }
             if report.moreSessions > 0 { lines.append("and \(report.moreSessions) more") }
         }
@@ -71,6 +72,18 @@ enum StatusText {
             lines.append("\(time)  \(problem.text)\(count)\(details)")
         }
         return lines.map(Console.printable)
+    }
+
+    /// Says how the packets of a session travel. Nil with plain NIP-74.
+    private static func way(_ session: StatusReport.Session) -> String? {
+        guard let direct = session.direct else {
+            return session.reasonForRelays.map { "through relays: \($0)" }
+        }
+        let parts = [
+            "direct: \(direct.address)", direct.roundTrip.map { String(format: "round trip %.1f ms", $0) },
+            direct.loss.map { String(format: "lost %.1f %%", $0 * 100) }, direct.rate.map { "\(self.bytes($0))/s" },
+        ]
+        return parts.compactMap { $0 }.joined(separator: ", ")
     }
 
     /// Says that a relay limits the rate of events.

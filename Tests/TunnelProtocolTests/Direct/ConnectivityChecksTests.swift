@@ -7,6 +7,7 @@ import NIOCore
 import NostrCrypto
 import Testing
 import TunnelProtocol
+import STUN
 
 @Suite("Checks of direct paths, over simulated NATs")
 struct ConnectivityChecksTests {

@@ -6,6 +6,7 @@
 import NIOCore
 import NostrCrypto
 import Testing
+import STUN
 
 @testable import TunnelProtocol
 

@@ -6,6 +6,7 @@
 import NIOCore
 import NostrCrypto
 import Testing
+import STUN
 
 @testable import TunnelProtocol
 
@@ -47,7 +48,7 @@ struct DirectPathTests {
     @Test("each retired connection ID is replaced, and expires after some time")
     func retirement() throws {
         var exit = try self.path(isExit: true)
-        exit.offer([], at: Self.now)
+        exit.offer([], isRepeated: true, at: Self.now)
         let first = self.connectionIDs(&exit)
         #expect(first.count == OwnConnectionIDs.active)
         func retire() -> Bool { exit.receive(.retireConnectionID(sequence: 0), isAllowed: { _ in true }, at: Self.now) }
@@ -64,14 +65,14 @@ struct DirectPathTests {
     @Test("a peer that retires connection IDs without end, or unknown ones, violates the protocol")
     func retirementFlood() throws {
         var exit = try self.path(isExit: true)
-        exit.offer([], at: Self.now)
+        exit.offer([], isRepeated: true, at: Self.now)
         let accepted = (0..<1_000 as Range<UInt64>).prefix {
             exit.receive(.retireConnectionID(sequence: $0), isAllowed: { _ in true }, at: Self.now)
         }
         #expect(accepted.count == 16)
         #expect(exit.connectionIDs.count <= 16 + OwnConnectionIDs.active)
         var other = try self.path(isExit: true)
-        other.offer([], at: Self.now)
+        other.offer([], isRepeated: true, at: Self.now)
         let isValid = other.receive(.retireConnectionID(sequence: 3), isAllowed: { _ in true }, at: Self.now)
         #expect(!isValid)
     }
@@ -93,8 +94,8 @@ struct DirectPathTests {
     @Test("when one side changes its address, both use other connection IDs")
     func unlinkable() throws {
         var (client, exit) = (try self.path(isExit: false), try self.path(isExit: true))
-        client.offer([DirectCandidate(.host, try self.address(1))], at: Self.now)
-        exit.offer([DirectCandidate(.host, try self.address(2))], at: Self.now)
+        client.offer([DirectCandidate(.host, try self.address(1))], isRepeated: true, at: Self.now)
+        exit.offer([DirectCandidate(.host, try self.address(2))], isRepeated: true, at: Self.now)
         _ = self.exchange(&client, &exit)
         _ = self.exchange(&exit, &client)
         client.timeout(at: Self.now)

@@ -6,6 +6,7 @@
 import NIOCore
 import NostrCrypto
 import TunnelProtocol
+import STUN
 
 /// A client and an exit that check addresses over a simulated network with NATs.
 struct SimulatedDirectPeers {
@@ -147,6 +148,7 @@ struct SimulatedDirectPeers {
             return self.send(check, 0, fromClient: isClient, to: address)
         case .use(let address): node.used.append(address)
         case .lost: node.losses += 1
+        case .find: break
         }
         if isClient {
             (self.client.used, self.client.losses) = (node.used, node.losses)

@@ -5,6 +5,7 @@
 
 import NIOCore
 import TunnelProtocol
+import STUN
 
 /// A NAT in a simulation (RFC 4787): how it maps addresses, and which datagrams it lets in.
 struct SimulatedNAT {

@@ -56,6 +56,12 @@ enum ExitLink {
         }
     }
 
+    /// The direct path of a session, or why there is none. Nil without a session.
+    var directStatus: DirectStatus? {
+        guard case .session(let session) = self else { return nil }
+        return session.directStatus
+    }
+
     /// The shortest round-trip time of a session's path in milliseconds. Nil if none was measured.
     var roundTrip: Double? {
         guard case .session(let session) = self else { return nil }

@@ -123,6 +123,19 @@ final class OutgoingSession {
     /// The transcript of the handshake, as long as its keys are kept.
     var firstTranscript: SessionTranscript? { self.driver.transcript(of: 0) }
 
+    // MARK: Direct path
+
+    /// Whether the exit may learn this node's addresses. Streams with isolation must not be linked by them.
+    private var allowsDirectPath: Bool {
+        self.address.isolation.isEmpty && (self.context.configuration.direct.choice == .on || self.identity != nil)
+    }
+
+    /// Whether there is a direct path, or why there is none.
+    var directStatus: DirectStatus {
+        guard self.address.isolation.isEmpty else { return .none(.isolated) }
+        return self.driver.directStatus(self.context.sockets, isAllowed: self.allowsDirectPath)
+    }
+
     // MARK: Streams
 
     /// Opens a stream.
@@ -348,10 +361,7 @@ extension OutgoingSession: SessionDriverDelegate {
 
     func sessionIsOfferedDirectPath(_ session: SessionDriver) {
         let direct = self.context.configuration.direct
-        // Streams with isolation must not be linked by the entry's address.
-        guard let sockets = self.context.sockets, self.address.isolation.isEmpty,
-            direct.choice == .on || self.identity != nil
-        else { return }
+        guard let sockets = self.context.sockets, self.allowsDirectPath else { return }
         session.startDirect(isExit: false, isTrusted: self.identity != nil, sockets: sockets, direct)
     }
 

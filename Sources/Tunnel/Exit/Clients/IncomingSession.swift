@@ -286,10 +286,18 @@ final class IncomingSession {
         self.startDirect()
     }
 
+    /// Whether the client may learn this node's addresses.
+    private var allowsDirectPath: Bool { self.context.configuration.direct.choice == .on || self.identity != nil }
+
+    /// Whether there is a direct path, or why there is none.
+    var directStatus: DirectStatus {
+        self.driver.directStatus(self.context.sockets, isAllowed: self.allowsDirectPath)
+    }
+
     /// Offers the client a direct path, if the configuration allows it.
     private func startDirect() {
         let direct = self.context.configuration.direct
-        guard let sockets = self.context.sockets, direct.choice == .on || self.identity != nil else { return }
+        guard let sockets = self.context.sockets, self.allowsDirectPath else { return }
         self.driver.startDirect(isExit: true, isTrusted: self.identity != nil, sockets: sockets, direct)
     }
 

@@ -139,7 +139,7 @@ final class PlainClients {
     }
 
     var status: [TunnelStatus.Peer] {
-        self.clients.values.map { TunnelStatus.Peer($0.link, identity: nil, isSession: false) }
+        self.clients.values.map { TunnelStatus.Peer($0.link, identity: nil) }
     }
 
     private func client(_ key: PublicKey) -> PlainClient? { self.clients[key] ?? self.offering[key]?.client }

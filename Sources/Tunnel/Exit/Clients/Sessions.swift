@@ -60,7 +60,7 @@ final class Sessions {
                     session.link,
                     identity: session.identity,
                     device: self.context.configuration.comment(of: session.identity),
-                    isSession: true
+                    direct: session.directStatus
                 )
             )
         }

@@ -4,6 +4,7 @@
 //
 
 package import NIOCore
+package import STUN
 
 /// A message that finds out whether datagrams pass between two addresses, as PATH_CHALLENGE and PATH_RESPONSE of QUIC do
 /// (RFC 9000, section 8.2). It travels in a datagram of ``DatagramSpace/checks``, so only the peer can create one.

@@ -6,6 +6,7 @@
 import DequeModule
 package import NIOCore
 package import NostrCrypto
+package import STUN
 
 /// Finds an address at which datagrams reach the peer and come back, keeps it alive, and follows the peer when its address
 /// changes (after RFC 8445, with checks inside the session's encryption). Both sides send requests to each other's candidates
@@ -24,6 +25,8 @@ package struct ConnectivityChecks: Sendable {
         case use(TransportAddress)
         /// The address in use does not answer any more, and there is no other.
         case lost
+        /// No address has answered for some time: exchange addresses again.
+        case find
     }
 
     /// An address of the peer.
@@ -55,8 +58,9 @@ package struct ConnectivityChecks: Sendable {
         package var suspicion: TimeAmount = .milliseconds(200)
         /// Number of unanswered requests after which the address in use is lost.
         package var unanswered = 4
-        /// Time until an unreachable peer is checked again.
+        /// Time until an unreachable peer is checked again. It doubles each time, up to the maximum.
         package var retry: TimeAmount = .seconds(60)
+        package var maximumRetry: TimeAmount = .minutes(10)
         /// By how much shorter the round trip of another address must be, in percent, for the client to change.
         package var advantage = 20
 
@@ -75,6 +79,8 @@ package struct ConnectivityChecks: Sendable {
     package private(set) var selected: TransportAddress?
     /// The address from which the newest packet of the client came (exit).
     private var wanted: TransportAddress?
+    /// When addresses are exchanged again, while none works; and how often that was done since one worked.
+    private var retry: (due: NIODeadline?, count: Int) = (nil, 0)
     /// Whether packets to the address in use were not acknowledged.
     private var isSuspected = false
     /// How many requests may still be sent to addresses that have not answered, and when the number was last increased.
@@ -140,6 +146,7 @@ package struct ConnectivityChecks: Sendable {
             self.remotes[index].pending = []
             self.begin(index, at: now)
         }
+        self.retry = (nil, 0)
         self.loseSelected()
     }
 
@@ -149,6 +156,9 @@ package struct ConnectivityChecks: Sendable {
         self.isSuspected = true
         self.remotes[index].due = now
     }
+
+    /// Whether an address of the peer is being checked.
+    package var isChecking: Bool { self.remotes.contains { $0.due != nil } }
 
     // MARK: Receiving
 
@@ -200,6 +210,7 @@ package struct ConnectivityChecks: Sendable {
         guard let best = self.best() else { return }
         guard best != self.selected else { return }
         self.selected = best
+        self.retry = (nil, 0)
         self.isSuspected = false
         self.lastHeard = now
         self.actions.append(.use(best))
@@ -235,11 +246,13 @@ package struct ConnectivityChecks: Sendable {
 
     /// When ``timeout(at:)`` must be called; nil if nothing is due.
     package var nextDeadline: NIODeadline? {
-        self.remotes.compactMap(\.due).min().map { max($0, self.lastRequest + self.configuration.pacing) }
+        let request = self.remotes.compactMap(\.due).min().map { max($0, self.lastRequest + self.configuration.pacing) }
+        return [request, self.retry.due].compactMap { $0 }.min()
     }
 
     /// Sends the request that is due, at most one.
     package mutating func timeout(at now: NIODeadline) {
+        self.findAgain(at: now)
         guard self.lastRequest + self.configuration.pacing <= now,
             let index = self.remotes.indices.filter({ self.remotes[$0].due.map { $0 <= now } ?? false })
                 .min(by: { self.urgency(of: $0) < self.urgency(of: $1) })
@@ -291,8 +304,17 @@ package struct ConnectivityChecks: Sendable {
         self.remotes[index].roundTrip = nil
         self.remotes[index].pending = []
         self.remotes[index].attempts = 0
-        // While another address works, this one is not missed.
-        self.remotes[index].due = self.selected == nil ? now + self.configuration.retry : nil
+        self.remotes[index].due = nil
+        guard self.selected == nil, self.retry.due == nil, self.remotes.allSatisfy({ $0.due == nil }) else { return }
+        let wait = self.configuration.retry * (1 << min(self.retry.count, 8))
+        self.retry = (now + min(wait, self.configuration.maximumRetry), self.retry.count + 1)
+    }
+
+    private mutating func findAgain(at now: NIODeadline) {
+        guard let due = self.retry.due, due <= now else { return }
+        self.retry.due = nil
+        for index in self.remotes.indices { self.begin(index, at: now) }
+        self.actions.append(.find)
     }
 
     private mutating func makeToken() -> UInt64 {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+package import STUN
+
 /// An address at which a node may be reached by datagrams (RFC 8445, section 5.1.1).
 package struct DirectCandidate: Hashable, Sendable {
     /// How the node learned the address. The raw value is part of the protocol.

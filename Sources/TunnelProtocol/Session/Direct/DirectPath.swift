@@ -6,6 +6,7 @@
 import DequeModule
 package import NIOCore
 package import NostrCrypto
+package import STUN
 
 /// The direct path of a session: datagrams between the two nodes, without a relay. Relays only carry the frames with which the
 /// nodes find each other.
@@ -24,8 +25,11 @@ package struct DirectPath: Sendable {
         /// Packets can be sent to this address: add the path to the session. If it was available before, at another address, remove
         /// it first, because its measurements no longer apply.
         case available(TransportAddress)
-        /// Packets cannot be sent: remove the path from the session.
+        /// Packets cannot be sent: remove the path from the session, and then do as for ``find``.
         case unavailable
+        /// No address works. Offer this node's addresses again, because NATs may have forgotten them, and the peer checks its own
+        /// side again when it gets them.
+        case find
     }
 
     /// The packet size in bytes that every direct path carries, and the one up to which larger packets are tried: what remains
@@ -68,13 +72,33 @@ package struct DirectPath: Sendable {
     /// The address to which packets are sent; nil if the path is not available.
     package var remote: TransportAddress? { self.checks.selected }
 
+    /// What is known while the path is not available.
+    package enum Search: Hashable, Sendable {
+        /// The peer has not sent candidates.
+        case waiting
+        /// The peer's addresses are being checked.
+        case checking
+        /// None of the peer's addresses has answered.
+        case unanswered
+    }
+
+    package var search: Search {
+        guard self.peerSequence != nil else { return .waiting }
+        return self.checks.isChecking ? .checking : .unanswered
+    }
+
     // MARK: Finding each other
 
     /// Offers addresses at which this node may be reached. The first call also offers connection IDs.
-    package mutating func offer(_ candidates: [DirectCandidate], at now: NIODeadline) {
+    ///
+    /// - Parameters:
+    ///   - candidates: The addresses. Those beyond ``DirectCandidate/maximumCount`` are left out.
+    ///   - isRepeated: Whether to offer them even if they are the same as before, so that the peer checks them again.
+    ///   - now: The current time.
+    package mutating func offer(_ candidates: [DirectCandidate], isRepeated: Bool, at now: NIODeadline) {
         let candidates = Array(candidates.prefix(DirectCandidate.maximumCount))
         self.issueIDs()
-        guard candidates != self.candidates || self.nextSequence == 0 else { return }
+        guard candidates != self.candidates || isRepeated else { return }
         self.candidates = candidates
         self.actions.append(.frame(.candidates(sequence: self.nextSequence, candidates)))
         self.nextSequence += 1
@@ -178,6 +202,7 @@ package struct DirectPath: Sendable {
                 self.actions.append(.send(datagram, to: address))
             case .use(let address): self.actions.append(.available(address))
             case .lost: self.actions.append(.unavailable)
+            case .find: self.actions.append(.find)
             }
         }
     }

@@ -5,6 +5,7 @@
 
 package import NIOCore
 package import NostrCrypto
+import STUN
 
 /// A frame of a session packet. Names and numbers follow RFC 9000, section 19, where it defines an equivalent frame.
 package enum SessionFrame: Hashable, Sendable {

@@ -5,6 +5,7 @@
 
 package import NIOCore
 import NostrCrypto
+import STUN
 
 /// Decodes the frames of a packet.
 package enum SessionFrameDecoder {

@@ -6,7 +6,7 @@
 import NIOCore
 import Testing
 
-@testable import TunnelProtocol
+@testable import STUN
 
 @Suite("STUN")
 struct STUNMessageTests {

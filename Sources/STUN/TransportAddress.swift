@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 
 /// An IP address and a UDP port (RFC 8445, section 4).
 package struct TransportAddress: Hashable, Sendable {
@@ -46,9 +46,9 @@ package struct TransportAddress: Hashable, Sendable {
     // MARK: Encoding
 
     /// Maximum number of bytes of the encoded form: length of the address, address, port.
-    static let maximumLength = 1 + 16 + 2
+    package static let maximumLength = 1 + 16 + 2
 
-    func encode(into buffer: inout ByteBuffer) {
+    package func encode(into buffer: inout ByteBuffer) {
         let bytes = self.bytes
         buffer.writeInteger(UInt8(bytes.count))
         buffer.writeBytes(bytes)
@@ -56,7 +56,7 @@ package struct TransportAddress: Hashable, Sendable {
     }
 
     /// Decodes an address. Returns nil if it is cut short, or is neither IPv4 nor IPv6.
-    init?(_ buffer: inout ByteBuffer) {
+    package init?(_ buffer: inout ByteBuffer) {
         guard let count = buffer.readInteger(as: UInt8.self), count == 4 || count == 16,
             let bytes = buffer.readBytes(length: Int(count)), let port = buffer.readInteger(as: UInt16.self)
         else { return nil }

@@ -13,6 +13,9 @@ package enum STUNMessage: Hashable, Sendable {
 
         package static let length = 12
 
+        /// - Parameter bytes: At least ``length`` random bytes, of which the first ones are used.
+        package init(random bytes: [UInt8]) { self.bytes = Array(bytes.prefix(Self.length)) }
+
         /// Returns nil if there are not ``length`` bytes.
         package init?(_ bytes: [UInt8]) {
             guard bytes.count == Self.length else { return nil }

@@ -1,0 +1,22 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+package import NIOCore
+package import STUN
+
+extension TransportAddress {
+    /// Converts an address of a socket. Returns nil for Unix sockets, and if the port is 0.
+    package init?(_ address: SocketAddress) {
+        guard let bytes = address.addressBytes, let port = address.port.flatMap(UInt16.init(exactly:)) else {
+            return nil
+        }
+        self.init(bytes, port: port)
+    }
+
+    /// The address as NIO writes it. Nil if it cannot be converted, which does not happen.
+    package var socketAddress: SocketAddress? {
+        try? SocketAddress(packedIPAddress: ByteBuffer(bytes: self.bytes), port: Int(self.port))
+    }
+}
