@@ -191,7 +191,7 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
                 nio("NIOEmbedded"), nio("NIOHTTP1"),
             ],
             path: "Fuzzing/Targets",

@@ -27,6 +27,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case sessionFrames = "session-frames"
     case session
     case enrolment
+    case directPath = "direct-path"
+    case stun
     case socks
     case socksClient = "socks-client"
     case httpProxy = "http-proxy"
@@ -52,6 +54,10 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
             var life = SessionLifeFuzzer(input)
             life.run()
         case .enrolment: EnrolmentFuzzer.run(input)
+        case .directPath:
+            var fuzzer = DirectPathFuzzer(input)
+            fuzzer.run()
+        case .stun: STUNFuzzer.run(input)
         case .socks: Self.socks(input)
         case .socksClient: Self.socksClient(input)
         case .httpProxy: HTTPProxyFuzzer.run(input)

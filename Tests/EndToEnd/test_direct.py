@@ -3,11 +3,13 @@
 """Direct paths: datagrams between a device and its exit, for which relays are only the introduction."""
 
 import os
+import re
 import socket
 
 import pytest
 
 from backends import TCPBackend, echo
+from processes import eventually
 
 
 def free_udp_port():
@@ -55,6 +57,31 @@ def test_a_direct_path_carries_on_without_relays(sandbox, home, laptop):
     exchange(connection, 500_000)
     relay.process.kill()
     exchange(connection, 2_000_000)
+
+
+def test_status_and_ping_show_the_direct_path(sandbox, home, laptop):
+    relay = sandbox.relay()
+    exit, entry, _ = tunnel(
+        sandbox, home, laptop, relay, [*direct(), "--admin", "127.0.0.1:0"], [*direct(), "--admin", "127.0.0.1:0"]
+    )
+    for node in (exit, entry):
+        node.wait_for_log("direct path found")
+        page = node.value("admin")
+        eventually(lambda: re.search(r"direct: \S+:\d+, round trip", "\n".join(sandbox.succeed("status", page))))
+    lines = laptop.succeed("ping", "home:7", "--count", "20", *direct())
+    assert re.search(r"^direct: \S+:\d+ round trip [\d.]+ ms, lost \d+ of \d+ packets$", lines, re.MULTILINE), lines
+
+
+@pytest.mark.parametrize(
+    "at_home, at_laptop, reason",
+    [
+        ("off", "trusted", "the other side has turned direct paths off, or does not know them"),
+        ("trusted", "off", "direct paths are off here"),
+    ],
+)
+def test_ping_says_why_there_is_no_direct_path(sandbox, home, laptop, at_home, at_laptop, reason):
+    tunnel(sandbox, home, laptop, sandbox.relay(), direct(at_home), direct(at_laptop))
+    assert f"direct: none: {reason}" in laptop.succeed("ping", "home:7", "--count", "1", *direct(at_laptop))
 
 
 @pytest.mark.parametrize("at_home, at_laptop", [("off", "trusted"), ("trusted", "off")])

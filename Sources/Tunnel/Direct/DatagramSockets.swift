@@ -7,8 +7,8 @@ import HTTPTransport
 import Logging
 import NIOCore
 import NIOPosix
-import TunnelProtocol
 import STUN
+import TunnelProtocol
 
 #if canImport(Glibc)
 import Glibc

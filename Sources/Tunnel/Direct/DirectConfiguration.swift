@@ -17,7 +17,7 @@ public struct DirectConfiguration: Hashable, Sendable {
     }
 
     /// With whom addresses are exchanged.
-    public var choice = Choice.off
+    public var choice = Choice.trusted
     /// The UDP port to listen on; 0 for any.
     public var port = 0
     /// Addresses and ports at which datagrams reach this node, for example because a router forwards them. They are offered in
@@ -42,6 +42,6 @@ public struct DirectConfiguration: Hashable, Sendable {
         }
     }
 
-    /// Creates a configuration without direct paths.
+    /// Creates a configuration with direct paths between peers that know each other.
     public init() {}
 }

@@ -7,8 +7,8 @@ import HTTPTransport
 import Logging
 import NIOCore
 import NostrCrypto
-import TunnelProtocol
 import STUN
+import TunnelProtocol
 
 /// The direct path of a session: connects the protocol (``DirectPath``) with the sockets and the session's engine.
 final class DirectLink {

@@ -75,6 +75,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     public var granularity: TimeAmount = .milliseconds(2)
     /// Maximum interval between probes of a path: while no other path is active, and while another path is active.
     public var probing: (alone: TimeAmount, beside: TimeAmount) { (.seconds(2), .seconds(15)) }
+    /// Interval between probes of a relay that waits while the direct path delivers. A probe and its answer are two events, so that
+    /// a relay carries two events a minute of such a session.
+    public var standbyInterval: TimeAmount { .seconds(60) }
 
     // MARK: Life
 

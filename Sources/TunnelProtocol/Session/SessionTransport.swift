@@ -36,7 +36,7 @@ struct SessionTransport: Sendable {
         now: NIODeadline
     ) {
         self.shared = configuration
-        self.paths = PathSet(configuration, peerTakes: peer.maximumPacket)
+        self.paths = PathSet(configuration, peerTakes: peer.maximumPacket, probesStandby: role == .client)
         self.peerTakesDatagrams = peer.takesDatagrams && configuration.value.usesDatagrams
         self.keys = KeySchedule(role: role, configuration: configuration, now: now)
         self.liveness = Liveness(role: role, configuration: configuration, now: now)
@@ -232,6 +232,7 @@ struct SessionTransport: Sendable {
             if let due = self.paths[index].lossDeadline, due <= now {
                 self.repeatLost(self.paths[index].detectLosses(at: now), &streams, &context)
             }
+            self.paths.probeStandby(index, at: now)
             if let due = self.paths.probeDeadline(of: index), due <= now {
                 self.repeatLost(self.paths.probeTimedOut(index, at: now), &streams, &context)
                 self.sendProbe(on: index, &streams, &context)

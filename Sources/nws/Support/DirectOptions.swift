@@ -8,28 +8,24 @@ public import Tunnel
 
 extension DirectConfiguration.Choice: ExpressibleByArgument {}
 
-/// Options of direct paths. They are hidden until nodes find each other behind NATs.
+/// Options of direct paths.
 struct DirectOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Exchange datagrams with peers without a relay: off, trusted (between a device and an exit that know each other), or on.",
-            valueName: "choice",
-            visibility: .hidden
+            "With whom to exchange datagrams directly, without a relay: off, trusted (between a device and an exit that know each other), or on (with every peer). Both sides learn each other's addresses.",
+            valueName: "choice"
         )
     )
-    var direct = DirectConfiguration.Choice.off
+    var direct = DirectConfiguration().choice
 
-    @Option(
-        help: ArgumentHelp("UDP port for datagrams; 0 for any.", valueName: "port", visibility: .hidden)
-    )
+    @Option(help: ArgumentHelp("UDP port for direct paths; 0 for any.", valueName: "port"))
     var directPort: UInt16 = 0
 
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
             "Address and port at which datagrams reach this node, for example because a router forwards them; repeat for several.",
-            valueName: "ip:port",
-            visibility: .hidden
+            valueName: "ip:port"
         )
     )
     var directAddress: [String] = []
@@ -38,8 +34,7 @@ struct DirectOptions: ParsableArguments {
         parsing: .upToNextOption,
         help: ArgumentHelp(
             "STUN server that is asked for this node's public address, in addition to the relays that answer such requests; repeat for several.",
-            valueName: "host:port",
-            visibility: .hidden
+            valueName: "host:port"
         )
     )
     var stun: [String] = []

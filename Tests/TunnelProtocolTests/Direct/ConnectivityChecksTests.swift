@@ -5,9 +5,9 @@
 
 import NIOCore
 import NostrCrypto
+import STUN
 import Testing
 import TunnelProtocol
-import STUN
 
 @Suite("Checks of direct paths, over simulated NATs")
 struct ConnectivityChecksTests {

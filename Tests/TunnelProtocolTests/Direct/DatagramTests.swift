@@ -5,8 +5,8 @@
 
 import NIOCore
 import NostrCrypto
-import Testing
 import STUN
+import Testing
 
 @testable import TunnelProtocol
 

@@ -64,6 +64,20 @@ struct DirectSessionTests {
         #expect(session.streams[0][id]?.data == bytes)
     }
 
+    @Test("while the direct path delivers, a relay carries two to four events a minute, which show that it works")
+    func standby() {
+        let bytes = patterned(10_000, seed: 7)
+        let session = self.session(7, sending: bytes, SimulatedSession.DirectNetwork())
+        let id = session.open(1, sending: [1])
+        #expect(session.run(for: .seconds(10)) { session.streams[0][id]?.data.count == bytes.count })
+        session.run(for: .seconds(10))
+        let before = session.published.count
+        session.run(for: .minutes(10))
+        let relayed = session.published[before...].count { $0.path != .direct }
+        #expect((18...40).contains(relayed), "\(relayed) events in ten minutes")
+        #expect(session.reports[.protocolViolation] == nil)
+    }
+
     @Test("after a cut, data returns to the direct path")
     func comesBack() {
         let bytes = patterned(1_500_000, seed: 6)

@@ -5,8 +5,8 @@
 
 import NIOCore
 import NostrCrypto
-import TunnelProtocol
 import STUN
+import TunnelProtocol
 
 /// A client and an exit that check addresses over a simulated network with NATs.
 struct SimulatedDirectPeers {

@@ -4,8 +4,8 @@
 //
 
 import NIOCore
-import TunnelProtocol
 import STUN
+import TunnelProtocol
 
 /// A NAT in a simulation (RFC 4787): how it maps addresses, and which datagrams it lets in.
 struct SimulatedNAT {

@@ -58,7 +58,24 @@ extension PathSet {
 
     /// When the path at `index` must be probed; nil if no probe is needed.
     func probeDeadline(of index: Int) -> NIODeadline? {
-        self[index].probeDeadline(isAlone: !self.hasActivePath(beside: index))
+        let deadline = self[index].probeDeadline(isAlone: !self.hasActivePath(beside: index))
+        guard let standby = self.standbyDeadline(of: index) else { return deadline }
+        return deadline.map { min($0, standby) } ?? standby
+    }
+
+    /// When the path at `index` must be probed because it waits while the direct path delivers; nil if it is in use. It must be
+    /// known to work when it is needed.
+    private func standbyDeadline(of index: Int) -> NIODeadline? {
+        guard self.probesStandby, self[index].health == .active, self[index].sent.elicitingInFlight == 0,
+            !self.isEligible(index)
+        else { return nil }
+        return self[index].probe.lastSent + self.configuration.standbyInterval
+    }
+
+    /// Makes a probe of standby due, which is no sign that the path is silent.
+    mutating func probeStandby(_ index: Int, at now: NIODeadline) {
+        guard let deadline = self.standbyDeadline(of: index), deadline <= now else { return }
+        self[index].probe.schedule(at: now)
     }
 
     /// When an acknowledgement is due and a path can carry it; nil if none is.

@@ -19,7 +19,12 @@ struct PathSet: Sendable {
     /// acknowledgement.
     private(set) var acknowledgesEverywhere = false
 
-    init(_ configuration: SharedSessionConfiguration, peerTakes: UInt64) {
+    /// Whether this side probes relays that wait while the direct path delivers (client). The answers show the other side that
+    /// they still work.
+    let probesStandby: Bool
+
+    init(_ configuration: SharedSessionConfiguration, peerTakes: UInt64, probesStandby: Bool = false) {
+        self.probesStandby = probesStandby
         self.shared = configuration
         self.peerTakes = peerTakes
     }
