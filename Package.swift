@@ -161,7 +161,7 @@ let package = Package(
         .executableTarget(
             name: "nws",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
                 "HTTPTransport",
                 "Observability", "CProcess", "CQREncode", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
                 nio("NIOPosix"),

@@ -15,6 +15,8 @@ package enum RelayExamination {
     package struct Finding: Sendable {
         package let url: RelayURL
         package fileprivate(set) var information = RelayInformation()
+        /// Where the relay's host answers STUN requests.
+        package fileprivate(set) var stunServers: [SocketAddress] = []
         /// Seconds by which the relay's clock is ahead of this machine's. Nil if the relay did not report its time.
         package fileprivate(set) var clockOffset: Int64?
         /// Why the relay could not be reached or did not answer, or why the connection ended during the test; nil
@@ -216,6 +218,7 @@ package enum RelayExamination {
             self.timer?.cancel()
             if let relay {
                 self.finding.information = relay.information
+                self.finding.stunServers = relay.stunServers
                 self.finding.clockOffset = relay.clockOffset
                 if self.small == nil {
                     self.finding.connectionError =

@@ -15,6 +15,12 @@ extension TransportAddress {
         self.init(bytes, port: port)
     }
 
+    /// The address and port as text; an IPv6 address in brackets.
+    package var text: String {
+        let host = self.socketAddress?.ipAddress ?? ""
+        return self.isIPv6 ? "[\(host)]:\(self.port)" : "\(host):\(self.port)"
+    }
+
     /// The address as NIO writes it. Nil if it cannot be converted, which does not happen.
     package var socketAddress: SocketAddress? {
         try? SocketAddress(packedIPAddress: ByteBuffer(bytes: self.bytes), port: Int(self.port))

@@ -89,18 +89,19 @@ final class DatagramSockets {
     /// Opens the sockets. If neither address family is available, there are no direct paths.
     ///
     /// - Parameter port: The UDP port; 0 for any. Both families use one port if possible.
-    func open(port: Int) {
+    /// - Returns: A future that succeeds when that was tried.
+    @discardableResult
+    func open(port: Int) -> EventLoopFuture<Void> {
         self.port = port
-        self.open(isIPv6: false)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        // The second one gets the port of the first one.
+        return self.open(isIPv6: false).flatMap { bound.value.open(isIPv6: true) }
     }
 
-    private func open(isIPv6: Bool) {
+    private func open(isIPv6: Bool) -> EventLoopFuture<Void> {
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        self.bind(isIPv6 ? "::" : "0.0.0.0", self.port).assumeIsolated().whenSuccess { channel in
-            let sockets = bound.value
-            if let channel { sockets.opened(channel, isIPv6: isIPv6) }
-            // With the port of the first one.
-            if !isIPv6 { sockets.open(isIPv6: true) }
+        return self.bind(isIPv6 ? "::" : "0.0.0.0", self.port).map { channel in
+            if let channel { bound.value.opened(channel, isIPv6: isIPv6) }
         }
     }
 

@@ -135,7 +135,7 @@ final class DirectLink {
         case .available(let address):
             self.logger.info(
                 "direct path found",
-                metadata: ["peer": "\(self.link.peer)", "address": "\(Self.text(address))"]
+                metadata: ["peer": "\(self.link.peer)", "address": "\(address.text)"]
             )
             self.link.update { $0.removePath(.direct, at: $1) }
             self.link.update {
@@ -148,10 +148,6 @@ final class DirectLink {
             self.offerAgain()
         case .find: self.offerAgain()
         }
-    }
-
-    private static func text(_ address: TransportAddress) -> String {
-        address.socketAddress.map { TargetAddress.text(host: $0.ipAddress ?? "", port: Int(address.port)) } ?? ""
     }
 
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
@@ -179,7 +175,7 @@ final class DirectLink {
         let measured = self.link.engine.pathStatus.first { $0.path == .direct }
         return .path(
             DirectStatus.Path(
-                address: Self.text(remote),
+                address: remote.text,
                 roundTrip: measured?.roundTrip.map { Double($0.nanoseconds) / 1_000_000 },
                 sentPackets: measured?.sent ?? 0,
                 lostPackets: measured?.lost ?? 0,

@@ -5,11 +5,15 @@
 
 import ArgumentParser
 import Foundation
+import HTTPTransport
 import Logging
+import NIOCore
 import NIOPosix
 import Nostr
 import NostrClient
 import NostrCrypto
+import STUN
+import Tunnel
 import TunnelProtocol
 
 /// `nws doctor`
@@ -37,6 +41,15 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @Flag(help: "Try the relays on the public relay list, and suggest three.")
     var suggest = false
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "STUN server with which to examine this machine's NAT, in addition to the relays; repeat for several.",
+            valueName: "host:port"
+        )
+    )
+    var stun: [String] = []
 
     @OptionGroup var relayClient: RelayClientOptions
 
@@ -66,6 +79,9 @@ struct DoctorCommand: AsyncParsableCommand {
                 let finding = try await self.examine(url)
                 verdicts.append(Self.judge(finding))
                 findings.append(finding)
+            }
+            if try self.relayClient.configuration().proxy == nil {
+                verdicts.append(try await self.nat(findings.flatMap(\.stunServers)))
             }
             if !relays.isEmpty { verdicts.append(Self.clock(findings)) }
             guard !verdicts.contains(.bad) else { throw CommandError.failure("problems found, see above") }
@@ -153,6 +169,46 @@ struct DoctorCommand: AsyncParsableCommand {
             on: MultiThreadedEventLoopGroup.singleton.next(),
             logger: .console("nws.doctor", .critical)
         )
+    }
+
+    /// Examines how the NAT treats datagrams, which decides with whom direct paths are possible.
+    private func nat(_ servers: [SocketAddress]) async throws -> Verdict {
+        let named = try DirectOptions.stunServers(self.stun)
+        // There is no NAT between this machine and itself.
+        let servers = servers.filter { AddressClass($0) != .loopback }
+        guard !servers.isEmpty || !named.isEmpty else {
+            return Self.say(
+                .doubtful,
+                "NAT: not examined, because none of these relays answers STUN requests from another machine; run a relay of your own (nws relay), or name a server with --stun HOST:PORT"
+            )
+        }
+        let finding = try await NATExamination.examine(
+            servers,
+            named,
+            on: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: .console("nws.doctor", .critical)
+        )
+        let seen = finding.mapped.joined(separator: ", ")
+        switch (finding.behavior, finding.isOwn) {
+        case _ where finding.mapped.isEmpty:
+            return Self.say(
+                .doubtful,
+                "NAT: no STUN server answers, so there are no direct paths over the internet; a firewall may block UDP"
+            )
+        case (_, true): return Self.say(.good, "NAT: none; datagrams from here come from \(seen)")
+        case (.endpointDependent, _):
+            return Self.say(
+                .doubtful,
+                "NAT: gives every destination another port (\(seen)), so direct paths are possible only with peers that have a public address, a forwarded port or IPv6; or forward a UDP port here, and use --direct-port and --direct-address"
+            )
+        case (.endpointIndependent, _):
+            return Self.say(
+                .good,
+                "NAT: keeps one address for all destinations (\(seen)), so direct paths are possible"
+            )
+        case (.unknown, _):
+            return Self.say(.good, "NAT: datagrams from here come from \(seen); one server does not show more")
+        }
     }
 
     /// Tolerated difference between the clocks of this machine and a relay, in seconds. With larger differences some

@@ -52,13 +52,18 @@ struct DirectOptions: ParsableArguments {
             }
             return address
         }
-        configuration.stunServers = try self.stun.map { text in
+        configuration.stunServers = try Self.stunServers(self.stun)
+        return configuration
+    }
+
+    /// Parses values of `--stun`.
+    static func stunServers(_ texts: [String]) throws -> [DirectConfiguration.STUNServerAddress] {
+        try texts.map { text in
             let place = try HostAndPort(text, source: "--stun")
             guard let port = UInt16(exactly: place.port), port != 0 else {
                 throw CommandError.configuration("--stun: \(text): the port must not be 0; the usual one is 3478")
             }
             return DirectConfiguration.STUNServerAddress(host: place.host, port: port)
         }
-        return configuration
     }
 }

@@ -1,0 +1,65 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+package import Logging
+package import NIOCore
+package import STUN
+import TunnelProtocol
+
+/// Finds out how this machine's NAT treats UDP, for `nws doctor`.
+package enum NATExamination {
+    /// What STUN servers see of a new socket.
+    package struct Finding: Sendable {
+        /// The addresses under which the socket is seen; empty if no server has answered.
+        package let mapped: [String]
+        /// Whether one of them is an address of this machine, so that there is no NAT.
+        package let isOwn: Bool
+        /// How the NAT assigns addresses of IPv4.
+        package let behavior: MappingDiscovery.Behavior
+    }
+
+    /// Time for the servers to answer.
+    private static let timeout: TimeAmount = .seconds(3)
+
+    /// Asks STUN servers.
+    ///
+    /// - Parameters:
+    ///   - servers: The addresses of servers, such as relays.
+    ///   - named: Servers that the user named.
+    package static func examine(
+        _ servers: [SocketAddress],
+        _ named: [DirectConfiguration.STUNServerAddress],
+        on loop: any EventLoop,
+        logger: Logger
+    ) async throws -> Finding {
+        try await loop.flatSubmit {
+            var session = SessionConfiguration()
+            var direct = DirectConfiguration()
+            direct.choice = .on
+            direct.stunServers = named
+            guard let sockets = DatagramSockets.make(&session, direct, loop, TunnelMetrics(logger: logger), logger)
+            else {
+                return loop.makeSucceededFuture(Finding(mapped: [], isOwn: false, behavior: .unknown))
+            }
+            let bound = NIOLoopBound(sockets, eventLoop: loop)
+            return sockets.open(port: 0).flatMap {
+                bound.value.mappings?.refresh(servers)
+                return loop.scheduleTask(in: Self.timeout) { Self.finding(bound.value) }.futureResult
+            }
+        }.get()
+    }
+
+    private static func finding(_ sockets: DatagramSockets) -> Finding {
+        let mapped = sockets.mappings?.mapped ?? []
+        let own = sockets.interfaceAddresses
+        defer { sockets.close() }
+        return Finding(
+            mapped: mapped.map(\.text),
+            isOwn: mapped.contains { own.contains($0) },
+            behavior: sockets.mappings?.behavior(isIPv6: false) ?? .unknown
+        )
+    }
+}
