@@ -118,7 +118,8 @@ let package = Package(
         .target(
             name: "NostrRelay",
             dependencies: [
-                "STUN", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"),
+                "STUN", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
+                nio("NIOPosix"),
                 nio("NIOHTTP1"), logging,
                 metrics, deque, heap, "CSQLite",
             ],
@@ -161,7 +162,8 @@ let package = Package(
         .executableTarget(
             name: "nws",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr",
+                "NostrCrypto",
                 "HTTPTransport",
                 "Observability", "CProcess", "CQREncode", nio("NIOCore"), nio("NIOConcurrencyHelpers"),
                 nio("NIOPosix"),
@@ -191,7 +193,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "Nostr", "NostrCrypto", "HTTPTransport",
+                nio("NIOCore"),
                 nio("NIOEmbedded"), nio("NIOHTTP1"),
             ],
             path: "Fuzzing/Targets",

@@ -68,17 +68,14 @@ final class DatagramSockets {
         self.logger = logger
     }
 
-    /// Returns the sockets of a node whose configuration allows direct paths, and declares in its sessions that it understands
-    /// them. They must be opened.
+    /// Returns the sockets of a node whose configuration allows direct paths. They must be opened.
     static func make(
-        _ session: inout SessionConfiguration,
         _ configuration: DirectConfiguration,
         _ loop: any EventLoop,
         _ metrics: TunnelMetrics,
         _ logger: Logger
     ) -> DatagramSockets? {
         guard configuration.choice != .off else { return nil }
-        session.usesDatagrams = true
         let sockets = DatagramSockets(loop: loop, metrics: metrics, logger: logger)
         sockets.mappings = STUNClient(sockets, configured: configuration.stunServers, loop: loop, logger: logger)
         return sockets

@@ -7,7 +7,6 @@ import HTTPTransport
 package import Logging
 package import NIOCore
 package import STUN
-import TunnelProtocol
 
 /// Finds out how this machine's NAT treats UDP, for `nws doctor`.
 package enum NATExamination {
@@ -36,11 +35,10 @@ package enum NATExamination {
         logger: Logger
     ) async throws -> Finding {
         try await loop.flatSubmit {
-            var session = SessionConfiguration()
             var direct = DirectConfiguration()
             direct.choice = .on
             direct.stunServers = named
-            guard let sockets = DatagramSockets.make(&session, direct, loop, TunnelMetrics(logger: logger), logger)
+            guard let sockets = DatagramSockets.make(direct, loop, TunnelMetrics(logger: logger), logger)
             else {
                 return loop.makeSucceededFuture(Finding(mapped: [], isOwn: false, behavior: .unknown))
             }

@@ -54,7 +54,7 @@ final class EntryContext {
         var configuration = configuration
         // A proxy for relays hides this node's address, which a direct path would show.
         if configuration.relayClient.proxy != nil { configuration.direct.choice = .off }
-        self.sockets = DatagramSockets.make(&configuration.session, configuration.direct, loop, metrics, logger)
+        self.sockets = DatagramSockets.make(configuration.direct, loop, metrics, logger)
         self.configuration = configuration
         self.pool = pool
         self.loop = loop
@@ -78,6 +78,13 @@ final class EntryContext {
         self.tickets = TicketStore(folder: configuration.ticketFolder)
         self.verifier = EventVerifier(metrics: metrics, logger: logger)
         self.reverse = ReverseRequests(loop: loop)
+    }
+
+    /// The configuration of sessions. They declare that this node takes datagrams if it has sockets.
+    var session: SessionConfiguration {
+        var session = self.configuration.session
+        session.usesDatagrams = self.sockets != nil
+        return session
     }
 
     /// Returns the connection to a relay in a lane. Nil if the pool cannot provide one.

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NostrClient
 import NostrCrypto
+import TunnelProtocol
 
 /// The state that the parts of an exit share. It must be used on the exit's event loop.
 final class ExitContext {
@@ -34,13 +35,20 @@ final class ExitContext {
         var configuration = configuration
         // A proxy for relays hides this node's address, which a direct path would show.
         if configuration.relayClient.proxy != nil { configuration.direct.choice = .off }
-        self.sockets = DatagramSockets.make(&configuration.session, configuration.direct, loop, metrics, logger)
+        self.sockets = DatagramSockets.make(configuration.direct, loop, metrics, logger)
         self.configuration = configuration
         self.pool = pool
         self.loop = loop
         self.metrics = metrics
         self.logger = logger
         self.limitedLogger = LimitedLogger(logger)
+    }
+
+    /// The configuration of sessions. They declare that this node takes datagrams if it has sockets.
+    var session: SessionConfiguration {
+        var session = self.configuration.session
+        session.usesDatagrams = self.sockets != nil
+        return session
     }
 
     /// The exit's long-term key.

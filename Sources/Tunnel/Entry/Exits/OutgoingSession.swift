@@ -68,7 +68,7 @@ final class OutgoingSession {
         self.context = context
         self.offering = accepted.offering
         self.identity = Self.identity(accepted, to: address, context)
-        var configuration = context.configuration.session
+        var configuration = context.session
         configuration.opensAtOnce = context.configuration.isOptimistic
         let identity = self.identity
         let link = SessionLink(
@@ -205,7 +205,7 @@ final class OutgoingSession {
         let query = SessionQuery(
             about: self.link.sealer.peer,
             own: self.link.sealer.own,
-            parameters: SessionParameters(self.context.configuration.session),
+            parameters: SessionParameters(self.context.session),
             exit: self.exit,
             destination: self.destination,
             credential: self.context.queryCredential(for: self.address),

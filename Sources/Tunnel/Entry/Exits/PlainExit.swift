@@ -113,7 +113,7 @@ final class PlainExit {
         let offering = try SessionOffering(
             to: self.exit,
             ownKey: self.ownKey,
-            parameters: SessionParameters(self.context.configuration.session),
+            parameters: SessionParameters(self.context.session),
             opening: opening,
             credential: credential,
             mayFallBack: mayFallBack,

@@ -182,7 +182,7 @@ final class Sessions {
         _ known: KnownClient?,
         _ arrival: PathID?
     ) throws(CryptoError) {
-        var configuration = self.context.configuration.session
+        var configuration = self.context.session
         if self.context.configuration.access == nil { configuration.unusedSessionWindow = SessionLimits.unusedCredit }
         let accepted = try AcceptedOffer(
             offer,
