@@ -6,6 +6,7 @@
 import CoreMetrics
 import HTTPTransport
 import Logging
+import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
 import STUN
@@ -17,17 +18,22 @@ import STUN
 package final class STUNServer: Sendable {
     /// The ports at which requests are answered.
     let ports: [UInt16]
-    private let channels: [any Channel]
+    private let state: NIOLockedValueBox<State>
+    private let group: any EventLoopGroup
+    private let metrics: RelayMetrics
+    private let logger: Logger
+
+    private struct State: Sendable {
+        var channels: [any Channel]
+        var isStopped = false
+    }
 
     /// Requests per second, and at once, from one network (``PrefixRates``).
     private static let requests = (perSecond: 20, burst: 200)
     /// Size of a receive buffer in bytes, and the number of datagrams that are read at once.
     private static let read = (size: STUNMessage.maximumLength, count: 16)
-
-    private init(_ channels: [any Channel]) {
-        self.channels = channels
-        self.ports = channels.compactMap { $0.localAddress?.port.flatMap(UInt16.init(exactly:)) }
-    }
+    /// Time until a port is opened again that was closed.
+    private static let reopening: TimeAmount = .milliseconds(100)
 
     /// A port could not be opened.
     package struct OpeningError: Error, Sendable {
@@ -49,31 +55,83 @@ package final class STUNServer: Sendable {
         var channels: [any Channel] = []
         for address in addresses {
             do {
-                let channel = try await DatagramBootstrap(group: group)
-                    .channelOption(.datagramVectorReadMessageCount, value: Self.read.count)
-                    .channelOption(
-                        .recvAllocator,
-                        value: FixedSizeRecvByteBufferAllocator(capacity: Self.read.size * Self.read.count)
-                    )
-                    .channelInitializer { channel in
-                        channel.eventLoop.makeCompletedFuture {
-                            let rates = PrefixRates(perSecond: Self.requests.perSecond, burst: Self.requests.burst)
-                            try channel.pipeline.syncOperations.addHandler(RequestHandler(rates, metrics, logger))
-                        }
-                    }
-                    .bind(to: address)
-                    .get()
-                channels.append(channel)
+                channels.append(try await Self.open(address, on: group, metrics, logger).get())
             } catch {
                 for channel in channels { channel.close(promise: nil) }
                 throw OpeningError(address: address, reason: error)
             }
         }
-        return STUNServer(channels)
+        return STUNServer(channels, group, metrics, logger)
+    }
+
+    private init(
+        _ channels: [any Channel],
+        _ group: any EventLoopGroup,
+        _ metrics: RelayMetrics,
+        _ logger: Logger
+    ) {
+        self.ports = channels.compactMap { $0.localAddress?.port.flatMap(UInt16.init(exactly:)) }
+        self.state = NIOLockedValueBox(State(channels: channels))
+        self.group = group
+        self.metrics = metrics
+        self.logger = logger
+        for channel in channels { self.watch(channel, channel.localAddress) }
+    }
+
+    private static func open(
+        _ address: SocketAddress,
+        on group: any EventLoopGroup,
+        _ metrics: RelayMetrics,
+        _ logger: Logger
+    ) -> EventLoopFuture<any Channel> {
+        DatagramBootstrap(group: group)
+            .channelOption(.datagramVectorReadMessageCount, value: Self.read.count)
+            .channelOption(
+                .recvAllocator,
+                value: FixedSizeRecvByteBufferAllocator(capacity: Self.read.size * Self.read.count)
+            )
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let rates = PrefixRates(perSecond: Self.requests.perSecond, burst: Self.requests.burst)
+                    try channel.pipeline.syncOperations.addHandler(RequestHandler(rates, metrics, logger))
+                }
+            }
+            .bind(to: address)
+    }
+
+    /// Opens a port again when it is closed. NIO closes it if the system refuses to send an answer, for example because of a rule of
+    /// the firewall.
+    private func watch(_ channel: any Channel, _ address: SocketAddress?) {
+        guard let address else { return }
+        channel.closeFuture.whenComplete { _ in
+            guard !self.state.withLockedValue({ $0.isStopped }) else { return }
+            self.logger.debug("STUN port closed, opening it again", metadata: ["address": "\(address)"])
+            self.reopen(address)
+        }
+    }
+
+    private func reopen(_ address: SocketAddress) {
+        _ = self.group.next().scheduleTask(in: Self.reopening) {
+            Self.open(address, on: self.group, self.metrics, self.logger).whenComplete { result in
+                guard case .success(let channel) = result else {
+                    return self.state.withLockedValue { $0.isStopped } ? () : self.reopen(address)
+                }
+                let isStopped = self.state.withLockedValue { state in
+                    state.channels.removeAll { !$0.isActive }
+                    state.channels.append(channel)
+                    return state.isStopped
+                }
+                if isStopped { channel.close(promise: nil) } else { self.watch(channel, address) }
+            }
+        }
     }
 
     func stop() {
-        for channel in self.channels { channel.close(promise: nil) }
+        let channels = self.state.withLockedValue { state in
+            state.isStopped = true
+            return state.channels
+        }
+        for channel in channels { channel.close(promise: nil) }
     }
 
     /// Answers the requests that arrive at one port.

@@ -161,7 +161,9 @@ final class RelaySocket {
             timer.cancel()
             guard let found = try? result.get() else { return promise.succeed(known) }
             // Even if it is too late for this connection, the next one uses it.
-            bound.value.addresses = found
+            bound.value.addresses = found.filter {
+                bound.value.target.policy.allows($0, requestTarget: bound.value.target.url.requestTarget)
+            }
             promise.succeed(found)
         }
         return promise.futureResult

@@ -55,8 +55,22 @@ final class DatagramSockets {
     /// Learns under which addresses the sockets are seen.
     private(set) var mappings: STUNClient?
 
-    /// Time until a socket that was closed is opened again.
+    /// Minimum time between two openings of a socket that was closed.
     private static let reopening: TimeAmount = .milliseconds(500)
+    /// When a socket was last opened.
+    private var lastOpening = NIODeadline.uptimeNanoseconds(0)
+    /// Addresses of checks and STUN requests that wait for the next flush, and those of the last one. If a socket is closed after
+    /// it, one of them may be the reason.
+    private var unproven: [TransportAddress] = []
+    private var flushed: [TransportAddress] = []
+    /// Addresses to which the system does not let this node send, and until when they are left out.
+    private var refused: [TransportAddress: NIODeadline] = [:]
+    /// The rates of checks and STUN requests. A peer or a STUN server may name the address of a victim.
+    private var unprovenRates = PrefixRates(perSecond: 20, burst: 200)
+    private var unprovenRate = TokenBucket(perSecond: 200, burst: 2_000, now: .now())
+
+    /// Maximum number of refused addresses that are remembered, and for how long.
+    private static let refusals = (count: 64, time: TimeAmount.minutes(5))
     /// Size of a receive buffer in bytes, and the number of datagrams that are read at once.
     private static let read = (size: 2_048, count: 32)
     /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
@@ -105,6 +119,9 @@ final class DatagramSockets {
     private func opened(_ channel: any Channel, isIPv6: Bool) {
         guard !self.isClosed else { return channel.close(promise: nil) }
         self.channels[isIPv6] = channel
+        self.lastOpening = .now()
+        // Sessions may wait for the former socket.
+        self.becameWritable(true)
         if self.port == 0 { self.port = channel.localAddress?.port ?? 0 }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.lost(isIPv6: isIPv6) }
@@ -118,8 +135,18 @@ final class DatagramSockets {
         self.channels[isIPv6] = nil
         guard !self.isClosed else { return }
         self.logger.debug("UDP socket lost, opening it again", metadata: ["ipv6": "\(isIPv6)"])
+        let now = NIODeadline.now()
+        for address in self.flushed + self.unproven where address.isIPv6 == isIPv6 { self.refuse(address, at: now) }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(in: Self.reopening) { bound.value.reopen(isIPv6: isIPv6) }
+        _ = self.loop.scheduleTask(deadline: max(now, self.lastOpening + Self.reopening)) {
+            bound.value.reopen(isIPv6: isIPv6)
+        }
+    }
+
+    private func refuse(_ address: TransportAddress, at now: NIODeadline) {
+        if self.refused.count >= Self.refusals.count { self.refused = self.refused.filter { $0.value > now } }
+        guard self.refused.count < Self.refusals.count else { return }
+        self.refused[address] = now + Self.refusals.time
     }
 
     private func reopen(isIPv6: Bool) {
@@ -211,10 +238,17 @@ final class DatagramSockets {
 
     // MARK: Datagrams
 
-    /// Sends a datagram to an address that may be unreachable. NIO closes a socket when there is no route for a datagram, so it is
-    /// not sent then.
+    /// Sends a check or a STUN request to an address that may be unreachable. NIO closes a socket when the system refuses to send a
+    /// datagram, so it is not sent without a route, or if a socket was closed after one to this address. Their rate is limited.
     func sendIfReachable(_ datagram: [UInt8], to address: TransportAddress) {
-        guard HostRoutes.reach(address) else { return }
+        let now = NIODeadline.now()
+        guard self.refused[address].map({ $0 <= now }) ?? true, let remote = address.socketAddress,
+            HostRoutes.reach(address)
+        else { return }
+        guard self.unprovenRates.admit(remote, at: now), self.unprovenRate.take(at: now) else {
+            return self.metrics.rejected(.checkRateLimited)
+        }
+        if self.unproven.count < Self.refusals.count { self.unproven.append(address) }
         _ = self.send(datagram, to: address)
     }
 
@@ -227,11 +261,16 @@ final class DatagramSockets {
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.loop.execute {
                 bound.value.flushIsScheduled = false
+                bound.value.flushed = bound.value.unproven
+                bound.value.unproven = []
                 for channel in bound.value.channels.values { channel.flush() }
             }
         }
         return channel.isWritable
     }
+
+    /// Whether an address is one of this machine, where its own services listen.
+    func isOwn(_ address: TransportAddress) -> Bool { self.knownAddresses.contains { $0.bytes == address.bytes } }
 
     fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {
         guard let address = TransportAddress(envelope.remoteAddress) else { return }

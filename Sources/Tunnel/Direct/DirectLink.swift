@@ -25,8 +25,22 @@ final class DirectLink {
     private var path: DirectPath
     private var timer: LinkTimer?
     private var isStopped = false
+    /// When addresses were offered, at most ``offerLimit``.
+    private var offers: [NIODeadline] = []
+    private var pendingOffer: Scheduled<Void>?
+    private var offersAgain = false
+    /// When a direct path was last reported in the log.
+    private var lastReport: NIODeadline?
+
+    /// Maximum number of offers of addresses in a time, and the pause for the answers of several STUN servers.
+    private static let offerLimit = (count: 8, time: TimeAmount.minutes(2))
+    private static let gathering: TimeAmount = .milliseconds(50)
+    /// Minimum time between two reports at the level of information.
+    private static let reporting: TimeAmount = .seconds(10)
     /// Number of bytes of the session's datagrams in both directions.
     private var bytes: Int64 = 0
+    /// The address from which a datagram last arrived, which is allowed.
+    private var lastSource: TransportAddress?
     /// Packets that have arrived, for the session.
     private var packets: [DatagramSealer.Opened] = []
 
@@ -68,7 +82,29 @@ final class DirectLink {
     /// Offers the addresses of this node, and asks STUN servers for others, which are offered when they are known.
     private func offerAgain() {
         self.sockets.mappings?.refresh(self.stunServers())
-        self.update { $0.offer(self.candidates, isRepeated: true, at: $1) }
+        self.offer(isRepeated: true, in: .zero)
+    }
+
+    /// Offers the addresses after a pause, together with further changes until then, and at a limited rate: each offer is an event
+    /// of a relay.
+    private func offer(isRepeated: Bool, in pause: TimeAmount) {
+        self.offersAgain = self.offersAgain || isRepeated
+        guard self.pendingOffer == nil else { return }
+        let now = NIODeadline.now()
+        self.offers.removeAll { $0 + Self.offerLimit.time <= now }
+        let allowed = self.offers.count < Self.offerLimit.count ? now : self.offers[0] + Self.offerLimit.time
+        let due = max(now + pause, allowed)
+        guard due > now else { return self.offerNow() }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.pendingOffer = self.loop.scheduleTask(deadline: due) { bound.value.offerNow() }
+    }
+
+    private func offerNow() {
+        self.pendingOffer = nil
+        let isRepeated = self.offersAgain
+        self.offersAgain = false
+        self.offers.append(.now())
+        self.update { $0.offer(self.candidates, isRepeated: isRepeated, at: $1) }
     }
 
     /// The addresses of this node for the peer.
@@ -97,7 +133,9 @@ final class DirectLink {
     /// Whether a peer may have datagrams sent to an address. Addresses of this machine are used only if this node offers one
     /// itself, so that no peer reaches the machine's own services.
     private func isAllowed(_ address: TransportAddress) -> Bool {
-        switch Self.addressClass(address) {
+        guard !self.sockets.isOwn(address) || self.configured.contains(where: { $0.address.bytes == address.bytes })
+        else { return false }
+        return switch Self.addressClass(address) {
         case .global: true
         case .privateNetwork: self.isTrusted
         case .loopback: self.configured.contains { Self.addressClass($0.address) == .loopback }
@@ -133,7 +171,8 @@ final class DirectLink {
         case .accept(let id): self.sockets.register(id, self)
         case .forget(let id): self.sockets.unregister(id)
         case .available(let address):
-            self.logger.info(
+            self.logger.log(
+                level: self.reportLevel,
                 "direct path found",
                 metadata: ["peer": "\(self.link.peer)", "address": "\(address.text)"]
             )
@@ -143,11 +182,23 @@ final class DirectLink {
                 $0.addPath(.direct, path, at: $1)
             }
         case .unavailable:
-            self.logger.info("direct path lost; relays carry the session", metadata: ["peer": "\(self.link.peer)"])
+            self.logger.log(
+                level: self.reportLevel,
+                "direct path lost; relays carry the session",
+                metadata: ["peer": "\(self.link.peer)"]
+            )
             self.link.update { $0.removePath(.direct, at: $1) }
             self.offerAgain()
         case .find: self.offerAgain()
         }
+    }
+
+    /// The level of a report about the path. The peer can cause any number of them.
+    private var reportLevel: Logger.Level {
+        let now = NIODeadline.now()
+        guard self.lastReport.map({ $0 + Self.reporting <= now }) ?? true else { return .debug }
+        self.lastReport = now
+        return .info
     }
 
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
@@ -189,12 +240,17 @@ final class DirectLink {
     func stop() {
         self.isStopped = true
         self.timer?.cancel()
+        self.pendingOffer?.cancel()
         for id in self.path.connectionIDs { self.sockets.unregister(id) }
     }
 }
 
 extension DirectLink: DatagramReceiver {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
+        if address != self.lastSource {
+            guard self.isAllowed(address) else { return self.metrics.rejected(.unknownConnection) }
+            self.lastSource = address
+        }
         self.update {
             switch $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) {
             case .packet(let packet):
@@ -219,7 +275,7 @@ extension DirectLink: DatagramReceiver {
         self.offerAgain()
     }
 
-    func mappingChanged() { self.update { $0.offer(self.candidates, isRepeated: false, at: $1) } }
+    func mappingChanged() { self.offer(isRepeated: false, in: Self.gathering) }
 
     func socketsBecameWritable(_ isWritable: Bool) { self.link.setWritable(.direct, isWritable) }
 }

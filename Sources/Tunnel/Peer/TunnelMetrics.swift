@@ -31,6 +31,7 @@ struct TunnelMetrics: Sendable {
         /// A datagram whose connection ID belongs to no session.
         case unknownConnection = "unknown_connection"
         case unexpectedSTUN = "unexpected_stun"
+        case checkRateLimited = "check_rate_limited"
         /// A message without a valid proof, for an exit with an access list.
         case unauthorized
     }
@@ -88,7 +89,8 @@ struct TunnelMetrics: Sendable {
         case .tooManyPeers: self.reached(.plainClients)
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
-            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unexpectedSTUN, .unauthorized:
+            .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unexpectedSTUN,
+            .checkRateLimited, .unauthorized:
             break
         }
     }

@@ -117,6 +117,53 @@ struct DirectPathTests {
         #expect(answers.allSatisfy { DatagramHeader.connection(of: $0) != DatagramHeader.connection(of: fromExit) })
         #expect(!answers.isEmpty)
     }
+
+    @Test(
+        "each change of an address costs each side one connection ID, whoever has moved",
+        arguments: [(1, 0), (0, 1), (1, 1), (2, 0), (3, 2)]
+    )
+    func changesEnd(moves: (client: Int, exit: Int)) throws {
+        var (client, exit) = (try self.path(isExit: false), try self.path(isExit: true))
+        client.offer([DirectCandidate(.host, try self.address(1))], isRepeated: true, at: Self.now)
+        exit.offer([DirectCandidate(.host, try self.address(2))], isRepeated: true, at: Self.now)
+        var now = Self.now
+        var retired = (client: 0, exit: 0)
+        /// Passes on everything that one side sends, and counts the connection IDs that it retires.
+        func pass(_ from: inout DirectPath, _ to: inout DirectPath, _ source: TransportAddress) -> Int {
+            var count = 0
+            while let action = from.nextAction() {
+                switch action {
+                case .frame(let frame):
+                    if case .retireConnectionID = frame { count += 1 }
+                    let isValid = to.receive(frame, isAllowed: { _ in true }, at: now)
+                    #expect(isValid)
+                case .send(let datagram, _): _ = to.receive(datagram[...], from: source, at: now)
+                default: break
+                }
+            }
+            return count
+        }
+        let sources = (client: try self.address(1), exit: try self.address(2))
+        func advance(_ rounds: Int) {
+            for _ in 0..<rounds {
+                client.timeout(at: now)
+                exit.timeout(at: now)
+                retired.client += pass(&client, &exit, sources.client)
+                retired.exit += pass(&exit, &client, sources.exit)
+                now = now + .milliseconds(20)
+            }
+        }
+        advance(50)
+        #expect(retired == (0, 0))
+        for move in 0..<max(moves.client, moves.exit) {
+            if move < moves.client { client.networkChanged(at: now) }
+            if move < moves.exit { exit.networkChanged(at: now) }
+            advance(3)
+        }
+        advance(500)
+        let most = max(moves.client, moves.exit)
+        #expect((1...most).contains(retired.client) && retired.client == retired.exit, "\(retired)")
+    }
 }
 
 extension DirectPath.Received {

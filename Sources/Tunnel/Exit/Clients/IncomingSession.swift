@@ -372,7 +372,8 @@ extension IncomingSession: SessionDriverDelegate {
         self.unanswered = []
         self.accepted = nil
         self.announceNewRelays()
-        if self.context.configuration.direct.choice == .on { self.startDirect() }
+        // A client that has proven itself in its offer follows with its identity, and may then learn private addresses.
+        if self.context.configuration.direct.choice == .on, self.known?.identity == nil { self.startDirect() }
         return true
     }
 

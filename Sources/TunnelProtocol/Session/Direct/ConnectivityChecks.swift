@@ -64,6 +64,9 @@ package struct ConnectivityChecks: Sendable {
         /// By how much shorter the round trip of another address must be, in percent, for the client to change.
         package var advantage = 20
 
+        /// Minimum time between two changes of the address in use, while the former one works.
+        package var changes: TimeAmount = .milliseconds(500)
+
         package init() {}
     }
 
@@ -85,6 +88,8 @@ package struct ConnectivityChecks: Sendable {
     private var isSuspected = false
     /// How many requests may still be sent to addresses that have not answered, and when the number was last increased.
     private var allowance: (requests: Int, at: NIODeadline)?
+    /// When the address in use last changed.
+    private var lastChange = NIODeadline.uptimeNanoseconds(0)
     /// When something last arrived from the address in use.
     private var lastHeard = NIODeadline.uptimeNanoseconds(0)
 
@@ -195,11 +200,12 @@ package struct ConnectivityChecks: Sendable {
     ///   the client has left.
     package mutating func receivedPacket(from address: TransportAddress, isNewest: Bool, at now: NIODeadline) {
         if address == self.selected { self.lastHeard = now }
-        guard isNewest, !self.isClient, address != self.wanted else { return }
+        guard isNewest, !self.isClient, address != self.selected else { return }
+        let isNew = address != self.wanted
         self.wanted = address
         if let index = self.index(of: address), self.remotes[index].isValid {
             self.choose(at: now)
-        } else {
+        } else if isNew {
             self.add(address, at: now)
         }
     }
@@ -209,6 +215,11 @@ package struct ConnectivityChecks: Sendable {
     private mutating func choose(at now: NIODeadline) {
         guard let best = self.best() else { return }
         guard best != self.selected else { return }
+        // A change costs what is in flight, so a peer that sends from two addresses in turn must not cause one with each packet.
+        guard self.isClient || self.selected == nil || self.lastChange + self.configuration.changes <= now else {
+            return
+        }
+        self.lastChange = now
         self.selected = best
         self.retry = (nil, 0)
         self.isSuspected = false
@@ -240,7 +251,9 @@ package struct ConnectivityChecks: Sendable {
     // MARK: Time
 
     private mutating func scheduleKeepAlive(at now: NIODeadline) {
-        guard let selected, let index = self.index(of: selected), self.remotes[index].pending.isEmpty else { return }
+        guard !self.isSuspected, let selected, let index = self.index(of: selected),
+            self.remotes[index].pending.isEmpty
+        else { return }
         self.remotes[index].due = max(now, self.lastHeard + self.configuration.keepAlive)
     }
 

@@ -146,6 +146,13 @@ package struct DirectPath: Sendable {
         self.perform(at: now)
     }
 
+    /// The peer uses a later connection ID because its address has changed, so this node uses one that is as late. Both sides then
+    /// have equal numbers, and neither changes again.
+    private mutating func followPeer() {
+        guard let current = self.peerIDs.currentSequence, current < self.ownIDs.newestUsed else { return }
+        self.useNextID()
+    }
+
     private mutating func useNextID() {
         if let retired = self.peerIDs.advance() { self.actions.append(.frame(.retireConnectionID(sequence: retired))) }
     }
@@ -161,8 +168,8 @@ package struct DirectPath: Sendable {
         guard let id = DatagramHeader.connection(of: datagram), let opened = self.sealer.open(datagram) else {
             return .rejected
         }
-        // The peer uses another connection ID because its address has changed, so this node does the same.
-        if self.ownIDs.used(id) { self.useNextID() }
+        self.ownIDs.used(id)
+        self.followPeer()
         defer { self.perform(at: now) }
         switch opened.space {
         case .packets:

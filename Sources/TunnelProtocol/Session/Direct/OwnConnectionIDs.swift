@@ -42,13 +42,10 @@ struct OwnConnectionIDs: Sendable {
         return (sequence, id)
     }
 
-    /// Records that the peer has sent a datagram with a connection ID. Returns true if it has begun to use a newer one.
-    mutating func used(_ id: ConnectionID) -> Bool {
-        guard let sequence = self.issued.first(where: { $0.id == id })?.sequence, sequence > self.newestUsed else {
-            return false
-        }
-        self.newestUsed = sequence
-        return true
+    /// Records that the peer has sent a datagram with a connection ID.
+    mutating func used(_ id: ConnectionID) {
+        guard let sequence = self.issued.first(where: { $0.id == id })?.sequence else { return }
+        self.newestUsed = max(self.newestUsed, sequence)
     }
 
     /// Handles RETIRE_CONNECTION_ID. Returns false if the peer violated the protocol.

@@ -15,6 +15,9 @@ struct PeerConnectionIDs: Sendable {
     /// The connection ID for datagrams to the peer; nil if the peer has given none.
     var current: ConnectionID? { self.ids.first?.id }
 
+    /// The sequence number of ``current``.
+    var currentSequence: UInt64? { self.ids.first?.sequence }
+
     /// Adds a connection ID. Returns false if the peer gives too many, or two with one number.
     mutating func insert(_ sequence: UInt64, _ id: ConnectionID) -> Bool {
         guard sequence >= self.lowest else { return true }
