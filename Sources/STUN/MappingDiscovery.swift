@@ -39,6 +39,8 @@ package struct MappingDiscovery: Sendable {
     package static let maximumServers = 16
     /// How long an answer is used before the server is asked again. NATs forget mappings after 30 s and more.
     package static let validity: TimeAmount = .seconds(15)
+    /// How long an answer is kept beside newer answers of other servers.
+    private static let lifetime: TimeAmount = .seconds(30)
     /// Time until the first repetition of a request. It doubles with each one.
     private static let repetition: TimeAmount = .milliseconds(250)
     /// Number of requests to a server that does not answer.
@@ -101,7 +103,8 @@ package struct MappingDiscovery: Sendable {
         else { return .unexpected }
         let server = self.transactions.remove(at: index).server
         let isNew = !self.mapped.contains(mapped)
-        self.answers.removeAll { $0.server == server }
+        // Servers that are not asked any more may have seen an address that the NAT has forgotten.
+        self.answers.removeAll { $0.server == server || now - $0.at > Self.lifetime }
         if self.answers.count >= Self.maximumServers { self.answers.removeFirst() }
         self.answers.append((server, mapped, now))
         return isNew ? .changed : .known
@@ -121,17 +124,16 @@ package struct MappingDiscovery: Sendable {
         return Set(seen.map(\.mapped)).count == 1 ? .endpointIndependent : .endpointDependent
     }
 
-    /// Whether servers are being asked.
-    package var isAsking: Bool { !self.transactions.isEmpty }
-
     // MARK: Time
 
     /// When ``timeout(at:)`` must be called; nil if nothing is due.
     package var nextDeadline: NIODeadline? { self.transactions.map(\.due).min() }
 
-    /// Repeats requests, and gives up those that were repeated often enough.
+    /// Repeats requests, and gives up those that were repeated often enough. What such a server has answered before is forgotten.
     package mutating func timeout(at now: NIODeadline) {
-        self.transactions.removeAll { $0.due <= now && $0.attempts >= Self.attempts }
+        let failed = self.transactions.filter { $0.due <= now && $0.attempts >= Self.attempts }.map(\.server)
+        self.transactions.removeAll { failed.contains($0.server) }
+        self.answers.removeAll { failed.contains($0.server) }
         for index in self.transactions.indices where self.transactions[index].due <= now {
             let transaction = self.transactions[index]
             self.requests.append(Request(message: .request(transaction.id), server: transaction.server))

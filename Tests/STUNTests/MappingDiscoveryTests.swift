@@ -49,7 +49,7 @@ struct MappingDiscoveryTests {
             }
             #expect(discovery.behavior(isIPv6: false) == expected)
             #expect(discovery.mapped.map(\.port) == Array(Set(ports)).sorted())
-            #expect(!discovery.isAsking && discovery.nextDeadline == nil)
+            #expect(discovery.nextDeadline == nil)
         }
     }
 
@@ -65,7 +65,7 @@ struct MappingDiscoveryTests {
         }
         // The deadline after each request.
         #expect(sentAt == [250, 750, 1_750, 3_750, 7_750].map { $0 * 1_000_000 })
-        #expect(!discovery.isAsking)
+        #expect(discovery.nextDeadline == nil)
     }
 
     @Test("a recent answer is used again, an old one is replaced, and a change is reported")
@@ -86,7 +86,27 @@ struct MappingDiscoveryTests {
         #expect(discovery.mapped.isEmpty)
     }
 
-    @Test("answers that nobody asked for, and servers beyond the limit, are ignored")
+    @Test("the former answer of a server that is gone, or is not asked any more, is forgotten")
+    mutating func oldAnswers() throws {
+        for asksBoth in [true, false] {
+            var discovery = MappingDiscovery()
+            let servers = [try Self.address(1, 3_478), try Self.address(2, 3_478)]
+            discovery.ask(servers, makeID: { self.makeID() }, at: self.start)
+            for request in self.requests(&discovery) {
+                _ = discovery.receive(self.answer(request, try Self.address(9, 1)), at: self.start)
+            }
+            // Later the NAT has another mapping, and only the first server answers.
+            let later = self.start + .minutes(5)
+            discovery.ask(asksBoth ? servers : [servers[0]], makeID: { self.makeID() }, at: later)
+            let request = try #require(self.requests(&discovery).first)
+            #expect(discovery.receive(self.answer(request, try Self.address(9, 2)), at: later) == .changed)
+            while let deadline = discovery.nextDeadline { discovery.timeout(at: deadline) }
+            #expect(discovery.mapped == [try Self.address(9, 2)])
+            #expect(discovery.behavior(isIPv6: false) == .unknown)
+        }
+    }
+
+    @Test("unsolicited answers, and servers beyond the limit, are ignored")
     mutating func limits() throws {
         var discovery = MappingDiscovery()
         let forged = STUNMessage.response(self.makeID(), mapped: try Self.address(9, 1))

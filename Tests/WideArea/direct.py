@@ -28,7 +28,7 @@ def mapped(network, host):
 
 
 def at(log, text):
-    """When a line with a text was logged, in seconds since 1970, and the line; None if there is none."""
+    """The time of the first line of a log with a text, in seconds since 1970, and the line. None without such a line."""
     for line in log.read_text().splitlines():
         if text in line:
             stamp = re.match(r"\S+", line)[0]

@@ -66,8 +66,19 @@ final class DatagramSockets {
     /// Addresses to which the system does not let this node send, and until when they are left out.
     private var refused: [TransportAddress: NIODeadline] = [:]
     /// The rates of checks and STUN requests. A peer or a STUN server may name the address of a victim.
-    private var unprovenRates = PrefixRates(perSecond: 20, burst: 200)
-    private var unprovenRate = TokenBucket(perSecond: 200, burst: 2_000, now: .now())
+    private var ratesByNetwork = PrefixRates(
+        perSecond: DatagramSockets.checksByNetwork.perSecond,
+        burst: DatagramSockets.checksByNetwork.burst
+    )
+    private var totalRate = TokenBucket(
+        perSecond: DatagramSockets.checks.perSecond,
+        burst: DatagramSockets.checks.burst,
+        now: .now()
+    )
+
+    /// Checks and STUN requests per second, and at once: to one network, and to all.
+    private static let checksByNetwork = (perSecond: 20, burst: 200)
+    private static let checks = (perSecond: 200, burst: 2_000)
 
     /// Maximum number of refused addresses that are remembered, and for how long.
     private static let refusals = (count: 64, time: TimeAmount.minutes(5))
@@ -163,6 +174,9 @@ final class DatagramSockets {
         let addresses = self.interfaceAddresses
         guard !self.isClosed, addresses != self.knownAddresses else { return }
         self.knownAddresses = addresses
+        // In another network, the system may allow what it has refused.
+        self.refused = [:]
+        self.flushed = []
         self.mappings?.networkChanged()
         for receiver in self.allReceivers { receiver.addressesChanged() }
     }
@@ -245,7 +259,7 @@ final class DatagramSockets {
         guard self.refused[address].map({ $0 <= now }) ?? true, let remote = address.socketAddress,
             HostRoutes.reach(address)
         else { return }
-        guard self.unprovenRates.admit(remote, at: now), self.unprovenRate.take(at: now) else {
+        guard self.ratesByNetwork.admit(remote, at: now), self.totalRate.take(at: now) else {
             return self.metrics.rejected(.checkRateLimited)
         }
         if self.unproven.count < Self.refusals.count { self.unproven.append(address) }

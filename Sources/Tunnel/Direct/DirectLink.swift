@@ -77,12 +77,15 @@ final class DirectLink {
     }
 
     /// Offers the addresses of this node to the peer.
-    func start() { self.offerAgain() }
-
-    /// Offers the addresses of this node, and asks STUN servers for others, which are offered when they are known.
-    private func offerAgain() {
+    func start() {
         self.sockets.mappings?.refresh(self.stunServers())
         self.offer(isRepeated: true, in: .zero)
+    }
+
+    /// Asks STUN servers again, and offers the addresses of this node together with their first answers.
+    private func offerAgain() {
+        self.sockets.mappings?.refresh(self.stunServers())
+        self.offer(isRepeated: true, in: Self.gathering)
     }
 
     /// Offers the addresses after a pause, together with further changes until then, and at a limited rate: each offer is an event
@@ -248,7 +251,7 @@ final class DirectLink {
 extension DirectLink: DatagramReceiver {
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
         if address != self.lastSource {
-            guard self.isAllowed(address) else { return self.metrics.rejected(.unknownConnection) }
+            guard self.isAllowed(address) else { return self.metrics.rejected(.sourceNotAllowed) }
             self.lastSource = address
         }
         self.update {

@@ -32,6 +32,7 @@ struct TunnelMetrics: Sendable {
         case unknownConnection = "unknown_connection"
         case unexpectedSTUN = "unexpected_stun"
         case checkRateLimited = "check_rate_limited"
+        case sourceNotAllowed = "source_not_allowed"
         /// A message without a valid proof, for an exit with an access list.
         case unauthorized
     }
@@ -90,7 +91,7 @@ struct TunnelMetrics: Sendable {
         case .tooManyHandshakes: self.reached(.handshakes)
         case .wrongAuthor, .duplicate, .invalidID, .invalidSignature, .undecryptable,
             .invalidAnswer, .invalidIdentity, .unknownReverseStream, .unknownConnection, .unexpectedSTUN,
-            .checkRateLimited, .unauthorized:
+            .checkRateLimited, .sourceNotAllowed, .unauthorized:
             break
         }
     }

@@ -18,8 +18,8 @@ struct PingCommand: AsyncParsableCommand {
         abstract: "Measure latency to an exit and its service.",
         discussion: """
             Opens and closes streams to a service. Prints the time until each was open, the protocol that the exit \
-            uses, the round-trip time and packet loss of each relay, and the direct path, or why there is none. The exit status is 1 if no stream could be \
-            opened, or if the exit did not answer. Plain NIP-74 has no answer to a request; with --protocol nip74 a \
+            uses, the round-trip time and packet loss of each relay, and the direct path or the reason why there is \
+            none. The exit status is 1 if no stream could be opened, or if the exit did not answer. Plain NIP-74 has no answer to a request; with --protocol nip74 a \
             request that was sent counts.
             """
     )

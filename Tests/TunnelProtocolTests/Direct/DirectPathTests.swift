@@ -119,7 +119,7 @@ struct DirectPathTests {
     }
 
     @Test(
-        "each change of an address costs each side one connection ID, whoever has moved",
+        "after a change of addresses, each side retires as many connection IDs as the side that moved more often, at most",
         arguments: [(1, 0), (0, 1), (1, 1), (2, 0), (3, 2)]
     )
     func changesEnd(moves: (client: Int, exit: Int)) throws {
