@@ -25,7 +25,13 @@ def tls_exit(sandbox, relay, http, *options):
 
 
 def certificate(sandbox, name, *options):
-    pem = "\n".join(sandbox.succeed("cert", name, *options)) + "\n"
+    """Fetches the certificate. The exit publishes it after it has printed its name, when it has subscribed."""
+
+    def published():
+        process, status = sandbox.finished("cert", name, *options)
+        return process.stdout if status == 0 else None
+
+    pem = "\n".join(eventually(published)) + "\n"
     assert pem.startswith("-----BEGIN CERTIFICATE-----")
     return sandbox.write("authority.pem", pem)
 
