@@ -52,7 +52,7 @@ struct DirectPathFuzzer {
         case 0:
             guard let address = self.address() else { return }
             let datagram = self.bytes(Int(self.byte()))
-            guard case .rejected = self.path.receive(datagram[...], from: address, at: self.now) else {
+            guard case .rejected = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
                 fatalError("a datagram of a stranger was accepted")
             }
             precondition(self.path.nextAction() == nil, "a datagram of a stranger was answered")
@@ -82,15 +82,15 @@ struct DirectPathFuzzer {
         guard var datagram = try? self.peer.seal(check, to: id) else { return }
         if isDamaged {
             datagram[Int(self.byte()) % datagram.count] ^= 1 | self.byte()
-            guard case .rejected = self.path.receive(datagram[...], from: address, at: self.now) else {
+            guard case .rejected = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
                 fatalError("a damaged datagram was accepted")
             }
             return
         }
-        guard case .check = self.path.receive(datagram[...], from: address, at: self.now) else {
+        guard case .check = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
             fatalError("a check was rejected")
         }
-        guard case .rejected = self.path.receive(datagram[...], from: address, at: self.now) else {
+        guard case .rejected = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
             fatalError("a check was accepted twice")
         }
         self.perform(answering: address)
@@ -101,7 +101,7 @@ struct DirectPathFuzzer {
         let plaintext = self.bytes(Int(self.byte()))
         defer { self.packetNumber += 1 }
         guard let datagram = try? self.peer.seal(packet: plaintext, number: self.packetNumber, to: id) else { return }
-        guard case .packet(let packet) = self.path.receive(datagram[...], from: address, at: self.now) else {
+        guard case .packet(let packet) = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
             fatalError("a packet was rejected")
         }
         precondition(Array(packet.plaintext.readableBytesView) == plaintext && packet.number == self.packetNumber)

@@ -5,6 +5,12 @@
 
 import Crypto
 
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
 /// Encrypts and authenticates the datagrams of one direction of a direct path, in one generation of keys: AEAD_AES_256_GCM
 /// with a nonce made of an IV and the packet number, as in QUIC (RFC 9001, section 5.3).
 package struct DatagramKey: Sendable {
@@ -27,12 +33,12 @@ package struct DatagramKey: Sendable {
         self.iv = Array(bytes[32...])
     }
 
-    private func nonce(_ number: UInt64) -> AES.GCM.Nonce? {
+    private func nonce(_ number: UInt64) -> [UInt8] {
         var bytes = self.iv
         for index in 0..<8 {
             bytes[Self.ivLength - 1 - index] ^= UInt8(truncatingIfNeeded: number >> (8 * UInt64(index)))
         }
-        return try? AES.GCM.Nonce(data: bytes)
+        return bytes
     }
 
     /// Encrypts a plaintext, and appends ciphertext and tag to the datagram, whose bytes so far are authenticated, too.
@@ -47,28 +53,26 @@ package struct DatagramKey: Sendable {
         number: UInt64,
         appendingTo datagram: inout [UInt8]
     ) throws(CryptoError) {
-        guard let nonce = self.nonce(number),
-            let box = try? AES.GCM.seal(plaintext, using: self.key, nonce: nonce, authenticating: datagram)
+        guard let nonce = try? AES.GCM.Nonce(data: self.nonce(number)),
+            let box = try? AES.GCM.seal(plaintext, using: self.key, nonce: nonce, authenticating: datagram),
+            let combined = box.combined
         else { throw .operationFailed }
-        datagram.append(contentsOf: box.ciphertext)
-        datagram.append(contentsOf: box.tag)
+        datagram.append(contentsOf: combined.dropFirst(Self.ivLength))
     }
 
     /// Decrypts what follows the header of a datagram. Returns nil if it was sealed with another key, or modified.
     ///
     /// - Parameters:
-    ///   - sealed: Ciphertext and tag.
+    ///   - datagram: The header, which is authenticated, the ciphertext and the tag.
+    ///   - headerLength: Number of bytes of the header.
     ///   - number: The packet number.
-    ///   - header: The bytes before them.
-    package func open(_ sealed: ArraySlice<UInt8>, number: UInt64, header: [UInt8]) -> [UInt8]? {
-        guard sealed.count >= Self.overhead, let nonce = self.nonce(number),
-            let box = try? AES.GCM.SealedBox(
-                nonce: nonce,
-                ciphertext: sealed.dropLast(Self.overhead),
-                tag: sealed.suffix(Self.overhead)
-            )
-        else { return nil }
-        return (try? AES.GCM.open(box, using: self.key, authenticating: header)).map { Array($0) }
+    package func open(_ datagram: [UInt8], headerLength: Int, number: UInt64) -> (some Collection<UInt8>)? {
+        // With nonce, ciphertext and tag in one piece, the box does not copy them again.
+        var combined = Data(capacity: Self.ivLength + datagram.count)
+        combined.append(contentsOf: self.nonce(number))
+        combined.append(contentsOf: datagram.dropFirst(headerLength))
+        guard let box = try? AES.GCM.SealedBox(combined: combined) else { return Data?.none }
+        return try? AES.GCM.open(box, using: self.key, authenticating: datagram.prefix(headerLength))
     }
 }
 

@@ -13,25 +13,17 @@ package struct HeaderProtectionKey: Sendable {
 
     /// Number of bytes of ciphertext from which a mask is made.
     package static let sampleLength = 16
-    /// Number of bytes of a mask.
-    package static let maskLength = 5
     /// Number of bytes from which a key is made.
     static let derivedLength = 32
 
     init(_ key: SymmetricKey) { self.key = key }
 
-    /// Returns the mask for a sample of ciphertext: the first bytes of its AES-256-ECB encryption. Nil if the sample does not
-    /// have ``sampleLength`` bytes.
+    /// Returns the mask for a sample of ciphertext: its AES-256-ECB encryption, of which the first 5 bytes are used. Nil if the
+    /// sample does not have ``sampleLength`` bytes.
     package func mask(_ sample: ArraySlice<UInt8>) -> [UInt8]? {
-        // In counter mode, the encrypted counter block is the key stream.
-        guard sample.count == Self.sampleLength, let nonce = try? AES._CTR.Nonce(nonceBytes: sample),
-            let mask = try? AES._CTR.encrypt(
-                [UInt8](repeating: 0, count: Self.maskLength),
-                using: self.key,
-                nonce: nonce
-            )
-        else { return nil }
-        return Array(mask)
+        guard sample.count == Self.sampleLength else { return nil }
+        var block = Array(sample)
+        return (try? AES.permute(&block, key: self.key)).map { block }
     }
 }
 

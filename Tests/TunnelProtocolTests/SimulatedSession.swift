@@ -365,7 +365,7 @@ final class SimulatedSession {
             self.inject(plaintext, path: path, to: end, generation: generation)
         case .outcome(let end, let token, let outcome):
             self.ends[end].published(token, outcome, at: self.moment)
-        case .datagram(let end, let datagram): self.ends[end].receive(datagram, at: self.moment)
+        case .datagram(let end, let datagram): self.ends[end].receive([datagram], at: self.moment)
         case .call(let call):
             call()
         }

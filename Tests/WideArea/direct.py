@@ -91,6 +91,30 @@ def bulk(loss):
     return measure
 
 
+def unlimited(options, pair):
+    """A download and an upload between two hosts of one network without a limit: over the direct path and over a relay.
+    Bytes per second, and CPU seconds per GB of all programs."""
+    size = 200 * MB
+    result = {}
+    for way in ("relay", "direct") if pair % 2 else ("direct", "relay"):
+        # The relay is on the gateway, so that nothing passes the router.
+        with NatNetwork("restricted", "restricted", relays=(), shared=True) as network:
+            serve(network, size)
+            more = () if way == "direct" else ("--direct", "off")
+            nodes = nodes_on(network, more, more, relays=("exitnat",))
+            nodes.way.run("open", 1)
+            if way == "direct" and not wait_for(nodes.entry.log, "direct path found"):
+                raise RuntimeError("no direct path")
+            for what, name in (("get", "down"), ("put", "up")):
+                before = nodes.processor_seconds()
+                result[f"{way} {name} MB/s"] = nodes.way.rate(what, size)
+                result[f"{way} {name} CPU s/GB"] = (nodes.processor_seconds() - before) / size * 1e9
+    for name in ("down", "up"):
+        for unit in ("MB/s", "CPU s/GB"):
+            result[f"{name} {unit}, direct / relay"] = result[f"direct {name} {unit}"] / result[f"relay {name} {unit}"]
+    return result
+
+
 def disturbed(disturb, exit="restricted", entry="restricted", size=60 * MB, link="delay=10,rate=50"):
     """The longest pause of a download while the direct path is lost or changes. `disturb` gets the network."""
 
@@ -164,6 +188,7 @@ SCENARIOS = {
     "blocked": finding("restricted", "blocked", wants_direct=False),
     "bulk": bulk(0),
     "bulk-lossy": bulk(0.5),
+    "unlimited": unlimited,
     "cut": disturbed(cut),
     "cut-back": disturbed(cut_for_a_while),
     "rebind": disturbed(rebind),
@@ -176,6 +201,11 @@ TARGETS = {
     "lan": {**FOUND, "in the LAN": (">=", 1)},
     "bulk": {"down / TCP": (">=", 0.95), "up / TCP": (">=", 0.95)},
     "bulk-lossy": {"down / TCP": (">=", 0.9), "up / TCP": (">=", 0.9)},
+    "unlimited": {
+        key: limit
+        for name in ("down", "up")
+        for key, limit in ((f"{name} MB/s, direct / relay", (">=", 1.5)), (f"{name} CPU s/GB, direct / relay", ("<=", 0.75)))
+    },
     **{name: {"longest pause s": ("<=", 1)} for name in ("cut", "cut-back", "rebind")},
     "idle": {"times lost": ("<=", 0)},
 }

@@ -37,6 +37,11 @@ class Role:
             key, _, value = line.decode().strip().partition(": ")
             self.facts[key] = value
 
+    def processor_seconds(self):
+        """The processor time that the process has used so far."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def freeze(self):
         # The process is a child of "ip netns exec", which replaces itself.
         self.process.send_signal(signal.SIGSTOP)
@@ -112,6 +117,9 @@ class Nws:
         self._network = network
         self._entry_options = (*trust, *entry, *at_entry)
         self.start_entry()
+
+    def processor_seconds(self):
+        return sum(role.processor_seconds() for role in (*self.relays.values(), self.exit, self.entry))
 
     def start_entry(self):
         self.entry = Role(

@@ -255,7 +255,7 @@ extension DirectLink: DatagramReceiver {
             self.lastSource = address
         }
         self.update {
-            switch $0.receive(Array(datagram.readableBytesView)[...], from: address, at: $1) {
+            switch $0.receive(datagram, from: address, at: $1) {
             case .packet(let packet):
                 self.bytes += Int64(datagram.readableBytes)
                 self.packets.append(packet)
@@ -270,7 +270,7 @@ extension DirectLink: DatagramReceiver {
         guard !self.packets.isEmpty else { return }
         let packets = self.packets
         self.packets = []
-        self.link.update { for packet in packets { $0.receive(packet, at: $1) } }
+        self.link.update { $0.receive(packets, at: $1) }
     }
 
     func addressesChanged() {

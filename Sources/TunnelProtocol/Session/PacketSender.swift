@@ -54,7 +54,7 @@ struct PacketSender: Sendable {
     /// not wait for a whole window.
     private static let packetsPerTurn = 1
     /// The same on the direct path, whose packets are small and cost one system call together.
-    private static let datagramsPerTurn = 32
+    private static let datagramsPerTurn = 44
     /// A side that sends only acknowledgements adds a PING at most once in this time, to learn whether they arrive.
     private static let pingInterval: TimeAmount = .seconds(1)
     /// Maximum size in bytes of a packet that is sent although the congestion window is full.

@@ -257,28 +257,34 @@ package struct SessionStateMachine: StreamEngine {
         path: PathID,
         at now: Moment
     ) {
-        self.receive(generation: generation, path: path, at: now) { (machine) throws(PacketRejection) in
+        self.handle(generation: generation, path: path, at: now) { (machine) throws(PacketRejection) in
             try SessionPacket(plaintext, receiver: machine.role) { (header) throws(PacketRejection) in
                 try machine.transport.paths.check(header, on: path)
             }
         }
+        self.send()
     }
 
-    /// Receives a packet that came in a datagram.
+    /// Receives packets that came in datagrams, and answers them together.
     ///
     /// - Parameters:
-    ///   - datagram: The datagram, opened.
+    ///   - datagrams: The datagrams, opened.
     ///   - now: The current time.
-    package mutating func receive(_ datagram: DatagramSealer.Opened, at now: Moment) {
-        self.receive(generation: datagram.generation, path: .direct, at: now) { (machine) throws(PacketRejection) in
-            try SessionPacket(datagram: datagram.plaintext, number: datagram.number) {
-                (header) throws(PacketRejection) in
-                try machine.transport.paths.check(header, on: .direct)
+    package mutating func receive(_ datagrams: [DatagramSealer.Opened], at now: Moment) {
+        for datagram in datagrams {
+            self.handle(generation: datagram.generation, path: .direct, at: now) {
+                (machine) throws(PacketRejection) in
+                try SessionPacket(datagram: datagram.plaintext, number: datagram.number) {
+                    (header) throws(PacketRejection) in
+                    try machine.transport.paths.check(header, on: .direct)
+                }
             }
         }
+        self.send()
     }
 
-    private mutating func receive(
+    /// Handles a packet without sending what it causes.
+    private mutating func handle(
         generation: Int,
         path: PathID,
         at now: Moment,
@@ -302,7 +308,6 @@ package struct SessionStateMachine: StreamEngine {
         }
         guard !self.isOver else { return }
         self.transport.scheduleAcknowledgement(of: packet, at: now.monotonic)
-        self.send()
     }
 
     private mutating func receive(_ frame: SessionFrame, on path: PathID) throws(SessionViolation) {

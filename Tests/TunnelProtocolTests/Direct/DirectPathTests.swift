@@ -102,7 +102,7 @@ struct DirectPathTests {
         exit.timeout(at: Self.now)
         let before = try #require(self.exchange(&client, &exit).first)
         let fromExit = try #require(self.exchange(&exit, &client).first)
-        let first = exit.receive(before[...], from: try self.address(1), at: Self.now)
+        let first = exit.receive(ByteBuffer(bytes: before), from: try self.address(1), at: Self.now)
         #expect(first.isCheck)
         _ = self.exchange(&exit, &client)
 
@@ -110,11 +110,11 @@ struct DirectPathTests {
         client.networkChanged(at: later)
         client.timeout(at: later)
         let after = try #require(self.exchange(&client, &exit, at: later).first)
-        #expect(DatagramHeader.connection(of: after) != DatagramHeader.connection(of: before))
-        let second = exit.receive(after[...], from: try self.address(3), at: later)
+        #expect(DatagramHeader.connection(of: ByteBuffer(bytes: after)) != DatagramHeader.connection(of: ByteBuffer(bytes: before)))
+        let second = exit.receive(ByteBuffer(bytes: after), from: try self.address(3), at: later)
         #expect(second.isCheck)
         let answers = self.exchange(&exit, &client, at: later)
-        #expect(answers.allSatisfy { DatagramHeader.connection(of: $0) != DatagramHeader.connection(of: fromExit) })
+        #expect(answers.allSatisfy { DatagramHeader.connection(of: ByteBuffer(bytes: $0)) != DatagramHeader.connection(of: fromExit) })
         #expect(!answers.isEmpty)
     }
 
@@ -137,7 +137,7 @@ struct DirectPathTests {
                     if case .retireConnectionID = frame { count += 1 }
                     let isValid = to.receive(frame, isAllowed: { _ in true }, at: now)
                     #expect(isValid)
-                case .send(let datagram, _): _ = to.receive(datagram[...], from: source, at: now)
+                case .send(let datagram, _): _ = to.receive(ByteBuffer(bytes: datagram), from: source, at: now)
                 default: break
                 }
             }

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 import NostrCrypto
 
 /// The header of a datagram of a direct path. It has the form of a QUIC packet with a short header, a connection ID of 8 bytes
@@ -34,26 +34,28 @@ package struct DatagramHeader: Hashable, Sendable {
     private static let numberOffset = 1 + ConnectionID.length
 
     /// The connection ID of a datagram; nil if the datagram does not have the form of one of a direct path.
-    package static func connection(of datagram: some RandomAccessCollection<UInt8>) -> ConnectionID? {
-        guard datagram.count >= Self.minimumDatagram, let first = datagram.first,
-            first & ~Self.protectedBits == Self.fixedBit
+    package static func connection(of datagram: ByteBuffer) -> ConnectionID? {
+        let start = datagram.readerIndex
+        guard datagram.readableBytes >= Self.minimumDatagram,
+            let first = datagram.getInteger(at: start, as: UInt8.self), first & ~Self.protectedBits == Self.fixedBit
         else { return nil }
-        return ConnectionID(
-            rawValue: datagram.dropFirst().prefix(ConnectionID.length).reduce(0) { $0 << 8 | UInt64($1) }
-        )
+        return datagram.getInteger(at: start + 1).map { ConnectionID(rawValue: $0) }
     }
 
     // MARK: Encoding
 
     /// The header before its protection.
     var encoded: [UInt8] {
-        var buffer = ByteBuffer()
-        buffer.writeMultipleIntegers(
-            Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1,
-            self.connection.rawValue,
-            self.truncatedNumber
-        )
-        return Array(buffer.readableBytesView)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Self.length)
+        bytes.append(Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1)
+        for shift in stride(from: UInt64(56), through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: self.connection.rawValue >> shift))
+        }
+        for shift in stride(from: UInt32(24), through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: self.truncatedNumber >> shift))
+        }
+        return bytes
     }
 
     /// Encrypts the header of a sealed datagram. Returns false if the datagram is too short.
@@ -61,35 +63,38 @@ package struct DatagramHeader: Hashable, Sendable {
         guard datagram.count >= Self.minimumDatagram,
             let mask = key.mask(datagram[Self.length..<Self.minimumDatagram])
         else { return false }
-        datagram[0] ^= mask[0] & Self.protectedBits
-        for index in 0..<4 { datagram[Self.numberOffset + index] ^= mask[index + 1] }
+        Self.apply(mask, to: &datagram)
         return true
     }
 
     /// Decrypts and decodes the header of a datagram. Returns nil if it is invalid.
     ///
-    /// - Returns: The header, and its bytes before the protection, which are authenticated.
-    static func unprotect(
-        _ datagram: ArraySlice<UInt8>,
-        with key: HeaderProtectionKey
-    ) -> (header: DatagramHeader, bytes: [UInt8])? {
-        guard let connection = Self.connection(of: datagram) else { return nil }
-        let start = datagram.startIndex
-        guard let mask = key.mask(datagram[(start + Self.length)..<(start + Self.minimumDatagram)]) else { return nil }
-        var bytes = Array(datagram.prefix(Self.length))
-        bytes[0] ^= mask[0] & Self.protectedBits
-        for index in 0..<4 { bytes[Self.numberOffset + index] ^= mask[index + 1] }
-        guard bytes[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: bytes[0] >> 2 & 1) else {
+    /// - Parameters:
+    ///   - datagram: The datagram. If the header is valid, it has it before the protection, as it is authenticated.
+    ///   - key: The key of the peer's direction.
+    static func unprotect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> DatagramHeader? {
+        guard datagram.count >= Self.minimumDatagram, datagram[0] & ~Self.protectedBits == Self.fixedBit,
+            let mask = key.mask(datagram[Self.length..<Self.minimumDatagram])
+        else { return nil }
+        Self.apply(mask, to: &datagram)
+        guard datagram[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: datagram[0] >> 2 & 1) else {
             return nil
         }
-        let number = bytes[Self.numberOffset...].reduce(0) { $0 << 8 | UInt32($1) }
-        let header = DatagramHeader(
-            connection: connection,
+        var connection: UInt64 = 0
+        for index in 1...ConnectionID.length { connection = connection << 8 | UInt64(datagram[index]) }
+        var number: UInt32 = 0
+        for index in Self.numberOffset..<Self.length { number = number << 8 | UInt32(datagram[index]) }
+        return DatagramHeader(
+            connection: ConnectionID(rawValue: connection),
             space: space,
-            keyPhase: bytes[0] >> 1 & 1,
+            keyPhase: datagram[0] >> 1 & 1,
             truncatedNumber: number
         )
-        return (header, bytes)
+    }
+
+    private static func apply(_ mask: [UInt8], to datagram: inout [UInt8]) {
+        datagram[0] ^= mask[0] & Self.protectedBits
+        for index in 0..<4 { datagram[Self.numberOffset + index] ^= mask[index + 1] }
     }
 }
 

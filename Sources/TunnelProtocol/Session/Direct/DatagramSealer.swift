@@ -105,18 +105,15 @@ package struct DatagramSealer: Sendable {
     }
 
     /// Opens a datagram. Returns nil if it was not sealed by the peer, or is a check that was received before.
-    package mutating func open(_ datagram: ArraySlice<UInt8>) -> Opened? {
-        guard let (header, bytes) = DatagramHeader.unprotect(datagram, with: self.openingHeader) else { return nil }
+    package mutating func open(_ datagram: ByteBuffer) -> Opened? {
+        var datagram = Array(datagram.readableBytesView)
+        guard let header = DatagramHeader.unprotect(&datagram, with: self.openingHeader) else { return nil }
         let space = Int(header.space.rawValue)
         let number = DatagramHeader.number(header.truncatedNumber, expected: self.expected[space])
         // Generations that are in use at the same time follow each other, so their key phases differ.
         for (generation, keys) in self.keys where UInt8(generation & 1) == header.keyPhase {
             guard
-                let plaintext = keys.opening[space].open(
-                    datagram.dropFirst(DatagramHeader.length),
-                    number: number,
-                    header: bytes
-                )
+                let plaintext = keys.opening[space].open(datagram, headerLength: DatagramHeader.length, number: number)
             else { continue }
             if header.space == .checks { guard self.checks.insert(number) else { return nil } }
             self.expected[space] = max(self.expected[space], number + 1)

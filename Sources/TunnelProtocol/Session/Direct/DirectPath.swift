@@ -161,7 +161,7 @@ package struct DirectPath: Sendable {
 
     /// Handles a datagram.
     package mutating func receive(
-        _ datagram: ArraySlice<UInt8>,
+        _ datagram: ByteBuffer,
         from address: TransportAddress,
         at now: NIODeadline
     ) -> Received {

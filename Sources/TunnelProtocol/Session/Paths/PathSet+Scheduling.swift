@@ -28,9 +28,12 @@ extension PathSet {
 
     /// Whether packets may take the path at `index`. While the direct path delivers, they take no other: relays belong to others,
     /// and wait until they are needed.
-    func isEligible(_ index: Int) -> Bool {
-        guard let direct = self.directIndex, direct != index else { return true }
-        return self[direct].health != .active || self[direct].probe.count > 0
+    func isEligible(_ index: Int) -> Bool { self.onlyPath.map { $0 == index } ?? true }
+
+    /// The position of the path that packets take, if there is no choice; nil if there is.
+    private var onlyPath: Int? {
+        if self.indices.count == 1 { return 0 }
+        return self.directIndex.flatMap { self[$0].health == .active && self[$0].probe.count == 0 ? $0 : nil }
     }
 
     // MARK: Bulk data
@@ -50,7 +53,8 @@ extension PathSet {
         where isUsable: (SessionPath) -> Bool
     ) -> (index: Int, arrival: TimeAmount)? {
         var best: (index: Int, arrival: TimeAmount)?
-        for index in self.indices where isUsable(self[index]) && self.isEligible(index) {
+        let only = self.onlyPath
+        for index in self.indices where (only ?? index) == index && isUsable(self[index]) {
             let arrival = self[index].arrival(of: min(bytes, self[index].packetSize), at: now)
             if best.map({ arrival < $0.arrival }) ?? true { best = (index, arrival) }
         }
@@ -58,7 +62,7 @@ extension PathSet {
     }
 
     private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
-        if self.indices.count == 1 { return self[0].canCarry(at: now) ? .path(0) : .none }
+        if let only = self.onlyPath { return self[only].canCarry(at: now) ? .path(only) : .none }
         // A path that was not measured yet may be a far one.
         let isMeasured = self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample }
         func isKnown(_ path: SessionPath) -> Bool { path.rtt.hasSample || !isMeasured }
@@ -68,7 +72,6 @@ extension PathSet {
         var advantage = TimeAmount.zero
         for index in self.indices
         where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index])
-            && self.isEligible(index)
         {
             advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
@@ -116,7 +119,10 @@ extension PathSet {
 
     /// The active paths, the one on which a small message arrives first at the front.
     private func forMessages(at now: NIODeadline) -> [(index: Int, arrival: TimeAmount)] {
-        self.indices.filter { self[$0].health == .active && self.isEligible($0) }
+        if let only = self.onlyPath {
+            return self[only].health == .active ? [(only, self[only].messageArrival(at: now))] : []
+        }
+        return self.indices.filter { self[$0].health == .active }
             .map { ($0, self[$0].messageArrival(at: now)) }
             .sorted { $0.1 < $1.1 }
     }
@@ -128,10 +134,10 @@ extension PathSet {
     /// The path on which a small message arrives first; nil if it cannot carry one now. Its window may be exceeded by
     /// ``urgentBytes``.
     func forUrgentData(at now: NIODeadline) -> Int? {
-        guard let first = self.forMessages(at: now).first, self.canCarryMessage(first.index),
-            self[first.index].pacer.wait(at: now) == nil
+        guard let first = self.onlyPath ?? self.forMessages(at: now).first?.index, self[first].health == .active,
+            self.canCarryMessage(first), self[first].pacer.wait(at: now) == nil
         else { return nil }
-        return first.index
+        return first
     }
 
     /// When a small message that is due at `due` may be sent; nil if it cannot be before something changes.
@@ -152,7 +158,7 @@ extension PathSet {
     ///   - now: The current time.
     mutating func reinject(isIdle: Bool, at now: NIODeadline) -> SentPacket? {
         guard self.indices.count > 1 else { return nil }
-        for index in self.indices {
+        for index in self.indices where self[index].sent.elicitingInFlight > 0 && self.onlyPath != index {
             guard let arrival = self.arrivalBeside(index, at: now),
                 let packet = self[index].reinjectable(arrival: arrival, isIdle: isIdle, at: now)
             else { continue }
@@ -165,8 +171,10 @@ extension PathSet {
     /// When ``reinject(isIdle:at:)`` is due because an acknowledgement is overdue; nil if it is not.
     func reinjectionDeadline(isIdle: Bool, at now: NIODeadline) -> NIODeadline? {
         guard self.indices.count > 1 else { return nil }
+        let only = self.onlyPath
         return self.indices.compactMap { index in
-            self.arrivalBeside(index, at: now).flatMap {
+            guard self[index].sent.elicitingInFlight > 0, only != index else { return nil }
+            return self.arrivalBeside(index, at: now).flatMap {
                 self[index].reinjectionDeadline(arrival: $0, isIdle: isIdle)
             }
         }.min()

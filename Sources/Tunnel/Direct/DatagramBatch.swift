@@ -1,0 +1,54 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import NIOCore
+import STUN
+
+/// Datagrams to one address that the system sends in one piece: all have the size of the first one, and the last one may be
+/// shorter (UDP segmentation offload, udp(7)).
+struct DatagramBatch {
+    private let address: TransportAddress
+    private let remote: SocketAddress
+    private let segment: Int
+    private var data: ByteBuffer
+    private var count = 1
+    /// Whether the last datagram was shorter.
+    private var isComplete = false
+
+    /// Maximum number of datagrams, which is the lowest limit of the supported versions of Linux, and of bytes, which must fit
+    /// into the length field of a UDP header.
+    static let maximum = (count: 64, bytes: 65_000)
+
+    /// Starts a batch. Returns nil if the address cannot be converted, which does not happen.
+    init?(_ datagram: [UInt8], to address: TransportAddress) {
+        guard let remote = address.socketAddress else { return nil }
+        self.address = address
+        self.remote = remote
+        self.segment = datagram.count
+        self.data = ByteBuffer(bytes: datagram)
+    }
+
+    /// Adds a datagram. Returns false if it does not fit.
+    mutating func append(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
+        guard !self.isComplete, datagram.count <= self.segment, !datagram.isEmpty, address == self.address,
+            self.count < Self.maximum.count, self.data.readableBytes + datagram.count <= Self.maximum.bytes
+        else { return false }
+        if self.count == 1 { self.data.reserveCapacity(Self.maximum.bytes) }
+        self.data.writeBytes(datagram)
+        self.count += 1
+        self.isComplete = datagram.count < self.segment
+        return true
+    }
+
+    /// The datagrams as NIO sends them.
+    var envelope: AddressedEnvelope<ByteBuffer> {
+        AddressedEnvelope(
+            remoteAddress: self.remote,
+            data: self.data,
+            metadata: self.count == 1 ? nil : .init(ecnState: .transportNotCapable, packetInfo: nil, segmentSize: self.segment)
+        )
+    }
+}

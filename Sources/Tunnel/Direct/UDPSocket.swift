@@ -1,0 +1,315 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import NIOPosix
+import STUN
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Receives the events of a socket.
+protocol UDPSocketDelegate: AnyObject {
+    func socketDidOpen(_ socket: UDPSocket)
+    /// The socket was closed, because the system refused to send a datagram. It opens again by itself.
+    ///
+    /// - Parameter suspects: The addresses that may be the reason.
+    func socketDidClose(_ socket: UDPSocket, suspects: [TransportAddress])
+    func socket(_ socket: UDPSocket, didReceive datagram: ByteBuffer, from address: TransportAddress)
+    /// The datagrams that are handled together were passed to the delegate.
+    func socketDidReceiveAll(_ socket: UDPSocket)
+    func socket(_ socket: UDPSocket, becameWritable isWritable: Bool)
+}
+
+/// A UDP socket of one address family. It is opened again when it was closed by an error.
+///
+/// Datagrams of one turn of the event loop are sent together: those of equal size to one address in one piece (UDP segmentation
+/// offload), all pieces with one system call. Linux also passes datagrams of one sender in one piece.
+final class UDPSocket {
+    let isIPv6: Bool
+    private let loop: any EventLoop
+    private let logger: Logger
+    private weak var delegate: (any UDPSocketDelegate)?
+    private var channel: (any Channel)?
+    /// The port to open; 0 for any, before the first opening.
+    private var requestedPort = 0
+    private var isClosed = false
+    /// When the socket was last opened.
+    private var lastOpening = NIODeadline.uptimeNanoseconds(0)
+
+    private var batch: DatagramBatch?
+    private var flushIsScheduled = false
+    /// Whether the system is asked to cut pieces into datagrams. It is not if a socket was closed after that.
+    private var segments = UDPSocket.canSegment
+    private var flushedSegments = false
+    /// Addresses of datagrams that wait for the next flush and that the system may refuse, and those of the last flush.
+    private var unproven: [TransportAddress] = []
+    private var flushedUnproven: [TransportAddress] = []
+    /// Number of datagrams since the delegate was last told that these were all.
+    private var received = 0
+    /// The last sender, in both forms.
+    private var lastSource: (socket: SocketAddress, transport: TransportAddress)?
+
+    #if os(Linux)
+    private static let canSegment = true
+    #else
+    private static let canSegment = false
+    #endif
+
+    /// Minimum time between two openings.
+    private static let reopening: TimeAmount = .milliseconds(500)
+    /// Maximum number of addresses that one flush remembers.
+    private static let rememberedAddresses = 64
+    /// Number of datagrams after which the sessions handle them and answer, although more have arrived. Meanwhile the peer sends
+    /// on, so that both work at the same time.
+    private static let handledTogether = 88
+    /// Size of a receive buffer in bytes and number of buffers: with pieces of several datagrams, and without.
+    private static let read =
+        System.supportsUDPReceiveOffload ? (size: 65_536, count: 8) : (size: 2_048, count: 32)
+    /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
+    private static let kernelBuffer: SocketOptionValue = 4 << 20
+    /// Bytes that wait for the system, above which no more are taken, and below which they are again.
+    private static let writeBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 1 << 17, high: 1 << 18)
+
+    init(isIPv6: Bool, delegate: any UDPSocketDelegate, loop: any EventLoop, logger: Logger) {
+        self.isIPv6 = isIPv6
+        self.delegate = delegate
+        self.loop = loop
+        self.logger = logger
+    }
+
+    // MARK: Opening
+
+    var isOpen: Bool { self.channel != nil }
+    /// The UDP port; nil if the socket is not open.
+    var port: Int? { self.channel?.localAddress?.port }
+
+    /// Opens the socket. It stays closed if the address family is not available.
+    ///
+    /// - Parameter port: The UDP port; 0 for any.
+    /// - Returns: A future that succeeds when that was tried.
+    func open(port: Int) -> EventLoopFuture<Void> {
+        self.requestedPort = port
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        return self.bind().map { channel in
+            if let channel { bound.value.opened(channel) }
+        }
+    }
+
+    private func opened(_ channel: any Channel) {
+        guard !self.isClosed else { return channel.close(promise: nil) }
+        self.channel = channel
+        self.lastOpening = .now()
+        if self.requestedPort == 0 { self.requestedPort = channel.localAddress?.port ?? 0 }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.lost() }
+        self.delegate?.socketDidOpen(self)
+    }
+
+    private func lost() {
+        self.channel = nil
+        self.batch = nil
+        guard !self.isClosed else { return }
+        var suspects: [TransportAddress] = []
+        if self.flushedSegments {
+            // Some devices and tunnels cannot segment. The addresses are suspects only if it happens again.
+            self.segments = false
+        } else {
+            suspects = self.flushedUnproven + self.unproven
+        }
+        self.logger.debug(
+            "UDP socket lost, opening it again",
+            metadata: ["ipv6": "\(self.isIPv6)", "segmented": "\(self.flushedSegments)"]
+        )
+        self.flushedSegments = false
+        self.delegate?.socketDidClose(self, suspects: suspects)
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        _ = self.loop.scheduleTask(deadline: max(.now(), self.lastOpening + Self.reopening)) { bound.value.reopen() }
+    }
+
+    private func reopen() {
+        guard !self.isClosed else { return }
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.bind().assumeIsolated().whenSuccess { channel in
+            if let channel { bound.value.opened(channel) } else { bound.value.lost() }
+        }
+    }
+
+    /// In another network, the system may allow what it has refused.
+    func networkChanged() {
+        self.flushedUnproven = []
+        self.flushedSegments = false
+        self.segments = Self.canSegment
+    }
+
+    private func bind() -> EventLoopFuture<(any Channel)?> {
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let host = self.isIPv6 ? "::" : "0.0.0.0"
+        let port = self.requestedPort
+        let logger = self.logger
+        return self.bootstrap
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(DatagramHandler(bound.value))
+                }
+            }
+            .bind(host: host, port: port)
+            .map { Optional($0) }
+            .flatMapErrorThrowing { error in
+                // Without IPv6 this is normal. A port that is in use is a mistake.
+                let isMistake = port != 0 && (error as? IOError)?.errnoCode == EADDRINUSE
+                logger.log(
+                    level: isMistake ? .warning : .debug,
+                    "cannot open a UDP socket, so there are no direct paths by it; choose another port or 0 for any",
+                    metadata: ["address": "\(host)", "port": "\(port)", "error": "\(error)"]
+                )
+                return nil
+            }
+    }
+
+    private var bootstrap: DatagramBootstrap {
+        let read = Self.read
+        var bootstrap = DatagramBootstrap(group: self.loop)
+            .channelOption(.datagramVectorReadMessageCount, value: read.count)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: read.size * read.count))
+            .channelOption(.writeBufferWaterMark, value: Self.writeBuffer)
+            .channelOption(.socketOption(.so_rcvbuf), value: Self.kernelBuffer)
+            .channelOption(.socketOption(.so_sndbuf), value: Self.kernelBuffer)
+        if System.supportsUDPReceiveOffload {
+            bootstrap =
+                bootstrap
+                .channelOption(.datagramReceiveOffload, value: true)
+                .channelOption(.datagramReceiveSegmentSize, value: true)
+        }
+        for option in self.familyOptions { bootstrap = bootstrap.channelOption(option.option, value: option.value) }
+        return bootstrap
+    }
+
+    /// IPv6: without the first option, it would also take the port of the IPv4 socket. On Linux, datagrams are not fragmented, so
+    /// that the session learns which size arrives whole (RFC 8899, section 3).
+    private var familyOptions: [(option: ChannelOptions.Types.SocketOption, value: SocketOptionValue)] {
+        var options: [(option: ChannelOptions.Types.SocketOption, value: SocketOptionValue)] = []
+        if self.isIPv6 { options.append((.init(level: .ipv6, name: .ipv6_v6only), 1)) }
+        #if os(Linux)
+        let name = self.isIPv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER
+        let value = self.isIPv6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE
+        options.append(
+            (.init(level: self.isIPv6 ? .ipv6 : .ip, name: .init(rawValue: name)), SocketOptionValue(value))
+        )
+        #endif
+        return options
+    }
+
+    /// Closes the socket for good.
+    func close() {
+        self.isClosed = true
+        self.channel?.close(promise: nil)
+        self.channel = nil
+    }
+
+    // MARK: Datagrams
+
+    /// Sends a datagram at the end of the event loop's turn. It is dropped if the socket is not open.
+    ///
+    /// - Parameters:
+    ///   - datagram: The datagram.
+    ///   - address: The address, of the socket's family.
+    ///   - isProven: Whether the system is known to allow datagrams to the address.
+    /// - Returns: False if the socket cannot take more now.
+    func send(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool) -> Bool {
+        guard let channel = self.channel else { return true }
+        if !isProven, self.unproven.count < Self.rememberedAddresses { self.unproven.append(address) }
+        if !self.segments || self.batch?.append(datagram, to: address) != true {
+            self.writeBatch(to: channel)
+            self.batch = DatagramBatch(datagram, to: address)
+        }
+        if !self.flushIsScheduled {
+            self.flushIsScheduled = true
+            let bound = NIOLoopBound(self, eventLoop: self.loop)
+            self.loop.execute { bound.value.flush() }
+        }
+        return channel.isWritable
+    }
+
+    private func flush() {
+        self.flushIsScheduled = false
+        guard let channel else { return }
+        self.flushedSegments = false
+        self.writeBatch(to: channel)
+        self.flushedUnproven = self.unproven
+        self.unproven = []
+        channel.flush()
+    }
+
+    private func writeBatch(to channel: any Channel) {
+        guard let envelope = self.batch?.envelope else { return }
+        self.batch = nil
+        if envelope.metadata?.segmentSize != nil { self.flushedSegments = true }
+        channel.write(envelope, promise: nil)
+    }
+
+    fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {
+        guard let delegate, let address = self.transportAddress(envelope.remoteAddress) else { return }
+        var data = envelope.data
+        if let segment = envelope.metadata?.segmentSize, segment > 0 {
+            while data.readableBytes > segment, let datagram = data.readSlice(length: segment) {
+                delegate.socket(self, didReceive: datagram, from: address)
+                self.received += 1
+            }
+        }
+        delegate.socket(self, didReceive: data, from: address)
+        self.received += 1
+        if self.received >= Self.handledTogether {
+            self.readComplete()
+            self.flush()
+        }
+    }
+
+    private func transportAddress(_ source: SocketAddress) -> TransportAddress? {
+        if let lastSource, lastSource.socket == source { return lastSource.transport }
+        guard let address = TransportAddress(source) else { return nil }
+        self.lastSource = (source, address)
+        return address
+    }
+
+    fileprivate func readComplete() {
+        self.received = 0
+        self.delegate?.socketDidReceiveAll(self)
+    }
+
+    fileprivate func becameWritable(_ isWritable: Bool) { self.delegate?.socket(self, becameWritable: isWritable) }
+
+    fileprivate func failed(_ error: any Error) {
+        self.logger.debug("datagram failed", metadata: ["error": "\(error)"])
+    }
+}
+
+/// Passes the events of a channel to ``UDPSocket``.
+private final class DatagramHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    private let socket: UDPSocket
+
+    init(_ socket: UDPSocket) { self.socket = socket }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { self.socket.receive(self.unwrapInboundIn(data)) }
+
+    func channelReadComplete(context: ChannelHandlerContext) { self.socket.readComplete() }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.socket.becameWritable(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// An error of a single datagram, for example an ICMP message that a port is closed. NIO closes the socket after others.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.socket.failed(error) }
+}
