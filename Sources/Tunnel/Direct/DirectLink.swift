@@ -210,7 +210,7 @@ final class DirectLink {
         self.bytes += Int64(datagram.count)
         let isWritable = self.sockets.send(datagram, to: address)
         // The session sends this packet because earlier ones were not acknowledged.
-        if self.link.engine.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
+        if self.link.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
         return isWritable
     }
 

@@ -45,6 +45,10 @@ struct DirectPathTests {
         return ids
     }
 
+    private func connection(of datagram: [UInt8]) -> ConnectionID? {
+        DatagramHeader.connection(of: ByteBuffer(bytes: datagram))
+    }
+
     @Test("each retired connection ID is replaced, and expires after some time")
     func retirement() throws {
         var exit = try self.path(isExit: true)
@@ -110,11 +114,11 @@ struct DirectPathTests {
         client.networkChanged(at: later)
         client.timeout(at: later)
         let after = try #require(self.exchange(&client, &exit, at: later).first)
-        #expect(DatagramHeader.connection(of: ByteBuffer(bytes: after)) != DatagramHeader.connection(of: ByteBuffer(bytes: before)))
+        #expect(self.connection(of: after) != self.connection(of: before))
         let second = exit.receive(ByteBuffer(bytes: after), from: try self.address(3), at: later)
         #expect(second.isCheck)
         let answers = self.exchange(&exit, &client, at: later)
-        #expect(answers.allSatisfy { DatagramHeader.connection(of: ByteBuffer(bytes: $0)) != DatagramHeader.connection(of: fromExit) })
+        #expect(answers.allSatisfy { self.connection(of: $0) != self.connection(of: fromExit) })
         #expect(!answers.isEmpty)
     }
 

@@ -185,7 +185,7 @@ package struct DirectPath: Sendable {
     }
 
     /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
-    package func seal(_ packet: [UInt8], number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
+    package mutating func seal(_ packet: [UInt8], number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
         guard let remote, let id = self.peerIDs.current,
             let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
         else { return nil }
