@@ -89,6 +89,8 @@ let package = Package(
         .target(name: "Nostr", dependencies: ["NostrCrypto", "CByteKernels", nio("NIOCore")], swiftSettings: settings),
         // STUN: under which address a node is seen behind a NAT.
         .target(name: "STUN", dependencies: [nio("NIOCore"), deque], swiftSettings: settings),
+        // PCP and NAT-PMP: asking a router for a port. Pure.
+        .target(name: "PortMapping", dependencies: ["STUN", nio("NIOCore"), deque], swiftSettings: settings),
         // NIP-74, sessions, names, SOCKS. Pure.
         .target(
             name: "TunnelProtocol",
@@ -137,8 +139,8 @@ let package = Package(
         .target(
             name: "Tunnel",
             dependencies: [
-                "TunnelProtocol", "STUN", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport", nio("NIOCore"),
-                nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
+                "TunnelProtocol", "STUN", "PortMapping", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
@@ -235,6 +237,11 @@ let package = Package(
         .testTarget(
             name: "STUNTests",
             dependencies: ["STUN", "TestSupport", nio("NIOCore")],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PortMappingTests",
+            dependencies: ["PortMapping", "STUN", nio("NIOCore")],
             swiftSettings: settings
         ),
         .testTarget(

@@ -9,6 +9,7 @@ SOCKS is the address of a SOCKS5 proxy, or "-". WHAT and NUMBER:
   echofor S  echoes for S seconds, with pauses of 50 ms.
   get SIZE   fetch so many bytes. Seconds, whether they were right, the longest pause between two of them, and when the
              bytes after each pause of more than half a second arrived (seconds since 1970).
+  getfor S   fetch for S seconds. Bytes per second.
   put SIZE   the same for an upload. Pauses are not known.
 """
 
@@ -117,6 +118,16 @@ def get(where, size):
     return {"seconds": seconds, "is_right": is_right, "longest_pause": longest, "resumed": resumed}
 
 
+def fetch_for(where, seconds):
+    with connect(*where) as connection:
+        size = 50 * 1_000_000
+        connection.sendall(f"GET /{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        start, received = time.time(), 0
+        while time.time() < start + seconds and received < size:
+            received += len(connection.recv(1 << 18))
+        return received / (time.time() - start)
+
+
 def put(where, size):
     body = services.content(size)
     digest = hashlib.sha256(body).hexdigest()
@@ -137,6 +148,7 @@ def main():
         "echo": lambda: echoes(where, lambda count: count < number, 0),
         "echofor": lambda: echoes(where, lambda _: time.time() < end, 0.05),
         "hold": lambda: held(where, number),
+        "getfor": lambda: fetch_for(where, number),
         "get": lambda: get(where, number),
         "put": lambda: put(where, number),
     }[what]()

@@ -4,6 +4,7 @@
 
 import re
 import statistics
+import sys
 import threading
 import time
 from datetime import datetime
@@ -115,6 +116,53 @@ def unlimited(options, pair):
     return result
 
 
+def fair(options, pair):
+    """The shares of a direct path and of one TCP connection that download over the same link at the same time."""
+    seconds = 20
+    link = "delay=10,rate=20"
+    with NatNetwork("open", "open", link=link, congestion=options.congestion or "cubic") as network:
+        serve(network, 50 * MB)
+        tcp = Way(network, "-", network.address("exit"), (8080, 8081))
+        nodes = nodes_on(network)
+        nodes.way.run("open", 1)
+        if not wait_for(nodes.entry.log, "direct path found"):
+            raise RuntimeError("no direct path")
+        both = [way.start("getfor", seconds) for way in ((tcp, nodes.way) if pair % 2 else (nodes.way, tcp))]
+        rates = [Way.result(process) for process in both]
+    direct, beside = reversed(rates) if pair % 2 else rates
+    return {"direct share": direct / (direct + beside), "TCP share": beside / (direct + beside), "MB/s": sum(rates) / 1e6}
+
+
+FLOOD = """
+import os, socket, sys
+target = (sys.argv[1], int(sys.argv[2]))
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+bodies = [bytes([0x40]) + os.urandom(size) for size in (30, 60, 1_200) for _ in range(100)]
+sent = 0
+while True:
+    for body in bodies:
+        out.sendto(body, target)
+"""
+
+
+def flood(options, pair):
+    """A download while a stranger sends datagrams to the exit as fast as a process can, beside the same without that."""
+    size = 60 * MB
+    with NatNetwork("open", "open", link="delay=10,rate=100", congestion="bbr") as network:
+        serve(network, size)
+        nodes = nodes_on(network, at_exit=("--direct-port", "4433"))
+        nodes.way.run("open", 1)
+        if not wait_for(nodes.entry.log, "direct path found"):
+            raise RuntimeError("no direct path")
+        before = nodes.way.rate("get", size)
+        memory = nodes.exit.memory()
+        process = network.start("exit", sys.executable, "-c", FLOOD, network.address("exit"), "4433")
+        during = nodes.way.rate("get", size)
+        grown = nodes.exit.memory() - memory
+        process.kill()
+    return {"MB/s before": before, "during / before": during / before, "more memory MB": grown / 1e6}
+
+
 def disturbed(disturb, exit="restricted", entry="restricted", size=60 * MB, link="delay=10,rate=50"):
     """The longest pause of a download while the direct path is lost or changes. `disturb` gets the network."""
 
@@ -180,6 +228,7 @@ SCENARIOS = {
     "restricted": finding("restricted", "restricted"),
     "open": finding("open", "restricted"),
     "mapped": finding("mapped", "restricted"),
+    "router": finding("router", "symmetric"),
     "symmetric-open": finding("open", "symmetric"),
     "ipv6": finding("firewall6", "firewall6"),
     "lan": finding("restricted", "restricted", shared=True),
@@ -189,6 +238,8 @@ SCENARIOS = {
     "bulk": bulk(0),
     "bulk-lossy": bulk(0.5),
     "unlimited": unlimited,
+    "fair": fair,
+    "flood": flood,
     "cut": disturbed(cut),
     "cut-back": disturbed(cut_for_a_while),
     "rebind": disturbed(rebind),
@@ -197,7 +248,7 @@ SCENARIOS = {
 
 FOUND = {"direct": (">=", 1), "direct s": ("<=", 2)}
 TARGETS = {
-    **{name: FOUND for name in ("restricted", "open", "mapped", "symmetric-open", "ipv6")},
+    **{name: FOUND for name in ("restricted", "open", "mapped", "router", "symmetric-open", "ipv6")},
     "lan": {**FOUND, "in the LAN": (">=", 1)},
     "bulk": {"down / TCP": (">=", 0.95), "up / TCP": (">=", 0.95)},
     "bulk-lossy": {"down / TCP": (">=", 0.9), "up / TCP": (">=", 0.9)},
@@ -206,6 +257,8 @@ TARGETS = {
         for name in ("down", "up")
         for key, limit in ((f"{name} MB/s, direct / relay", (">=", 1.5)), (f"{name} CPU s/GB, direct / relay", ("<=", 0.75)))
     },
+    "fair": {"direct share": (">=", 0.3), "TCP share": (">=", 0.3)},
+    "flood": {"during / before": (">=", 0.5), "more memory MB": ("<=", 20)},
     **{name: {"longest pause s": ("<=", 1)} for name in ("cut", "cut-back", "rebind")},
     "idle": {"times lost": ("<=", 0)},
 }

@@ -7,11 +7,27 @@ import subprocess
 from network import Network
 
 ESTABLISHED = "ct state established,related accept"
-KINDS = ("open", "restricted", "symmetric", "mapped", "blocked", "firewall6")
+KINDS = ("open", "restricted", "symmetric", "mapped", "router", "blocked", "firewall6")
 """open: no NAT. restricted: one mapping for all destinations, and only answers come in. symmetric: another port for each
-destination. mapped: as restricted, but UDP port 4433 leads to the host. blocked: as restricted, without UDP.
+destination. mapped: as restricted, but UDP port 4433 leads to the host. router: as symmetric, and
+maps ports for hosts that ask (miniupnpd). blocked: as restricted, without UDP.
 firewall6: no NAT, no UDP over IPv4, and only answers come in over IPv6."""
 MAPPED_PORT = 4433
+ROUTER_TABLE = """
+    table inet miniupnpd {
+        chain forward { type filter hook forward priority filter; policy accept; jump miniupnpd
+        }
+        chain before { type nat hook prerouting priority dstnat; jump prerouting_miniupnpd
+        }
+        chain after { type nat hook postrouting priority srcnat; jump postrouting_miniupnpd
+        }
+        chain miniupnpd {
+        }
+        chain prerouting_miniupnpd {
+        }
+        chain postrouting_miniupnpd {
+        }
+    }"""
 
 
 def run(host, *command, text=None):
@@ -44,6 +60,8 @@ class NatNetwork(Network):
             for host, kind in self._kinds.items():
                 if kind not in ("open", "firewall6") and not (self._shared and host == "entry"):
                     self.set_rules(host, kind)
+                if kind == "router":
+                    self._map_on_request(host)
         except BaseException:
             self.__exit__()
             raise
@@ -71,15 +89,34 @@ class NatNetwork(Network):
         run(host, "ip", "link", "set", "eth0", "up")
         run(host, "ip", "route", "add", "default", "via", f"192.168.{number}.1")
 
+    def _map_on_request(self, host):
+        """Starts a router daemon. It needs a public address, so that each gateway has one of 11.77.0.0/16, too."""
+        for gateway in self._hosts:
+            address = self.address(gateway).replace("10.", "11.", 1)
+            run(gateway, "ip", "address", "add", f"{address}/16", "dev", "wan0")
+        outer = self.address(f"{host}nat").replace("10.", "11.", 1)
+        run(f"{host}nat", "nft", "-f", "-", text=ROUTER_TABLE)
+        settings = self.folder / "miniupnpd.conf"
+        settings.write_text(
+            f"ext_ifname=wan0\next_ip={outer}\nlistening_ip=lan\nenable_natpmp=yes\nenable_upnp=no\nport=0\n"
+            "upnp_table_name=miniupnpd\nupnp_nat_table_name=miniupnpd\nupnp_forward_chain=miniupnpd\n"
+            "upnp_nat_chain=prerouting_miniupnpd\nupnp_nat_postrouting_chain=postrouting_miniupnpd\n"
+            "uuid=00000000-0000-0000-0000-000000000000\nallow 1-65535 192.168.0.0/16 1-65535\n"
+        )
+        log = open(self.folder / "miniupnpd.log", "wb")
+        self.start(
+            f"{host}nat", "/usr/sbin/miniupnpd", "-d", "-f", settings, "-P", self.folder / "miniupnpd.pid",
+            stdout=log, stderr=log,
+        )  # fmt: skip
+
     def set_rules(self, host, kind, ports=None, cut=False):
         """Replaces the rules of a host's gateway. `ports` is the range of outer ports, `cut` drops all UDP."""
-        masquerade = "masquerade fully-random" if kind == "symmetric" else "masquerade"
+        masquerade = "masquerade fully-random" if kind in ("symmetric", "router") else "masquerade"
         if ports:
             masquerade = f"meta l4proto udp masquerade to :{ports}; masquerade"
         rules = [masquerade_rule.strip() for masquerade_rule in masquerade.split(";")]
         inner = "192.168.1.2" if host == "exit" else "192.168.2.3"
         mapping = f"iifname wan0 udp dport {MAPPED_PORT} dnat to {inner}" if kind == "mapped" else ""
-        allowed = f"iifname wan0 udp dport {MAPPED_PORT} accept" if kind == "mapped" else ""
         blocked = "meta l4proto udp drop" if cut or kind == "blocked" else ""
         out = "\n".join(f"oifname wan0 {rule}" for rule in rules)
         text = f"""
@@ -91,7 +128,7 @@ class NatNetwork(Network):
                 }}
                 chain across {{ type filter hook forward priority filter; policy drop; {blocked}
                     {ESTABLISHED}
-                    {allowed}
+                    ct status dnat accept
                     iifname lan accept
                 }}
                 chain own {{ type filter hook input priority filter; policy drop; {ESTABLISHED}

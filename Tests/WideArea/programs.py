@@ -42,6 +42,11 @@ class Role:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory(self):
+        """The memory that the process uses, in bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) * 1024
+
     def freeze(self):
         # The process is a child of "ip netns exec", which replaces itself.
         self.process.send_signal(signal.SIGSTOP)
@@ -54,7 +59,7 @@ class Way:
         self.network, self.proxy, self.name, self.ports = network, proxy, name, ports
 
     def start(self, what, number):
-        port = self.ports[0] if what in ("get", "put") else self.ports[1]
+        port = self.ports[0] if what in ("get", "getfor", "put") else self.ports[1]
         return self.network.start(
             "entry", sys.executable, FOLDER / "client.py", self.proxy, self.name, port, what, number,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

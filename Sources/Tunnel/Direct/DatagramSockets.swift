@@ -44,6 +44,8 @@ final class DatagramSockets {
     private var destinations = CheckDestinations()
     /// Learns under which addresses the sockets are seen.
     private(set) var mappings: STUNClient?
+    /// Asks the router for a port; nil if it must not.
+    private(set) var portMapping: PortMappingClient?
 
     init(loop: any EventLoop, metrics: TunnelMetrics, logger: Logger) {
         self.loop = loop
@@ -61,6 +63,7 @@ final class DatagramSockets {
         guard configuration.choice != .off else { return nil }
         let sockets = DatagramSockets(loop: loop, metrics: metrics, logger: logger)
         sockets.mappings = STUNClient(sockets, configured: configuration.stunServers, loop: loop, logger: logger)
+        if configuration.mapsPort { sockets.portMapping = PortMappingClient(sockets, loop: loop, logger: logger) }
         return sockets
     }
 
@@ -91,10 +94,19 @@ final class DatagramSockets {
         self.destinations.networkChanged()
         for socket in self.sockets { socket.networkChanged() }
         self.mappings?.networkChanged()
+        self.portMapping?.networkChanged()
         for receiver in self.allReceivers { receiver.addressesChanged() }
     }
 
-    /// Tells the sessions that a STUN server has seen another address.
+    /// Asks again under which addresses this machine is seen, and for a port of the router.
+    ///
+    /// - Parameter servers: The STUN servers of relays.
+    func refreshMappings(_ servers: [SocketAddress]) {
+        self.mappings?.refresh(servers)
+        self.portMapping?.refresh()
+    }
+
+    /// Tells the sessions that a STUN server has seen another address, or that the mapping of the router's port has changed.
     func mappingChanged() {
         for receiver in self.allReceivers { receiver.mappingChanged() }
     }
@@ -120,6 +132,9 @@ final class DatagramSockets {
         }
         return addresses
     }
+
+    /// The port of the socket for IPv4; nil if it is not open.
+    var ipv4Port: UInt16? { self.ipv4?.port.flatMap(UInt16.init(exactly:)) }
 
     private func socket(isIPv6: Bool) -> UDPSocket? { isIPv6 ? self.ipv6 : self.ipv4 }
 
@@ -166,6 +181,7 @@ final class DatagramSockets {
         self.isClosed = true
         self.hostWatch = nil
         self.mappings?.stop()
+        self.portMapping?.stop()
         self.receivers = [:]
         self.current = nil
         for socket in self.sockets { socket.close() }

@@ -24,6 +24,8 @@ public struct DirectConfiguration: Hashable, Sendable {
     /// addition to those of the interfaces.
     public var addresses: [DirectAddress] = []
 
+    /// Whether the router is asked to send datagrams for one of its ports to this node (PCP, RFC 6887, or NAT-PMP, RFC 6886).
+    public var mapsPort = true
     /// STUN servers that are asked for the address under which this node is seen, in addition to the relays that answer such
     /// requests.
     public var stunServers: [STUNServerAddress] = []

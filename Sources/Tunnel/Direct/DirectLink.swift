@@ -78,13 +78,13 @@ final class DirectLink {
 
     /// Offers the addresses of this node to the peer.
     func start() {
-        self.sockets.mappings?.refresh(self.stunServers())
+        self.sockets.refreshMappings(self.stunServers())
         self.offer(isRepeated: true, in: .zero)
     }
 
     /// Asks STUN servers again, and offers the addresses of this node together with their first answers.
     private func offerAgain() {
-        self.sockets.mappings?.refresh(self.stunServers())
+        self.sockets.refreshMappings(self.stunServers())
         self.offer(isRepeated: true, in: Self.gathering)
     }
 
@@ -119,8 +119,10 @@ final class DirectLink {
             }
         }
         let own = allowed(self.sockets.interfaceAddresses)
-        let seen = allowed(self.sockets.mappings?.mapped ?? []).filter { !own.contains($0) }
-        return self.configured + seen.map { DirectCandidate(.serverReflexive, $0) }
+        let forwarded = allowed([self.sockets.portMapping?.mapping?.address].compactMap { $0 })
+        let seen = allowed(self.sockets.mappings?.mapped ?? []).filter { !own.contains($0) && !forwarded.contains($0) }
+        return self.configured + forwarded.map { DirectCandidate(.mapped, $0) }
+            + seen.map { DirectCandidate(.serverReflexive, $0) }
             + own.map { DirectCandidate(.host, $0) }
     }
 
@@ -129,7 +131,7 @@ final class DirectLink {
         var isValid = true
         self.update { isValid = $0.receive(frame, isAllowed: self.isAllowed, at: $1) }
         // The peer looks for a path, so it needs to know where this node is seen now.
-        if case .candidates = frame, self.path.remote == nil { self.sockets.mappings?.refresh(self.stunServers()) }
+        if case .candidates = frame, self.path.remote == nil { self.sockets.refreshMappings(self.stunServers()) }
         if !isValid { self.link.update { $0.close(.protocolViolation, at: $1) } }
     }
 

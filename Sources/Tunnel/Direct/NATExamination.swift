@@ -6,6 +6,7 @@
 import HTTPTransport
 package import Logging
 package import NIOCore
+import PortMapping
 package import STUN
 
 /// Finds out how this machine's NAT treats UDP, for `nws doctor`.
@@ -18,6 +19,8 @@ package enum NATExamination {
         package let isOwn: Bool
         /// How the NAT assigns addresses of IPv4.
         package let behavior: MappingDiscovery.Behavior
+        /// The address that the router maps to this machine, and by which protocol; nil if it maps none.
+        package let mapping: (address: String, by: String)?
     }
 
     /// Time for the servers to answer.
@@ -40,11 +43,11 @@ package enum NATExamination {
             direct.stunServers = named
             guard let sockets = DatagramSockets.make(direct, loop, TunnelMetrics(logger: logger), logger)
             else {
-                return loop.makeSucceededFuture(Finding(mapped: [], isOwn: false, behavior: .unknown))
+                return loop.makeSucceededFuture(Finding(mapped: [], isOwn: false, behavior: .unknown, mapping: nil))
             }
             let bound = NIOLoopBound(sockets, eventLoop: loop)
             return sockets.open(port: 0).flatMap {
-                bound.value.mappings?.refresh(servers)
+                bound.value.refreshMappings(servers)
                 return loop.scheduleTask(in: Self.timeout) { Self.finding(bound.value) }.futureResult
             }
         }.get()
@@ -54,10 +57,12 @@ package enum NATExamination {
         let mapped = sockets.mappings?.mapped ?? []
         let own = sockets.interfaceAddresses
         defer { sockets.close() }
+        let mapping = sockets.portMapping?.mapping
         return Finding(
             mapped: mapped.map(\.text),
             isOwn: mapped.contains { own.contains($0) },
-            behavior: sockets.mappings?.behavior(isIPv6: false) ?? .unknown
+            behavior: sockets.mappings?.behavior(isIPv6: false) ?? .unknown,
+            mapping: mapping.map { ($0.address.text, $0.by.rawValue) }
         )
     }
 }

@@ -189,6 +189,12 @@ struct DoctorCommand: AsyncParsableCommand {
             logger: .console("nws.doctor", .critical)
         )
         let seen = finding.mapped.joined(separator: ", ")
+        if let (address, by) = finding.mapping, !finding.isOwn {
+            return Self.say(
+                .good,
+                "NAT: the router forwards a UDP port (\(address), by \(by)), so direct paths are possible"
+            )
+        }
         switch (finding.behavior, finding.isOwn) {
         case _ where finding.mapped.isEmpty:
             return Self.say(
@@ -199,7 +205,7 @@ struct DoctorCommand: AsyncParsableCommand {
         case (.endpointDependent, _):
             return Self.say(
                 .doubtful,
-                "NAT: gives every destination another port (\(seen)), so direct paths are possible only with peers that have a public address, a forwarded port or IPv6; or forward a UDP port here, and use --direct-port and --direct-address"
+                "NAT: gives every destination another port (\(seen)), so direct paths are possible only with peers that have a public address, a forwarded port or IPv6; or switch on PCP or NAT-PMP in the router, or forward a UDP port here and use --direct-port and --direct-address"
             )
         case (.endpointIndependent, _):
             return Self.say(

@@ -39,6 +39,11 @@ struct DirectOptions: ParsableArguments {
     )
     var stun: [String] = []
 
+    @Flag(
+        help: "Do not ask the router to send datagrams for one of its ports to this node (PCP, NAT-PMP)."
+    )
+    var noPortMapping = false
+
     func configuration() throws -> DirectConfiguration {
         var configuration = DirectConfiguration()
         configuration.choice = self.direct
@@ -52,6 +57,7 @@ struct DirectOptions: ParsableArguments {
             }
             return address
         }
+        configuration.mapsPort = !self.noPortMapping
         configuration.stunServers = try Self.stunServers(self.stun)
         return configuration
     }

@@ -1,0 +1,145 @@
+//
+// This source file is part of the nws open source project
+// SPDX-License-Identifier: MIT
+//
+
+import HTTPTransport
+import Logging
+import NIOCore
+import NIOPosix
+import NostrCrypto
+import PortMapping
+import STUN
+
+/// Has the router of this machine's network send datagrams for one of its ports to the sockets of direct paths. Only a router in
+/// a private network is asked: one with a public address is none of the user's own.
+final class PortMappingClient {
+    private unowned let sockets: DatagramSockets
+    private let loop: any EventLoop
+    private let logger: Logger
+    private var mapper: PortMapper?
+    private var channel: (any Channel)?
+    private var timer: LinkTimer?
+    private var isConnecting = false
+    private var isStopped = false
+    /// Counts the changes of the network. A socket that is opened for a former one is not used.
+    private var network = 0
+
+    init(_ sockets: DatagramSockets, loop: any EventLoop, logger: Logger) {
+        self.sockets = sockets
+        self.loop = loop
+        self.logger = logger
+        self.timer = LinkTimer(loop: loop) { [weak self] in self?.update { $0.timeout(at: $1) } }
+    }
+
+    /// The address and port at which the router receives datagrams for this node, and by which protocol it was asked.
+    var mapping: (address: TransportAddress, by: PortMapper.MappingProtocol)? { self.mapper?.mapping }
+
+    /// Asks the router for a mapping, or makes sure that it still exists. When the mapping changes,
+    /// ``DatagramSockets/mappingChanged()`` is called.
+    func refresh() {
+        if self.channel != nil { return self.update { $0.refresh(at: $1); return false } }
+        guard !self.isConnecting, !self.isStopped, let port = self.sockets.ipv4Port,
+            let gateway = HostRoutes.defaultGateway(), AddressClass(gateway) == .privateNetwork,
+            let router = try? SocketAddress(
+                ipAddress: gateway.ipAddress ?? "", port: PortMapper.routerPort
+            )
+        else { return }
+        self.isConnecting = true
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        let network = self.network
+        DatagramBootstrap(group: self.loop)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(RouterHandler(bound.value))
+                }
+            }
+            .connect(to: router)
+            .assumeIsolated()
+            .whenComplete { result in
+                bound.value.isConnecting = false
+                guard case .success(let channel) = result else { return }
+                bound.value.connected(channel, port: port, network: network)
+            }
+    }
+
+    private func connected(_ channel: any Channel, port: UInt16, network: Int) {
+        guard !self.isStopped, network == self.network,
+            let client = channel.localAddress?.addressBytes.flatMap({ TransportAddress($0, port: port) }),
+            let nonce = PortMappingNonce(random: Bytes32.random().bytes)
+        else { return channel.close(promise: nil) }
+        self.channel = channel
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.closed(channel) }
+        if self.mapper == nil { self.mapper = PortMapper(client: client, nonce: nonce) }
+        self.refresh()
+    }
+
+    private func closed(_ channel: any Channel) {
+        if self.channel === channel { self.channel = nil }
+    }
+
+    /// Changes the state and performs what follows. `body` returns whether the mapping has changed.
+    private func update(_ body: (inout PortMapper, NIODeadline) -> Bool) {
+        guard var mapper else { return }
+        let hasChanged = body(&mapper, .now())
+        while let request = mapper.nextRequest() { self.channel?.writeAndFlush(request, promise: nil) }
+        self.mapper = mapper
+        if let deadline = mapper.nextDeadline { self.timer?.set(deadline) }
+        guard hasChanged else { return }
+        if let mapping = mapper.mapping {
+            self.logger.info(
+                "the router sends datagrams for one of its ports to this node",
+                metadata: ["address": "\(mapping.address.text)", "protocol": "\(mapping.by.rawValue)"]
+            )
+        } else {
+            self.logger.info("the router's port is no longer mapped to this node")
+        }
+        self.sockets.mappingChanged()
+    }
+
+    fileprivate func receive(_ datagram: ByteBuffer) { self.update { $0.receive(datagram, at: $1) } }
+
+    fileprivate func failed() {
+        self.update {
+            $0.unreachable(at: $1)
+            return false
+        }
+    }
+
+    /// The machine may be in another network, with another router. The mapping at the former one expires by itself.
+    func networkChanged() {
+        self.network += 1
+        self.mapper = nil
+        self.timer?.cancel()
+        self.channel?.close(promise: nil)
+        self.channel = nil
+    }
+
+    /// Removes the mapping.
+    func stop() {
+        self.isStopped = true
+        self.timer?.cancel()
+        self.mapper?.stop()
+        while let request = self.mapper?.nextRequest() { self.channel?.writeAndFlush(request, promise: nil) }
+        self.mapper = nil
+        self.channel?.close(promise: nil)
+        self.channel = nil
+    }
+}
+
+/// Passes the router's answers to ``PortMappingClient``. The socket is connected, so nobody else's arrive.
+private final class RouterHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    private let client: PortMappingClient
+
+    init(_ client: PortMappingClient) { self.client = client }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.client.receive(self.unwrapInboundIn(data).data)
+    }
+
+    /// An ICMP message: the router does not listen.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.client.failed() }
+}
