@@ -195,9 +195,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "Nostr", "NostrCrypto", "HTTPTransport",
-                nio("NIOCore"),
-                nio("NIOEmbedded"), nio("NIOHTTP1"),
+                "SettingsFiles", "Tunnel", "TunnelProtocol", "STUN", "PortMapping", "Nostr", "NostrCrypto",
+                "HTTPTransport", nio("NIOCore"), nio("NIOEmbedded"), nio("NIOHTTP1"),
             ],
             path: "Fuzzing/Targets",
             swiftSettings: toolSettings
@@ -287,7 +286,7 @@ let package = Package(
         .testTarget(
             name: "TunnelTests",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
                 "TestSupport",
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOEmbedded"), nio("NIOPosix"), logging, metrics,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),

@@ -29,6 +29,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case enrolment
     case directPath = "direct-path"
     case stun
+    case portMapping = "port-mapping"
     case socks
     case socksClient = "socks-client"
     case httpProxy = "http-proxy"
@@ -58,6 +59,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
             var fuzzer = DirectPathFuzzer(input)
             fuzzer.run()
         case .stun: STUNFuzzer.run(input)
+        case .portMapping: PortMappingFuzzer.run(input)
         case .socks: Self.socks(input)
         case .socksClient: Self.socksClient(input)
         case .httpProxy: HTTPProxyFuzzer.run(input)
