@@ -140,7 +140,8 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "TunnelProtocol", "STUN", "PortMapping", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
-                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging, metrics, deque,
+                nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nioSSL, crypto, logging,
+                metrics, deque,
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
@@ -286,7 +287,8 @@ let package = Package(
         .testTarget(
             name: "TunnelTests",
             dependencies: [
-                "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto", "HTTPTransport",
+                "Tunnel", "TunnelProtocol", "STUN", "NostrRelay", "NostrClient", "Nostr", "NostrCrypto",
+                "HTTPTransport",
                 "TestSupport",
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOEmbedded"), nio("NIOPosix"), logging, metrics,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),

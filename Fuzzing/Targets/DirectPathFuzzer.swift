@@ -101,7 +101,8 @@ struct DirectPathFuzzer {
         let plaintext = self.bytes(Int(self.byte()))
         defer { self.packetNumber += 1 }
         guard let datagram = try? self.peer.seal(packet: plaintext, number: self.packetNumber, to: id) else { return }
-        guard case .packet(let packet) = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now) else {
+        guard case .packet(let packet) = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now)
+        else {
             fatalError("a packet was rejected")
         }
         precondition(Array(packet.plaintext.readableBytesView) == plaintext && packet.number == self.packetNumber)

@@ -35,7 +35,12 @@ enum NATPMPMessage {
     static func mappingRequest(internalPort: UInt16, externalPort: UInt16, lifetime: UInt32) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeMultipleIntegers(
-            Self.version, Self.mapUDP, UInt16(0), internalPort, lifetime == 0 ? 0 : externalPort, lifetime
+            Self.version,
+            Self.mapUDP,
+            UInt16(0),
+            internalPort,
+            lifetime == 0 ? 0 : externalPort,
+            lifetime
         )
         return buffer
     }

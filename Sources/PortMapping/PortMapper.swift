@@ -65,7 +65,9 @@ package struct PortMapper: Sendable {
     }
 
     /// The mapping: the address and port at which the router receives datagrams for this node, and by which protocol.
-    package var mapping: (address: TransportAddress, by: MappingProtocol)? { self.external.map { ($0, self.usedProtocol) } }
+    package var mapping: (address: TransportAddress, by: MappingProtocol)? {
+        self.external.map { ($0, self.usedProtocol) }
+    }
 
     /// The next message for the router.
     package mutating func nextRequest() -> ByteBuffer? { self.requests.popFirst() }

@@ -19,6 +19,7 @@ from nostr_sdk import Keys, PublicKey
 from backends import content, digest_after_end, echo, read_exactly, read_to_end, sha256
 from independent.client import Handshake, Refused, connect
 from independent.crypto import KEMKey, Key, decrypt, encrypt, is_signed, tagged_hash
+from independent.direct import CHECKS, PACKETS, REQUEST, RESPONSE, check, header_key, opened, seal
 from independent.enrolment import (
     Invite,
     Request,
@@ -61,9 +62,11 @@ from independent.handshake import (
     identity_hash,
     transcript_of,
 )
+from independent.session import DIRECT_PATH
 from independent.streams import StreamReset
 from independent.wire import (
     Ack,
+    Candidates,
     ConnectionClose,
     Crypto,
     DuplicateKey,
@@ -71,12 +74,14 @@ from independent.wire import (
     ImmediateAck,
     MaxData,
     MaxStreamData,
+    NewConnectionID,
     NewPath,
     NewTicket,
     OpenStream,
     Ping,
     Reader,
     ResetStream,
+    RetireConnectionID,
     StopSending,
     StreamData,
     StreamOpened,
@@ -112,6 +117,11 @@ FRAMES = {
     "STREAM_OPENED stream 70": StreamOpened(70),
     'NEW_PATH path 3, "wss://a.example"': NewPath(3, "wss://a.example"),
     "NEW_TICKET lifetime 604800": NewTicket(604_800, TICKET_SECRET),
+    "NEW_CONNECTION_ID 2, 0102030405060708": NewConnectionID(2, bytes.fromhex("0102030405060708")),
+    "RETIRE_CONNECTION_ID 1": RetireConnectionID(1),
+    "CANDIDATES 3, host 192.0.2.1 port 4433, mapped 2001:db8::1 port 5000": Candidates(
+        3, [(0, ("192.0.2.1", 4_433)), (2, ("2001:db8::1", 5_000))]
+    ),
     "DUPLICATE_KEY": DuplicateKey(*(hashlib.sha256(bytes([n])).digest() for n in (2, 3)), bytes([4]) * 64),
 }
 
@@ -165,7 +175,7 @@ def test_vectors_are_all_known(vectors):
     known = {"keys", "tagged hash", "offer", "acceptance", "identity", "refusal", "key update", "packet of the client"}
     known |= {"enrolment", "packet of the exit", "proofs of the offer", "messages of plain NIP-74"}
     known |= {"credential: identity", "credential: ticket", "credential: invite"}
-    known |= {"keys of generation 0", "keys of generation 1", "session query about e", UNUSUAL_FRAMES}
+    known |= {"datagrams of a direct path", "keys of generation 0", "keys of generation 1", "session query about e", UNUSUAL_FRAMES}
     assert set(vectors.sections) == known | {f"frame: {name}" for name in FRAMES}
 
 
@@ -325,6 +335,36 @@ def test_vectors_of_packets(vectors):
     assert decode_frames(data) == [Ack(2, 100, [(0, 1)]), StreamOpened(1)]
 
 
+def test_vectors_of_datagrams(vectors):
+    section = vectors.sections["datagrams of a direct path"]
+    first = vectors.generation(0, vectors.transcript, vectors.client, vectors.server)
+    exit_update = decoded_update(vectors.bytes("key update", "exit's message"), EXIT_UPDATE)
+    client_update = decoded_update(vectors.bytes("key update", "client's message"), CLIENT_UPDATE)
+    transcript = exit_update.transcript(vectors.transcript, client_update)
+    second = vectors.generation(1, transcript, vectors.next_client, vectors.next_server, first.root)
+    secrets = {0: first.datagram_secret, 1: second.datagram_secret}
+    headers = [header_key(secrets[0], direction) for direction in (0, 1)]
+    connection, packet = bytes.fromhex(section["connection ID"]), bytes.fromhex(section["plaintext"])
+    token = bytes.fromhex("1112131415161718")
+    # Direction, space, generation and number of each datagram, and what was received before.
+    datagrams = {
+        "from the client, packet 300, generation 0": (0, PACKETS, 0, 300, packet, 0),
+        "from the client, packet 4294967297, generation 1": (0, PACKETS, 1, (1 << 32) + 1, packet, (1 << 32) - 7),
+        "from the exit, check 0: a request with the token 1112131415161718": (
+            1, CHECKS, 0, 0, check(REQUEST, token), 0,
+        ),
+        "from the client, check 0: its response, seen at 192.0.2.7 port 6000": (
+            0, CHECKS, 0, 0, check(RESPONSE, token, ("192.0.2.7", 6_000)), 0,
+        ),
+    }  # fmt: skip
+    assert set(section) == {"connection ID", "plaintext", *datagrams}
+    for name, (direction, space, generation, number, plaintext, expected) in datagrams.items():
+        datagram = seal(secrets[generation], headers[direction], direction, connection, space, generation, number, plaintext)
+        assert datagram.hex() == section[name], name
+        result = opened(secrets, headers[direction], direction, datagram, [expected, expected])
+        assert result == (generation, space, number, plaintext)
+
+
 def test_vectors_of_plain_messages(vectors):
     section = {name: json.loads(text) for name, text in vectors.sections["messages of plain NIP-74"].items()}
     uuid = vectors.sections["offer"]["uuid"]
@@ -464,6 +504,46 @@ def echoes(stream, data):
 def test_data_passes_in_both_directions_at_once(sandbox, serve, tunnel):
     stream = tunnel(sandbox, serve(echo).address, [sandbox.relay()]).open()
     assert echoes(stream, content(COUNT))
+
+
+def local_datagrams():
+    """The options of a node that takes datagrams from this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return ("--direct", "on", "--direct-port", port, "--direct-address", f"127.0.0.1:{port}", "--log-level", "debug")
+
+
+def is_direct(session):
+    path = session.paths.get(DIRECT_PATH)
+    return path is not None and path.is_usable
+
+
+def without_relay(session, relay, stream):
+    """Data passes on the direct path, and still does so when the relay is gone. The keys are not changed in between."""
+    session.wait_for(lambda: is_direct(session))
+    stream.write(content(COUNT // 4))
+    assert sha256(stream.read_exactly(COUNT // 4)) == sha256(content(COUNT // 4))
+    relay.process.kill()
+    assert echoes(stream, content(COUNT))
+
+
+def test_our_client_has_a_direct_path(sandbox, serve):
+    relay = sandbox.relay()
+    node = sandbox.exit([relay.url], serve(echo).address, options=local_datagrams())
+    session = sandbox.closing(connect(bytes.fromhex(node.pubkey), [relay.url], direct=True))
+    without_relay(session, relay, session.open(80))
+    assert node.process.wait_for_log("direct path found")
+
+
+def test_our_exit_has_a_direct_path(sandbox, serve):
+    relay = sandbox.relay()
+    host, port = serve(echo).address.rsplit(":", 1)
+    node = sandbox.closing(Exit(Key(), [relay.url], (host, int(port)), direct=True))
+    entry = sandbox.entry("--protocol", "session", *local_datagrams())
+    stream = SocksStream(open_stream(entry.address, node.name).socket)
+    session = node.sessions[-1]
+    without_relay(session, relay, stream)
 
 
 def test_the_client_may_end_its_direction_first(sandbox, serve, tunnel):

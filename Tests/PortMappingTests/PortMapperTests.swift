@@ -117,7 +117,11 @@ struct PortMapperTests {
         }
         #expect(!Self.receive(refusal, &mapper, at: Self.start))
         let requests = self.drain(&mapper)
-        #expect(requests.map { Array($0.readableBytesView) } == [[0, 0], [0, 1, 0, 0, 0x11, 0x51, 0x11, 0x51, 0, 0, 0x1c, 0x20]])
+        #expect(
+            requests.map { Array($0.readableBytesView) } == [
+                [0, 0], [0, 1, 0, 0, 0x11, 0x51, 0x11, 0x51, 0, 0, 0x1c, 0x20],
+            ]
+        )
         #expect(!Self.receive(self.natPMPPort(50_001), &mapper, at: Self.start))
         #expect(Self.receive(self.natPMPAddress, &mapper, at: Self.start))
         #expect(mapper.mapping?.address == TransportAddress(Self.outside, port: 50_001))

@@ -39,7 +39,8 @@ package enum HostRoutes {
                 let flags = UInt32(fields[3], radix: 16), flags & 3 == 3, let metric = Int(fields[6]),
                 // The kernel writes the number that the bytes of the address are in its own byte order.
                 let address = try? SocketAddress(
-                    packedIPAddress: ByteBuffer(integer: UInt32(bigEndian: gateway)), port: 0
+                    packedIPAddress: ByteBuffer(integer: UInt32(bigEndian: gateway)),
+                    port: 0
                 )
             else { continue }
             if best.map({ metric < $0.metric }) ?? true { best = (address, metric) }

@@ -48,7 +48,8 @@ struct DatagramBatch {
         AddressedEnvelope(
             remoteAddress: self.remote,
             data: self.data,
-            metadata: self.count == 1 ? nil : .init(ecnState: .transportNotCapable, packetInfo: nil, segmentSize: self.segment)
+            metadata: self.count == 1
+                ? nil : .init(ecnState: .transportNotCapable, packetInfo: nil, segmentSize: self.segment)
         )
     }
 }

@@ -38,11 +38,17 @@ final class PortMappingClient {
     /// Asks the router for a mapping, or makes sure that it still exists. When the mapping changes,
     /// ``DatagramSockets/mappingChanged()`` is called.
     func refresh() {
-        if self.channel != nil { return self.update { $0.refresh(at: $1); return false } }
+        if self.channel != nil {
+            return self.update {
+                $0.refresh(at: $1)
+                return false
+            }
+        }
         guard !self.isConnecting, !self.isStopped, let port = self.sockets.ipv4Port,
             let gateway = HostRoutes.defaultGateway(), AddressClass(gateway) == .privateNetwork,
             let router = try? SocketAddress(
-                ipAddress: gateway.ipAddress ?? "", port: PortMapper.routerPort
+                ipAddress: gateway.ipAddress ?? "",
+                port: PortMapper.routerPort
             )
         else { return }
         self.isConnecting = true

@@ -34,7 +34,8 @@ from .handshake import (
     identity_hash,
 )
 from .relay import Relay, is_same_relay, receiver, signed_event
-from .session import Path, Session
+from .direct import DirectPath
+from .session import DIRECT_PATH, Path, Session
 from .streams import Stream
 from .wire import (
     Identity,
@@ -66,13 +67,14 @@ class NoAnswer(Exception):
 class Handshake:
     """An offer that is repeated until the exit answers."""
 
-    def __init__(self, exit_public, urls, credential=None, opening=None, bodies=None):
+    def __init__(self, exit_public, urls, credential=None, opening=None, bodies=None, direct=False):
         self.session = None
         self.key, self.kem_key = Key(), KEMKey()
         self.credential = credential
         self.context = Context(exit_public, self.key.public, str(uuid.uuid4()))
         self.opening = opening
-        body = OfferBody(OWN_LIMITS, self.kem_key.public, session=None, opening=opening)
+        body = OfferBody(OWN_LIMITS, self.kem_key.public, session=None, opening=opening, direct=direct)
+        self.wants_direct = direct
         self.offer = Offer.new(bodies or {VERSION: body.encoded()}).proven(credential, self.context)
         self.relays = [self.connect_relay(url) for url in urls]
         self._answers = queue.SimpleQueue()
@@ -169,9 +171,9 @@ def message_event(key, context, kind, offer):
     return signed_event(key, context.exit, content)
 
 
-def connect(exit_public, urls, credential=None, opening=None):
+def connect(exit_public, urls, credential=None, opening=None, direct=False):
     """Begins a session with an exit over its relays. Raises Refused or NoAnswer."""
-    return Handshake(exit_public, urls, credential, opening).session_or_refusal()
+    return Handshake(exit_public, urls, credential, opening, direct=direct).session_or_refusal()
 
 
 class ClientSession(Session):
@@ -228,6 +230,15 @@ class ClientSession(Session):
             self.paths[number] = Path(number, relay)
             self.paths[number].probe_at = time.monotonic()
             self.changed.notify_all()
+
+    def handle_direct(self, frame):
+        if not self.handshake.wants_direct:
+            raise Malformed("a frame that needs the parameter direct")
+        if DIRECT_PATH not in self.paths:
+            # The exit offers first, and this client answers.
+            self.paths[DIRECT_PATH] = DirectPath(self)
+            self.paths[DIRECT_PATH].offer()
+        self.paths[DIRECT_PATH].handle(frame)
 
     # Streams
 

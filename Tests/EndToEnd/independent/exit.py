@@ -44,7 +44,8 @@ from .handshake import (
     transcript_of,
 )
 from .relay import Relay, event_digest, signed_event
-from .session import OLD_KEYS, Path, Session
+from .direct import DirectPath
+from .session import DIRECT_PATH, OLD_KEYS, Path, Session
 from .streams import Stream, StreamReset
 from .wire import DuplicateKey, Identity, Malformed, NewTicket, OpenStream, ResetStream, StreamData, StreamOpened
 
@@ -63,7 +64,7 @@ class Exit:
     for an identity without being entitled to it.
     """
 
-    def __init__(self, key, urls, backend, credentials=(), wants_identity=None, prover=None):
+    def __init__(self, key, urls, backend, credentials=(), wants_identity=None, prover=None, direct=False):
         self.key = key
         self.urls = urls
         self.backend = backend
@@ -71,6 +72,7 @@ class Exit:
         self.is_private = bool(credentials)
         self.wants_identity = self.is_private if wants_identity is None else wants_identity
         self.prover = prover
+        self.direct = direct
         self.invites = {}
         """What verifies the tokens of invites, by their credentials"""
         self.devices = []
@@ -169,13 +171,14 @@ class Exit:
     def _accept(self, digest, context, offer, credential):
         secret, ciphertext = encapsulate(offer.encapsulation_key)
         own = Key()
-        body = AcceptanceBody(OWN_LIMITS, ciphertext, self.wants_identity, self.urls).encoded()
+        is_direct = self.direct and offer.direct
+        body = AcceptanceBody(OWN_LIMITS, ciphertext, self.wants_identity, self.urls, direct=is_direct).encoded()
         transcript = first_transcript(digest, own.public, body)
         generation = Generation.derived(0, transcript, own, context.client, secret)
         prover = self.prover or credential
         proof = prover.exit_proof(transcript) if prover else b""
         acceptance = Acceptance(0, body, self.key.sign(exit_hash(transcript)), proof)
-        session = ExitSession(self, digest, generation, offer.limits, acceptance, credential)
+        session = ExitSession(self, digest, generation, offer.limits, acceptance, credential, is_direct)
         for relay in self.session_relays:
             if relay.is_open:
                 relay.subscribe(own.public, session.receive)
@@ -215,7 +218,7 @@ class Exit:
 class ExitSession(Session):
     is_client = False
 
-    def __init__(self, node, offer_hash, generation, peer_limits, acceptance, credential):
+    def __init__(self, node, offer_hash, generation, peer_limits, acceptance, credential, is_direct):
         super().__init__(generation, peer_limits)
         self.offer_hash = offer_hash
         self.first_key = generation.own.public
@@ -229,6 +232,7 @@ class ExitSession(Session):
         self.identity = None
         """The newest valid one"""
         self.credential = credential
+        self.is_direct = is_direct
         self.enrolment = False
         """Whether the client has opened the stream in which it enrols"""
         self.first_transcript = generation.transcript
@@ -255,6 +259,17 @@ class ExitSession(Session):
             content = encrypt(keys.own.conversation_key(keys.peer), acceptance.encoded())
             self.paths[path].relay.publish(signed_event(keys.own, keys.peer, content))
 
+    # Direct path
+
+    def _offer_direct_path(self):
+        self.paths[DIRECT_PATH] = DirectPath(self)
+        self.paths[DIRECT_PATH].offer()
+
+    def handle_direct(self, frame):
+        if not self.is_direct:
+            raise Malformed("a frame that needs the parameter direct")
+        self.paths[DIRECT_PATH].handle(frame)
+
     # Packets
 
     def may_process(self, frames):
@@ -271,6 +286,8 @@ class ExitSession(Session):
         if not self.has_begun:
             self.has_begun = path.is_usable = True
             self.start()
+            if self.is_direct:
+                self._offer_direct_path()
         elif path.probe_at is None:
             path.probe_at = time.monotonic()
 

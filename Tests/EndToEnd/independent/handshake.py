@@ -14,7 +14,7 @@ from .wire import MAX_PATHS, Malformed, Reader, decode_parameters, encode_parame
 VERSION = 1
 MAX_PACKET, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS = 0x03, 0x04, 0x05, 0x08
 ENCAPSULATION_KEY, CIPHERTEXT, SESSION, OPENING = 0x20, 0x21, 0x22, 0x23
-OPENED, WANTS_IDENTITY, RELAYS = 0x24, 0x25, 0x26
+OPENED, WANTS_IDENTITY, RELAYS, DIRECT = 0x24, 0x25, 0x26, 0x27
 
 IDENTITY, TICKET, INVITE = 1, 2, 3
 REFUSAL, ACCEPTANCE = 0x01, 0x12
@@ -210,6 +210,8 @@ class OfferBody:
     encapsulation_key: bytes
     session: bytes
     opening: Opening
+    direct: bool = False
+    """Whether the client understands direct paths"""
 
     @classmethod
     def decoded(cls, data):
@@ -217,12 +219,14 @@ class OfferBody:
         session = _sized(values, SESSION, 32, required=False)
         key = _sized(values, ENCAPSULATION_KEY, 1_184, required=session is None)
         opening = Opening.decoded(values[OPENING]) if OPENING in values else None
-        return cls(_limits(values), key, session, opening)
+        return cls(_limits(values), key, session, opening, DIRECT in values)
 
     def encoded(self):
         values = self.limits.parameters() | {ENCAPSULATION_KEY: self.encapsulation_key}
         if self.opening:
             values[OPENING] = self.opening.encoded()
+        if self.direct:
+            values[DIRECT] = b""
         return encode_parameters(values)
 
 
@@ -259,6 +263,8 @@ class AcceptanceBody:
     relays: list
     opened: int = None
     """The bytes of the opening that the exit took, if it opened the stream"""
+    direct: bool = False
+    """Whether the exit understands direct paths"""
 
     @classmethod
     def decoded(cls, data):
@@ -270,12 +276,14 @@ class AcceptanceBody:
         if len(relays) > MAX_PATHS:
             raise Malformed("too many relays")
         opened = _integer(values, OPENED, None)
-        return cls(_limits(values), _sized(values, CIPHERTEXT, 1_088), wants_identity, relays, opened)
+        return cls(_limits(values), _sized(values, CIPHERTEXT, 1_088), wants_identity, relays, opened, DIRECT in values)
 
     def encoded(self):
         values = self.limits.parameters() | {CIPHERTEXT: self.ciphertext}
         if self.wants_identity:
             values[WANTS_IDENTITY] = b""
+        if self.direct:
+            values[DIRECT] = b""
         return encode_parameters(values | {RELAYS: b"".join(map(text, self.relays))})
 
 
@@ -324,12 +332,14 @@ class Generation:
     client_key: bytes
     exit_key: bytes
     root: bytes
+    datagram_secret: bytes
+    """The secret of the keys of direct paths"""
 
     @classmethod
     def derived(cls, number, transcript, own, peer, kem_secret, previous_root=b""):
         secret = own.conversation_key(peer) + kem_secret + previous_root
-        keys = hkdf(secret, transcript, b"nws/session/1/keys", 96)
-        return cls(number, transcript, own, peer, keys[:32], keys[32:64], keys[64:])
+        keys = hkdf(secret, transcript, b"nws/session/1/keys", 128)
+        return cls(number, transcript, own, peer, keys[:32], keys[32:64], keys[64:96], keys[96:])
 
 
 def first_transcript(offer_hash, exit_session_key, body):

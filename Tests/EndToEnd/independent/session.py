@@ -15,16 +15,19 @@ from .wire import (
     FROM_EXIT,
     NOT_ELICITING,
     Ack,
+    Candidates,
     ConnectionClose,
     Crypto,
     ImmediateAck,
     Malformed,
     MaxData,
     MaxStreamData,
+    NewConnectionID,
     Padding,
     Ping,
     Reader,
     ResetStream,
+    RetireConnectionID,
     StopSending,
     StreamData,
     decode_frames,
@@ -36,6 +39,7 @@ from .wire import (
 MAX_FRAMES = 32_000
 """Bytes of frames in a packet. With header and ACK, a packet stays below 40,960 bytes."""
 
+DIRECT_PATH, MAX_DIRECT_FRAMES = 16, 1_100
 ACK_DELAY = 0.02
 KEEP_ALIVE = 30
 PEER_LOST_AFTER = 180
@@ -182,6 +186,9 @@ class Session:
         if any(not isinstance(frame, NOT_ELICITING) for frame in frames):
             self.waiting_since = self.waiting_since or time.monotonic()
             path.in_flight[number] = SentPacket(time.monotonic(), len(data), list(frames))
+        if path.number == DIRECT_PATH:
+            path.send(number, data)
+            return number
         packet = encode_packet(FROM_CLIENT if self.is_client else FROM_EXIT, path.number, number, data)
         key = self.sending.client_key if self.is_client else self.sending.exit_key
         path.relay.publish(signed_event(self.sending.own, self.sending.peer, encrypt(key, packet)))
@@ -202,6 +209,8 @@ class Session:
 
     def _end(self, code):
         self.close_code = code
+        if direct := self.paths.get(DIRECT_PATH):
+            direct.close()
         for stream in self.streams.values():
             stream.session_ended(code)
         self.changed.notify_all()
@@ -232,19 +241,33 @@ class Session:
                 self.send_packet(path, [Ping()])
 
     def _send_data(self):
+        direct = self.paths.get(DIRECT_PATH)
+        if direct and not direct.is_usable:
+            direct = None
+        while direct and direct.has_room() and (frames := self._next_frames(MAX_DIRECT_FRAMES)):
+            self.send_packet(direct, frames)
         while True:
-            paths = [path for path in self.paths.values() if path.has_room()]
-            frames = self._next_frames() if paths else []
+            paths = [path for path in self.paths.values() if path.number != DIRECT_PATH and path.has_room()]
+            # While the direct path delivers, relays carry only what is too large for it.
+            frames = self._next_frames(MAX_FRAMES, with_streams=direct is None) if paths else []
             if not frames:
                 return
             self.send_packet(min(paths, key=Path.bytes_in_flight), frames)
 
-    def _next_frames(self):
-        frames, left = [], MAX_FRAMES
-        while self._outgoing and left > 9_000:
-            frame = self._outgoing.pop(0)
-            frames += [*self.before_frame(frame), frame]
-            left -= sum(len(encode_frame(frame)) for frame in frames[-2:])
+    def _next_frames(self, left, with_streams=True):
+        frames = []
+        while self._outgoing:
+            more = [*self.before_frame(self._outgoing[0]), self._outgoing[0]]
+            size = sum(len(encode_frame(frame)) for frame in more)
+            if size > left:
+                break
+            self._outgoing.pop(0)
+            frames += more
+            left -= size
+        return frames + (self._stream_frames(left) if with_streams else [])
+
+    def _stream_frames(self, left):
+        frames = []
         for stream in list(self.streams.values()):
             sent = stream.sent
             while left > 100 and (frame := stream.next_frame(left - 100, self._send_limit - self._sent)):
@@ -306,7 +329,7 @@ class Session:
                     self.send(frame)
             case MaxData():
                 self.send(MaxData(self._receive_limit))
-            case Crypto():
+            case Crypto() | NewConnectionID() | RetireConnectionID() | Candidates():
                 self.send(frame)
 
     # Receiving
@@ -331,6 +354,13 @@ class Session:
                 except Malformed as error:
                     self.close(PROTOCOL_VIOLATION, str(error))
             self.changed.notify_all()
+
+    def receive_datagram(self, generation, path, number, frames):
+        """Processes a packet of the direct path."""
+        try:
+            self._receive_packet(generation, path, number, frames)
+        except Malformed as error:
+            self.close(PROTOCOL_VIOLATION, str(error))
 
     def _receive_packet(self, generation, path, number, frames):
         if not self.may_process(frames):
@@ -373,6 +403,8 @@ class Session:
                 self._send_limit = max(self._send_limit, frame.limit)
             case Crypto():
                 self._handle_crypto(frame)
+            case NewConnectionID() | RetireConnectionID() | Candidates():
+                self.handle_direct(frame)
             case StreamData() | ResetStream() | StopSending() | MaxStreamData():
                 if stream := self.streams.get(frame.stream):
                     stream.received(frame)
@@ -399,6 +431,9 @@ class Session:
 
     def handle_unknown_stream(self, frame):
         raise NotImplementedError
+
+    def handle_direct(self, frame):
+        """Handles a frame of direct paths, which a side without them does not answer."""
 
     def _note_generation(self, generation, now):
         """The peer's first packet of a generation: the keys before it are needed for ten more seconds."""

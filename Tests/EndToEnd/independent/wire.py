@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """The wire format: integers and parameters (section B.1), packets (B.7) and frames (B.8)."""
 
+import ipaddress
 from dataclasses import dataclass, fields
 
 from .crypto import MAX_PLAINTEXT
 
 FROM_CLIENT, FROM_EXIT = 0x10, 0x11
 MAX_TEXT = 512
-MAX_PATHS = 16
+MAX_PATHS = MAX_CANDIDATES = 16
 
 
 class Malformed(ValueError):
@@ -201,6 +202,24 @@ class DuplicateKey:
     signature: bytes
 
 
+@dataclass
+class NewConnectionID:
+    sequence: int
+    identifier: bytes
+
+
+@dataclass
+class RetireConnectionID:
+    sequence: int
+
+
+@dataclass
+class Candidates:
+    sequence: int
+    candidates: list
+    """Pairs of a kind and an address (IP as text, port)"""
+
+
 LAYOUTS = {
     Padding: (0x00,),
     Ping: (0x01,),
@@ -212,6 +231,8 @@ LAYOUTS = {
     MaxData: (0x10, "varint"),
     MaxStreamData: (0x11, "varint", "varint"),
     ConnectionClose: (0x1C, "varint", "text"),
+    NewConnectionID: (0x18, "varint", "bytes 8"),
+    RetireConnectionID: (0x19, "varint"),
     ImmediateAck: (0x1F,),
     OpenStream: (0x40, "varint", "port", "text"),
     StreamOpened: (0x41, "varint"),
@@ -219,9 +240,23 @@ LAYOUTS = {
     NewPath: (0x44, "path", "text"),
     NewTicket: (0x45, "varint", "bytes 32"),
     DuplicateKey: (0x46, "bytes 32", "bytes 32", "bytes 64"),
+    Candidates: (0x47, "varint", "candidates"),
 }
 CLASSES = {layout[0]: kind for kind, layout in LAYOUTS.items()}
 NOT_ELICITING = (Padding, Ack, ConnectionClose, ImmediateAck)
+
+def _encode_candidate(candidate):
+    kind, (ip, port) = candidate
+    packed = ipaddress.ip_address(ip).packed
+    return bytes([kind, len(packed)]) + packed + port.to_bytes(2, "big")
+
+
+def _decode_candidate(reader):
+    kind, size = reader.u8(), reader.u8()
+    if size not in (4, 16):
+        raise Malformed("neither IPv4 nor IPv6")
+    return kind, (str(ipaddress.ip_address(reader.bytes(size))), int.from_bytes(reader.bytes(2), "big"))
+
 
 ENCODERS = {
     "varint": varint,
@@ -229,6 +264,8 @@ ENCODERS = {
     "path": varint,
     "text": text,
     "block": lambda value: varint(len(value)) + value,
+    "candidates": lambda values: varint(len(values)) + b"".join(map(_encode_candidate, values)),
+    "bytes 8": bytes,
     "bytes 32": bytes,
     "bytes 64": bytes,
 }
@@ -238,6 +275,8 @@ DECODERS = {
     "path": lambda reader: reader.varint(MAX_PATHS - 1),
     "text": Reader.text,
     "block": lambda reader: reader.block(8_192),
+    "candidates": lambda reader: [_decode_candidate(reader) for _ in range(reader.varint(MAX_CANDIDATES))],
+    "bytes 8": lambda reader: reader.bytes(8),
     "bytes 32": lambda reader: reader.bytes(32),
     "bytes 64": lambda reader: reader.bytes(64),
 }
@@ -280,7 +319,8 @@ def _encode_ack(ack):
 
 
 def _decode_ack(reader):
-    path, largest, delay, count = reader.varint(MAX_PATHS - 1), reader.varint(), reader.varint(), reader.varint(63)
+    # The direct path has the number after those of relays.
+    path, largest, delay, count = reader.varint(MAX_PATHS), reader.varint(), reader.varint(), reader.varint(63)
     first = largest - reader.varint(largest)
     ranges = [(first, largest)]
     for _ in range(count):

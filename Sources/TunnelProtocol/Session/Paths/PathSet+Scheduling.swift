@@ -71,8 +71,7 @@ extension PathSet {
         }
         var advantage = TimeAmount.zero
         for index in self.indices
-        where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index])
-        {
+        where self[index].health == .active && !self[index].canCarry(at: now) && isKnown(self[index]) {
             advantage = max(advantage, best.arrival - self[index].arrival(of: demand.bytes, at: now))
         }
         if advantage > .zero { return .wait(advantage) }
