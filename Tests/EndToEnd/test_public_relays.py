@@ -3,6 +3,7 @@
 """nws share without a relay: relays from a list are tried, used within a budget, and replaced."""
 
 import json
+import socket
 import subprocess
 
 import pytest
@@ -100,3 +101,38 @@ def test_a_relay_of_the_list_gets_no_more_than_the_budget(sandbox, web):
     )
     # Both nodes: a burst of 60 and one a second, and what join and the trial sent before.
     assert 60 < received < 4 * 60 + 40
+
+
+STUN_LINE = "stun:127.0.0.1:{port}  2026-11  a test\n"
+
+
+def test_stun_servers_of_the_list_are_asked_by_those_who_use_its_relays(sandbox, web):
+    """The relays of the list answer no STUN requests. A relay of one's own, too, does not; then nobody else is asked."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        relay, own = sandbox.relay("--no-stun"), sandbox.relay("--no-stun")
+        text = f"{relay.url} 2026-11 a test\n" + STUN_LINE.format(port=server.getsockname()[1])
+        options = ["--relay-list", sandbox.write("relays.txt", text)]
+        home, laptop = Home(sandbox, "home"), Home(sandbox, "laptop")
+        process = home.share(f"80={web.address}", "--relay", own.url, *options)
+        laptop.join(home.invite())
+        _, socks = entry_of(laptop, "--confirm-streams", "--relay-list", options[1])
+        fetch(f"socks5h://{socks[0]}:{socks[1]}", "http://home.nostr/bytes/1000")
+        process.kill()
+        server.settimeout(1)
+        with pytest.raises(TimeoutError):
+            server.recv(2_048)
+        home, laptop = Home(sandbox, "home2"), Home(sandbox, "laptop2")
+        home.share(f"80={web.address}", "--relay", relay.url, *options)
+        laptop.join(home.invite())
+        _, socks = entry_of(laptop, "--confirm-streams", "--relay-list", options[1], "--no-public-stun")
+        fetch(f"socks5h://{socks[0]}:{socks[1]}", "http://home.nostr/bytes/1000")
+        server.settimeout(10)
+        request, address = server.recvfrom(2_048)
+        # A binding request (RFC 8489): type and magic cookie. Only one of the nodes asks.
+        assert request[:2] == b"\x00\x01" and request[4:8] == b"\x21\x12\xa4\x42"
+        server.settimeout(1)
+        with pytest.raises(TimeoutError):
+            while True:
+                assert server.recvfrom(2_048)[1] == address

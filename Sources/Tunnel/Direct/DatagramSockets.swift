@@ -62,7 +62,7 @@ final class DatagramSockets {
     ) -> DatagramSockets? {
         guard configuration.choice != .off else { return nil }
         let sockets = DatagramSockets(loop: loop, metrics: metrics, logger: logger)
-        sockets.mappings = STUNClient(sockets, configured: configuration.stunServers, loop: loop, logger: logger)
+        sockets.mappings = STUNClient(sockets, configuration, loop: loop, logger: logger)
         if configuration.mapsPort { sockets.portMapping = PortMappingClient(sockets, loop: loop, logger: logger) }
         return sockets
     }
@@ -100,9 +100,11 @@ final class DatagramSockets {
 
     /// Asks again under which addresses this machine is seen, and for a port of the router.
     ///
-    /// - Parameter servers: The STUN servers of relays.
-    func refreshMappings(_ servers: [SocketAddress]) {
-        self.mappings?.refresh(servers)
+    /// - Parameters:
+    ///   - servers: The STUN servers of relays.
+    ///   - usesPublicServers: Whether to ask public STUN servers, too.
+    func refreshMappings(_ servers: [SocketAddress], usesPublicServers: Bool = false) {
+        self.mappings?.refresh(servers, usesPublicServers: usesPublicServers)
         self.portMapping?.refresh()
     }
 

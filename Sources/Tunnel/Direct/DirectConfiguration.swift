@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 //
 
+package import Nostr
+
 /// Direct paths: with whom datagrams are exchanged without a relay, and where they are received.
 public struct DirectConfiguration: Hashable, Sendable {
     /// With whom a node exchanges addresses. Both nodes learn the other's.
@@ -29,6 +31,11 @@ public struct DirectConfiguration: Hashable, Sendable {
     /// STUN servers that are asked for the address under which this node is seen, in addition to the relays that answer such
     /// requests.
     public var stunServers: [STUNServerAddress] = []
+
+    /// STUN servers of third parties. They are asked for sessions over one of ``publicRelays`` whose relays do not answer STUN
+    /// requests: who uses such a relay relies on public servers already.
+    package var publicSTUNServers: [STUNServerAddress] = []
+    package var publicRelays: Set<RelayURL> = []
 
     /// The address of a STUN server.
     public struct STUNServerAddress: Hashable, Sendable {

@@ -6,6 +6,8 @@
 import HTTPTransport
 import Logging
 import NIOCore
+import Nostr
+import NostrClient
 import NostrCrypto
 import STUN
 import TunnelProtocol
@@ -15,8 +17,9 @@ final class DirectLink {
     private let link: SessionLink
     private let sockets: DatagramSockets
     private let configured: [DirectCandidate]
-    /// Returns where relays of the session answer STUN requests.
-    private let stunServers: () -> [SocketAddress]
+    /// Returns the relays of the session.
+    private let relays: () -> [RelayConnection]
+    private let publicRelays: Set<RelayURL>
     /// Whether addresses of private networks are offered to the peer, and taken from it.
     private let isTrusted: Bool
     private let loop: any EventLoop
@@ -51,7 +54,7 @@ final class DirectLink {
     ///   - isTrusted: Whether each side knows the other's identity.
     ///   - sockets: The sockets, which are open.
     ///   - configuration: The configured addresses.
-    ///   - stunServers: Returns where relays of the session answer STUN requests.
+    ///   - relays: Returns the relays of the session.
     init(
         _ link: SessionLink,
         isExit: Bool,
@@ -59,7 +62,7 @@ final class DirectLink {
         isTrusted: Bool,
         sockets: DatagramSockets,
         configuration: DirectConfiguration,
-        stunServers: @escaping () -> [SocketAddress],
+        relays: @escaping () -> [RelayConnection],
         loop: any EventLoop,
         metrics: TunnelMetrics,
         logger: Logger
@@ -67,7 +70,8 @@ final class DirectLink {
         self.link = link
         self.sockets = sockets
         self.configured = configuration.addresses.map { DirectCandidate(.mapped, $0.address) }
-        self.stunServers = stunServers
+        self.relays = relays
+        self.publicRelays = configuration.publicRelays
         self.isTrusted = isTrusted
         self.loop = loop
         self.metrics = metrics
@@ -78,13 +82,20 @@ final class DirectLink {
 
     /// Offers the addresses of this node to the peer.
     func start() {
-        self.sockets.refreshMappings(self.stunServers())
+        self.refreshMappings()
         self.offer(isRepeated: true, in: .zero)
+    }
+
+    private func refreshMappings() {
+        let relays = self.relays()
+        let servers = relays.flatMap(\.stunServers)
+        let usesPublicServers = servers.isEmpty && relays.contains { self.publicRelays.contains($0.url) }
+        self.sockets.refreshMappings(servers, usesPublicServers: usesPublicServers)
     }
 
     /// Asks STUN servers again, and offers the addresses of this node together with their first answers.
     private func offerAgain() {
-        self.sockets.refreshMappings(self.stunServers())
+        self.refreshMappings()
         self.offer(isRepeated: true, in: Self.gathering)
     }
 
@@ -131,7 +142,7 @@ final class DirectLink {
         var isValid = true
         self.update { isValid = $0.receive(frame, isAllowed: self.isAllowed, at: $1) }
         // The peer looks for a path, so it needs to know where this node is seen now.
-        if case .candidates = frame, self.path.remote == nil { self.sockets.refreshMappings(self.stunServers()) }
+        if case .candidates = frame, self.path.remote == nil { self.refreshMappings() }
         if !isValid { self.link.update { $0.close(.protocolViolation, at: $1) } }
     }
 

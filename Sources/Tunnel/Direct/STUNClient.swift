@@ -9,32 +9,24 @@ import NIOCore
 import NostrCrypto
 import STUN
 
-/// Asks STUN servers under which addresses the sockets of direct paths are seen: those of the configuration, and those of the
-/// relays that carry the sessions.
+/// Asks STUN servers under which addresses the sockets of direct paths are seen: those of the configuration, those of the
+/// relays that carry the sessions, and public ones.
 final class STUNClient {
     private unowned let sockets: DatagramSockets
-    private let configured: [DirectConfiguration.STUNServerAddress]
-    private let loop: any EventLoop
-    private let logger: Logger
+    private let configured: STUNServerLookup
+    private let publicServers: STUNServerLookup
     private var discovery = MappingDiscovery()
     private var timer: LinkTimer?
-    /// The addresses of the configured servers, and when they were looked up.
-    private var lookup: (addresses: [SocketAddress], at: NIODeadline)?
-    private var isLookingUp = false
 
-    /// How long the addresses of a configured server are used before its name is looked up again.
-    private static let lookupValidity: TimeAmount = .minutes(5)
-
-    init(
-        _ sockets: DatagramSockets,
-        configured: [DirectConfiguration.STUNServerAddress],
-        loop: any EventLoop,
-        logger: Logger
-    ) {
+    init(_ sockets: DatagramSockets, _ configuration: DirectConfiguration, loop: any EventLoop, logger: Logger) {
         self.sockets = sockets
-        self.configured = configured
-        self.loop = loop
-        self.logger = logger
+        self.configured = STUNServerLookup(configuration.stunServers, loop: loop, logger: logger, level: .warning)
+        self.publicServers = STUNServerLookup(
+            configuration.publicSTUNServers,
+            loop: loop,
+            logger: logger,
+            level: .debug
+        )
         self.timer = LinkTimer(loop: loop) { [weak self] in self?.update { $0.timeout(at: $1) } }
     }
 
@@ -47,31 +39,13 @@ final class STUNClient {
     /// Asks servers that have not answered lately. If an answer contains another address than before,
     /// ``DatagramSockets/mappingChanged()`` is called.
     ///
-    /// - Parameter relays: The STUN servers of relays.
-    func refresh(_ relays: [SocketAddress]) {
+    /// - Parameters:
+    ///   - relays: The STUN servers of relays.
+    ///   - usesPublicServers: Whether to ask public servers, too.
+    func refresh(_ relays: [SocketAddress], usesPublicServers: Bool) {
         self.ask(relays)
-        guard !self.configured.isEmpty else { return }
-        let now = NIODeadline.now()
-        if let lookup, now - lookup.at < Self.lookupValidity { return self.ask(lookup.addresses) }
-        guard !self.isLookingUp else { return }
-        self.isLookingUp = true
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let lookups = self.configured.map { server in
-            HostResolver.own.resolve(host: server.host, port: Int(server.port), on: self.loop)
-        }
-        EventLoopFuture.whenAllComplete(lookups, on: self.loop).assumeIsolated().whenSuccess { results in
-            bound.value.found(results)
-        }
-    }
-
-    private func found(_ results: [Result<[SocketAddress], any Error>]) {
-        self.isLookingUp = false
-        for case .failure(let error) in results {
-            self.logger.warning("STUN server not found; check --stun", metadata: ["error": "\(error)"])
-        }
-        let addresses = results.flatMap { (try? $0.get()) ?? [] }
-        self.lookup = (addresses, .now())
-        self.ask(addresses)
+        self.configured.withAddresses { [weak self] in self?.ask($0) }
+        if usesPublicServers { self.publicServers.withAddresses { [weak self] in self?.ask($0) } }
     }
 
     private func ask(_ servers: [SocketAddress]) {

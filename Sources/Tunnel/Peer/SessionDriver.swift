@@ -124,7 +124,7 @@ final class SessionDriver {
             isTrusted: isTrusted,
             sockets: sockets,
             configuration: configuration,
-            stunServers: { [weak self] in self?.relaysInOrder.flatMap(\.stunServers) ?? [] },
+            relays: { [weak self] in self?.relaysInOrder ?? [] },
             loop: self.loop,
             metrics: self.metrics,
             logger: self.logger

@@ -81,7 +81,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 findings.append(finding)
             }
             if try self.relayClient.configuration().proxy == nil {
-                verdicts.append(try await self.nat(findings.flatMap(\.stunServers)))
+                verdicts.append(try await self.nat(findings.flatMap(\.stunServers), checked: relays))
             }
             if !relays.isEmpty { verdicts.append(Self.clock(findings)) }
             guard !verdicts.contains(.bad) else { throw CommandError.failure("problems found, see above") }
@@ -172,10 +172,14 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     /// Examines how the NAT treats datagrams, which decides with whom direct paths are possible.
-    private func nat(_ servers: [SocketAddress]) async throws -> Verdict {
-        let named = try DirectOptions.stunServers(self.stun)
+    private func nat(_ servers: [SocketAddress], checked relays: [RelayURL]) async throws -> Verdict {
+        var named = try DirectOptions.stunServers(self.stun)
         // There is no NAT between this machine and itself.
         let servers = servers.filter { AddressClass($0) != .loopback }
+        let list = try self.relayClient.list()
+        if servers.isEmpty, named.isEmpty, list.entries.contains(where: { relays.contains($0.url) }) {
+            named = list.stunServers
+        }
         guard !servers.isEmpty || !named.isEmpty else {
             return Self.say(
                 .doubtful,

@@ -158,7 +158,7 @@ struct ExitCommand: RoleCommand {
             )
         }
         configuration.relayClient = try self.relayOptions.configuration()
-        configuration.direct = try self.direct.configuration()
+        configuration.direct = try self.direct.configuration(self.relayOptions.list())
         for (value, option) in [
             (self.maxSessions, "--max-sessions"), (self.maxStreams, "--max-streams"),
             (self.maxHandshakesPerSecond, "--max-handshakes-per-second"),

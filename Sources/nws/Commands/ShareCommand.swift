@@ -118,7 +118,7 @@ struct ShareCommand: RoleCommand {
             configuration.advertisedRelays = try AdvertisedRelays.parse(self.advertise, relays: relays)
         }
         configuration.relayClient = try self.relayOptions.configuration()
-        configuration.direct = try self.direct.configuration()
+        configuration.direct = try self.direct.configuration(self.relayOptions.list())
         configuration.access = try Self.access(creates: !self.common.checkConfig)
         configuration.registry = FileDeviceRegistry(files: [ShareState.devices])
         Self.addStateFiles(to: &configuration, logger: logger)

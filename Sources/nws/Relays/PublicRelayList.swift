@@ -5,10 +5,12 @@
 
 import Foundation
 import Nostr
+import Tunnel
 
 /// A list of public relays: the one that ships with the program, or a file.
 ///
-/// A line has a URL, the date of its source, and the source, separated by white space. `#` begins a comment.
+/// A line has a URL, the date of its source, and the source, separated by white space. `#` begins a comment. A line whose URL has
+/// the form `stun:HOST:PORT` (RFC 7064) is a STUN server for nodes that use relays of the list.
 struct PublicRelayList {
     /// A relay of the list.
     struct Entry: Hashable {
@@ -20,18 +22,26 @@ struct PublicRelayList {
     }
 
     let entries: [Entry]
+    let stunServers: [DirectConfiguration.STUNServerAddress]
 
     /// Maximum size of a file in bytes.
     private static let maximumLength = 256 << 10
     /// Maximum number of relays.
     static let maximumCount = 200
+    /// Maximum number of STUN servers. All of them are asked.
+    static let maximumSTUNServers = 4
+
+    private static let stunScheme = "stun:"
 
     /// The list that ships with the program.
     static let shipped =
         (try? PublicRelayList(String(decoding: PackageResources.public_relays_txt, as: UTF8.self), ""))
-        ?? PublicRelayList(entries: [])
+        ?? PublicRelayList()
 
-    private init(entries: [Entry]) { self.entries = entries }
+    private init() {
+        self.entries = []
+        self.stunServers = []
+    }
 
     /// Reads a list from a file.
     init(path: String) throws {
@@ -51,9 +61,15 @@ struct PublicRelayList {
     /// - Parameter source: The source of the text, for error messages.
     init(_ text: String, _ source: String) throws {
         var entries: [Entry] = []
+        var stunServers: [DirectConfiguration.STUNServerAddress] = []
         for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             let words = line.prefix { $0 != "#" }.split(maxSplits: 2) { $0.isWhitespace }.map(String.init)
             guard let first = words.first else { continue }
+            if first.hasPrefix(Self.stunScheme) {
+                let name = String(first.dropFirst(Self.stunScheme.count))
+                stunServers += try DirectOptions.stunServers([name], source: "\(source), line \(index + 1)")
+                continue
+            }
             do {
                 let url = try RelayURL(first)
                 guard !entries.contains(where: { $0.url == url }) else { continue }
@@ -67,6 +83,10 @@ struct PublicRelayList {
         guard entries.count <= Self.maximumCount else {
             throw CommandError.configuration("\(source): has more than \(Self.maximumCount) relays")
         }
+        guard stunServers.count <= Self.maximumSTUNServers else {
+            throw CommandError.configuration("\(source): has more than \(Self.maximumSTUNServers) STUN servers")
+        }
         self.entries = entries
+        self.stunServers = stunServers
     }
 }

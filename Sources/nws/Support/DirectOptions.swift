@@ -44,7 +44,14 @@ struct DirectOptions: ParsableArguments {
     )
     var noPortMapping = false
 
-    func configuration() throws -> DirectConfiguration {
+    @Flag(
+        help:
+            "Do not ask the STUN servers of the public relay list. They are asked only if this node uses a relay of the list and no relay of its own answers such requests."
+    )
+    var noPublicStun = false
+
+    /// - Parameter list: The public relay list.
+    func configuration(_ list: PublicRelayList) throws -> DirectConfiguration {
         var configuration = DirectConfiguration()
         configuration.choice = self.direct
         configuration.port = Int(self.directPort)
@@ -58,16 +65,27 @@ struct DirectOptions: ParsableArguments {
             return address
         }
         configuration.mapsPort = !self.noPortMapping
+        if !self.noPublicStun && self.stun.isEmpty {
+            configuration.publicSTUNServers = list.stunServers
+            configuration.publicRelays = Set(list.entries.map(\.url))
+        }
         configuration.stunServers = try Self.stunServers(self.stun)
         return configuration
     }
 
-    /// Parses values of `--stun`.
-    static func stunServers(_ texts: [String]) throws -> [DirectConfiguration.STUNServerAddress] {
+    /// Parses addresses of STUN servers.
+    ///
+    /// - Parameters:
+    ///   - texts: The addresses.
+    ///   - source: Where they come from, for error messages.
+    static func stunServers(
+        _ texts: [String],
+        source: String = "--stun"
+    ) throws -> [DirectConfiguration.STUNServerAddress] {
         try texts.map { text in
-            let place = try HostAndPort(text, source: "--stun")
+            let place = try HostAndPort(text, source: source)
             guard let port = UInt16(exactly: place.port), port != 0 else {
-                throw CommandError.configuration("--stun: \(text): the port must not be 0; the usual one is 3478")
+                throw CommandError.configuration("\(source): \(text): the port must not be 0; the usual one is 3478")
             }
             return DirectConfiguration.STUNServerAddress(host: place.host, port: port)
         }

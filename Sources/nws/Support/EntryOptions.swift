@@ -92,7 +92,7 @@ struct EntryOptions: ParsableArguments {
             )
         }
         configuration.session = try self.session.configuration()
-        configuration.direct = try self.direct.configuration()
+        configuration.direct = try self.direct.configuration(self.relayClient.list())
         configuration.identity = try self.identity.map { try KeyFile(path: $0).read() }
         guard self.identityFor.isEmpty || configuration.identity != nil else {
             throw CommandError.configuration("--identity-for requires --identity")
