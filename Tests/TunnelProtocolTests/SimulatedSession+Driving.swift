@@ -99,7 +99,8 @@ extension SimulatedSession {
         case .sealUnder(let generation): self.sealing[end] = generation
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
-        case .pathOffered, .ticket, .duplicateKey, .askPeer, .direct, .closed: break
+        case .direct(let frame): self.directNetwork?.receive(frame, at: end)
+        case .pathOffered, .ticket, .duplicateKey, .askPeer, .closed: break
         }
     }
 

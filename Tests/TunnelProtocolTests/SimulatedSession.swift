@@ -96,6 +96,8 @@ final class SimulatedSession {
     var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
     private var relays: [Relay]
     var direct = DirectNetwork()
+    /// Real direct paths over NATs, in place of ``direct``.
+    var directNetwork: SimulatedDirectNetwork?
     private var directBusyUntil: [NIODeadline] = [.uptimeNanoseconds(0), .uptimeNanoseconds(0)]
     var generator: SeededGenerator
     private var happenings = Heap<Happening>()
@@ -238,6 +240,7 @@ final class SimulatedSession {
     func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
         self.published.append((end, path, plaintext.count, self.now))
         if self.recordsPackets { self.recorded.append((end, path, plaintext)) }
+        if path == .direct, let directNetwork { return directNetwork.send(plaintext, number: token.number, by: end) }
         if path == .direct { return self.sendDirectly(token, plaintext, by: end) }
         var relay = self.relays[path.rawValue]
         let weather = relay.weather
@@ -344,6 +347,7 @@ final class SimulatedSession {
             for machine in self.ends {
                 if let deadline = machine.nextDeadline { next = min(next, deadline) }
             }
+            if let deadline = self.directNetwork?.nextDeadline { next = min(next, deadline) }
             self.now = max(self.now, next)
             while let first = self.happenings.min, first.at <= self.now {
                 self.happenings.removeMin()
@@ -353,6 +357,7 @@ final class SimulatedSession {
             for index in 0...1 where self.ends[index].nextDeadline.map({ $0 <= self.now }) == true {
                 self.ends[index].timeout(at: self.moment)
             }
+            self.directNetwork?.timeout()
             self.settle()
             if self.now >= end { return isDone() }
         }
