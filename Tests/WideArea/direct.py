@@ -207,6 +207,14 @@ def rebind(network, is_over):
         start += 100
 
 
+def roam(network, is_over):
+    """The entry's host gets another address, as when it changes from Wi-Fi to a mobile network."""
+    for number in (9, 10):
+        if is_over.wait(3):
+            return
+        network.tell(f"move entry {number}")
+
+
 def idle(options, pair):
     """An echo after a pause over NATs that forget after 30 s."""
     with NatNetwork("restricted", "restricted") as network:
@@ -243,6 +251,8 @@ SCENARIOS = {
     "cut": disturbed(cut),
     "cut-back": disturbed(cut_for_a_while),
     "rebind": disturbed(rebind),
+    "roam": disturbed(roam, exit="open", entry="open"),
+    "roam-restricted": disturbed(roam, exit="restricted", entry="open"),
     "idle": idle,
 }
 
@@ -259,6 +269,6 @@ TARGETS = {
     },
     "fair": {"direct share": (">=", 0.3), "TCP share": (">=", 0.3)},
     "flood": {"during / before": (">=", 0.5), "more memory MB": ("<=", 20)},
-    **{name: {"longest pause s": ("<=", 1)} for name in ("cut", "cut-back", "rebind")},
+    **{name: {"longest pause s": ("<=", 1)} for name in ("cut", "cut-back", "rebind", "roam", "roam-restricted")},
     "idle": {"times lost": ("<=", 0)},
 }
