@@ -15,22 +15,22 @@ enum NATPMPMessage {
 
     /// A response of the router.
     enum Response: Hashable {
-        /// The address outside.
+        /// The external address.
         case address([UInt8])
-        /// The port outside, and how long the mapping exists, in seconds.
+        /// The external port, and how long the mapping exists, in seconds.
         case port(UInt16, lifetime: UInt32)
         /// The router refuses (RFC 6886, section 3.5).
         case refused(UInt16)
     }
 
-    /// Asks for the address outside.
+    /// Asks for the external address.
     static var addressRequest: ByteBuffer { ByteBuffer(bytes: [Self.version, Self.address]) }
 
     /// Asks for a mapping.
     ///
     /// - Parameters:
     ///   - internalPort: The port of this machine.
-    ///   - externalPort: The wanted port outside; 0 for any.
+    ///   - externalPort: The suggested external port; 0 for any.
     ///   - lifetime: The wanted lifetime in seconds; 0 removes the mapping.
     static func mappingRequest(internalPort: UInt16, externalPort: UInt16, lifetime: UInt32) -> ByteBuffer {
         var buffer = ByteBuffer()

@@ -21,7 +21,7 @@ enum PCPMessage {
         let result: UInt8
         /// How long the mapping exists, or after which time an error may be gone, in seconds.
         let lifetime: UInt32
-        /// The address and port outside; nil if the response is an error.
+        /// The external address and port; nil if the response is an error.
         let external: TransportAddress?
     }
 
@@ -34,7 +34,7 @@ enum PCPMessage {
     ///   - client: The address of this machine at the router, and the port to be mapped.
     ///   - nonce: The nonce of the mapping.
     ///   - lifetime: The wanted lifetime in seconds; 0 removes the mapping.
-    ///   - external: The wanted address outside; nil for any.
+    ///   - external: The suggested external address and port; nil for any.
     static func request(
         client: TransportAddress,
         nonce: PortMappingNonce,

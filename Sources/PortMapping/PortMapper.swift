@@ -20,7 +20,7 @@ package struct PortMapper: Sendable {
 
     private enum Phase: Hashable {
         case idle
-        /// A request was sent as often as the number says.
+        /// Waiting for an answer. The value is the number of requests sent.
         case asking(Int)
         /// The mapping is renewed at the deadline.
         case mapped
@@ -33,7 +33,7 @@ package struct PortMapper: Sendable {
 
     /// Wanted lifetime of a mapping in seconds (RFC 6886, section 3.3).
     private static let lifetime: UInt32 = 7_200
-    /// The lifetimes of a mapping that are believed.
+    /// Granted lifetimes are taken as at least and at most these.
     private static let lifetimes: ClosedRange<UInt32> = 60...86_400
     /// Time until the first repetition of a request, which then doubles, and the number of requests (RFC 6886, section 3.1).
     private static let firstRepetition: TimeAmount = .milliseconds(250)

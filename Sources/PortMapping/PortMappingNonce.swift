@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// What makes a mapping the node's own: the router changes it only for requests with the same nonce (RFC 6887, section 11.1).
+/// The nonce of a mapping. The router changes or removes the mapping only for requests with this nonce (RFC 6887, section 11.1).
 package struct PortMappingNonce: Hashable, Sendable {
     let bytes: [UInt8]
 

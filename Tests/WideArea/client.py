@@ -9,8 +9,8 @@ SOCKS is the address of a SOCKS5 proxy, or "-". WHAT and NUMBER:
   echofor S  echoes for S seconds, with pauses of 50 ms.
   get SIZE   fetch so many bytes. Seconds, whether they were right, the longest pause between two of them, and when the
              bytes after each pause of more than half a second arrived (seconds since 1970).
-  getfor S   fetch for S seconds. Bytes per second.
   put SIZE   the same for an upload. Pauses are not known.
+  getfor S   fetch for S seconds. Bytes per second.
 """
 
 import hashlib

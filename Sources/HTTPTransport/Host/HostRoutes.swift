@@ -21,8 +21,7 @@ package enum HostRoutes {
         return unsafe bytes.withUnsafeBufferPointer { unsafe nws_host_has_route($0.baseAddress, $0.count) == 1 }
     }
 
-    /// The router to which this machine sends what is for other networks, over IPv4. Nil if there is none, and on systems other
-    /// than Linux.
+    /// The default gateway of this machine for IPv4. Nil if there is none, and on systems other than Linux.
     package static func defaultGateway() -> SocketAddress? {
         guard let table = try? String(contentsOfFile: "/proc/net/route", encoding: .utf8) else { return nil }
         return self.defaultGateway(inTable: table)
@@ -37,7 +36,7 @@ package enum HostRoutes {
             guard fields.count >= 8, UInt32(fields[1], radix: 16) == 0, UInt32(fields[7], radix: 16) == 0,
                 let gateway = UInt32(fields[2], radix: 16), gateway != 0,
                 let flags = UInt32(fields[3], radix: 16), flags & 3 == 3, let metric = Int(fields[6]),
-                // The kernel writes the number that the bytes of the address are in its own byte order.
+                // The kernel prints the address as a number in its own byte order.
                 let address = try? SocketAddress(
                     packedIPAddress: ByteBuffer(integer: UInt32(bigEndian: gateway)),
                     port: 0

@@ -13,7 +13,7 @@ struct CheckDestinations {
     /// The answer for one datagram.
     enum Admission {
         case allowed
-        /// The system cannot or does not want to send to the address.
+        /// There is no route, or the system has recently refused a datagram to the address.
         case unreachable
         case rateLimited
     }

@@ -44,7 +44,7 @@ final class DatagramSockets {
     private var destinations = CheckDestinations()
     /// Learns under which addresses the sockets are seen.
     private(set) var mappings: STUNClient?
-    /// Asks the router for a port; nil if it must not.
+    /// Requests a port mapping from the router; nil if the configuration turns that off.
     private(set) var portMapping: PortMappingClient?
 
     init(loop: any EventLoop, metrics: TunnelMetrics, logger: Logger) {

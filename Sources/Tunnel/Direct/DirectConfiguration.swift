@@ -32,8 +32,7 @@ public struct DirectConfiguration: Hashable, Sendable {
     /// requests.
     public var stunServers: [STUNServerAddress] = []
 
-    /// STUN servers of third parties. They are asked for sessions over one of ``publicRelays`` whose relays do not answer STUN
-    /// requests: who uses such a relay relies on public servers already.
+    /// Public STUN servers. They are asked if a session uses one of ``publicRelays`` and none of its relays offers STUN.
     package var publicSTUNServers: [STUNServerAddress] = []
     package var publicRelays: Set<RelayURL> = []
 

@@ -20,20 +20,22 @@ package enum NATExamination {
         /// How the NAT assigns addresses of IPv4.
         package let behavior: MappingDiscovery.Behavior
         /// The address that the router maps to this machine, and by which protocol; nil if it maps none.
-        package let mapping: (address: String, by: String)?
+        package let mapping: (address: String, isPublic: Bool, by: String)?
     }
 
     /// Time for the servers to answer.
     private static let timeout: TimeAmount = .seconds(3)
 
-    /// Asks STUN servers.
+    /// Asks STUN servers, and the router for a port.
     ///
     /// - Parameters:
     ///   - servers: The addresses of servers, such as relays.
-    ///   - named: Servers that the user named.
+    ///   - named: Servers by name.
+    ///   - mapsPort: Whether to ask the router.
     package static func examine(
         _ servers: [SocketAddress],
         _ named: [DirectConfiguration.STUNServerAddress],
+        mapsPort: Bool,
         on loop: any EventLoop,
         logger: Logger
     ) async throws -> Finding {
@@ -41,6 +43,7 @@ package enum NATExamination {
             var direct = DirectConfiguration()
             direct.choice = .on
             direct.stunServers = named
+            direct.mapsPort = mapsPort
             guard let sockets = DatagramSockets.make(direct, loop, TunnelMetrics(logger: logger), logger)
             else {
                 return loop.makeSucceededFuture(Finding(mapped: [], isOwn: false, behavior: .unknown, mapping: nil))
@@ -62,7 +65,10 @@ package enum NATExamination {
             mapped: mapped.map(\.text),
             isOwn: mapped.contains { own.contains($0) },
             behavior: sockets.mappings?.behavior(isIPv6: false) ?? .unknown,
-            mapping: mapping.map { ($0.address.text, $0.by.rawValue) }
+            mapping: mapping.map {
+                let isPublic = $0.address.socketAddress.map { AddressClass($0) == .global } ?? false
+                return ($0.address.text, isPublic, $0.by.rawValue)
+            }
         )
     }
 }

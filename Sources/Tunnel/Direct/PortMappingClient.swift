@@ -11,8 +11,8 @@ import NostrCrypto
 import PortMapping
 import STUN
 
-/// Has the router of this machine's network send datagrams for one of its ports to the sockets of direct paths. Only a router in
-/// a private network is asked: one with a public address is none of the user's own.
+/// Requests a port mapping from the router of this machine's network, so that datagrams from outside reach the sockets of direct
+/// paths. Only a gateway with a private address is asked; any other is probably the provider's.
 final class PortMappingClient {
     private unowned let sockets: DatagramSockets
     private let loop: any EventLoop
@@ -95,11 +95,11 @@ final class PortMappingClient {
         guard hasChanged else { return }
         if let mapping = mapper.mapping {
             self.logger.info(
-                "the router sends datagrams for one of its ports to this node",
+                "the router forwards a UDP port to this node",
                 metadata: ["address": "\(mapping.address.text)", "protocol": "\(mapping.by.rawValue)"]
             )
         } else {
-            self.logger.info("the router's port is no longer mapped to this node")
+            self.logger.info("the router no longer forwards a UDP port to this node")
         }
         self.sockets.mappingChanged()
     }

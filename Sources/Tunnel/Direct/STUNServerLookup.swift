@@ -47,7 +47,7 @@ final class STUNServerLookup {
             guard case .failure(let error) = result else { continue }
             self.logger.log(
                 level: self.level,
-                "STUN server not found",
+                "cannot resolve the name of a STUN server",
                 metadata: ["server": "\(server.host):\(server.port)", "error": "\(error)"]
             )
         }

@@ -25,7 +25,7 @@ protocol UDPSocketDelegate: AnyObject {
     /// - Parameter suspects: The addresses that may be the reason.
     func socketDidClose(_ socket: UDPSocket, suspects: [TransportAddress])
     func socket(_ socket: UDPSocket, didReceive datagram: ByteBuffer, from address: TransportAddress)
-    /// The datagrams that are handled together were passed to the delegate.
+    /// All datagrams that are handled together were passed to the delegate.
     func socketDidReceiveAll(_ socket: UDPSocket)
     func socket(_ socket: UDPSocket, becameWritable isWritable: Bool)
 }
@@ -48,7 +48,7 @@ final class UDPSocket {
 
     private var batch: DatagramBatch?
     private var flushIsScheduled = false
-    /// Whether the system is asked to cut pieces into datagrams. It is not if a socket was closed after that.
+    /// Whether to use segmentation offload. It is turned off when the socket was closed by an error after it was used.
     private var segments = UDPSocket.canSegment
     private var flushedSegments = false
     /// Addresses of datagrams that wait for the next flush and that the system may refuse, and those of the last flush.
@@ -77,7 +77,7 @@ final class UDPSocket {
         System.supportsUDPReceiveOffload ? (size: 65_536, count: 8) : (size: 2_048, count: 32)
     /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
     private static let kernelBuffer: SocketOptionValue = 4 << 20
-    /// Bytes that wait for the system, above which no more are taken, and below which they are again.
+    /// Numbers of pending bytes: above the high one the socket is not writable, and below the low one it is again.
     private static let writeBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 1 << 17, high: 1 << 18)
 
     init(isIPv6: Bool, delegate: any UDPSocketDelegate, loop: any EventLoop, logger: Logger) {
@@ -169,7 +169,7 @@ final class UDPSocket {
                 let isMistake = port != 0 && (error as? IOError)?.errnoCode == EADDRINUSE
                 logger.log(
                     level: isMistake ? .warning : .debug,
-                    "cannot open a UDP socket, so there are no direct paths by it; choose another port or 0 for any",
+                    "cannot open a UDP socket, so there are no direct paths over this address family; choose another --direct-port, or 0 for any",
                     metadata: ["address": "\(host)", "port": "\(port)", "error": "\(error)"]
                 )
                 return nil

@@ -23,7 +23,10 @@ struct DoctorCommand: AsyncParsableCommand {
         abstract: "Check this machine, keys and relays, and suggest fixes.",
         discussion: """
             Prints one line for each check. Lines begin with ok, warn or FAIL, and describe the problem and its fix. \
-            Relays are tested with messages to a temporary key. The exit status is 1 if a check failed.
+            Relays are tested with messages to a temporary key. To examine the NAT, STUN servers are asked for this \
+            machine's public address: those of the relays, or if they have none and one of them is on the public relay \
+            list, those of the list. On Linux, the router is asked to forward a UDP port for some seconds. The exit \
+            status is 1 if a check failed.
             """
     )
 
@@ -50,6 +53,12 @@ struct DoctorCommand: AsyncParsableCommand {
         )
     )
     var stun: [String] = []
+
+    @Flag(help: "Do not ask the STUN servers of the public relay list.")
+    var noPublicStun = false
+
+    @Flag(help: "Do not ask the router to forward a UDP port.")
+    var noPortMapping = false
 
     @OptionGroup var relayClient: RelayClientOptions
 
@@ -177,7 +186,7 @@ struct DoctorCommand: AsyncParsableCommand {
         // There is no NAT between this machine and itself.
         let servers = servers.filter { AddressClass($0) != .loopback }
         let list = try self.relayClient.list()
-        if servers.isEmpty, named.isEmpty, list.entries.contains(where: { relays.contains($0.url) }) {
+        if !self.noPublicStun, servers.isEmpty, named.isEmpty, list.entries.contains(where: { relays.contains($0.url) }) {
             named = list.stunServers
         }
         guard !servers.isEmpty || !named.isEmpty else {
@@ -189,27 +198,31 @@ struct DoctorCommand: AsyncParsableCommand {
         let finding = try await NATExamination.examine(
             servers,
             named,
+            mapsPort: !self.noPortMapping,
             on: MultiThreadedEventLoopGroup.singleton.next(),
             logger: .console("nws.doctor", .critical)
         )
         let seen = finding.mapped.joined(separator: ", ")
-        if let (address, by) = finding.mapping, !finding.isOwn {
-            return Self.say(
-                .good,
-                "NAT: the router forwards a UDP port (\(address), by \(by)), so direct paths are possible"
-            )
+        if let mapping = finding.mapping, !finding.isOwn {
+            let place = "\(mapping.address), by \(mapping.by)"
+            return mapping.isPublic
+                ? Self.say(.good, "NAT: the router forwards a UDP port (\(place)), so direct paths are possible")
+                : Self.say(
+                    .doubtful,
+                    "NAT: the router forwards a UDP port (\(place)), but its own address is not public, so peers on the internet may not reach it"
+                )
         }
         switch (finding.behavior, finding.isOwn) {
         case _ where finding.mapped.isEmpty:
             return Self.say(
                 .doubtful,
-                "NAT: no STUN server answers, so there are no direct paths over the internet; a firewall may block UDP"
+                "NAT: no STUN server answered, so this machine does not know its public address; check that the firewall allows UDP, or forward a UDP port and use --direct-port and --direct-address"
             )
         case (_, true): return Self.say(.good, "NAT: none; datagrams from here come from \(seen)")
         case (.endpointDependent, _):
             return Self.say(
                 .doubtful,
-                "NAT: gives every destination another port (\(seen)), so direct paths are possible only with peers that have a public address, a forwarded port or IPv6; or switch on PCP or NAT-PMP in the router, or forward a UDP port here and use --direct-port and --direct-address"
+                "NAT: gives every destination another port (\(seen)), so direct paths are possible only with peers that have a public address, a forwarded port or IPv6; the router forwards no port on request, so switch on PCP or NAT-PMP there, or forward a UDP port by hand and use --direct-port and --direct-address"
             )
         case (.endpointIndependent, _):
             return Self.say(

@@ -33,20 +33,20 @@ struct DirectOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "STUN server that is asked for this node's public address, in addition to the relays that answer such requests; repeat for several.",
+            "STUN server that is asked for this node's public address, in addition to the relays that offer STUN, and instead of the public STUN servers; repeat for several.",
             valueName: "host:port"
         )
     )
     var stun: [String] = []
 
     @Flag(
-        help: "Do not ask the router to send datagrams for one of its ports to this node (PCP, NAT-PMP)."
+        help: "Do not ask the router to forward a UDP port to this node (PCP or NAT-PMP; Linux only)."
     )
     var noPortMapping = false
 
     @Flag(
         help:
-            "Do not ask the STUN servers of the public relay list. They are asked only if this node uses a relay of the list and no relay of its own answers such requests."
+            "Do not ask the STUN servers of the public relay list. They are asked only without --stun, if a session uses a relay of the list and none of its relays offers STUN."
     )
     var noPublicStun = false
 

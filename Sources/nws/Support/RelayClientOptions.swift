@@ -38,7 +38,7 @@ struct RelayClientOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "File with a public relay list, one URL per line, instead of the one that ships with nws.",
+            "File with a public relay list, instead of the one that ships with nws: one relay URL or stun:HOST:PORT per line.",
             valueName: "file"
         )
     )

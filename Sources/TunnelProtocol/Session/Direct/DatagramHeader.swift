@@ -70,7 +70,7 @@ package struct DatagramHeader: Hashable, Sendable {
     /// Decrypts and decodes the header of a datagram. Returns nil if it is invalid.
     ///
     /// - Parameters:
-    ///   - datagram: The datagram. If the header is valid, it has it before the protection, as it is authenticated.
+    ///   - datagram: The datagram. The protection of its header is removed in place, because the unprotected header is authenticated.
     ///   - key: The key of the peer's direction.
     static func unprotect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> DatagramHeader? {
         guard datagram.count >= Self.minimumDatagram, datagram[0] & ~Self.protectedBits == Self.fixedBit,

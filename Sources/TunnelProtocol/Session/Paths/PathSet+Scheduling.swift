@@ -30,7 +30,7 @@ extension PathSet {
     /// and wait until they are needed.
     func isEligible(_ index: Int) -> Bool { self.onlyPath.map { $0 == index } ?? true }
 
-    /// The position of the path that packets take, if there is no choice; nil if there is.
+    /// The index of the only path that packets may take; nil if there are several.
     private var onlyPath: Int? {
         if self.indices.count == 1 { return 0 }
         return self.directIndex.flatMap { self[$0].health == .active && self[$0].probe.count == 0 ? $0 : nil }
