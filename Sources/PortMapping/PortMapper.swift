@@ -171,9 +171,13 @@ package struct PortMapper: Sendable {
         return hasChanged
     }
 
-    /// Removes the mapping: adds the message that does so to the requests.
+    /// Removes the mapping, also one that the router may have made without its answer having arrived: adds the message that does so
+    /// to the requests.
     package mutating func stop() {
-        if let external {
+        self.requests.removeAll()
+        var mayExist = self.external != nil
+        if case .asking = self.phase { mayExist = true }
+        if mayExist {
             switch self.usedProtocol {
             case .pcp:
                 self.requests.append(

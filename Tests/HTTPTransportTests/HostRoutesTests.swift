@@ -29,4 +29,12 @@ struct HostRoutesTests {
         ]
     )
     func none(table: String) { #expect(HostRoutes.defaultGateway(inTable: table) == nil) }
+
+    @Test("what is sent to this machine comes from the address to which it goes")
+    func source() throws {
+        let loopback = try SocketAddress(ipAddress: "127.0.0.1", port: 1)
+        #expect(HostRoutes.source(toward: loopback) == [127, 0, 0, 1])
+        // The internet is not reached by way of loopback.
+        #expect(HostRoutes.source(throughGateway: loopback) == nil)
+    }
 }

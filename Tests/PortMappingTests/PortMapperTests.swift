@@ -150,6 +150,20 @@ struct PortMapperTests {
         #expect(Self.receive(whole, &mapper, at: Self.start))
     }
 
+    @Test("a mapping that the router may have made without its answer having arrived is removed, too")
+    func earlyStop() throws {
+        var mapper = try self.mapper()
+        mapper.stop()
+        #expect(self.drain(&mapper).isEmpty)
+        mapper.refresh(at: Self.start)
+        _ = self.drain(&mapper)
+        mapper.stop()
+        var requests = self.drain(&mapper)
+        #expect(requests.count == 1)
+        let removal = requests[0].readMultipleIntegers(as: (UInt8, UInt8, UInt16, UInt32).self)
+        #expect(try #require(removal) == (2, 1, 0, 0))
+    }
+
     @Test("a router that does not answer gets five requests, and then none for ten minutes")
     func silence() throws {
         var mapper = try self.mapper()

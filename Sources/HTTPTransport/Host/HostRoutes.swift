@@ -21,6 +21,28 @@ package enum HostRoutes {
         return unsafe bytes.withUnsafeBufferPointer { unsafe nws_host_has_route($0.baseAddress, $0.count) == 1 }
     }
 
+    /// The address of this machine from which it would send to an address of IPv4; nil without a route. Nothing is sent.
+    package static func source(toward address: SocketAddress) -> [UInt8]? {
+        guard let bytes = address.addressBytes, bytes.count == 4 else { return nil }
+        var source = [UInt8](repeating: 0, count: bytes.count)
+        let isFound = unsafe bytes.withUnsafeBufferPointer { bytes in
+            unsafe source.withUnsafeMutableBufferPointer { source in
+                unsafe nws_host_source_address(bytes.baseAddress, bytes.count, source.baseAddress) == 1
+            }
+        }
+        return isFound ? source : nil
+    }
+
+    /// The address of this machine at its default gateway, if what it sends to the internet leaves by that gateway. Nil if it does
+    /// not, for example because a VPN carries it.
+    package static func source(throughGateway gateway: SocketAddress) -> [UInt8]? {
+        // An address of the internet that nobody has (RFC 5737).
+        guard let internet = try? SocketAddress(ipAddress: "192.0.2.1", port: 9),
+            let source = Self.source(toward: gateway), source == Self.source(toward: internet)
+        else { return nil }
+        return source
+    }
+
     /// The default gateway of this machine for IPv4. Nil if there is none, and on systems other than Linux.
     package static func defaultGateway() -> SocketAddress? {
         guard let table = try? String(contentsOfFile: "/proc/net/route", encoding: .utf8) else { return nil }

@@ -33,7 +33,9 @@ struct DatagramBatch {
 
     /// Adds a datagram. Returns false if it does not fit.
     mutating func append(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
-        guard !self.isComplete, datagram.count <= self.segment, !datagram.isEmpty, address == self.address,
+        // A single longer datagram may be a probe that the path does not carry, so nothing is sent together with it.
+        guard !self.isComplete, datagram.count == self.segment || datagram.count < self.segment && self.count > 1,
+            !datagram.isEmpty, address == self.address,
             self.count < Self.maximum.count, self.data.readableBytes + datagram.count <= Self.maximum.bytes
         else { return false }
         if self.count == 1 { self.data.reserveCapacity(Self.maximum.bytes) }

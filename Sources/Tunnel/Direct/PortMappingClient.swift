@@ -17,13 +17,20 @@ final class PortMappingClient {
     private unowned let sockets: DatagramSockets
     private let loop: any EventLoop
     private let logger: Logger
+    /// The nonce of all mappings. The router would not renew a mapping with another one.
+    private let nonce = PortMappingNonce(random: Bytes32.random().bytes)
     private var mapper: PortMapper?
     private var channel: (any Channel)?
+    /// The router, and the address and port of this machine that it maps.
+    private var route: Route?
     private var timer: LinkTimer?
     private var isConnecting = false
     private var isStopped = false
-    /// Counts the changes of the network. A socket that is opened for a former one is not used.
-    private var network = 0
+
+    private struct Route: Hashable {
+        let gateway: SocketAddress
+        let client: TransportAddress
+    }
 
     init(_ sockets: DatagramSockets, loop: any EventLoop, logger: Logger) {
         self.sockets = sockets
@@ -44,16 +51,12 @@ final class PortMappingClient {
                 return false
             }
         }
-        guard !self.isConnecting, !self.isStopped, let port = self.sockets.ipv4Port,
-            let gateway = HostRoutes.defaultGateway(), AddressClass(gateway) == .privateNetwork,
-            let router = try? SocketAddress(
-                ipAddress: gateway.ipAddress ?? "",
-                port: PortMapper.routerPort
-            )
+        guard !self.isConnecting, !self.isStopped, let route = self.currentRoute,
+            let router = try? SocketAddress(ipAddress: route.gateway.ipAddress ?? "", port: PortMapper.routerPort)
         else { return }
         self.isConnecting = true
+        self.route = route
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let network = self.network
         DatagramBootstrap(group: self.loop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -65,19 +68,25 @@ final class PortMappingClient {
             .whenComplete { result in
                 bound.value.isConnecting = false
                 guard case .success(let channel) = result else { return }
-                bound.value.connected(channel, port: port, network: network)
+                bound.value.connected(channel, by: route)
             }
     }
 
-    private func connected(_ channel: any Channel, port: UInt16, network: Int) {
-        guard !self.isStopped, network == self.network,
-            let client = channel.localAddress?.addressBytes.flatMap({ TransportAddress($0, port: port) }),
-            let nonce = PortMappingNonce(random: Bytes32.random().bytes)
-        else { return channel.close(promise: nil) }
+    /// The router that may be asked now, and what it is asked for.
+    private var currentRoute: Route? {
+        guard let port = self.sockets.ipv4Port, let gateway = HostRoutes.defaultGateway(),
+            AddressClass(gateway) == .privateNetwork,
+            let client = HostRoutes.source(throughGateway: gateway).flatMap({ TransportAddress($0, port: port) })
+        else { return nil }
+        return Route(gateway: gateway, client: client)
+    }
+
+    private func connected(_ channel: any Channel, by route: Route) {
+        guard !self.isStopped, route == self.route, let nonce else { return channel.close(promise: nil) }
         self.channel = channel
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         channel.closeFuture.assumeIsolated().whenComplete { _ in bound.value.closed(channel) }
-        if self.mapper == nil { self.mapper = PortMapper(client: client, nonce: nonce) }
+        if self.mapper == nil { self.mapper = PortMapper(client: route.client, nonce: nonce) }
         self.refresh()
     }
 
@@ -89,8 +98,10 @@ final class PortMappingClient {
     private func update(_ body: (inout PortMapper, NIODeadline) -> Bool) {
         guard var mapper else { return }
         let hasChanged = body(&mapper, .now())
-        while let request = mapper.nextRequest() { self.channel?.writeAndFlush(request, promise: nil) }
+        var requests: [ByteBuffer] = []
+        while let request = mapper.nextRequest() { requests.append(request) }
         self.mapper = mapper
+        for request in requests { self.channel?.writeAndFlush(request, promise: nil) }
         if let deadline = mapper.nextDeadline { self.timer?.set(deadline) }
         guard hasChanged else { return }
         if let mapping = mapper.mapping {
@@ -113,24 +124,27 @@ final class PortMappingClient {
         }
     }
 
-    /// The machine may be in another network, with another router. The mapping at the former one expires by itself.
+    /// The machine may be in another network. If the router or this machine's address has changed, gives up the mapping.
     func networkChanged() {
-        self.network += 1
-        self.mapper = nil
-        self.timer?.cancel()
-        self.channel?.close(promise: nil)
-        self.channel = nil
+        if let route, route == self.currentRoute { return }
+        self.release()
     }
 
     /// Removes the mapping.
     func stop() {
         self.isStopped = true
+        self.release()
+    }
+
+    private func release() {
         self.timer?.cancel()
         self.mapper?.stop()
         while let request = self.mapper?.nextRequest() { self.channel?.writeAndFlush(request, promise: nil) }
         self.mapper = nil
-        self.channel?.close(promise: nil)
+        self.route = nil
+        let channel = self.channel
         self.channel = nil
+        channel?.close(promise: nil)
     }
 }
 

@@ -74,7 +74,11 @@ final class STUNClient {
         if let deadline = self.discovery.nextDeadline { self.timer?.set(deadline) }
     }
 
-    func networkChanged() { self.update { discovery, _ in discovery.networkChanged() } }
+    func networkChanged() {
+        self.configured.networkChanged()
+        self.publicServers.networkChanged()
+        self.update { discovery, _ in discovery.networkChanged() }
+    }
 
     func stop() { self.timer?.cancel() }
 }

@@ -52,7 +52,10 @@ final class STUNServerLookup {
             )
         }
         let addresses = results.flatMap { (try? $0.get()) ?? [] }
-        self.result = (addresses, .now())
+        // Without a result, the next request looks again. Shortly after a change of the network, names often cannot be resolved.
+        self.result = addresses.isEmpty ? nil : (addresses, .now())
         return addresses
     }
+
+    func networkChanged() { self.result = nil }
 }

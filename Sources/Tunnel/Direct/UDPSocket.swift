@@ -43,14 +43,19 @@ final class UDPSocket {
     /// The port to open; 0 for any, before the first opening.
     private var requestedPort = 0
     private var isClosed = false
-    /// When the socket was last opened.
+    /// Whether the socket was open.
+    private var wasOpen = false
+    /// When it was last tried to open the socket, and how often that has failed since it was open.
     private var lastOpening = NIODeadline.uptimeNanoseconds(0)
+    private var failures = 0
 
     private var batch: DatagramBatch?
     private var flushIsScheduled = false
-    /// Whether to use segmentation offload. It is turned off when the socket was closed by an error after it was used.
+    /// Whether to use segmentation offload. It is turned off when the system refuses a piece because of it.
     private var segments = UDPSocket.canSegment
-    private var flushedSegments = false
+    private var segmentationFailed = false
+    /// Whether a datagram was sent since the last flush.
+    private var hasUnflushed = false
     /// Addresses of datagrams that wait for the next flush and that the system may refuse, and those of the last flush.
     private var unproven: [TransportAddress] = []
     private var flushedUnproven: [TransportAddress] = []
@@ -65,20 +70,13 @@ final class UDPSocket {
     private static let canSegment = false
     #endif
 
-    /// Minimum time between two openings.
-    private static let reopening: TimeAmount = .milliseconds(500)
+    /// Minimum and maximum time between two attempts to open the socket. The time doubles when one fails.
+    private static let reopening = (minimum: TimeAmount.milliseconds(500), maximum: TimeAmount.seconds(30))
     /// Maximum number of addresses that one flush remembers.
     private static let rememberedAddresses = 64
     /// Number of datagrams after which the sessions handle them and answer, although more have arrived. Meanwhile the peer sends
     /// on, so that both work at the same time.
     private static let handledTogether = 88
-    /// Size of a receive buffer in bytes and number of buffers: with pieces of several datagrams, and without.
-    private static let read =
-        System.supportsUDPReceiveOffload ? (size: 65_536, count: 8) : (size: 2_048, count: 32)
-    /// Size of the kernel's buffers in bytes. A burst of a window must not be lost while the loop does something else.
-    private static let kernelBuffer: SocketOptionValue = 4 << 20
-    /// Numbers of pending bytes: above the high one the socket is not writable, and below the low one it is again.
-    private static let writeBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 1 << 17, high: 1 << 18)
 
     init(isIPv6: Bool, delegate: any UDPSocketDelegate, loop: any EventLoop, logger: Logger) {
         self.isIPv6 = isIPv6
@@ -90,8 +88,8 @@ final class UDPSocket {
     // MARK: Opening
 
     var isOpen: Bool { self.channel != nil }
-    /// The UDP port; nil if the socket is not open.
-    var port: Int? { self.channel?.localAddress?.port }
+    /// The UDP port, also while the socket is being opened again; nil if it was never open.
+    var port: Int? { self.channel?.localAddress?.port ?? (self.wasOpen && !self.isClosed ? self.requestedPort : nil) }
 
     /// Opens the socket. It stays closed if the address family is not available.
     ///
@@ -108,6 +106,8 @@ final class UDPSocket {
     private func opened(_ channel: any Channel) {
         guard !self.isClosed else { return channel.close(promise: nil) }
         self.channel = channel
+        self.wasOpen = true
+        self.failures = 0
         self.lastOpening = .now()
         if self.requestedPort == 0 { self.requestedPort = channel.localAddress?.port ?? 0 }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
@@ -119,35 +119,46 @@ final class UDPSocket {
         self.channel = nil
         self.batch = nil
         guard !self.isClosed else { return }
-        var suspects: [TransportAddress] = []
-        if self.flushedSegments {
-            // Some devices and tunnels cannot segment. The addresses are suspects only if it happens again.
-            self.segments = false
-        } else {
-            suspects = self.flushedUnproven + self.unproven
-        }
         self.logger.debug(
             "UDP socket lost, opening it again",
-            metadata: ["ipv6": "\(self.isIPv6)", "segmented": "\(self.flushedSegments)"]
+            metadata: ["ipv6": "\(self.isIPv6)", "segments": "\(self.segments)"]
         )
-        self.flushedSegments = false
+        // Some devices and tunnels cannot segment. If that was the reason, no address is.
+        let suspects = self.segmentationFailed ? [] : self.flushedUnproven + self.unproven
+        self.segmentationFailed = false
+        self.unproven = []
+        self.flushedUnproven = []
         self.delegate?.socketDidClose(self, suspects: suspects)
+        self.reopenLater()
+    }
+
+    private func reopenLater() {
+        let pause = min(Self.reopening.maximum, Self.reopening.minimum * (1 << min(self.failures, 10)))
         let bound = NIOLoopBound(self, eventLoop: self.loop)
-        _ = self.loop.scheduleTask(deadline: max(.now(), self.lastOpening + Self.reopening)) { bound.value.reopen() }
+        _ = self.loop.scheduleTask(deadline: max(.now(), self.lastOpening + pause)) { bound.value.reopen() }
     }
 
     private func reopen() {
         guard !self.isClosed else { return }
+        self.lastOpening = .now()
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         self.bind().assumeIsolated().whenSuccess { channel in
-            if let channel { bound.value.opened(channel) } else { bound.value.lost() }
+            if let channel { return bound.value.opened(channel) }
+            bound.value.failures += 1
+            bound.value.reopenLater()
         }
+    }
+
+    /// A piece of several datagrams was not sent, for a reason that others do not have.
+    private func segmentFailed(_ error: any Error) {
+        guard let code = (error as? IOError)?.errnoCode, [EIO, EINVAL, ENOPROTOOPT].contains(code) else { return }
+        self.segments = false
+        self.segmentationFailed = true
     }
 
     /// In another network, the system may allow what it has refused.
     func networkChanged() {
         self.flushedUnproven = []
-        self.flushedSegments = false
         self.segments = Self.canSegment
     }
 
@@ -156,7 +167,8 @@ final class UDPSocket {
         let host = self.isIPv6 ? "::" : "0.0.0.0"
         let port = self.requestedPort
         let logger = self.logger
-        return self.bootstrap
+        let isFirst = self.failures == 0
+        return UDPSocketOptions.bootstrap(isIPv6: self.isIPv6, loop: self.loop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(DatagramHandler(bound.value))
@@ -166,7 +178,7 @@ final class UDPSocket {
             .map { Optional($0) }
             .flatMapErrorThrowing { error in
                 // Without IPv6 this is normal. A port that is in use is a mistake.
-                let isMistake = port != 0 && (error as? IOError)?.errnoCode == EADDRINUSE
+                let isMistake = isFirst && port != 0 && (error as? IOError)?.errnoCode == EADDRINUSE
                 logger.log(
                     level: isMistake ? .warning : .debug,
                     "cannot open a UDP socket, so there are no direct paths over this address family; choose another --direct-port, or 0 for any",
@@ -176,42 +188,11 @@ final class UDPSocket {
             }
     }
 
-    private var bootstrap: DatagramBootstrap {
-        let read = Self.read
-        var bootstrap = DatagramBootstrap(group: self.loop)
-            .channelOption(.datagramVectorReadMessageCount, value: read.count)
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: read.size * read.count))
-            .channelOption(.writeBufferWaterMark, value: Self.writeBuffer)
-            .channelOption(.socketOption(.so_rcvbuf), value: Self.kernelBuffer)
-            .channelOption(.socketOption(.so_sndbuf), value: Self.kernelBuffer)
-        if System.supportsUDPReceiveOffload {
-            bootstrap =
-                bootstrap
-                .channelOption(.datagramReceiveOffload, value: true)
-                .channelOption(.datagramReceiveSegmentSize, value: true)
-        }
-        for option in self.familyOptions { bootstrap = bootstrap.channelOption(option.option, value: option.value) }
-        return bootstrap
-    }
-
-    /// IPv6: without the first option, it would also take the port of the IPv4 socket. On Linux, datagrams are not fragmented, so
-    /// that the session learns which size arrives whole (RFC 8899, section 3).
-    private var familyOptions: [(option: ChannelOptions.Types.SocketOption, value: SocketOptionValue)] {
-        var options: [(option: ChannelOptions.Types.SocketOption, value: SocketOptionValue)] = []
-        if self.isIPv6 { options.append((.init(level: .ipv6, name: .ipv6_v6only), 1)) }
-        #if os(Linux)
-        let name = self.isIPv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER
-        let value = self.isIPv6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE
-        options.append(
-            (.init(level: self.isIPv6 ? .ipv6 : .ip, name: .init(rawValue: name)), SocketOptionValue(value))
-        )
-        #endif
-        return options
-    }
-
     /// Closes the socket for good.
     func close() {
         self.isClosed = true
+        // What was sent in this turn, such as the end of a session.
+        self.flush()
         self.channel?.close(promise: nil)
         self.channel = nil
     }
@@ -227,6 +208,7 @@ final class UDPSocket {
     /// - Returns: False if the socket cannot take more now.
     func send(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool) -> Bool {
         guard let channel = self.channel else { return true }
+        self.hasUnflushed = true
         if !isProven, self.unproven.count < Self.rememberedAddresses { self.unproven.append(address) }
         if !self.segments || self.batch?.append(datagram, to: address) != true {
             self.writeBatch(to: channel)
@@ -242,8 +224,8 @@ final class UDPSocket {
 
     private func flush() {
         self.flushIsScheduled = false
-        guard let channel else { return }
-        self.flushedSegments = false
+        guard let channel, self.hasUnflushed else { return }
+        self.hasUnflushed = false
         self.writeBatch(to: channel)
         self.flushedUnproven = self.unproven
         self.unproven = []
@@ -253,8 +235,10 @@ final class UDPSocket {
     private func writeBatch(to channel: any Channel) {
         guard let envelope = self.batch?.envelope else { return }
         self.batch = nil
-        if envelope.metadata?.segmentSize != nil { self.flushedSegments = true }
-        channel.write(envelope, promise: nil)
+        guard envelope.metadata?.segmentSize != nil else { return channel.write(envelope, promise: nil) }
+        let promise = self.loop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenFailure { [weak self] in self?.segmentFailed($0) }
+        channel.write(envelope, promise: promise)
     }
 
     fileprivate func receive(_ envelope: AddressedEnvelope<ByteBuffer>) {

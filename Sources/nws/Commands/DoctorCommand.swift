@@ -186,7 +186,8 @@ struct DoctorCommand: AsyncParsableCommand {
         // There is no NAT between this machine and itself.
         let servers = servers.filter { AddressClass($0) != .loopback }
         let list = try self.relayClient.list()
-        if !self.noPublicStun, servers.isEmpty, named.isEmpty, list.entries.contains(where: { relays.contains($0.url) }) {
+        if !self.noPublicStun, servers.isEmpty, named.isEmpty, list.entries.contains(where: { relays.contains($0.url) })
+        {
             named = list.stunServers
         }
         guard !servers.isEmpty || !named.isEmpty else {
