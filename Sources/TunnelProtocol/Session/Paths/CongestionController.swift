@@ -126,7 +126,7 @@ struct CongestionController: Hashable, Sendable {
 
     /// Maximum packet size in bytes that counts as a datagram, and the maximum quantum.
     private static let datagram = 2_048
-    private static let largestQuantum = 256 << 10
+    private static let largestQuantum = 96 << 10
 
     /// Updates the packet size in bytes.
     mutating func setPacket(_ size: Int) { self.packet = size }
