@@ -45,7 +45,7 @@ enum NATPMPMessage {
         return buffer
     }
 
-    /// Decodes a response. Returns nil if it is none, or one for another port.
+    /// Decodes a response. Returns nil if the datagram is not a response, or is for another port.
     static func response(_ datagram: ByteBuffer, internalPort: UInt16) -> Response? {
         var buffer = datagram
         guard

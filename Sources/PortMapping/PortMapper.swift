@@ -80,7 +80,8 @@ package struct PortMapper: Sendable {
 
     // MARK: Inputs
 
-    /// Asks for the mapping if there is none, or makes sure that it still exists. Does so only now and then.
+    /// Requests or renews the mapping. Does nothing if the router has confirmed it within ``refreshing``, or has refused or not
+    /// answered within ``pause``.
     package mutating func refresh(at now: NIODeadline) {
         switch self.phase {
         case .asking: break

@@ -36,14 +36,14 @@ package enum HostRoutes {
     /// The address of this machine at its default gateway, if what it sends to the internet leaves by that gateway. Nil if it does
     /// not, for example because a VPN carries it.
     package static func source(throughGateway gateway: SocketAddress) -> [UInt8]? {
-        // An address of the internet that nobody has (RFC 5737).
+        // An address that is reserved for documentation (RFC 5737), so it takes the route to the internet.
         guard let internet = try? SocketAddress(ipAddress: "192.0.2.1", port: 9),
             let source = Self.source(toward: gateway), source == Self.source(toward: internet)
         else { return nil }
         return source
     }
 
-    /// The default gateway of this machine for IPv4. Nil if there is none, and on systems other than Linux.
+    /// Returns the default gateway for IPv4, or nil without one. Only Linux is supported; on other systems, returns nil.
     package static func defaultGateway() -> SocketAddress? {
         guard let table = try? String(contentsOfFile: "/proc/net/route", encoding: .utf8) else { return nil }
         return self.defaultGateway(inTable: table)

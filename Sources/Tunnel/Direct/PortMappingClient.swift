@@ -55,6 +55,8 @@ final class PortMappingClient {
             let router = try? SocketAddress(ipAddress: route.gateway.ipAddress ?? "", port: PortMapper.routerPort)
         else { return }
         self.isConnecting = true
+        // A mapping of another address or router is of no use.
+        if route != self.route { self.mapper = nil }
         self.route = route
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         DatagramBootstrap(group: self.loop)
@@ -67,8 +69,10 @@ final class PortMappingClient {
             .assumeIsolated()
             .whenComplete { result in
                 bound.value.isConnecting = false
-                guard case .success(let channel) = result else { return }
-                bound.value.connected(channel, by: route)
+                switch result {
+                case .success(let channel): bound.value.connected(channel, by: route)
+                case .failure(let error): bound.value.failed(error)
+                }
             }
     }
 
@@ -117,7 +121,8 @@ final class PortMappingClient {
 
     fileprivate func receive(_ datagram: ByteBuffer) { self.update { $0.receive(datagram, at: $1) } }
 
-    fileprivate func failed() {
+    fileprivate func failed(_ error: any Error) {
+        self.logger.debug("cannot ask the router for a port", metadata: ["error": "\(error)"])
         self.update {
             $0.unreachable(at: $1)
             return false
@@ -148,7 +153,7 @@ final class PortMappingClient {
     }
 }
 
-/// Passes the router's answers to ``PortMappingClient``. The socket is connected, so nobody else's arrive.
+/// Passes the router's answers to ``PortMappingClient``. The socket is connected, so it receives datagrams of the router only.
 private final class RouterHandler: ChannelInboundHandler {
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
 
@@ -161,5 +166,5 @@ private final class RouterHandler: ChannelInboundHandler {
     }
 
     /// An ICMP message: the router does not listen.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.client.failed() }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.client.failed(error) }
 }

@@ -134,7 +134,7 @@ final class SessionDriver {
         direct.start()
     }
 
-    /// Whether there is a direct path, or the reason why there is none.
+    /// The direct path; without one, the reason.
     ///
     /// - Parameters:
     ///   - sockets: The sockets of this node; nil if direct paths are off.

@@ -130,7 +130,7 @@ final class OutgoingSession {
         self.address.isolation.isEmpty && (self.context.configuration.direct.choice == .on || self.identity != nil)
     }
 
-    /// Whether there is a direct path, or the reason why there is none.
+    /// The direct path; without one, the reason.
     var directStatus: DirectStatus {
         guard self.address.isolation.isEmpty else { return .none(.isolated) }
         return self.driver.directStatus(self.context.sockets, isAllowed: self.allowsDirectPath)

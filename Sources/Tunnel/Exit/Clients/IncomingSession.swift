@@ -289,7 +289,7 @@ final class IncomingSession {
     /// Whether the client may learn this node's addresses.
     private var allowsDirectPath: Bool { self.context.configuration.direct.choice == .on || self.identity != nil }
 
-    /// Whether there is a direct path, or the reason why there is none.
+    /// The direct path; without one, the reason.
     var directStatus: DirectStatus {
         self.driver.directStatus(self.context.sockets, isAllowed: self.allowsDirectPath)
     }
