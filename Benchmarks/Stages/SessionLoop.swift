@@ -4,16 +4,20 @@
 //
 
 import NIOCore
+import NostrCrypto
 import TunnelProtocol
 
-/// Measures the session state machine alone: a client and an exit that pass packets to each other directly.
+/// Measures the session state machine alone: a client and an exit that pass packets to each other.
 struct SessionLoop {
     /// Number of streams that share the bytes.
     let streams: Int
+    /// Whether the packets travel in sealed datagrams of a direct path. The events of relays are left out.
+    var isDirect = false
 
     /// Returns the seconds that it takes to carry `bytes` from the exit to the client.
     func run(bytes: Int) -> Double {
         var configuration = SessionConfiguration()
+        configuration.usesDatagrams = self.isDirect
         configuration.maximumStreams = max(self.streams, configuration.maximumStreams)
         let moment = Moment(monotonic: .uptimeNanoseconds(1), seconds: 1_800_000_000)
         var nanoseconds: UInt64 = 1
@@ -22,12 +26,13 @@ struct SessionLoop {
         var ends = [SessionStateMachine.Role.client, .exit].map {
             SessionStateMachine(role: $0, configuration: configuration, peer: parameters, now: moment)
         }
-        let path = PathID(rawValue: 0)
-        let description = PathDescription(
-            relay: "ws://r.example",
-            maximumPlaintext: 40_960,
-            createdAtUpperLimit: nil
-        )
+        let path: PathID = self.isDirect ? .direct : PathID(rawValue: 0)
+        let description =
+            self.isDirect
+            ? .direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+            : PathDescription(relay: "ws://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
+        let secret = DatagramSecret(bytes: Bytes32.sha256(of: [1]))
+        var sealers = [false, true].map { DatagramSealer(secret, isExit: $0) }
         for index in ends.indices { ends[index].addPath(path, description, at: now) }
         for raw in 1...UInt64(self.streams) {
             let request = StreamRequest(destination: "x", port: 1)
@@ -42,12 +47,25 @@ struct SessionLoop {
             nanoseconds += 20_000
             var isIdle = true
             for index in ends.indices {
+                var datagrams: [DatagramSealer.Opened] = []
                 while let action = ends[index].nextAction() {
                     isIdle = false
                     switch action {
+                    case .publish(let token, let plaintext, _, _, _) where self.isDirect:
+                        let connection = ConnectionID(rawValue: 1)
+                        let sealed = try? sealers[index].seal(packet: plaintext, number: token.number, to: connection)
+                        if let opened = sealed.flatMap({ sealers[1 - index].open(ByteBuffer(bytes: $0)) }) {
+                            datagrams.append(opened)
+                        }
                     case .publish(let token, let plaintext, let createdAt, _, _):
                         ends[index].published(token, .accepted(path), at: now)
-                        ends[1 - index].receive(plaintext, createdAt: createdAt, generation: 0, path: path, at: now)
+                        ends[1 - index].receive(
+                            plaintext,
+                            createdAt: createdAt,
+                            generation: 0,
+                            path: path,
+                            at: now
+                        )
                     case .incoming(let id, _): ends[index].connected(id, at: now)
                     case .credit(let id, let bytes) where index == 1: credit[id, default: 0] += bytes
                     case .data(let id, let data):
@@ -56,6 +74,7 @@ struct SessionLoop {
                     default: break
                     }
                 }
+                if !datagrams.isEmpty { ends[1 - index].receive(datagrams, at: now) }
             }
             for (id, room) in credit where room >= chunk.readableBytes && sent < bytes + (1 << 20) {
                 credit[id] = room - chunk.readableBytes

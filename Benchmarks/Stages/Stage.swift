@@ -30,7 +30,7 @@ struct Stage {
         let message: ByteBuffer
         let large: Group
         let small: Group
-        /// Both ends of a session, without encryption and without a relay, for `--stage`. ``StageBenchmark`` measures
+        /// Both ends of a session, without a relay, and without encryption except in datagrams, for `--stage`. ``StageBenchmark`` measures
         /// them with more numbers of streams.
         let session: [Stage]
     }
@@ -157,13 +157,16 @@ struct Stage {
                 keep(SessionLoop(streams: streams).run(bytes: 1_000_000))
             }
         }
+        let direct = Stage("session: 1 MB in datagrams") {
+            keep(SessionLoop(streams: 1, isDirect: true).run(bytes: 1_000_000))
+        }
         return Catalog(
             plaintext: plaintext,
             event: event,
             message: message,
             large: large,
             small: few,
-            session: session
+            session: session + [direct]
         )
     }
 }

@@ -172,8 +172,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     }
 
     private static func plainMessage(_ input: [UInt8]) {
-        guard let message = NIP74Message(plaintext: input) else { return }
-        precondition(NIP74Message(plaintext: message.encoded()) != nil)
+        guard let message = NIP74Message(plaintext: ByteBuffer(bytes: input)) else { return }
+        precondition(NIP74Message(plaintext: ByteBuffer(bytes: message.encoded())) != nil)
     }
 
     private static func socks(_ input: [UInt8]) {

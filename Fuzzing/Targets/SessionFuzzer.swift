@@ -47,7 +47,8 @@ enum SessionFuzzer {
             }
             for number in UInt8(0)..<2 {
                 let header: [UInt8] = [role == .client ? 0x11 : 0x10, 0, number]
-                machine.receive(header + input, createdAt: 0, generation: 0, path: PathID(rawValue: 0), at: now)
+                let packet = ByteBuffer(bytes: header + input)
+                machine.receive(packet, createdAt: 0, generation: 0, path: PathID(rawValue: 0), at: now)
             }
             Self.finish(&machine, now)
         }

@@ -143,7 +143,7 @@ struct SessionLifeFuzzer {
         packet.writeBytes(self.take(Int(self.byte())))
         self.given += packet.readableBytes
         self.machine.receive(
-            Array(packet.readableBytesView),
+            packet,
             createdAt: 0,
             generation: generation,
             path: path,
@@ -183,7 +183,7 @@ struct SessionLifeFuzzer {
         self.cryptoOffset += UInt64(bytes.readableBytes)
         self.given += packet.readableBytes
         self.machine.receive(
-            Array(packet.readableBytesView),
+            packet,
             createdAt: 0,
             generation: self.keys.sealing,
             path: PathID(rawValue: 0),
@@ -202,7 +202,7 @@ struct SessionLifeFuzzer {
         }
         switch action {
         case .publish(let token, let plaintext, _, let paths, _):
-            precondition(plaintext.count <= SessionConfiguration.largestPacket)
+            precondition(plaintext.readableBytes <= SessionConfiguration.largestPacket)
             guard let path = paths.first else { preconditionFailure("publish without a path") }
             self.tokens.append((token, path))
             if self.tokens.count > 64 { self.tokens.removeFirst() }

@@ -33,12 +33,12 @@ package struct DatagramKey: Sendable {
         self.iv = Array(bytes[32...])
     }
 
-    private func nonce(_ number: UInt64) -> [UInt8] {
-        var bytes = self.iv
+    /// Writes the nonce of a packet number to the start of a buffer of at least ``ivLength`` bytes.
+    private func writeNonce(_ number: UInt64, to buffer: UnsafeMutableRawBufferPointer) {
+        unsafe buffer.copyBytes(from: self.iv)
         for index in 0..<8 {
-            bytes[Self.ivLength - 1 - index] ^= UInt8(truncatingIfNeeded: number >> (8 * UInt64(index)))
+            unsafe buffer[Self.ivLength - 1 - index] ^= UInt8(truncatingIfNeeded: number >> (8 * UInt64(index)))
         }
-        return bytes
     }
 
     /// Encrypts a plaintext, and appends ciphertext and tag to the datagram, whose bytes so far are authenticated, too.
@@ -48,31 +48,49 @@ package struct DatagramKey: Sendable {
     ///   - number: The packet number. It must not have been used with this key before.
     ///   - datagram: The datagram, which contains the header.
     /// - Throws: ``CryptoError/operationFailed``, which does not happen with plaintexts of less than 64 GiB.
-    package func seal(
-        _ plaintext: [UInt8],
-        number: UInt64,
-        appendingTo datagram: inout [UInt8]
-    ) throws(CryptoError) {
-        guard let nonce = try? AES.GCM.Nonce(data: self.nonce(number)),
-            let box = try? AES.GCM.seal(plaintext, using: self.key, nonce: nonce, authenticating: datagram),
+    package func seal(_ plaintext: RawSpan, number: UInt64, appendingTo datagram: inout [UInt8]) throws(CryptoError) {
+        let nonce = unsafe withUnsafeTemporaryAllocation(byteCount: Self.ivLength, alignment: 1) { buffer in
+            unsafe self.writeNonce(number, to: buffer)
+            return unsafe try? AES.GCM.Nonce(data: UnsafeRawBufferPointer(buffer))
+        }
+        guard let nonce,
+            let box = unsafe plaintext.withUnsafeBytes({
+                unsafe try? AES.GCM.seal($0, using: self.key, nonce: nonce, authenticating: datagram)
+            }),
             let combined = box.combined
         else { throw .operationFailed }
-        datagram.append(contentsOf: combined.dropFirst(Self.ivLength))
+        unsafe combined.withUnsafeBytes {
+            unsafe datagram.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[Self.ivLength...]))
+        }
     }
 
-    /// Decrypts what follows the header of a datagram. Returns nil if it was sealed with another key, or modified.
+    /// Decrypts a datagram. Returns what `use` makes of the plaintext; nil if the datagram was sealed with another key, or
+    /// modified.
     ///
     /// - Parameters:
-    ///   - datagram: The header, which is authenticated, the ciphertext and the tag.
-    ///   - headerLength: Number of bytes of the header.
+    ///   - sealed: The ciphertext and the tag.
+    ///   - header: The header, which is authenticated.
     ///   - number: The packet number.
-    package func open(_ datagram: [UInt8], headerLength: Int, number: UInt64) -> (some Collection<UInt8>)? {
-        // With nonce, ciphertext and tag in one piece, the box does not copy them again.
-        var combined = Data(capacity: Self.ivLength + datagram.count)
-        combined.append(contentsOf: self.nonce(number))
-        combined.append(contentsOf: datagram.dropFirst(headerLength))
-        guard let box = try? AES.GCM.SealedBox(combined: combined) else { return Data?.none }
-        return try? AES.GCM.open(box, using: self.key, authenticating: datagram.prefix(headerLength))
+    ///   - use: Is passed the plaintext, which exists no longer than the call.
+    package func open<Result>(
+        _ sealed: RawSpan,
+        header: [UInt8],
+        number: UInt64,
+        use: (RawSpan) -> Result
+    ) -> Result? {
+        // With nonce, ciphertext and tag in one piece, the box is made with one copy.
+        let count = Self.ivLength + sealed.byteCount
+        let box = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { buffer in
+            unsafe self.writeNonce(number, to: buffer)
+            unsafe sealed.withUnsafeBytes {
+                unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[Self.ivLength...]).copyMemory(from: $0)
+            }
+            return unsafe try? AES.GCM.SealedBox(combined: UnsafeRawBufferPointer(buffer))
+        }
+        guard let box, let plaintext = try? AES.GCM.open(box, using: self.key, authenticating: header) else {
+            return nil
+        }
+        return use(plaintext.bytes)
     }
 }
 

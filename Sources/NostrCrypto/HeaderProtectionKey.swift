@@ -18,12 +18,10 @@ package struct HeaderProtectionKey: Sendable {
 
     init(_ key: SymmetricKey) { self.key = key }
 
-    /// Returns the mask for a sample of ciphertext: its AES-256-ECB encryption, of which the first 5 bytes are used. Nil if the
-    /// sample does not have ``sampleLength`` bytes.
-    package func mask(_ sample: ArraySlice<UInt8>) -> [UInt8]? {
-        guard sample.count == Self.sampleLength else { return nil }
-        var block = Array(sample)
-        return (try? AES.permute(&block, key: self.key)).map { block }
+    /// Turns a sample of ciphertext into the mask: its AES-256-ECB encryption, of which the first 5 bytes are used. Returns false
+    /// if the sample does not have ``sampleLength`` bytes.
+    package func encrypt(_ sample: inout [UInt8]) -> Bool {
+        (try? AES.permute(&sample, key: self.key)) != nil
     }
 }
 

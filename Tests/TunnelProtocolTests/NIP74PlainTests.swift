@@ -45,7 +45,7 @@ struct NIP74PlainTests {
             #expect(later.at - earlier.at >= .milliseconds(150))
             #expect(later.createdAt > earlier.createdAt || later.at - earlier.at >= .milliseconds(250))
         }
-        #expect(sent.last?.plaintext == NIP74Configuration.plainCloseMessage)
+        #expect(sent.last?.plaintext == ByteBuffer(bytes: NIP74Configuration.plainCloseMessage))
         #expect(tunnel.exitStreams[id]?.ended == .some(nil))
     }
 

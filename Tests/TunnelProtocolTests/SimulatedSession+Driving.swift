@@ -100,6 +100,7 @@ extension SimulatedSession {
         case .eraseKey(let generation): self.opening[end].remove(generation)
         case .identified: self.identifications += 1
         case .direct(let frame): self.directNetwork?.receive(frame, at: end)
+        case .directPathIsSilent: self.directNetwork?.suspect(by: end)
         case .pathOffered, .ticket, .duplicateKey, .askPeer, .closed: break
         }
     }

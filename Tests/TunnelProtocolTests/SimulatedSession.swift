@@ -69,7 +69,7 @@ final class SimulatedSession {
 
     private struct Happening: Comparable {
         enum What {
-            case deliver(to: Int, PathID, plaintext: [UInt8], generation: Int)
+            case deliver(to: Int, PathID, plaintext: ByteBuffer, generation: Int)
             case outcome(to: Int, MessageToken, PublishOutcome)
             case datagram(to: Int, DatagramSealer.Opened)
             case call(() -> Void)
@@ -91,7 +91,7 @@ final class SimulatedSession {
     var signals: [[SessionSignal]] = [[], []]
     /// All packets in the order in which they were published.
     var published: [(by: Int, path: PathID, size: Int, at: NIODeadline)] = []
-    var recorded: [(by: Int, path: PathID, plaintext: [UInt8])] = []
+    var recorded: [(by: Int, path: PathID, plaintext: ByteBuffer)] = []
     var recordsPackets = false
     var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
     private var relays: [Relay]
@@ -203,9 +203,9 @@ final class SimulatedSession {
         self.settle()
     }
 
-    private func sendDirectly(_ token: MessageToken, _ packet: [UInt8], by end: Int) {
+    private func sendDirectly(_ token: MessageToken, _ packet: ByteBuffer, by end: Int) {
         let sent = max(self.directBusyUntil[end], self.now)
-        let done = sent + .nanoseconds(Int64(packet.count) * 1_000_000_000 / self.direct.bytesPerSecond)
+        let done = sent + .nanoseconds(Int64(packet.readableBytes) * 1_000_000_000 / self.direct.bytesPerSecond)
         // A router with a queue of 100 ms.
         guard !self.direct.isCut, !self.chance(self.direct.loss), done < self.now + .milliseconds(100) else { return }
         self.directBusyUntil[end] = done
@@ -213,7 +213,7 @@ final class SimulatedSession {
             space: .packets,
             number: token.number,
             generation: self.sealing[end],
-            plaintext: ByteBuffer(bytes: packet)
+            plaintext: packet
         )
         let jitter = Int64.random(in: 0...self.direct.jitter.nanoseconds, using: &self.generator)
         let arrival = done + self.direct.delay + .nanoseconds(jitter)
@@ -237,8 +237,8 @@ final class SimulatedSession {
         self.happenings.insert(Happening(at: at, order: order, what: what))
     }
 
-    func publish(_ token: MessageToken, _ plaintext: [UInt8], _ createdAt: Int64, _ path: PathID, by end: Int) {
-        self.published.append((end, path, plaintext.count, self.now))
+    func publish(_ token: MessageToken, _ plaintext: ByteBuffer, _ createdAt: Int64, _ path: PathID, by end: Int) {
+        self.published.append((end, path, plaintext.readableBytes, self.now))
         if self.recordsPackets { self.recorded.append((end, path, plaintext)) }
         if path == .direct, let directNetwork { return directNetwork.send(plaintext, number: token.number, by: end) }
         if path == .direct { return self.sendDirectly(token, plaintext, by: end) }
@@ -258,12 +258,12 @@ final class SimulatedSession {
                 relay.taken[end][second, default: 0] += 1
             }
         }
-        let isTooLarge = weather.largestPacket.map { plaintext.count > $0.size } ?? false
+        let isTooLarge = weather.largestPacket.map { plaintext.readableBytes > $0.size } ?? false
         if isTooLarge, weather.largestPacket?.refuses == true { outcome = .rejected(.refused) }
         self.relays[path.rawValue] = relay
         var atRelay = self.now + .nanoseconds(weather.delay.nanoseconds / 2)
         var arrival = self.now + weather.delay
-        let length = SimulatedLinks.eventLength(plaintext.count)
+        let length = SimulatedLinks.eventLength(plaintext.readableBytes)
         if var links = weather.links {
             atRelay = links.up[end].transmit(length, at: self.now, using: &self.generator)
             arrival = links.down[1 - end].transmit(length, at: atRelay, using: &self.generator)
@@ -302,7 +302,7 @@ final class SimulatedSession {
     }
 
     func deliver(
-        _ plaintext: [UInt8],
+        _ plaintext: ByteBuffer,
         _ createdAt: Int64,
         _ path: PathID,
         _ weather: Weather,
@@ -312,7 +312,7 @@ final class SimulatedSession {
         var at = arrival
         if let rate = weather.bytesPerSecond {
             let start = max(self.relays[path.rawValue].busyUntil[end], self.now)
-            let done = start + .nanoseconds(Int64(plaintext.count) * 1_000_000_000 / Int64(rate))
+            let done = start + .nanoseconds(Int64(plaintext.readableBytes) * 1_000_000_000 / Int64(rate))
             self.relays[path.rawValue].busyUntil[end] = done
             at = done + weather.delay
         }
@@ -377,7 +377,7 @@ final class SimulatedSession {
     }
 
     /// Delivers a packet to one end, if that end is connected to the relay and has the keys of `generation`.
-    func inject(_ plaintext: [UInt8], path: PathID, to end: Int, generation: Int = 0) {
+    func inject(_ plaintext: ByteBuffer, path: PathID, to end: Int, generation: Int = 0) {
         guard self.relays[path.rawValue].isUp[end], self.opening[end].contains(generation) else { return }
         self.ends[end].receive(
             plaintext,

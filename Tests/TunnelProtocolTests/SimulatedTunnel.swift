@@ -31,7 +31,7 @@ struct SimulatedTunnel {
 
     struct Flight {
         let toExit: Bool
-        let plaintext: [UInt8]
+        let plaintext: ByteBuffer
         let createdAt: Int64
         let tie: UInt64
         let arrival: NIODeadline
@@ -51,9 +51,9 @@ struct SimulatedTunnel {
     var offers: [SessionOffer] = []
     var outdatedOffers: [SessionOffer] = []
     /// Plaintexts in the order in which they were published.
-    var published: [(byEntry: Bool, plaintext: [UInt8], createdAt: Int64, at: NIODeadline)] = []
+    var published: [(byEntry: Bool, plaintext: ByteBuffer, createdAt: Int64, at: NIODeadline)] = []
     /// Called for each published message; returns the relay's answer. The default accepts all messages.
-    var verdict: (_ byEntry: Bool, _ plaintext: [UInt8]) -> PublishOutcome = { _, _ in .accepted(Self.path) }
+    var verdict: (_ byEntry: Bool, _ plaintext: ByteBuffer) -> PublishOutcome = { _, _ in .accepted(Self.path) }
     /// Called for each stream at the exit; returns why connecting to the target fails, or nil if it succeeds.
     var dial: (StreamRequest) -> StreamEnd? = { _ in nil }
     /// Whether the relay accepts messages but delivers none.

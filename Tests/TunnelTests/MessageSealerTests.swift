@@ -33,7 +33,7 @@ struct MessageSealerTests {
         #expect(event.kind == .tunnelMessage)
         #expect(event.firstValue(of: "p")?.text == self.exit.publicKey.hex)
         let message = try receiver.open(event, recipient: self.exit.publicKey)
-        #expect(message.plaintext == [1, 2, 3])
+        #expect(message.plaintext == ByteBuffer(bytes: [1, 2, 3]))
         #expect(message.createdAt == 1_000)
         #expect(message.generation == 0)
         let stranger = try MessageSealer(own: .generate(), peer: self.client.publicKey)

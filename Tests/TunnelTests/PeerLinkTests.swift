@@ -39,7 +39,7 @@ struct PeerLinkTests {
             self.inputs.append("consumed \(bytes)")
         }
         mutating func receive(
-            _ plaintext: [UInt8],
+            _ plaintext: ByteBuffer,
             createdAt: Int64,
             generation: Int,
             path: PathID,
@@ -151,7 +151,7 @@ struct PeerLinkTests {
     @Test("a message for a path without a relay is reported as unreachable")
     func unreachable() {
         self.perform(
-            .publish(MessageToken(rawValue: 1), plaintext: [1], createdAt: 1_000, paths: [PathID(rawValue: 0)])
+            .publish(MessageToken(rawValue: 1), plaintext: ByteBuffer(bytes: [1]), createdAt: 1_000, paths: [PathID(rawValue: 0)])
         )
         #expect(self.link.engine.inputs == ["published \(PublishOutcome.rejected(.unreachable))"])
     }

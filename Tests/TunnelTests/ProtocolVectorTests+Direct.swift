@@ -39,13 +39,13 @@ extension ProtocolVectorTests {
         let request = ConnectivityCheck.request(token: 0x1112_1314_1516_1718)
         let seen = try #require(TransportAddress([192, 0, 2, 7], port: 6_000))
         let response = ConnectivityCheck.response(token: 0x1112_1314_1516_1718, observed: seen)
-        let first = try client.seal(packet: packet, number: 300, to: Self.connection)
+        let first = try client.seal(packet: ByteBuffer(bytes: packet), number: 300, to: Self.connection)
         let check = try exit.seal(request, to: Self.connection)
         let answer = try client.seal(response, to: Self.connection)
         client.add(1, renewed.datagrams)
         client.use(1)
         // Only the low 32 bits of a number are in the datagram.
-        let second = try client.seal(packet: packet, number: 0x1_0000_0001, to: Self.connection)
+        let second = try client.seal(packet: ByteBuffer(bytes: packet), number: 0x1_0000_0001, to: Self.connection)
         return [
             Vector(
                 name: "datagrams of a direct path",

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import NIOCore
 import Nostr
 import NostrCrypto
 import Testing
@@ -85,7 +86,7 @@ struct SessionKeyExchangeTests {
         let event = try self.event(accepted.acceptance(on: PathID(rawValue: 3), createdAt: 1))
         let sealer = try MessageSealer(own: self.clientKey, peer: event.pubkey)
         let message = try sealer.open(event, recipient: self.clientKey.publicKey)
-        let answer = try #require(offering.answer(in: message.plaintext, sealer: sealer))
+        let answer = try #require(offering.answer(in: message, sealer: sealer))
         guard case .accepted(let acceptance) = answer else { throw CryptoError.operationFailed }
         #expect(acceptance.path == PathID(rawValue: 3))
         return Handshake(client: try offering.complete(acceptance, sealer: sealer), exit: accepted)
@@ -96,9 +97,9 @@ struct SessionKeyExchangeTests {
         let handshake = try self.handshake()
         let (client, exit) = (handshake.client.sealer, handshake.exit.sealer)
         let up = try self.event(client.seal([1, 2, 3], createdAt: 5))
-        #expect(try exit.open(up, recipient: exit.own.publicKey).plaintext == [1, 2, 3])
+        #expect(try exit.open(up, recipient: exit.own.publicKey).plaintext == ByteBuffer(bytes: [1, 2, 3]))
         let down = try self.event(exit.seal([4, 5, 6], createdAt: 5))
-        #expect(try client.open(down, recipient: client.own.publicKey).plaintext == [4, 5, 6])
+        #expect(try client.open(down, recipient: client.own.publicKey).plaintext == ByteBuffer(bytes: [4, 5, 6]))
         #expect(throws: MessageSealer.OpeningError.self) { try client.open(up, recipient: client.own.publicKey) }
         // NIP-44 alone does not decrypt packets.
         let plain = try MessageSealer(own: exit.own, peer: client.own.publicKey)
@@ -129,11 +130,11 @@ struct SessionKeyExchangeTests {
         let accepted = try self.accept(offering, credential: nil)
         let event = try self.event(accepted.acceptance(on: PathID(rawValue: 0), createdAt: 1))
         let sealer = try MessageSealer(own: self.clientKey, peer: event.pubkey)
-        let plaintext = try sealer.open(event, recipient: self.clientKey.publicKey).plaintext
-        #expect(offering.answer(in: plaintext, sealer: sealer) != nil)
-        #expect(try self.offering(nil).answer(in: plaintext, sealer: sealer) == nil)
+        let message = try sealer.open(event, recipient: self.clientKey.publicKey)
+        #expect(offering.answer(in: message, sealer: sealer) != nil)
+        #expect(try self.offering(nil).answer(in: message, sealer: sealer) == nil)
         let otherAuthor = try MessageSealer(own: self.clientKey, peer: SecretKey.generate().publicKey)
-        #expect(offering.answer(in: plaintext, sealer: otherAuthor) == nil)
+        #expect(offering.answer(in: message, sealer: otherAuthor) == nil)
     }
 
     @Test("a key update gives both sides the same new keys, authenticated by the exit")

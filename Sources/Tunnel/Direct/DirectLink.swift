@@ -174,6 +174,10 @@ final class DirectLink {
     private func update(_ input: (inout DirectPath, NIODeadline) -> Void) {
         guard !self.isStopped else { return }
         input(&self.path, .now())
+        self.performActions()
+    }
+
+    private func performActions() {
         while let action = self.path.nextAction() { self.perform(action) }
         if let deadline = self.path.nextDeadline { self.timer?.set(deadline) }
     }
@@ -218,14 +222,14 @@ final class DirectLink {
     }
 
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
-    func send(_ packet: [UInt8], number: UInt64) -> Bool {
+    func send(_ packet: ByteBuffer, number: UInt64) -> Bool {
         guard let (datagram, address) = self.path.seal(packet, number: number) else { return true }
         self.bytes += Int64(datagram.count)
-        let isWritable = self.sockets.send(datagram, to: address)
-        // The session sends this packet because earlier ones were not acknowledged.
-        if self.link.suspectsDirectPath { self.update { $0.suspect(at: $1) } }
-        return isWritable
+        return self.sockets.send(datagram, to: address)
     }
+
+    /// Checks the path, because packets were not acknowledged.
+    func suspect() { self.update { $0.suspect(at: $1) } }
 
     // MARK: Status
 
@@ -267,19 +271,20 @@ extension DirectLink: DatagramReceiver {
             guard self.isAllowed(address) else { return self.metrics.rejected(.sourceNotAllowed) }
             self.lastSource = address
         }
-        self.update {
-            switch $0.receive(datagram, from: address, at: $1) {
-            case .packet(let packet):
-                self.bytes += Int64(datagram.readableBytes)
-                self.packets.append(packet)
-            case .check: break
-            case .rejected: self.metrics.rejected(.undecryptable)
-            }
+        guard !self.isStopped else { return }
+        switch self.path.receive(datagram, from: address, at: .now()) {
+        case .packet(let packet):
+            self.bytes += Int64(datagram.readableBytes)
+            self.packets.append(packet)
+        case .check: break
+        case .rejected: self.metrics.rejected(.undecryptable)
         }
     }
 
-    /// Passes the packets to the session together, which then answers and delivers once.
+    /// Performs what the datagrams caused, and passes the packets to the session together, which then answers and delivers once.
     func receivedAll() {
+        guard !self.isStopped else { return }
+        self.performActions()
         guard !self.packets.isEmpty else { return }
         let packets = self.packets
         self.packets = []

@@ -49,7 +49,7 @@ struct MessageSealer: Sendable {
 
     /// A decrypted message.
     struct Message {
-        let plaintext: [UInt8]
+        let plaintext: ByteBuffer
         /// Generation of the keys with which the message was encrypted.
         let generation: Int
         /// Date of the event, in seconds since 1970.
@@ -121,13 +121,18 @@ struct MessageSealer: Sendable {
         guard let (generation, pair) = self.pair(recipient: recipient, author: event.pubkey) else { throw .wrongAuthor }
         let content = Array(event.content.readableBytesView)
         do throws(NIP44Error) {
-            let plaintext = try pair.opening.open(content)
+            let plaintext = ByteBuffer(bytes: try pair.opening.open(content))
             return Message(plaintext: plaintext, generation: generation, createdAt: event.createdAt)
         } catch {
             guard generation == 0, let plaintext = try? self.handshakeKey?.open(content) else {
                 throw .undecryptable(error)
             }
-            return Message(plaintext: plaintext, generation: 0, createdAt: event.createdAt, isAnswer: true)
+            return Message(
+                plaintext: ByteBuffer(bytes: plaintext),
+                generation: 0,
+                createdAt: event.createdAt,
+                isAnswer: true
+            )
         }
     }
 

@@ -34,7 +34,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     private var relays: [PathID: RelayConnection] = [:]
     /// Sends a packet on the direct path. Returns false if the sockets cannot take more now. Nil without such a path.
-    var sendDirectly: ((_ packet: [UInt8], _ number: UInt64) -> Bool)?
+    var sendDirectly: ((_ packet: ByteBuffer, _ number: UInt64) -> Bool)?
     private var endpoints: [StreamID: any StreamEndpoint] = [:]
     private var lastStream: UInt64 = 0
     private var isDraining = false
@@ -312,11 +312,12 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// Encrypts a message and publishes it. A proof of work is made on another thread.
     private func publish(
         _ token: MessageToken,
-        plaintext: [UInt8],
+        plaintext: ByteBuffer,
         createdAt: Int64,
         paths: [PathID],
         work: Int
     ) {
+        let plaintext = Array(plaintext.readableBytesView)
         let sealer = self.sealer
         let createdAt = createdAt + self.clockCorrection(at: createdAt)
         guard work > 0 else {

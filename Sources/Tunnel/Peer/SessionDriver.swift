@@ -276,6 +276,7 @@ extension SessionDriver: PeerLinkDelegate {
             self.delegate?.sessionIsOfferedDirectPath(self)
             // Without it, this node does not want to exchange addresses with this peer.
             self.direct?.receive(frame)
+        case .directPathIsSilent: self.direct?.suspect()
         case .identified, .pathOffered, .ticket, .duplicateKey, .askPeer, .closed:
             self.delegate?.session(self, didReceive: signal)
         }

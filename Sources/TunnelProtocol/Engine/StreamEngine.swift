@@ -48,7 +48,7 @@ package protocol StreamEngine: SendableMetatype {
     ///   - generation: The generation of the keys that encrypted the message; 0 if there is only one pair.
     ///   - path: The path on which the message arrived.
     ///   - now: The current time.
-    mutating func receive(_ plaintext: [UInt8], createdAt: Int64, generation: Int, path: PathID, at now: Moment)
+    mutating func receive(_ plaintext: ByteBuffer, createdAt: Int64, generation: Int, path: PathID, at now: Moment)
     /// Reports the result of a ``StreamAction/publish(_:plaintext:createdAt:paths:)``.
     mutating func published(_ token: MessageToken, _ outcome: PublishOutcome, at now: Moment)
 
@@ -87,7 +87,7 @@ package enum StreamAction<Signal: Sendable>: Sendable {
     /// accepts it, and as rejected when all relays have rejected it.
     ///
     /// The event's ID has at least `work` leading zero bits (NIP-13).
-    case publish(MessageToken, plaintext: [UInt8], createdAt: Int64, paths: [PathID], work: Int = 0)
+    case publish(MessageToken, plaintext: ByteBuffer, createdAt: Int64, paths: [PathID], work: Int = 0)
     /// The peer opened a stream (exit). Connect its target, then call ``StreamEngine/connected(_:at:)`` or
     /// ``StreamEngine/reset(_:_:at:)``. Data may arrive before that.
     case incoming(StreamID, StreamRequest)

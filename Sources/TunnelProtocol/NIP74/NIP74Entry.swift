@@ -85,7 +85,7 @@ struct NIP74Entry {
         context.actions.append(
             .publish(
                 token,
-                plaintext: message.encoded(),
+                plaintext: ByteBuffer(bytes: message.encoded()),
                 createdAt: context.now.seconds,
                 paths: usable,
                 work: stream.offer == nil ? 0 : Self.work(ofRepetition: stream.connects)

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
-import NIOCore
+package import NIOCore
 import Nostr
 import NostrCrypto
 
@@ -93,8 +93,8 @@ package struct NIP74Message: Hashable, Sendable {
     static let maximumDestinationLength = Bech32.maximumLength
 
     /// Decodes a plaintext. Returns nil if it is not a valid message.
-    package init?(plaintext: [UInt8]) {
-        guard let value = try? JSONValue.parse(ByteBuffer(bytes: plaintext)),
+    package init?(plaintext: ByteBuffer) {
+        guard let value = try? JSONValue.parse(plaintext),
             let key = value["key"]?.text, (1...Self.maximumKeyLength).contains(key.utf8.count),
             let type = value["type"]?.text
         else { return nil }

@@ -155,7 +155,7 @@ package struct NIP74StateMachine: StreamEngine {
     // MARK: Messages
 
     package mutating func receive(
-        _ plaintext: [UInt8],
+        _ plaintext: ByteBuffer,
         createdAt: Int64,
         generation: Int,
         path: PathID,
@@ -163,7 +163,7 @@ package struct NIP74StateMachine: StreamEngine {
     ) {
         self.context.now = now
         guard let message = NIP74Message(plaintext: plaintext) else {
-            if self.streams.isEntry, plaintext == NIP74Configuration.plainCloseMessage {
+            if self.streams.isEntry, plaintext.readableBytesView.elementsEqual(NIP74Configuration.plainCloseMessage) {
                 self.streams.receiveClose(&self.context)
             } else {
                 self.context.actions.append(.report(.malformedMessage))

@@ -123,7 +123,12 @@ struct NIP74Streams {
             self.table[id] = stream
             self.table.own(token, id)
             context.actions.append(
-                .publish(token, plaintext: message.encoded(), createdAt: date, paths: self.targets(of: stream))
+                .publish(
+                    token,
+                    plaintext: ByteBuffer(bytes: message.encoded()),
+                    createdAt: date,
+                    paths: self.targets(of: stream)
+                )
             )
         }
     }
@@ -252,7 +257,7 @@ struct NIP74Streams {
         context.actions.append(
             .publish(
                 context.makeToken(),
-                plaintext: NIP74Configuration.plainCloseMessage,
+                plaintext: ByteBuffer(bytes: NIP74Configuration.plainCloseMessage),
                 // Dated after the last data, for relays that sort by date.
                 createdAt: self.dates.ofControl(after: stream.lastDate, at: context.now),
                 paths: [path]

@@ -113,7 +113,7 @@ struct PacketSender: Sendable {
             guard self.sendPacket(.urgentData, on: index, &paths, &streams, &context) else { break }
         }
         while self.canSend(streams, context), let (index, content) = self.pathForData(paths, streams, context),
-            self.isWorthSending(on: paths[index], streams, context)
+            self.isWorthSending(on: index, paths, streams, context)
         {
             guard packets < (paths[index].isDirect ? Self.datagramsPerTurn : Self.packetsPerTurn) else {
                 self.hasMore = true
@@ -150,9 +150,14 @@ struct PacketSender: Sendable {
 
     /// Whether to send now instead of waiting for more data: control frames wait, no packet is in flight on the path,
     /// a packet is full, or the coalescing delay has ended.
-    private func isWorthSending(on path: SessionPath, _ streams: StreamSet, _ context: SessionContext) -> Bool {
-        !context.control.isEmpty || path.sent.elicitingInFlight == 0
-            || streams.scheduler.waitingBytes >= path.packetSize
+    private func isWorthSending(
+        on index: Int,
+        _ paths: PathSet,
+        _ streams: StreamSet,
+        _ context: SessionContext
+    ) -> Bool {
+        !context.control.isEmpty || paths[index].sent.elicitingInFlight == 0
+            || streams.scheduler.waitingBytes >= paths[index].packetSize
             || self.coalescingDeadline.map { $0 <= context.now.monotonic } ?? true
     }
 
@@ -220,7 +225,7 @@ struct PacketSender: Sendable {
         let ready = connected.filter { paths[$0].pacer.wait(at: now) == nil }
         // If all relays limit the rate, one event more is better than a peer that waits for its timeout.
         for index in ready.isEmpty ? Array(connected.prefix(1)) : ready {
-            var packet = self.packet(on: paths[index])
+            var packet = self.packet(on: paths[index].id, paths[index].sent.nextNumber)
             SessionFrame.connectionClose(code: reason?.code ?? 0, reason: "").encode(into: &packet)
             self.publish(packet, [], on: &paths[index], &context)
         }
@@ -229,14 +234,11 @@ struct PacketSender: Sendable {
     // MARK: Packets
 
     /// Returns a packet with its header. Datagrams have the path and the number themselves.
-    private func packet(on path: SessionPath, capacity: Int = 0) -> ByteBuffer {
+    private func packet(on path: PathID, _ number: UInt64, capacity: Int = 0) -> ByteBuffer {
         var packet = ByteBuffer()
         packet.reserveCapacity(capacity)
-        if !path.isDirect {
-            SessionPacketHeader(path: path.id, number: path.sent.nextNumber).encode(
-                isFromExit: self.isExit,
-                into: &packet
-            )
+        if path != .direct {
+            SessionPacketHeader(path: path, number: number).encode(isFromExit: self.isExit, into: &packet)
         }
         return packet
     }
@@ -257,7 +259,11 @@ struct PacketSender: Sendable {
             case .probe: paths[index].probeSize
             default: paths[index].sizeOfNext(waiting: content.hasData ? waiting : 0)
             }
-        var packet = self.packet(on: paths[index], capacity: min(size, waiting + 2_048))
+        var packet = self.packet(
+            on: paths[index].id,
+            paths[index].sent.nextNumber,
+            capacity: min(size, waiting + 2_048)
+        )
         let acknowledges = paths.writeAcknowledgements(into: &packet, size: size, on: index, at: context.now.monotonic)
         var frames: [SessionFrame] = []
         if content.hasPing {
@@ -294,7 +300,7 @@ struct PacketSender: Sendable {
         context.actions.append(
             .publish(
                 token,
-                plaintext: Array(packet.readableBytesView),
+                plaintext: packet,
                 // Dated with the current time. Relays reject old events, and a retransmission is a new event.
                 createdAt: context.now.seconds,
                 paths: [path.id]

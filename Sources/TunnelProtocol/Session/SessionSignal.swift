@@ -31,6 +31,8 @@ package enum SessionSignal: Hashable, Sendable {
     case askPeer
     /// A frame about the direct path: a connection ID, or addresses of the peer.
     case direct(SessionFrame)
+    /// Packets on the direct path were not acknowledged in time. Call ``DirectPath/suspect(at:)``.
+    case directPathIsSilent
     /// The session and all its streams ended. The reason is nil if there was no error.
     case closed(StreamEnd?)
 }

@@ -70,8 +70,6 @@ package struct SessionStateMachine: StreamEngine {
 
     /// Whether every connected relay reported that the peer is not subscribed. False if no relay is connected.
     package var isDeserted: Bool { self.transport.paths.reachability == .peerIsAbsent }
-    /// Whether packets on the direct path were not acknowledged in time.
-    package var suspectsDirectPath: Bool { self.transport.paths.suspectsDirectPath }
     /// Whether the peer understands the frames of direct paths, and this node does.
     package var peerTakesDatagrams: Bool { self.transport.peerTakesDatagrams }
     /// When a packet of the peer was last received.
@@ -251,7 +249,7 @@ package struct SessionStateMachine: StreamEngine {
     // MARK: Receiving
 
     package mutating func receive(
-        _ plaintext: [UInt8],
+        _ plaintext: ByteBuffer,
         createdAt: Int64,
         generation: Int,
         path: PathID,

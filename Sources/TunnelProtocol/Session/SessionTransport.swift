@@ -118,14 +118,15 @@ struct SessionTransport: Sendable {
 
     /// Schedules the acknowledgement of a packet, after its frames were handled.
     mutating func scheduleAcknowledgement(of packet: SessionPacket, at now: NIODeadline) {
-        guard packet.isAckEliciting, let index = self.paths.index(of: packet.header.path) else { return }
+        let demand = packet.demand
+        guard demand.isAckEliciting, let index = self.paths.index(of: packet.header.path) else { return }
         self.paths[index].received.wantAcknowledgement(
             within: self.configuration.acknowledgementDelay,
             threshold: self.configuration.acknowledgementThreshold,
-            here: packet.frames.contains(.ping),
+            here: demand.isProbe,
             at: now
         )
-        if packet.frames.contains(.immediateAcknowledgement) { self.paths[index].received.hurry(at: now) }
+        if demand.isImmediate { self.paths[index].received.hurry(at: now) }
     }
 
     /// Handles an ACK frame.
@@ -235,6 +236,7 @@ struct SessionTransport: Sendable {
             self.paths.probeStandby(index, at: now)
             if let due = self.paths.probeDeadline(of: index), due <= now {
                 self.repeatLost(self.paths.probeTimedOut(index, at: now), &streams, &context)
+                if self.paths.isSilentDirectPath(index) { context.actions.append(.signal(.directPathIsSilent)) }
                 self.sendProbe(on: index, &streams, &context)
             }
         }

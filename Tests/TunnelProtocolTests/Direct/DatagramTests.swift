@@ -26,8 +26,8 @@ struct DatagramTests {
     func packets() throws {
         var (client, exit) = try self.pair()
         let plaintext = [UInt8](repeating: 7, count: 900)
-        let first = try client.seal(packet: plaintext, number: 5, to: Self.connection)
-        let second = try client.seal(packet: plaintext, number: 6, to: Self.connection)
+        let first = try client.seal(packet: ByteBuffer(bytes: plaintext), number: 5, to: Self.connection)
+        let second = try client.seal(packet: ByteBuffer(bytes: plaintext), number: 6, to: Self.connection)
         #expect(DatagramHeader.connection(of: ByteBuffer(bytes: first)) == Self.connection)
         #expect(first.count == DatagramHeader.length + 900 + DatagramKey.overhead)
         // The numbers differ in one bit, and the protected bytes in about half of theirs.
@@ -44,7 +44,7 @@ struct DatagramTests {
     @Test("every modified byte, a cut datagram and another secret are rejected")
     func forged() throws {
         var (client, exit) = try self.pair()
-        let datagram = try client.seal(packet: Array("hello".utf8), number: 0, to: Self.connection)
+        let datagram = try client.seal(packet: ByteBuffer(string: "hello"), number: 0, to: Self.connection)
         for index in datagram.indices {
             var modified = datagram
             modified[index] ^= 1
@@ -62,7 +62,7 @@ struct DatagramTests {
         let check = ConnectivityCheck.request(token: 42)
         let datagrams = try (0..<100).map { _ in try client.seal(check, to: Self.connection) }
         #expect(datagrams[0].count == 1_200)
-        let packet = try client.seal(packet: Array(check.encoded.readableBytesView), number: 0, to: Self.connection)
+        let packet = try client.seal(packet: check.encoded, number: 0, to: Self.connection)
         #expect(exit.open(ByteBuffer(bytes: packet))?.space == .packets)
         let received = exit.open(ByteBuffer(bytes: datagrams[99]))
         let last = try #require(received)
@@ -77,11 +77,11 @@ struct DatagramTests {
     @Test("keys of two generations open datagrams until one is erased; the header keys stay")
     func generations() throws {
         var (client, exit) = try self.pair()
-        let old = try client.seal(packet: Array("old".utf8), number: 1, to: Self.connection)
+        let old = try client.seal(packet: ByteBuffer(string: "old"), number: 1, to: Self.connection)
         client.add(1, try self.secret(9))
         exit.add(1, try self.secret(9))
         client.use(1)
-        let new = try client.seal(packet: Array("new".utf8), number: 2, to: Self.connection)
+        let new = try client.seal(packet: ByteBuffer(string: "new"), number: 2, to: Self.connection)
         #expect(exit.open(ByteBuffer(bytes: new))?.generation == 1)
         #expect(exit.open(ByteBuffer(bytes: old))?.generation == 0)
         exit.use(1)
@@ -106,7 +106,7 @@ struct DatagramTests {
     func largeNumbers() throws {
         var (client, exit) = try self.pair()
         for number in [0, 1 << 31, (1 << 32) - 20, (1 << 32) + 7, (1 << 32) - 9, (1 << 32) + 8] as [UInt64] {
-            let datagram = try client.seal(packet: [1, 2, 3], number: number, to: Self.connection)
+            let datagram = try client.seal(packet: ByteBuffer(bytes: [1, 2, 3]), number: number, to: Self.connection)
             #expect(exit.open(ByteBuffer(bytes: datagram))?.number == number)
         }
     }

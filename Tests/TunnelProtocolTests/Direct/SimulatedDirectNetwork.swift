@@ -103,13 +103,15 @@ final class SimulatedDirectNetwork {
     }
 
     /// A packet of the session.
-    func send(_ packet: [UInt8], number: UInt64, by end: Int) {
+    func send(_ packet: ByteBuffer, number: UInt64, by end: Int) {
         guard let (datagram, address) = self.nodes[end].path.seal(packet, number: number) else { return }
         self.send(datagram, to: address, by: end)
-        if self.session.ends[end].suspectsDirectPath {
-            self.nodes[end].path.suspect(at: self.session.now)
-            self.perform(end)
-        }
+    }
+
+    /// Packets were not acknowledged.
+    func suspect(by end: Int) {
+        self.nodes[end].path.suspect(at: self.session.now)
+        self.perform(end)
     }
 
     private func perform(_ end: Int) {

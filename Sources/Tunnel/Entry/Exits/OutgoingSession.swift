@@ -260,7 +260,7 @@ extension OutgoingSession: SessionDriverDelegate {
     ) -> Bool {
         guard message.isAnswer else { return true }
         // The exit repeated its acceptance, possibly on another relay.
-        if case .accepted(let acceptance)? = SessionAnswer(plaintext: message.plaintext),
+        if case .accepted(let acceptance)? = SessionAnswer(plaintext: Array(message.plaintext.readableBytesView)),
             self.driver.path(of: relay) == nil, self.driver.relay(of: acceptance.path) == nil
         {
             self.use(relay, as: acceptance.path)
@@ -295,7 +295,7 @@ extension OutgoingSession: SessionDriverDelegate {
         guard let offering, key == offering.ownKey.publicKey, self.context.verifier.admit(event),
             let sealer = try? MessageSealer(own: offering.ownKey, peer: event.pubkey),
             let message = try? sealer.open(event, recipient: key),
-            case .accepted(let other)? = offering.answer(in: message.plaintext, sealer: sealer)
+            case .accepted(let other)? = offering.answer(in: message, sealer: sealer)
         else { return }
         self.offering = nil
         self.context.logger.warning(
@@ -344,7 +344,9 @@ extension OutgoingSession: SessionDriverDelegate {
         case .askPeer: self.delegate?.sessionIsUnanswered(self)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only exits receive the other signals.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified, .duplicateKey, .direct: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .identified, .duplicateKey, .direct,
+            .directPathIsSilent:
+            break
         }
     }
 

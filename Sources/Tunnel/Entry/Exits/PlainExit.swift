@@ -160,7 +160,7 @@ final class PlainExit {
             let message = try? sealer.open(event, recipient: self.ownKey.publicKey)
         {
             for offering in [self.offering, self.earlierOffering].compactMap({ $0 }) {
-                guard let answer = offering.answer(in: message.plaintext, sealer: sealer) else { continue }
+                guard let answer = offering.answer(in: message, sealer: sealer) else { continue }
                 return (answer, offering, sealer)
             }
         }

@@ -79,8 +79,8 @@ final class SessionOffering: AttachableEndpoint {
     /// Returns the exit's signed answer to this offer. Nil if the event contains something else.
     ///
     /// - Parameter sealer: The sealer for the client's key and the author of the event.
-    func answer(in plaintext: [UInt8], sealer: MessageSealer) -> SessionAnswer? {
-        guard let answer = SessionAnswer(plaintext: plaintext),
+    func answer(in message: MessageSealer.Message, sealer: MessageSealer) -> SessionAnswer? {
+        guard let answer = SessionAnswer(plaintext: Array(message.plaintext.readableBytesView)),
             answer.isSigned(by: self.exit, offerHash: self.hash, fresh: sealer.peer)
         else { return nil }
         return answer

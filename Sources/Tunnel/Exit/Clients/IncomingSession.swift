@@ -392,7 +392,9 @@ extension IncomingSession: SessionDriverDelegate {
         case .duplicateKey(let report): self.receive(report)
         case .closed(let reason): self.delegate?.session(self, didClose: reason)
         // The driver handles the signals about keys. Only clients receive the other signals.
-        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer, .direct: break
+        case .makeKey, .answerKey, .completeKey, .sealUnder, .eraseKey, .pathOffered, .ticket, .askPeer, .direct,
+            .directPathIsSilent:
+            break
         }
     }
 

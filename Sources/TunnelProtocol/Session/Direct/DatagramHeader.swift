@@ -44,10 +44,12 @@ package struct DatagramHeader: Hashable, Sendable {
 
     // MARK: Encoding
 
-    /// The header before its protection.
-    var encoded: [UInt8] {
+    /// Returns the header before its protection, in an array with room for a datagram.
+    ///
+    /// - Parameter capacity: Number of bytes of the datagram.
+    func encoded(capacity: Int) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(Self.length)
+        bytes.reserveCapacity(capacity)
         bytes.append(Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1)
         for shift in stride(from: UInt64(56), through: 0, by: -8) {
             bytes.append(UInt8(truncatingIfNeeded: self.connection.rawValue >> shift))
@@ -60,36 +62,42 @@ package struct DatagramHeader: Hashable, Sendable {
 
     /// Encrypts the header of a sealed datagram. Returns false if the datagram is too short.
     static func protect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> Bool {
-        guard datagram.count >= Self.minimumDatagram,
-            let mask = key.mask(datagram[Self.length..<Self.minimumDatagram])
-        else { return false }
+        guard datagram.count >= Self.minimumDatagram else { return false }
+        var mask = Array(datagram[Self.length..<Self.minimumDatagram])
+        guard key.encrypt(&mask) else { return false }
         Self.apply(mask, to: &datagram)
         return true
     }
 
-    /// Decrypts and decodes the header of a datagram. Returns nil if it is invalid.
+    /// Decrypts and decodes the header of a datagram. Returns it in both forms, because its bytes are authenticated; nil if it is
+    /// invalid.
     ///
     /// - Parameters:
-    ///   - datagram: The datagram. The protection of its header is removed in place, because the unprotected header is authenticated.
+    ///   - datagram: The datagram.
     ///   - key: The key of the peer's direction.
-    static func unprotect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> DatagramHeader? {
-        guard datagram.count >= Self.minimumDatagram, datagram[0] & ~Self.protectedBits == Self.fixedBit,
-            let mask = key.mask(datagram[Self.length..<Self.minimumDatagram])
+    static func unprotect(
+        _ datagram: ByteBuffer,
+        with key: HeaderProtectionKey
+    ) -> (header: DatagramHeader, bytes: [UInt8])? {
+        let start = datagram.readerIndex
+        guard let connection = Self.connection(of: datagram),
+            var bytes = datagram.getBytes(at: start, length: Self.length),
+            var mask = datagram.getBytes(at: start + Self.length, length: HeaderProtectionKey.sampleLength),
+            key.encrypt(&mask)
         else { return nil }
-        Self.apply(mask, to: &datagram)
-        guard datagram[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: datagram[0] >> 2 & 1) else {
+        Self.apply(mask, to: &bytes)
+        guard bytes[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: bytes[0] >> 2 & 1) else {
             return nil
         }
-        var connection: UInt64 = 0
-        for index in 1...ConnectionID.length { connection = connection << 8 | UInt64(datagram[index]) }
         var number: UInt32 = 0
-        for index in Self.numberOffset..<Self.length { number = number << 8 | UInt32(datagram[index]) }
-        return DatagramHeader(
-            connection: ConnectionID(rawValue: connection),
+        for index in Self.numberOffset..<Self.length { number = number << 8 | UInt32(bytes[index]) }
+        let header = DatagramHeader(
+            connection: connection,
             space: space,
-            keyPhase: datagram[0] >> 1 & 1,
+            keyPhase: bytes[0] >> 1 & 1,
             truncatedNumber: number
         )
+        return (header, bytes)
     }
 
     private static func apply(_ mask: [UInt8], to datagram: inout [UInt8]) {

@@ -68,7 +68,7 @@ package struct DatagramSealer: Sendable {
 
     /// Seals a packet of the session. Its number must not have been used before.
     package func seal(
-        packet: [UInt8],
+        packet: ByteBuffer,
         number: UInt64,
         to connection: ConnectionID
     ) throws(CryptoError) -> [UInt8] {
@@ -78,11 +78,11 @@ package struct DatagramSealer: Sendable {
     /// Seals a check.
     package mutating func seal(_ check: ConnectivityCheck, to connection: ConnectionID) throws(CryptoError) -> [UInt8] {
         defer { self.nextCheck += 1 }
-        return try self.seal(Array(check.encoded.readableBytesView), .checks, self.nextCheck, to: connection)
+        return try self.seal(check.encoded, .checks, self.nextCheck, to: connection)
     }
 
     private func seal(
-        _ plaintext: [UInt8],
+        _ plaintext: ByteBuffer,
         _ space: DatagramSpace,
         _ number: UInt64,
         to connection: ConnectionID
@@ -93,36 +93,30 @@ package struct DatagramSealer: Sendable {
             space: space,
             keyPhase: UInt8(self.generation & 1),
             truncatedNumber: UInt32(truncatingIfNeeded: number)
-        ).encoded
-        datagram.reserveCapacity(DatagramHeader.length + plaintext.count + DatagramKey.overhead)
-        try keys.sealing[Int(space.rawValue)].seal(
-            plaintext,
-            number: number,
-            appendingTo: &datagram
-        )
+        ).encoded(capacity: DatagramHeader.length + plaintext.readableBytes + DatagramKey.overhead)
+        try keys.sealing[Int(space.rawValue)].seal(plaintext.readableBytesSpan, number: number, appendingTo: &datagram)
         guard DatagramHeader.protect(&datagram, with: self.sealingHeader) else { throw .operationFailed }
         return datagram
     }
 
     /// Opens a datagram. Returns nil if it was not sealed by the peer, or is a check that was received before.
     package mutating func open(_ datagram: ByteBuffer) -> Opened? {
-        var datagram = Array(datagram.readableBytesView)
-        guard let header = DatagramHeader.unprotect(&datagram, with: self.openingHeader) else { return nil }
+        guard let (header, bytes) = DatagramHeader.unprotect(datagram, with: self.openingHeader) else { return nil }
         let space = Int(header.space.rawValue)
         let number = DatagramHeader.number(header.truncatedNumber, expected: self.expected[space])
+        let sealed = datagram.readableBytesSpan.extracting(droppingFirst: DatagramHeader.length)
         // Generations that are in use at the same time follow each other, so their key phases differ.
         for (generation, keys) in self.keys where UInt8(generation & 1) == header.keyPhase {
-            guard
-                let plaintext = keys.opening[space].open(datagram, headerLength: DatagramHeader.length, number: number)
-            else { continue }
+            let plaintext = keys.opening[space].open(sealed, header: bytes, number: number) { span in
+                var buffer = ByteBuffer()
+                buffer.reserveCapacity(span.byteCount)
+                buffer.writeBytes(span)
+                return buffer
+            }
+            guard let plaintext else { continue }
             if header.space == .checks { guard self.checks.insert(number) else { return nil } }
             self.expected[space] = max(self.expected[space], number + 1)
-            return Opened(
-                space: header.space,
-                number: number,
-                generation: generation,
-                plaintext: ByteBuffer(bytes: plaintext)
-            )
+            return Opened(space: header.space, number: number, generation: generation, plaintext: plaintext)
         }
         return nil
     }

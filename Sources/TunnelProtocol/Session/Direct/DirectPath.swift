@@ -185,7 +185,7 @@ package struct DirectPath: Sendable {
     }
 
     /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
-    package mutating func seal(_ packet: [UInt8], number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
+    package mutating func seal(_ packet: ByteBuffer, number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
         guard let remote, let id = self.peerIDs.current,
             let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
         else { return nil }
@@ -229,7 +229,10 @@ package struct DirectPath: Sendable {
 
     /// When ``timeout(at:)`` must be called; nil if nothing is due.
     package var nextDeadline: NIODeadline? {
-        [self.checks.nextDeadline, self.ownIDs.nextDeadline].compactMap { $0 }.min()
+        guard let check = self.checks.nextDeadline, let expiry = self.ownIDs.nextDeadline else {
+            return self.checks.nextDeadline ?? self.ownIDs.nextDeadline
+        }
+        return min(check, expiry)
     }
 
     /// Performs what is due.

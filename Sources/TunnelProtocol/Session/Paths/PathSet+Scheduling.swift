@@ -23,8 +23,8 @@ extension PathSet {
     /// The position of the direct path, which has the highest number; nil if there is none.
     private var directIndex: Int? { self.indices.last.flatMap { self[$0].isDirect ? $0 : nil } }
 
-    /// Whether a probe timeout of the direct path has passed since a packet on it was last acknowledged.
-    var suspectsDirectPath: Bool { self.directIndex.map { self[$0].probe.count > 0 } ?? false }
+    /// Whether the path at `index` is the direct one, and a probe timeout has passed since a packet on it was last acknowledged.
+    func isSilentDirectPath(_ index: Int) -> Bool { self[index].isDirect && self[index].probe.count > 0 }
 
     /// Whether packets may take the path at `index`. While the direct path delivers, they take no other: relays belong to others,
     /// and wait until they are needed.

@@ -30,20 +30,21 @@ struct PathSet: Sendable {
     }
 
     subscript(index: Int) -> SessionPath {
-        _read { yield self.paths[index] }
+        // An array would copy the whole path.
+        _read { yield self.paths.span[index] }
         _modify { yield &self.paths[index] }
     }
 
     var indices: Range<Int> { self.paths.indices }
 
-    func index(of path: PathID) -> Int? { self.paths.firstIndex { $0.id == path } }
+    func index(of path: PathID) -> Int? { self.indices.first { self[$0].id == path } }
 
     // MARK: State
 
     var reachability: Reachability {
-        let up = self.paths.filter { $0.health != .down }
+        let up = self.indices.lazy.filter { self[$0].health != .down }
         if up.isEmpty { return .noRelay }
-        return up.allSatisfy(\.isDeserted) ? .peerIsAbsent : .reachable
+        return up.allSatisfy { self[$0].isDeserted } ? .peerIsAbsent : .reachable
     }
 
     /// The reachability, where the peer counts as absent only after the relays have reported that for `time`. It may be about
@@ -57,15 +58,16 @@ struct PathSet: Sendable {
         return isAbsent ? .peerIsAbsent : .reachable
     }
 
-    var hasActivePath: Bool { self.paths.contains { $0.health == .active } }
+    var hasActivePath: Bool { self.indices.contains { self[$0].health == .active } }
 
     func hasActivePath(beside index: Int) -> Bool {
-        self.paths.indices.contains { $0 != index && self.paths[$0].health == .active }
+        self.indices.contains { $0 != index && self[$0].health == .active }
     }
 
     /// The shortest smoothed RTT of an active path.
     var shortestRTT: TimeAmount {
-        self.paths.filter { $0.health == .active }.map(\.rtt.smoothed).min() ?? self.configuration.initialRTT
+        let active = self.indices.lazy.filter { self[$0].health == .active }
+        return active.map { self[$0].rtt.smoothed }.min() ?? self.configuration.initialRTT
     }
 
     /// Measurements of the active paths.

@@ -11,7 +11,7 @@ struct StreamTable: Sendable {
     private let shared: SharedSessionConfiguration
     private var configuration: SessionConfiguration { self.shared.value }
     private let peer: SessionParameters
-    private var streams: [StreamID: SessionStream] = [:]
+    private var streams = StreamSlots()
     /// Streams that have ended. Late frames do not open them again (exit).
     private(set) var closed = IntervalSet()
     /// The largest identifier of a stream that was opened (client).
@@ -25,9 +25,10 @@ struct StreamTable: Sendable {
         self.peer = peer
     }
 
+    /// The stream, or nil if it does not exist. It cannot be added or removed here.
     subscript(id: StreamID) -> SessionStream? {
-        get { self.streams[id] }
-        _modify { yield &self.streams[id] }
+        @inline(__always) _read { yield self.streams[id] }
+        @inline(__always) _modify { yield &self.streams[id] }
     }
 
     /// Number of bytes that a stream has to send; nil if it does not exist.
@@ -42,13 +43,13 @@ struct StreamTable: Sendable {
     var hasRoom: Bool { UInt64(self.liveCount) < self.peer.maximumStreams }
 
     /// Memory in bytes that received data uses.
-    var heldBytes: Int { self.streams.values.reduce(0) { $0 + $1.receive.memory } }
+    var heldBytes: Int { self.streams.all.reduce(0) { $0 + $1.receive.memory } }
 
     /// Whether a stream waits for the exit to open it (client).
-    var hasRequests: Bool { !self.isExit && self.streams.values.contains { $0.phase == .requested } }
+    var hasRequests: Bool { !self.isExit && self.streams.all.contains { $0.phase == .requested } }
 
     /// The identifiers in ascending order.
-    var identifiers: [StreamID] { self.streams.keys.sorted { $0.rawValue < $1.rawValue } }
+    var identifiers: [StreamID] { self.streams.all.map(\.id).sorted { $0.rawValue < $1.rawValue } }
 
     // MARK: Adding
 
@@ -62,12 +63,14 @@ struct StreamTable: Sendable {
     }
 
     private mutating func add(_ id: StreamID, isWithDriver: Bool, at now: NIODeadline) {
-        self.streams[id] = SessionStream(
-            id: id,
-            sendLimit: self.peer.maximumStreamData,
-            window: self.configuration.initialStreamWindow,
-            isWithDriver: isWithDriver,
-            now: now
+        self.streams.insert(
+            SessionStream(
+                id: id,
+                sendLimit: self.peer.maximumStreamData,
+                window: self.configuration.initialStreamWindow,
+                isWithDriver: isWithDriver,
+                now: now
+            )
         )
     }
 
@@ -85,14 +88,14 @@ struct StreamTable: Sendable {
     /// Returns whether a stream exists for which data was received. A client that receives data of a stream which it never
     /// opened reports a violation.
     func exists(_ id: StreamID) throws(SessionViolation) -> Bool {
-        if self.streams[id] != nil { return true }
+        if self.streams.contains(id) { return true }
         if !self.isExit, id.rawValue > self.lastOpened { throw SessionViolation() }
         return false
     }
 
     /// Whether the client has not opened this stream yet (exit).
     func isUnopened(_ id: StreamID) -> Bool {
-        self.isExit && id.rawValue > 0 && self.streams[id] == nil && !self.closed.contains(id.rawValue)
+        self.isExit && id.rawValue > 0 && !self.streams.contains(id) && !self.closed.contains(id.rawValue)
     }
 
     private var hasRoomForClosed: Bool { self.closed.intervals.count < 2 * self.configuration.maximumStreams }
@@ -120,7 +123,7 @@ struct StreamTable: Sendable {
     /// Removes a stream. Late frames do not open it again.
     mutating func remove(_ id: StreamID) -> SessionStream? {
         if self.isExit { _ = self.closed.insert(id.rawValue) }
-        return self.streams.removeValue(forKey: id)
+        return self.streams.remove(id)
     }
 
     /// Records a stream that was reset before it was opened (exit). Returns false if it is known or cannot be recorded.
@@ -131,5 +134,5 @@ struct StreamTable: Sendable {
         return self.closed.insert(id.rawValue)
     }
 
-    mutating func removeAll() { self.streams = [:] }
+    mutating func removeAll() { self.streams = StreamSlots() }
 }

@@ -16,7 +16,12 @@ extension ByteBuffer {
 
     /// Writes a variable-length integer. Values above ``maximumVariableLengthInteger`` are reduced to it.
     mutating func writeVariableLengthInteger(_ value: UInt64) {
-        self.writeEncodedInteger(min(value, Self.maximumVariableLengthInteger), strategy: .quic)
+        switch value {
+        case 0..<64: self.writeInteger(UInt8(value))
+        case 64..<16_384: self.writeInteger(UInt16(value) | 0x4000)
+        case 16_384..<1_073_741_824: self.writeInteger(UInt32(value) | 0x8000_0000)
+        default: self.writeInteger(min(value, Self.maximumVariableLengthInteger) | 0xc000_0000_0000_0000)
+        }
     }
 
     /// The encoded length of a variable-length integer in bytes.

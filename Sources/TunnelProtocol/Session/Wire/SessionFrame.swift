@@ -103,10 +103,11 @@ package enum SessionFrame: Hashable, Sendable {
         case .stopSending(let id, let code):
             Self.write([0x05, id.rawValue, code], into: &buffer)
         case .stream(let id, let offset, let data, let isFinal):
-            Self.write(
-                [isFinal ? 0x0f : 0x0e, id.rawValue, offset, UInt64(data.readableBytes)],
-                into: &buffer
-            )
+            // Nearly every packet has this frame, so there is no array of its fields.
+            buffer.writeVariableLengthInteger(isFinal ? 0x0f : 0x0e)
+            buffer.writeVariableLengthInteger(id.rawValue)
+            buffer.writeVariableLengthInteger(offset)
+            buffer.writeVariableLengthInteger(UInt64(data.readableBytes))
             buffer.writeImmutableBuffer(data)
         case .maximumData(let limit):
             Self.write([0x10, limit], into: &buffer)

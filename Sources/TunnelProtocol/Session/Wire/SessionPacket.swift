@@ -17,12 +17,12 @@ struct SessionPacket: Sendable {
     /// - Parameter check: Checks the header before the frames are decoded, so that a packet which must be ignored does not end
     ///   the session.
     init(
-        _ plaintext: [UInt8],
+        _ plaintext: ByteBuffer,
         receiver: SessionStateMachine.Role,
         check: (SessionPacketHeader) throws(PacketRejection) -> Void
     ) throws(PacketRejection) {
-        guard plaintext.count <= SessionConfiguration.largestPacket else { throw .malformed }
-        var buffer = ByteBuffer(bytes: plaintext)
+        guard plaintext.readableBytes <= SessionConfiguration.largestPacket else { throw .malformed }
+        var buffer = plaintext
         do {
             self.header = try SessionPacketHeader(&buffer, isFromExit: receiver == .client)
         } catch {
@@ -34,7 +34,7 @@ struct SessionPacket: Sendable {
         } catch {
             throw .malformedFrame
         }
-        self.size = plaintext.count
+        self.size = plaintext.readableBytes
     }
 
     /// Decodes a packet that came in a datagram, which has the header's information itself. Throws why it is ignored.
@@ -58,8 +58,28 @@ struct SessionPacket: Sendable {
         self.size = frames.readableBytes
     }
 
-    /// Whether the peer must be sent an acknowledgement.
-    var isAckEliciting: Bool { self.frames.contains(where: \.isAckEliciting) }
+    /// How a packet wants to be acknowledged.
+    struct Demand {
+        /// Whether the peer must be sent an acknowledgement.
+        var isAckEliciting = false
+        /// Whether the packet has a PING, so that it is acknowledged on its own path.
+        var isProbe = false
+        /// Whether it has an IMMEDIATE_ACK.
+        var isImmediate = false
+    }
+
+    var demand: Demand {
+        var demand = Demand()
+        for frame in self.frames {
+            if frame.isAckEliciting { demand.isAckEliciting = true }
+            switch frame {
+            case .ping: demand.isProbe = true
+            case .immediateAcknowledgement: demand.isImmediate = true
+            default: break
+            }
+        }
+        return demand
+    }
 
     /// Returns whether the packet contains data of a stream that neither exists nor is opened by an earlier frame of the packet.
     func containsData(where isUnopened: (StreamID) -> Bool) -> Bool {
