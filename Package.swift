@@ -65,6 +65,7 @@ let package = Package(
             pkgConfig: "sqlite3",
             providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite3"])]
         ),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         // The system's libsecp256k1. No curve arithmetic is written here.
         .systemLibrary(
             name: "CSecp256k1",
@@ -73,7 +74,7 @@ let package = Package(
         ),
         // QR codes of invites, with libqrencode if it is installed.
         .target(name: "CQREncode"),
-        // Loops over bytes with vector instructions: base64, JSON strings.
+        // Loops over bytes: base64, its compressed form, JSON strings.
         .target(name: "CByteKernels"),
         // Memory statistics of the allocator; arguments of the process.
         .target(name: "CProcess"),
@@ -101,7 +102,7 @@ let package = Package(
         .target(
             name: "HTTPTransport",
             dependencies: [
-                "CHostEvents", "STUN",
+                "CByteKernels", "CHostEvents", "CZlib", "STUN",
                 nio("NIOCore"), nio("NIOConcurrencyHelpers"), nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
                 nioSSL, logging, deque,
             ],

@@ -51,13 +51,13 @@ struct SessionLoop {
                 while let action = ends[index].nextAction() {
                     isIdle = false
                     switch action {
-                    case .publish(let token, let plaintext, _, _, _) where self.isDirect:
+                    case .publish(let token, let plaintext, _, _, _, _) where self.isDirect:
                         let connection = ConnectionID(rawValue: 1)
                         let sealed = try? sealers[index].seal(packet: plaintext, number: token.number, to: connection)
                         if let opened = sealed.flatMap({ sealers[1 - index].open(ByteBuffer(bytes: $0)) }) {
                             datagrams.append(opened)
                         }
-                    case .publish(let token, let plaintext, let createdAt, _, _):
+                    case .publish(let token, let plaintext, let createdAt, _, _, _):
                         ends[index].published(token, .accepted(path), at: now)
                         ends[1 - index].receive(
                             plaintext,

@@ -201,7 +201,7 @@ struct SessionLifeFuzzer {
             }
         }
         switch action {
-        case .publish(let token, let plaintext, _, let paths, _):
+        case .publish(let token, let plaintext, _, let paths, _, _):
             precondition(plaintext.readableBytes <= SessionConfiguration.largestPacket)
             guard let path = paths.first else { preconditionFailure("publish without a path") }
             self.tokens.append((token, path))

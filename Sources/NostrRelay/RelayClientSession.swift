@@ -38,6 +38,8 @@ final class RelayClientSession {
     /// Events that passed all other checks and wait for verification. There are fewer than
     /// ``ParallelVerifier/maximumBatchSize``.
     private var arrived: [ReceivedEvent] = []
+    /// The compressed forms of parts of their JSON, for those that came with one.
+    private var compressed: [EventID: CompressedText] = [:]
     /// Whether the last batch contained an event with a wrong id or signature.
     private var hasForged = false
     private var subscriptions: [SubscriptionID: Subscription] = [:]
@@ -115,8 +117,11 @@ final class RelayClientSession {
     }
 
     /// Handles one WebSocket message.
-    func receive(_ text: ByteBuffer) {
-        guard self.connection != nil, !self.isClosed else { return }
+    func receive(_ text: ByteBuffer) { self.receive(WebSocketText([text])) }
+
+    /// Handles one WebSocket message, and what is known of its compressed form.
+    func receive(_ received: WebSocketText) {
+        guard let text = received.parts.first, self.connection != nil, !self.isClosed else { return }
         self.metrics.messages.increment()
         self.metrics.receivedBytes.increment(by: text.readableBytes)
         let message: ClientMessage
@@ -128,7 +133,7 @@ final class RelayClientSession {
             return
         }
         switch message {
-        case .event(let received): self.receive(received)
+        case .event(let event): self.receive(event, Self.compressedForm(of: event, in: received))
         case .request(let id, let filters):
             self.flush()
             self.subscribe(id, filters)
@@ -142,7 +147,7 @@ final class RelayClientSession {
     }
 
     private func send(_ message: RelayMessage) {
-        self.outbox.send([message.encoded()])
+        self.outbox.send(WebSocketText([message.encoded()]))
     }
 
     private func notice(_ text: String) {
@@ -176,13 +181,27 @@ final class RelayClientSession {
 
     // MARK: EVENT
 
-    private func receive(_ received: ReceivedEvent) {
+    /// What precedes the JSON of an event in a message without spaces.
+    private static let eventHead = ByteBuffer(string: "[\"EVENT\",{").readableBytesView
+
+    /// The compressed form of a part of an event's JSON, with its place there. Nil unless it is certain where in the message the JSON
+    /// is: otherwise subscribers would receive something else than what was verified.
+    private static func compressedForm(of event: ReceivedEvent, in received: WebSocketText) -> CompressedText? {
+        guard let text = received.parts.first, text.readableBytesView.starts(with: Self.eventHead),
+            let compressed = received.compressed?.moved(by: 1 - Self.eventHead.count),
+            compressed.range.upperBound <= event.json.readableBytes
+        else { return nil }
+        return compressed
+    }
+
+    private func receive(_ received: ReceivedEvent, _ compressed: CompressedText?) {
         if let (rejection, reason) = self.check(received) {
             self.flush()
             self.reject(received, rejection, reason)
             return
         }
         self.arrived.append(received)
+        self.compressed[received.event.id] = compressed
         if self.arrived.count >= ParallelVerifier.maximumBatchSize { self.flush() }
     }
 
@@ -197,11 +216,13 @@ final class RelayClientSession {
         guard !self.arrived.isEmpty else { return }
         let events = self.arrived
         self.arrived.removeAll(keepingCapacity: true)
+        let compressed = self.compressed
+        self.compressed = [:]
         let verdicts = self.team.verify(events, on: self.loop, alone: self.hasForged)
         self.hasForged = verdicts.contains { $0 != nil }
         for (received, error) in zip(events, verdicts) {
             switch error {
-            case nil: self.publish(received)
+            case nil: self.publish(received, compressed[received.event.id])
             case .idMismatch:
                 self.reject(received, .invalidID, ReasonText(.invalid, "id is not the hash of the event"))
             case .invalidSignature:
@@ -240,9 +261,9 @@ final class RelayClientSession {
         return nil
     }
 
-    private func publish(_ received: ReceivedEvent) {
+    private func publish(_ received: ReceivedEvent, _ compressed: CompressedText?) {
         let id = received.event.id
-        switch self.hub.publish(received) {
+        switch self.hub.publish(received, compressed: compressed) {
         case .handedOn(subscribers: 0):
             // The event is valid, so it is accepted. The `mute` prefix (NIP-01) tells a tunnel client at once that its
             // exit is not connected to this relay.

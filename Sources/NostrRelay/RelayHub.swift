@@ -4,6 +4,7 @@
 //
 
 import CoreMetrics
+import HTTPTransport
 import NIOConcurrencyHelpers
 import NIOCore
 import Nostr
@@ -103,9 +104,14 @@ final class RelayHub: Sendable {
     }
 
     /// Sends a verified event to its subscribers, and stores it unless it is ephemeral.
-    func publish(_ received: ReceivedEvent) -> Outcome {
+    ///
+    /// - Parameters:
+    ///   - received: The event.
+    ///   - compressed: The compressed form of a part of its JSON, if it came with one.
+    func publish(_ received: ReceivedEvent, compressed: CompressedText? = nil) -> Outcome {
         let isEphemeral = received.event.kind.retention == .ephemeral
         let received = isEphemeral ? received.withoutLargerStorage : received
+        let compressed = isEphemeral ? compressed?.withoutLargerStorage : nil
         let tags = TagIndex(received.event)
         return self.state.withLockedValue { state in
             if !isEphemeral {
@@ -116,14 +122,24 @@ final class RelayHub: Sendable {
                 guard result == .stored else { return .kept(result) }
             }
             // The store's copy, so that waiting deliveries do not keep the read buffer.
-            let delivered = self.deliver(state.store.received(received.event.id) ?? received, tags, &state)
+            let delivered = self.deliver(
+                state.store.received(received.event.id) ?? received,
+                compressed,
+                tags,
+                &state
+            )
             if delivered > 0 { self.metrics.eventsDelivered.increment(by: delivered) }
             return isEphemeral ? .handedOn(subscribers: Int(delivered)) : .kept(.stored)
         }
     }
 
     /// Sends an event to its subscribers. Ends subscriptions that cost too much.
-    private func deliver(_ received: ReceivedEvent, _ tags: TagIndex?, _ state: inout State) -> Int64 {
+    private func deliver(
+        _ received: ReceivedEvent,
+        _ compressed: CompressedText?,
+        _ tags: TagIndex?,
+        _ state: inout State
+    ) -> Int64 {
         let now = self.clock.monotonic()
         state.index.wake(newest: self.newestDate(state))
         state.accounts.beginEvent()
@@ -138,7 +154,7 @@ final class RelayHub: Sendable {
             var isPaid = accounts.charge(cost, subscriber.connection, at: now)
             if matches {
                 if !accounts.chargeDelivery(subscriber.connection, free: free, at: now) { isPaid = false }
-                subscriber.outbox.send(Self.delivery(of: received.json, to: subscriber.id))
+                subscriber.outbox.send(Self.delivery(of: received.json, compressed, to: subscriber.id))
                 delivered += 1
             }
             if !isPaid { costly.append(token) }
@@ -151,7 +167,7 @@ final class RelayHub: Sendable {
                 .rateLimited,
                 "this connection's subscriptions compare or repeat too many events; use fewer or narrower filters"
             )
-            subscriber.outbox.send([RelayMessage.closed(subscriber.id, reason).encoded()])
+            subscriber.outbox.send(WebSocketText([RelayMessage.closed(subscriber.id, reason).encoded()]))
         }
         return delivered
     }
@@ -205,7 +221,7 @@ final class RelayHub: Sendable {
         }
         let sorted = results.sorted { EventStore.Position($0.event) < EventStore.Position($1.event) }
         var messages = sorted.map { Self.delivery(of: $0.json, to: subscriber.id) }
-        messages.append([RelayMessage.endOfStoredEvents(subscriber.id).encoded()])
+        messages.append(WebSocketText([RelayMessage.endOfStoredEvents(subscriber.id).encoded()]))
         self.state.withLockedValue { state in
             guard state.index.contains(token) else { return }
             for message in messages { subscriber.outbox.send(message) }
@@ -231,14 +247,18 @@ final class RelayHub: Sendable {
         self.state.withLockedValue { ($0.index.count, $0.store.count) }
     }
 
-    /// Builds an EVENT message as three buffers, so that all subscribers share the buffer of the event.
-    private static func delivery(of json: ByteBuffer, to id: SubscriptionID) -> [ByteBuffer] {
+    /// Builds an EVENT message as three buffers, so that all subscribers share the buffer of the event, and its compressed form.
+    private static func delivery(
+        of json: ByteBuffer,
+        _ compressed: CompressedText? = nil,
+        to id: SubscriptionID
+    ) -> WebSocketText {
         var head = ByteBuffer()
         head.reserveCapacity(id.bytes.bytes.count + 16)
         head.writeStaticString("[\"EVENT\",")
         head.writeJSONString(id.bytes.bytes)
         head.writeStaticString(",")
-        return [head, json, Self.tail]
+        return WebSocketText([head, json, Self.tail], compressed: compressed?.moved(by: head.readableBytes))
     }
 
     private static let tail = ByteBuffer(string: "]")

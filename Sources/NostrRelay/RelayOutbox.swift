@@ -17,7 +17,7 @@ import NIOCore
 final class RelayOutbox: Sendable {
     private struct State {
         var socket: WebSocket?
-        var queue: [[ByteBuffer]] = []
+        var queue: [WebSocketText] = []
         var queuedBytes = 0
         var isScheduled = false
         var isClosed = false
@@ -68,16 +68,16 @@ final class RelayOutbox: Sendable {
         }
     }
 
-    /// Queues a message whose payload is the concatenation of `parts`. Can be called on any thread.
-    func send(_ parts: [ByteBuffer]) {
-        let length = parts.reduce(0) { $0 + $1.readableBytes }
+    /// Queues a message. Can be called on any thread.
+    func send(_ message: WebSocketText) {
+        let length = message.length
         let mustSchedule = self.state.withLockedValue { state in
             guard !state.isClosed, !state.hasOverflowed else { return false }
             if state.queuedBytes + length > self.maximumBytes {
                 state.hasOverflowed = true
                 state.queue = []
             } else {
-                state.queue.append(parts)
+                state.queue.append(message)
                 state.queuedBytes += length
             }
             guard !state.isScheduled else { return false }
@@ -92,7 +92,7 @@ final class RelayOutbox: Sendable {
         var sentBytes = 0
         let (socket, messages, hasOverflowed) = self.state.withLockedValue { state in
             state.isScheduled = false
-            guard let socket = state.socket else { return (nil as WebSocket?, [[ByteBuffer]](), false) }
+            guard let socket = state.socket else { return (nil as WebSocket?, [WebSocketText](), false) }
             let messages = state.queue
             sentBytes = state.queuedBytes
             state.queue = []
@@ -101,9 +101,7 @@ final class RelayOutbox: Sendable {
         }
         guard let socket else { return }
         self.metrics.sentBytes.increment(by: sentBytes)
-        for parts in messages {
-            socket.sendText(parts)
-        }
+        for message in messages { socket.sendText(message) }
         if hasOverflowed || (!socket.isWritable && socket.bufferedBytes > self.maximumBytes) {
             self.metrics.slowReaders.increment()
             self.logger.notice(

@@ -238,6 +238,7 @@ package final class RelayServer: Sendable {
                 logger.debug("connection closed", metadata: ["reason": "\(reason)"])
             }
         )
+        events.onText = { session.value.receive($0) }
         events.onBurstEnd = { session.value.flush() }
         return HTTPServer.WebSocketAcceptor(
             events: events,

@@ -19,7 +19,7 @@ def test_ping_measures_the_way(sandbox, http):
     lines = sandbox.succeed("ping", exit_node.name, "--count", "3")
     assert [line.split(":")[0] for line in lines] == ["open", "open", "open", "relay", "direct", "protocol", "opened"]
     assert relay.url in lines[3] and "round trip" in lines[3]
-    assert lines[4].startswith("direct: none: direct paths are only for devices and exits that know each other")
+    assert lines[4].startswith("direct: none: direct paths are only for devices and exits that trust each other")
     assert lines[5] == "protocol: session" and "3 of 3" in lines[6]
     lines = sandbox.succeed("ping", exit_node.name, "--count", "1", "--protocol", "nip74")
     assert any(line.startswith("protocol: nip74") for line in lines)

@@ -147,7 +147,7 @@ struct NIP74PlainTests {
         }
         func published() -> (MessageToken, NIP74Message?, [PathID])? {
             while let action = entry.nextAction() {
-                if case .publish(let token, let plaintext, _, let targets, _) = action {
+                if case .publish(let token, let plaintext, _, let targets, _, _) = action {
                     return (token, NIP74Message(plaintext: plaintext), targets)
                 }
             }
@@ -186,7 +186,7 @@ struct NIP74PlainTests {
         let id = StreamID(rawValue: 1)
         tunnel.entryStreams[id] = .init()
         tunnel.entry.open(id, SimulatedTunnel.request, paths: [SimulatedTunnel.path], at: tunnel.moment)
-        guard case .publish(let token, let plaintext, _, _, _)? = tunnel.entry.nextAction() else {
+        guard case .publish(let token, let plaintext, _, _, _, _)? = tunnel.entry.nextAction() else {
             Issue.record("CONNECT was not published")
             return
         }

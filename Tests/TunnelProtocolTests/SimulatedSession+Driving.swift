@@ -37,7 +37,7 @@ extension SimulatedSession {
 
     func perform(_ action: StreamAction<SessionSignal>, _ end: Int) {
         switch action {
-        case .publish(let token, let plaintext, let createdAt, let paths, _):
+        case .publish(let token, let plaintext, let createdAt, let paths, _, _):
             for path in paths { self.publish(token, plaintext, createdAt, path, by: end) }
         case .incoming(let id, let request):
             // The client's identity must arrive before its streams, however packets are reordered.

@@ -236,7 +236,7 @@ struct SimulatedTunnel {
 
     private mutating func perform(_ action: StreamAction<NIP74Signal>, byEntry: Bool) {
         switch action {
-        case .publish(let token, let plaintext, let createdAt, _, _):
+        case .publish(let token, let plaintext, let createdAt, _, _, _):
             self.published.append((byEntry, plaintext, createdAt, self.now))
             let outcome = self.verdict(byEntry, plaintext)
             if case .accepted = outcome, !self.dropsMessages {

@@ -16,6 +16,7 @@ class Nws < Formula
   depends_on "secp256k1"
 
   uses_from_macos "sqlite"
+  uses_from_macos "zlib"
 
   def install
     system "swift", "build", "--disable-sandbox", "-c", "release", "--product", "nws"

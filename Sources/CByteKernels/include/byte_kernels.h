@@ -28,4 +28,20 @@ size_t nws_base64_decode(const uint8_t *input, size_t count, uint8_t *output);
 /// backslashes, control characters and non-ASCII bytes. The byte after the prefix does not always need it.
 size_t nws_json_plain_prefix(const uint8_t *input, size_t count);
 
+/// Number of bytes that `nws_deflate_base64` writes at most for `count` characters.
+#define NWS_DEFLATED_BASE64_BOUND(count) ((count) / 8 * 7 + 40)
+
+/// Compresses base64 characters without padding into one block of DEFLATE (RFC 1951) with a fixed table of dynamic Huffman
+/// codes: six bits for each character, except seven for `z`. The block starts at a byte. It is followed by the first three bits
+/// of a stored block, and by the padding of its header, so that the length of the stored block comes next.
+/// Returns the number of bytes written, or 0 if a character is not of the alphabet. `output` must have room for
+/// NWS_DEFLATED_BASE64_BOUND(count) bytes.
+size_t nws_deflate_base64(const uint8_t *input, size_t count, uint8_t *output);
+
+/// Decompresses a block that `nws_deflate_base64` wrote, and checks that the first bits of a stored block and zero bits of padding
+/// follow it. Stores the number of bytes that were read in `consumed`.
+/// Returns the number of characters; -1 if the input is something else, or there are more than `capacity` characters.
+ptrdiff_t nws_inflate_base64(
+    const uint8_t *input, size_t count, uint8_t *output, size_t capacity, size_t *consumed);
+
 #endif

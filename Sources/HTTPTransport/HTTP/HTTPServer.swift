@@ -151,7 +151,7 @@ package final class HTTPServer: Sendable {
     ) throws {
         let handler = HTTPRequestHandler(timeout: configuration.requestTimeout, route: route)
         let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
-        let acceptor = NIOLoopBoundBox<WebSocketAcceptor?>(nil, eventLoop: channel.eventLoop)
+        let acceptor = NIOLoopBoundBox<(WebSocketAcceptor, DeflateExtension?)?>(nil, eventLoop: channel.eventLoop)
         let upgrader = NIOWebSocketServerUpgrader(
             maxFrameSize: configuration.webSocket.maximumMessageLength,
             automaticErrorHandling: false,
@@ -173,16 +173,19 @@ package final class HTTPServer: Sendable {
                 guard let accepted = upgrade(request, channel) else {
                     return channel.eventLoop.makeSucceededFuture(nil)
                 }
-                acceptor.value = accepted
-                return channel.eventLoop.makeSucceededFuture([:])
+                let deflate = configuration.webSocket.compresses ? DeflateExtension.accept(head.headers) : nil
+                acceptor.value = (accepted, deflate?.accepted)
+                let answer: HTTPHeaders = deflate.map { [DeflateExtension.header: $0.answer] } ?? [:]
+                return channel.eventLoop.makeSucceededFuture(answer)
             },
             upgradePipelineHandler: { channel, _ in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let accepted = acceptor.value else { throw ChannelError.inappropriateOperationForState }
+                    guard let (accepted, deflate) = acceptor.value else { throw ChannelError.inappropriateOperationForState }
                     let socket = try WebSocket.attach(
                         to: channel,
                         configuration: configuration.webSocket,
                         isServer: true,
+                        deflate: deflate,
                         events: accepted.events
                     )
                     accepted.onOpen(socket)

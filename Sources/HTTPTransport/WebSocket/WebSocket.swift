@@ -15,6 +15,9 @@ package struct WebSocket: Sendable {
         /// Called with each complete message. Text and binary messages are not distinguished, unless ``onBinary`` is
         /// set.
         package var onMessage: @Sendable (ByteBuffer) -> Void
+        /// Called with each complete text message, and what is known of its compressed form. If nil, text messages go to
+        /// ``onMessage``.
+        package var onText: (@Sendable (WebSocketText) -> Void)?
         /// Called with each complete binary message. If nil, binary messages go to ``onMessage``.
         package var onBinary: (@Sendable (ByteBuffer) -> Void)?
         /// Called before the first frame of a read is handled, whatever its kind.
@@ -26,7 +29,7 @@ package struct WebSocket: Sendable {
         /// Called once, when the connection has ended.
         package var onClose: @Sendable (WebSocketCloseReason) -> Void
 
-        /// Creates callbacks. ``onBinary``, ``onBurstStart`` and ``onBurstEnd`` are nil.
+        /// Creates callbacks. ``onText``, ``onBinary``, ``onBurstStart`` and ``onBurstEnd`` are nil.
         package init(
             onMessage: @escaping @Sendable (ByteBuffer) -> Void,
             onWritabilityChange: @escaping @Sendable (Bool) -> Void = { _ in },
@@ -46,13 +49,15 @@ package struct WebSocket: Sendable {
         to channel: any Channel,
         configuration: WebSocketConfiguration,
         isServer: Bool,
+        deflate: DeflateExtension?,
         events: Events
     ) throws -> WebSocket {
         let operations = channel.pipeline.syncOperations
-        let writer = WebSocketFrameWriter(masks: !isServer)
+        let writer = WebSocketFrameWriter(masks: !isServer, deflates: deflate != nil)
         let handler = WebSocketHandler(
             configuration: configuration,
             isServer: isServer,
+            deflate: deflate,
             writer: writer,
             events: events
         )
@@ -63,17 +68,26 @@ package struct WebSocket: Sendable {
     }
 
     /// Adds frame encoder, frame decoder and WebSocket handlers to an empty pipeline. No HTTP handshake takes place.
+    ///
+    /// - Parameter takesCompressed: Whether both sides take compressed messages.
     package static func attach(
         toBare channel: any Channel,
         configuration: WebSocketConfiguration,
         isServer: Bool,
+        takesCompressed: Bool = false,
         events: Events
     ) throws -> WebSocket {
         try channel.pipeline.syncOperations.addHandler(WebSocketFrameEncoder())
         try channel.pipeline.syncOperations.addHandler(
             ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: configuration.maximumMessageLength))
         )
-        return try Self.attach(to: channel, configuration: configuration, isServer: isServer, events: events)
+        return try Self.attach(
+            to: channel,
+            configuration: configuration,
+            isServer: isServer,
+            deflate: takesCompressed ? DeflateExtension(peerKeepsContext: false) : nil,
+            events: events
+        )
     }
 
     /// The event loop of the connection.
@@ -98,7 +112,7 @@ package struct WebSocket: Sendable {
     ///   - parts: Buffers that together are UTF-8 text. This is not checked.
     ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
     package func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
-        self.handler.value.sendText(parts, promise: promise)
+        self.handler.value.sendText(WebSocketText(parts), promise: promise)
     }
 
     /// Sends a text message.
@@ -107,7 +121,20 @@ package struct WebSocket: Sendable {
     ///   - text: UTF-8 text. This is not checked.
     ///   - promise: Completed when the message was written to the kernel. Fails if the connection is not open.
     package func sendText(_ text: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
-        self.handler.value.sendText([text], promise: promise)
+        self.handler.value.sendText(WebSocketText([text]), promise: promise)
+    }
+
+    /// Sends a text message, of which a part is compressed if its compressed form is known and the peer takes that.
+    package func sendText(_ text: WebSocketText) { self.handler.value.sendText(text) }
+
+    /// Sends a text message, of which a part is compressed if the peer takes that.
+    ///
+    /// - Parameters:
+    ///   - text: UTF-8 text. This is not checked.
+    ///   - base64: The place of base64 characters in the text, in bytes from its start. If there are other characters, or few, the
+    ///     message is sent as it is.
+    package func sendText(_ text: ByteBuffer, compressing base64: Range<Int>) {
+        self.handler.value.sendText(text, compressing: base64)
     }
 
     /// Sends a binary message. Does nothing if the connection is not open.

@@ -12,7 +12,7 @@ struct WebSocketAssembler {
     enum Output {
         /// There is nothing to do: the frame is a pong, or a fragment of an incomplete message.
         case nothing
-        case text(ByteBuffer)
+        case text(WebSocketText)
         case binary(ByteBuffer)
         case ping(ByteBuffer)
         case close(WebSocketErrorCode?, WebSocketCloseReason)
@@ -37,21 +37,36 @@ struct WebSocketAssembler {
     private let isServer: Bool
     private let maximumLength: Int
     private let validatesUTF8: Bool
+    /// Decompresses messages. Nil if the sides have not agreed on compressed messages.
+    private let inflater: MessageInflater?
     /// The fragments received so far of an incomplete message.
-    private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer)?
+    private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer, isCompressed: Bool)?
+    /// Whether the last message was much longer than its compressed form.
+    private(set) var hasExpanded = false
+
+    /// A message that is longer than ``expandedLength`` and this many times as long as its compressed form costs much more than it
+    /// costs the sender.
+    private static let expansion = 16
+    private static let expandedLength = 8 << 10
 
     /// - Parameters:
     ///   - isServer: Whether this side is the server. Received frames must then be masked; otherwise they must not be.
     ///   - maximumLength: Maximum length of a message in bytes.
     ///   - validatesUTF8: Whether text must be valid UTF-8.
-    init(isServer: Bool, maximumLength: Int, validatesUTF8: Bool) {
+    ///   - deflate: What the sides have agreed on; nil if messages must not be compressed.
+    init(isServer: Bool, maximumLength: Int, validatesUTF8: Bool, deflate: DeflateExtension?) {
+        self.inflater = deflate.map { MessageInflater(keepsContext: $0.peerKeepsContext) }
         self.isServer = isServer
         self.maximumLength = maximumLength
         self.validatesUTF8 = validatesUTF8
     }
 
     mutating func receive(_ frame: WebSocketFrame) throws(Violation) -> Output {
-        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else { throw .protocolError("a reserved bit is set") }
+        // Only the first frame of a message says that it is compressed.
+        let mayBeCompressed = self.inflater != nil && (frame.opcode == .text || frame.opcode == .binary)
+        guard !frame.rsv1 || mayBeCompressed, !frame.rsv2, !frame.rsv3 else {
+            throw .protocolError("a reserved bit is set")
+        }
         guard self.isServer == (frame.maskKey != nil) else {
             throw .protocolError(self.isServer ? "unmasked frame" : "masked frame")
         }
@@ -60,8 +75,8 @@ struct WebSocketAssembler {
         switch frame.opcode {
         case .text, .binary:
             guard self.fragments == nil else { throw .protocolError("new message before the end of the last") }
-            if frame.fin { return try self.message(frame.opcode, payload) }
-            self.fragments = (frame.opcode, payload)
+            if frame.fin { return try self.message(frame.opcode, payload, isCompressed: frame.rsv1) }
+            self.fragments = (frame.opcode, payload, frame.rsv1)
             return .nothing
         case .continuation:
             guard let (opcode, length) = self.fragments.map({ ($0.opcode, $0.data.readableBytes) }) else {
@@ -70,9 +85,9 @@ struct WebSocketAssembler {
             guard length + payload.readableBytes <= self.maximumLength else { throw .tooLong }
             // Append in place. Copying the message for each fragment would take quadratic time.
             self.fragments?.data.writeBuffer(&payload)
-            guard frame.fin, let data = self.fragments?.data else { return .nothing }
+            guard frame.fin, let (_, data, isCompressed) = self.fragments else { return .nothing }
             self.fragments = nil
-            return try self.message(opcode, data)
+            return try self.message(opcode, data, isCompressed: isCompressed)
         case .ping: return .ping(payload)
         case .pong: return .nothing
         case .connectionClose: return try Self.close(payload)
@@ -80,17 +95,51 @@ struct WebSocketAssembler {
         }
     }
 
-    private func message(_ opcode: WebSocketOpcode, _ payload: ByteBuffer) throws(Violation) -> Output {
+    private mutating func message(
+        _ opcode: WebSocketOpcode,
+        _ payload: ByteBuffer,
+        isCompressed: Bool
+    ) throws(Violation) -> Output {
         guard payload.readableBytes <= self.maximumLength else { throw .tooLong }
-        guard opcode == .text else { return .binary(payload) }
+        self.hasExpanded = false
+        var content = payload
+        var compressed: CompressedText?
+        if isCompressed { (content, compressed) = try self.decompress(payload) }
+        guard opcode == .text else { return .binary(content) }
         if self.validatesUTF8 {
             do {
-                _ = try UTF8Span(validating: payload.readableBytesUInt8Span)
+                _ = try UTF8Span(validating: content.readableBytesUInt8Span)
             } catch {
                 throw .encoding("text is not valid UTF-8")
             }
         }
-        return .text(payload)
+        return .text(WebSocketText([content], compressed: compressed))
+    }
+
+    private mutating func decompress(
+        _ payload: ByteBuffer
+    ) throws(Violation) -> (content: ByteBuffer, compressed: CompressedText?) {
+        do throws(DeflatedMessage.DecodingError) {
+            // A message that refers to earlier ones does not have this form, and one of this form refers to none. The next message
+            // may refer to it, though.
+            guard self.inflater?.keepsContext == false else { throw .otherForm }
+            let (text, compressed) = try DeflatedMessage.decode(payload, limit: self.maximumLength)
+            return (text, compressed)
+        } catch {
+            if error == .tooLong { throw .tooLong }
+        }
+        do throws(MessageInflater.Failure) {
+            guard let inflater else { throw .invalid }
+            let content = try inflater.inflate(payload, limit: self.maximumLength)
+            self.hasExpanded =
+                content.readableBytes > max(Self.expandedLength, payload.readableBytes * Self.expansion)
+            return (content, nil)
+        } catch {
+            switch error {
+            case .tooLong: throw .tooLong
+            case .invalid: throw .encoding("a compressed message is invalid")
+            }
+        }
     }
 
     private static func close(_ payload: ByteBuffer) throws(Violation) -> Output {

@@ -189,18 +189,26 @@ package enum WebSocketClient {
         let upgrader = NIOWebSocketClientUpgrader(
             maxFrameSize: configuration.maximumMessageLength,
             automaticErrorHandling: false
-        ) { channel, _ in
+        ) { channel, response in
             channel.eventLoop.makeCompletedFuture {
+                let deflate: DeflateExtension?
+                do {
+                    deflate = try configuration.compresses ? DeflateExtension.accepted(response.headers) : nil
+                } catch {
+                    promise.fail(ConnectError.handshakeFailed("the server accepted an extension that was not offered"))
+                    throw error
+                }
                 let socket = try WebSocket.attach(
                     to: channel,
                     configuration: configuration,
                     isServer: false,
+                    deflate: deflate,
                     events: events
                 )
                 promise.succeed(socket)
             }
         }
-        let handler = WebSocketRequestHandler(target: target, promise: promise)
+        let handler = WebSocketRequestHandler(target: target, compresses: configuration.compresses, promise: promise)
         let request = NIOLoopBound(handler, eventLoop: channel.eventLoop)
         let upgrade: NIOHTTPClientUpgradeConfiguration = (
             upgraders: [upgrader],

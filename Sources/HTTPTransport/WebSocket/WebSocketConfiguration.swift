@@ -19,6 +19,9 @@ package struct WebSocketConfiguration: Sendable {
     /// receiver checks this itself.
     package var validatesUTF8 = true
 
+    /// Whether to agree on compressed messages with the peer (permessage-deflate, RFC 7692).
+    package var compresses = true
+
     /// Allocates read buffers of 1 to 256 KiB.
     ///
     /// The maximum matches the default message limit of a relay. A connection reads once per turn of the event loop, so

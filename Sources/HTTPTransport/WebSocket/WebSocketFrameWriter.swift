@@ -15,12 +15,17 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let masks: Bool
+    /// Whether the peer takes compressed messages.
+    private let deflates: Bool
     private var context: ChannelHandlerContext?
     private var generator = SystemRandomNumberGenerator()
 
-    /// - Parameter masks: Whether to mask frames. Clients must, servers must not (RFC 6455, section 5.1).
-    init(masks: Bool) {
+    /// - Parameters:
+    ///   - masks: Whether to mask frames. Clients must, servers must not (RFC 6455, section 5.1).
+    ///   - deflates: Whether the peer takes compressed messages.
+    init(masks: Bool, deflates: Bool) {
         self.masks = masks
+        self.deflates = deflates
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -31,15 +36,39 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
         self.context = nil
     }
 
+    /// Writes a text message, of which a part is compressed if the peer takes that and its compressed form is known. Does not flush.
+    func write(_ text: WebSocketText, promise: EventLoopPromise<Void>? = nil) {
+        guard self.deflates, let parts = DeflatedMessage.encode(text) else {
+            return self.write(.text, text.parts, promise: promise)
+        }
+        self.write(.text, parts, isCompressed: true, promise: promise)
+    }
+
+    /// Writes a text message, and compresses a part of it if the peer takes that. Does not flush.
+    ///
+    /// - Parameters:
+    ///   - text: The message.
+    ///   - base64: The place of base64 characters in the message.
+    func write(_ text: ByteBuffer, compressing base64: Range<Int>) {
+        let compressed = self.deflates ? DeflatedMessage.compress(base64, of: text) : nil
+        self.write(WebSocketText([text], compressed: compressed))
+    }
+
     /// Writes one unfragmented frame whose payload is the concatenation of `parts`. Does not flush.
-    func write(_ opcode: WebSocketOpcode, _ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
+    func write(
+        _ opcode: WebSocketOpcode,
+        _ parts: [ByteBuffer],
+        isCompressed: Bool = false,
+        promise: EventLoopPromise<Void>? = nil
+    ) {
         guard let context = self.context else {
             promise?.fail(ChannelError.ioOnClosedChannel)
             return
         }
         let length = parts.reduce(0) { $0 + $1.readableBytes }
         var head = context.channel.allocator.buffer(capacity: self.masks ? length + 14 : 10)
-        head.writeInteger(0x80 | UInt8(webSocketOpcode: opcode))
+        // FIN; RSV1 if the message is compressed (RFC 7692, section 6).
+        head.writeInteger((isCompressed ? 0xc0 : 0x80) | UInt8(webSocketOpcode: opcode))
         let maskBit: UInt8 = self.masks ? 0x80 : 0
         switch length {
         case ..<126:

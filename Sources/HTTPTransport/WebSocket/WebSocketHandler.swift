@@ -66,6 +66,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     init(
         configuration: WebSocketConfiguration,
         isServer: Bool,
+        deflate: DeflateExtension?,
         writer: WebSocketFrameWriter,
         events: WebSocket.Events
     ) {
@@ -74,7 +75,8 @@ final class WebSocketHandler: ChannelInboundHandler {
         self.assembler = WebSocketAssembler(
             isServer: isServer,
             maximumLength: configuration.maximumMessageLength,
-            validatesUTF8: configuration.validatesUTF8
+            validatesUTF8: configuration.validatesUTF8,
+            deflate: deflate
         )
         self.writer = writer
         self.events = events
@@ -82,15 +84,22 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     // MARK: Sending
 
-    /// Sends a text message whose payload is the concatenation of `parts`.
+    /// Sends a text message.
     ///
     /// The message is written at once. One flush covers all messages sent in the same turn of the event loop.
-    func sendText(_ parts: [ByteBuffer], promise: EventLoopPromise<Void>? = nil) {
+    func sendText(_ text: WebSocketText, promise: EventLoopPromise<Void>? = nil) {
         guard case .open = self.state else {
             promise?.fail(ChannelError.ioOnClosedChannel)
             return
         }
-        self.writer.write(.text, parts, promise: promise)
+        self.writer.write(text, promise: promise)
+        self.scheduleFlush()
+    }
+
+    /// Sends a text message, of which the base64 characters at `base64` are compressed if the peer takes that.
+    func sendText(_ text: ByteBuffer, compressing base64: Range<Int>) {
+        guard case .open = self.state else { return }
+        self.writer.write(text, compressing: base64)
         self.scheduleFlush()
     }
 
@@ -289,6 +298,7 @@ final class WebSocketHandler: ChannelInboundHandler {
         if case .closed = self.state { return }
         do {
             self.take(try self.assembler.receive(frame), context)
+            if self.assembler.hasExpanded { self.burstIsWaste = true }
         } catch {
             self.fail(context, code: error.code, error.reason)
         }
@@ -297,7 +307,9 @@ final class WebSocketHandler: ChannelInboundHandler {
     private func take(_ output: WebSocketAssembler.Output, _ context: ChannelHandlerContext) {
         switch output {
         case .nothing: break
-        case .text(let message): if case .open = self.state { self.events.onMessage(message) }
+        case .text(let message):
+            guard case .open = self.state else { return }
+            if let onText = self.events.onText { onText(message) } else { self.events.onMessage(message.parts[0]) }
         case .binary(let message):
             guard case .open = self.state else { return }
             if let onBinary = self.events.onBinary { onBinary(message) } else { self.events.onMessage(message) }

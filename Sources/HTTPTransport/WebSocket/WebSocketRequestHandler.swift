@@ -15,9 +15,11 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
     typealias OutboundOut = HTTPClientRequestPart
 
     private let target: WebSocketClient.Target
+    private let compresses: Bool
     private let promise: EventLoopPromise<WebSocket>
 
-    init(target: WebSocketClient.Target, promise: EventLoopPromise<WebSocket>) {
+    init(target: WebSocketClient.Target, compresses: Bool, promise: EventLoopPromise<WebSocket>) {
+        self.compresses = compresses
         self.target = target
         self.promise = promise
     }
@@ -26,6 +28,7 @@ final class WebSocketRequestHandler: ChannelInboundHandler, RemovableChannelHand
         var headers = HTTPHeaders()
         headers.add(name: "Host", value: self.target.authority)
         headers.add(name: "User-Agent", value: HTTPClient.userAgent)
+        if self.compresses { headers.add(name: DeflateExtension.header, value: DeflateExtension.offer) }
         let head = HTTPRequestHead(
             version: .http1_1,
             method: .GET,

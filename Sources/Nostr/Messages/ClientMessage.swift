@@ -4,6 +4,7 @@
 //
 
 package import NIOCore
+import NostrCrypto
 
 /// A message from a client to a relay (NIP-01, NIP-42).
 package enum ClientMessage: Sendable {
@@ -105,6 +106,9 @@ package enum ClientMessage: Sendable {
         buffer.writeStaticString("]")
         return buffer
     }
+
+    /// Number of bytes that follow the content of an event in an EVENT message: the signature, and what surrounds it.
+    package static let lengthAfterContent = "\",\"sig\":\"\"}]".utf8.count + 2 * SchnorrSignature.length
 
     /// Encodes an EVENT message that publishes `event`.
     package static func encodeEvent(_ event: Event) -> ByteBuffer {

@@ -237,11 +237,14 @@ final class ReconnectingSocket {
 
     /// Sends a message if the connection is open.
     ///
-    /// - Parameter expectsAnswer: Whether the relay is known to answer such a message.
-    func send(_ message: ByteBuffer, expectsAnswer: Bool = false) {
+    /// - Parameters:
+    ///   - message: The message.
+    ///   - base64: The place of base64 characters in it that are compressed if the relay takes that. Nil to send it as it is.
+    ///   - expectsAnswer: Whether the relay is known to answer such a message.
+    func send(_ message: ByteBuffer, compressing base64: Range<Int>? = nil, expectsAnswer: Bool = false) {
         guard let current else { return }
         self.carriedBytes += Int64(message.readableBytes)
-        current.send(message, expectsAnswer: expectsAnswer)
+        current.send(message, compressing: base64, expectsAnswer: expectsAnswer)
     }
 
     /// Records that the relay has not answered all messages that it is known to answer.

@@ -199,8 +199,17 @@ package final class RelayConnection {
 
     /// Publishes an event. `completion` is called once with the result.
     ///
-    /// - Parameter message: The encoded EVENT message of the event with this id.
-    package func publish(_ id: EventID, _ message: ByteBuffer, completion: @escaping (PublishResult) -> Void) {
+    /// - Parameters:
+    ///   - id: The event's ID.
+    ///   - message: The encoded EVENT message of the event.
+    ///   - base64: The place of base64 characters in the message that are compressed if the relay takes that, because the network and
+    ///     not the processor is the bottleneck. Nil to send the message as it is.
+    package func publish(
+        _ id: EventID,
+        _ message: ByteBuffer,
+        compressing base64: Range<Int>? = nil,
+        completion: @escaping (PublishResult) -> Void
+    ) {
         guard self.isOpen else { return completion(.unreachable) }
         if let limit = self.information.limitation.maximumMessageLength, message.readableBytes > limit {
             return completion(.rejected(ReasonText(.invalid, "longer than the relay's limit of \(limit) bytes")))
@@ -214,7 +223,7 @@ package final class RelayConnection {
         }
         self.metrics.published.increment()
         self.eventRate.sent(at: .now())
-        self.socket.send(message, expectsAnswer: self.publications.isAnswered)
+        self.socket.send(message, compressing: base64, expectsAnswer: self.publications.isAnswered)
     }
 
     private func receiveOK(_ id: EventID, _ isAccepted: Bool, _ reason: ReasonText) {

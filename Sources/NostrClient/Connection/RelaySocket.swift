@@ -264,10 +264,10 @@ final class RelaySocket {
         if case .open(let socket) = self.state { socket.isWritable } else { false }
     }
 
-    /// - Parameter expectsAnswer: Whether the relay is known to answer such a message.
-    func send(_ message: ByteBuffer, expectsAnswer: Bool) {
+    /// See ``ReconnectingSocket/send(_:compressing:expectsAnswer:)``.
+    func send(_ message: ByteBuffer, compressing base64: Range<Int>?, expectsAnswer: Bool) {
         guard case .open(let socket) = self.state else { return }
-        socket.sendText(message)
+        if let base64 { socket.sendText(message, compressing: base64) } else { socket.sendText(message) }
         self.isAnswered = expectsAnswer
         if expectsAnswer { self.liveness?.expectAnswer() }
     }

@@ -50,6 +50,6 @@ public struct DirectConfiguration: Hashable, Sendable {
         }
     }
 
-    /// Creates a configuration with direct paths between peers that know each other.
+    /// Creates a configuration with direct paths between peers that trust each other.
     public init() {}
 }

@@ -32,8 +32,8 @@ public enum DirectStatus: Hashable, Sendable {
         case peer = "the other side has turned direct paths off, or does not know them"
         /// The streams must not be linked with others.
         case isolated = "requests with credentials for isolation use relays only"
-        /// The nodes do not know each other.
-        case stranger = "direct paths are only for devices and exits that know each other"
+        /// The nodes do not trust each other.
+        case stranger = "direct paths are only for devices and exits that trust each other"
         /// This node has no socket.
         case noSocket = "no UDP socket could be opened"
         /// The peer has sent no addresses.

@@ -13,9 +13,16 @@ struct SealedMessage: Sendable {
     let id: EventID
     /// The EVENT message of the event.
     let message: ByteBuffer
+    /// The place of the content in the message.
+    let content: Range<Int>
 
-    func publish(on relay: RelayConnection, completion: @escaping (PublishResult) -> Void) {
-        relay.publish(self.id, self.message, completion: completion)
+    /// - Parameter compresses: Whether to compress the content for a relay that takes that.
+    func publish(
+        on relay: RelayConnection,
+        compresses: Bool = false,
+        completion: @escaping (PublishResult) -> Void
+    ) {
+        relay.publish(self.id, self.message, compressing: compresses ? self.content : nil, completion: completion)
     }
 }
 
@@ -148,7 +155,11 @@ struct MessageSealer: Sendable {
             content: ByteBuffer(bytes: try self.current.sealing.seal(plaintext)),
             work: work
         )
-        return SealedMessage(id: event.id, message: ClientMessage.encodeEvent(event))
+        let message = ClientMessage.encodeEvent(event)
+        // The content, which is base64, is written as it is.
+        let end = message.readableBytes - ClientMessage.lengthAfterContent
+        let content = (end - event.content.readableBytes)..<end
+        return SealedMessage(id: event.id, message: message, content: content)
     }
 
     // MARK: Keys

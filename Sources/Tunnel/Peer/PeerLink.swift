@@ -261,12 +261,13 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     private func perform(_ action: StreamAction<Engine.Signal>) {
         switch action {
-        case .publish(let token, let plaintext, _, let paths, _) where paths.first == .direct:
+        case .publish(let token, let plaintext, _, let paths, _, _) where paths.first == .direct:
             if let sendDirectly, !sendDirectly(plaintext, token.number) {
                 self.engine.setWritable(.direct, false, at: .now)
             }
-        case .publish(let token, let plaintext, let createdAt, let paths, let work):
-            self.publish(token, plaintext: plaintext, createdAt: createdAt, paths: paths, work: work)
+        case .publish(let token, let plaintext, let createdAt, let paths, let work, let compresses):
+            let target = (paths: paths, compresses: compresses)
+            self.publish(token, plaintext: plaintext, createdAt: createdAt, target, work: work)
         case .incoming(let id, let request):
             self.accept(id, request)
         case .opened(let id):
@@ -314,7 +315,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         _ token: MessageToken,
         plaintext: ByteBuffer,
         createdAt: Int64,
-        paths: [PathID],
+        _ target: (paths: [PathID], compresses: Bool),
         work: Int
     ) {
         let plaintext = Array(plaintext.readableBytesView)
@@ -324,7 +325,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             return self.publish(
                 token,
                 Result { try sealer.seal(plaintext, createdAt: createdAt) },
-                paths: paths
+                target
             )
         }
         let sealed = NIOThreadPool.singleton.runIfActive(eventLoop: self.loop) {
@@ -332,7 +333,7 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         }
         sealed.assumeIsolated().whenComplete { [weak self] result in
             guard let self, !self.isClosed else { return }
-            self.publish(token, result, paths: paths)
+            self.publish(token, result, target)
         }
     }
 
@@ -353,7 +354,11 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
 
     /// Publishes one event on every path. Reports the first acceptance, or the last failure if no relay accepts the
     /// event.
-    private func publish(_ token: MessageToken, _ sealed: Result<SealedMessage, any Error>, paths: [PathID]) {
+    private func publish(
+        _ token: MessageToken,
+        _ sealed: Result<SealedMessage, any Error>,
+        _ target: (paths: [PathID], compresses: Bool)
+    ) {
         let message: SealedMessage
         do {
             message = try sealed.get()
@@ -363,15 +368,15 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
             self.update { $0.published(token, .rejected(.refused), at: $1) }
             return
         }
-        let answers = PublishAnswers(count: paths.count) { [self] outcome in
+        let answers = PublishAnswers(count: target.paths.count) { [self] outcome in
             self.update { $0.published(token, outcome, at: $1) }
         }
-        for path in paths {
+        for path in target.paths {
             guard let relay = self.relays[path] else {
                 answers.receive(.rejected(.unreachable))
                 continue
             }
-            message.publish(on: relay) { result in
+            message.publish(on: relay, compresses: target.compresses) { result in
                 if result.rejectsUnknownAuthors { self.delegate?.link(self, wasRejectedBy: relay) }
                 answers.receive(PublishOutcome(result, path: path))
             }

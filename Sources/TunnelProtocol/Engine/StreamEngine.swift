@@ -86,8 +86,16 @@ package enum StreamAction<Signal: Sendable>: Sendable {
     /// Encrypt, sign and publish one event on each of the paths. The message counts as accepted when the first relay
     /// accepts it, and as rejected when all relays have rejected it.
     ///
-    /// The event's ID has at least `work` leading zero bits (NIP-13).
-    case publish(MessageToken, plaintext: ByteBuffer, createdAt: Int64, paths: [PathID], work: Int = 0)
+    /// The event's ID has at least `work` leading zero bits (NIP-13). `compresses` says that the network, and not the processor,
+    /// limits the path, so that compression makes it faster.
+    case publish(
+        MessageToken,
+        plaintext: ByteBuffer,
+        createdAt: Int64,
+        paths: [PathID],
+        work: Int = 0,
+        compresses: Bool = false
+    )
     /// The peer opened a stream (exit). Connect its target, then call ``StreamEngine/connected(_:at:)`` or
     /// ``StreamEngine/reset(_:_:at:)``. Data may arrive before that.
     case incoming(StreamID, StreamRequest)

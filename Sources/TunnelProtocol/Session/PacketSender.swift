@@ -303,7 +303,8 @@ struct PacketSender: Sendable {
                 plaintext: packet,
                 // Dated with the current time. Relays reject old events, and a retransmission is a new event.
                 createdAt: context.now.seconds,
-                paths: [path.id]
+                paths: [path.id],
+                compresses: path.isLimitedByNetwork
             )
         )
     }

@@ -12,7 +12,7 @@ extension DirectConfiguration.Choice: ExpressibleByArgument {}
 struct DirectOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "With whom to exchange datagrams directly, without a relay: off, trusted (between a device and an exit that know each other), or on (with every peer). Both sides learn each other's addresses.",
+            "With whom to exchange datagrams directly, without a relay: off, trusted (between a device and an exit that trust each other), or on (with every peer). Both sides learn each other's addresses.",
             valueName: "choice"
         )
     )

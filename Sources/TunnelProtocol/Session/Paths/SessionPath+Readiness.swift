@@ -13,6 +13,10 @@ extension SessionPath {
     /// Maximum packet size in bytes on a path that has delivered fewer than ``firstBytes``.
     private static let firstPacket = 16_384
     private static let firstBytes: UInt64 = 64 << 10
+    /// Minimum RTT in nanoseconds of a path whose relay is not in the same network.
+    private static let remoteRTT: Int64 = 3_000_000
+    /// Bytes per second of a path from which the processors are likely to limit it.
+    private static let processorRate = 80e6
     /// Maximum number of ack-eliciting packets in flight.
     private static let maximumInFlight = 2_048
 
@@ -38,6 +42,13 @@ extension SessionPath {
         let isNew = !self.congestion.isMeasured && self.sent.deliveredBytes - self.firstDelivered < Self.firstBytes
         let most = isNew ? Self.firstPacket : SessionConfiguration.largestPacket
         return max(Self.leastPacket, Int(min(self.model.expectedRate * Self.packetTime, Double(most))))
+    }
+
+    /// Whether the network limits the path, and not the processors: its relay is not in the same network, and it is not faster than
+    /// what they can do. Unknown paths are taken for limited ones.
+    var isLimitedByNetwork: Bool {
+        guard let minimum = self.congestion.minimumRTT.nanoseconds else { return true }
+        return minimum >= Self.remoteRTT && self.model.expectedRate < Self.processorRate
     }
 
     // MARK: Readiness
