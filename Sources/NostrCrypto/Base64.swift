@@ -28,14 +28,30 @@ package enum Base64 {
 
     /// Encodes `bytes` as ASCII characters.
     package static func encode(_ bytes: [UInt8]) -> [UInt8] {
-        let count = (bytes.count + 2) / 3 * 4
+        let count = Self.encodedLength(bytes.count)
         return unsafe [UInt8](unsafeUninitializedCapacity: count) { output, initialized in
-            unsafe bytes.withUnsafeBufferPointer { input in
-                unsafe Self.pairs.withUnsafeBufferPointer { pairs in
-                    unsafe Self.encode(input, into: UnsafeMutableRawBufferPointer(output), pairs)
-                }
-            }
+            unsafe bytes.withUnsafeBytes { unsafe Self.encode($0, into: UnsafeMutableRawBufferPointer(output)) }
             initialized = count
+        }
+    }
+
+    /// Appends the encoded `bytes` to `output`, which must have room for them.
+    static func encode(_ bytes: UnsafeRawBufferPointer, to output: inout OutputRawSpan) {
+        let count = Self.encodedLength(bytes.count)
+        unsafe output.withUnsafeMutableBytes { buffer, initialized in
+            precondition(buffer.count - initialized >= count)
+            let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[initialized...])
+            unsafe Self.encode(bytes, into: room)
+            initialized += count
+        }
+    }
+
+    /// Number of characters of `count` encoded bytes.
+    static func encodedLength(_ count: Int) -> Int { (count + 2) / 3 * 4 }
+
+    private static func encode(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) {
+        unsafe input.withMemoryRebound(to: UInt8.self) { input in
+            unsafe Self.pairs.withUnsafeBufferPointer { unsafe Self.encode(input, into: output, $0) }
         }
     }
 
@@ -67,21 +83,50 @@ package enum Base64 {
     ///
     /// Unused bits of the last group are ignored, as in the decoders of other implementations.
     package static func decode(_ characters: [UInt8]) -> [UInt8]? {
-        let length = characters.count
-        guard length.isMultiple(of: 4) else { return nil }
-        guard length > 0 else { return [] }
-        let pads = characters[length - 1] != Self.padding ? 0 : characters[length - 2] != Self.padding ? 1 : 2
-        let count = length / 4 * 3 - pads
-        var invalid: UInt8 = 0
-        let output = unsafe [UInt8](unsafeUninitializedCapacity: length / 4 * 3) { output, initialized in
+        guard characters.count.isMultiple(of: 4) else { return nil }
+        var isValid = false
+        let output = unsafe [UInt8](unsafeUninitializedCapacity: characters.count / 4 * 3) { output, initialized in
             unsafe characters.withUnsafeBufferPointer { input in
-                unsafe Self.values.withUnsafeBufferPointer { values in
-                    invalid = unsafe Self.decode(input, pads, into: output, values)
+                (isValid, initialized) = unsafe Self.decode(input, into: output)
+            }
+        }
+        return isValid ? output : nil
+    }
+
+    /// Appends the decoded characters to `output`, which must have room for three bytes for each group of four. Returns false unless
+    /// they are valid, padded base64; ``decode(_:)`` says which is.
+    ///
+    /// - Parameter isEnd: Whether the characters may end with padding. If not, each group of four becomes three bytes.
+    static func decode(_ characters: RawSpan, isEnd: Bool, to output: inout OutputRawSpan) -> Bool {
+        let length = characters.byteCount
+        guard length.isMultiple(of: 4) else { return false }
+        let last = unsafe length > 0 ? characters.unsafeLoad(fromByteOffset: length - 1, as: UInt8.self) : 0
+        guard isEnd || last != Self.padding else { return false }
+        return unsafe output.withUnsafeMutableBytes { buffer, initialized in
+            precondition(buffer.count - initialized >= length / 4 * 3)
+            let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[initialized...])
+            return unsafe room.withMemoryRebound(to: UInt8.self) { room in
+                unsafe characters.withUnsafeBytes { input in
+                    unsafe input.withMemoryRebound(to: UInt8.self) { input in
+                        let (isValid, count) = unsafe Self.decode(input, into: room)
+                        initialized += count
+                        return isValid
+                    }
                 }
             }
-            initialized = count
         }
-        return invalid & 0x80 == 0 ? output : nil
+    }
+
+    /// Decodes whole groups. Returns whether all characters are valid, and the number of bytes.
+    private static func decode(
+        _ input: UnsafeBufferPointer<UInt8>,
+        into output: UnsafeMutableBufferPointer<UInt8>
+    ) -> (isValid: Bool, count: Int) {
+        let length = input.count
+        guard length > 0 else { return (true, 0) }
+        let pads = unsafe input[length - 1] != Self.padding ? 0 : input[length - 2] != Self.padding ? 1 : 2
+        let invalid = unsafe Self.values.withUnsafeBufferPointer { unsafe Self.decode(input, pads, into: output, $0) }
+        return (invalid & 0x80 == 0, length / 4 * 3 - pads)
     }
 
     /// Decodes all groups. Returns a value with its highest bit set if a character is invalid.

@@ -36,6 +36,9 @@ package enum NIP44 {
         length <= Self.maximumShortPlaintextLength ? 2 : 6
     }
 
+    /// The room in bytes that the message of a payload of `length` base64 characters needs at most.
+    package static func maximumLength(ofPayload length: Int) -> Int { max(0, length / 4 * 3 - Self.overhead) }
+
     /// The length, in base64 characters, of the payload for a plaintext of `length` bytes.
     package static func payloadLength(plaintextLength length: Int) -> Int {
         (Self.overhead + Self.prefixLength(length) + Self.paddedLength(length) + 2) / 3 * 4

@@ -37,9 +37,7 @@ final class RelayClientSession {
 
     /// Events that passed all other checks and wait for verification. There are fewer than
     /// ``ParallelVerifier/maximumBatchSize``.
-    private var arrived: [ReceivedEvent] = []
-    /// The compressed forms of parts of their JSON, for those that came with one.
-    private var compressed: [EventID: CompressedText] = [:]
+    private var arrived: [(received: ReceivedEvent, compressed: CompressedText?)] = []
     /// Whether the last batch contained an event with a wrong id or signature.
     private var hasForged = false
     private var subscriptions: [SubscriptionID: Subscription] = [:]
@@ -181,6 +179,8 @@ final class RelayClientSession {
 
     // MARK: EVENT
 
+    /// Maximum number of bytes of an event that are not compressed, so that the compressed form is passed on.
+    private static let longestRest = 4 << 10
     /// What precedes the JSON of an event in a message without spaces.
     private static let eventHead = ByteBuffer(string: "[\"EVENT\",{").readableBytesView
 
@@ -189,7 +189,9 @@ final class RelayClientSession {
     private static func compressedForm(of event: ReceivedEvent, in received: WebSocketText) -> CompressedText? {
         guard let text = received.parts.first, text.readableBytesView.starts(with: Self.eventHead),
             let compressed = received.compressed?.moved(by: 1 - Self.eventHead.count),
-            compressed.range.upperBound <= event.json.readableBytes
+            compressed.range.upperBound <= event.json.readableBytes,
+            // What is not compressed is copied for each subscriber.
+            event.json.readableBytes - compressed.range.count <= Self.longestRest
         else { return nil }
         return compressed
     }
@@ -200,8 +202,7 @@ final class RelayClientSession {
             self.reject(received, rejection, reason)
             return
         }
-        self.arrived.append(received)
-        self.compressed[received.event.id] = compressed
+        self.arrived.append((received, compressed))
         if self.arrived.count >= ParallelVerifier.maximumBatchSize { self.flush() }
     }
 
@@ -216,13 +217,11 @@ final class RelayClientSession {
         guard !self.arrived.isEmpty else { return }
         let events = self.arrived
         self.arrived.removeAll(keepingCapacity: true)
-        let compressed = self.compressed
-        self.compressed = [:]
-        let verdicts = self.team.verify(events, on: self.loop, alone: self.hasForged)
+        let verdicts = self.team.verify(events.map(\.received), on: self.loop, alone: self.hasForged)
         self.hasForged = verdicts.contains { $0 != nil }
-        for (received, error) in zip(events, verdicts) {
+        for ((received, compressed), error) in zip(events, verdicts) {
             switch error {
-            case nil: self.publish(received, compressed[received.event.id])
+            case nil: self.publish(received, compressed)
             case .idMismatch:
                 self.reject(received, .invalidID, ReasonText(.invalid, "id is not the hash of the event"))
             case .invalidSignature:

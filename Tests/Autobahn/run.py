@@ -14,7 +14,9 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
-TIMEOUT = 1200
+TIMEOUT = 3600
+OPTIONAL = {"client": {"UNIMPLEMENTED"}, "server": set()}
+"""In some cases the suite's server asks for parameters of compression that the client does not offer."""
 
 
 def specification(name, folder, port, cases):
@@ -74,7 +76,7 @@ def judge(name, folder):
     bad = {
         case: result
         for case, result in results.items()
-        if result["behavior"] not in GOOD or result["behaviorClose"] not in GOOD
+        if result["behavior"] not in GOOD | OPTIONAL[name] or result["behaviorClose"] not in GOOD
     }
     for case, result in bad.items():
         print(f"  {case}: {result['behavior']}, close: {result['behaviorClose']}; {folder / result['reportfile']}")

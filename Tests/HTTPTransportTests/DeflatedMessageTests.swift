@@ -156,12 +156,23 @@ struct DeflatedMessageTests {
         bits += [0, 0, 0, 0, 0, 0, 0]
         bits += [0, 0, 0] + Array(repeating: 0, count: (8 - (bits.count + 3) % 8) % 8)
         let bytes = stride(from: 0, to: bits.count, by: 8).map { start in
-            bits[start..<min(start + 8, bits.count)].enumerated().reduce(UInt8(0)) { $0 | $1.element << UInt8($1.offset) }
+            bits[start..<min(start + 8, bits.count)].enumerated().reduce(UInt8(0)) {
+                $0 | $1.element << UInt8($1.offset)
+            }
         }
         let inflater = MessageInflater(keepsContext: false)
         #expect(try inflater.inflate(ByteBuffer(bytes: bytes), limit: 20 << 20).readableBytes == 40_000 * 258 + 1)
         #expect(throws: MessageInflater.Failure.tooLong) {
             try inflater.inflate(ByteBuffer(bytes: bytes), limit: 1 << 20)
+        }
+    }
+
+    @Test("a message that ends inside of a block is invalid")
+    func truncated() throws {
+        for bytes in [[0x00, 0x14, 0x00, 0xeb, 0xff, 0x61, 0x62], [0xf2, 0x48, 0xcd]] as [[UInt8]] {
+            #expect(throws: MessageInflater.Failure.invalid) {
+                try MessageInflater(keepsContext: false).inflate(ByteBuffer(bytes: bytes), limit: 1_000)
+            }
         }
     }
 
@@ -174,7 +185,10 @@ struct DeflatedMessageTests {
             ("permessage-deflate; client_max_window_bits", ""),
             ("permessage-deflate; client_max_window_bits=10; server_no_context_takeover", ""),
             ("x-webkit-deflate-frame, permessage-deflate;server_max_window_bits=\"9\"", "; server_max_window_bits=9"),
-            ("permessage-deflate; unknown, Permessage-Deflate; server_max_window_bits=15", "; server_max_window_bits=15"),
+            (
+                "permessage-deflate; unknown, Permessage-Deflate; server_max_window_bits=15",
+                "; server_max_window_bits=15"
+            ),
             ("permessage-deflate; server_max_window_bits", nil),
             ("permessage-deflate; server_max_window_bits=16", nil),
             ("permessage-deflate; server_max_window_bits=08", nil),

@@ -167,6 +167,41 @@ struct NIP44Tests {
         }
     }
 
+    @Test(
+        "messages of all lengths around the ends of pieces and of paddings are restored",
+        arguments: [
+            1, 31, 32, 33, 255, 256, 257, 20_480, 20_481, 24_573, 24_574, 24_575, 24_576, 24_577, 32_768, 32_769,
+            49_150, 49_151,
+            57_345, 65_535, 65_536, 65_537, 73_730, 131_073, 300_000, NIP44.maximumPlaintextLength,
+        ]
+    )
+    func pieces(length: Int) throws {
+        let key = ConversationKey(bytes: .random())
+        let plaintext = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+        let payload = try key.seal(plaintext)
+        #expect(payload.count == NIP44.payloadLength(plaintextLength: length))
+        #expect(try key.open(payload) == plaintext)
+        // A change anywhere is noticed before anything is decrypted.
+        for place in [50, payload.count / 2, payload.count - 6] {
+            var changed = payload
+            changed[place] = changed[place] == UInt8(ascii: "A") ? UInt8(ascii: "B") : UInt8(ascii: "A")
+            #expect(throws: NIP44Error.invalidMAC) { try key.open(changed) }
+        }
+    }
+
+    @Test("padding inside of a payload is rejected wherever it is")
+    func innerPadding() throws {
+        let key = ConversationKey(bytes: .random())
+        let payload = try key.seal([UInt8](repeating: 1, count: 65_535))
+        for start in [0, 40, 44, 32_808, 32_812, 65_576, 65_580] {
+            for count in 1...4 {
+                var changed = payload
+                for place in (start + 4 - count)..<(start + 4) { changed[place] = UInt8(ascii: "=") }
+                #expect(throws: NIP44Error.invalidBase64) { try key.open(changed) }
+            }
+        }
+    }
+
     @Test("an empty or too long plaintext cannot be encrypted", arguments: [0, NIP44.maximumPlaintextLength + 1])
     func refusedLengths(length: Int) throws {
         let key = ConversationKey(bytes: .random())

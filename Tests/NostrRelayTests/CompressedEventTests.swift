@@ -80,7 +80,9 @@ struct CompressedEventTests {
         let recipient = SecretKey.generate().publicKey
         let subscribers = [try await Client(relay), try await Client(relay, compresses: false)]
         for index in subscribers.indices {
-            try await subscribers[index].send("[\"REQ\",\"s\",{\"kinds\":[\(Self.kind)],\"#p\":[\"\(recipient.hex)\"]}]")
+            try await subscribers[index].send(
+                "[\"REQ\",\"s\",{\"kinds\":[\(Self.kind)],\"#p\":[\"\(recipient.hex)\"]}]"
+            )
             _ = try await subscribers[index].next("[\"EOSE\"")
         }
         let publisher = try await Client(relay)
@@ -98,6 +100,29 @@ struct CompressedEventTests {
             #expect((compressed.compressed != nil) == isPassedOn)
             let plain = try await subscribers[1].next("[\"EVENT\"")
             #expect(plain.parts == [expected] && plain.compressed == nil)
+        }
+        // An event with the ID of another one, in the same read, must not change what subscribers get.
+        let genuine = try Self.event(.generate(), to: recipient)
+        let other = try Self.event(.generate(), to: recipient)
+        let forged = Event(
+            id: genuine.id,
+            pubkey: genuine.pubkey,
+            createdAt: genuine.createdAt,
+            kind: genuine.kind,
+            tags: genuine.tags,
+            content: other.content,
+            signature: genuine.signature
+        )
+        try await socket.eventLoop.submit {
+            for event in [genuine, forged] {
+                let message = ClientMessage.encodeEvent(event)
+                let end = message.readableBytes - ClientMessage.lengthAfterContent
+                socket.sendText(message, compressing: (end - event.content.readableBytes)..<end)
+            }
+        }.get()
+        for subscriber in subscribers {
+            let received = try await subscriber.next("[\"EVENT\"")
+            #expect(received.parts == [ByteBuffer(string: "[\"EVENT\",\"s\",\(String(buffer: genuine.json))]")])
         }
         try await relay.stop()
     }

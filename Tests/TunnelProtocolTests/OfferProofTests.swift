@@ -80,7 +80,9 @@ struct OfferProofTests {
     func encoding(kind: Credential.Kind) throws {
         let offer = try self.proven(kind)
         let plaintext = SessionOffer.plaintext(offer, key: Self.uuid, destination: "name", isRepetition: false)
-        let decoded = try #require(NIP74Message(plaintext: ByteBuffer(bytes: plaintext))?.offer.flatMap { VersionedOffer(encoded: $0) })
+        let decoded = try #require(
+            NIP74Message(plaintext: ByteBuffer(bytes: plaintext))?.offer.flatMap { VersionedOffer(encoded: $0) }
+        )
         #expect(decoded == offer)
         #expect(try self.isProven(decoded, kind))
         #expect(decoded.body(of: 1).flatMap { OfferTerms(encoded: $0) } == Self.terms)

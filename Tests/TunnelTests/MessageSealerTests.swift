@@ -15,7 +15,7 @@ struct MessageSealerTests {
     private let client = SecretKey.generate()
     private let exit = SecretKey.generate()
 
-    private static func event(_ message: SealedMessage) throws -> Event {
+    private static func event(_ message: SealedEventMessage) throws -> Event {
         guard case .event(let received) = try ClientMessage.parse(message.message, maximumFilters: 1) else {
             throw ClientMessageIsMissing()
         }

@@ -151,7 +151,12 @@ struct PeerLinkTests {
     @Test("a message for a path without a relay is reported as unreachable")
     func unreachable() {
         self.perform(
-            .publish(MessageToken(rawValue: 1), plaintext: ByteBuffer(bytes: [1]), createdAt: 1_000, paths: [PathID(rawValue: 0)])
+            .publish(
+                MessageToken(rawValue: 1),
+                plaintext: ByteBuffer(bytes: [1]),
+                createdAt: 1_000,
+                paths: [PathID(rawValue: 0)]
+            )
         )
         #expect(self.link.engine.inputs == ["published \(PublishOutcome.rejected(.unreachable))"])
     }

@@ -64,7 +64,7 @@ struct SessionKeyExchangeTests {
         )
     }
 
-    private func event(_ message: SealedMessage) throws -> Event {
+    private func event(_ message: SealedEventMessage) throws -> Event {
         guard case .event(let received) = try ClientMessage.parse(message.message, maximumFilters: 1) else {
             throw CryptoError.operationFailed
         }

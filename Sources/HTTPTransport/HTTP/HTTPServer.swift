@@ -180,7 +180,9 @@ package final class HTTPServer: Sendable {
             },
             upgradePipelineHandler: { channel, _ in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let (accepted, deflate) = acceptor.value else { throw ChannelError.inappropriateOperationForState }
+                    guard let (accepted, deflate) = acceptor.value else {
+                        throw ChannelError.inappropriateOperationForState
+                    }
                     let socket = try WebSocket.attach(
                         to: channel,
                         configuration: configuration.webSocket,

@@ -6,30 +6,54 @@
 package import NIOCore
 package import NIOWebSocket
 
+/// Masking (RFC 6455, section 5.3). It works on eight bytes at a time. NIO's own masking works byte by byte and limits the
+/// throughput of a client.
 extension ByteBuffer {
-    /// Masks or unmasks the readable bytes with a masking key (RFC 6455, section 5.3).
-    ///
-    /// It works on eight bytes at a time. NIO's own masking works byte by byte and limits the throughput of a client.
+    /// Masks or unmasks the readable bytes with a masking key.
     package mutating func applyWebSocketMask(_ key: WebSocketMaskingKey) {
-        let bytes = Array(key)
-        guard bytes.count == 4, bytes != [0, 0, 0, 0] else { return }
-        unsafe self.withUnsafeMutableReadableBytes { pointer in
-            var word: UInt64 = 0
-            for index in 0..<8 {
-                word |= UInt64(bytes[index & 3]) << UInt64(index * 8)
-            }
-            word = UInt64(littleEndian: word)
-            let count = pointer.count
-            var index = 0
-            while index + 8 <= count {
-                let value = unsafe pointer.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-                unsafe pointer.storeBytes(of: value ^ word, toByteOffset: index, as: UInt64.self)
-                index += 8
-            }
-            while index < count {
-                unsafe pointer[index] ^= bytes[index & 3]
-                index += 1
-            }
+        let mask = WebSocketMask(key)
+        unsafe self.withUnsafeMutableReadableBytes { bytes in
+            unsafe mask.apply(to: UnsafeRawBufferPointer(bytes), into: bytes)
+        }
+    }
+
+    /// Returns a copy of the readable bytes, masked or unmasked with a masking key.
+    package func webSocketUnmasked(_ key: WebSocketMaskingKey) -> ByteBuffer {
+        let mask = WebSocketMask(key)
+        var copy = ByteBuffer()
+        unsafe copy.writeWithUnsafeMutableBytes(minimumWritableBytes: self.readableBytes) { output in
+            unsafe self.withUnsafeReadableBytes { unsafe mask.apply(to: $0, into: output) }
+            return self.readableBytes
+        }
+        return copy
+    }
+}
+
+private struct WebSocketMask {
+    /// The key twice, in memory order.
+    private let word: UInt64
+
+    init(_ key: WebSocketMaskingKey) {
+        var word: UInt64 = 0
+        for (index, byte) in key.enumerated() {
+            word |= UInt64(byte) << UInt64(index * 8) | UInt64(byte) << UInt64(index * 8 + 32)
+        }
+        self.word = UInt64(littleEndian: word)
+    }
+
+    /// - Parameter output: May be the same memory as the input. It must be as long.
+    func apply(to input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) {
+        let count = input.count
+        var index = 0
+        while index + 8 <= count {
+            let value = unsafe input.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            unsafe output.storeBytes(of: value ^ self.word, toByteOffset: index, as: UInt64.self)
+            index += 8
+        }
+        while index < count {
+            let shift = UInt64(index & 7) * 8
+            unsafe output[index] = input[index] ^ UInt8(truncatingIfNeeded: UInt64(littleEndian: self.word) >> shift)
+            index += 1
         }
     }
 }

@@ -132,8 +132,9 @@ package struct WebSocket: Sendable {
     /// - Parameters:
     ///   - text: UTF-8 text. This is not checked.
     ///   - base64: The place of base64 characters in the text, in bytes from its start. If there are other characters, or few, the
-    ///     message is sent as it is.
-    package func sendText(_ text: ByteBuffer, compressing base64: Range<Int>) {
+    ///     message is sent as it is. If nothing else refers to the text, and there is room before it for the header of a frame
+    ///     (14 bytes), it is masked in place.
+    package func sendText(_ text: consuming ByteBuffer, compressing base64: Range<Int>) {
         self.handler.value.sendText(text, compressing: base64)
     }
 

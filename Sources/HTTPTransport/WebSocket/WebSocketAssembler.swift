@@ -41,13 +41,8 @@ struct WebSocketAssembler {
     private let inflater: MessageInflater?
     /// The fragments received so far of an incomplete message.
     private var fragments: (opcode: WebSocketOpcode, data: ByteBuffer, isCompressed: Bool)?
-    /// Whether the last message was much longer than its compressed form.
-    private(set) var hasExpanded = false
-
-    /// A message that is longer than ``expandedLength`` and this many times as long as its compressed form costs much more than it
-    /// costs the sender.
-    private static let expansion = 16
-    private static let expandedLength = 8 << 10
+    /// Number of bytes of the text of the last frame, which zlib has decompressed; 0 if the frame did not complete such a message.
+    private(set) var inflatedBytes = 0
 
     /// - Parameters:
     ///   - isServer: Whether this side is the server. Received frames must then be masked; otherwise they must not be.
@@ -62,6 +57,7 @@ struct WebSocketAssembler {
     }
 
     mutating func receive(_ frame: WebSocketFrame) throws(Violation) -> Output {
+        self.inflatedBytes = 0
         // Only the first frame of a message says that it is compressed.
         let mayBeCompressed = self.inflater != nil && (frame.opcode == .text || frame.opcode == .binary)
         guard !frame.rsv1 || mayBeCompressed, !frame.rsv2, !frame.rsv3 else {
@@ -70,8 +66,8 @@ struct WebSocketAssembler {
         guard self.isServer == (frame.maskKey != nil) else {
             throw .protocolError(self.isServer ? "unmasked frame" : "masked frame")
         }
-        var payload = frame.data
-        if let key = frame.maskKey { payload.applyWebSocketMask(key) }
+        // The frame's data shares its memory with what was read, so it would be copied before it is changed in place.
+        var payload = frame.maskKey.map { frame.data.webSocketUnmasked($0) } ?? frame.data
         switch frame.opcode {
         case .text, .binary:
             guard self.fragments == nil else { throw .protocolError("new message before the end of the last") }
@@ -101,7 +97,6 @@ struct WebSocketAssembler {
         isCompressed: Bool
     ) throws(Violation) -> Output {
         guard payload.readableBytes <= self.maximumLength else { throw .tooLong }
-        self.hasExpanded = false
         var content = payload
         var compressed: CompressedText?
         if isCompressed { (content, compressed) = try self.decompress(payload) }
@@ -131,8 +126,7 @@ struct WebSocketAssembler {
         do throws(MessageInflater.Failure) {
             guard let inflater else { throw .invalid }
             let content = try inflater.inflate(payload, limit: self.maximumLength)
-            self.hasExpanded =
-                content.readableBytes > max(Self.expandedLength, payload.readableBytes * Self.expansion)
+            self.inflatedBytes = content.readableBytes
             return (content, nil)
         } catch {
             switch error {

@@ -49,9 +49,57 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
     /// - Parameters:
     ///   - text: The message.
     ///   - base64: The place of base64 characters in the message.
-    func write(_ text: ByteBuffer, compressing base64: Range<Int>) {
-        let compressed = self.deflates ? DeflatedMessage.compress(base64, of: text) : nil
-        self.write(WebSocketText([text], compressed: compressed))
+    func write(_ text: consuming ByteBuffer, compressing base64: Range<Int>) {
+        if self.deflates, let compressed = DeflatedMessage.compress(base64, of: text) {
+            return self.write(WebSocketText([text], compressed: compressed))
+        }
+        guard self.masks, let context = self.context, Self.writeHead(.text, before: &text, using: &self.generator)
+        else {
+            return self.write(.text, [text])
+        }
+        context.write(Self.wrapOutboundOut(text), promise: nil)
+    }
+
+    /// Masks a payload, and writes the header of its frame into the room before it. Returns false if there is no room.
+    private static func writeHead(
+        _ opcode: WebSocketOpcode,
+        before payload: inout ByteBuffer,
+        using generator: inout SystemRandomNumberGenerator
+    ) -> Bool {
+        let key = WebSocketMaskingKey.random(using: &generator)
+        var head = Self.head(opcode, length: payload.readableBytes, masks: true, isCompressed: false)
+        head.writeBytes(key)
+        let start = payload.readerIndex - head.readableBytes
+        guard start >= 0 else { return false }
+        payload.applyWebSocketMask(key)
+        payload.moveReaderIndex(to: start)
+        payload.setBuffer(head, at: start)
+        return true
+    }
+
+    private static func head(
+        _ opcode: WebSocketOpcode,
+        length: Int,
+        masks: Bool,
+        isCompressed: Bool,
+        capacity: Int = 14
+    ) -> ByteBuffer {
+        var head = ByteBuffer()
+        head.reserveCapacity(capacity)
+        // FIN; RSV1 if the message is compressed (RFC 7692, section 6).
+        head.writeInteger((isCompressed ? 0xc0 : 0x80) | UInt8(webSocketOpcode: opcode))
+        let maskBit: UInt8 = masks ? 0x80 : 0
+        switch length {
+        case ..<126:
+            head.writeInteger(maskBit | UInt8(length))
+        case ..<65_536:
+            head.writeInteger(maskBit | 126)
+            head.writeInteger(UInt16(length))
+        default:
+            head.writeInteger(maskBit | 127)
+            head.writeInteger(UInt64(length))
+        }
+        return head
     }
 
     /// Writes one unfragmented frame whose payload is the concatenation of `parts`. Does not flush.
@@ -66,20 +114,13 @@ final class WebSocketFrameWriter: ChannelOutboundHandler {
             return
         }
         let length = parts.reduce(0) { $0 + $1.readableBytes }
-        var head = context.channel.allocator.buffer(capacity: self.masks ? length + 14 : 10)
-        // FIN; RSV1 if the message is compressed (RFC 7692, section 6).
-        head.writeInteger((isCompressed ? 0xc0 : 0x80) | UInt8(webSocketOpcode: opcode))
-        let maskBit: UInt8 = self.masks ? 0x80 : 0
-        switch length {
-        case ..<126:
-            head.writeInteger(maskBit | UInt8(length))
-        case ..<65_536:
-            head.writeInteger(maskBit | 126)
-            head.writeInteger(UInt16(length))
-        default:
-            head.writeInteger(maskBit | 127)
-            head.writeInteger(UInt64(length))
-        }
+        var head = Self.head(
+            opcode,
+            length: length,
+            masks: self.masks,
+            isCompressed: isCompressed,
+            capacity: self.masks ? length + 14 : 10
+        )
         guard self.masks else {
             guard let last = parts.last(where: { $0.readableBytes > 0 }) else {
                 context.write(Self.wrapOutboundOut(head), promise: promise)

@@ -42,8 +42,8 @@ final class WebSocketHandler: ChannelInboundHandler {
     private var pinger: Scheduled<Void>?
     private var closeTimer: Scheduled<Void>?
     private var flushIsScheduled = false
-    /// The frames of the current read: start time, number of frames, and payload bytes.
-    private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int)?
+    /// The frames of the current read: start time, number of frames, payload bytes, and what compressed ones became.
+    private var burst: (startedAt: NIODeadline, frames: Int, bytes: Int, inflated: Int)?
     private var burstIsWaste = false
     /// Whether the previous burst was waste. Read buffers are then small.
     private var isSuspect = false
@@ -54,6 +54,9 @@ final class WebSocketHandler: ChannelInboundHandler {
     /// Most Nostr messages are longer.
     private static let tolerableFrames = 256
     private static let smallFrame = 32
+    /// A burst that became more than `tolerableText` bytes of text, and `tolerableExpansion` times what was received, counts as waste.
+    private static let tolerableText = 64 << 10
+    private static let tolerableExpansion = 16
     /// After a wasteful burst, reading pauses for `pauseFactor` times the processing time of the burst, but no longer
     /// than `longestPause`.
     private static let pauseFactor: Int64 = 4
@@ -97,7 +100,7 @@ final class WebSocketHandler: ChannelInboundHandler {
     }
 
     /// Sends a text message, of which the base64 characters at `base64` are compressed if the peer takes that.
-    func sendText(_ text: ByteBuffer, compressing base64: Range<Int>) {
+    func sendText(_ text: consuming ByteBuffer, compressing base64: Range<Int>) {
         guard case .open = self.state else { return }
         self.writer.write(text, compressing: base64)
         self.scheduleFlush()
@@ -234,7 +237,9 @@ final class WebSocketHandler: ChannelInboundHandler {
             if case .closed = self.state {} else { self.events.onBurstEnd?() }
             let isSmall =
                 burst.frames > Self.tolerableFrames && burst.bytes < burst.frames * Self.smallFrame
-            let isWaste = self.burstIsWaste || isSmall
+            let isExpanded =
+                burst.inflated > Self.tolerableText && burst.inflated > burst.bytes * Self.tolerableExpansion
+            let isWaste = self.burstIsWaste || isSmall || isExpanded
             self.readsLittle(context, isWaste)
             if isWaste { self.pauseReading(context, after: .now() - burst.startedAt) }
             if self.isClient, burst.bytes <= Self.smallBurst { self.acknowledgeAtOnce(context) }
@@ -293,12 +298,12 @@ final class WebSocketHandler: ChannelInboundHandler {
         }
         if self.burst == nil { self.events.onBurstStart?() }
         if frame.opcode == .pong { self.hasAnsweredPing = true }
-        let burst = self.burst ?? (.now(), 0, 0)
-        self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length)
+        let burst = self.burst ?? (.now(), 0, 0, 0)
+        self.burst = (burst.startedAt, burst.frames + 1, burst.bytes + frame.length, burst.inflated)
         if case .closed = self.state { return }
         do {
             self.take(try self.assembler.receive(frame), context)
-            if self.assembler.hasExpanded { self.burstIsWaste = true }
+            self.burst?.inflated += self.assembler.inflatedBytes
         } catch {
             self.fail(context, code: error.code, error.reason)
         }

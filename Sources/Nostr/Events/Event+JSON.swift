@@ -34,19 +34,37 @@ extension Event {
     package func write(into buffer: inout ByteBuffer) {
         buffer.writeStaticString("{\"id\":\"")
         buffer.writeHex(self.id.bytes.bytes)
-        buffer.writeStaticString("\",\"pubkey\":\"")
-        buffer.writeHex(self.pubkey.bytes.bytes)
-        buffer.writeStaticString("\",\"created_at\":")
-        buffer.writeDecimal(self.createdAt)
-        buffer.writeStaticString(",\"kind\":")
-        buffer.writeDecimal(self.kind.rawValue)
-        buffer.writeStaticString(",\"tags\":")
-        Self.writeTags(self.tags, into: &buffer)
+        buffer.writeStaticString("\",")
+        Self.writeMembers(
+            pubkey: self.pubkey,
+            createdAt: self.createdAt,
+            kind: self.kind,
+            tags: self.tags,
+            into: &buffer
+        )
         buffer.writeStaticString(",\"content\":")
         buffer.writeJSONString(self.content.readableBytesUInt8Span)
         buffer.writeStaticString(",\"sig\":\"")
         buffer.writeHex(self.signature.bytes)
         buffer.writeStaticString("\"}")
+    }
+
+    /// Writes the members between the ID and the content.
+    static func writeMembers(
+        pubkey: PublicKey,
+        createdAt: Int64,
+        kind: EventKind,
+        tags: [Tag],
+        into buffer: inout ByteBuffer
+    ) {
+        buffer.writeStaticString("\"pubkey\":\"")
+        buffer.writeHex(pubkey.bytes.bytes)
+        buffer.writeStaticString("\",\"created_at\":")
+        buffer.writeDecimal(createdAt)
+        buffer.writeStaticString(",\"kind\":")
+        buffer.writeDecimal(kind.rawValue)
+        buffer.writeStaticString(",\"tags\":")
+        Self.writeTags(tags, into: &buffer)
     }
 
     /// The event as a JSON object.

@@ -146,25 +146,21 @@ package struct Event: Sendable {
         tags: [Tag],
         content: ByteBuffer
     ) -> Bytes32 {
-        var head = ByteBuffer()
-        Self.writeCanonicalHead(pubkey: pubkey, createdAt: createdAt, kind: kind, tags: tags, into: &head)
-        var hasher = SHA256Hasher()
         let bytes = content.readableBytesUInt8Span
         if JSONScanner.nextSpecialByte(bytes, from: 0) == bytes.count {
             // The content needs no escapes (base64 never does), so hash it without copying it.
-            head.writeStaticString("\"")
-            hasher.update(head.readableBytesSpan)
-            hasher.update(content.readableBytesSpan)
-            hasher.update(Self.canonicalTail)
-        } else {
-            head.writeJSONString(bytes)
-            head.writeStaticString("]")
-            hasher.update(head.readableBytesSpan)
+            var hash = EventHash(pubkey: pubkey, createdAt: createdAt, kind: kind, tags: tags)
+            hash.update(content.readableBytesSpan)
+            return hash.finalize()
         }
+        var canonical = ByteBuffer()
+        Self.writeCanonicalHead(pubkey: pubkey, createdAt: createdAt, kind: kind, tags: tags, into: &canonical)
+        canonical.writeJSONString(bytes)
+        canonical.writeStaticString("]")
+        var hasher = SHA256Hasher()
+        hasher.update(canonical.readableBytesSpan)
         return hasher.finalize()
     }
-
-    private static let canonicalTail = Array("\"]".utf8)
 
     static func writeCanonicalHead(
         pubkey: PublicKey,

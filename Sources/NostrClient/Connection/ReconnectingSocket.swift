@@ -241,7 +241,7 @@ final class ReconnectingSocket {
     ///   - message: The message.
     ///   - base64: The place of base64 characters in it that are compressed if the relay takes that. Nil to send it as it is.
     ///   - expectsAnswer: Whether the relay is known to answer such a message.
-    func send(_ message: ByteBuffer, compressing base64: Range<Int>? = nil, expectsAnswer: Bool = false) {
+    func send(_ message: consuming ByteBuffer, compressing base64: Range<Int>? = nil, expectsAnswer: Bool = false) {
         guard let current else { return }
         self.carriedBytes += Int64(message.readableBytes)
         current.send(message, compressing: base64, expectsAnswer: expectsAnswer)

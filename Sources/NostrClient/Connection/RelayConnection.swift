@@ -206,7 +206,7 @@ package final class RelayConnection {
     ///     not the processor is the bottleneck. Nil to send the message as it is.
     package func publish(
         _ id: EventID,
-        _ message: ByteBuffer,
+        _ message: consuming ByteBuffer,
         compressing base64: Range<Int>? = nil,
         completion: @escaping (PublishResult) -> Void
     ) {

@@ -265,9 +265,9 @@ final class RelaySocket {
     }
 
     /// See ``ReconnectingSocket/send(_:compressing:expectsAnswer:)``.
-    func send(_ message: ByteBuffer, compressing base64: Range<Int>?, expectsAnswer: Bool) {
+    func send(_ message: consuming ByteBuffer, compressing base64: Range<Int>?, expectsAnswer: Bool) {
         guard case .open(let socket) = self.state else { return }
-        if let base64 { socket.sendText(message, compressing: base64) } else { socket.sendText(message) }
+        socket.sendText(message, compressing: base64 ?? 0..<0)
         self.isAnswered = expectsAnswer
         if expectsAnswer { self.liveness?.expectAnswer() }
     }

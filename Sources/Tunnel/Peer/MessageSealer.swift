@@ -8,21 +8,29 @@ import Nostr
 import NostrClient
 import NostrCrypto
 
-/// An event that is ready to be published.
-struct SealedMessage: Sendable {
-    let id: EventID
-    /// The EVENT message of the event.
-    let message: ByteBuffer
-    /// The place of the content in the message.
-    let content: Range<Int>
-
+extension SealedEventMessage {
     /// - Parameter compresses: Whether to compress the content for a relay that takes that.
     func publish(
         on relay: RelayConnection,
         compresses: Bool = false,
         completion: @escaping (PublishResult) -> Void
     ) {
-        relay.publish(self.id, self.message, compressing: compresses ? self.content : nil, completion: completion)
+        var message = self
+        message.publishLast(on: relay, compresses: compresses, completion: completion)
+    }
+
+    /// Publishes the message for the last time. It need not be copied.
+    mutating func publishLast(
+        on relay: RelayConnection,
+        compresses: Bool = false,
+        completion: @escaping (PublishResult) -> Void
+    ) {
+        relay.publish(
+            self.id,
+            self.takeMessage(),
+            compressing: compresses ? self.content : nil,
+            completion: completion
+        )
     }
 }
 
@@ -126,40 +134,59 @@ struct MessageSealer: Sendable {
     /// Decrypts an event.
     func open(_ event: Event, recipient: PublicKey) throws(OpeningError) -> Message {
         guard let (generation, pair) = self.pair(recipient: recipient, author: event.pubkey) else { throw .wrongAuthor }
-        let content = Array(event.content.readableBytesView)
         do throws(NIP44Error) {
-            let plaintext = ByteBuffer(bytes: try pair.opening.open(content))
+            let plaintext = try Self.open(event.content, with: pair.opening)
             return Message(plaintext: plaintext, generation: generation, createdAt: event.createdAt)
         } catch {
-            guard generation == 0, let plaintext = try? self.handshakeKey?.open(content) else {
-                throw .undecryptable(error)
-            }
-            return Message(
-                plaintext: ByteBuffer(bytes: plaintext),
-                generation: 0,
-                createdAt: event.createdAt,
-                isAnswer: true
-            )
+            guard generation == 0, let key = self.handshakeKey,
+                let plaintext = try? Self.open(event.content, with: key)
+            else { throw .undecryptable(error) }
+            return Message(plaintext: plaintext, generation: 0, createdAt: event.createdAt, isAnswer: true)
         }
+    }
+
+    private static func open(_ content: ByteBuffer, with key: ConversationKey) throws(NIP44Error) -> ByteBuffer {
+        var plaintext = ByteBuffer()
+        let room = NIP44.maximumLength(ofPayload: content.readableBytes)
+        try plaintext.writeWithOutputRawSpan(minimumWritableBytes: room) { output throws(NIP44Error) in
+            try key.open(content.readableBytesSpan, to: &output)
+        }
+        return plaintext
     }
 
     /// Encrypts and signs a message with the current keys.
     ///
     /// - Parameter work: Minimum number of leading zero bits of the event's ID (NIP-13).
-    func seal(_ plaintext: [UInt8], createdAt: Int64, work: Int = 0) throws -> SealedMessage {
+    func seal(_ plaintext: ByteBuffer, createdAt: Int64, work: Int = 0) throws -> SealedEventMessage {
+        let tags = [Tag("p", ByteString(self.current.peer.hex))]
+        guard work > 0 else {
+            return try SealedEventMessage(
+                plaintext,
+                conversation: self.current.sealing,
+                by: self.current.own,
+                createdAt: createdAt,
+                kind: .tunnelMessage,
+                tags: tags
+            )
+        }
         let event = try Event.signed(
             by: self.current.own,
             createdAt: createdAt,
             kind: .tunnelMessage,
-            tags: [Tag("p", ByteString(self.current.peer.hex))],
-            content: ByteBuffer(bytes: try self.current.sealing.seal(plaintext)),
+            tags: tags,
+            content: ByteBuffer(bytes: try self.current.sealing.seal(Array(plaintext.readableBytesView))),
             work: work
         )
         let message = ClientMessage.encodeEvent(event)
         // The content, which is base64, is written as it is.
         let end = message.readableBytes - ClientMessage.lengthAfterContent
         let content = (end - event.content.readableBytes)..<end
-        return SealedMessage(id: event.id, message: message, content: content)
+        return SealedEventMessage(id: event.id, message: message, content: content)
+    }
+
+    /// Encrypts and signs a message given as an array.
+    func seal(_ plaintext: [UInt8], createdAt: Int64) throws -> SealedEventMessage {
+        try self.seal(ByteBuffer(bytes: plaintext), createdAt: createdAt)
     }
 
     // MARK: Keys

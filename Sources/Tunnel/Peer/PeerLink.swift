@@ -48,8 +48,9 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// The time since which there is no stream. Nil while there is one.
     private(set) var idleSince: NIODeadline? = .now()
 
-    /// Number of bytes of a stream from which on further data is delivered separately.
-    private static var deliveredTogether: Int { 64 << 10 }
+    /// Number of bytes of a stream from which on further data is delivered separately, and maximum number of bytes of a piece that is
+    /// joined with others: copying it costs less than another system call.
+    private static var deliveredTogether: (most: Int, piece: Int) { (64 << 10, 16 << 10) }
     /// Minimum delay of the next timer after one that caused no action.
     private static var fruitlessPause: TimeAmount { .milliseconds(5) }
 
@@ -245,7 +246,9 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
                     self.perform(action)
                     continue
                 }
-                if pending?.id == id, (pending?.data.readableBytes ?? 0) < Self.deliveredTogether {
+                if pending?.id == id, data.readableBytes <= Self.deliveredTogether.piece,
+                    (pending?.data.readableBytes ?? 0) < Self.deliveredTogether.most
+                {
                     pending?.data.writeBuffer(&data)
                 } else {
                     deliverPending()
@@ -318,23 +321,33 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
         _ target: (paths: [PathID], compresses: Bool),
         work: Int
     ) {
-        let plaintext = Array(plaintext.readableBytesView)
-        let sealer = self.sealer
         let createdAt = createdAt + self.clockCorrection(at: createdAt)
         guard work > 0 else {
-            return self.publish(
-                token,
-                Result { try sealer.seal(plaintext, createdAt: createdAt) },
-                target
-            )
+            do {
+                var message = try self.sealer.seal(plaintext, createdAt: createdAt)
+                self.publish(token, &message, target)
+            } catch {
+                self.cannotSeal(token, error)
+            }
+            return
         }
+        let sealer = self.sealer
         let sealed = NIOThreadPool.singleton.runIfActive(eventLoop: self.loop) {
             try sealer.seal(plaintext, createdAt: createdAt, work: work)
         }
         sealed.assumeIsolated().whenComplete { [weak self] result in
             guard let self, !self.isClosed else { return }
-            self.publish(token, result, target)
+            switch result {
+            case .success(var message): self.publish(token, &message, target)
+            case .failure(let error): self.cannotSeal(token, error)
+            }
         }
+    }
+
+    /// Encryption fails only for lengths that no engine uses.
+    private func cannotSeal(_ token: MessageToken, _ error: any Error) {
+        self.logger.error("cannot encrypt a message", metadata: ["error": "\(error)"])
+        self.update { $0.published(token, .rejected(.refused), at: $1) }
     }
 
     /// The date of an event, in seconds since 1970, by the median of the relays' clocks.
@@ -356,29 +369,25 @@ final class PeerLink<Engine: StreamEngine>: StreamCarrier {
     /// event.
     private func publish(
         _ token: MessageToken,
-        _ sealed: Result<SealedMessage, any Error>,
+        _ message: inout SealedEventMessage,
         _ target: (paths: [PathID], compresses: Bool)
     ) {
-        let message: SealedMessage
-        do {
-            message = try sealed.get()
-        } catch {
-            // Encryption fails only for lengths that no engine uses.
-            self.logger.error("cannot encrypt a message", metadata: ["error": "\(error)"])
-            self.update { $0.published(token, .rejected(.refused), at: $1) }
-            return
-        }
         let answers = PublishAnswers(count: target.paths.count) { [self] outcome in
             self.update { $0.published(token, outcome, at: $1) }
         }
-        for path in target.paths {
+        for (index, path) in target.paths.enumerated() {
             guard let relay = self.relays[path] else {
                 answers.receive(.rejected(.unreachable))
                 continue
             }
-            message.publish(on: relay, compresses: target.compresses) { result in
+            func receive(_ result: PublishResult) {
                 if result.rejectsUnknownAuthors { self.delegate?.link(self, wasRejectedBy: relay) }
                 answers.receive(PublishOutcome(result, path: path))
+            }
+            if index == target.paths.count - 1 {
+                message.publishLast(on: relay, compresses: target.compresses, completion: receive)
+            } else {
+                message.publish(on: relay, compresses: target.compresses, completion: receive)
             }
             if relay.isOpen, !relay.isWritable { self.engine.setWritable(path, false, at: .now) }
         }

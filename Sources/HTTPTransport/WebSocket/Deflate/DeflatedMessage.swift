@@ -31,7 +31,9 @@ enum DeflatedMessage {
     static func encode(_ text: WebSocketText) -> [ByteBuffer]? {
         guard let compressed = text.compressed else { return nil }
         let tail = text.length - compressed.range.upperBound
-        guard compressed.range.lowerBound <= Self.longestStored, (0...Self.longestStored).contains(tail) else { return nil }
+        guard compressed.range.lowerBound <= Self.longestStored, (0...Self.longestStored).contains(tail) else {
+            return nil
+        }
         var head = ByteBuffer()
         head.reserveCapacity(1 + Self.lengthBytes + compressed.range.lowerBound)
         head.writeInteger(UInt8(0))
@@ -78,7 +80,8 @@ enum DeflatedMessage {
             let characters = text.getSlice(at: text.readerIndex + range.lowerBound, length: range.count)
         else { return nil }
         var block = ByteBuffer()
-        let written = unsafe block.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.bound(range.count)) { output in
+        let written = unsafe block.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.bound(range.count)) {
+            output in
             unsafe characters.withUnsafeReadableBytes { input in
                 guard let source = input.baseAddress, let target = output.baseAddress else { return 0 }
                 return unsafe nws_deflate_base64(source, input.count, target)

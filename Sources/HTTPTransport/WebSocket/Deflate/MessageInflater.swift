@@ -22,6 +22,8 @@ final class MessageInflater {
 
     /// DEFLATE without a header, and the largest window. The peer may use a smaller one.
     private static let windowBits: Int32 = -15
+    /// The bit of zlib's `data_type` that says so.
+    private static let isBetweenBlocks: Int32 = 128
     /// The end of the last block, which the sender leaves out.
     private static let tail: [UInt8] = [0, 0, 0xff, 0xff]
     /// Number of bytes by which the text grows at least.
@@ -64,12 +66,17 @@ final class MessageInflater {
         var text = ByteBuffer()
         while payload.readableBytes > 0 {
             // One byte more shows that the text is too long.
-            let room = min(limit + 1 - text.readableBytes, max(Self.step, text.readableBytes, payload.readableBytes * 2))
+            let room = min(
+                limit + 1 - text.readableBytes,
+                max(Self.step, text.readableBytes, payload.readableBytes * 2)
+            )
             let before = (payload.readableBytes, text.readableBytes)
             guard unsafe Self.run(stream, &payload, &text, room) else { throw .invalid }
             guard text.readableBytes <= limit else { throw .tooLong }
             guard before != (payload.readableBytes, text.readableBytes) else { throw .invalid }
         }
+        // The message ends between two blocks.
+        guard unsafe stream.pointee.data_type & Self.isBetweenBlocks != 0 else { throw .invalid }
         return text
     }
 

@@ -58,7 +58,7 @@ struct SessionQuery {
     }
 
     /// Returns the query as an event for the exit.
-    func sealed(for exit: PublicKey) -> SealedMessage? {
+    func sealed(for exit: PublicKey) -> SealedEventMessage? {
         guard let sealer = try? MessageSealer(own: self.own, peer: exit) else { return nil }
         return try? sealer.seal(self.plaintext, createdAt: self.date)
     }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 //
 
+import Nostr
 import NostrCrypto
 import TunnelProtocol
 
@@ -76,7 +77,7 @@ struct AcceptedOffer {
     var relays: [String] { self.terms.relays }
 
     /// Returns the copy of the acceptance for a path, encrypted and signed.
-    func acceptance(on path: PathID, createdAt: Int64) throws -> SealedMessage {
+    func acceptance(on path: PathID, createdAt: Int64) throws -> SealedEventMessage {
         let acceptance = SessionAcceptance(
             path: path,
             terms: self.terms,

@@ -143,7 +143,8 @@ final class OfferGate {
                 secretKey: self.context.configuration.secretKey,
                 publicKey: event.pubkey
             ), let plaintext = try? conversation.open(Array(event.content.readableBytesView)),
-            let message = NIP74Message(plaintext: ByteBuffer(bytes: plaintext)), message.kind == .connect || message.kind == .offer,
+            let message = NIP74Message(plaintext: ByteBuffer(bytes: plaintext)),
+            message.kind == .connect || message.kind == .offer,
             let offer = message.offer.flatMap({ VersionedOffer(encoded: $0) }), let proof = offer.proof,
             NIP74Configuration.isRecent(proof.date, at: isRecent ? now : event.createdAt),
             let found = self.table.find(

@@ -107,6 +107,10 @@ struct CongestionController: Hashable, Sendable {
         return self.bandwidth.value * Double(rtt) / 1e9
     }
 
+    /// The seconds of a burst of events, and its maximum number of bytes.
+    private static let burstTime = 0.003
+    private static let largestBurst = 512 << 10
+
     private var minimum: Int { Self.minimumPackets * self.packet }
 
     /// The window that follows from the model.
@@ -118,9 +122,13 @@ struct CongestionController: Hashable, Sendable {
     }
 
     /// The bytes that are in flight because packets are sent and acknowledged several at once. Datagrams are small, and as many
-    /// as the path carries in some milliseconds are handled together (BBR's send quantum).
+    /// as the path carries in some milliseconds are handled together (BBR's send quantum). On a fast path, each acknowledgement is
+    /// for some milliseconds, too, because it costs the relay as much as a packet.
     private var burst: Int {
-        guard self.packet <= Self.datagram else { return 2 * self.packet }
+        guard self.packet <= Self.datagram else {
+            guard self.isMeasured else { return 2 * self.packet }
+            return max(2 * self.packet, min(Self.largestBurst, Int(self.bandwidth.value * Self.burstTime)))
+        }
         return max(2 * self.packet, 3 * min(Self.largestQuantum, Int(self.bandwidth.value / 1_000)))
     }
 
