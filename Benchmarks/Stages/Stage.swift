@@ -95,6 +95,7 @@ struct Stage {
         guard let subscription = SubscriptionID("s") else { fatalError("invalid subscription id") }
 
         let canonical = Self.canonical(event)
+        let plain = ByteBuffer(bytes: plaintext)
         let packet = Self.packet(plaintext)
         let frames = try SessionFrameDecoder.decode(packet)
 
@@ -125,7 +126,16 @@ struct Stage {
                     keep(RelayMessage.encodeEvent(subscription, json: event.json))
                 },
                 Stage("send: seal, sign, build", beside: \.send) {
-                    keep(ClientMessage.encodeEvent(try sign(try conversation.seal(plaintext))))
+                    keep(
+                        try SealedEventMessage(
+                            plain,
+                            conversation: conversation,
+                            by: own,
+                            createdAt: 1_800_000_000,
+                            kind: .tunnelMessage,
+                            tags: tags
+                        )
+                    )
                 },
                 Stage("relay: scan, verify", beside: \.relay) {
                     if case .event(let received) = try ClientMessage.parse(message, maximumFilters: 1) {
@@ -134,7 +144,13 @@ struct Stage {
                 },
                 Stage("receive a packet: scan, open", beside: \.receive) {
                     if case .event(let received) = try ClientMessage.parse(message, maximumFilters: 1) {
-                        keep(try conversation.open(Array(received.event.content.readableBytesView)))
+                        let content = received.event.content
+                        var opened = ByteBuffer()
+                        let room = NIP44.maximumLength(ofPayload: content.readableBytes)
+                        try opened.writeWithOutputRawSpan(minimumWritableBytes: room) { output throws(NIP44Error) in
+                            try conversation.open(content.readableBytesSpan, to: &output)
+                        }
+                        keep(opened)
                     }
                 },
             ]
