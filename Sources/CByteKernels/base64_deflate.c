@@ -127,7 +127,7 @@ ptrdiff_t nws_inflate_base64(
     const uint8_t *input, size_t count, uint8_t *output, size_t capacity, size_t *consumed) {
     if (count < sizeof HEADER || memcmp(input, HEADER, sizeof HEADER) != 0) return -1;
     size_t bit = 8 * sizeof HEADER, written = 0;
-    // Each round reads less than eight bytes, and writes eight bytes, of which at most that many count.
+    // Each round consumes fewer than eight bytes, and writes at most eight characters.
     while (bit / 8 + 8 <= count && written + 8 <= capacity) {
         uint64_t bits = load(input + bit / 8) >> (bit & 7);
         // Eight codes of six bits, in a byte each. If none of them starts with six one bits, each is a character.

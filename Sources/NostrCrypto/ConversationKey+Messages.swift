@@ -12,8 +12,8 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// Messages are encrypted and decrypted in pieces that fit into the processor's cache with all that is made of them, and without
-/// memory for the whole message in each step.
+/// Encryption and decryption work in pieces, so that each piece and its output stay in the processor's cache and no step allocates a
+/// whole message.
 extension ConversationKey {
     /// Number of bytes of a piece: whole blocks of ChaCha20, and whole groups of base64.
     private static let pieceLength = 24_576

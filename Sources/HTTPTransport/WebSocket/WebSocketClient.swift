@@ -195,7 +195,11 @@ package enum WebSocketClient {
                 do {
                     deflate = try configuration.compresses ? DeflateExtension.accepted(response.headers) : nil
                 } catch {
-                    promise.fail(ConnectError.handshakeFailed("the server accepted an extension that was not offered"))
+                    promise.fail(
+                        ConnectError.handshakeFailed(
+                            "the server's answer has an invalid Sec-WebSocket-Extensions field"
+                        )
+                    )
                     throw error
                 }
                 let socket = try WebSocket.attach(

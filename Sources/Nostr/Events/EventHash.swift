@@ -6,7 +6,7 @@
 import NIOCore
 import NostrCrypto
 
-/// The ID of an event whose content is added in pieces. The content must not need escapes, as base64.
+/// The ID of an event whose content is added in pieces. The content must not need JSON escapes; base64 never does.
 struct EventHash {
     private var hasher = SHA256Hasher()
 

@@ -17,7 +17,7 @@ package struct SealedEventMessage: Sendable {
 
     /// Number of bytes before the message.
     private static let room = 16
-    /// What a message has besides its content and tags at most.
+    /// Maximum number of bytes of an EVENT message besides content and tags.
     private static let overhead = 640
 
     /// Takes a message that was made otherwise.
@@ -27,10 +27,10 @@ package struct SealedEventMessage: Sendable {
         self.content = content
     }
 
-    /// Encrypts a message, and signs the event with it.
+    /// Encrypts `plaintext` and signs the event that contains it.
     ///
     /// - Parameters:
-    ///   - plaintext: The message.
+    ///   - plaintext: What the recipient gets.
     ///   - conversation: The key for it.
     ///   - key: The author.
     ///   - createdAt: The time of the event in seconds since 1970.

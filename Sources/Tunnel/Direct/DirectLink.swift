@@ -32,6 +32,9 @@ final class DirectLink {
     private var offers: [NIODeadline] = []
     private var pendingOffer: Scheduled<Void>?
     private var offersAgain = false
+    /// When this node's mappings were last looked up, and the minimum time until an offer of the peer causes that again.
+    private var lastRefresh: NIODeadline?
+    private static let refreshing: TimeAmount = .seconds(1)
     /// When a direct path was last reported in the log.
     private var lastReport: NIODeadline?
 
@@ -87,6 +90,7 @@ final class DirectLink {
     }
 
     private func refreshMappings() {
+        self.lastRefresh = .now()
         let relays = self.relays()
         let servers = relays.flatMap(\.stunServers)
         let usesPublicServers = servers.isEmpty && relays.contains { self.publicRelays.contains($0.url) }
@@ -140,9 +144,11 @@ final class DirectLink {
     /// Handles a frame of the peer.
     func receive(_ frame: SessionFrame) {
         var isValid = true
+        let known = self.path.peerSequence
         self.update { isValid = $0.receive(frame, isAllowed: self.isAllowed, at: $1) }
         // The peer looks for a path, so it needs to know where this node is seen now.
-        if case .candidates = frame, self.path.remote == nil { self.refreshMappings() }
+        let isDue = self.lastRefresh.map { $0 + Self.refreshing <= .now() } ?? true
+        if self.path.peerSequence != known, self.path.remote == nil, isDue { self.refreshMappings() }
         if !isValid { self.link.update { $0.close(.protocolViolation, at: $1) } }
     }
 

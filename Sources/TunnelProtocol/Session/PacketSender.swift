@@ -57,6 +57,8 @@ struct PacketSender: Sendable {
     private static let datagramsPerTurn = 44
     /// A side that sends only acknowledgements adds a PING at most once in this time, to learn whether they arrive.
     private static let pingInterval: TimeAmount = .seconds(1)
+    /// If more bytes wait, they are a part of a transfer, and more will follow soon.
+    private static let bulk = 16 << 10
     /// Maximum size in bytes of a packet that is sent although the congestion window is full.
     private static let urgentPacket = SendScheduler.smallMessage
 
@@ -76,7 +78,9 @@ struct PacketSender: Sendable {
     /// it. Nil if nothing waits.
     func nextDeadline(_ paths: PathSet, _ streams: StreamSet, _ context: SessionContext) -> NIODeadline? {
         if self.hasMore { return self.waitingSince }
-        guard self.canSend(streams, context), let coalescingDeadline else { return nil }
+        guard self.canSend(streams, context), let coalescingDeadline = self.coalescingDeadline(streams, context) else {
+            return nil
+        }
         // The choice of a path depends on the time, so a deadline that has passed is of no use.
         let due = max(coalescingDeadline, context.now.monotonic)
         let urgent = self.hasUrgent(streams, context) ? paths.urgentDeadline(due) : nil
@@ -91,7 +95,11 @@ struct PacketSender: Sendable {
     }
 
     /// When waiting bytes are sent even if they do not fill a packet.
-    private var coalescingDeadline: NIODeadline? { self.waitingSince.map { $0 + self.configuration.coalescing } }
+    private func coalescingDeadline(_ streams: StreamSet, _ context: SessionContext) -> NIODeadline? {
+        let isBulk = streams.scheduler.waitingBytes > Self.bulk && !self.hasUrgent(streams, context)
+        let wait = isBulk ? self.configuration.bulkCoalescing : self.configuration.coalescing
+        return self.waitingSince.map { $0 + wait }
+    }
 
     /// Lets the driver add more before the next packet is sent. The deadline is then now.
     mutating func sendLater(at now: NIODeadline) {
@@ -158,7 +166,7 @@ struct PacketSender: Sendable {
     ) -> Bool {
         !context.control.isEmpty || paths[index].sent.elicitingInFlight == 0
             || streams.scheduler.waitingBytes >= paths[index].packetSize
-            || self.coalescingDeadline.map { $0 <= context.now.monotonic } ?? true
+            || self.coalescingDeadline(streams, context).map { $0 <= context.now.monotonic } ?? true
     }
 
     /// Sends a PING on the fastest path.

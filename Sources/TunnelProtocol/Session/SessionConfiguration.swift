@@ -65,6 +65,8 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// How long a packet that is not full waits for more data. It is sent without delay if no packets are in flight on
     /// the path.
     public var coalescing: TimeAmount = .microseconds(300)
+    /// The same while a transfer is in progress and no small message waits. On a fast path, a packet takes longer to fill.
+    package var bulkCoalescing: TimeAmount = .milliseconds(1)
 
     // MARK: Loss
 

@@ -173,4 +173,19 @@ struct ConnectivityChecksTests {
         }
         #expect(checks.selected == nil)
     }
+
+    @Test("a peer that sends many requests gets few responses, and more in the next second")
+    func floodOfRequests() throws {
+        var checks = ConnectivityChecks(isClient: false, secret: .zero)
+        let address = try #require(TransportAddress([203, 0, 113, 1], port: 1))
+        for second in 1...3 as ClosedRange<UInt64> {
+            let now = NIODeadline.uptimeNanoseconds(second * 1_000_000_000)
+            for token in 0..<1_000 as Range<UInt64> { checks.receive(.request(token: token), from: address, at: now) }
+            var responses = 0
+            while let action = checks.nextAction() {
+                if case .send(.response, _) = action { responses += 1 }
+            }
+            #expect(responses == ConnectivityChecks.responsesPerInterval)
+        }
+    }
 }

@@ -22,11 +22,11 @@ final class MessageInflater {
 
     /// DEFLATE without a header, and the largest window. The peer may use a smaller one.
     private static let windowBits: Int32 = -15
-    /// The bit of zlib's `data_type` that says so.
+    /// The bit of zlib's `data_type` that is set between two blocks.
     private static let isBetweenBlocks: Int32 = 128
     /// The end of the last block, which the sender leaves out.
     private static let tail: [UInt8] = [0, 0, 0xff, 0xff]
-    /// Number of bytes by which the text grows at least.
+    /// Minimum growth of the output buffer in bytes.
     private static let step = 4 << 10
 
     init(keepsContext: Bool) { self.keepsContext = keepsContext }

@@ -72,6 +72,8 @@ package struct ConnectivityChecks: Sendable {
 
     private let isClient: Bool
     private let configuration: Configuration
+    /// Number of responses since a time.
+    private var responses = (since: NIODeadline.uptimeNanoseconds(0), count: 0)
     /// Makes tokens that the peer cannot guess. If it could, it could pretend to be reachable at the address of a victim.
     private let secret: Bytes32
     private var nextToken: UInt64 = 0
@@ -99,6 +101,9 @@ package struct ConnectivityChecks: Sendable {
     /// have named the address of a victim.
     package static let unansweredRequests = 256
     package static let allowanceInterval: TimeAmount = .seconds(1)
+    /// Maximum number of responses in an interval. An honest peer sends at most a request each ``Configuration/pacing``.
+    package static let responsesPerInterval = 32
+    private static let responsesInterval: TimeAmount = .seconds(1)
 
     /// - Parameters:
     ///   - isClient: Whether this node is the client.
@@ -171,6 +176,7 @@ package struct ConnectivityChecks: Sendable {
     package mutating func receive(_ check: ConnectivityCheck, from address: TransportAddress, at now: NIODeadline) {
         switch check {
         case .request(let token):
+            guard self.mayRespond(at: now) else { return }
             self.actions.append(.send(.response(token: token, observed: address), to: address))
             self.add(address, at: now)
         case .response(let token, _):
@@ -194,13 +200,22 @@ package struct ConnectivityChecks: Sendable {
         self.scheduleKeepAlive(at: now)
     }
 
-    /// Records that a packet of the session arrived from an address.
+    /// Counts a response. Sessions share what this node sends to a network, so none may send many.
+    private mutating func mayRespond(at now: NIODeadline) -> Bool {
+        if self.responses.since + Self.responsesInterval <= now { self.responses = (now, 0) }
+        guard self.responses.count < Self.responsesPerInterval else { return false }
+        self.responses.count += 1
+        return true
+    }
+
+    /// Records that a packet of the session arrived from an address. Only the newest shows that it comes from there: an older one
+    /// may be a copy, or may have been sent from an address that the client has left.
     ///
-    /// - Parameter isNewest: Whether its number is the largest so far. An older packet may have been sent from an address that
-    ///   the client has left.
+    /// - Parameter isNewest: Whether its number is the largest so far.
     package mutating func receivedPacket(from address: TransportAddress, isNewest: Bool, at now: NIODeadline) {
+        guard isNewest else { return }
         if address == self.selected { self.lastHeard = now }
-        guard isNewest, !self.isClient, address != self.selected else { return }
+        guard !self.isClient, address != self.selected else { return }
         let isNew = address != self.wanted
         self.wanted = address
         if let index = self.index(of: address), self.remotes[index].isValid {

@@ -43,7 +43,8 @@ package struct DirectPath: Sendable {
     private var peerIDs = PeerConnectionIDs()
     private var candidates: [DirectCandidate] = []
     private var nextSequence: UInt64 = 0
-    private var peerSequence: UInt64?
+    /// The number of the peer's latest offer of addresses.
+    package private(set) var peerSequence: UInt64?
     private var newestPacket: UInt64?
     private var actions: Deque<Action> = []
 

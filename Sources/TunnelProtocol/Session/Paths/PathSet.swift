@@ -30,7 +30,7 @@ struct PathSet: Sendable {
     }
 
     subscript(index: Int) -> SessionPath {
-        // An array would copy the whole path.
+        // The array's own subscript would copy the whole path.
         _read { yield self.paths.span[index] }
         _modify { yield &self.paths[index] }
     }

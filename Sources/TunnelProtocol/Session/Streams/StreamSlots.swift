@@ -20,7 +20,7 @@ struct StreamSlots: Sendable {
         return self.places[id] ?? Self.emptySlot
     }
 
-    /// The stream, or nil if it does not exist. It cannot be added or removed here.
+    /// The stream, or nil if it does not exist. Do not add or remove streams through this subscript.
     subscript(id: StreamID) -> SessionStream? {
         @inline(__always) _read { yield self.slots.span[self.slot(of: id)] }
         @inline(__always) _modify {

@@ -25,7 +25,7 @@ struct StreamTable: Sendable {
         self.peer = peer
     }
 
-    /// The stream, or nil if it does not exist. It cannot be added or removed here.
+    /// The stream, or nil if it does not exist. Do not add or remove streams through this subscript.
     subscript(id: StreamID) -> SessionStream? {
         @inline(__always) _read { yield self.streams[id] }
         @inline(__always) _modify { yield &self.streams[id] }
