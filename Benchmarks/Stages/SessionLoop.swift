@@ -29,7 +29,7 @@ struct SessionLoop {
         let path: PathID = self.isDirect ? .direct : PathID(rawValue: 0)
         let description =
             self.isDirect
-            ? .direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+            ? .direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket, skippedNumbers: .zero)
             : PathDescription(relay: "ws://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
         let secret = DatagramSecret(bytes: Bytes32.sha256(of: [1]))
         var sealers = [false, true].map { DatagramSealer(secret, isExit: $0) }

@@ -118,7 +118,8 @@ struct DirectPathFuzzer {
             switch action {
             case .accept(let id): self.ownIDs.append(id)
             case .forget(let id): self.ownIDs.removeAll { $0 == id }
-            case .send(let datagram, let address):
+            case .send(let datagram, let address, let isValidated):
+                precondition(!isValidated)
                 precondition(datagram.count <= 1_200)
                 if address == requester, answers == 0 { answers += 1 } else { self.unanswered += 1 }
             case .available, .unavailable: fatalError("an address was used that never answered")
@@ -127,7 +128,8 @@ struct DirectPathFuzzer {
         }
         let seconds = Int((self.now - self.started).nanoseconds / 1_000_000_000)
         precondition(self.unanswered <= ConnectivityChecks.unansweredRequests + seconds + 1)
-        precondition(self.ownIDs.count <= 3 + 16 + 1)
+        // Those in use, and those that were retired in 3 s.
+        precondition(self.ownIDs.count <= 16 + 2 * 32)
     }
 }
 

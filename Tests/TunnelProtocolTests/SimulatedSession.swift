@@ -197,7 +197,11 @@ final class SimulatedSession {
     /// Adds the direct path at both ends.
     func connectDirectly() {
         for end in 0...1 {
-            let path = PathDescription.direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+            let path = PathDescription.direct(
+                packet: DirectPath.basePacket,
+                largest: DirectPath.largestPacket,
+                skippedNumbers: .sha256(of: [UInt8(end)])
+            )
             self.ends[end].addPath(.direct, path, at: self.moment)
         }
         self.settle()

@@ -18,8 +18,8 @@ struct CheckDestinations {
         case rateLimited
     }
 
-    /// Addresses to which the system does not let this node send, and until when they are left out.
-    private var refused: [TransportAddress: NIODeadline] = [:]
+    /// IP addresses to which the system does not let this node send, and until when they are left out.
+    private var refused: [[UInt8]: NIODeadline] = [:]
     private var ratesByNetwork = PrefixRates(perSecond: Self.byNetwork.perSecond, burst: Self.byNetwork.burst)
     private var totalRate = TokenBucket(perSecond: Self.total.perSecond, burst: Self.total.burst, now: .now())
 
@@ -31,19 +31,18 @@ struct CheckDestinations {
 
     /// Whether a check or a STUN request may be sent to an address now.
     mutating func admit(_ address: TransportAddress, at now: NIODeadline) -> Admission {
-        guard self.refused[address].map({ $0 <= now }) ?? true, let remote = address.socketAddress,
+        guard self.refused[address.bytes].map({ $0 <= now }) ?? true, let remote = address.socketAddress,
             HostRoutes.reach(address)
         else { return .unreachable }
         return self.ratesByNetwork.admit(remote, at: now) && self.totalRate.take(at: now) ? .allowed : .rateLimited
     }
 
-    /// Leaves out addresses for some time, because the system has probably refused a datagram to one of them.
-    mutating func refuse(_ addresses: [TransportAddress], at now: NIODeadline) {
-        for address in addresses {
-            if self.refused.count >= Self.refusals.count { self.refused = self.refused.filter { $0.value > now } }
-            guard self.refused.count < Self.refusals.count else { return }
-            self.refused[address] = now + Self.refusals.time
-        }
+    /// Leaves out an IP address for some time, because the system has refused a datagram to it. If there are many, the oldest
+    /// one is forgotten.
+    mutating func refuse(_ address: TransportAddress, at now: NIODeadline) {
+        let isFull = self.refused[address.bytes] == nil && self.refused.count >= Self.refusals.count
+        if isFull, let oldest = self.refused.min(by: { $0.value < $1.value })?.key { self.refused[oldest] = nil }
+        self.refused[address.bytes] = now + Self.refusals.time
     }
 
     /// In another network, the system may allow what it has refused.

@@ -157,11 +157,13 @@ final class DatagramSockets {
 
     /// Sends a check or a STUN request to an address that may be unreachable. NIO closes a socket when the system refuses to send a
     /// datagram, so it is not sent without a route, or if a socket was closed after one to this address. Their rate is limited.
-    func sendIfReachable(_ datagram: [UInt8], to address: TransportAddress) {
-        switch self.destinations.admit(address, at: .now()) {
+    ///
+    /// - Parameter isProven: Whether the address has answered. Then neither its rate is limited nor what the system refuses.
+    func sendCheck(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool = false) {
+        switch isProven ? .allowed : self.destinations.admit(address, at: .now()) {
         case .unreachable: break
         case .rateLimited: self.metrics.rejected(.checkRateLimited)
-        case .allowed: _ = self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isProven: false)
+        case .allowed: _ = self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isProven: isProven)
         }
     }
 
@@ -201,8 +203,8 @@ extension DatagramSockets: UDPSocketDelegate {
         self.hostWatch = HostWatch.shared.observe(on: self.loop) { bound.value.hostChanged() }
     }
 
-    func socketDidClose(_ socket: UDPSocket, suspects: [TransportAddress]) {
-        self.destinations.refuse(suspects, at: .now())
+    func socketDidClose(_ socket: UDPSocket, after address: TransportAddress?) {
+        if let address { self.destinations.refuse(address, at: .now()) }
     }
 
     func socket(_ socket: UDPSocket, didReceive datagram: ByteBuffer, from address: TransportAddress) {

@@ -192,7 +192,8 @@ final class DirectLink {
 
     private func perform(_ action: DirectPath.Action) {
         switch action {
-        case .send(let datagram, let address): self.sockets.sendIfReachable(datagram, to: address)
+        case .send(let datagram, let address, let isValidated):
+            self.sockets.sendCheck(datagram, to: address, isProven: isValidated)
         case .frame(let frame): self.link.update { $0.sendDirectFrame(frame, at: $1) }
         case .accept(let id): self.sockets.register(id, self)
         case .forget(let id): self.sockets.unregister(id)
@@ -203,10 +204,7 @@ final class DirectLink {
                 metadata: ["peer": "\(self.link.peer)", "address": "\(address.text)"]
             )
             self.link.update { $0.removePath(.direct, at: $1) }
-            self.link.update {
-                let path = PathDescription.direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
-                $0.addPath(.direct, path, at: $1)
-            }
+            self.link.update { $0.addPath(.direct, self.path.description, at: $1) }
         case .unavailable:
             self.logger.log(
                 level: self.reportLevel,

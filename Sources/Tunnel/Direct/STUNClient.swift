@@ -69,7 +69,7 @@ final class STUNClient {
     private func update(_ body: (inout MappingDiscovery, NIODeadline) -> Void) {
         body(&self.discovery, .now())
         while let request = self.discovery.nextRequest() {
-            self.sockets.sendIfReachable(Array(request.message.encoded.readableBytesView), to: request.server)
+            self.sockets.sendCheck(Array(request.message.encoded.readableBytesView), to: request.server)
         }
         if let deadline = self.discovery.nextDeadline { self.timer?.set(deadline) }
     }

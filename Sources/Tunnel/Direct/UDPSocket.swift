@@ -22,8 +22,8 @@ protocol UDPSocketDelegate: AnyObject {
     func socketDidOpen(_ socket: UDPSocket)
     /// The socket was closed, because the system refused to send a datagram. It opens again by itself.
     ///
-    /// - Parameter suspects: The addresses that may be the reason.
-    func socketDidClose(_ socket: UDPSocket, suspects: [TransportAddress])
+    /// - Parameter address: The address to which the system has refused to send; nil if that was not the reason.
+    func socketDidClose(_ socket: UDPSocket, after address: TransportAddress?)
     func socket(_ socket: UDPSocket, didReceive datagram: ByteBuffer, from address: TransportAddress)
     /// All datagrams that are handled together were passed to the delegate.
     func socketDidReceiveAll(_ socket: UDPSocket)
@@ -56,9 +56,8 @@ final class UDPSocket {
     private var segmentationFailed = false
     /// Whether a datagram was sent since the last flush.
     private var hasUnflushed = false
-    /// Addresses of datagrams that wait for the next flush and that the system may refuse, and those of the last flush.
-    private var unproven: [TransportAddress] = []
-    private var flushedUnproven: [TransportAddress] = []
+    /// The address of the last datagram, if the system may refuse it.
+    private var lastUnproven: TransportAddress?
     /// Number of datagrams since the delegate was last told that these were all.
     private var received = 0
     /// The last sender, in both forms.
@@ -72,8 +71,6 @@ final class UDPSocket {
 
     /// Minimum and maximum time between two attempts to open the socket. The time doubles when one fails.
     private static let reopening = (minimum: TimeAmount.milliseconds(500), maximum: TimeAmount.seconds(30))
-    /// Maximum number of addresses that one flush remembers.
-    private static let rememberedAddresses = 64
     /// Number of datagrams after which the sessions handle them and answer, although more have arrived. Meanwhile the peer sends
     /// on, so that both work at the same time.
     private static let handledTogether = 88
@@ -124,11 +121,10 @@ final class UDPSocket {
             metadata: ["ipv6": "\(self.isIPv6)", "segments": "\(self.segments)"]
         )
         // Some devices and tunnels cannot segment. If that was the reason, no address is.
-        let suspects = self.segmentationFailed ? [] : self.flushedUnproven + self.unproven
+        let address = self.segmentationFailed ? nil : self.lastUnproven
         self.segmentationFailed = false
-        self.unproven = []
-        self.flushedUnproven = []
-        self.delegate?.socketDidClose(self, suspects: suspects)
+        self.lastUnproven = nil
+        self.delegate?.socketDidClose(self, after: address)
         self.reopenLater()
     }
 
@@ -158,7 +154,7 @@ final class UDPSocket {
 
     /// In another network, the system may allow what it has refused.
     func networkChanged() {
-        self.flushedUnproven = []
+        self.lastUnproven = nil
         self.segments = Self.canSegment
     }
 
@@ -208,13 +204,16 @@ final class UDPSocket {
     /// - Returns: False if the socket cannot take more now.
     func send(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool) -> Bool {
         guard let channel = self.channel else { return true }
+        // Sent by itself: if the system refuses it, it is known which address was the reason.
+        if !isProven { self.flush() }
         self.hasUnflushed = true
-        if !isProven, self.unproven.count < Self.rememberedAddresses { self.unproven.append(address) }
         if !self.segments || self.batch?.append(datagram, to: address) != true {
             self.writeBatch(to: channel)
             self.batch = DatagramBatch(datagram, to: address)
         }
-        if !self.flushIsScheduled {
+        if !isProven {
+            self.flush(unproven: address)
+        } else if !self.flushIsScheduled {
             self.flushIsScheduled = true
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.loop.execute { bound.value.flush() }
@@ -222,13 +221,13 @@ final class UDPSocket {
         return channel.isWritable
     }
 
-    private func flush() {
+    /// - Parameter address: The address of the only datagram, if the system may refuse it.
+    private func flush(unproven address: TransportAddress? = nil) {
         self.flushIsScheduled = false
         guard let channel, self.hasUnflushed else { return }
         self.hasUnflushed = false
         self.writeBatch(to: channel)
-        self.flushedUnproven = self.unproven
-        self.unproven = []
+        self.lastUnproven = address
         channel.flush()
     }
 

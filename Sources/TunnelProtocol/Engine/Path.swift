@@ -5,6 +5,7 @@
 
 package import NIOCore
 package import Nostr
+package import NostrCrypto
 
 /// Identifies a path to a peer: one relay that both sides use. In a session, both sides use the numbers that the exit
 /// assigns.
@@ -34,13 +35,24 @@ package struct PathDescription: Hashable, Sendable {
     package var createdAtUpperLimit: Int?
     /// This node's own limit on what it sends to the relay; nil for none.
     package var budget: EventBudget?
+    /// 32 random bytes from which the packet numbers are chosen that are left out (``SkippedNumbers``); nil to leave out none.
+    package var skippedNumbers: Bytes32?
+
     /// Creates the description of a direct path.
     ///
     /// - Parameters:
     ///   - packet: The packet size in bytes that the path carries.
     ///   - largest: The packet size in bytes up to which larger packets are tried.
-    package static func direct(packet: Int, largest: Int) -> PathDescription {
-        PathDescription(relay: "", maximumPlaintext: packet, largestPlaintext: largest, createdAtUpperLimit: nil)
+    ///   - skippedNumbers: 32 random bytes from which the packet numbers are chosen that are left out.
+    package static func direct(packet: Int, largest: Int, skippedNumbers: Bytes32) -> PathDescription {
+        var path = PathDescription(
+            relay: "",
+            maximumPlaintext: packet,
+            largestPlaintext: largest,
+            createdAtUpperLimit: nil
+        )
+        path.skippedNumbers = skippedNumbers
+        return path
     }
 
     /// Creates a description.

@@ -118,7 +118,7 @@ class DirectPath(Path):
         self._direction = 0 if session.is_client else 1
         first = session.sending.datagram_secret
         self._headers = [header_key(first, direction) for direction in (0, 1)]
-        self._own_ids, self._peer_ids, self._used = {}, {}, 0
+        self._own_ids, self._unused_ids, self._used_ids = {}, [], {}
         self._expected, self._seen, self._next_check = [0, 0], set(), 0
         self._candidates_sent = 0
         self._tokens, self._working, self._due = {}, set(), []
@@ -147,7 +147,7 @@ class DirectPath(Path):
     def handle(self, frame):
         match frame:
             case NewConnectionID():
-                self._peer_ids[frame.sequence] = frame.identifier
+                self._unused_ids.append(frame.identifier)
             case RetireConnectionID():
                 if frame.sequence >= len(self._own_ids):
                     raise Malformed("a connection ID that was never given")
@@ -167,11 +167,14 @@ class DirectPath(Path):
             self._send(PACKETS, number, data, self.remote)
 
     def _send(self, space, number, plaintext, address):
-        if self._used in self._peer_ids:
+        # Each address has a connection ID of its own.
+        if address not in self._used_ids and self._unused_ids:
+            self._used_ids[address] = self._unused_ids.pop(0)
+        if address in self._used_ids:
             generation = self._session.sending
             datagram = seal(
                 generation.datagram_secret, self._headers[self._direction], self._direction,
-                self._peer_ids[self._used], space, generation.number, number, plaintext,
+                self._used_ids[address], space, generation.number, number, plaintext,
             )  # fmt: skip
             self._socket.sendto(datagram, address)
 
@@ -202,18 +205,13 @@ class DirectPath(Path):
         self._socket.close()
 
     def _receive(self, datagram, address):
-        sequence = self._own_ids.get(datagram[1:9])
-        if sequence is None or self._session.is_closed:
+        if datagram[1:9] not in self._own_ids or self._session.is_closed:
             return
         generations = {g.number: g for g in self._session.generations.values()}
         secrets = {number: generation.datagram_secret for number, generation in generations.items()}
         peer = 1 - self._direction
         number_of, space, number, plaintext = opened(secrets, self._headers[peer], peer, datagram, self._expected)
         self._expected[space] = max(self._expected[space], number + 1)
-        # The peer's address has changed, so this side changes its connection ID, too.
-        while self._used < sequence and self._used + 1 in self._peer_ids:
-            self._session.send(RetireConnectionID(self._used))
-            self._used += 1
         if space == CHECKS:
             if number not in self._seen:
                 self._seen.add(number)

@@ -126,6 +126,62 @@ struct ConnectivityChecksTests {
         #expect(peers.client.checks.selected != nil && peers.exit.checks.selected != nil)
     }
 
+    @Test("an address in use is confirmed again although packets arrive from it, and is lost without a response")
+    func confirmation() {
+        var peers = SimulatedDirectPeers(client: nil, exit: nil)
+        peers.exchange()
+        peers.advance(.seconds(1), withPackets: true)
+        let requests = peers.exit.requests
+        peers.advance(.minutes(3), withPackets: true)
+        #expect((3...5).contains(peers.exit.requests - requests) && peers.exit.losses == 0)
+        // Packets with the client's address arrive from somebody else, who does not get the requests.
+        guard let address = peers.exit.checks.selected else { return #expect(Bool(false)) }
+        peers.isCut = true
+        var passed = 0
+        while peers.exit.losses == 0, passed < 120 * 50 {
+            peers.exit.checks.receivedPacket(from: address, isNewest: true, at: peers.now)
+            peers.advance(.milliseconds(20))
+            passed += 1
+        }
+        #expect((10...60).contains(passed / 50))
+    }
+
+    @Test("an address that was confirmed long ago is confirmed again before packets move to it")
+    func expiredAddress() throws {
+        var checks = ConnectivityChecks(isClient: false, secret: .zero)
+        let first = try #require(TransportAddress([203, 0, 113, 1], port: 1))
+        let second = try #require(TransportAddress([203, 0, 113, 2], port: 1))
+        var now = NIODeadline.uptimeNanoseconds(1_000_000_000)
+        var answered: Set<TransportAddress> = [first, second]
+        func advance(_ steps: Int) {
+            for _ in 0..<steps {
+                checks.timeout(at: now)
+                while let action = checks.nextAction() {
+                    if case .send(.request(let token), let address) = action, answered.contains(address) {
+                        checks.receive(.response(token: token, observed: address), from: address, at: now)
+                    }
+                }
+                now = now + .milliseconds(20)
+            }
+        }
+        checks.setCandidates([first, second], at: now)
+        advance(10)
+        checks.receivedPacket(from: first, isNewest: true, at: now)
+        advance(50)
+        #expect(checks.selected == first)
+        checks.receivedPacket(from: second, isNewest: true, at: now)
+        #expect(checks.selected == second)
+        advance(50)
+        checks.receivedPacket(from: first, isNewest: true, at: now)
+        #expect(checks.selected == first)
+        answered = [first]
+        advance(50 * 61)
+        checks.receivedPacket(from: second, isNewest: true, at: now)
+        #expect(checks.selected == first)
+        advance(50)
+        #expect(checks.selected == first)
+    }
+
     @Test("a packet that somebody sends again from another address moves the path only if that address answers")
     func replayedFromElsewhere() throws {
         var peers = SimulatedDirectPeers(client: nil, exit: nil)

@@ -31,7 +31,7 @@ struct DirectPathTests {
             case .frame(let frame):
                 let isValid = to.receive(frame, isAllowed: { _ in true }, at: now)
                 #expect(isValid)
-            case .send(let datagram, _): datagrams.append(datagram)
+            case .send(let datagram, _, _): datagrams.append(datagram)
             default: break
             }
         }
@@ -66,19 +66,23 @@ struct DirectPathTests {
         #expect(exit.connectionIDs.count == OwnConnectionIDs.active && !exit.connectionIDs.contains(first[0]))
     }
 
-    @Test("a peer that retires connection IDs without end, or unknown ones, violates the protocol")
+    @Test(
+        "a peer that retires connection IDs without end gets a limited number, and one that retires unknown ones is wrong"
+    )
     func retirementFlood() throws {
         var exit = try self.path(isExit: true)
         exit.offer([], isRepeated: true, at: Self.now)
         let accepted = (0..<1_000 as Range<UInt64>).prefix {
             exit.receive(.retireConnectionID(sequence: $0), isAllowed: { _ in true }, at: Self.now)
         }
-        #expect(accepted.count == 16)
-        #expect(exit.connectionIDs.count <= 16 + OwnConnectionIDs.active)
-        var other = try self.path(isExit: true)
-        other.offer([], isRepeated: true, at: Self.now)
-        let isValid = other.receive(.retireConnectionID(sequence: 3), isAllowed: { _ in true }, at: Self.now)
-        #expect(!isValid)
+        #expect(accepted.count == OwnConnectionIDs.issuedPerInterval)
+        #expect(exit.connectionIDs.count == OwnConnectionIDs.issuedPerInterval)
+        _ = self.connectionIDs(&exit)
+        let later = Self.now + OwnConnectionIDs.interval
+        #expect(exit.nextDeadline.map { $0 <= later } == true)
+        exit.timeout(at: later)
+        #expect(self.connectionIDs(&exit).count == OwnConnectionIDs.active)
+        #expect(exit.connectionIDs.count == OwnConnectionIDs.active)
     }
 
     @Test("a peer that gives too many connection IDs, or one number twice, violates the protocol")
@@ -95,81 +99,150 @@ struct DirectPathTests {
         #expect(receive(2, 2) && !receive(2, 9) && !receive(99, 99))
     }
 
-    @Test("when one side changes its address, both use other connection IDs")
-    func unlinkable() throws {
-        var (client, exit) = (try self.path(isExit: false), try self.path(isExit: true))
-        client.offer([DirectCandidate(.host, try self.address(1))], isRepeated: true, at: Self.now)
-        exit.offer([DirectCandidate(.host, try self.address(2))], isRepeated: true, at: Self.now)
-        _ = self.exchange(&client, &exit)
-        _ = self.exchange(&exit, &client)
-        client.timeout(at: Self.now)
-        exit.timeout(at: Self.now)
-        let before = try #require(self.exchange(&client, &exit).first)
-        let fromExit = try #require(self.exchange(&exit, &client).first)
-        let first = exit.receive(ByteBuffer(bytes: before), from: try self.address(1), at: Self.now)
-        #expect(first.isCheck)
-        _ = self.exchange(&exit, &client)
+    /// Two nodes that reach each other without a NAT. The exit has one address, the client the one from which it sends now.
+    private struct Pair {
+        var client: DirectPath
+        var exit: DirectPath
+        var source: TransportAddress
+        let exitAddress: TransportAddress
+        var now = DirectPathTests.now
+        /// The connection IDs of all datagrams, by receiver.
+        var seen: [TransportAddress: Set<ConnectionID>] = [:]
+        var retired = 0
 
-        let later = Self.now + .seconds(1)
-        client.networkChanged(at: later)
-        client.timeout(at: later)
-        let after = try #require(self.exchange(&client, &exit, at: later).first)
-        #expect(self.connection(of: after) != self.connection(of: before))
-        let second = exit.receive(ByteBuffer(bytes: after), from: try self.address(3), at: later)
-        #expect(second.isCheck)
-        let answers = self.exchange(&exit, &client, at: later)
-        #expect(answers.allSatisfy { self.connection(of: $0) != self.connection(of: fromExit) })
-        #expect(!answers.isEmpty)
+        private mutating func perform(_ action: DirectPath.Action, isClient: Bool) {
+            switch action {
+            case .frame(let frame):
+                if case .retireConnectionID = frame { self.retired += 1 }
+                let isValid =
+                    isClient
+                    ? self.exit.receive(frame, isAllowed: { _ in true }, at: self.now)
+                    : self.client.receive(frame, isAllowed: { _ in true }, at: self.now)
+                #expect(isValid)
+            case .send(let datagram, let address, _): self.pass(datagram, to: address, isClient: isClient)
+            default: break
+            }
+        }
+
+        mutating func pass(_ datagram: [UInt8], to address: TransportAddress, isClient: Bool) {
+            let datagram = ByteBuffer(bytes: datagram)
+            DatagramHeader.connection(of: datagram).map { _ = self.seen[address, default: []].insert($0) }
+            if isClient, address == self.exitAddress {
+                _ = self.exit.receive(datagram, from: self.source, at: self.now)
+            } else if !isClient, address == self.source {
+                _ = self.client.receive(
+                    datagram,
+                    from: address == self.source ? self.exitAddress : address,
+                    at: self.now
+                )
+            }
+        }
+
+        mutating func advance(_ rounds: Int) {
+            for _ in 0..<rounds {
+                self.client.timeout(at: self.now)
+                self.exit.timeout(at: self.now)
+                while let action = self.client.nextAction() { self.perform(action, isClient: true) }
+                while let action = self.exit.nextAction() { self.perform(action, isClient: false) }
+                self.now = self.now + .milliseconds(20)
+            }
+        }
     }
 
-    @Test(
-        "after a change of addresses, each side retires as many connection IDs as the side that moved more often, at most",
-        arguments: [(1, 0), (0, 1), (1, 1), (2, 0), (3, 2)]
-    )
-    func changesEnd(moves: (client: Int, exit: Int)) throws {
+    private func pair() throws -> Pair {
+        var pair = Pair(
+            client: try self.path(isExit: false),
+            exit: try self.path(isExit: true),
+            source: try self.address(1),
+            exitAddress: try self.address(2)
+        )
+        pair.client.offer([DirectCandidate(.host, pair.source)], isRepeated: true, at: pair.now)
+        pair.exit.offer([DirectCandidate(.host, pair.exitAddress)], isRepeated: true, at: pair.now)
+        pair.advance(50)
+        return pair
+    }
+
+    @Test("each address of the peer has a connection ID of its own, and keeps it")
+    func oneForEachAddress() throws {
         var (client, exit) = (try self.path(isExit: false), try self.path(isExit: true))
-        client.offer([DirectCandidate(.host, try self.address(1))], isRepeated: true, at: Self.now)
-        exit.offer([DirectCandidate(.host, try self.address(2))], isRepeated: true, at: Self.now)
-        var now = Self.now
-        var retired = (client: 0, exit: 0)
-        /// Passes on everything that one side sends, and counts the connection IDs that it retires.
-        func pass(_ from: inout DirectPath, _ to: inout DirectPath, _ source: TransportAddress) -> Int {
-            var count = 0
-            while let action = from.nextAction() {
-                switch action {
-                case .frame(let frame):
-                    if case .retireConnectionID = frame { count += 1 }
-                    let isValid = to.receive(frame, isAllowed: { _ in true }, at: now)
-                    #expect(isValid)
-                case .send(let datagram, _): _ = to.receive(ByteBuffer(bytes: datagram), from: source, at: now)
-                default: break
+        client.offer(try (10..<16).map { DirectCandidate(.host, try self.address($0)) }, isRepeated: true, at: Self.now)
+        _ = self.exchange(&client, &exit)
+        var ids: [TransportAddress: Set<ConnectionID>] = [:]
+        for step in 0..<200 {
+            exit.timeout(at: Self.now + .milliseconds(Int64(step) * 20))
+            while let action = exit.nextAction() {
+                guard case .send(let datagram, let address, _) = action, let id = self.connection(of: datagram) else {
+                    continue
+                }
+                ids[address, default: []].insert(id)
+            }
+        }
+        #expect(ids.count == 6 && ids.values.allSatisfy { $0.count == 1 })
+        #expect(Set(ids.values.joined()).count == 6)
+    }
+
+    @Test("when the client moves, neither side uses a connection ID at both of its addresses", arguments: [1, 5])
+    func unlinkable(moves: Int) throws {
+        var pair = try self.pair()
+        #expect(pair.client.remote == pair.exitAddress && pair.exit.remote == pair.source)
+        var number: UInt64 = 0
+        for move in 0..<moves {
+            let former = pair.source
+            pair.source = try self.address(UInt8(100 + move))
+            let before = pair.seen[pair.exitAddress]
+            pair.client.networkChanged(at: pair.now)
+            pair.seen[pair.exitAddress] = []
+            // Until the exit has found the new address, its packets go to the former one.
+            for _ in 0..<100 {
+                let (packet, isFormer) = (
+                    pair.exit.seal(ByteBuffer(string: "x"), number: number), pair.exit.remote == former
+                )
+                number += 1
+                if let packet { pair.pass(packet.datagram, to: packet.to, isClient: false) }
+                if let packet { #expect(packet.to == (isFormer ? former : pair.source)) }
+                pair.advance(1)
+                if let packet = pair.client.seal(ByteBuffer(string: "y"), number: number) {
+                    pair.pass(packet.datagram, to: packet.to, isClient: true)
                 }
             }
-            return count
+            #expect(pair.exit.remote == pair.source && pair.client.remote == pair.exitAddress)
+            #expect(before?.isDisjoint(with: pair.seen[pair.exitAddress] ?? []) == true)
         }
-        let sources = (client: try self.address(1), exit: try self.address(2))
-        func advance(_ rounds: Int) {
-            for _ in 0..<rounds {
-                client.timeout(at: now)
-                exit.timeout(at: now)
-                retired.client += pass(&client, &exit, sources.client)
-                retired.exit += pass(&exit, &client, sources.exit)
-                now = now + .milliseconds(20)
-            }
-        }
-        advance(50)
-        #expect(retired == (0, 0))
-        for move in 0..<max(moves.client, moves.exit) {
-            if move < moves.client { client.networkChanged(at: now) }
-            if move < moves.exit { exit.networkChanged(at: now) }
-            advance(3)
-        }
-        advance(500)
-        let most = max(moves.client, moves.exit)
-        #expect((1...most).contains(retired.client) && retired.client == retired.exit, "\(retired)")
+        let sources = try [1].map(self.address) + (0..<moves).map { try self.address(UInt8(100 + $0)) }
+        let used = sources.compactMap { pair.seen[$0] }
+        #expect(used.count == moves + 1 && used.allSatisfy { $0.count == 1 })
+        #expect(Set(used.joined()).count == moves + 1)
+        #expect(pair.retired >= moves)
     }
-}
 
-extension DirectPath.Received {
-    fileprivate var isCheck: Bool { if case .check = self { true } else { false } }
+    @Test("without an unused connection ID, nothing is sent to a new address, nor from a new network")
+    func noneLeft() throws {
+        var path = try self.path(isExit: true)
+        func give(_ sequence: UInt64) -> Bool {
+            path.receive(
+                .newConnectionID(sequence: sequence, ConnectionID(rawValue: sequence)),
+                isAllowed: { _ in true },
+                at: Self.now
+            )
+        }
+        func sent(at now: NIODeadline) -> Set<TransportAddress> {
+            var addresses: Set<TransportAddress> = []
+            for step in 0..<20 {
+                path.timeout(at: now + .milliseconds(Int64(step) * 20))
+                while let action = path.nextAction() {
+                    if case .send(_, let address, _) = action { addresses.insert(address) }
+                }
+            }
+            return addresses
+        }
+        #expect(give(0))
+        let candidates = try (1...3).map { DirectCandidate(.host, try self.address($0)) }
+        let isValid = path.receive(.candidates(sequence: 0, candidates), isAllowed: { _ in true }, at: Self.now)
+        #expect(isValid)
+        #expect(sent(at: Self.now).count == 1)
+        path.networkChanged(at: Self.now + .seconds(1))
+        #expect(sent(at: Self.now + .seconds(1)).isEmpty)
+        #expect(give(1))
+        #expect(sent(at: Self.now + .seconds(2)).count == 1)
+    }
 }

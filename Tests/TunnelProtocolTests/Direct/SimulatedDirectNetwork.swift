@@ -117,14 +117,14 @@ final class SimulatedDirectNetwork {
     private func perform(_ end: Int) {
         while let action = self.nodes[end].path.nextAction() {
             switch action {
-            case .send(let datagram, let address): self.send(datagram, to: address, by: end)
+            case .send(let datagram, let address, _): self.send(datagram, to: address, by: end)
             case .frame(let frame): self.session.ends[end].sendDirectFrame(frame, at: self.session.moment)
             case .accept(let id): self.nodes[end].accepted.insert(id)
             case .forget(let id): self.nodes[end].accepted.remove(id)
             case .available:
                 self.found[end] += 1
                 self.session.ends[end].removePath(.direct, at: self.session.moment)
-                let path = PathDescription.direct(packet: DirectPath.basePacket, largest: DirectPath.largestPacket)
+                let path = self.nodes[end].path.description
                 self.session.ends[end].addPath(.direct, path, at: self.session.moment)
             case .unavailable:
                 self.lost[end] += 1

@@ -11,6 +11,7 @@ extension Bytes32 {
     enum Derivation: UInt8 {
         case checkToken = 1
         case connectionID = 2
+        case skippedNumber = 3
     }
 
     /// Derives an integer that cannot be predicted without these secret bytes.

@@ -40,8 +40,13 @@ package struct ConnectivityChecks: Sendable {
         var pending: [(token: UInt64, sentAt: NIODeadline)] = []
         /// The shortest round trip since the address was found to work; nil if it does not.
         var roundTrip: TimeAmount?
+        /// When a response last confirmed the address.
+        var confirmed = NIODeadline.uptimeNanoseconds(0)
 
-        var isValid: Bool { self.roundTrip != nil }
+        /// Whether the address was confirmed not long ago. Later it may belong to somebody else.
+        func isValid(at now: NIODeadline) -> Bool {
+            self.roundTrip != nil && self.confirmed + ConnectivityChecks.validity > now
+        }
     }
 
     /// Timing of the checks.
@@ -101,6 +106,9 @@ package struct ConnectivityChecks: Sendable {
     /// have named the address of a victim.
     package static let unansweredRequests = 256
     package static let allowanceInterval: TimeAmount = .seconds(1)
+    /// How long an address counts as one of the peer after a response, and when the address in use is checked again.
+    package static let validity: TimeAmount = .seconds(60)
+    package static let confirmation: TimeAmount = .seconds(45)
     /// Maximum number of responses in an interval. An honest peer sends at most a request each ``Configuration/pacing``.
     package static let responsesPerInterval = 32
     private static let responsesInterval: TimeAmount = .seconds(1)
@@ -124,19 +132,21 @@ package struct ConnectivityChecks: Sendable {
     /// Sets the peer's candidates. Addresses that are in use or work stay, even if they are no candidates.
     package mutating func setCandidates(_ candidates: [TransportAddress], at now: NIODeadline) {
         let kept = Set(candidates.prefix(DirectCandidate.maximumCount))
-        self.remotes.removeAll { !kept.contains($0.address) && !$0.isValid && $0.address != self.wanted }
+        self.remotes.removeAll { !kept.contains($0.address) && !$0.isValid(at: now) && $0.address != self.wanted }
         for address in candidates.prefix(DirectCandidate.maximumCount) { self.add(address, at: now) }
     }
 
     /// Begins to check an address, or checks it again.
     private mutating func add(_ address: TransportAddress, at now: NIODeadline) {
         if let index = self.index(of: address) {
-            if !self.remotes[index].isValid { self.begin(index, at: now) }
+            if !self.remotes[index].isValid(at: now) { self.begin(index, at: now) }
             return
         }
         if self.remotes.count >= Self.maximumRemotes {
             guard
-                let idle = self.remotes.firstIndex(where: { !$0.isValid && $0.due == nil && $0.address != self.wanted })
+                let idle = self.remotes.firstIndex(where: {
+                    !$0.isValid(at: now) && $0.due == nil && $0.address != self.wanted && $0.address != self.selected
+                })
             else { return }
             self.remotes.remove(at: idle)
         }
@@ -167,6 +177,17 @@ package struct ConnectivityChecks: Sendable {
         self.remotes[index].due = now
     }
 
+    /// Whether an address was confirmed by a response, not long ago.
+    package func isValidated(_ address: TransportAddress, at now: NIODeadline) -> Bool {
+        self.remotes.contains { $0.address == address && $0.isValid(at: now) }
+    }
+
+    /// Whether datagrams may still have to be sent to an address.
+    package func needs(_ address: TransportAddress, at now: NIODeadline) -> Bool {
+        address == self.selected || address == self.wanted
+            || self.remotes.contains { $0.address == address && ($0.isValid(at: now) || $0.due != nil) }
+    }
+
     /// Whether an address of the peer is being checked.
     package var isChecking: Bool { self.remotes.contains { $0.due != nil } }
 
@@ -189,6 +210,7 @@ package struct ConnectivityChecks: Sendable {
             self.remotes[index].attempts = 0
             self.remotes[index].roundTrip = min(self.remotes[index].roundTrip ?? sample, sample)
             self.remotes[index].due = nil
+            self.remotes[index].confirmed = now
             // The response may come from another address than the one that it confirms.
             if self.remotes[index].address == self.selected {
                 self.isSuspected = false
@@ -218,7 +240,7 @@ package struct ConnectivityChecks: Sendable {
         guard !self.isClient, address != self.selected else { return }
         let isNew = address != self.wanted
         self.wanted = address
-        if let index = self.index(of: address), self.remotes[index].isValid {
+        if let index = self.index(of: address), self.remotes[index].isValid(at: now) {
             self.choose(at: now)
         } else if isNew {
             self.add(address, at: now)
@@ -228,8 +250,7 @@ package struct ConnectivityChecks: Sendable {
     // MARK: Choosing
 
     private mutating func choose(at now: NIODeadline) {
-        guard let best = self.best() else { return }
-        guard best != self.selected else { return }
+        guard let best = self.best(at: now), best != self.selected else { return }
         // A change costs what is in flight, so a peer that sends from two addresses in turn must not cause one with each packet.
         guard self.isClient || self.selected == nil || self.lastChange + self.configuration.changes <= now else {
             return
@@ -244,8 +265,8 @@ package struct ConnectivityChecks: Sendable {
     }
 
     /// The address to use: at the client the one with the shortest round trip, at the exit the one that the client uses.
-    private func best() -> TransportAddress? {
-        let valid = self.remotes.filter(\.isValid)
+    private func best(at now: NIODeadline) -> TransportAddress? {
+        let valid = self.remotes.filter { $0.isValid(at: now) || $0.address == self.selected }
         guard self.isClient else {
             // Before the client has sent packets, any address that works is good enough to begin with.
             return valid.first { $0.address == self.wanted }?.address ?? self.selected ?? valid.first?.address
@@ -269,7 +290,13 @@ package struct ConnectivityChecks: Sendable {
         guard !self.isSuspected, let selected, let index = self.index(of: selected),
             self.remotes[index].pending.isEmpty
         else { return }
-        self.remotes[index].due = max(now, self.lastHeard + self.configuration.keepAlive)
+        self.remotes[index].due = max(now, self.nextConfirmation(of: self.remotes[index]))
+    }
+
+    /// When the address in use must be checked: nothing arrives from it, or it was not confirmed for long. What arrives from
+    /// it may have another source than it seems.
+    private func nextConfirmation(of remote: Remote) -> NIODeadline {
+        min(self.lastHeard + self.configuration.keepAlive, remote.confirmed + Self.confirmation)
     }
 
     /// When ``timeout(at:)`` must be called; nil if nothing is due.
@@ -287,18 +314,19 @@ package struct ConnectivityChecks: Sendable {
         else { return }
         let isSelected = self.remotes[index].address == self.selected
         if isSelected, !self.isSuspected, self.remotes[index].attempts == 0,
-            self.lastHeard + self.configuration.keepAlive > now
+            self.nextConfirmation(of: self.remotes[index]) > now
         {
             return self.scheduleKeepAlive(at: now)
         }
-        let limit = isSelected ? self.configuration.unanswered : self.configuration.attempts
+        let isSilent = isSelected && (self.isSuspected || self.lastHeard + self.configuration.keepAlive <= now)
+        let limit = isSilent ? self.configuration.unanswered : self.configuration.attempts
         guard self.remotes[index].attempts < limit else { return self.gaveUp(index, at: now) }
-        guard self.remotes[index].isValid || self.takeAllowance(at: now) else {
+        guard isSelected || self.remotes[index].isValid(at: now) || self.takeAllowance(at: now) else {
             self.remotes[index].due = now + Self.allowanceInterval
             return
         }
         let token = self.makeToken()
-        let wait = self.wait(for: self.remotes[index], isSelected: isSelected)
+        let wait = self.wait(for: self.remotes[index], isSilent: isSilent)
         self.remotes[index].attempts += 1
         self.remotes[index].pending.append((token, now))
         self.remotes[index].due = now + wait
@@ -307,8 +335,8 @@ package struct ConnectivityChecks: Sendable {
     }
 
     /// The time until the next request to an address.
-    private func wait(for remote: Remote, isSelected: Bool) -> TimeAmount {
-        guard isSelected else { return self.configuration.repetition * (1 << remote.attempts) }
+    private func wait(for remote: Remote, isSilent: Bool) -> TimeAmount {
+        guard isSilent else { return self.configuration.repetition * (1 << remote.attempts) }
         return max(self.configuration.suspicion, (remote.roundTrip ?? .zero) * 2)
     }
 

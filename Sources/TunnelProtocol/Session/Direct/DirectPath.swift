@@ -15,8 +15,8 @@ package import STUN
 package struct DirectPath: Sendable {
     /// What the driver must do.
     package enum Action: Sendable {
-        /// Send a datagram.
-        case send([UInt8], to: TransportAddress)
+        /// Send a datagram. To an address that was not validated, the rate is limited.
+        case send([UInt8], to: TransportAddress, isValidated: Bool)
         /// Send the peer a frame: ``SessionStateMachine/sendDirectFrame(_:at:)``.
         case frame(SessionFrame)
         /// Accept datagrams with this connection ID for this session, or do so no more.
@@ -41,6 +41,10 @@ package struct DirectPath: Sendable {
     private var checks: ConnectivityChecks
     private var ownIDs: OwnConnectionIDs
     private var peerIDs = PeerConnectionIDs()
+    /// The connection ID for packets: that of the address in use.
+    private var packetID: ConnectionID?
+    /// The path's description for the session.
+    package let description: PathDescription
     private var candidates: [DirectCandidate] = []
     private var nextSequence: UInt64 = 0
     /// The number of the peer's latest offer of addresses.
@@ -56,6 +60,7 @@ package struct DirectPath: Sendable {
         self.sealer = DatagramSealer(secret, isExit: isExit)
         self.checks = ConnectivityChecks(isClient: !isExit, secret: random)
         self.ownIDs = OwnConnectionIDs(secret: random)
+        self.description = .direct(packet: Self.basePacket, largest: Self.largestPacket, skippedNumbers: random)
     }
 
     /// What a datagram contained.
@@ -98,15 +103,15 @@ package struct DirectPath: Sendable {
     ///   - now: The current time.
     package mutating func offer(_ candidates: [DirectCandidate], isRepeated: Bool, at now: NIODeadline) {
         let candidates = Array(candidates.prefix(DirectCandidate.maximumCount))
-        self.issueIDs()
+        self.issueIDs(at: now)
         guard candidates != self.candidates || isRepeated else { return }
         self.candidates = candidates
         self.actions.append(.frame(.candidates(sequence: self.nextSequence, candidates)))
         self.nextSequence += 1
     }
 
-    private mutating func issueIDs() {
-        while let (sequence, id) = self.ownIDs.issue() {
+    private mutating func issueIDs(at now: NIODeadline) {
+        while let (sequence, id) = self.ownIDs.issue(at: now) {
             self.actions.append(.accept(id))
             self.actions.append(.frame(.newConnectionID(sequence: sequence, id)))
         }
@@ -129,7 +134,7 @@ package struct DirectPath: Sendable {
             return self.peerIDs.insert(sequence, id)
         case .retireConnectionID(let sequence):
             guard self.ownIDs.retire(sequence, at: now) else { return false }
-            self.issueIDs()
+            self.issueIDs(at: now)
         case .candidates(let sequence, let candidates):
             guard self.peerSequence.map({ $0 < sequence }) ?? true else { return true }
             self.peerSequence = sequence
@@ -139,23 +144,29 @@ package struct DirectPath: Sendable {
         return true
     }
 
-    /// This node's address has changed. The peer's addresses are checked anew, with another connection ID, so that observers
+    /// This node's address has changed. The peer's addresses are checked anew, with other connection IDs, so that observers
     /// cannot link the old address with the new one.
     package mutating func networkChanged(at now: NIODeadline) {
-        self.useNextID()
+        self.release { _ in true }
         self.checks.restart(at: now)
         self.perform(at: now)
     }
 
-    /// The peer uses a later connection ID because its address has changed, so this node uses one that is as late. Both sides then
-    /// have equal numbers, and neither changes again.
-    private mutating func followPeer() {
-        guard let current = self.peerIDs.currentSequence, current < self.ownIDs.newestUsed else { return }
-        self.useNextID()
+    /// The connection ID for datagrams to an address; nil if the peer must first give more.
+    private mutating func connectionID(for address: TransportAddress, at now: NIODeadline) -> ConnectionID? {
+        defer {
+            if self.peerIDs.isScarce {
+                let checks = self.checks
+                self.release { $0 != address && !checks.needs($0, at: now) }
+            }
+        }
+        return self.peerIDs.id(for: address)
     }
 
-    private mutating func useNextID() {
-        if let retired = self.peerIDs.advance() { self.actions.append(.frame(.retireConnectionID(sequence: retired))) }
+    private mutating func release(where isReleased: (TransportAddress) -> Bool) {
+        for sequence in self.peerIDs.release(where: isReleased) {
+            self.actions.append(.frame(.retireConnectionID(sequence: sequence)))
+        }
     }
 
     // MARK: Datagrams
@@ -166,11 +177,7 @@ package struct DirectPath: Sendable {
         from address: TransportAddress,
         at now: NIODeadline
     ) -> Received {
-        guard let id = DatagramHeader.connection(of: datagram), let opened = self.sealer.open(datagram) else {
-            return .rejected
-        }
-        self.ownIDs.used(id)
-        self.followPeer()
+        guard let opened = self.sealer.open(datagram) else { return .rejected }
         defer { self.perform(at: now) }
         switch opened.space {
         case .packets:
@@ -187,7 +194,7 @@ package struct DirectPath: Sendable {
 
     /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
     package mutating func seal(_ packet: ByteBuffer, number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
-        guard let remote, let id = self.peerIDs.current,
+        guard let remote, let id = self.packetID,
             let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
         else { return nil }
         return (datagram, remote)
@@ -204,12 +211,17 @@ package struct DirectPath: Sendable {
             switch action {
             case .send(let check, let address):
                 // Without a connection ID, the request is repeated later.
-                guard let id = self.peerIDs.current, let datagram = try? self.sealer.seal(check, to: id) else {
-                    continue
-                }
-                self.actions.append(.send(datagram, to: address))
-            case .use(let address): self.actions.append(.available(address))
-            case .lost: self.actions.append(.unavailable)
+                guard let id = self.connectionID(for: address, at: now),
+                    let datagram = try? self.sealer.seal(check, to: id)
+                else { continue }
+                let isValidated = self.checks.isValidated(address, at: now)
+                self.actions.append(.send(datagram, to: address, isValidated: isValidated))
+            case .use(let address):
+                self.packetID = self.connectionID(for: address, at: now)
+                self.actions.append(.available(address))
+            case .lost:
+                self.packetID = nil
+                self.actions.append(.unavailable)
             case .find: self.actions.append(.find)
             }
         }
@@ -239,6 +251,7 @@ package struct DirectPath: Sendable {
     /// Performs what is due.
     package mutating func timeout(at now: NIODeadline) {
         for id in self.ownIDs.removeExpired(at: now) { self.actions.append(.forget(id)) }
+        if self.ownIDs.hasIssued { self.issueIDs(at: now) }
         self.checks.timeout(at: now)
         self.perform(at: now)
     }

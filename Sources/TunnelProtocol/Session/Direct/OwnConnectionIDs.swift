@@ -15,37 +15,39 @@ struct OwnConnectionIDs: Sendable {
         var expires: NIODeadline?
     }
 
-    /// Number of connection IDs that the peer has at the same time.
-    static let active = 3
-    /// Maximum number of retired connection IDs that are still accepted. A peer that retires more at once violates the protocol,
-    /// because each is replaced by a new one.
-    private static let maximumRetired = 16
+    /// Number of connection IDs that the peer has at the same time: one for each address of this node.
+    static let active = DirectCandidate.maximumCount
+    /// Maximum number of connection IDs that are given in ``interval``. A peer that retires them faster has fewer for a while.
+    static let issuedPerInterval = 32
+    static let interval: TimeAmount = .seconds(3)
     /// How long a retired connection ID is accepted, because datagrams may still be on the way.
     private static let retirement: TimeAmount = .seconds(3)
 
     private let secret: Bytes32
     private var issued: [Issued] = []
     private var nextSequence: UInt64 = 0
-    /// The sequence number of the newest connection ID that the peer has used.
-    private(set) var newestUsed: UInt64 = 0
+    /// Connection IDs that were given since a time.
+    private var recent = (since: NIODeadline.uptimeNanoseconds(0), count: 0)
 
     /// - Parameter secret: 32 random bytes, from which the connection IDs are derived.
     init(secret: Bytes32) { self.secret = secret }
 
-    /// Makes a connection ID for the peer; nil if it has enough.
-    mutating func issue() -> (sequence: UInt64, id: ConnectionID)? {
-        guard self.issued.count(where: { $0.expires == nil }) < Self.active else { return nil }
+    /// Whether the peer was given connection IDs.
+    var hasIssued: Bool { self.nextSequence > 0 }
+
+    private var activeCount: Int { self.issued.count { $0.expires == nil } }
+
+    /// Makes a connection ID for the peer; nil if it has enough, or got too many recently.
+    mutating func issue(at now: NIODeadline) -> (sequence: UInt64, id: ConnectionID)? {
+        guard self.activeCount < Self.active else { return nil }
+        if self.recent.since + Self.interval <= now { self.recent = (now, 0) }
+        guard self.recent.count < Self.issuedPerInterval else { return nil }
+        self.recent.count += 1
         let sequence = self.nextSequence
         self.nextSequence += 1
         let id = ConnectionID(rawValue: self.secret.derivedInteger(.connectionID, sequence))
         self.issued.append(Issued(sequence: sequence, id: id))
         return (sequence, id)
-    }
-
-    /// Records that the peer has sent a datagram with a connection ID.
-    mutating func used(_ id: ConnectionID) {
-        guard let sequence = self.issued.first(where: { $0.id == id })?.sequence else { return }
-        self.newestUsed = max(self.newestUsed, sequence)
     }
 
     /// Handles RETIRE_CONNECTION_ID. Returns false if the peer violated the protocol.
@@ -55,13 +57,17 @@ struct OwnConnectionIDs: Sendable {
         guard let index = self.issued.firstIndex(where: { $0.sequence == sequence && $0.expires == nil }) else {
             return true
         }
-        guard self.issued.count(where: { $0.expires != nil }) < Self.maximumRetired else { return false }
         self.issued[index].expires = now + Self.retirement
         return true
     }
 
-    /// When the next retired connection ID expires; nil if none does.
-    var nextDeadline: NIODeadline? { self.issued.compactMap(\.expires).min() }
+    /// When the next retired connection ID expires, or ``issue(at:)`` makes one again; nil if neither is due.
+    var nextDeadline: NIODeadline? {
+        let expiry = self.issued.compactMap(\.expires).min()
+        guard self.hasIssued, self.activeCount < Self.active else { return expiry }
+        let issue = self.recent.since + Self.interval
+        return expiry.map { min($0, issue) } ?? issue
+    }
 
     /// Removes the retired connection IDs that have expired, and returns them.
     mutating func removeExpired(at now: NIODeadline) -> [ConnectionID] {

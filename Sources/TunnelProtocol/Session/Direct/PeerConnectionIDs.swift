@@ -3,36 +3,55 @@
 // SPDX-License-Identifier: MIT
 //
 
-/// The connection IDs that the peer has given to this node for one session.
+import STUN
+
+/// The connection IDs that the peer has given to this node for one session. Each is used for datagrams to one address, and from
+/// one network of this node, so observers cannot link addresses by it (RFC 9000, section 9.5).
 struct PeerConnectionIDs: Sendable {
+    private struct Given: Sendable {
+        let sequence: UInt64
+        let id: ConnectionID
+    }
+
     /// Maximum number of connection IDs that are kept.
-    static let maximumCount = 8
+    static let maximumCount = 32
+    /// With fewer unused connection IDs, those of addresses that are not needed are retired.
+    private static let reserve = 4
 
-    private var ids: [(sequence: UInt64, id: ConnectionID)] = []
-    /// The lowest sequence number that was not retired.
-    private var lowest: UInt64 = 0
-
-    /// The connection ID for datagrams to the peer; nil if the peer has given none.
-    var current: ConnectionID? { self.ids.first?.id }
-
-    /// The sequence number of ``current``.
-    var currentSequence: UInt64? { self.ids.first?.sequence }
+    private var unused: [Given] = []
+    private var used: [(address: TransportAddress, given: Given)] = []
+    /// The sequence numbers so far, because a frame may be repeated.
+    private var sequences = ReceivedNumbers()
 
     /// Adds a connection ID. Returns false if the peer gives too many, or two with one number.
     mutating func insert(_ sequence: UInt64, _ id: ConnectionID) -> Bool {
-        guard sequence >= self.lowest else { return true }
-        if let known = self.ids.first(where: { $0.sequence == sequence }) { return known.id == id }
-        guard self.ids.count < Self.maximumCount else { return false }
-        let index = self.ids.firstIndex { $0.sequence > sequence } ?? self.ids.count
-        self.ids.insert((sequence, id), at: index)
+        let known =
+            self.unused.first { $0.sequence == sequence } ?? self.used.first { $0.given.sequence == sequence }?.given
+        if let known { return known.id == id }
+        guard self.sequences.insert(sequence) else { return true }
+        guard self.unused.count + self.used.count < Self.maximumCount else { return false }
+        let index = self.unused.firstIndex { $0.sequence > sequence } ?? self.unused.count
+        self.unused.insert(Given(sequence: sequence, id: id), at: index)
         return true
     }
 
-    /// Uses the next connection ID from now on. Returns the sequence number to retire; nil if there is no other one.
-    mutating func advance() -> UInt64? {
-        guard self.ids.count > 1 else { return nil }
-        let retired = self.ids.removeFirst().sequence
-        self.lowest = retired + 1
-        return retired
+    /// The connection ID for datagrams to an address. The first call for an address takes one that was not used before; nil if
+    /// there is none.
+    mutating func id(for address: TransportAddress) -> ConnectionID? {
+        if let known = self.used.first(where: { $0.address == address }) { return known.given.id }
+        guard !self.unused.isEmpty else { return nil }
+        let given = self.unused.removeFirst()
+        self.used.append((address, given))
+        return given.id
+    }
+
+    /// Whether connection IDs of addresses that are not needed should be retired.
+    var isScarce: Bool { self.unused.count < Self.reserve }
+
+    /// Uses the connection IDs of some addresses no more. Returns their sequence numbers, to be retired.
+    mutating func release(where isReleased: (TransportAddress) -> Bool) -> [UInt64] {
+        let released = self.used.filter { isReleased($0.address) }.map(\.given.sequence)
+        self.used.removeAll { released.contains($0.given.sequence) }
+        return released
     }
 }

@@ -27,6 +27,8 @@ struct SentPacket: Sendable {
     /// Whether the packet was declared lost by the time threshold, and not because its path was removed or a relay
     /// rejected it.
     var wasLostByTime = false
+    /// Whether nothing was sent with this number (``SkippedNumbers``).
+    var wasSkipped = false
     /// Whether its frames were sent again before the packet was acknowledged or lost.
     var wasReinjected = false
 

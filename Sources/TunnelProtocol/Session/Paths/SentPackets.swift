@@ -60,6 +60,12 @@ struct SentPackets: Sendable {
         }
     }
 
+    /// Leaves out a packet number.
+    mutating func skip(at now: NIODeadline) {
+        self.record(size: 0, isAckEliciting: false, frames: [], at: now)
+        self.packets[self.packets.count - 1].wasSkipped = true
+    }
+
     /// The oldest packet in flight whose frames were not sent again; nil if there is none.
     var oldestReinjectable: SentPacket? {
         guard self.elicitingInFlight > 0 else { return nil }

@@ -43,6 +43,8 @@ struct SessionPath: Sendable {
     /// and their acknowledgements say nothing about the connection.
     private var firstNumber: UInt64 = 0
     private(set) var firstDelivered: UInt64 = 0
+    /// The packet numbers that are left out on a direct path. A relay path has no destination that the peer could pretend to be.
+    private var skipped: SkippedNumbers?
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
     /// Since when the relay reports that the peer is not subscribed. Nil if a packet has arrived or was acknowledged on this
@@ -76,6 +78,7 @@ struct SessionPath: Sendable {
         self.model = PathModel(configuration.value)
         self.pacer = EventPacer(budget: description.budget)
         self.sizer = Self.sizer(description, peerTakes)
+        self.skipped = description.skippedNumbers.map { SkippedNumbers(secret: $0, from: 0) }
         self.model.setPacket(self.packetSize)
     }
 
@@ -147,6 +150,10 @@ struct SessionPath: Sendable {
         self.sizer.sent(self.sent.nextNumber, size: size)
         self.sent.record(size: size, isAckEliciting: isAckEliciting, frames: frames, at: now)
         self.pacer.sent(at: now)
+        if let skipped = self.skipped?.next, skipped <= self.sent.nextNumber {
+            self.sent.skip(at: now)
+            self.skipped?.advance(from: skipped)
+        }
         guard isAckEliciting else { return }
         self.model.sent(size, at: now)
         self.probe.sent(isActive: self.health == .active, at: now)
@@ -157,7 +164,7 @@ struct SessionPath: Sendable {
 
     // MARK: Acknowledgements
 
-    /// Processes an ACK frame. Returns nil if it acknowledges a packet that was never sent.
+    /// Processes an ACK frame. Returns nil if it acknowledges a packet that was not sent.
     ///
     /// - Parameters:
     ///   - acknowledgement: The frame.
@@ -175,6 +182,7 @@ struct SessionPath: Sendable {
             let known = Range(range).clamped(to: self.sent.numbers)
             for number in known {
                 guard let packet = self.sent.acknowledge(number) else { continue }
+                if packet.wasSkipped { return nil }
                 result.isNew = true
                 result.frames += packet.frames
                 guard number >= self.firstNumber else { continue }
