@@ -35,6 +35,54 @@ struct CongestionPartsTests {
         #expect(rate.delivered == 10_000)
     }
 
+    @Test(
+        "over a relay the window grows fourfold in a round trip until a queue arises; in datagrams it doubles",
+        arguments: [(16_384, false, 3.5), (1_400, false, 2.2), (16_384, true, 2.2)]
+    )
+    func startup(packet: Int, hasQueue: Bool, most: Double) {
+        var controller = CongestionController(maximum: 1 << 30)
+        controller.setPacket(packet)
+        var now = Self.start
+        var delivered: UInt64 = 0
+        var growth: [Double] = []
+        for round in 0..<4 {
+            let sent = controller.window
+            now = now + .milliseconds(100)
+            let rtt: TimeAmount = .milliseconds(hasQueue && round > 0 ? 400 : 100)
+            for part in 1...8 {
+                let sample = DeliveryRate.Sample(
+                    rate: Double(sent * part / 8) * 10,
+                    isAppLimited: false,
+                    deliveredBefore: part == 8 ? delivered : 0
+                )
+                delivered += UInt64(sent / 8)
+                controller.acknowledged(
+                    sent / 8,
+                    sample: sample,
+                    rtt: rtt,
+                    delivered: delivered,
+                    inFlight: sent - sent * part / 8,
+                    at: now
+                )
+            }
+            growth.append(Double(controller.window) / Double(sent))
+        }
+        if most > 3 {
+            #expect(growth.dropFirst().allSatisfy { $0 > most }, "\(growth)")
+        } else {
+            #expect(growth.dropFirst(2).allSatisfy { $0 < most }, "\(growth)")
+        }
+    }
+
+    @Test("until something was measured, few packets are in flight")
+    func fewPackets() {
+        var controller = CongestionController(maximum: 1 << 30)
+        controller.setPacket(16_384)
+        #expect(controller.window == 256 << 10)
+        controller.setPacket(2_048)
+        #expect(controller.window == 64 << 10)
+    }
+
     @Test("a sample counts as limited by the application until what was in flight then is delivered")
     func appLimited() {
         var rate = DeliveryRate()

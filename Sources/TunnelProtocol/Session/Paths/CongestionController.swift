@@ -16,8 +16,9 @@ import NIOCore
 struct CongestionController: Hashable, Sendable {
     /// Minimum window in packets.
     static let minimumPackets = 4
-    /// Initial window in bytes.
-    static let initialWindow = 128 << 10
+    /// Initial window in bytes and in packets.
+    static let initialWindow = 256 << 10
+    private static let initialPackets = 32
     /// The least that it is reduced to, in bytes.
     private static let leastInitial = 4 << 10
 
@@ -92,7 +93,13 @@ struct CongestionController: Hashable, Sendable {
             // The first samples may be of small packets, so the rate does not fall below that of the initial window.
             rate = max(rate, Double(self.initialFloor) * 1e9 / Double(max(1_000_000, rtt)))
         }
-        return self.phase.pacingGain * rate
+        return (self.growsFast ? Self.fastGain : self.phase.pacingGain) * rate
+    }
+
+    /// Whether the window grows fourfold in a round trip, and not twofold: in the startup of a path over a relay, until a queue
+    /// arises. The TCP connections below protect the network, and double their rate in the round trip to the relay.
+    private var growsFast: Bool {
+        self.phase == .startup && self.plateau.rounds == 0 && self.packet > Self.datagram && !self.hasQueue
     }
 
     /// Whether the path was full for a round trip, so that its bandwidth is known.
@@ -116,7 +123,8 @@ struct CongestionController: Hashable, Sendable {
     /// The window that follows from the model.
     private var target: Int {
         if case .probeRTT = self.phase { return max(self.minimum, Int(self.product / 2)) }
-        let excess = (self.phase.windowGain - 1) * self.product + min(self.bandwidth.excess, self.product)
+        let gain = self.growsFast ? Self.fastGain : self.phase.windowGain
+        let excess = (gain - 1) * self.product + min(self.bandwidth.excess, self.product)
         let share = min(1, Double(self.minimumRTT.nanoseconds ?? .max) / Self.processorRTT)
         return max(self.minimum, Int(self.product + share * excess) + self.burst)
     }
@@ -135,9 +143,15 @@ struct CongestionController: Hashable, Sendable {
     /// Maximum packet size in bytes that counts as a datagram, and the maximum quantum.
     private static let datagram = 2_048
     private static let largestQuantum = 96 << 10
+    /// The gain while the window grows fourfold in a round trip.
+    private static let fastGain = 4.0
 
-    /// Updates the packet size in bytes.
-    mutating func setPacket(_ size: Int) { self.packet = size }
+    /// Updates the packet size in bytes. Until something was measured, few packets are in flight: a relay may reject them.
+    mutating func setPacket(_ size: Int) {
+        self.packet = size
+        guard self.bandwidth.value == 0 else { return }
+        self.window = min(self.window, max(self.minimum, Self.initialPackets * size))
+    }
 
     // MARK: Acknowledgements
 
@@ -293,7 +307,7 @@ struct CongestionController: Hashable, Sendable {
         switch self.phase {
         case .startup where self.plateau.rounds == 0:
             // Until the path was full for a round trip, the window does not shrink.
-            if self.window < target { self.window += bytes }
+            if self.window < target { self.window += self.growsFast ? 3 * bytes : bytes }
         case .startup, .drain, .probeUp, .probeDown, .cruise: self.window = min(self.window + bytes, target)
         case .probeRTT: self.window = min(self.window, target)
         }

@@ -30,9 +30,11 @@ struct RoundTrips: Sendable {
     ///   - packet: The packet size in bytes.
     ///   - bandwidth: The bandwidth of the path in bytes per second.
     func hasQueue(packet: Int, bandwidth: Double) -> Bool {
-        guard let minimum = self.minimum.nanoseconds, self.least < .max else { return false }
+        // Until the first RTT of a round, that of the one before counts.
+        let least = self.least < .max ? self.least : self.lastLeast
+        guard let minimum = self.minimum.nanoseconds, least < .max else { return false }
         let transfer = 2 * Double(packet) * 1e9 / max(bandwidth, 1)
-        return self.least > minimum * 3 / 2 + 5_000_000 + Int64(min(transfer, 1e9))
+        return least > minimum * 3 / 2 + 5_000_000 + Int64(min(transfer, 1e9))
     }
 
     /// Whether the queue of the round took longer than the path without it.
