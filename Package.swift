@@ -184,7 +184,7 @@ let package = Package(
         .executableTarget(
             name: "nws-bench",
             dependencies: [
-                "TunnelProtocol", "Nostr", "NostrCrypto", "CByteKernels", "HTTPTransport", nio("NIOCore"),
+                "TunnelProtocol", "Nostr", "NostrCrypto", "CByteKernels", "HTTPTransport", nio("NIOCore"), deque,
                 nio("NIOConcurrencyHelpers"), nio("NIOWebSocket"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
