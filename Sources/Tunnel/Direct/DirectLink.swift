@@ -184,7 +184,7 @@ final class DirectLink {
     }
 
     private func performActions() {
-        while let action = self.path.nextAction() { self.perform(action) }
+        while !self.isStopped, let action = self.path.nextAction() { self.perform(action) }
         if let deadline = self.path.nextDeadline { self.timer?.set(deadline) }
     }
 

@@ -56,8 +56,8 @@ final class UDPSocket {
     private var segmentationFailed = false
     /// Whether a datagram was sent since the last flush.
     private var hasUnflushed = false
-    /// The address of the last datagram, if the system may refuse it.
-    private var lastUnproven: TransportAddress?
+    /// The address of the last unproven datagram, if the system has refused it.
+    private var refused: TransportAddress?
     /// Number of datagrams since the delegate was last told that these were all.
     private var received = 0
     /// The last sender, in both forms.
@@ -121,9 +121,9 @@ final class UDPSocket {
             metadata: ["ipv6": "\(self.isIPv6)", "segments": "\(self.segments)"]
         )
         // Some devices and tunnels cannot segment. If that was the reason, no address is.
-        let address = self.segmentationFailed ? nil : self.lastUnproven
+        let address = self.refused
         self.segmentationFailed = false
-        self.lastUnproven = nil
+        self.refused = nil
         self.delegate?.socketDidClose(self, after: address)
         self.reopenLater()
     }
@@ -154,7 +154,7 @@ final class UDPSocket {
 
     /// In another network, the system may allow what it has refused.
     func networkChanged() {
-        self.lastUnproven = nil
+        self.refused = nil
         self.segments = Self.canSegment
     }
 
@@ -204,16 +204,13 @@ final class UDPSocket {
     /// - Returns: False if the socket cannot take more now.
     func send(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool) -> Bool {
         guard let channel = self.channel else { return true }
-        // Sent by itself: if the system refuses it, it is known which address was the reason.
-        if !isProven { self.flush() }
+        if !isProven { return self.sendAlone(datagram, to: address, over: channel) }
         self.hasUnflushed = true
         if !self.segments || self.batch?.append(datagram, to: address) != true {
             self.writeBatch(to: channel)
             self.batch = DatagramBatch(datagram, to: address)
         }
-        if !isProven {
-            self.flush(unproven: address)
-        } else if !self.flushIsScheduled {
+        if !self.flushIsScheduled {
             self.flushIsScheduled = true
             let bound = NIOLoopBound(self, eventLoop: self.loop)
             self.loop.execute { bound.value.flush() }
@@ -221,13 +218,27 @@ final class UDPSocket {
         return channel.isWritable
     }
 
-    /// - Parameter address: The address of the only datagram, if the system may refuse it.
-    private func flush(unproven address: TransportAddress? = nil) {
+    /// Sends a datagram that the system may refuse. The channel then closes, and the address is remembered as the reason.
+    private func sendAlone(_ datagram: [UInt8], to address: TransportAddress, over channel: any Channel) -> Bool {
+        self.writeBatch(to: channel)
+        guard let envelope = DatagramBatch(datagram, to: address)?.envelope else { return true }
+        let promise = self.loop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [weak self] result in
+            switch result {
+            case .success: self?.refused = nil
+            // Datagrams that wait behind the refused one fail, too.
+            case .failure(let error): if error is IOError, self?.refused == nil { self?.refused = address }
+            }
+        }
+        channel.writeAndFlush(envelope, promise: promise)
+        return channel.isWritable
+    }
+
+    private func flush() {
         self.flushIsScheduled = false
         guard let channel, self.hasUnflushed else { return }
         self.hasUnflushed = false
         self.writeBatch(to: channel)
-        self.lastUnproven = address
         channel.flush()
     }
 

@@ -22,7 +22,7 @@ PACKETS, CHECKS = 0, 1
 REQUEST, RESPONSE = 1, 2
 CHECK_LENGTH = 1_171
 REPETITIONS = (0, 0.2, 0.5, 1, 2, 4, 8)
-OWN_IDS = 3
+OWN_IDS = 16
 
 
 # Keys and datagrams
@@ -118,7 +118,7 @@ class DirectPath(Path):
         self._direction = 0 if session.is_client else 1
         first = session.sending.datagram_secret
         self._headers = [header_key(first, direction) for direction in (0, 1)]
-        self._own_ids, self._unused_ids, self._used_ids = {}, [], {}
+        self._own_ids, self._peer_ids, self._used_ids, self._retired = {}, {}, {}, set()
         self._expected, self._seen, self._next_check = [0, 0], set(), 0
         self._candidates_sent = 0
         self._tokens, self._working, self._due = {}, set(), []
@@ -147,11 +147,13 @@ class DirectPath(Path):
     def handle(self, frame):
         match frame:
             case NewConnectionID():
-                self._unused_ids.append(frame.identifier)
+                self._peer_ids[frame.sequence] = frame.identifier
             case RetireConnectionID():
                 if frame.sequence >= len(self._own_ids):
                     raise Malformed("a connection ID that was never given")
-                self._issue()
+                if frame.sequence not in self._retired:
+                    self._retired.add(frame.sequence)
+                    self._issue()
             case Candidates():
                 for _, address in frame.candidates:
                     self._look(address)
@@ -168,13 +170,13 @@ class DirectPath(Path):
 
     def _send(self, space, number, plaintext, address):
         # Each address has a connection ID of its own.
-        if address not in self._used_ids and self._unused_ids:
-            self._used_ids[address] = self._unused_ids.pop(0)
+        if unused := sorted(self._peer_ids.keys() - self._used_ids.values()):
+            self._used_ids.setdefault(address, unused[0])
         if address in self._used_ids:
             generation = self._session.sending
             datagram = seal(
                 generation.datagram_secret, self._headers[self._direction], self._direction,
-                self._used_ids[address], space, generation.number, number, plaintext,
+                self._peer_ids[self._used_ids[address]], space, generation.number, number, plaintext,
             )  # fmt: skip
             self._socket.sendto(datagram, address)
 

@@ -40,6 +40,8 @@ package struct ConnectivityChecks: Sendable {
         var pending: [(token: UInt64, sentAt: NIODeadline)] = []
         /// The shortest round trip since the address was found to work; nil if it does not.
         var roundTrip: TimeAmount?
+        /// Whether the peer has sent a request from the address.
+        var hasSent = false
         /// When a response last confirmed the address.
         var confirmed = NIODeadline.uptimeNanoseconds(0)
 
@@ -132,14 +134,18 @@ package struct ConnectivityChecks: Sendable {
     /// Sets the peer's candidates. Addresses that are in use or work stay, even if they are no candidates.
     package mutating func setCandidates(_ candidates: [TransportAddress], at now: NIODeadline) {
         let kept = Set(candidates.prefix(DirectCandidate.maximumCount))
-        self.remotes.removeAll { !kept.contains($0.address) && !$0.isValid(at: now) && $0.address != self.wanted }
+        self.remotes.removeAll {
+            !kept.contains($0.address) && !$0.isValid(at: now) && $0.address != self.wanted
+                && $0.address != self.selected
+        }
         for address in candidates.prefix(DirectCandidate.maximumCount) { self.add(address, at: now) }
     }
 
     /// Begins to check an address, or checks it again.
     private mutating func add(_ address: TransportAddress, at now: NIODeadline) {
         if let index = self.index(of: address) {
-            if !self.remotes[index].isValid(at: now) { self.begin(index, at: now) }
+            // The address in use is confirmed in any case, and must not be spared by requests that seem to come from it.
+            if !self.remotes[index].isValid(at: now), address != self.selected { self.begin(index, at: now) }
             return
         }
         if self.remotes.count >= Self.maximumRemotes {
@@ -182,6 +188,11 @@ package struct ConnectivityChecks: Sendable {
         self.remotes.contains { $0.address == address && $0.isValid(at: now) }
     }
 
+    /// Whether the peer has sent a request from an address.
+    package func hasSent(from address: TransportAddress) -> Bool {
+        self.remotes.contains { $0.address == address && $0.hasSent }
+    }
+
     /// Whether datagrams may still have to be sent to an address.
     package func needs(_ address: TransportAddress, at now: NIODeadline) -> Bool {
         address == self.selected || address == self.wanted
@@ -200,6 +211,7 @@ package struct ConnectivityChecks: Sendable {
             guard self.mayRespond(at: now) else { return }
             self.actions.append(.send(.response(token: token, observed: address), to: address))
             self.add(address, at: now)
+            if let index = self.index(of: address) { self.remotes[index].hasSent = true }
         case .response(let token, _):
             // The response may take another way than the request, and still shows that the request's way works.
             guard let index = self.remotes.firstIndex(where: { $0.pending.contains { $0.token == token } }),
@@ -329,6 +341,9 @@ package struct ConnectivityChecks: Sendable {
         let wait = self.wait(for: self.remotes[index], isSilent: isSilent)
         self.remotes[index].attempts += 1
         self.remotes[index].pending.append((token, now))
+        if self.remotes[index].pending.count > self.configuration.attempts {
+            self.remotes[index].pending.removeFirst()
+        }
         self.remotes[index].due = now + wait
         self.lastRequest = now
         self.actions.append(.send(.request(token: token), to: self.remotes[index].address))

@@ -160,7 +160,7 @@ package struct DirectPath: Sendable {
                 self.release { $0 != address && !checks.needs($0, at: now) }
             }
         }
-        return self.peerIDs.id(for: address)
+        return self.peerIDs.id(for: address, usesReserve: self.checks.hasSent(from: address))
     }
 
     private mutating func release(where isReleased: (TransportAddress) -> Bool) {

@@ -15,8 +15,9 @@ struct PeerConnectionIDs: Sendable {
 
     /// Maximum number of connection IDs that are kept.
     static let maximumCount = 32
-    /// With fewer unused connection IDs, those of addresses that are not needed are retired.
-    private static let reserve = 4
+    /// The last unused connection IDs are for addresses from which the peer has sent. When no more are left, those of addresses
+    /// that are not needed are retired.
+    static let reserve = 4
 
     private var unused: [Given] = []
     private var used: [(address: TransportAddress, given: Given)] = []
@@ -37,16 +38,20 @@ struct PeerConnectionIDs: Sendable {
 
     /// The connection ID for datagrams to an address. The first call for an address takes one that was not used before; nil if
     /// there is none.
-    mutating func id(for address: TransportAddress) -> ConnectionID? {
+    ///
+    /// - Parameters:
+    ///   - address: The address.
+    ///   - usesReserve: Whether the peer has sent from the address.
+    mutating func id(for address: TransportAddress, usesReserve: Bool) -> ConnectionID? {
         if let known = self.used.first(where: { $0.address == address }) { return known.given.id }
-        guard !self.unused.isEmpty else { return nil }
+        guard self.unused.count > (usesReserve ? 0 : Self.reserve) else { return nil }
         let given = self.unused.removeFirst()
         self.used.append((address, given))
         return given.id
     }
 
     /// Whether connection IDs of addresses that are not needed should be retired.
-    var isScarce: Bool { self.unused.count < Self.reserve }
+    var isScarce: Bool { self.unused.count <= Self.reserve }
 
     /// Uses the connection IDs of some addresses no more. Returns their sequence numbers, to be retired.
     mutating func release(where isReleased: (TransportAddress) -> Bool) -> [UInt64] {

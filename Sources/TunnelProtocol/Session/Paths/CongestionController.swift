@@ -19,6 +19,8 @@ struct CongestionController: Hashable, Sendable {
     /// Initial window in bytes and in packets.
     static let initialWindow = 256 << 10
     private static let initialPackets = 32
+    /// Initial window of a path of datagrams in bytes.
+    private static let initialDatagrams = 128 << 10
     /// The least that it is reduced to, in bytes.
     private static let leastInitial = 4 << 10
 
@@ -46,7 +48,13 @@ struct CongestionController: Hashable, Sendable {
 
     private let maximum: Int
     /// The window of a path about which nothing is known. It is reduced if the path turns out to be too slow for it.
-    private var initial = Self.initialWindow
+    private var largestInitial = Self.initialWindow
+    private var initial: Int {
+        let limit = self.packet > Self.datagram ? Self.initialPackets * self.packet : Self.initialDatagrams
+        return min(self.largestInitial, limit)
+    }
+    /// Whether the first startup is not over.
+    private var isFirstStartup = true
     /// The packet size in bytes.
     private var packet = SessionConfiguration.basePacket
     /// The limit of the bytes in flight.
@@ -67,7 +75,7 @@ struct CongestionController: Hashable, Sendable {
     /// - Parameter maximum: The maximum window in bytes.
     init(maximum: Int) {
         self.maximum = maximum
-        self.window = min(maximum, self.initial)
+        self.window = min(maximum, Self.initialWindow)
     }
 
     static func == (left: Self, right: Self) -> Bool { left.window == right.window && left.phase == right.phase }
@@ -96,10 +104,11 @@ struct CongestionController: Hashable, Sendable {
         return (self.growsFast ? Self.fastGain : self.phase.pacingGain) * rate
     }
 
-    /// Whether the window grows fourfold in a round trip, and not twofold: in the startup of a path over a relay, until a queue
-    /// arises. The TCP connections below protect the network, and double their rate in the round trip to the relay.
+    /// Whether the window grows fourfold in a round trip, and not twofold: in the first startup of a path over a relay, until a
+    /// queue arises. The TCP connections below protect the network, and double their rate in the round trip to the relay.
     private var growsFast: Bool {
-        self.phase == .startup && self.plateau.rounds == 0 && self.packet > Self.datagram && !self.hasQueue
+        self.isFirstStartup && self.phase == .startup && self.plateau.rounds == 0 && self.packet > Self.datagram
+            && !self.hasQueue
     }
 
     /// Whether the path was full for a round trip, so that its bandwidth is known.
@@ -141,7 +150,7 @@ struct CongestionController: Hashable, Sendable {
     }
 
     /// Maximum packet size in bytes that counts as a datagram, and the maximum quantum.
-    private static let datagram = 2_048
+    private static let datagram = 1_500
     private static let largestQuantum = 96 << 10
     /// The gain while the window grows fourfold in a round trip.
     private static let fastGain = 4.0
@@ -150,7 +159,7 @@ struct CongestionController: Hashable, Sendable {
     mutating func setPacket(_ size: Int) {
         self.packet = size
         guard self.bandwidth.value == 0 else { return }
-        self.window = min(self.window, max(self.minimum, Self.initialPackets * size))
+        self.window = min(self.window, max(self.minimum, self.initial))
     }
 
     // MARK: Acknowledgements
@@ -245,6 +254,7 @@ struct CongestionController: Hashable, Sendable {
 
     private mutating func enter(_ phase: CongestionPhase, at now: NIODeadline) {
         self.phase = phase
+        self.isFirstStartup = false
         self.collapsed = 0
         self.phaseStart = now
     }
@@ -307,7 +317,7 @@ struct CongestionController: Hashable, Sendable {
         switch self.phase {
         case .startup where self.plateau.rounds == 0:
             // Until the path was full for a round trip, the window does not shrink.
-            if self.window < target { self.window += self.growsFast ? 3 * bytes : bytes }
+            self.window = max(self.window, min(self.window + (self.growsFast ? 3 * bytes : bytes), target))
         case .startup, .drain, .probeUp, .probeDown, .cruise: self.window = min(self.window + bytes, target)
         case .probeRTT: self.window = min(self.window, target)
         }
@@ -335,8 +345,9 @@ struct CongestionController: Hashable, Sendable {
     /// Starts anew with a small window, because several probes were not acknowledged.
     mutating func pathIsSilent() {
         self.phase = .startup
+        self.isFirstStartup = false
         self.plateau = (0, 0)
-        self.initial = max(Self.leastInitial, self.initial / 4)
+        self.largestInitial = max(Self.leastInitial, self.initial / 4)
         self.window = max(self.minimum, min(self.window / 2, self.initial))
     }
 

@@ -7,7 +7,7 @@ import NIOCore
 
 /// What a ``CongestionController`` is doing, and its gains (draft-ietf-ccwg-bbr, sections 2.4 and 5.3).
 enum CongestionPhase: Hashable, Sendable {
-    /// The rate doubles each round trip, until the bandwidth no longer grows.
+    /// The rate doubles each round trip, until the bandwidth no longer grows. The first time over a relay, it grows fourfold.
     case startup
     /// The queue that arose in the startup is emptied.
     case drain

@@ -8,6 +8,8 @@ import NIOCore
 /// The packets received on a path, and when they must be acknowledged (RFC 9000, section 13.2).
 struct ReceivedPackets: Sendable {
     private var numbers = IntervalSet()
+    /// How far below the largest number a run of numbers is forgotten. A sender keeps as many packets.
+    private static let remembered = UInt64(SentPackets.limit)
     /// Packet numbers below this value are treated as repeated.
     private var floor: UInt64 = 0
     private var largestArrival = NIODeadline.uptimeNanoseconds(0)
@@ -29,6 +31,13 @@ struct ReceivedPackets: Sendable {
         _ = self.numbers.insert(number)
         if let dropped = self.numbers.dropLowest(keeping: SessionConfiguration.receivedRuns) {
             self.floor = max(self.floor, dropped + 1)
+        }
+        // The peer leaves out numbers, and each is a gap. It forgets old packets, so their acknowledgement says nothing.
+        if let largest = self.numbers.largest, let oldest = self.numbers.intervals.first,
+            largest - oldest.upperBound > Self.remembered
+        {
+            let count = self.numbers.intervals.count - 1
+            if let dropped = self.numbers.dropLowest(keeping: count) { self.floor = max(self.floor, dropped + 1) }
         }
     }
 

@@ -20,7 +20,7 @@ struct SentPackets: Sendable {
     private var rate = DeliveryRate()
 
     /// Maximum number of packets that are kept, unless the oldest is still in flight.
-    private static let limit = 8_192
+    static let limit = 8_192
 
     private func index(of number: UInt64) -> Int? {
         guard let first = self.packets.first?.number, number >= first, number - first < UInt64(self.packets.count)

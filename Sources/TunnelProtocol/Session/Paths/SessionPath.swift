@@ -152,7 +152,7 @@ struct SessionPath: Sendable {
         self.pacer.sent(at: now)
         if let skipped = self.skipped?.next, skipped <= self.sent.nextNumber {
             self.sent.skip(at: now)
-            self.skipped?.advance(from: skipped)
+            self.skipped?.wasSkipped()
         }
         guard isAckEliciting else { return }
         self.model.sent(size, at: now)
@@ -258,7 +258,10 @@ struct SessionPath: Sendable {
 
     /// Whether so many later packets were sent that a packet counts as lost without waiting.
     private func isFarBehind(_ number: UInt64) -> Bool {
-        self.isDirect && self.sent.largestAcknowledged.map { $0 >= number + Self.packetThreshold } ?? false
+        guard self.isDirect, let largest = self.sent.largestAcknowledged else { return false }
+        // A number that was left out is no packet.
+        let isSkipped = self.skipped?.last.map { (number..<number + Self.packetThreshold).contains($0) } ?? false
+        return largest >= number + Self.packetThreshold + (isSkipped ? 1 : 0)
     }
 
     /// Handles a probe timeout. Returns the frames to send again.

@@ -13,6 +13,8 @@ struct SkippedNumbers: Sendable {
 
     private let secret: Bytes32
     private var count: UInt64 = 0
+    /// The last number that was left out; nil if none was.
+    private(set) var last: UInt64?
     /// The next number to leave out.
     private(set) var next: UInt64 = 0
 
@@ -24,8 +26,13 @@ struct SkippedNumbers: Sendable {
         self.advance(from: first)
     }
 
-    /// Chooses another number after `number`.
-    mutating func advance(from number: UInt64) {
+    /// Records that ``next`` was left out, and chooses another one.
+    mutating func wasSkipped() {
+        self.last = self.next
+        self.advance(from: self.next)
+    }
+
+    private mutating func advance(from number: UInt64) {
         let random = self.secret.derivedInteger(.skippedNumber, self.count)
         self.count += 1
         self.next = number + Self.distance.lowerBound + random % UInt64(Self.distance.count)
