@@ -22,8 +22,7 @@ final class SessionOffering: AttachableEndpoint {
     let credential: Credential?
     /// The client's session key.
     let ownKey: SecretKey
-    /// Nil after the session's keys were derived, so that nobody can derive them again (forward secrecy).
-    private var decapsulationKey: DecapsulationKey?
+    private let decapsulationKey: DecapsulationKey
     /// The stream that is opened together with the session.
     private let opening: OfferTerms.Opening?
     private let hash: Bytes32
@@ -92,17 +91,15 @@ final class SessionOffering: AttachableEndpoint {
     /// - Parameters:
     ///   - acceptance: A verified acceptance.
     ///   - sealer: The sealer that decrypted it.
-    /// - Throws: If the ciphertext is invalid, or the keys were derived before.
+    /// - Throws: If the ciphertext is invalid.
     func complete(_ acceptance: SessionAcceptance, sealer: MessageSealer) throws(CryptoError) -> AcceptedSession {
-        guard let decapsulationKey else { throw .operationFailed }
         let transcript = SessionTranscript(offerHash: self.hash, fresh: sealer.peer, body: acceptance.body)
         let secrets = SessionSecrets(
             agreement: sealer.conversation,
-            encapsulated: try decapsulationKey.decapsulate(acceptance.terms.ciphertext),
+            encapsulated: try self.decapsulationKey.decapsulate(acceptance.terms.ciphertext),
             previous: nil,
             transcript: transcript.hash
         )
-        self.decapsulationKey = nil
         var exitKnowsClient = false
         if let credential, let proof = acceptance.proof {
             exitKnowsClient = credential.isValid(proof, of: transcript.exitProvenMessage)
