@@ -36,7 +36,7 @@ struct CongestionPartsTests {
     }
 
     @Test(
-        "over a relay the window grows fourfold in a round trip until a queue arises; in datagrams it doubles",
+        "over a relay the window grows fourfold per round trip; with datagrams, or with a queue, it doubles",
         arguments: [(16_384, false, 3.5), (1_400, false, 2.2), (16_384, true, 2.2)]
     )
     func startup(packet: Int, hasQueue: Bool, most: Double) {
@@ -74,7 +74,7 @@ struct CongestionPartsTests {
         }
     }
 
-    @Test("until something was measured, few packets are in flight")
+    @Test("before the first bandwidth sample, at most 32 packets are in flight")
     func fewPackets() {
         var controller = CongestionController(maximum: 1 << 30)
         controller.setPacket(16_384)

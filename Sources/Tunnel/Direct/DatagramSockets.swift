@@ -158,7 +158,8 @@ final class DatagramSockets {
     /// Sends a check or a STUN request to an address that may be unreachable. NIO closes a socket when the system refuses to send a
     /// datagram, so it is not sent without a route, or if a socket was closed after one to this address. Their rate is limited.
     ///
-    /// - Parameter isProven: Whether the address has answered. Then neither its rate is limited nor what the system refuses.
+    /// - Parameter isProven: Whether the address was validated. Such addresses are exempt from the rate limit and from the list of
+    ///   refused addresses.
     func sendCheck(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool = false) {
         switch isProven ? .allowed : self.destinations.admit(address, at: .now()) {
         case .unreachable: break

@@ -35,7 +35,7 @@ package struct PathDescription: Hashable, Sendable {
     package var createdAtUpperLimit: Int?
     /// This node's own limit on what it sends to the relay; nil for none.
     package var budget: EventBudget?
-    /// 32 random bytes from which the packet numbers are chosen that are left out (``SkippedNumbers``); nil to leave out none.
+    /// 32 random bytes that determine which packet numbers are skipped (``SkippedNumbers``); nil to skip none.
     package var skippedNumbers: Bytes32?
 
     /// Creates the description of a direct path.
@@ -43,7 +43,7 @@ package struct PathDescription: Hashable, Sendable {
     /// - Parameters:
     ///   - packet: The packet size in bytes that the path carries.
     ///   - largest: The packet size in bytes up to which larger packets are tried.
-    ///   - skippedNumbers: 32 random bytes from which the packet numbers are chosen that are left out.
+    ///   - skippedNumbers: 32 random bytes that determine which packet numbers are skipped.
     package static func direct(packet: Int, largest: Int, skippedNumbers: Bytes32) -> PathDescription {
         var path = PathDescription(
             relay: "",

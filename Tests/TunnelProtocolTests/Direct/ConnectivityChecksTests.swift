@@ -126,7 +126,7 @@ struct ConnectivityChecksTests {
         #expect(peers.client.checks.selected != nil && peers.exit.checks.selected != nil)
     }
 
-    @Test("an address in use is confirmed again although packets arrive from it, and is lost without a response")
+    @Test("the address in use is validated again even while packets arrive from it, and is lost without a response")
     func confirmation() {
         var peers = SimulatedDirectPeers(client: nil, exit: nil)
         peers.exchange()
@@ -146,7 +146,7 @@ struct ConnectivityChecksTests {
         #expect((10...60).contains(passed / 50))
     }
 
-    @Test("an address that was confirmed long ago is confirmed again before packets move to it")
+    @Test("an address that was validated long ago is validated again before packets move to it")
     func expiredAddress() throws {
         var checks = ConnectivityChecks(isClient: false, secret: .zero)
         let first = try #require(TransportAddress([203, 0, 113, 1], port: 1))

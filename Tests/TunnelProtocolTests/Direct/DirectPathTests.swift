@@ -67,7 +67,7 @@ struct DirectPathTests {
     }
 
     @Test(
-        "a peer that retires connection IDs without end gets a limited number, and one that retires unknown ones is wrong"
+        "a peer gets at most 32 connection IDs in 3 s, however many it retires; retiring an unknown one is a protocol violation"
     )
     func retirementFlood() throws {
         var exit = try self.path(isExit: true)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import TunnelProtocol
 
-@Suite("Packet numbers that are left out")
+@Suite("Skipped packet numbers")
 struct SkippedNumbersTests {
     private static let now = NIODeadline.uptimeNanoseconds(1_000_000_000)
 
@@ -27,7 +27,7 @@ struct SkippedNumbersTests {
 
     private static let direct = PathDescription.direct(packet: 1_000, largest: 1_400, skippedNumbers: .sha256(of: [1]))
 
-    @Test("a direct path leaves out some numbers, which others cannot predict")
+    @Test("a direct path skips packet numbers at unpredictable distances")
     func distances() throws {
         let (path, numbers) = self.path(50_000, Self.direct)
         let skipped = (0..<path.sent.nextNumber).filter { !numbers.contains($0) }
@@ -39,7 +39,7 @@ struct SkippedNumbersTests {
         #expect(self.path(50_000, other).1 != numbers)
     }
 
-    @Test("a relay path leaves out none")
+    @Test("a relay path skips no packet numbers")
     func relay() {
         let description = PathDescription(relay: "wss://r.example", maximumPlaintext: 40_960, createdAtUpperLimit: nil)
         let (path, numbers) = self.path(50_000, description)
@@ -47,7 +47,7 @@ struct SkippedNumbersTests {
     }
 
     @Test(
-        "a peer that acknowledges a number that was left out violates the protocol; one that acknowledges the others does not"
+        "acknowledging a skipped packet number is a protocol violation; acknowledging the others is not"
     )
     func acknowledgement() throws {
         let (path, numbers) = self.path(6_000, Self.direct)

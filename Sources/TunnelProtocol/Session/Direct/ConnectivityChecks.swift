@@ -42,10 +42,10 @@ package struct ConnectivityChecks: Sendable {
         var roundTrip: TimeAmount?
         /// Whether the peer has sent a request from the address.
         var hasSent = false
-        /// When a response last confirmed the address.
+        /// When a response last validated the address.
         var confirmed = NIODeadline.uptimeNanoseconds(0)
 
-        /// Whether the address was confirmed not long ago. Later it may belong to somebody else.
+        /// Whether a response validated the address within ``ConnectivityChecks/validity``. Later it may belong to another host.
         func isValid(at now: NIODeadline) -> Bool {
             self.roundTrip != nil && self.confirmed + ConnectivityChecks.validity > now
         }
@@ -144,7 +144,7 @@ package struct ConnectivityChecks: Sendable {
     /// Begins to check an address, or checks it again.
     private mutating func add(_ address: TransportAddress, at now: NIODeadline) {
         if let index = self.index(of: address) {
-            // The address in use is confirmed in any case, and must not be spared by requests that seem to come from it.
+            // The address in use is checked in any case. Requests with a forged source must not start the count of attempts anew.
             if !self.remotes[index].isValid(at: now), address != self.selected { self.begin(index, at: now) }
             return
         }
@@ -183,7 +183,7 @@ package struct ConnectivityChecks: Sendable {
         self.remotes[index].due = now
     }
 
-    /// Whether an address was confirmed by a response, not long ago.
+    /// Whether a response validated the address within ``validity``.
     package func isValidated(_ address: TransportAddress, at now: NIODeadline) -> Bool {
         self.remotes.contains { $0.address == address && $0.isValid(at: now) }
     }
@@ -193,7 +193,7 @@ package struct ConnectivityChecks: Sendable {
         self.remotes.contains { $0.address == address && $0.hasSent }
     }
 
-    /// Whether datagrams may still have to be sent to an address.
+    /// Whether an address is in use, valid or being checked.
     package func needs(_ address: TransportAddress, at now: NIODeadline) -> Bool {
         address == self.selected || address == self.wanted
             || self.remotes.contains { $0.address == address && ($0.isValid(at: now) || $0.due != nil) }
@@ -305,8 +305,8 @@ package struct ConnectivityChecks: Sendable {
         self.remotes[index].due = max(now, self.nextConfirmation(of: self.remotes[index]))
     }
 
-    /// When the address in use must be checked: nothing arrives from it, or it was not confirmed for long. What arrives from
-    /// it may have another source than it seems.
+    /// When the address in use must be checked: nothing arrives from it, or its last response is old. Packets from it may have a
+    /// forged source address.
     private func nextConfirmation(of remote: Remote) -> NIODeadline {
         min(self.lastHeard + self.configuration.keepAlive, remote.confirmed + Self.confirmation)
     }

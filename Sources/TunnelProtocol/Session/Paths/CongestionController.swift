@@ -104,8 +104,8 @@ struct CongestionController: Hashable, Sendable {
         return (self.growsFast ? Self.fastGain : self.phase.pacingGain) * rate
     }
 
-    /// Whether the window grows fourfold in a round trip, and not twofold: in the first startup of a path over a relay, until a
-    /// queue arises. The TCP connections below protect the network, and double their rate in the round trip to the relay.
+    /// Whether the window grows fourfold per round trip instead of doubling: in the first startup of a path over a relay, until a queue
+    /// builds up or the bandwidth stops growing. The TCP connections below protect the network, and have shorter round trips.
     private var growsFast: Bool {
         self.isFirstStartup && self.phase == .startup && self.plateau.rounds == 0 && self.packet > Self.datagram
             && !self.hasQueue

@@ -32,7 +32,7 @@ struct ReceivedPackets: Sendable {
         if let dropped = self.numbers.dropLowest(keeping: SessionConfiguration.receivedRuns) {
             self.floor = max(self.floor, dropped + 1)
         }
-        // The peer leaves out numbers, and each is a gap. It forgets old packets, so their acknowledgement says nothing.
+        // The peer skips numbers, and each is a gap. It has forgotten old packets, so it needs no acknowledgement of them.
         if let largest = self.numbers.largest, let oldest = self.numbers.intervals.first,
             largest - oldest.upperBound > Self.remembered
         {

@@ -60,7 +60,7 @@ struct SentPackets: Sendable {
         }
     }
 
-    /// Leaves out a packet number.
+    /// Skips a packet number.
     mutating func skip(at now: NIODeadline) {
         self.record(size: 0, isAckEliciting: false, frames: [], at: now)
         self.packets[self.packets.count - 1].wasSkipped = true

@@ -43,7 +43,7 @@ struct SessionPath: Sendable {
     /// and their acknowledgements say nothing about the connection.
     private var firstNumber: UInt64 = 0
     private(set) var firstDelivered: UInt64 = 0
-    /// The packet numbers that are left out on a direct path. A relay path has no destination that the peer could pretend to be.
+    /// The packet numbers to skip on a direct path. Over a relay, the peer cannot direct packets at anybody else.
     private var skipped: SkippedNumbers?
     /// Bytes sent since the last packet that contained IMMEDIATE_ACK.
     private var bytesSinceAsking = 0
@@ -259,7 +259,7 @@ struct SessionPath: Sendable {
     /// Whether so many later packets were sent that a packet counts as lost without waiting.
     private func isFarBehind(_ number: UInt64) -> Bool {
         guard self.isDirect, let largest = self.sent.largestAcknowledged else { return false }
-        // A number that was left out is no packet.
+        // A skipped number is no packet.
         let isSkipped = self.skipped?.last.map { (number..<number + Self.packetThreshold).contains($0) } ?? false
         return largest >= number + Self.packetThreshold + (isSkipped ? 1 : 0)
     }

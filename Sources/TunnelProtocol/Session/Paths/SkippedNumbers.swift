@@ -5,28 +5,28 @@
 
 import NostrCrypto
 
-/// Decides which packet numbers are left out. A peer that acknowledges what it has not received, to be sent more than its
-/// network carries, would acknowledge one of them (RFC 9000, section 21.4).
+/// Chooses the packet numbers to skip. A peer that acknowledges packets it has not received, to make the sender exceed the capacity
+/// of the path, will also acknowledge a skipped number (RFC 9000, section 21.4).
 struct SkippedNumbers: Sendable {
-    /// The number of packets between two numbers that are left out is at least this, and less than the other one.
+    /// The distance between two skipped numbers is chosen at random from this range.
     static let distance: Range<UInt64> = 256..<4_096
 
     private let secret: Bytes32
     private var count: UInt64 = 0
-    /// The last number that was left out; nil if none was.
+    /// The last number that was skipped; nil if none was.
     private(set) var last: UInt64?
-    /// The next number to leave out.
+    /// The next number to skip.
     private(set) var next: UInt64 = 0
 
     /// - Parameters:
     ///   - secret: 32 random bytes that the peer does not know.
-    ///   - first: The first number that may be left out.
+    ///   - first: The number from which the first distance is counted.
     init(secret: Bytes32, from first: UInt64) {
         self.secret = secret
         self.advance(from: first)
     }
 
-    /// Records that ``next`` was left out, and chooses another one.
+    /// Records that ``next`` was skipped, and chooses another one.
     mutating func wasSkipped() {
         self.last = self.next
         self.advance(from: self.next)
