@@ -86,7 +86,7 @@ struct SessionLoop {
                 if !datagrams.isEmpty { ends[1 - index].receive(datagrams, at: now) }
             }
             if start == nil, credit.count == self.streams { start = seconds() }
-            while start != nil, sent < bytes + (1 << 20), let id = ready.popFirst() {
+            while start != nil, sent < bytes, let id = ready.popFirst() {
                 sent += chunk.readableBytes
                 ends[1].send(id, chunk, at: now)
                 isIdle = false
