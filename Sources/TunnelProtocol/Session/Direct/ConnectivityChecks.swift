@@ -29,54 +29,6 @@ package struct ConnectivityChecks: Sendable {
         case find
     }
 
-    /// An address of the peer.
-    private struct Remote: Sendable {
-        let address: TransportAddress
-        /// Number of requests since the last response, or since the peer named the address again.
-        var attempts = 0
-        /// When the next request is due; nil if none is.
-        var due: NIODeadline?
-        /// The tokens of the requests since the last response, and when each was sent.
-        var pending: [(token: UInt64, sentAt: NIODeadline)] = []
-        /// The shortest round trip since the address was found to work; nil if it does not.
-        var roundTrip: TimeAmount?
-        /// Whether the peer has sent a request from the address.
-        var hasSent = false
-        /// When a response last validated the address.
-        var confirmed = NIODeadline.uptimeNanoseconds(0)
-
-        /// Whether a response validated the address within ``ConnectivityChecks/validity``. Later it may belong to another host.
-        func isValid(at now: NIODeadline) -> Bool {
-            self.roundTrip != nil && self.confirmed + ConnectivityChecks.validity > now
-        }
-    }
-
-    /// Timing of the checks.
-    package struct Configuration: Hashable, Sendable {
-        /// Minimum time between two requests of a session (RFC 8445, section 14.2: Ta).
-        package var pacing: TimeAmount = .milliseconds(20)
-        /// Time between the first two requests to an address. It doubles with each one.
-        package var repetition: TimeAmount = .milliseconds(100)
-        /// Number of requests to an address that does not answer.
-        package var attempts = 7
-        /// Time between requests to the address in use, if nothing arrives from it. NATs forget mappings after 30 s and more.
-        package var keepAlive: TimeAmount = .seconds(15)
-        /// Time between requests to the address in use when it is suspected to be lost.
-        package var suspicion: TimeAmount = .milliseconds(200)
-        /// Number of unanswered requests after which the address in use is lost.
-        package var unanswered = 4
-        /// Time until an unreachable peer is checked again. It doubles each time, up to the maximum.
-        package var retry: TimeAmount = .seconds(60)
-        package var maximumRetry: TimeAmount = .minutes(10)
-        /// By how much shorter the round trip of another address must be, in percent, for the client to change.
-        package var advantage = 20
-
-        /// Minimum time between two changes of the address in use, while the former one works.
-        package var changes: TimeAmount = .milliseconds(500)
-
-        package init() {}
-    }
-
     private let isClient: Bool
     private let configuration: Configuration
     /// Number of responses since a time.
@@ -84,7 +36,7 @@ package struct ConnectivityChecks: Sendable {
     /// Makes tokens that the peer cannot guess. If it could, it could pretend to be reachable at the address of a victim.
     private let secret: Bytes32
     private var nextToken: UInt64 = 0
-    private var remotes: [Remote] = []
+    private var remotes: [CheckedAddress] = []
     private var lastRequest = NIODeadline.uptimeNanoseconds(0)
     private var actions: Deque<Action> = []
     /// The address in use.
@@ -156,7 +108,7 @@ package struct ConnectivityChecks: Sendable {
             else { return }
             self.remotes.remove(at: idle)
         }
-        self.remotes.append(Remote(address: address))
+        self.remotes.append(CheckedAddress(address: address))
         self.begin(self.remotes.count - 1, at: now)
     }
 
@@ -222,7 +174,7 @@ package struct ConnectivityChecks: Sendable {
             self.remotes[index].attempts = 0
             self.remotes[index].roundTrip = min(self.remotes[index].roundTrip ?? sample, sample)
             self.remotes[index].due = nil
-            self.remotes[index].confirmed = now
+            self.remotes[index].validated = now
             // The response may come from another address than the one that it confirms.
             if self.remotes[index].address == self.selected {
                 self.isSuspected = false
@@ -307,8 +259,8 @@ package struct ConnectivityChecks: Sendable {
 
     /// When the address in use must be checked: nothing arrives from it, or its last response is old. Packets from it may have a
     /// forged source address.
-    private func nextConfirmation(of remote: Remote) -> NIODeadline {
-        min(self.lastHeard + self.configuration.keepAlive, remote.confirmed + Self.confirmation)
+    private func nextConfirmation(of remote: CheckedAddress) -> NIODeadline {
+        min(self.lastHeard + self.configuration.keepAlive, remote.validated + Self.confirmation)
     }
 
     /// When ``timeout(at:)`` must be called; nil if nothing is due.
@@ -350,7 +302,7 @@ package struct ConnectivityChecks: Sendable {
     }
 
     /// The time until the next request to an address.
-    private func wait(for remote: Remote, isSilent: Bool) -> TimeAmount {
+    private func wait(for remote: CheckedAddress, isSilent: Bool) -> TimeAmount {
         guard isSilent else { return self.configuration.repetition * (1 << remote.attempts) }
         return max(self.configuration.suspicion, (remote.roundTrip ?? .zero) * 2)
     }
