@@ -158,19 +158,19 @@ final class DatagramSockets {
     /// Sends a check or a STUN request to an address that may be unreachable. NIO closes a socket when the system refuses to send a
     /// datagram, so it is not sent without a route, or if a socket was closed after one to this address. Their rate is limited.
     ///
-    /// - Parameter isProven: Whether the address was validated. Such addresses are exempt from the rate limit and from the list of
+    /// - Parameter isValidated: Whether the address was validated. Such addresses are exempt from the rate limit and from the list of
     ///   refused addresses.
-    func sendCheck(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool = false) {
-        switch isProven ? .allowed : self.destinations.admit(address, at: .now()) {
+    func sendCheck(_ datagram: [UInt8], to address: TransportAddress, isValidated: Bool = false) {
+        switch isValidated ? .allowed : self.destinations.admit(address, at: .now()) {
         case .unreachable: break
         case .rateLimited: self.metrics.rejected(.checkRateLimited)
-        case .allowed: _ = self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isProven: isProven)
+        case .allowed: _ = self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isValidated: isValidated)
         }
     }
 
     /// Sends a datagram. Returns false if the sockets cannot take more now; the datagram is dropped if there is no socket.
     func send(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
-        self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isProven: true) ?? true
+        self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isValidated: true) ?? true
     }
 
     /// Whether an address is one of this machine, where its own services listen.

@@ -193,7 +193,7 @@ final class DirectLink {
     private func perform(_ action: DirectPath.Action) {
         switch action {
         case .send(let datagram, let address, let isValidated):
-            self.sockets.sendCheck(datagram, to: address, isProven: isValidated)
+            self.sockets.sendCheck(datagram, to: address, isValidated: isValidated)
         case .frame(let frame): self.link.update { $0.sendDirectFrame(frame, at: $1) }
         case .accept(let id): self.sockets.register(id, self)
         case .forget(let id): self.sockets.unregister(id)

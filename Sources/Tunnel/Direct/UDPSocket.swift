@@ -56,7 +56,7 @@ final class UDPSocket {
     private var segmentationFailed = false
     /// Whether a datagram was sent since the last flush.
     private var hasUnflushed = false
-    /// The address of the last unproven datagram, if the system has refused it.
+    /// The last address that was not validated and to which the system has refused to send; nil if it has sent since.
     private var refused: TransportAddress?
     /// Number of datagrams since the delegate was last told that these were all.
     private var received = 0
@@ -121,7 +121,7 @@ final class UDPSocket {
             metadata: ["ipv6": "\(self.isIPv6)", "segments": "\(self.segments)"]
         )
         // Some devices and tunnels cannot segment. If that was the reason, no address is.
-        let address = self.refused
+        let address = self.segmentationFailed ? nil : self.refused
         self.segmentationFailed = false
         self.refused = nil
         self.delegate?.socketDidClose(self, after: address)
@@ -200,11 +200,11 @@ final class UDPSocket {
     /// - Parameters:
     ///   - datagram: The datagram.
     ///   - address: The address, of the socket's family.
-    ///   - isProven: Whether the system is known to allow datagrams to the address.
+    ///   - isValidated: Whether the address has answered, so that the system is known to allow datagrams to it.
     /// - Returns: False if the socket cannot take more now.
-    func send(_ datagram: [UInt8], to address: TransportAddress, isProven: Bool) -> Bool {
+    func send(_ datagram: [UInt8], to address: TransportAddress, isValidated: Bool) -> Bool {
         guard let channel = self.channel else { return true }
-        if !isProven { return self.sendAlone(datagram, to: address, over: channel) }
+        if !isValidated { return self.sendAlone(datagram, to: address, over: channel) }
         self.hasUnflushed = true
         if !self.segments || self.batch?.append(datagram, to: address) != true {
             self.writeBatch(to: channel)

@@ -169,7 +169,7 @@ class DirectPath(Path):
             self._send(PACKETS, number, data, self.remote)
 
     def _send(self, space, number, plaintext, address):
-        # Each address has a connection ID of its own.
+        # Each address gets its own connection ID.
         if unused := sorted(self._peer_ids.keys() - self._used_ids.values()):
             self._used_ids.setdefault(address, unused[0])
         if address in self._used_ids:

@@ -162,7 +162,7 @@ struct DirectPathTests {
         return pair
     }
 
-    @Test("each address of the peer has a connection ID of its own, and keeps it")
+    @Test("each address of the peer gets its own connection ID and keeps it")
     func oneForEachAddress() throws {
         var (client, exit) = (try self.path(isExit: false), try self.path(isExit: true))
         client.offer(try (10..<16).map { DirectCandidate(.host, try self.address($0)) }, isRepeated: true, at: Self.now)

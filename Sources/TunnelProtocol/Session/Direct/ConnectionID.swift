@@ -4,7 +4,8 @@
 //
 
 /// Names a session in the datagrams of a direct path (RFC 9000, section 5.1). The receiver of the datagrams chooses it. A node
-/// uses another one for each address of the peer, and in each network of its own, so that observers cannot link them.
+/// uses a different one for each address of the peer, and others after its own network has changed, so that observers cannot link
+/// the addresses.
 package struct ConnectionID: Hashable, Sendable {
     package let rawValue: UInt64
 

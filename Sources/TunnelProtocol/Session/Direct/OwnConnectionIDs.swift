@@ -17,7 +17,7 @@ struct OwnConnectionIDs: Sendable {
 
     /// Number of connection IDs that the peer has at the same time: one for each address of this node.
     static let active = DirectCandidate.maximumCount
-    /// Maximum number of connection IDs that are given in ``interval``. A peer that retires them faster has fewer for a while.
+    /// Maximum number of connection IDs that are issued in ``interval``. A peer that retires them faster has fewer for a while.
     static let issuedPerInterval = 32
     static let interval: TimeAmount = .seconds(3)
     /// How long a retired connection ID is accepted, because datagrams may still be on the way.
@@ -26,7 +26,7 @@ struct OwnConnectionIDs: Sendable {
     private let secret: Bytes32
     private var issued: [Issued] = []
     private var nextSequence: UInt64 = 0
-    /// Connection IDs that were given since a time.
+    /// Number of connection IDs that were issued since a time.
     private var recent = (since: NIODeadline.uptimeNanoseconds(0), count: 0)
 
     /// - Parameter secret: 32 random bytes, from which the connection IDs are derived.
@@ -37,7 +37,7 @@ struct OwnConnectionIDs: Sendable {
 
     private var activeCount: Int { self.issued.count { $0.expires == nil } }
 
-    /// Makes a connection ID for the peer; nil if it has enough, or got too many recently.
+    /// Makes a connection ID for the peer; nil if it has enough, or too many were issued recently.
     mutating func issue(at now: NIODeadline) -> (sequence: UInt64, id: ConnectionID)? {
         guard self.activeCount < Self.active else { return nil }
         if self.recent.since + Self.interval <= now { self.recent = (now, 0) }

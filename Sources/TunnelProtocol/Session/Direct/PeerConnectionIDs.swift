@@ -6,7 +6,7 @@
 import STUN
 
 /// The connection IDs that the peer has given to this node for one session. Each is used for datagrams to one address, and from
-/// one network of this node, so observers cannot link addresses by it (RFC 9000, section 9.5).
+/// one network of this node, so observers cannot link addresses by them (RFC 9000, section 9.5).
 struct PeerConnectionIDs: Sendable {
     private struct Given: Sendable {
         let sequence: UInt64
@@ -36,8 +36,8 @@ struct PeerConnectionIDs: Sendable {
         return true
     }
 
-    /// The connection ID for datagrams to an address. The first call for an address takes one that was not used before; nil if
-    /// there is none.
+    /// Returns the connection ID for datagrams to an address. The first call for an address takes an unused one. Returns nil if none
+    /// is left.
     ///
     /// - Parameters:
     ///   - address: The address.
@@ -53,7 +53,7 @@ struct PeerConnectionIDs: Sendable {
     /// Whether connection IDs of addresses that are not needed should be retired.
     var isScarce: Bool { self.unused.count <= Self.reserve }
 
-    /// Uses the connection IDs of some addresses no more. Returns their sequence numbers, to be retired.
+    /// Removes the connection IDs of some addresses. Returns their sequence numbers, to be retired.
     mutating func release(where isReleased: (TransportAddress) -> Bool) -> [UInt64] {
         let released = self.used.filter { isReleased($0.address) }.map(\.given.sequence)
         self.used.removeAll { released.contains($0.given.sequence) }
