@@ -32,7 +32,6 @@ let toolSettings: [SwiftSetting] = [
 
 let nio: (String) -> Target.Dependency = { .product(name: $0, package: "swift-nio") }
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
-let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -72,6 +71,12 @@ let package = Package(
             pkgConfig: "libsecp256k1",
             providers: [.apt(["libsecp256k1-dev"]), .brew(["secp256k1"])]
         ),
+        // Ciphers: AES-GCM, ChaCha20.
+        .systemLibrary(
+            name: "COpenSSL",
+            pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]
+        ),
         // QR codes of invites, with libqrencode if it is installed.
         .target(name: "CQREncode"),
         // Loops over bytes: base64, its compressed form, JSON strings.
@@ -83,7 +88,7 @@ let package = Package(
         // Keys, signatures, NIP-44. All secret keys but those of TLS.
         .target(
             name: "NostrCrypto",
-            dependencies: ["CSecp256k1", "CByteKernels", crypto, cryptoExtras],
+            dependencies: ["CSecp256k1", "COpenSSL", "CByteKernels", crypto],
             swiftSettings: settings
         ),
         // Events, filters, messages, NIP-19, URLs. Pure.

@@ -56,10 +56,14 @@ struct SessionLoop {
                     switch action {
                     case .publish(let token, let plaintext, _, _, _, _) where self.isDirect:
                         let connection = ConnectionID(rawValue: 1)
-                        let sealed = try? sealers[index].seal(packet: plaintext, number: token.number, to: connection)
-                        if let opened = sealed.flatMap({ sealers[1 - index].open(ByteBuffer(bytes: $0)) }) {
-                            datagrams.append(opened)
-                        }
+                        var datagram = ByteBuffer()
+                        try? sealers[index].seal(
+                            packet: plaintext,
+                            number: token.number,
+                            to: connection,
+                            appendingTo: &datagram
+                        )
+                        if let opened = sealers[1 - index].open(datagram) { datagrams.append(opened) }
                     case .publish(let token, let plaintext, let createdAt, _, _, _):
                         ends[index].published(token, .accepted(path), at: now)
                         ends[1 - index].receive(

@@ -100,10 +100,14 @@ struct DirectPathFuzzer {
         guard let address = self.address(), let id = self.ownIDs.last else { return }
         let plaintext = self.bytes(Int(self.byte()))
         defer { self.packetNumber += 1 }
-        guard
-            let datagram = try? self.peer.seal(packet: ByteBuffer(bytes: plaintext), number: self.packetNumber, to: id)
-        else { return }
-        guard case .packet(let packet) = self.path.receive(ByteBuffer(bytes: datagram), from: address, at: self.now)
+        var datagram = ByteBuffer()
+        do {
+            let packet = ByteBuffer(bytes: plaintext)
+            try self.peer.seal(packet: packet, number: self.packetNumber, to: id, appendingTo: &datagram)
+        } catch {
+            fatalError("a packet was not sealed")
+        }
+        guard case .packet(let packet) = self.path.receive(datagram, from: address, at: self.now)
         else {
             fatalError("a packet was rejected")
         }

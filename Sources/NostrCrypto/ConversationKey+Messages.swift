@@ -4,7 +4,6 @@
 //
 
 import Crypto
-import CryptoExtras
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials
@@ -111,38 +110,49 @@ extension ConversationKey {
         code.update(data: nonce.bytes)
         Self.append([NIP44.version] + nonce.bytes, to: &output, written)
         let total = prefix.count + content.byteCount + padding
-        var start = 0
-        repeat {
-            let end = min(start + Self.pieceLength, total)
-            let ciphertext: Data
-            if start >= prefix.count, end <= total - padding {
-                let plaintext = content.extracting((start - prefix.count)..<(end - prefix.count))
-                ciphertext = try cipher.apply(to: plaintext, from: start)
-            } else {
-                let plaintext = Self.piece(start..<end, prefix, content)
-                ciphertext = try unsafe cipher.apply(to: plaintext.span.bytes, from: start)
-            }
-            code.update(data: ciphertext)
-            if end < total {
-                unsafe ciphertext.withUnsafeBytes { unsafe Self.append($0, to: &output, written) }
-            } else {
-                Self.append([UInt8](ciphertext) + code.finalize(), to: &output, written)
-            }
-            start = end
-        } while start < total
+        var failure: NIP44Error?
+        let room = min(Self.pieceLength, total) + Self.codeLength
+        unsafe withUnsafeTemporaryAllocation(byteCount: room, alignment: 64) { buffer in
+            var start = 0
+            repeat {
+                let end = min(start + Self.pieceLength, total)
+                var piece = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
+                do throws(NIP44Error) {
+                    try Self.encrypt(start..<end, prefix, content, with: cipher, to: &piece)
+                } catch {
+                    failure = error
+                }
+                unsafe piece.bytes.withUnsafeBytes { unsafe code.update(data: $0) }
+                if end == total { for byte in code.finalize() { piece.append(byte) } }
+                unsafe piece.bytes.withUnsafeBytes { unsafe Self.append($0, to: &output, written) }
+                _ = unsafe piece.finalize(for: buffer)
+                start = end
+            } while start < total && failure == nil
+        }
+        if let failure { throw failure }
     }
 
-    /// A piece that has a part of the length prefix or of the padding.
-    private static func piece(_ range: Range<Int>, _ prefix: [UInt8], _ content: RawSpan) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(range.count)
-        bytes += prefix.dropFirst(range.lowerBound).prefix(range.count)
-        let part = range.clamped(to: prefix.count..<(prefix.count + content.byteCount))
+    /// Encrypts a piece of a padded plaintext, which consists of a prefix, the content and zeros.
+    private static func encrypt(
+        _ range: Range<Int>,
+        _ prefix: [UInt8],
+        _ content: RawSpan,
+        with cipher: borrowing MessageCipher,
+        to piece: inout OutputRawSpan
+    ) throws(NIP44Error) {
+        let end = prefix.count + content.byteCount
+        let head = range.clamped(to: 0..<prefix.count)
+        try unsafe cipher.apply(to: prefix.span.bytes.extracting(head), appendingTo: &piece)
+        let part = range.clamped(to: prefix.count..<end)
         let place = (part.lowerBound - prefix.count)..<(part.upperBound - prefix.count)
-        unsafe content.extracting(place).withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-        bytes += repeatElement(0, count: range.count - bytes.count)
-        return bytes
+        try cipher.apply(to: content.extracting(place), appendingTo: &piece)
+        let padding = range.upperBound - max(end, range.lowerBound)
+        if padding > 0 {
+            try unsafe cipher.apply(to: Self.zeros.span.bytes.extracting(first: padding), appendingTo: &piece)
+        }
     }
+
+    private static let zeros = [UInt8](repeating: 0, count: pieceLength)
 
     private static func append(_ bytes: [UInt8], to output: inout OutputRawSpan, _ written: (RawSpan) -> Void) {
         unsafe bytes.withUnsafeBytes { unsafe Self.append($0, to: &output, written) }
@@ -235,19 +245,27 @@ extension ConversationKey {
     /// Decrypts a ciphertext of at least ``leastPadded`` bytes, and appends it without its length prefix and padding.
     private static func decrypt(
         _ ciphertext: RawSpan,
-        _ cipher: MessageCipher,
+        _ cipher: borrowing MessageCipher,
         to output: inout OutputRawSpan
     ) throws(NIP44Error) {
-        var content = 0..<0
-        for start in stride(from: 0, to: ciphertext.byteCount, by: Self.pieceLength) {
-            let end = min(start + Self.pieceLength, ciphertext.byteCount)
-            let piece = try cipher.apply(to: ciphertext.extracting(start..<end), from: start)
-            if start == 0 { content = try Self.content(piece.bytes, padded: ciphertext.byteCount) }
-            // The last pieces may be nothing but padding.
-            guard start < content.upperBound, content.lowerBound < end else { continue }
-            let part = max(start, content.lowerBound)..<min(end, content.upperBound)
-            Self.append(piece.bytes.extracting((part.lowerBound - start)..<(part.upperBound - start)), to: &output)
+        var failure: NIP44Error?
+        // The beginning, which says where the message is.
+        let start = Self.leastPadded
+        unsafe withUnsafeTemporaryAllocation(byteCount: start, alignment: 16) { buffer in
+            var head = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
+            do throws(NIP44Error) {
+                try cipher.apply(to: ciphertext.extracting(first: start), appendingTo: &head)
+                let content = try Self.content(head.bytes, padded: ciphertext.byteCount)
+                Self.append(head.bytes.extracting(content.clamped(to: 0..<start)), to: &output)
+                // What follows is padding.
+                let rest = content.clamped(to: start..<ciphertext.byteCount)
+                try cipher.apply(to: ciphertext.extracting(rest), appendingTo: &output)
+            } catch {
+                failure = error
+            }
+            _ = unsafe head.finalize(for: buffer)
         }
+        if let failure { throw failure }
     }
 
     private static func append(_ bytes: RawSpan, to output: inout OutputRawSpan) {

@@ -4,7 +4,6 @@
 //
 
 import Crypto
-import CryptoExtras
 
 #if canImport(FoundationEssentials)
 import FoundationEssentials

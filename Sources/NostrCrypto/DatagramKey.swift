@@ -5,92 +5,92 @@
 
 import Crypto
 
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
 /// Encrypts and authenticates the datagrams of one direction of a direct path, in one generation of keys: AEAD_AES_256_GCM
-/// with a nonce made of an IV and the packet number, as in QUIC (RFC 9001, section 5.3).
-package struct DatagramKey: Sendable {
-    private let key: SymmetricKey
+/// with a nonce made of an IV and the packet number, as in QUIC (RFC 9001, section 5.3). Not for concurrent use.
+package struct DatagramKey {
+    private let cipher: CipherContext
     private let iv: [UInt8]
 
     /// Number of bytes by which a ciphertext is longer than its plaintext.
-    package static let overhead = 16
+    package static let overhead = CipherContext.tagLength
     /// Number of datagrams after which the key must be replaced (RFC 9001, section 6.6).
     package static let confidentialityLimit: UInt64 = 1 << 23
 
-    private static let ivLength = 12
     /// Number of bytes from which a key is made.
-    static let derivedLength = 32 + ivLength
+    static let derivedLength = CipherContext.keyLength + CipherContext.nonceLength
 
     init(_ material: SymmetricKey) {
         var bytes = unsafe material.withUnsafeBytes { unsafe Array($0) }
         defer { bytes.erase() }
-        self.key = SymmetricKey(data: bytes[..<32])
-        self.iv = Array(bytes[32...])
+        self.cipher = CipherContext(.aes256GCM, key: bytes[..<CipherContext.keyLength])
+        self.iv = Array(bytes[CipherContext.keyLength...])
     }
 
-    /// Writes the nonce of a packet number to the start of a buffer of at least ``ivLength`` bytes.
-    private func writeNonce(_ number: UInt64, to buffer: UnsafeMutableRawBufferPointer) {
-        unsafe buffer.copyBytes(from: self.iv)
-        for index in 0..<8 {
-            unsafe buffer[Self.ivLength - 1 - index] ^= UInt8(truncatingIfNeeded: number >> (8 * UInt64(index)))
+    private func withNonce<Result>(_ number: UInt64, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        unsafe withUnsafeTemporaryAllocation(byteCount: CipherContext.nonceLength, alignment: 8) { buffer in
+            unsafe buffer.copyBytes(from: self.iv)
+            for index in 0..<8 {
+                unsafe buffer[CipherContext.nonceLength - 1 - index] ^= UInt8(
+                    truncatingIfNeeded: number >> (8 * UInt64(index))
+                )
+            }
+            return unsafe body(UnsafeRawBufferPointer(buffer))
         }
     }
 
-    /// Encrypts a plaintext, and appends ciphertext and tag to the datagram, whose bytes so far are authenticated, too.
+    /// Encrypts the plaintext of a datagram in place, and writes the tag behind it.
     ///
     /// - Parameters:
-    ///   - plaintext: The bytes to encrypt.
+    ///   - datagram: The header, which is authenticated; the plaintext; and ``overhead`` bytes for the tag.
+    ///   - headerLength: Number of bytes of the header.
     ///   - number: The packet number. It must not have been used with this key before.
-    ///   - datagram: The datagram, which contains the header.
-    /// - Throws: ``CryptoError/operationFailed``, which does not happen with plaintexts of less than 64 GiB.
-    package func seal(_ plaintext: RawSpan, number: UInt64, appendingTo datagram: inout [UInt8]) throws(CryptoError) {
-        let nonce = unsafe withUnsafeTemporaryAllocation(byteCount: Self.ivLength, alignment: 1) { buffer in
-            unsafe self.writeNonce(number, to: buffer)
-            return unsafe try? AES.GCM.Nonce(data: UnsafeRawBufferPointer(buffer))
+    /// - Throws: ``CryptoError/operationFailed`` if the datagram has no room for header and tag.
+    package func seal(_ datagram: inout MutableRawSpan, headerLength: Int, number: UInt64) throws(CryptoError) {
+        guard datagram.byteCount >= headerLength + Self.overhead else { throw .operationFailed }
+        let isSealed = unsafe datagram.withUnsafeMutableBytes { bytes in
+            let tag = bytes.count - Self.overhead
+            return unsafe self.withNonce(number) { nonce in
+                unsafe self.cipher.seal(
+                    UnsafeMutableRawBufferPointer(rebasing: bytes[headerLength..<tag]),
+                    nonce: nonce,
+                    header: UnsafeRawBufferPointer(rebasing: bytes[..<headerLength]),
+                    tag: UnsafeMutableRawBufferPointer(rebasing: bytes[tag...])
+                )
+            }
         }
-        guard let nonce,
-            let box = unsafe plaintext.withUnsafeBytes({
-                unsafe try? AES.GCM.seal($0, using: self.key, nonce: nonce, authenticating: datagram)
-            }),
-            let combined = box.combined
-        else { throw .operationFailed }
-        unsafe combined.withUnsafeBytes {
-            unsafe datagram.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0[Self.ivLength...]))
-        }
+        if !isSealed { throw .operationFailed }
     }
 
-    /// Decrypts a datagram. Returns what `use` makes of the plaintext; nil if the datagram was sealed with another key, or
-    /// modified.
+    /// Decrypts a datagram, and appends its plaintext. Returns false, and appends nothing, if the datagram was sealed with another key,
+    /// or modified.
     ///
     /// - Parameters:
     ///   - sealed: The ciphertext and the tag.
     ///   - header: The header, which is authenticated.
     ///   - number: The packet number.
-    ///   - use: Is passed the plaintext, which exists no longer than the call.
-    package func open<Result>(
-        _ sealed: RawSpan,
-        header: [UInt8],
-        number: UInt64,
-        use: (RawSpan) -> Result
-    ) -> Result? {
-        // With nonce, ciphertext and tag in one piece, the box is made with one copy.
-        let count = Self.ivLength + sealed.byteCount
-        let box = unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { buffer in
-            unsafe self.writeNonce(number, to: buffer)
-            unsafe sealed.withUnsafeBytes {
-                unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[Self.ivLength...]).copyMemory(from: $0)
+    ///   - output: Receives the plaintext. It must have room for it.
+    package func open(_ sealed: RawSpan, header: RawSpan, number: UInt64, to output: inout OutputRawSpan) -> Bool {
+        guard sealed.byteCount >= Self.overhead, output.freeCapacity >= sealed.byteCount - Self.overhead else {
+            return false
+        }
+        return unsafe output.withUnsafeMutableBytes { buffer, initialized in
+            let isAuthentic = unsafe sealed.withUnsafeBytes { sealed in
+                unsafe header.withUnsafeBytes { header in
+                    unsafe self.withNonce(number) { nonce in
+                        let tag = sealed.count - Self.overhead
+                        return unsafe self.cipher.open(
+                            UnsafeRawBufferPointer(rebasing: sealed[..<tag]),
+                            nonce: nonce,
+                            header: header,
+                            tag: UnsafeRawBufferPointer(rebasing: sealed[tag...]),
+                            to: UnsafeMutableRawBufferPointer(rebasing: buffer[initialized...])
+                        )
+                    }
+                }
             }
-            return unsafe try? AES.GCM.SealedBox(combined: UnsafeRawBufferPointer(buffer))
+            if isAuthentic { initialized += sealed.byteCount - Self.overhead }
+            return isAuthentic
         }
-        guard let box, let plaintext = try? AES.GCM.open(box, using: self.key, authenticating: header) else {
-            return nil
-        }
-        return use(plaintext.bytes)
     }
 }
 

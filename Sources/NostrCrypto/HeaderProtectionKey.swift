@@ -4,24 +4,33 @@
 //
 
 import Crypto
-import CryptoExtras
 
 /// Hides the packet numbers of datagrams, so that an observer cannot follow a client that changes its address (RFC 9001,
-/// section 5.4).
-package struct HeaderProtectionKey: Sendable {
-    private let key: SymmetricKey
+/// section 5.4). Not for concurrent use.
+package struct HeaderProtectionKey {
+    private let cipher: CipherContext
 
     /// Number of bytes of ciphertext from which a mask is made.
     package static let sampleLength = 16
     /// Number of bytes from which a key is made.
-    static let derivedLength = 32
+    static let derivedLength = CipherContext.keyLength
 
-    init(_ key: SymmetricKey) { self.key = key }
+    init(_ key: SymmetricKey) {
+        var bytes = unsafe key.withUnsafeBytes { unsafe Array($0) }
+        defer { bytes.erase() }
+        self.cipher = CipherContext(.aes256ECB, key: bytes)
+    }
 
-    /// Turns a sample of ciphertext into the mask: its AES-256-ECB encryption, of which the first 5 bytes are used. Returns false
-    /// if the sample does not have ``sampleLength`` bytes.
-    package func encrypt(_ sample: inout [UInt8]) -> Bool {
-        (try? AES.permute(&sample, key: self.key)) != nil
+    /// Returns the mask for a sample of ciphertext: the first 5 bytes of its AES-256-ECB encryption; nil if the sample does not have
+    /// ``sampleLength`` bytes.
+    package func mask(_ sample: RawSpan) -> InlineArray<5, UInt8>? {
+        guard sample.byteCount == Self.sampleLength else { return nil }
+        return unsafe withUnsafeTemporaryAllocation(byteCount: Self.sampleLength, alignment: 16) { block in
+            guard unsafe sample.withUnsafeBytes({ unsafe self.cipher.update($0, to: block.baseAddress) }) else {
+                return nil
+            }
+            return InlineArray { index in unsafe block[index] }
+        }
     }
 }
 

@@ -3,41 +3,27 @@
 // SPDX-License-Identifier: MIT
 //
 
-import Crypto
-import CryptoExtras
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
-
-/// ChaCha20 with the key and the nonce of one message (RFC 8439, section 2.4, with a counter that starts at 0).
-struct MessageCipher {
-    private let key: SymmetricKey
-    private let nonce: Insecure.ChaCha20CTR.Nonce
-
-    private static let blockLength = 64
+/// ChaCha20 with the key and the nonce of one message (RFC 8439, section 2.4, with a counter that starts at 0). It encrypts or decrypts
+/// the message from its beginning to its end.
+struct MessageCipher: ~Copyable {
+    private let cipher: CipherContext
 
     init(_ keys: ConversationKey.MessageKeys) throws(NIP44Error) {
-        self.key = SymmetricKey(data: keys.chachaKey)
-        guard let nonce = try? Insecure.ChaCha20CTR.Nonce(data: keys.chachaNonce) else { throw .cipherFailed }
-        self.nonce = nonce
+        self.cipher = CipherContext(.chaCha20, key: keys.chachaKey)
+        let initial = [0, 0, 0, 0] + keys.chachaNonce
+        guard unsafe initial.withUnsafeBytes({ unsafe self.cipher.setInitialValue($0) }) else { throw .cipherFailed }
     }
 
-    /// Encrypts or decrypts a piece.
-    ///
-    /// - Parameters:
-    ///   - bytes: The piece.
-    ///   - offset: Number of bytes of the message before it, a multiple of the block length.
-    func apply(to bytes: RawSpan, from offset: Int) throws(NIP44Error) -> Data {
-        do {
-            let counter = try Insecure.ChaCha20CTR.Counter(offset: UInt32(offset / Self.blockLength))
-            return try unsafe bytes.withUnsafeBytes {
-                try unsafe Insecure.ChaCha20CTR.encrypt($0, using: self.key, counter: counter, nonce: self.nonce)
-            }
-        } catch {
-            throw .cipherFailed
+    /// Encrypts or decrypts the next bytes of the message, and appends the result. `output` must have room for it.
+    func apply(to bytes: RawSpan, appendingTo output: inout OutputRawSpan) throws(NIP44Error) {
+        guard output.freeCapacity >= bytes.byteCount else { throw .cipherFailed }
+        let isDone = unsafe output.withUnsafeMutableBytes { buffer, initialized in
+            guard !bytes.isEmpty, let start = buffer.baseAddress else { return bytes.isEmpty }
+            let place = unsafe start + initialized
+            guard unsafe bytes.withUnsafeBytes({ unsafe self.cipher.update($0, to: place) }) else { return false }
+            initialized += bytes.byteCount
+            return true
         }
+        if !isDone { throw .cipherFailed }
     }
 }

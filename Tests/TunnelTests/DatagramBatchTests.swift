@@ -21,7 +21,7 @@ struct DatagramBatchTests {
     @Test("datagrams of one size and one address fit, and a shorter one is the last")
     func sizes() throws {
         let address = try self.address(1)
-        var batch = try #require(DatagramBatch(self.datagram(1, 1_200), to: address))
+        var batch = try #require(DatagramBatch(first: self.datagram(1, 1_200), to: address))
         #expect(batch.envelope.metadata == nil)
         let results = [
             batch.append(self.datagram(2, 1_201), to: address),
@@ -39,12 +39,36 @@ struct DatagramBatchTests {
         #expect(batch.envelope.remoteAddress == address.socketAddress)
     }
 
+    @Test("a datagram that was not written leaves the batch as it was, or makes none")
+    func failures() throws {
+        let address = try self.address(1)
+        #expect(DatagramBatch(1_200, to: address) { _ in false } == nil)
+        var batch = try #require(DatagramBatch(first: self.datagram(1, 1_200), to: address))
+        batch.append(1_200) { _ in false }
+        #expect(batch.envelope.metadata == nil)
+        let isAdded = batch.append(self.datagram(2, 1_200), to: address)
+        #expect(isAdded && batch.envelope.data.readableBytes == 2_400)
+    }
+
     @Test("a batch has at most 64 datagrams and 65,000 bytes", arguments: [(40, 64), (1_200, 54), (1_452, 44)])
     func limits(size: Int, count: Int) throws {
         let address = try self.address(1)
-        var batch = try #require(DatagramBatch(self.datagram(1, size), to: address))
+        var batch = try #require(DatagramBatch(first: self.datagram(1, size), to: address))
         var added = 1
         while batch.append(self.datagram(1, size), to: address) { added += 1 }
         #expect(added == count && batch.envelope.data.readableBytes == count * size)
+    }
+}
+
+extension DatagramBatch {
+    fileprivate init?(first datagram: [UInt8], to address: TransportAddress) {
+        self.init(datagram.count, to: address) { $0.writeBytes(datagram) > 0 }
+    }
+
+    /// Adds a datagram. Returns false if there is no room for it.
+    fileprivate mutating func append(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
+        guard self.hasRoom(datagram.count, to: address) else { return false }
+        self.append(datagram.count) { $0.writeBytes(datagram) > 0 }
+        return true
     }
 }

@@ -39,20 +39,27 @@ extension ProtocolVectorTests {
         let request = ConnectivityCheck.request(token: 0x1112_1314_1516_1718)
         let seen = try #require(TransportAddress([192, 0, 2, 7], port: 6_000))
         let response = ConnectivityCheck.response(token: 0x1112_1314_1516_1718, observed: seen)
-        let first = try client.seal(packet: ByteBuffer(bytes: packet), number: 300, to: Self.connection)
+        var first = ByteBuffer()
+        try client.seal(packet: ByteBuffer(bytes: packet), number: 300, to: Self.connection, appendingTo: &first)
         let check = try exit.seal(request, to: Self.connection)
         let answer = try client.seal(response, to: Self.connection)
         client.add(1, renewed.datagrams)
         client.use(1)
         // Only the low 32 bits of a number are in the datagram.
-        let second = try client.seal(packet: ByteBuffer(bytes: packet), number: 0x1_0000_0001, to: Self.connection)
+        var second = ByteBuffer()
+        try client.seal(
+            packet: ByteBuffer(bytes: packet),
+            number: 0x1_0000_0001,
+            to: Self.connection,
+            appendingTo: &second
+        )
         return [
             Vector(
                 name: "datagrams of a direct path",
                 values: [
                     "connection ID": "0102030405060708", "plaintext": Self.hex(packet),
-                    "from the client, packet 300, generation 0": Self.hex(first),
-                    "from the client, packet 4294967297, generation 1": Self.hex(second),
+                    "from the client, packet 300, generation 0": Self.hex(Array(first.readableBytesView)),
+                    "from the client, packet 4294967297, generation 1": Self.hex(Array(second.readableBytesView)),
                     "from the exit, check 0: a request with the token 1112131415161718": Self.hex(check),
                     "from the client, check 0: its response, seen at 192.0.2.7 port 6000": Self.hex(answer),
                 ]

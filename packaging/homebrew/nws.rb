@@ -12,6 +12,7 @@ class Nws < Formula
   depends_on "pkgconf" => :build
   depends_on xcode: ["26.0", :build]
   depends_on macos: :tahoe
+  depends_on "openssl@3"
   depends_on "qrencode"
   depends_on "secp256k1"
 

@@ -13,7 +13,7 @@ struct DatagramBatch {
     private let address: TransportAddress
     private let remote: SocketAddress
     private let segment: Int
-    private var data: ByteBuffer
+    private var data = ByteBuffer()
     private var count = 1
     /// Whether the last datagram was shorter.
     private var isComplete = false
@@ -22,27 +22,34 @@ struct DatagramBatch {
     /// into the length field of a UDP header.
     static let maximum = (count: 64, bytes: 65_000)
 
-    /// Starts a batch. Returns nil if the address cannot be converted, which does not happen.
-    init?(_ datagram: [UInt8], to address: TransportAddress) {
+    /// Starts a batch. Returns nil if the datagram was not written, or the address cannot be converted, which does not happen.
+    ///
+    /// - Parameters:
+    ///   - size: Number of bytes of the datagram.
+    ///   - address: The address.
+    ///   - write: Appends the datagram, or returns false.
+    init?(_ size: Int, to address: TransportAddress, write: (inout ByteBuffer) -> Bool) {
         guard let remote = address.socketAddress else { return nil }
         self.address = address
         self.remote = remote
-        self.segment = datagram.count
-        self.data = ByteBuffer(bytes: datagram)
+        self.segment = size
+        guard write(&self.data) else { return nil }
     }
 
-    /// Adds a datagram. Returns false if it does not fit.
-    mutating func append(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
+    /// Whether a datagram can be added.
+    func hasRoom(_ size: Int, to address: TransportAddress) -> Bool {
         // A single longer datagram may be a probe that the path does not carry, so nothing is sent together with it.
-        guard !self.isComplete, datagram.count == self.segment || datagram.count < self.segment && self.count > 1,
-            !datagram.isEmpty, address == self.address,
-            self.count < Self.maximum.count, self.data.readableBytes + datagram.count <= Self.maximum.bytes
-        else { return false }
+        !self.isComplete && (size == self.segment || size < self.segment && self.count > 1) && size > 0
+            && address == self.address && self.count < Self.maximum.count
+            && self.data.readableBytes + size <= Self.maximum.bytes
+    }
+
+    /// Adds a datagram for which there is room, unless `write` returns false.
+    mutating func append(_ size: Int, write: (inout ByteBuffer) -> Bool) {
         if self.count == 1 { self.data.reserveCapacity(Self.maximum.bytes) }
-        self.data.writeBytes(datagram)
+        guard write(&self.data) else { return }
         self.count += 1
-        self.isComplete = datagram.count < self.segment
-        return true
+        self.isComplete = size < self.segment
     }
 
     /// The datagrams as NIO sends them.

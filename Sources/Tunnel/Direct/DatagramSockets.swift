@@ -164,13 +164,18 @@ final class DatagramSockets {
         switch isValidated ? .allowed : self.destinations.admit(address, at: .now()) {
         case .unreachable: break
         case .rateLimited: self.metrics.rejected(.checkRateLimited)
-        case .allowed: _ = self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isValidated: isValidated)
+        case .allowed: self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isValidated: isValidated)
         }
     }
 
     /// Sends a datagram. Returns false if the sockets cannot take more now; the datagram is dropped if there is no socket.
-    func send(_ datagram: [UInt8], to address: TransportAddress) -> Bool {
-        self.socket(isIPv6: address.isIPv6)?.send(datagram, to: address, isValidated: true) ?? true
+    ///
+    /// - Parameters:
+    ///   - size: Number of bytes of the datagram.
+    ///   - address: The address, which has answered.
+    ///   - write: Appends the datagram. If it returns false, nothing is sent.
+    func send(_ size: Int, to address: TransportAddress, write: (inout ByteBuffer) -> Bool) -> Bool {
+        self.socket(isIPv6: address.isIPv6)?.send(size, to: address, write: write) ?? true
     }
 
     /// Whether an address is one of this machine, where its own services listen.

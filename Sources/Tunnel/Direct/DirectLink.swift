@@ -227,9 +227,10 @@ final class DirectLink {
 
     /// Sends a packet of the session. Returns false if the sockets cannot take more now.
     func send(_ packet: ByteBuffer, number: UInt64) -> Bool {
-        guard let (datagram, address) = self.path.seal(packet, number: number) else { return true }
-        self.bytes += Int64(datagram.count)
-        return self.sockets.send(datagram, to: address)
+        guard let remote = self.path.remote else { return true }
+        let size = packet.readableBytes + DatagramSealer.overhead
+        self.bytes += Int64(size)
+        return self.sockets.send(size, to: remote) { self.path.seal(packet, number: number, appendingTo: &$0) }
     }
 
     /// Checks the path, because packets were not acknowledged.

@@ -195,20 +195,21 @@ final class UDPSocket {
 
     // MARK: Datagrams
 
-    /// Sends a datagram at the end of the event loop's turn. It is dropped if the socket is not open.
+    /// Sends a datagram to an address that has answered, at the end of the event loop's turn. It is dropped if the socket is not open.
     ///
     /// - Parameters:
-    ///   - datagram: The datagram.
+    ///   - size: Number of bytes of the datagram.
     ///   - address: The address, of the socket's family.
-    ///   - isValidated: Whether the address has answered, so that the system is known to allow datagrams to it.
+    ///   - write: Appends the datagram to those that are sent together with it. If it returns false, nothing is sent.
     /// - Returns: False if the socket cannot take more now.
-    func send(_ datagram: [UInt8], to address: TransportAddress, isValidated: Bool) -> Bool {
+    func send(_ size: Int, to address: TransportAddress, write: (inout ByteBuffer) -> Bool) -> Bool {
         guard let channel = self.channel else { return true }
-        if !isValidated { return self.sendAlone(datagram, to: address, over: channel) }
         self.hasUnflushed = true
-        if !self.segments || self.batch?.append(datagram, to: address) != true {
+        if self.segments, self.batch?.hasRoom(size, to: address) == true {
+            self.batch?.append(size, write: write)
+        } else {
             self.writeBatch(to: channel)
-            self.batch = DatagramBatch(datagram, to: address)
+            self.batch = DatagramBatch(size, to: address, write: write)
         }
         if !self.flushIsScheduled {
             self.flushIsScheduled = true
@@ -218,10 +219,25 @@ final class UDPSocket {
         return channel.isWritable
     }
 
+    /// Sends a datagram at the end of the event loop's turn. It is dropped if the socket is not open.
+    ///
+    /// - Parameters:
+    ///   - datagram: The datagram.
+    ///   - address: The address, of the socket's family.
+    ///   - isValidated: Whether the address has answered, so that the system is known to allow datagrams to it.
+    func send(_ datagram: [UInt8], to address: TransportAddress, isValidated: Bool) {
+        guard !isValidated else {
+            _ = self.send(datagram.count, to: address) { $0.writeBytes(datagram) > 0 }
+            return
+        }
+        if let channel { self.sendAlone(datagram, to: address, over: channel) }
+    }
+
     /// Sends a datagram that the system may refuse. The channel then closes, and the address is remembered as the reason.
-    private func sendAlone(_ datagram: [UInt8], to address: TransportAddress, over channel: any Channel) -> Bool {
+    private func sendAlone(_ datagram: [UInt8], to address: TransportAddress, over channel: any Channel) {
         self.writeBatch(to: channel)
-        guard let envelope = DatagramBatch(datagram, to: address)?.envelope else { return true }
+        let batch = DatagramBatch(datagram.count, to: address) { $0.writeBytes(datagram) > 0 }
+        guard let envelope = batch?.envelope else { return }
         let promise = self.loop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { [weak self] result in
             switch result {
@@ -231,7 +247,6 @@ final class UDPSocket {
             }
         }
         channel.writeAndFlush(envelope, promise: promise)
-        return channel.isWritable
     }
 
     private func flush() {

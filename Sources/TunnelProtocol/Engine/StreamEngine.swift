@@ -98,7 +98,7 @@ package enum StreamAction<Signal: Sendable>: Sendable {
     )
     /// The peer opened a stream (exit). Connect its target, then call ``StreamEngine/connected(_:at:)`` or
     /// ``StreamEngine/reset(_:_:at:)``. Data may arrive before that.
-    case incoming(StreamID, StreamRequest)
+    indirect case incoming(StreamID, StreamRequest)
     /// The stream is open (entry).
     case opened(StreamID)
     /// The driver may send this many more bytes on the stream.
@@ -110,7 +110,7 @@ package enum StreamAction<Signal: Sendable>: Sendable {
     /// Both directions of the stream ended. The reason is nil if all data was transferred.
     case ended(StreamID, StreamEnd?)
     /// An action that only this engine has.
-    case signal(Signal)
+    indirect case signal(Signal)
     /// An event to be counted.
     case report(ProtocolReport)
 }

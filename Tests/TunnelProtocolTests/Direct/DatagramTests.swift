@@ -26,8 +26,8 @@ struct DatagramTests {
     func packets() throws {
         var (client, exit) = try self.pair()
         let plaintext = [UInt8](repeating: 7, count: 900)
-        let first = try client.seal(packet: ByteBuffer(bytes: plaintext), number: 5, to: Self.connection)
-        let second = try client.seal(packet: ByteBuffer(bytes: plaintext), number: 6, to: Self.connection)
+        let first = try client.datagram(ByteBuffer(bytes: plaintext), 5, to: Self.connection)
+        let second = try client.datagram(ByteBuffer(bytes: plaintext), 6, to: Self.connection)
         #expect(DatagramHeader.connection(of: ByteBuffer(bytes: first)) == Self.connection)
         #expect(first.count == DatagramHeader.length + 900 + DatagramKey.overhead)
         // The numbers differ in one bit, and the protected bytes in about half of theirs.
@@ -37,6 +37,10 @@ struct DatagramTests {
         let opened = try #require(received)
         #expect(opened.space == .packets && opened.number == 5 && opened.generation == 0)
         #expect(opened.plaintext == ByteBuffer(bytes: plaintext))
+        // Behind other bytes, the same datagram results.
+        var buffer = ByteBuffer(bytes: [1, 2, 3])
+        try client.seal(packet: ByteBuffer(bytes: plaintext), number: 5, to: Self.connection, appendingTo: &buffer)
+        #expect(Array(buffer.readableBytesView) == [1, 2, 3] + first)
         // The sender cannot open what it has sent: the directions have different keys.
         #expect(client.open(ByteBuffer(bytes: first)) == nil)
     }
@@ -44,7 +48,7 @@ struct DatagramTests {
     @Test("every modified byte, a cut datagram and another secret are rejected")
     func forged() throws {
         var (client, exit) = try self.pair()
-        let datagram = try client.seal(packet: ByteBuffer(string: "hello"), number: 0, to: Self.connection)
+        let datagram = try client.datagram(ByteBuffer(string: "hello"), 0, to: Self.connection)
         for index in datagram.indices {
             var modified = datagram
             modified[index] ^= 1
@@ -62,7 +66,7 @@ struct DatagramTests {
         let check = ConnectivityCheck.request(token: 42)
         let datagrams = try (0..<100).map { _ in try client.seal(check, to: Self.connection) }
         #expect(datagrams[0].count == 1_200)
-        let packet = try client.seal(packet: check.encoded, number: 0, to: Self.connection)
+        let packet = try client.datagram(check.encoded, 0, to: Self.connection)
         #expect(exit.open(ByteBuffer(bytes: packet))?.space == .packets)
         let received = exit.open(ByteBuffer(bytes: datagrams[99]))
         let last = try #require(received)
@@ -77,11 +81,11 @@ struct DatagramTests {
     @Test("keys of two generations open datagrams until one is erased; the header keys stay")
     func generations() throws {
         var (client, exit) = try self.pair()
-        let old = try client.seal(packet: ByteBuffer(string: "old"), number: 1, to: Self.connection)
+        let old = try client.datagram(ByteBuffer(string: "old"), 1, to: Self.connection)
         client.add(1, try self.secret(9))
         exit.add(1, try self.secret(9))
         client.use(1)
-        let new = try client.seal(packet: ByteBuffer(string: "new"), number: 2, to: Self.connection)
+        let new = try client.datagram(ByteBuffer(string: "new"), 2, to: Self.connection)
         #expect(exit.open(ByteBuffer(bytes: new))?.generation == 1)
         #expect(exit.open(ByteBuffer(bytes: old))?.generation == 0)
         exit.use(1)
@@ -106,7 +110,7 @@ struct DatagramTests {
     func largeNumbers() throws {
         var (client, exit) = try self.pair()
         for number in [0, 1 << 31, (1 << 32) - 20, (1 << 32) + 7, (1 << 32) - 9, (1 << 32) + 8] as [UInt64] {
-            let datagram = try client.seal(packet: ByteBuffer(bytes: [1, 2, 3]), number: number, to: Self.connection)
+            let datagram = try client.datagram(ByteBuffer(bytes: [1, 2, 3]), number, to: Self.connection)
             #expect(exit.open(ByteBuffer(bytes: datagram))?.number == number)
         }
     }
@@ -127,5 +131,14 @@ struct DatagramTests {
         #expect(TransportAddress([1, 2, 3], port: 1) == nil && TransportAddress([1, 2, 3, 4], port: 0) == nil)
         let short = ConnectivityCheck.request(token: 1).encoded.getSlice(at: 0, length: 100)
         #expect(ConnectivityCheck(try #require(short)) == nil)
+    }
+}
+
+extension DatagramSealer {
+    /// Seals a packet into a datagram of its own.
+    func datagram(_ packet: ByteBuffer, _ number: UInt64, to connection: ConnectionID) throws -> [UInt8] {
+        var buffer = ByteBuffer()
+        try self.seal(packet: packet, number: number, to: connection, appendingTo: &buffer)
+        return Array(buffer.readableBytesView)
     }
 }

@@ -195,13 +195,13 @@ struct DirectPathTests {
             // Until the exit has found the new address, its packets go to the former one.
             for _ in 0..<100 {
                 let (packet, isFormer) = (
-                    pair.exit.seal(ByteBuffer(string: "x"), number: number), pair.exit.remote == former
+                    pair.exit.datagram(ByteBuffer(string: "x"), number), pair.exit.remote == former
                 )
                 number += 1
                 if let packet { pair.pass(packet.datagram, to: packet.to, isClient: false) }
                 if let packet { #expect(packet.to == (isFormer ? former : pair.source)) }
                 pair.advance(1)
-                if let packet = pair.client.seal(ByteBuffer(string: "y"), number: number) {
+                if let packet = pair.client.datagram(ByteBuffer(string: "y"), number) {
                     pair.pass(packet.datagram, to: packet.to, isClient: true)
                 }
             }

@@ -104,7 +104,7 @@ final class SimulatedDirectNetwork {
 
     /// A packet of the session.
     func send(_ packet: ByteBuffer, number: UInt64, by end: Int) {
-        guard let (datagram, address) = self.nodes[end].path.seal(packet, number: number) else { return }
+        guard let (datagram, address) = self.nodes[end].path.datagram(packet, number) else { return }
         self.send(datagram, to: address, by: end)
     }
 
@@ -171,5 +171,14 @@ final class SimulatedDirectNetwork {
             self.nodes[end].path.timeout(at: self.session.now)
             self.perform(end)
         }
+    }
+}
+
+extension DirectPath {
+    /// Seals a packet. Returns the datagram and its destination; nil if the path is not available.
+    mutating func datagram(_ packet: ByteBuffer, _ number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
+        var datagram = ByteBuffer()
+        guard let remote, self.seal(packet, number: number, appendingTo: &datagram) else { return nil }
+        return (Array(datagram.readableBytesView), remote)
     }
 }

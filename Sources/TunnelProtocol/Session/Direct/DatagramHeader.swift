@@ -44,28 +44,21 @@ package struct DatagramHeader: Hashable, Sendable {
 
     // MARK: Encoding
 
-    /// Returns the header before its protection, in an array with room for a datagram.
-    ///
-    /// - Parameter capacity: Number of bytes of the datagram.
-    func encoded(capacity: Int) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(capacity)
-        bytes.append(Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1)
-        for shift in stride(from: UInt64(56), through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: self.connection.rawValue >> shift))
-        }
-        for shift in stride(from: UInt32(24), through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: self.truncatedNumber >> shift))
-        }
-        return bytes
+    /// Appends the header before its protection.
+    func write(to buffer: inout ByteBuffer) {
+        buffer.writeMultipleIntegers(
+            Self.fixedBit | self.space.rawValue << 2 | self.keyPhase << 1,
+            self.connection.rawValue,
+            self.truncatedNumber
+        )
     }
 
     /// Encrypts the header of a sealed datagram. Returns false if the datagram is too short.
-    static func protect(_ datagram: inout [UInt8], with key: HeaderProtectionKey) -> Bool {
-        guard datagram.count >= Self.minimumDatagram else { return false }
-        var mask = Array(datagram[Self.length..<Self.minimumDatagram])
-        guard key.encrypt(&mask) else { return false }
-        Self.apply(mask, to: &datagram)
+    static func protect(_ datagram: inout MutableRawSpan, with key: HeaderProtectionKey) -> Bool {
+        guard datagram.byteCount >= Self.minimumDatagram,
+            let mask = key.mask(datagram.bytes.extracting(Self.length..<Self.minimumDatagram))
+        else { return false }
+        unsafe datagram.withUnsafeMutableBytes { unsafe Self.apply(mask, to: $0) }
         return true
     }
 
@@ -78,14 +71,13 @@ package struct DatagramHeader: Hashable, Sendable {
     static func unprotect(
         _ datagram: ByteBuffer,
         with key: HeaderProtectionKey
-    ) -> (header: DatagramHeader, bytes: [UInt8])? {
-        let start = datagram.readerIndex
-        guard let connection = Self.connection(of: datagram),
-            var bytes = datagram.getBytes(at: start, length: Self.length),
-            var mask = datagram.getBytes(at: start + Self.length, length: HeaderProtectionKey.sampleLength),
-            key.encrypt(&mask)
-        else { return nil }
-        Self.apply(mask, to: &bytes)
+    ) -> (header: DatagramHeader, bytes: InlineArray<13, UInt8>)? {
+        guard let connection = Self.connection(of: datagram) else { return nil }
+        let span = datagram.readableBytesSpan
+        guard let mask = key.mask(span.extracting(Self.length..<Self.minimumDatagram)) else { return nil }
+        var bytes = InlineArray<13, UInt8> { unsafe span.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+        var mutable = bytes.mutableSpan
+        unsafe mutable.withUnsafeMutableBytes { unsafe Self.apply(mask, to: $0) }
         guard bytes[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: bytes[0] >> 2 & 1) else {
             return nil
         }
@@ -100,9 +92,10 @@ package struct DatagramHeader: Hashable, Sendable {
         return (header, bytes)
     }
 
-    private static func apply(_ mask: [UInt8], to datagram: inout [UInt8]) {
-        datagram[0] ^= mask[0] & Self.protectedBits
-        for index in 0..<4 { datagram[Self.numberOffset + index] ^= mask[index + 1] }
+    /// - Parameter header: At least ``length`` bytes.
+    private static func apply(_ mask: InlineArray<5, UInt8>, to header: UnsafeMutableRawBufferPointer) {
+        unsafe header[0] ^= mask[0] & Self.protectedBits
+        for index in 0..<4 { unsafe header[Self.numberOffset + index] ^= mask[index + 1] }
     }
 }
 

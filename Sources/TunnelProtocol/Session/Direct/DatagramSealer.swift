@@ -6,9 +6,9 @@
 package import NIOCore
 package import NostrCrypto
 
-/// Seals and opens the datagrams of a session's direct path, with the keys of each generation.
-package struct DatagramSealer: Sendable {
-    private struct Keys: Sendable {
+/// Seals and opens the datagrams of a session's direct path, with the keys of each generation. Not for concurrent use.
+package struct DatagramSealer {
+    private struct Keys {
         let sealing: [DatagramKey]
         let opening: [DatagramKey]
 
@@ -66,37 +66,61 @@ package struct DatagramSealer: Sendable {
 
     // MARK: Datagrams
 
-    /// Seals a packet of the session. Its number must not have been used before.
+    /// Number of bytes by which a datagram is longer than its plaintext.
+    package static let overhead = DatagramHeader.length + DatagramKey.overhead
+
+    /// Seals a packet of the session, and appends the datagram. If this throws, the buffer is as before.
+    ///
+    /// - Parameters:
+    ///   - packet: The packet.
+    ///   - number: Its number, which must not have been used before.
+    ///   - connection: The receiver's connection ID.
+    ///   - buffer: Receives the datagram.
     package func seal(
         packet: ByteBuffer,
         number: UInt64,
-        to connection: ConnectionID
-    ) throws(CryptoError) -> [UInt8] {
-        try self.seal(packet, .packets, number, to: connection)
+        to connection: ConnectionID,
+        appendingTo buffer: inout ByteBuffer
+    ) throws(CryptoError) {
+        try self.seal(packet, .packets, number, to: connection, appendingTo: &buffer)
     }
 
     /// Seals a check.
     package mutating func seal(_ check: ConnectivityCheck, to connection: ConnectionID) throws(CryptoError) -> [UInt8] {
         defer { self.nextCheck += 1 }
-        return try self.seal(check.encoded, .checks, self.nextCheck, to: connection)
+        var buffer = ByteBuffer()
+        try self.seal(check.encoded, .checks, self.nextCheck, to: connection, appendingTo: &buffer)
+        return Array(buffer.readableBytesView)
     }
 
     private func seal(
         _ plaintext: ByteBuffer,
         _ space: DatagramSpace,
         _ number: UInt64,
-        to connection: ConnectionID
-    ) throws(CryptoError) -> [UInt8] {
+        to connection: ConnectionID,
+        appendingTo buffer: inout ByteBuffer
+    ) throws(CryptoError) {
         guard let keys = self.keys[self.generation] else { throw .operationFailed }
-        var datagram = DatagramHeader(
+        let header = DatagramHeader(
             connection: connection,
             space: space,
             keyPhase: UInt8(self.generation & 1),
             truncatedNumber: UInt32(truncatingIfNeeded: number)
-        ).encoded(capacity: DatagramHeader.length + plaintext.readableBytes + DatagramKey.overhead)
-        try keys.sealing[Int(space.rawValue)].seal(plaintext.readableBytesSpan, number: number, appendingTo: &datagram)
-        guard DatagramHeader.protect(&datagram, with: self.sealingHeader) else { throw .operationFailed }
-        return datagram
+        )
+        let start = buffer.readableBytes
+        buffer.reserveCapacity(minimumWritableBytes: Self.overhead + plaintext.readableBytes)
+        header.write(to: &buffer)
+        buffer.writeImmutableBuffer(plaintext)
+        buffer.writeRepeatingByte(0, count: DatagramKey.overhead)
+        do {
+            var bytes = buffer.mutableReadableBytesSpan
+            var datagram = bytes._mutatingExtracting(droppingFirst: start)
+            try keys.sealing[Int(space.rawValue)].seal(&datagram, headerLength: DatagramHeader.length, number: number)
+            guard DatagramHeader.protect(&datagram, with: self.sealingHeader) else { throw CryptoError.operationFailed }
+        } catch {
+            buffer.moveWriterIndex(to: buffer.readerIndex + start)
+            throw .operationFailed
+        }
     }
 
     /// Opens a datagram. Returns nil if it was not sealed by the peer, or is a check that was received before.
@@ -107,13 +131,12 @@ package struct DatagramSealer: Sendable {
         let sealed = datagram.readableBytesSpan.extracting(droppingFirst: DatagramHeader.length)
         // Generations that are in use at the same time follow each other, so their key phases differ.
         for (generation, keys) in self.keys where UInt8(generation & 1) == header.keyPhase {
-            let plaintext = keys.opening[space].open(sealed, header: bytes, number: number) { span in
-                var buffer = ByteBuffer()
-                buffer.reserveCapacity(span.byteCount)
-                buffer.writeBytes(span)
-                return buffer
+            var plaintext = ByteBuffer()
+            var isAuthentic = false
+            plaintext.writeWithOutputRawSpan(minimumWritableBytes: sealed.byteCount) {
+                isAuthentic = unsafe keys.opening[space].open(sealed, header: bytes.span.bytes, number: number, to: &$0)
             }
-            guard let plaintext else { continue }
+            guard isAuthentic else { continue }
             if header.space == .checks { guard self.checks.insert(number) else { return nil } }
             self.expected[space] = max(self.expected[space], number + 1)
             return Opened(space: header.space, number: number, generation: generation, plaintext: plaintext)

@@ -12,7 +12,7 @@ package import STUN
 /// nodes find each other.
 ///
 /// It performs no I/O. It seals and opens datagrams, checks addresses (``ConnectivityChecks``), and keeps the connection IDs.
-package struct DirectPath: Sendable {
+package struct DirectPath {
     /// What the driver must do.
     package enum Action: Sendable {
         /// Send a datagram. To an address that was not validated, the rate is limited.
@@ -192,12 +192,17 @@ package struct DirectPath: Sendable {
         }
     }
 
-    /// Seals a packet of the session. Returns the datagram and its destination; nil if the path is not available.
-    package mutating func seal(_ packet: ByteBuffer, number: UInt64) -> (datagram: [UInt8], to: TransportAddress)? {
-        guard let remote, let id = self.packetID,
-            let datagram = try? self.sealer.seal(packet: packet, number: number, to: id)
-        else { return nil }
-        return (datagram, remote)
+    /// Seals a packet of the session, and appends the datagram. Returns false, and appends nothing, if the path is not available.
+    ///
+    /// It is mutating so that a caller who holds the path in a class does not copy it.
+    package mutating func seal(_ packet: ByteBuffer, number: UInt64, appendingTo buffer: inout ByteBuffer) -> Bool {
+        guard let packetID else { return false }
+        do {
+            try self.sealer.seal(packet: packet, number: number, to: packetID, appendingTo: &buffer)
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// Checks the address in use, because packets were not acknowledged.

@@ -23,6 +23,7 @@ extension SessionPath {
     // MARK: Packet size
 
     /// Maximum size in bytes of a packet that is not a probe for a larger size.
+    @inline(__always)
     var packetSize: Int { self.sizer.sizeOfNext(waiting: 0, limit: self.sizeLimit) }
 
     /// Maximum size in bytes of a packet that shows whether the path is alive. It is not larger than what the relay is known
@@ -32,10 +33,12 @@ extension SessionPath {
     }
 
     /// Maximum size in bytes of the next packet if `bytes` bytes are waiting to be sent.
+    @inline(__always)
     func sizeOfNext(waiting bytes: Int) -> Int { self.sizer.sizeOfNext(waiting: bytes, limit: self.sizeLimit) }
 
     /// The largest size in bytes that occupies the path for at most ``packetTime``. If the relay limits the number of events,
     /// smaller packets would only carry less.
+    @inline(__always)
     private var sizeLimit: Int {
         // Datagrams are small anyway.
         if self.pacer.isLimited || self.isDirect { return SessionConfiguration.largestPacket }
@@ -54,6 +57,7 @@ extension SessionPath {
     // MARK: Readiness
 
     /// Whether the congestion window allows another packet.
+    @inline(__always)
     var hasRoom: Bool {
         self.sent.bytesInFlight < self.congestion.window && self.sent.elicitingInFlight < Self.maximumInFlight
     }
@@ -64,11 +68,13 @@ extension SessionPath {
     }
 
     /// Whether a packet with data may be sent now.
+    @inline(__always)
     func canCarry(at now: NIODeadline) -> Bool {
         self.health == .active && self.isWritable && self.hasRoom && self.wait(at: now) == nil
     }
 
     /// When both pacers allow the next packet with data. Nil if they allow it now.
+    @inline(__always)
     func wait(at now: NIODeadline) -> NIODeadline? {
         guard let packet = self.model.packetPacer.wait(at: now) else { return self.pacer.wait(at: now) }
         return max(packet, self.pacer.wait(at: now) ?? packet)

@@ -28,20 +28,20 @@ package enum SessionFrame: Hashable, Sendable {
     /// Requests an immediate acknowledgement of the packet (0x1f, as in the draft on acknowledgement frequency).
     case immediateAcknowledgement
     /// Opens a stream to a target (0x40).
-    case openStream(StreamID, StreamRequest)
+    indirect case openStream(StreamID, StreamRequest)
     /// Reports that the target of a stream is connected (0x41).
     case streamOpened(StreamID)
     /// Bytes of the messages that agree on new keys (``KeyUpdate``), starting at `offset` (0x06).
     case crypto(offset: UInt64, data: ByteBuffer)
     /// The identity of the client (0x43). Every packet that opens a stream contains it until one of them is
     /// acknowledged.
-    case identity(ClientIdentity)
+    indirect case identity(ClientIdentity)
     /// Announces another relay that the exit uses from now on (0x44).
-    case newPath(SessionPathOffer)
+    indirect case newPath(SessionPathOffer)
     /// A secret with which the client can prove, in its next offer, that the exit knows it (0x45).
     case newTicket(Bytes32, lifetime: UInt64)
     /// Another exit with the same key has accepted the client's offer (0x46).
-    case duplicateKey(DuplicateKeyReport)
+    indirect case duplicateKey(DuplicateKeyReport)
     /// A connection ID for datagrams to the sender of the frame (0x18). The sequence numbers count from 0.
     case newConnectionID(sequence: UInt64, ConnectionID)
     /// The sender of the frame does not use a connection ID any more (0x19).
