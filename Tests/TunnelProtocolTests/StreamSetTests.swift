@@ -56,6 +56,61 @@ struct StreamSetTests {
         }
     }
 
+    @Test("streams share the send buffer, with a least and a largest part")
+    func sendBufferShares() {
+        let configuration = SessionConfiguration()
+        let shares = [0, 1, 64, 65, 100, 256, 10_000].map { configuration.sendBuffer(among: $0) }
+        #expect(shares == [262_144, 262_144, 262_144, 258_111, 167_772, 65_536, 65_536])
+    }
+
+    @Test("a stream gets less credit while others send, and the rest when they have ended")
+    func sendBufferShrinks() {
+        let now = self.context.now.monotonic
+        var context = self.context
+        var ledger = CreditLedger(sendLimit: 1 << 40, SessionConfiguration())
+        var stream = SessionStream(id: Self.first, sendLimit: 1 << 40, window: 1 << 20, isWithDriver: true, now: now)
+        var room = 0
+        func take() {
+            while let action = context.actions.popFirst() {
+                if case .credit(Self.first, let bytes) = action { room += bytes }
+            }
+            _ = stream.send.append(ByteBuffer(repeating: 1, count: room))
+            room = 0
+        }
+        func write(share: Int) {
+            var packet = ByteBuffer()
+            var frames: [SessionFrame] = []
+            _ = stream.write(
+                into: &packet,
+                size: 16_384,
+                turn: 16_384,
+                &frames,
+                credit: &ledger,
+                buffer: (share, 262_144),
+                &context
+            )
+            take()
+        }
+        stream.grantFirstCredit(share: 262_144, most: 262_144, &context)
+        take()
+        #expect(stream.send.waitingBytes == 262_144)
+        // Credit is withheld until the part of the stream is reached.
+        write(share: 65_536)
+        #expect(stream.send.waitingBytes < 262_144)
+        for _ in 0..<20 { write(share: 65_536) }
+        #expect(stream.send.waitingBytes == 65_536)
+        write(share: 262_144)
+        #expect(stream.send.waitingBytes == 262_144)
+        // A new stream among many begins with less.
+        var late = SessionStream(id: Self.first, sendLimit: 1 << 40, window: 1 << 20, isWithDriver: true, now: now)
+        late.grantFirstCredit(share: 65_536, most: 262_144, &context)
+        stream = late
+        take()
+        #expect(stream.send.waitingBytes == 65_536)
+        write(share: 262_144)
+        #expect(stream.send.waitingBytes == 262_144)
+    }
+
     @Test("streams that are bulk transfers share packets, and a small message goes first")
     func order() {
         var test = Self(role: .client)

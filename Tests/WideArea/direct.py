@@ -86,7 +86,9 @@ def bulk(loss):
             for what, name in (("get", "down"), ("put", "up")):
                 result[f"{name} MB/s"] = nodes.way.rate(what, size)
                 result[f"{name} / TCP"] = result[f"{name} MB/s"] / tcp.rate(what, size)
-            result["echo / TCP"] = statistics.median(nodes.way.run("echo", 20)) / statistics.median(tcp.run("echo", 20))
+            for name, way in (("echo ms", nodes.way), ("TCP echo ms", tcp)):
+                result[name] = statistics.median(way.run("echo", 50))
+            result["echo - TCP ms"] = result["echo ms"] - result["TCP echo ms"]
         return result
 
     return measure
@@ -260,7 +262,7 @@ FOUND = {"direct": (">=", 1), "direct s": ("<=", 2)}
 TARGETS = {
     **{name: FOUND for name in ("restricted", "open", "mapped", "router", "symmetric-open", "ipv6")},
     "lan": {**FOUND, "in the LAN": (">=", 1)},
-    "bulk": {"down / TCP": (">=", 0.95), "up / TCP": (">=", 0.95)},
+    "bulk": {"down / TCP": (">=", 0.95), "up / TCP": (">=", 0.95), "echo - TCP ms": ("<=", 0.5)},
     "bulk-lossy": {"down / TCP": (">=", 0.9), "up / TCP": (">=", 0.9)},
     "unlimited": {
         key: limit

@@ -71,8 +71,14 @@ struct StreamSet: Sendable {
         self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
         guard isReported else { return .requested }
         context.actions.append(.opened(id))
-        context.actions.append(.credit(id, self.configuration.sendBuffer))
+        self.grantFirstCredit(id, &context)
         return .reported
+    }
+
+    private mutating func grantFirstCredit(_ id: StreamID, _ context: inout SessionContext) {
+        let share = self.configuration.sendBuffer(among: self.table.liveCount)
+        let most = self.configuration.sendBuffer
+        self.table[id]?.grantFirstCredit(share: share, most: most, &context)
     }
 
     /// Widens the receive window of a stream that is being opened. Returns the new limit, or nil if there is no room.
@@ -140,7 +146,7 @@ struct StreamSet: Sendable {
         if let timeout = self.configuration.streamIdleTimeout {
             self.timers.schedule(id, at: context.now.monotonic + timeout)
         }
-        if !hasCredit { context.actions.append(.credit(id, self.configuration.sendBuffer)) }
+        if !hasCredit { self.grantFirstCredit(id, &context) }
     }
 
     // MARK: Sending
@@ -190,6 +196,7 @@ struct StreamSet: Sendable {
         _ frames: inout [SessionFrame],
         _ context: inout SessionContext
     ) {
+        let share = self.configuration.sendBuffer(among: self.scheduler.sendingStreams)
         self.scheduler.write(
             into: &packet,
             size: size,
@@ -197,6 +204,7 @@ struct StreamSet: Sendable {
             &frames,
             &self.table,
             &self.credit,
+            buffer: (share, self.configuration.sendBuffer),
             &context
         )
     }
