@@ -20,9 +20,9 @@ final class CipherAlgorithm: @unchecked Sendable {
     private static let library = Library()
 
     private init(_ name: String) {
-        // The default provider has all of them in every version of OpenSSL 3.
+        // The default provider has all of them, unless OpenSSL was built without ChaCha20.
         guard let cipher = unsafe EVP_CIPHER_fetch(Self.library.pointer, name, nil) else {
-            preconditionFailure("libcrypto has no cipher \(name)")
+            fatalError("OpenSSL's libcrypto has no \(name): install a build that has it")
         }
         unsafe self.pointer = cipher
     }
@@ -34,7 +34,7 @@ final class CipherAlgorithm: @unchecked Sendable {
         init() {
             // This fails only if no memory is left.
             guard let library = unsafe OSSL_LIB_CTX_new(), unsafe OSSL_PROVIDER_load(library, "default") != nil else {
-                preconditionFailure("libcrypto has no default provider")
+                fatalError("OpenSSL's libcrypto did not load its default provider")
             }
             unsafe self.pointer = library
         }

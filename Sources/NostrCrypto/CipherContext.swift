@@ -4,7 +4,6 @@
 //
 
 import COpenSSL
-import Crypto
 
 /// A cipher of libcrypto with one key, which is expanded once. Not for concurrent use.
 @safe
@@ -27,9 +26,8 @@ final class CipherContext {
         defer { bytes.erase() }
         // These fail only if no memory is left.
         guard let context = unsafe EVP_CIPHER_CTX_new(),
-            unsafe EVP_EncryptInit_ex2(context, algorithm.pointer, bytes, nil, nil) == 1,
-            unsafe EVP_CIPHER_CTX_set_padding(context, 0) == 1
-        else { preconditionFailure("libcrypto did not set up a cipher") }
+            unsafe EVP_EncryptInit_ex2(context, algorithm.pointer, bytes, nil, nil) == 1
+        else { fatalError("OpenSSL's libcrypto did not set up a cipher") }
         unsafe self.context = context
     }
 
@@ -95,7 +93,7 @@ final class CipherContext {
         ) == 1
     }
 
-    /// Encrypts bytes to a place of the same size, which may be the same place. With AES-ECB these are whole blocks; with ChaCha20 the
+    /// Encrypts bytes to a place of the same size, which may be the same place. With AES-ECB this is one block; with ChaCha20 the
     /// keystream goes on where it ended. Without a place, AES-GCM authenticates the bytes. Returns false if libcrypto reports an error.
     func update(_ bytes: UnsafeRawBufferPointer, to output: UnsafeMutableRawPointer?) -> Bool {
         guard unsafe !bytes.isEmpty else { return true }

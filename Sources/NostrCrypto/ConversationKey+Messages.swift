@@ -11,10 +11,10 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// Encryption and decryption work in pieces, so that each piece and its output stay in the processor's cache and no step allocates a
-/// whole message.
+/// Encryption and the decoding of base64 work in pieces, so that each piece and its output stay in the processor's cache and no step
+/// allocates a whole message.
 extension ConversationKey {
-    /// Number of bytes of a piece: whole blocks of ChaCha20, and whole groups of base64.
+    /// Number of bytes of a piece: whole groups of base64.
     private static let pieceLength = 24_576
     private static let codeLength = 32
     /// Version and nonce, which are whole groups of base64.
@@ -257,7 +257,7 @@ extension ConversationKey {
                 try cipher.apply(to: ciphertext.extracting(first: start), appendingTo: &head)
                 let content = try Self.content(head.bytes, padded: ciphertext.byteCount)
                 Self.append(head.bytes.extracting(content.clamped(to: 0..<start)), to: &output)
-                // What follows is padding.
+                // The rest of the message. Behind it is padding.
                 let rest = content.clamped(to: start..<ciphertext.byteCount)
                 try cipher.apply(to: ciphertext.extracting(rest), appendingTo: &output)
             } catch {

@@ -23,9 +23,9 @@ struct StreamSetTests {
         self.init(role: .client)
     }
 
-    private init(role: SessionStateMachine.Role, sessionCredit: UInt64 = 1 << 20) {
+    private init(role: SessionStateMachine.Role, sessionCredit: UInt64 = 1 << 20, streams: Int = 4) {
         var configuration = SessionConfiguration()
-        configuration.maximumStreams = 4
+        configuration.maximumStreams = streams
         var peer = SessionParameters(configuration)
         peer.maximumData = sessionCredit
         self.configuration = configuration
@@ -56,59 +56,56 @@ struct StreamSetTests {
         }
     }
 
-    @Test("streams share the send buffer, with a least and a largest part")
-    func sendBufferShares() {
-        let configuration = SessionConfiguration()
-        let shares = [0, 1, 64, 65, 100, 256, 10_000].map { configuration.sendBuffer(among: $0) }
-        #expect(shares == [262_144, 262_144, 262_144, 258_111, 167_772, 65_536, 65_536])
+    /// Passes the credit of each stream on as data, and counts it.
+    private mutating func useCredit(_ granted: inout [StreamID: Int]) {
+        while let action = self.context.actions.popFirst() {
+            guard case .credit(let id, let bytes) = action else { continue }
+            granted[id, default: 0] += bytes
+            self.streams.send(id, ByteBuffer(repeating: 1, count: bytes), at: self.context.now.monotonic)
+        }
     }
 
-    @Test("a stream gets less credit while others send, and the rest when they have ended")
+    @Test("streams share the send buffer, also when the peer lets them send nothing, and get it back when others end")
+    func sendBuffers() {
+        var test = Self(role: .client, streams: 400)
+        var granted: [StreamID: Int] = [:]
+        let limit = SendBudget.total + 400 * SendBudget.minimum
+        for raw in 1...UInt64(400) {
+            test.open(StreamID(rawValue: raw))
+            test.useCredit(&granted)
+            // A part is sent, until the peer allows no more.
+            for _ in 0..<20 where !test.packet(size: 60_000).isEmpty { test.useCredit(&granted) }
+            #expect(test.streams.scheduler.waitingBytes <= limit)
+        }
+        #expect(granted[Self.first].map { $0 > 262_144 } == true)
+        #expect(granted[StreamID(rawValue: 400)] == SendBudget.minimum)
+        #expect(test.streams.budget.shared <= SendBudget.total)
+        for raw in 2...UInt64(400) {
+            test.streams.reset(StreamID(rawValue: raw), .peerLost, by: .driver, &test.context)
+        }
+        test.streams.received(maximumStreamData: 1 << 30, of: Self.first)
+        test.streams.received(maximumData: 1 << 40)
+        for _ in 0..<20 {
+            _ = test.packet(size: 60_000)
+            test.useCredit(&granted)
+        }
+        #expect(test.streams.scheduler.waitingBytes == SessionConfiguration().sendBuffer)
+        #expect(test.streams.budget.shared == SessionConfiguration().sendBuffer - SendBudget.minimum)
+        test.streams.reset(Self.first, .peerLost, by: .driver, &test.context)
+        #expect(test.streams.budget.shared == 0)
+    }
+
+    @Test("a stream gets less credit while others send")
     func sendBufferShrinks() {
-        let now = self.context.now.monotonic
-        var context = self.context
-        var ledger = CreditLedger(sendLimit: 1 << 40, SessionConfiguration())
-        var stream = SessionStream(id: Self.first, sendLimit: 1 << 40, window: 1 << 20, isWithDriver: true, now: now)
-        var room = 0
-        func take() {
-            while let action = context.actions.popFirst() {
-                if case .credit(Self.first, let bytes) = action { room += bytes }
-            }
-            _ = stream.send.append(ByteBuffer(repeating: 1, count: room))
-            room = 0
-        }
-        func write(share: Int) {
-            var packet = ByteBuffer()
-            var frames: [SessionFrame] = []
-            _ = stream.write(
-                into: &packet,
-                size: 16_384,
-                turn: 16_384,
-                &frames,
-                credit: &ledger,
-                buffer: (share, 262_144),
-                &context
-            )
-            take()
-        }
-        stream.grantFirstCredit(share: 262_144, most: 262_144, &context)
-        take()
-        #expect(stream.send.waitingBytes == 262_144)
-        // Credit is withheld until the part of the stream is reached.
-        write(share: 65_536)
-        #expect(stream.send.waitingBytes < 262_144)
-        for _ in 0..<20 { write(share: 65_536) }
-        #expect(stream.send.waitingBytes == 65_536)
-        write(share: 262_144)
-        #expect(stream.send.waitingBytes == 262_144)
-        // A new stream among many begins with less.
-        var late = SessionStream(id: Self.first, sendLimit: 1 << 40, window: 1 << 20, isWithDriver: true, now: now)
-        late.grantFirstCredit(share: 65_536, most: 262_144, &context)
-        stream = late
-        take()
-        #expect(stream.send.waitingBytes == 65_536)
-        write(share: 262_144)
-        #expect(stream.send.waitingBytes == 262_144)
+        var budget = SendBudget(SessionConfiguration())
+        var buffered = 0
+        #expect(budget.renew(&buffered, sent: 0, among: 1) == 262_144)
+        let credits = (0..<14).map { _ in budget.renew(&buffered, sent: 16_384, among: 1_000) }
+        #expect(credits == [Int](repeating: 0, count: 12) + [16_384, 16_384] && buffered == 65_536)
+        #expect(budget.renew(&buffered, sent: 16_384, among: 100) == 16_384 + SendBudget.total / 100 - 65_536)
+        #expect(budget.renew(&buffered, sent: 0, among: 0) == 262_144 - SendBudget.total / 100)
+        budget.release(&buffered)
+        #expect(budget.shared == 0 && buffered == 0)
     }
 
     @Test("streams that are bulk transfers share packets, and a small message goes first")

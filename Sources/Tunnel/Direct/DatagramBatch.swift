@@ -34,6 +34,7 @@ struct DatagramBatch {
         self.remote = remote
         self.segment = size
         guard write(&self.data) else { return nil }
+        assert(self.data.readableBytes == size)
     }
 
     /// Whether a datagram can be added.
@@ -47,7 +48,9 @@ struct DatagramBatch {
     /// Adds a datagram for which there is room, unless `write` returns false.
     mutating func append(_ size: Int, write: (inout ByteBuffer) -> Bool) {
         if self.count == 1 { self.data.reserveCapacity(Self.maximum.bytes) }
+        let before = self.data.readableBytes
         guard write(&self.data) else { return }
+        assert(self.data.readableBytes == before + size)
         self.count += 1
         self.isComplete = size < self.segment
     }

@@ -229,8 +229,11 @@ final class DirectLink {
     func send(_ packet: ByteBuffer, number: UInt64) -> Bool {
         guard let remote = self.path.remote else { return true }
         let size = packet.readableBytes + DatagramSealer.overhead
-        self.bytes += Int64(size)
-        return self.sockets.send(size, to: remote) { self.path.seal(packet, number: number, appendingTo: &$0) }
+        return self.sockets.send(size, to: remote) {
+            guard self.path.seal(packet, number: number, appendingTo: &$0) else { return false }
+            self.bytes += Int64(size)
+            return true
+        }
     }
 
     /// Checks the path, because packets were not acknowledged.

@@ -45,17 +45,9 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// Whether ``opensAtOnce`` holds for streams to services to which the exit has connected within the last minute
     /// (client).
     public var opensRecentAtOnce = true
-    /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit.
+    /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit. With many streams it is less, but at least
+    /// 64 KiB.
     public var sendBuffer = 256 << 10
-    /// Maximum bytes that wait in the send buffers of all streams, as far as each may have ``minimumSendBuffer``.
-    package static let sendBudget = 16 << 20
-    /// Bytes that may wait in the send buffer of a stream however many streams there are.
-    package static let minimumSendBuffer = 64 << 10
-
-    /// Maximum bytes that wait in the send buffer of a stream if `streams` streams send.
-    func sendBuffer(among streams: Int) -> Int {
-        min(self.sendBuffer, max(Self.minimumSendBuffer, Self.sendBudget / max(1, streams)))
-    }
     /// Maximum congestion window of a path in bytes.
     public var maximumCongestionWindow = 32 << 20
     /// Maximum number of ranges of received packet numbers that are stored for each path. Packets below the stored

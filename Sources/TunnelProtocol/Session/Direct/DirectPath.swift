@@ -192,7 +192,8 @@ package struct DirectPath {
         }
     }
 
-    /// Seals a packet of the session, and appends the datagram. Returns false, and appends nothing, if the path is not available.
+    /// Seals a packet of the session, and appends the datagram. Returns false, and appends nothing, if the path is not available or
+    /// the packet cannot be sealed.
     ///
     /// It is mutating so that a caller who holds the path in a class does not copy it.
     package mutating func seal(_ packet: ByteBuffer, number: UInt64, appendingTo buffer: inout ByteBuffer) -> Bool {

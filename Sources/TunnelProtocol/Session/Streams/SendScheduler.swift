@@ -30,8 +30,6 @@ struct SendScheduler: Sendable {
 
     /// Whether no stream can send.
     var isEmpty: Bool { self.eager.isEmpty && self.queued.isEmpty }
-    /// Number of streams that can send.
-    var sendingStreams: Int { self.eager.count + self.queued.count }
 
     /// Which streams may use a packet.
     enum Selection: Hashable, Sendable {
@@ -137,7 +135,7 @@ struct SendScheduler: Sendable {
     ///   - frames: Receives the frames.
     ///   - streams: The streams.
     ///   - credit: The send credit of the session.
-    ///   - buffer: Maximum bytes in the send buffer of a stream: now, and if few streams send.
+    ///   - budget: The send buffers of all streams.
     ///   - context: The time. Receives the credit that the driver gets for each stream.
     mutating func write(
         into packet: inout ByteBuffer,
@@ -146,10 +144,11 @@ struct SendScheduler: Sendable {
         _ frames: inout [SessionFrame],
         _ streams: inout StreamTable,
         _ credit: inout CreditLedger,
-        buffer: (share: Int, most: Int),
+        _ budget: inout SendBudget,
         _ context: inout SessionContext
     ) {
-        let competing = min(Self.maximumStreamsPerPacket, max(1, self.sendingStreams))
+        let sending = self.eager.count + self.queued.count
+        let competing = min(Self.maximumStreamsPerPacket, max(1, sending))
         let turn = max(Self.minimumTurn, size / competing)
         while packet.readableBytes + SessionFrame.streamOverhead + 1 < size {
             guard let id = self.next(selection, streams) else { return }
@@ -159,7 +158,8 @@ struct SendScheduler: Sendable {
                 turn: turn,
                 &frames,
                 credit: &credit,
-                buffer: buffer,
+                budget: &budget,
+                among: sending,
                 &context
             )
             guard let written else { continue }

@@ -33,8 +33,8 @@ struct SessionStream: Sendable {
     var isWithDriver: Bool
     /// Number of bytes that the stream last put into a packet. Streams that send little have priority.
     private(set) var lastTurn = 0
-    /// Bytes of the send buffer's maximum that the driver may not use now, because other streams send, too.
-    private var withheldCredit = 0
+    /// Bytes that wait to be sent for the first time, and unused credit.
+    private var bufferedBytes = 0
     /// When credit was last granted. The window is widened if credit is used up quickly.
     private var lastCredit: NIODeadline
     var lastActivity: NIODeadline
@@ -64,24 +64,19 @@ struct SessionStream: Sendable {
 
     // MARK: Sending
 
-    /// Gives the driver its first credit.
-    ///
-    /// - Parameters:
-    ///   - share: Maximum bytes in the send buffer now.
-    ///   - most: Maximum bytes in the send buffer if few streams send.
-    mutating func grantFirstCredit(share: Int, most: Int, _ context: inout SessionContext) {
-        self.withheldCredit = most - share
-        context.actions.append(.credit(self.id, share))
+    /// Gives the driver credit for `sent` bytes that were sent, or the first credit.
+    mutating func grantCredit(
+        sent: Int = 0,
+        among streams: Int,
+        _ budget: inout SendBudget,
+        _ context: inout SessionContext
+    ) {
+        let granted = budget.renew(&self.bufferedBytes, sent: sent, among: streams)
+        if granted > 0 { context.actions.append(.credit(self.id, granted)) }
     }
 
-    /// Gives the driver credit for bytes that were sent.
-    private mutating func grantCredit(_ sent: Int, share: Int, most: Int, _ context: inout SessionContext) {
-        self.withheldCredit += sent
-        let granted = self.withheldCredit - (most - share)
-        guard granted > 0 else { return }
-        self.withheldCredit -= granted
-        context.actions.append(.credit(self.id, granted))
-    }
+    /// Gives back the send buffer, because the stream sends no more.
+    mutating func releaseBuffer(_ budget: inout SendBudget) { budget.release(&self.bufferedBytes) }
 
     /// The bytes that a stream put into a packet.
     struct Turn {
@@ -101,7 +96,8 @@ struct SessionStream: Sendable {
     ///   - turn: Maximum number of bytes of this stream.
     ///   - frames: Receives the frames.
     ///   - credit: The session's send credit. It is used by new bytes only.
-    ///   - buffer: Maximum bytes in the send buffer of the stream: now, and if few streams send.
+    ///   - budget: The send buffers of all streams.
+    ///   - streams: Number of streams that send.
     ///   - context: The time. Receives the credit that the driver gets.
     mutating func write(
         into packet: inout ByteBuffer,
@@ -109,7 +105,8 @@ struct SessionStream: Sendable {
         turn: Int,
         _ frames: inout [SessionFrame],
         credit: inout CreditLedger,
-        buffer: (share: Int, most: Int),
+        budget: inout SendBudget,
+        among streams: Int,
         _ context: inout SessionContext
     ) -> Turn {
         let waiting = self.send.waitingBytes
@@ -127,7 +124,7 @@ struct SessionStream: Sendable {
             let new = Int(self.send.sentOffset - before)
             credit.sent(new)
             if new > 0, self.isWithDriver {
-                self.grantCredit(new, share: buffer.share, most: buffer.most, &context)
+                self.grantCredit(sent: new, among: streams, &budget, &context)
             }
             let frame = SessionFrame.stream(self.id, offset: chunk.offset, data: chunk.data, isFinal: chunk.isFinal)
             frame.encode(into: &packet)

@@ -14,6 +14,7 @@ struct StreamSet: Sendable {
     private(set) var table: StreamTable
     private(set) var scheduler = SendScheduler()
     private(set) var credit: CreditLedger
+    private(set) var budget: SendBudget
     private var timers = TimerQueue<StreamID>()
     private var recent = RecentServices()
     /// The requests that the exit has not answered (client).
@@ -24,6 +25,7 @@ struct StreamSet: Sendable {
         self.shared = configuration
         self.table = StreamTable(role: role, configuration: configuration, peer: peer)
         self.credit = CreditLedger(sendLimit: peer.maximumData, configuration.value)
+        self.budget = SendBudget(configuration.value)
     }
 
     /// Whether the stream exists and was not reset.
@@ -76,9 +78,8 @@ struct StreamSet: Sendable {
     }
 
     private mutating func grantFirstCredit(_ id: StreamID, _ context: inout SessionContext) {
-        let share = self.configuration.sendBuffer(among: self.table.liveCount)
-        let most = self.configuration.sendBuffer
-        self.table[id]?.grantFirstCredit(share: share, most: most, &context)
+        let streams = self.table.liveCount
+        self.table[id]?.grantCredit(among: streams, &self.budget, &context)
     }
 
     /// Widens the receive window of a stream that is being opened. Returns the new limit, or nil if there is no room.
@@ -196,7 +197,6 @@ struct StreamSet: Sendable {
         _ frames: inout [SessionFrame],
         _ context: inout SessionContext
     ) {
-        let share = self.configuration.sendBuffer(among: self.scheduler.sendingStreams)
         self.scheduler.write(
             into: &packet,
             size: size,
@@ -204,7 +204,7 @@ struct StreamSet: Sendable {
             &frames,
             &self.table,
             &self.credit,
-            buffer: (share, self.configuration.sendBuffer),
+            &self.budget,
             &context
         )
     }
@@ -332,6 +332,7 @@ struct StreamSet: Sendable {
         }
         self.scheduler.dropped(stream.send.waitingBytes)
         self.scheduler.remove(id)
+        self.table[id]?.releaseBuffer(&self.budget)
         self.credit.consumed(self.table[id]?.reset() ?? 0)
         context.control.append(.resetStream(id, code: reason.code, finalSize: stream.send.sentOffset))
         if resetter != .peer, stream.receive.finalSize == nil {
@@ -353,6 +354,7 @@ struct StreamSet: Sendable {
         self.credit.returnGrowth(stream.receive.window - self.configuration.initialStreamWindow)
         self.scheduler.dropped(stream.send.waitingBytes)
         self.scheduler.remove(id)
+        stream.releaseBuffer(&self.budget)
     }
 
     /// Ends the streams that were idle for too long, and the requests that the exit has not answered.
@@ -371,5 +373,6 @@ struct StreamSet: Sendable {
         for id in self.table.identifiers where self.table.leave(id) { context.actions.append(.ended(id, reason)) }
         self.table.removeAll()
         self.scheduler = SendScheduler()
+        self.budget = SendBudget(self.configuration)
     }
 }
