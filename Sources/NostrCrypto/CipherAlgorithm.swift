@@ -7,8 +7,8 @@ import COpenSSL
 
 /// A cipher of OpenSSL's libcrypto. It is looked up once for the whole process.
 ///
-/// The ciphers come from a library context of this module, with OpenSSL's default provider. The system's configuration file, which may
-/// allow other ciphers only, has no effect on it.
+/// The ciphers come from a library context of this module, with OpenSSL's default provider. OpenSSL's system configuration, which could
+/// disable these ciphers, is not used.
 @safe
 final class CipherAlgorithm: @unchecked Sendable {
     static let aes256GCM = CipherAlgorithm("AES-256-GCM")
@@ -34,7 +34,7 @@ final class CipherAlgorithm: @unchecked Sendable {
         init() {
             // This fails only if no memory is left.
             guard let library = unsafe OSSL_LIB_CTX_new(), unsafe OSSL_PROVIDER_load(library, "default") != nil else {
-                fatalError("OpenSSL's libcrypto did not load its default provider")
+                fatalError("OpenSSL's libcrypto could not load its default provider: out of memory?")
             }
             unsafe self.pointer = library
         }

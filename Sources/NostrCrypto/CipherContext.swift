@@ -27,7 +27,7 @@ final class CipherContext {
         // These fail only if no memory is left.
         guard let context = unsafe EVP_CIPHER_CTX_new(),
             unsafe EVP_EncryptInit_ex2(context, algorithm.pointer, bytes, nil, nil) == 1
-        else { fatalError("OpenSSL's libcrypto did not set up a cipher") }
+        else { fatalError("OpenSSL's libcrypto could not set up a cipher: out of memory?") }
         unsafe self.context = context
     }
 
@@ -93,14 +93,15 @@ final class CipherContext {
         ) == 1
     }
 
-    /// Encrypts bytes to a place of the same size, which may be the same place. With AES-ECB this is one block; with ChaCha20 the
-    /// keystream goes on where it ended. Without a place, AES-GCM authenticates the bytes. Returns false if libcrypto reports an error.
+    /// Encrypts or decrypts `bytes` into `output`, which must have room for as many bytes and may be the same memory. AES-ECB: one block
+    /// of 16 bytes. ChaCha20: continues the keystream. AES-GCM: without an output, authenticates `bytes` as additional data. Returns
+    /// false if libcrypto reports an error.
     func update(_ bytes: UnsafeRawBufferPointer, to output: UnsafeMutableRawPointer?) -> Bool {
         guard unsafe !bytes.isEmpty else { return true }
         guard let count = Int32(exactly: bytes.count) else { return false }
         var length: Int32 = 0
         let input = unsafe bytes.assumingMemoryBound(to: UInt8.self).baseAddress
-        let place = unsafe output.map { unsafe $0.assumingMemoryBound(to: UInt8.self) }
-        return unsafe EVP_CipherUpdate(self.context, place, &length, input, count) == 1 && length == count
+        let start = unsafe output.map { unsafe $0.assumingMemoryBound(to: UInt8.self) }
+        return unsafe EVP_CipherUpdate(self.context, start, &length, input, count) == 1 && length == count
     }
 }

@@ -249,7 +249,7 @@ extension ConversationKey {
         to output: inout OutputRawSpan
     ) throws(NIP44Error) {
         var failure: NIP44Error?
-        // The beginning, which says where the message is.
+        // The beginning contains the length prefix, which gives the range of the message.
         let start = Self.leastPadded
         unsafe withUnsafeTemporaryAllocation(byteCount: start, alignment: 16) { buffer in
             var head = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
@@ -257,7 +257,7 @@ extension ConversationKey {
                 try cipher.apply(to: ciphertext.extracting(first: start), appendingTo: &head)
                 let content = try Self.content(head.bytes, padded: ciphertext.byteCount)
                 Self.append(head.bytes.extracting(content.clamped(to: 0..<start)), to: &output)
-                // The rest of the message. Behind it is padding.
+                // The padding after the message is not decrypted.
                 let rest = content.clamped(to: start..<ciphertext.byteCount)
                 try cipher.apply(to: ciphertext.extracting(rest), appendingTo: &output)
             } catch {

@@ -44,7 +44,8 @@ package struct DatagramKey {
     ///   - datagram: The header, which is authenticated; the plaintext; and ``overhead`` bytes for the tag.
     ///   - headerLength: Number of bytes of the header.
     ///   - number: The packet number. It must not have been used with this key before.
-    /// - Throws: ``CryptoError/operationFailed`` if the datagram has no room for header and tag.
+    /// - Throws: ``CryptoError/operationFailed`` if the datagram is too short for header and tag, or if libcrypto
+    ///   reports an error.
     package func seal(_ datagram: inout MutableRawSpan, headerLength: Int, number: UInt64) throws(CryptoError) {
         guard datagram.byteCount >= headerLength + Self.overhead else { throw .operationFailed }
         let isSealed = unsafe datagram.withUnsafeMutableBytes { bytes in
@@ -68,7 +69,7 @@ package struct DatagramKey {
     ///   - sealed: The ciphertext and the tag.
     ///   - header: The header, which is authenticated.
     ///   - number: The packet number.
-    ///   - output: Receives the plaintext. It must have room for it.
+    ///   - output: Receives the plaintext. Without room for it, the result is false.
     package func open(_ sealed: RawSpan, header: RawSpan, number: UInt64, to output: inout OutputRawSpan) -> Bool {
         guard sealed.byteCount >= Self.overhead, output.freeCapacity >= sealed.byteCount - Self.overhead else {
             return false

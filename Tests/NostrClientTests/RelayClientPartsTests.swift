@@ -35,7 +35,7 @@ struct RelayClientPartsTests {
 
     @Test("after refusals, waits grow to 3 s, after two minutes to 30 s, and holding a connection starts over")
     func backoff() {
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator(seed: 1)
         var backoff = Backoff()
         func next() -> TimeAmount { backoff.next(after: .refused, at: Self.start, using: &generator) }
         let waits = (0..<80).map { _ in next() }
@@ -52,7 +52,7 @@ struct RelayClientPartsTests {
 
     @Test("while the port is closed, waits grow to a second, and after two minutes to 30 s")
     func closedPort() {
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator(seed: 1)
         var backoff = Backoff()
         let waits = (0..<170).map { _ in backoff.next(after: .portClosed, at: Self.start, using: &generator) }
         #expect(waits[0] <= .milliseconds(250))
@@ -72,7 +72,7 @@ struct RelayClientPartsTests {
 
     @Test("while nothing answers, each second for two minutes, then ever more rarely until the network changes")
     func unanswered() {
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator(seed: 1)
         var backoff = Backoff()
         var now = Self.start
         while now < Self.start + .minutes(2) {
@@ -88,7 +88,7 @@ struct RelayClientPartsTests {
 
     @Test("a relay that asks for fewer attempts gets them")
     func limited() {
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator(seed: 1)
         var backoff = Backoff()
         let stated = backoff.next(after: .limited(retryAfter: .seconds(120)), at: Self.start, using: &generator)
         #expect(stated >= .seconds(120) && stated <= .seconds(132))

@@ -65,7 +65,7 @@ struct StreamSetTests {
         }
     }
 
-    @Test("streams share the send buffer, also when the peer lets them send nothing, and get it back when others end")
+    @Test("the shared send buffer counts streams that the peer blocks, and streams that end release their part")
     func sendBuffers() {
         var test = Self(role: .client, streams: 400)
         var granted: [StreamID: Int] = [:]

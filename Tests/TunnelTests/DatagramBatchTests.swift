@@ -39,7 +39,7 @@ struct DatagramBatchTests {
         #expect(batch.envelope.remoteAddress == address.socketAddress)
     }
 
-    @Test("a datagram that was not written leaves the batch as it was, or makes none")
+    @Test("if a datagram is not written, a batch is unchanged, and no new batch is created")
     func failures() throws {
         let address = try self.address(1)
         #expect(DatagramBatch(1_200, to: address) { _ in false } == nil)

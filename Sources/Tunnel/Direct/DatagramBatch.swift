@@ -22,7 +22,7 @@ struct DatagramBatch {
     /// into the length field of a UDP header.
     static let maximum = (count: 64, bytes: 65_000)
 
-    /// Starts a batch. Returns nil if the datagram was not written, or the address cannot be converted, which does not happen.
+    /// Starts a batch. Returns nil if `write` returns false, or if the address cannot be converted. The latter does not happen.
     ///
     /// - Parameters:
     ///   - size: Number of bytes of the datagram.

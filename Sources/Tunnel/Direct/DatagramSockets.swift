@@ -173,7 +173,7 @@ final class DatagramSockets {
     /// - Parameters:
     ///   - size: Number of bytes of the datagram.
     ///   - address: The address, which has answered.
-    ///   - write: Appends the datagram. If it returns false, nothing is sent.
+    ///   - write: Appends the datagram. If it returns false, it has appended nothing, and this datagram is not sent.
     func send(_ size: Int, to address: TransportAddress, write: (inout ByteBuffer) -> Bool) -> Bool {
         self.socket(isIPv6: address.isIPv6)?.send(size, to: address, write: write) ?? true
     }

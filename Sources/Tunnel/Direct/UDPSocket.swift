@@ -200,7 +200,8 @@ final class UDPSocket {
     /// - Parameters:
     ///   - size: Number of bytes of the datagram.
     ///   - address: The address, of the socket's family.
-    ///   - write: Appends the datagram to those that are sent together with it. If it returns false, nothing is sent.
+    ///   - write: Appends the datagram to those that are sent together with it. If it returns false, it has appended nothing, and this
+    ///     datagram is not sent.
     /// - Returns: False if the socket cannot take more now.
     func send(_ size: Int, to address: TransportAddress, write: (inout ByteBuffer) -> Bool) -> Bool {
         guard let channel = self.channel else { return true }
@@ -219,7 +220,8 @@ final class UDPSocket {
         return channel.isWritable
     }
 
-    /// Sends a datagram at the end of the event loop's turn. It is dropped if the socket is not open.
+    /// Sends a datagram: at the end of the event loop's turn if the address is validated, otherwise at once and alone. It is dropped if the
+    /// socket is not open.
     ///
     /// - Parameters:
     ///   - datagram: The datagram.

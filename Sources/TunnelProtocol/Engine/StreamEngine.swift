@@ -81,7 +81,7 @@ package protocol StreamEngine: SendableMetatype {
     var isIdle: Bool { get }
 }
 
-/// An action that an engine asks its driver to perform.
+/// An action that an engine asks its driver to perform. Large and rare actions are stored indirectly, so that all others stay small.
 package enum StreamAction<Signal: Sendable>: Sendable {
     /// Encrypt, sign and publish one event on each of the paths. The message counts as accepted when the first relay
     /// accepts it, and as rejected when all relays have rejected it.

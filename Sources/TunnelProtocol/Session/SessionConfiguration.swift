@@ -45,8 +45,8 @@ public struct SessionConfiguration: Hashable, Sendable {
     /// Whether ``opensAtOnce`` holds for streams to services to which the exit has connected within the last minute
     /// (client).
     public var opensRecentAtOnce = true
-    /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit. With many streams it is less, but at least
-    /// 64 KiB.
+    /// Maximum bytes of a stream that wait in the send buffer. The engine grants no more credit. If many streams
+    /// send, the limit of each is lower, down to 64 KiB (or this value, if it is less).
     public var sendBuffer = 256 << 10
     /// Maximum congestion window of a path in bytes.
     public var maximumCongestionWindow = 32 << 20

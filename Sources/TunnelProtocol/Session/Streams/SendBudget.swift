@@ -25,7 +25,7 @@ struct SendBudget: Sendable {
     /// - Parameters:
     ///   - bytes: Bytes in the stream's buffer together with its unused credit. Receives the new value.
     ///   - sent: Number of bytes that were removed from the buffer since the last call.
-    ///   - streams: Number of streams that send.
+    ///   - streams: Number of streams that compete for the buffer: those that are queued to send, or all open ones for the first credit.
     mutating func renew(_ bytes: inout Int, sent: Int, among streams: Int) -> Int {
         self.shared -= self.beyond(bytes)
         bytes -= sent

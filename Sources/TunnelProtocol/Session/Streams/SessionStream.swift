@@ -64,7 +64,7 @@ struct SessionStream: Sendable {
 
     // MARK: Sending
 
-    /// Gives the driver credit for `sent` bytes that were sent, or the first credit.
+    /// Gives the driver the credit that the budget allows after `sent` bytes left the buffer, or the first credit.
     mutating func grantCredit(
         sent: Int = 0,
         among streams: Int,
@@ -97,7 +97,7 @@ struct SessionStream: Sendable {
     ///   - frames: Receives the frames.
     ///   - credit: The session's send credit. It is used by new bytes only.
     ///   - budget: The send buffers of all streams.
-    ///   - streams: Number of streams that send.
+    ///   - streams: Number of streams that are queued to send.
     ///   - context: The time. Receives the credit that the driver gets.
     mutating func write(
         into packet: inout ByteBuffer,

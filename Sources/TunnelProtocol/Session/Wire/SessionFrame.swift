@@ -8,6 +8,8 @@ package import NostrCrypto
 import STUN
 
 /// A frame of a session packet. Names and numbers follow RFC 9000, section 19, where it defines an equivalent frame.
+///
+/// Frames that are large and rare are stored indirectly, so that all others stay small.
 package enum SessionFrame: Hashable, Sendable {
     /// Requests an acknowledgement on the path that carried the frame (0x01).
     case ping
