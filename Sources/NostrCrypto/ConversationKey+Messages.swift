@@ -121,13 +121,14 @@ extension ConversationKey {
                     try Self.encrypt(start..<end, prefix, content, with: cipher, to: &piece)
                 } catch {
                     failure = error
+                    return
                 }
                 unsafe piece.bytes.withUnsafeBytes { unsafe code.update(data: $0) }
                 if end == total { for byte in code.finalize() { piece.append(byte) } }
                 unsafe piece.bytes.withUnsafeBytes { unsafe Self.append($0, to: &output, written) }
                 _ = unsafe piece.finalize(for: buffer)
                 start = end
-            } while start < total && failure == nil
+            } while start < total
         }
         if let failure { throw failure }
     }

@@ -19,8 +19,8 @@ struct MessageCipher: ~Copyable {
         guard output.freeCapacity >= bytes.byteCount else { throw .cipherFailed }
         let isDone = unsafe output.withUnsafeMutableBytes { buffer, initialized in
             guard !bytes.isEmpty, let start = buffer.baseAddress else { return bytes.isEmpty }
-            let place = unsafe start + initialized
-            guard unsafe bytes.withUnsafeBytes({ unsafe self.cipher.update($0, to: place) }) else { return false }
+            let free = unsafe start + initialized
+            guard unsafe bytes.withUnsafeBytes({ unsafe self.cipher.update($0, to: free) }) else { return false }
             initialized += bytes.byteCount
             return true
         }

@@ -135,7 +135,7 @@ struct DatagramTests {
 }
 
 extension DatagramSealer {
-    /// Seals a packet into a datagram of its own.
+    /// Seals a packet, and returns the datagram.
     func datagram(_ packet: ByteBuffer, _ number: UInt64, to connection: ConnectionID) throws -> [UInt8] {
         var buffer = ByteBuffer()
         try self.seal(packet: packet, number: number, to: connection, appendingTo: &buffer)

@@ -76,6 +76,7 @@ package struct DatagramHeader: Hashable, Sendable {
         let span = datagram.readableBytesSpan
         guard let mask = key.mask(span.extracting(Self.length..<Self.minimumDatagram)) else { return nil }
         var bytes = InlineArray<13, UInt8> { unsafe span.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+        assert(bytes.count == Self.length)
         var mutable = bytes.mutableSpan
         unsafe mutable.withUnsafeMutableBytes { unsafe Self.apply(mask, to: $0) }
         guard bytes[0] & Self.reservedBits == 0, let space = DatagramSpace(rawValue: bytes[0] >> 2 & 1) else {
