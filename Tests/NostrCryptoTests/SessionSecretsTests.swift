@@ -18,8 +18,8 @@ struct SessionSecretsTests {
     @Test("both sides of an encapsulation obtain the same secret, and another ciphertext gives another secret")
     func encapsulation() throws {
         let key = try DecapsulationKey()
-        #expect(key.encapsulationKey.count == KeyEncapsulation.keyLength)
-        let result = try KeyEncapsulation.encapsulate(to: key.encapsulationKey)
+        #expect(try key.encapsulationKey.count == KeyEncapsulation.keyLength)
+        let result = try KeyEncapsulation.encapsulate(to: try key.encapsulationKey)
         #expect(result.ciphertext.count == KeyEncapsulation.ciphertextLength)
         func secrets(_ secret: SharedSecret) throws -> [UInt8] {
             SessionSecrets(
@@ -34,6 +34,16 @@ struct SessionSecretsTests {
         changed[0] ^= 1
         #expect(try secrets(result.secret) != secrets(key.decapsulate(changed)))
         #expect(throws: CryptoError.self) { try key.decapsulate([1, 2, 3]) }
+    }
+
+    @Test("a key of which only the seed was kept obtains the same secret")
+    func shrunkenKey() throws {
+        var key = try DecapsulationKey()
+        let encapsulationKey = try key.encapsulationKey
+        let result = try KeyEncapsulation.encapsulate(to: encapsulationKey)
+        key.shrink()
+        #expect(try key.encapsulationKey == encapsulationKey)
+        #expect(try key.decapsulate(result.ciphertext).bytes == result.secret.bytes)
     }
 
     @Test("an encapsulation key of the wrong length, or with a coefficient out of range, is rejected")

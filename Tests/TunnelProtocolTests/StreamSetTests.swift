@@ -250,11 +250,8 @@ struct StreamSetTests {
 
     private mutating func reports(_ number: UInt64, mayBeReported: Bool = true) -> Bool {
         let id = StreamID(rawValue: number)
-        return if case .reported = self.streams.open(id, Self.request, mayBeReported: mayBeReported, &self.context) {
-            true
-        } else {
-            false
-        }
+        let isOpen = self.streams.open(id, Self.request, mayBeReported: mayBeReported, &self.context)
+        return isOpen && self.context.actions.contains { if case .opened(id) = $0 { true } else { false } }
     }
 
     @Test("a stream to a service that connected within the last minute is reported as open at once")

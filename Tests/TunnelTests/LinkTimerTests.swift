@@ -32,6 +32,24 @@ struct LinkTimerTests {
         #expect(fired == 1)
     }
 
+    @Test("a deadline that has passed fires once in the same turn, and a scheduled one stays")
+    func due() {
+        var fired = 0
+        let timer = LinkTimer(loop: self.loop) { fired += 1 }
+        timer.set(self.loop.now + .milliseconds(10))
+        timer.set(self.loop.now)
+        timer.set(self.loop.now)
+        #expect(fired == 0)
+        self.loop.run()
+        #expect(fired == 1)
+        self.loop.advanceTime(by: .milliseconds(10))
+        #expect(fired == 2)
+        timer.set(self.loop.now)
+        timer.cancel()
+        self.loop.run()
+        #expect(fired == 2)
+    }
+
     @Test("a deadline can be delayed explicitly, and a cancelled timer does not fire")
     func replacedAndCancelled() {
         var fired = 0

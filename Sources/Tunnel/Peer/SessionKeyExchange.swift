@@ -64,7 +64,7 @@ struct SessionKeyExchange {
         let message = KeyUpdate(
             generation: generation,
             key: own.publicKey,
-            content: .client(encapsulationKey: decapsulationKey.encapsulationKey)
+            content: .client(encapsulationKey: try decapsulationKey.encapsulationKey)
         )
         self.started = Started(message: message, own: own, decapsulationKey: decapsulationKey)
         return (own, message)

@@ -36,7 +36,7 @@ package final class ExitPins {
     private var keys: [PublicKey] = []
     /// Exits that could not be written to the file. They are pinned until the process ends.
     private var unsaved: Set<PublicKey> = []
-    private var readAt: Date?
+    private var version: FileVersion?
 
     /// Reads the file.
     ///
@@ -84,7 +84,7 @@ package final class ExitPins {
     private func change(waits: Bool, _ body: () -> Bool) throws -> Bool {
         guard let path else { return body() }
         return try StateFile.exclusively(path, waits: waits) {
-            self.readAt = nil
+            self.version = nil
             try self.read()
             guard body() else { return false }
             try self.write()
@@ -102,12 +102,13 @@ package final class ExitPins {
     }
 
     private func read() throws {
-        guard let path, FileManager.default.fileExists(atPath: path) else {
-            if self.path != nil { self.keys = [] }
+        guard let path else { return }
+        guard let version = try FileVersion(of: path) else {
+            self.version = nil
+            self.keys = []
             return
         }
-        let changed = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
-        guard changed == nil || changed != self.readAt else { return }
+        guard version != self.version else { return }
         let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
         guard !text.isEmpty else {
             throw DamagedStateFile(description: "\(path): empty; remove the file to start without pins")
@@ -123,13 +124,13 @@ package final class ExitPins {
             keys.append(key)
         }
         self.keys = keys
-        self.readAt = changed
+        self.version = version
     }
 
     private func write() throws {
         guard let path else { return }
         let text = "# Exits that support sessions (nws pins)\n" + self.keys.map { $0.npub + "\n" }.joined()
         _ = close(try StateFile.replace(path, with: Array(text.utf8)))
-        self.readAt = try FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+        self.version = try FileVersion(of: path)
     }
 }

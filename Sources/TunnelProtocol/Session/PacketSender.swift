@@ -103,7 +103,7 @@ struct PacketSender: Sendable {
 
     /// Lets the driver add more before the next packet is sent. The deadline is then now.
     mutating func sendLater(at now: NIODeadline) {
-        self.waitingSince = now
+        if self.waitingSince == nil { self.waitingSince = now }
         self.hasMore = true
     }
 

@@ -101,16 +101,10 @@ package struct SessionStateMachine: StreamEngine {
         }
         self.context.now = now
         let mayBeReported = !hasAlternative && self.transport.paths.reachability == .reachable
-        let opening = self.streams.open(id, request, mayBeReported: mayBeReported, &self.context)
-        if case .failed = opening { return }
+        guard self.streams.open(id, request, mayBeReported: mayBeReported, &self.context) else { return }
         // The user waits, so find out soon whether an exit that does not answer still knows the session.
         self.transport.querySooner(at: now.monotonic)
-        if case .reported = opening {
-            // The request is not sent yet, so that the driver can add the first bytes to the same packet.
-            self.transport.sendLater(at: now.monotonic)
-        } else {
-            self.send()
-        }
+        self.sendSoon()
     }
 
     /// Records that the first bytes of a new stream reached the exit with the offer (client).
@@ -134,42 +128,44 @@ package struct SessionStateMachine: StreamEngine {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.connected(id, &self.context)
-        self.send()
+        // The first packet that measures a path should be small: behind the data of the stream, the path would seem slow.
+        if self.transport.paths.hasMeasuredPath { self.sendSoon() } else { self.send() }
     }
 
     package mutating func send(_ id: StreamID, _ data: ByteBuffer, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.send(id, data, at: now.monotonic)
-        self.send()
+        self.sendSoon()
     }
 
     package mutating func finish(_ id: StreamID, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.finish(id)
-        self.send()
+        self.sendSoon()
     }
 
     package mutating func reset(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.reset(id, reason, by: .driver, &self.context)
-        self.send()
+        self.sendSoon()
     }
 
     package mutating func resetAfterDelivery(_ id: StreamID, _ reason: StreamEnd, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.resetAfterDelivery(id, reason, &self.context)
-        self.send()
+        self.sendSoon()
     }
 
     package mutating func consumed(_ id: StreamID, _ bytes: Int, at now: Moment) {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.consumed(id, bytes, rtt: self.transport.paths.shortestRTT, &self.context)
-        self.send()
+        self.streams.renewCredit(&self.context)
+        if !self.context.control.isEmpty { self.sendSoon() }
     }
 
     // MARK: Paths
@@ -392,6 +388,10 @@ package struct SessionStateMachine: StreamEngine {
             self.transport.timeout(&self.streams, &self.context)
         }
     }
+
+    /// Sends when the driver calls ``timeout(at:)``, which is due at once. The inputs that the driver has until then share a
+    /// packet: the events of many connections often arrive together.
+    private mutating func sendSoon() { self.transport.sendLater(at: self.context.now.monotonic) }
 
     private mutating func send() {
         if !self.isOver { self.transport.send(&self.streams, &self.context) }

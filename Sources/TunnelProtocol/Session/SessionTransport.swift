@@ -55,7 +55,15 @@ struct SessionTransport: Sendable {
     ) {
         guard let index = self.paths.add(path, description, at: context.now.monotonic) else { return }
         // An exit sends no probe before it has received a packet from the client.
-        if self.isConfirmed { self.sendProbe(on: index, &streams, &context) }
+        if self.isConfirmed {
+            if self.configuration.opensAtOnce {
+                // The first stream's packet may contain much data, and would measure the path as slower than it is.
+                self.sendProbe(on: index, &streams, &context)
+            } else {
+                // The request of a stream may replace the probe, if it follows at once.
+                self.paths.probeNow(index, at: context.now.monotonic)
+            }
+        }
         self.send(&streams, &context)
     }
 

@@ -187,6 +187,7 @@ final class PlainExit {
             } catch {
                 return self.context.metrics.rejected(.invalidAnswer)
             }
+            offering.settle()
             self.offering = nil
             self.earlierOffering = nil
             self.isOffering = false

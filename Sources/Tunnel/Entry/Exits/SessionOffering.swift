@@ -22,7 +22,7 @@ final class SessionOffering: AttachableEndpoint {
     let credential: Credential?
     /// The client's session key.
     let ownKey: SecretKey
-    private let decapsulationKey: DecapsulationKey
+    private var decapsulationKey: DecapsulationKey
     /// The stream that is opened together with the session.
     private let opening: OfferTerms.Opening?
     private let hash: Bytes32
@@ -54,7 +54,7 @@ final class SessionOffering: AttachableEndpoint {
         var offer = EntryContext.makeOffer(
             OfferTerms(
                 parameters: parameters,
-                purpose: .session(encapsulationKey: decapsulationKey.encapsulationKey),
+                purpose: .session(encapsulationKey: try decapsulationKey.encapsulationKey),
                 opening: opening
             )
         )
@@ -116,6 +116,13 @@ final class SessionOffering: AttachableEndpoint {
             exitKnowsClient: exitKnowsClient,
             openedBytes: hasOpened ? self.opening?.data.count : nil
         )
+    }
+
+    /// Releases the memory that only the first acceptance needs. ``complete(_:sealer:)`` still works for an acceptance of
+    /// another exit with the same key.
+    func settle() {
+        self.stream = nil
+        self.decapsulationKey.shrink()
     }
 
     /// Passes the offer's stream to the opening of a client, after a fallback.

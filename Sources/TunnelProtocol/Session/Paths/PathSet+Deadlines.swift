@@ -26,6 +26,9 @@ extension PathSet {
     /// Whether a probe on the path at `index` should carry data, because no other path is active.
     func probeCarriesData(_ index: Int) -> Bool { !self.hasActivePath(beside: index) }
 
+    /// Makes a probe of the path at `index` due, unless another packet that must be acknowledged is sent on it first.
+    mutating func probeNow(_ index: Int, at now: NIODeadline) { self[index].probe.schedule(at: now) }
+
     /// Probes all paths at once that are probing, because the first packet of the peer arrived.
     mutating func probeNow(at now: NIODeadline) {
         for index in self.indices where self[index].health == .probing {

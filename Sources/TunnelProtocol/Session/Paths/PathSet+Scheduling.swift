@@ -64,7 +64,7 @@ extension PathSet {
     private func choice(_ demand: SendDemand, at now: NIODeadline) -> Choice {
         if let only = self.onlyPath { return self[only].canCarry(at: now) ? .path(only) : .none }
         // A path that was not measured yet may be a far one.
-        let isMeasured = self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample }
+        let isMeasured = self.hasMeasuredPath
         func isKnown(_ path: SessionPath) -> Bool { path.rtt.hasSample || !isMeasured }
         guard let best = self.earliest(demand.bytes, at: now, where: { $0.canCarry(at: now) && isKnown($0) }) else {
             return .none

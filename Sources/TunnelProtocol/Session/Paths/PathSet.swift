@@ -64,6 +64,9 @@ struct PathSet: Sendable {
         self.indices.contains { $0 != index && self[$0].health == .active }
     }
 
+    /// Whether the RTT of an active path was measured.
+    var hasMeasuredPath: Bool { self.indices.contains { self[$0].health == .active && self[$0].rtt.hasSample } }
+
     /// The shortest smoothed RTT of an active path.
     var shortestRTT: TimeAmount {
         let active = self.indices.lazy.filter { self[$0].health == .active }

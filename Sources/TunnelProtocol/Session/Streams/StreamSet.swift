@@ -38,17 +38,7 @@ struct StreamSet: Sendable {
 
     // MARK: Opening
 
-    /// How a stream was opened.
-    enum Opening {
-        /// A limit does not allow the stream. It has ended.
-        case failed
-        /// The exit must confirm that it is open.
-        case requested
-        /// It was reported as open at once.
-        case reported
-    }
-
-    /// Opens a stream (client).
+    /// Opens a stream (client). Returns false if the stream ended instead, because there are too many.
     ///
     /// - Parameter mayBeReported: Whether the stream may be reported as open at once because the exit has connected to
     ///   the service before.
@@ -57,10 +47,10 @@ struct StreamSet: Sendable {
         _ request: StreamRequest,
         mayBeReported: Bool,
         _ context: inout SessionContext
-    ) -> Opening {
+    ) -> Bool {
         guard self.table.open(id, at: context.now.monotonic) else {
             context.actions.append(.ended(id, .tooManyStreams))
-            return .failed
+            return false
         }
         let isReported =
             self.configuration.opensAtOnce
@@ -71,10 +61,11 @@ struct StreamSet: Sendable {
         _ = self.widenFirst(id)
         context.control.append(.openStream(id, request))
         self.timers.schedule(id, at: context.now.monotonic + self.configuration.exitTimeout)
-        guard isReported else { return .requested }
-        context.actions.append(.opened(id))
-        self.grantFirstCredit(id, &context)
-        return .reported
+        if isReported {
+            context.actions.append(.opened(id))
+            self.grantFirstCredit(id, &context)
+        }
+        return true
     }
 
     private mutating func grantFirstCredit(_ id: StreamID, _ context: inout SessionContext) {
