@@ -23,7 +23,12 @@ struct StreamSetTests {
         self.init(role: .client)
     }
 
-    private init(role: SessionStateMachine.Role, sessionCredit: UInt64 = 1 << 20, streams: Int = 4) {
+    private init(
+        role: SessionStateMachine.Role,
+        sessionCredit: UInt64 = 1 << 20,
+        streams: Int = 4,
+        identity: ClientIdentity? = nil
+    ) {
         var configuration = SessionConfiguration()
         configuration.maximumStreams = streams
         var peer = SessionParameters(configuration)
@@ -32,7 +37,7 @@ struct StreamSetTests {
         self.streams = StreamSet(role: role, configuration: SharedSessionConfiguration(configuration), peer: peer)
         self.context = SessionContext(
             now: Moment(monotonic: .uptimeNanoseconds(1_000_000_000), seconds: 1_800_000_000),
-            control: ControlQueue(identity: nil, configuration)
+            control: ControlQueue(identity: identity, configuration)
         )
     }
 
@@ -93,6 +98,27 @@ struct StreamSetTests {
         #expect(test.streams.budget.shared == SessionConfiguration().sendBuffer - SendBudget.minimum)
         test.streams.reset(Self.first, .peerLost, by: .driver, &test.context)
         #expect(test.streams.budget.shared == 0)
+    }
+
+    @Test(
+        "the exit gets the identity although it opened the stream, which came with the offer, before OPEN_STREAM was sent"
+    )
+    func openedBeforeRequest() {
+        var test = Self(role: .client, identity: SimulatedSession.identity)
+        test.open(Self.first)
+        let frames = test.packet(size: 1_000)
+        #expect(frames.contains(.identity(SimulatedSession.identity)))
+        #expect(frames.contains(.openStream(Self.first, Self.request)))
+    }
+
+    @Test("OPEN_STREAM of a stream that was reset is not sent")
+    func resetBeforeRequest() {
+        var test = Self(role: .client)
+        _ = test.streams.open(Self.first, Self.request, mayBeReported: true, &test.context)
+        test.streams.reset(Self.first, .cancelled, by: .driver, &test.context)
+        let frames = test.packet(size: 1_000)
+        #expect(!frames.contains(.openStream(Self.first, Self.request)))
+        #expect(frames.contains { if case .resetStream(Self.first, _, _) = $0 { true } else { false } })
     }
 
     @Test("a stream gets less credit while others send")

@@ -59,7 +59,7 @@ struct ControlQueue: Sendable {
             var introduction: SessionFrame?
             var credit: SessionFrame?
             if case .openStream(let id, _) = frame {
-                guard streams.isRequested(id) else {
+                guard streams.isUsable(id) else {
                     self.frames.removeFirst()
                     continue
                 }

@@ -31,7 +31,7 @@ struct StreamSet: Sendable {
     /// Whether the stream exists and was not reset.
     func isUsable(_ id: StreamID) -> Bool { self.table[id].map { $0.phase != .reset } ?? false }
 
-    func isRequested(_ id: StreamID) -> Bool { self.table[id]?.phase == .requested }
+    private func isRequested(_ id: StreamID) -> Bool { self.table[id]?.phase == .requested }
 
     /// When ``timeout(_:_:)`` must be called; nil if no timer is set.
     var nextDeadline: NIODeadline? { self.timers.nextDeadline }
