@@ -95,13 +95,14 @@ struct SessionLoop {
                 ends[1].send(id, chunk, at: now)
                 isIdle = false
             }
+            // What was put in above is sent when the driver calls, which is due at once.
+            for index in ends.indices where ends[index].nextDeadline.map({ $0 <= now.monotonic }) ?? false {
+                ends[index].timeout(at: now)
+            }
             guard isIdle else { continue }
             // Nothing is left to do now, so advance the clock to the next timer.
-            for index in ends.indices {
-                if let deadline = ends[index].nextDeadline {
-                    nanoseconds = max(nanoseconds, deadline.uptimeNanoseconds)
-                }
-                ends[index].timeout(at: now)
+            if let deadline = ends.compactMap(\.nextDeadline).min() {
+                nanoseconds = max(nanoseconds, deadline.uptimeNanoseconds)
             }
         }
         return seconds() - (start ?? seconds())
