@@ -136,7 +136,8 @@ package struct SessionStateMachine: StreamEngine {
         guard self.streams.isUsable(id) else { return }
         self.context.now = now
         self.streams.send(id, data, at: now.monotonic)
-        self.sendSoon()
+        // A transfer fills packets by itself, so waiting for other inputs would only cost time.
+        if data.readableBytes > SendScheduler.smallMessage { self.send() } else { self.sendSoon() }
     }
 
     package mutating func finish(_ id: StreamID, at now: Moment) {
